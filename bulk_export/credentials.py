@@ -1,0 +1,82 @@
+"""The bearer token, held so that it cannot be printed by accident."""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+from bulk_export.errors import UsageError
+
+TOKEN_VARIABLE = "BULK_EXPORT_TOKEN"
+
+
+class Token:
+    """A bearer token. Its repr, str and pickled form hold no part of it; `reveal` gives it away."""
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: str) -> None:
+        if not secret or any(character <= " " or character >= "\x7f" for character in secret):
+            raise UsageError(
+                "The token is empty or holds characters that no header can carry.",
+                next_step="A token is one word of printable ASCII, as the service issued it.",
+            )
+        self._secret = secret
+
+    def reveal(self) -> str:
+        """The token itself, for the Authorization header and for keyed hashing only."""
+        return self._secret
+
+    def __repr__(self) -> str:
+        return "Token(…)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a token is not to be stored")
+
+
+class ReadableByOthers(UserWarning):
+    """A file of secrets that other users of this machine may read."""
+
+
+def find_token(token_file: str | os.PathLike[str] | None, environment: Mapping[str, str]) -> Token:
+    """The token from `token_file`, else from the variable BULK_EXPORT_TOKEN.
+
+    Raises UsageError where there is none; warns ReadableByOthers where the file's mode is too wide.
+    """
+    if token_file is not None:
+        return _from_file(Path(token_file))
+    secret = environment.get(TOKEN_VARIABLE, "").strip()
+    if not secret:
+        raise UsageError(
+            "There is no token.",
+            next_step=f"Put it in a file only you can read and name that with --token-file, or set {TOKEN_VARIABLE}.",
+        )
+    return Token(secret)
+
+
+def _from_file(path: Path) -> Token:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(65_537)
+    except OSError as error:
+        raise UsageError(
+            f"The token file {path} cannot be read: {error.strerror}.",
+            next_step="Name a file that holds the token and nothing else.",
+        ) from None
+    if stat.S_IMODE(mode) & 0o077:
+        warnings.warn(
+            f"the token file {path} can be read by other users of this machine; chmod 600 {path}",
+            ReadableByOthers,
+            stacklevel=3,
+        )
+    try:
+        secret = content.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        secret = "\x00"
+    if not secret:
+        raise UsageError(f"The token file {path} is empty.", next_step="It must hold the token and nothing else.")
+    return Token(secret)

@@ -1,0 +1,71 @@
+"""Limits, durations, percentages and times as users write them.
+
+Every function here takes text and gives a value, or raises UsageError with an example of what it takes.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from bulk_export.errors import UsageError
+from bulk_export.model import Limit
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", re.ASCII)
+
+
+def parse_duration(text: str, what: str = "a time") -> float:
+    """Seconds from `300`, `300s`, `5m`, `500ms`, `1h` or `7d`."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{text!r} is not {what}.", next_step="Write it like 300, 300s, 5m or 500ms.")
+    return float(found[1]) * _SECONDS[found[2] or "s"]
+
+
+def parse_limit(text: str) -> Limit:
+    """A limit from `N/PERIOD`, both above zero, as `1000/5m`."""
+    requests, slash, period = text.partition("/")
+    if not slash or not re.fullmatch(r"\d+", requests.strip(), re.ASCII) or not _DURATION.fullmatch(period.strip()):
+        raise UsageError(f"{text!r} is not a limit.", next_step="Write it as N/PERIOD, like 1000/5m or 40/10s.")
+    limit = Limit(int(requests), parse_duration(period))
+    if limit.requests < 1 or limit.period <= 0:
+        raise UsageError(
+            f"{text!r} allows no request at all.", next_step="Both parts of N/PERIOD must be above zero, like 300/5m."
+        )
+    return limit
+
+
+def parse_share(text: str) -> float:
+    """A fraction above 0 and at most 1 from `50%` or `50`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", text.strip(), re.ASCII)
+    share = float(found[1]) / 100 if found else 0.0
+    if not 0 < share <= 1:
+        raise UsageError(f"{text!r} is not a share.", next_step="Write a percentage from 1% to 100%, like 50%.")
+    return share
+
+
+def parse_instant(text: str) -> datetime:
+    """An instant in UTC from ISO 8601 with any offset; a date alone is its first moment in UTC.
+
+    A time without an offset is read as UTC.
+    """
+    try:
+        instant = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is not a time.",
+            next_step="Write it in ISO 8601, like 2025-09-01T00:00:00Z or 2025-09-01T01:00:00+01:00.",
+        ) from None
+    try:
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except OverflowError:
+        raise UsageError(f"{text!r} is out of range.", next_step="Write a time between the years 1 and 9999.") from None
+
+
+def format_instant(instant: datetime) -> str:
+    """RFC 3339 in UTC with `Z`, with microseconds only where there are any.
+
+    The service decodes query values twice, so an offset with `+` never survives (service facts, "Filters").
+    """
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
