@@ -1,0 +1,206 @@
+"""Pages to record batches and lines, nothing lost on the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import msgspec
+import orjson
+import pyarrow as pa
+
+from bulk_export import schema
+from bulk_export.decode import exact
+from bulk_export.decode.drift import Drift
+from bulk_export.decode.envelope import split_page
+from bulk_export.decode.typed import NotAsDescribed, TypedDecoder
+from bulk_export.decode.values import NOTHING, RESERVED, fit, fit_members, instant
+from bulk_export.model import Endpoint, Kind, Struct
+
+Lines = Literal["raw", "flat"]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Records of some pages, row by row: as a batch, as lines (without line ends), or both.
+
+    `ids` are what tells records apart. `records` are the bytes as sent.
+    """
+
+    ids: Sequence[str]
+    records: Sequence[bytes]
+    rows_per_page: Sequence[int]
+    batch: pa.RecordBatch | None
+    lines: Sequence[bytes] | None
+    drift: Drift
+
+    def without(self, rows: Collection[int]) -> Block:
+        """The same, with some rows left out; `rows_per_page` and the drift still speak of all of them."""
+        left_out = set(rows)
+        kept = [row for row in range(len(self.ids)) if row not in left_out]
+        return replace(
+            self,
+            ids=[self.ids[row] for row in kept],
+            records=[self.records[row] for row in kept],
+            batch=None if self.batch is None else self.batch.take(pa.array(kept, pa.int64())),
+            lines=None if self.lines is None else [self.lines[row] for row in kept],
+        )
+
+    def version(self, row: int) -> float | None:
+        """How new a record says it is: its `updated_at` in microseconds, None where it does not say."""
+        record = exact.loads(self.records[row])
+        attributes = record.get("attributes")
+        return instant(attributes.get("updated_at")) if isinstance(attributes, dict) else None
+
+
+class Decoder:
+    """Turns pages of one endpoint into blocks: with a batch where `columns`, with `lines` in one of two forms.
+
+    `raw` lines are the records as they were sent, without the white space between tokens; `flat` ones hold
+    the columns of the batch.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, columns: bool, lines: Lines | None) -> None:
+        self.schema = schema.arrow_schema(endpoint)
+        self._wants_batch = columns or lines == "flat"
+        self._columns = columns
+        self._lines = lines
+        self._attributes = Struct(schema.columns(endpoint))
+        try:
+            self._typed: TypedDecoder | None = TypedDecoder(endpoint)
+        except NotAsDescribed:
+            self._typed = None
+
+    def decode(self, bodies: Sequence[bytes]) -> Block:
+        """The records of some pages, in order. Raises UnusablePage for a body that is none."""
+        pages = [split_page(body) for body in bodies]
+        records = [record for page in pages for record in page]
+        drift = Drift()
+        batch: pa.RecordBatch | None = None
+        if self._wants_batch:
+            batch, ids = self._batch(bodies, pages, drift)
+        else:
+            ids = _ids(records)
+        lines: Sequence[bytes] | None = None
+        if self._lines == "raw":
+            lines = [line for body, page in zip(bodies, pages, strict=True) for line in compact(body, page)]
+        elif self._lines == "flat" and batch is not None:
+            lines = [orjson.dumps(row, option=orjson.OPT_UTC_Z) for row in batch.to_pylist()]
+        return Block(
+            ids=ids,
+            records=records,
+            rows_per_page=[len(page) for page in pages],
+            batch=batch if self._columns else None,
+            lines=lines,
+            drift=drift,
+        )
+
+    def _batch(
+        self, bodies: Sequence[bytes], pages: Sequence[Sequence[bytes]], drift: Drift
+    ) -> tuple[pa.RecordBatch, list[str]]:
+        """One batch for all pages where all are as described, else one a page, put together."""
+        if self._typed is not None:
+            try:
+                structs = [record for body in bodies for record in self._typed.decode(body)]
+                return self._from_columns(self._typed.columns(structs)), [record.id for record in structs]
+            except NotAsDescribed:
+                pass
+        batches = []
+        ids: list[str] = []
+        for body, page in zip(bodies, pages, strict=True):
+            batch, page_ids = self._page_batch(body, page, drift)
+            batches.append(batch)
+            ids.extend(page_ids)
+        return pa.concat_batches(batches) if batches else self.schema.empty_table().to_batches()[0], ids
+
+    def _page_batch(self, body: bytes, page: Sequence[bytes], drift: Drift) -> tuple[pa.RecordBatch, list[str]]:
+        if self._typed is not None:
+            try:
+                structs = self._typed.decode(body)
+                return self._from_columns(self._typed.columns(structs)), [record.id for record in structs]
+            except NotAsDescribed:
+                pass
+        rows = [self._row(record, drift) for record in page]
+        columns = [pa.array([row[field.name] for row in rows], field.type) for field in self.schema]
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema), [row[schema.ID] for row in rows]
+
+    def _from_columns(self, columns: list[pa.Array]) -> pa.RecordBatch:
+        nothing_extra = pa.nulls(len(columns[0]), pa.string())
+        return pa.RecordBatch.from_arrays([*columns, nothing_extra], schema=self.schema)
+
+    def _row(self, text: bytes, drift: Drift) -> dict[str, Any]:
+        """One record as column values, the exact way."""
+        record = exact.loads(text)
+        overlay: dict[str, Any] = {}
+        around = {RESERVED + name: member for name, member in record.items() if name not in _ENVELOPE}
+        overlay.update(around)
+        drift.unknown.update(around.keys())
+        if isinstance(record, exact.RepeatedKeys):
+            earlier = record.overridden()
+            overlay[RESERVED + "overridden_members"] = earlier
+            drift.duplicate_keys.update(RESERVED + name for name in earlier)
+        row: dict[str, Any] = {schema.ID: identity(record)}
+        identified, left = fit(Kind.STRING, record.get(schema.ID), RESERVED + schema.ID, drift)
+        if identified is None:
+            overlay[RESERVED + schema.ID] = None if left is NOTHING else left
+        row[schema.TYPE], left = fit(Kind.STRING, record.get(schema.TYPE), RESERVED + schema.TYPE, drift)
+        if left is not NOTHING:
+            overlay[RESERVED + schema.TYPE] = left
+        attributes = record.get("attributes", {})
+        if isinstance(attributes, dict):
+            taken, left = fit_members(self._attributes.fields, attributes, "", drift)
+            row.update(taken)
+            if left is not NOTHING:
+                overlay.update(left)
+        else:
+            row.update({field.name: None for field in self._attributes.fields})
+            overlay[RESERVED + "attributes"] = attributes
+            drift.misfits[RESERVED + "attributes"] += 1
+        row[schema.EXTRA] = exact.dumps(overlay) if overlay else None
+        return row
+
+
+_ENVELOPE = frozenset({schema.ID, schema.TYPE, "attributes"})
+
+
+def identity(record: dict[str, Any]) -> str:
+    """What tells a record apart: its id, or the JSON text of an id that is no string; empty where there is none."""
+    value = record.get(schema.ID)
+    if value is None:
+        return ""
+    if isinstance(value, str) and not isinstance(value, exact.Number) and exact.is_utf8(value):
+        return value
+    return exact.dumps(value)
+
+
+def compact(body: bytes, page: Sequence[bytes]) -> Sequence[bytes]:
+    """The records of a page without white space between tokens, every token as it was sent."""
+    try:
+        if len(msgspec.json.format(body, indent=-1)) == len(body):
+            return page
+        return [msgspec.json.format(record, indent=-1) for record in page]
+    except (msgspec.DecodeError, RecursionError):
+        return [_BETWEEN_TOKENS.sub(rb"\1", record) for record in page]
+
+
+# A string, which is kept, or white space outside of one, which is not.
+_BETWEEN_TOKENS = re.compile(rb'("(?:[^"\\]|\\.)*")|[ \t\r\n]+', re.DOTALL)
+
+
+class _Identified(msgspec.Struct):
+    id: str
+
+
+_IDENTIFIED = msgspec.json.Decoder(_Identified)
+
+
+def _ids(records: Sequence[bytes]) -> list[str]:
+    ids = []
+    for record in records:
+        try:
+            ids.append(_IDENTIFIED.decode(record).id)
+        except (msgspec.DecodeError, RecursionError):
+            ids.append(identity(exact.loads(record)))
+    return ids

@@ -1,0 +1,72 @@
+"""JSON without loss: numbers keep their digits, objects their repeated keys, strings their lone surrogates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+
+class Number(str):
+    """A JSON number in the digits it was sent with."""
+
+    __slots__ = ()
+
+
+class RepeatedKeys(dict[str, Any]):
+    """A JSON object in which a key stood more than once. As a dict it holds the last value of each key;
+    `pairs` is all of them in order."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+    def overridden(self) -> dict[str, list[Any]]:
+        """The values that a later one replaced, by key, in order."""
+        values: dict[str, list[Any]] = {}
+        for key, value in self.pairs:
+            values.setdefault(key, []).append(value)
+        return {key: earlier[:-1] for key, earlier in values.items() if len(earlier) > 1}
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    return members if len(members) == len(pairs) else RepeatedKeys(pairs)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=Number, parse_int=Number)
+
+
+def loads(text: bytes) -> Any:
+    """A JSON text that `split_page` has accepted, as values; numbers are `Number`."""
+    return _DECODER.decode(text.decode())
+
+
+def dumps(value: Any) -> str:
+    """The compact JSON text of what `loads` gave, each number and repeated key as it was sent."""
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, RepeatedKeys):
+        return "{" + ",".join(f"{_string(key)}:{dumps(member)}" for key, member in value.pairs) + "}"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_string(key)}:{dumps(member)}" for key, member in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(dumps, value)) + "]"
+    return {None: "null", True: "true", False: "false"}[value]
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a string can be written as UTF-8: it holds no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _string(text: str) -> str:
+    return json.dumps(text, ensure_ascii=not is_utf8(text))

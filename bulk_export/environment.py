@@ -1,0 +1,45 @@
+"""Where the service is: the bundled one, started for this run, or an address that was given."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from bulk_export.credentials import Token
+from bulk_export.options import ExportOptions
+
+LOCAL = "local"
+_LOCAL_TOKEN = "local-service-token"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`base_url` is where requests go; `name` is what tells this service from others, on every run."""
+
+    base_url: str
+    name: str
+    token: Token
+
+
+@asynccontextmanager
+async def service_address(options: ExportOptions) -> AsyncIterator[Address]:
+    """The address to send to, with the bundled service running behind it where that was asked for."""
+    if options.environment != LOCAL:
+        if options.base_url is None or options.token is None:
+            raise ValueError("options without an address or a token")
+        yield Address(options.base_url, options.base_url, options.token)
+        return
+    from bulk_export.local_service import LocalServiceSettings, serving  # the server is needed by this choice only
+
+    token = options.token or Token(_LOCAL_TOKEN)
+    settings = LocalServiceSettings(
+        service=options.service,
+        token=token.reveal(),
+        service_limit=options.service.service_limit,
+        ip_limit=options.service.ip_limit,
+        windows="fixed",
+        gzip=True,
+    )
+    async with serving(settings) as service:
+        yield Address(service.base_url, LOCAL, token)

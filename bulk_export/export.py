@@ -1,0 +1,354 @@
+"""An export from end to end: plan, fetch, journal, convert, publish."""
+
+from __future__ import annotations
+
+import functools
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from bulk_export import __version__, schema
+from bulk_export.budget import open_budget
+from bulk_export.convert import EndpointConversion, convert_all
+from bulk_export.decode import Decoder, Drift, Lines
+from bulk_export.environment import Address, service_address
+from bulk_export.errors import BulkExportError, Interrupted, UsageError
+from bulk_export.fetch import Fetcher, Timeouts
+from bulk_export.files import WORKING_DIRECTORY, inspect_output, locked_directory, prepare_output
+from bulk_export.journal import GroupCommit, JournalStore, StoredPage
+from bulk_export.manifest import EndpointResult, RunCounters, build_manifest, now
+from bulk_export.model import Endpoint
+from bulk_export.options import ExportOptions
+from bulk_export.parts import PART_ROWS, OutputFormat
+from bulk_export.pool import FetchedPage, Pool
+from bulk_export.progress.observer import EndpointSummary, ExportSummary, Observer
+from bulk_export.publish import JOURNAL, STAGING, decide, decided, publish
+from bulk_export.pulse import Pulse
+from bulk_export.retry import Backoff
+from bulk_export.sweep import Sweep
+from bulk_export.units import format_instant
+
+# What a record may take at most, on average over a page, and a page at least: caps on bodies, not goals.
+_BYTES_PER_RECORD = 32 * 1024
+_SMALLEST_CAP = 32 * 1024 * 1024
+# How long answers on their way are waited for once the export was asked to stop.
+_DRAIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Bounds that users need not know: timeouts, retries, and where parts are cut."""
+
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    backoff: Backoff = field(default_factory=Backoff)
+    part_rows: int = PART_ROWS
+    uniform: Callable[[], float] = random.random
+
+
+async def export(
+    options: ExportOptions,
+    observer: Observer | None = None,
+    *,
+    stop: anyio.Event | None = None,
+    tuning: Tuning | None = None,
+) -> ExportSummary:
+    """Export what `options` say, or go on with an interrupted export of the same; the outcome in numbers.
+
+    When `stop` is set, what is on its way is kept and Interrupted is raised. Raises the exceptions of
+    `bulk_export.errors`; whatever is raised, the same options go on from there.
+    """
+    return await _Export(options, observer or Observer(), stop or anyio.Event(), tuning or Tuning()).run()
+
+
+class _Export:
+    def __init__(self, options: ExportOptions, observer: Observer, stop: anyio.Event, tuning: Tuning) -> None:
+        self._options = options
+        self._observer = observer
+        self._stop = stop
+        self._tuning = tuning
+        self._output = options.output
+        self._cap = body_cap(options.page_size)
+        self._began = time.monotonic()
+        self._changed = Pulse()
+
+    async def run(self) -> ExportSummary:
+        finished = inspect_output(self._output)
+        journal_path = self._output / WORKING_DIRECTORY / JOURNAL
+        if finished and not self._options.overwrite and not journal_path.exists():
+            raise _already_finished(self._output)
+        prepare_output(self._output)
+        with ExitStack() as stack:
+            stack.enter_context(locked_directory(self._output))
+            store = await anyio.to_thread.run_sync(functools.partial(JournalStore, journal_path, cap=self._cap))
+            stack.callback(store.close)
+            manifest = decided(store)
+            if manifest is None:
+                if finished and not self._options.overwrite:
+                    raise _already_finished(self._output)
+                manifest = await self._fetch_and_convert(store)
+            await anyio.to_thread.run_sync(
+                functools.partial(publish, store, self._output, keep_pages=self._options.keep_pages)
+            )
+        summary = summarise(manifest, self._output, time.monotonic() - self._began)
+        self._observer.finished(summary)
+        return summary
+
+    async def _fetch_and_convert(self, store: JournalStore) -> dict[str, Any]:
+        async with AsyncExitStack() as stack:
+            stack.callback(self._observer.closed)
+            address = await stack.enter_async_context(service_address(self._options))
+            resumed = store.claim(self._identity(address))
+            before = _Counters.of(store)
+            if resumed:
+                before = before.resumed_once_more(store)
+            conversions = await anyio.to_thread.run_sync(self._open_conversions, store)
+            budget = await stack.enter_async_context(
+                open_budget(
+                    self._options.service_limit,
+                    self._options.ip_limit,
+                    min_interval=self._options.min_interval,
+                    sources=self._options.sources,
+                    share=self._options.share,
+                )
+            )
+            fetcher = await stack.enter_async_context(
+                Fetcher(
+                    address.base_url,
+                    address.token,
+                    sources=self._options.sources,
+                    body_cap=self._cap,
+                    timeouts=self._tuning.timeouts,
+                )
+            )
+            journal = await stack.enter_async_context(GroupCommit(store))
+
+            async def deliver(fetched: FetchedPage) -> None:
+                journal.note("retries", str(before.retries + pool.retries))
+                journal.note("throttled", str(before.throttled + budget.throttled))
+                answer = fetched.answer
+                page = StoredPage(
+                    key=fetched.sweep.key(fetched.page),
+                    records=len(fetched.records),
+                    encoding=answer.encoding,
+                    size=len(answer.body),
+                    stored=answer.stored,
+                )
+                await journal.append(page, answer.body)
+
+            pool = Pool(
+                [conversion.sweep for conversion in conversions],
+                fetcher=fetcher,
+                budget=budget,
+                workers=self._options.workers,
+                deliver=deliver,
+                changed=self._changed,
+                observer=self._observer,
+                backoff=self._tuning.backoff,
+                count_request=journal.count_request,
+                uniform=self._tuning.uniform,
+            )
+            names = [conversion.sweep.endpoint.name for conversion in conversions]
+            self._observer.started(names, self._output, budget.windows)
+            if resumed:
+                self._observer.resumed(sum(conversion.sweep.plan.pages for conversion in conversions))
+            await self._until_done(pool, functools.partial(convert_all, conversions, journal))
+        return await anyio.to_thread.run_sync(self._decide, store, address, conversions)
+
+    async def _until_done(self, pool: Pool, convert: Callable[[Pulse, Observer], Any]) -> None:
+        errors: list[BulkExportError] = []
+
+        async def guarded(step: Callable[[], Any]) -> None:
+            try:
+                await step()
+            except BulkExportError as error:
+                errors.append(error)
+                tasks.cancel_scope.cancel()
+
+        async def fetch() -> None:
+            await pool.run()
+            fetched.set()
+
+        async def stop_on_request() -> None:
+            await self._stop.wait()
+            pool.stop_dispatching()
+            with anyio.move_on_after(_DRAIN_SECONDS):
+                await fetched.wait()
+            errors.append(_interrupted(self._output))
+            tasks.cancel_scope.cancel()
+
+        fetched = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stop_on_request)
+            async with anyio.create_task_group() as work:
+                work.start_soon(guarded, fetch)
+                work.start_soon(guarded, functools.partial(convert, self._changed, self._observer))
+            tasks.cancel_scope.cancel()
+        if errors:
+            raise errors[0]
+
+    def _open_conversions(self, store: JournalStore) -> list[EndpointConversion]:
+        options = self._options
+        conversions = []
+        for endpoint in options.endpoints:
+            sweep = Sweep(
+                endpoint,
+                number=0,
+                page_size=options.page_size,
+                stride=2 * options.workers,
+                filters=options.filters_for(endpoint),
+            )
+            sweep.plan.restore(store.page_counts(endpoint.name, 0))
+            conversions.append(
+                EndpointConversion(
+                    sweep,
+                    decoder=self._decoder(endpoint),
+                    formats=[OutputFormat(name, compression) for name, compression in options.formats.items()],
+                    store=store,
+                    staging=self._output / WORKING_DIRECTORY / STAGING,
+                    part_rows=self._tuning.part_rows,
+                )
+            )
+        return conversions
+
+    def _decoder(self, endpoint: Endpoint) -> Decoder:
+        formats = self._options.formats
+        lines: Lines = "flat" if self._options.flatten else "raw"
+        return Decoder(endpoint, columns="parquet" in formats, lines=lines if "ndjson" in formats else None)
+
+    def _decide(
+        self, store: JournalStore, address: Address, conversions: Sequence[EndpointConversion]
+    ) -> dict[str, Any]:
+        counters = _Counters.of(store)
+        requests = store.requests()
+        manifest = build_manifest(
+            service=self._options.service.name,
+            api_version=self._options.service.version,
+            base_url=address.name,
+            parameters=self._parameters(),
+            started_at=store.fact("started_at") or now(),
+            finished_at=now(),
+            endpoints=[_result(conversion, requests) for conversion in conversions],
+            run=RunCounters(
+                requests=sum(requests.values()),
+                retries=counters.retries,
+                throttled=counters.throttled,
+                resumed=counters.resumed,
+            ),
+        )
+        staged = {
+            file.path: conversion.sequence.folder / Path(file.path).name
+            for conversion in conversions
+            for part in conversion.sequence.parts
+            for file in part.files
+        }
+        decide(store, self._output, manifest, staged)
+        return manifest
+
+    def _parameters(self) -> dict[str, Any]:
+        options = self._options
+        return {
+            "endpoints": [endpoint.name for endpoint in options.endpoints],
+            "page_size": options.page_size,
+            "filters": dict(options.filters),
+            "updated_since": format_instant(options.updated_since) if options.updated_since else None,
+            "formats": dict(options.formats),
+            "flatten": options.flatten,
+        }
+
+    def _identity(self, address: Address) -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "service": self._options.service.name,
+            "api_version": self._options.service.version,
+            "base_url": address.name,
+            **self._parameters(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Counters:
+    """What earlier runs of the same export counted."""
+
+    retries: int
+    throttled: int
+    resumed: int
+
+    @classmethod
+    def of(cls, store: JournalStore) -> _Counters:
+        if store.fact("started_at") is None:
+            store.put_fact("started_at", now())
+        return cls(*(int(store.fact(name) or 0) for name in ("retries", "throttled", "resumed")))
+
+    def resumed_once_more(self, store: JournalStore) -> _Counters:
+        store.put_fact("resumed", str(self.resumed + 1))
+        return replace(self, resumed=self.resumed + 1)
+
+
+def body_cap(page_size: int) -> int:
+    """How many bytes the body of a page may have, as sent and inflated."""
+    return max(_SMALLEST_CAP, page_size * _BYTES_PER_RECORD)
+
+
+def summarise(manifest: Mapping[str, Any], output: Path, seconds: float) -> ExportSummary:
+    """The numbers of a manifest, for display."""
+    return ExportSummary(
+        output=output,
+        endpoints=[
+            EndpointSummary(
+                name=name,
+                records=endpoint["records"],
+                pages=endpoint["pages"],
+                requests=endpoint["requests"],
+                duplicates=endpoint["duplicates"],
+                files=len(endpoint["files"]),
+                bytes=sum(file["bytes"] for file in endpoint["files"]),
+                drift=endpoint["drift"],
+                changed_during_export=endpoint["changed_during_export"],
+            )
+            for name, endpoint in manifest["endpoints"].items()
+        ],
+        seconds=seconds,
+        **manifest["run"],
+    )
+
+
+def _result(conversion: EndpointConversion, requests: Mapping[str, int]) -> EndpointResult:
+    sequence, plan = conversion.sequence, conversion.sweep.plan
+    drift = Drift()
+    for part in sequence.parts:
+        drift.add(Drift.from_json(part.drift))
+    signs = {"short_pages": len(plan.short_pages()), "duplicates": conversion.duplicates}
+    return EndpointResult(
+        name=conversion.sweep.endpoint.name,
+        records=sequence.rows,
+        pages=plan.pages,
+        duplicates=conversion.duplicates,
+        requests=requests.get(conversion.sweep.endpoint.name, 0),
+        schema=schema.describe(sequence.schema),
+        drift=drift.to_json(),
+        files=[file for part in sequence.parts for file in part.files],
+        signs_of_change={name: count for name, count in signs.items() if count},
+    )
+
+
+def _already_finished(output: Path) -> UsageError:
+    return UsageError(
+        f"{output} holds a finished export.",
+        kept="Nothing was changed.",
+        next_step="Choose another --output, or replace it with --overwrite.",
+    )
+
+
+def _interrupted(output: Path) -> Interrupted:
+    return Interrupted(
+        "Interrupted.",
+        kept=f"Every page that had arrived is kept in {output}.",
+        next_step="The same command with this --output goes on from here.",
+    )

@@ -1,0 +1,106 @@
+"""Record number i of an endpoint: a pure function of the seed, so that millions need no memory."""
+
+from __future__ import annotations
+
+import functools
+from datetime import UTC, date, datetime, timedelta
+
+from bulk_export.local_service.variants import VARIANTS, variants
+from bulk_export.model import Endpoint
+
+# Records come in groups with one creation time, of a size that no usual page size is a multiple of.
+TIE = 7
+_BEGAN = datetime(2021, 9, 1, tzinfo=UTC)
+_BEGAN_SECONDS = int(_BEGAN.timestamp())
+_STEP = 11
+_FIRST_PAYMENT = date(2021, 9, 25)
+_MASK = (1 << 48) - 1
+
+
+class RecordFactory:
+    """Renders the records of one endpoint. `people` and `applications` are how many there are to refer to."""
+
+    def __init__(self, endpoint: Endpoint, seed: int, *, people: int, applications: int) -> None:
+        self._variants = variants(endpoint, seed)
+        self._type = endpoint.record_type
+        self._seed = seed
+        self._people = max(1, people)
+        self._applications = max(1, applications)
+        self._salt = sum(endpoint.name.encode()) + 1
+
+    def record(self, number: int, version: int = 0, touched_at: float | None = None) -> str:
+        """The JSON text of a record. `version` counts its changes, the last at `touched_at`."""
+        template = self._variants[(number * 31 + version * 7) % VARIANTS]
+        parts = list(template)
+        for position in range(1, len(parts), 2):
+            parts[position] = f'"{self._fill(parts[position], number, touched_at)}"'
+        return f'{{"id":"{self.id(number)}","type":"{self._type}","attributes":{"".join(parts)}}}'
+
+    def id(self, number: int) -> str:
+        """A UUID; within a group of equal creation times, ids ascend with the number."""
+        return _uuid(number, self._salt + self._seed)
+
+    def created_at(self, number: int) -> int:
+        """Seconds since the epoch."""
+        return _BEGAN_SECONDS + number // TIE * _STEP
+
+    def updated_at(self, number: int, touched_at: float | None = None) -> int:
+        """Seconds since the epoch; every third record was changed some time after it was made."""
+        if touched_at is not None:
+            return int(touched_at)
+        return self.created_at(number) + (number * 7919 % 5_000_000 if number % 3 == 0 else 0)
+
+    def participant_of(self, number: int) -> str:
+        """Whose record this is: two of three people have one application, the third has two."""
+        return _uuid(number * 2 // 3 % self._people, _salt("participants-npq") + self._seed)
+
+    def _fill(self, gap: str, number: int, touched_at: float | None) -> str:
+        if gap == "id":
+            return self.id(number)
+        if gap == "created_at":
+            return _shown(self.created_at(number), number)
+        if gap == "updated_at":
+            return _shown(self.updated_at(number, touched_at), number)
+        if gap == "participant_id":
+            return self.participant_of(number)
+        if gap == "application_id":
+            return _uuid(number % self._applications, _salt("npq-applications") + self._seed)
+        if gap == "payment_date":
+            return payment_date(number).isoformat()
+        if gap == "name":
+            return partner_name(number)
+        first = -(-3 * number // 2)
+        return _uuid(
+            (first + int(gap.removeprefix("application"))) % self._applications, _salt("npq-applications") + self._seed
+        )
+
+
+def payment_date(number: int) -> date:
+    """The order of statements: a few share a day."""
+    return _FIRST_PAYMENT + timedelta(days=number // TIE)
+
+
+def partner_name(number: int) -> str:
+    """The order of delivery partners: a few share a name."""
+    return f"Delivery Partner {number // TIE:07} & Söhne"
+
+
+def _salt(endpoint: str) -> int:
+    return sum(endpoint.encode()) + 1
+
+
+def _uuid(number: int, salt: int) -> str:
+    group, place = divmod(number, TIE)
+    scattered = (group * 0x9E3779B1 + salt * 0x85EBCA6B) & 0xFFFFFFFF
+    # Multiplying by an odd number permutes the 48-bit numbers: no two records share an id.
+    tail = (number * 0x5DEECE66D + salt) & _MASK
+    return f"{scattered:08x}-{place:04x}-4{salt & 0xFFF:03x}-a{(number >> 48) & 0xFFF:03x}-{tail:012x}"
+
+
+def _shown(seconds: int, number: int) -> str:
+    return _moment(seconds) + (".000Z" if number % 4 == 0 else "Z")
+
+
+@functools.lru_cache(maxsize=4_096)
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

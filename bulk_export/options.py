@@ -1,0 +1,290 @@
+"""What a user asked for, checked and resolved before anything is opened or sent.
+
+Used alike by the command line and from Python; nothing here imports an HTTP client or Arrow.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bulk_export.catalogue import choose_endpoints, load_service
+from bulk_export.credentials import Token, find_token
+from bulk_export.errors import UsageError
+from bulk_export.model import Endpoint, Limit, Service
+from bulk_export.units import format_instant, parse_duration, parse_instant, parse_limit, parse_share
+
+LOCAL = "local"
+LARGEST_PAGE = 3000
+_COMPRESSIONS = {"parquet": ("zstd", "snappy", "none"), "ndjson": ("none", "gzip", "zstd")}
+_MOST_WORKERS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """A resolved request for an export.
+
+    `base_url` and `token` are None only for the bundled service. `formats` maps each format to its
+    compression. `sources` are local addresses to send from; None stands for the system's choice.
+    """
+
+    service: Service
+    endpoints: tuple[Endpoint, ...]
+    environment: str | None
+    base_url: str | None
+    token: Token | None
+    output: Path
+    formats: Mapping[str, str]
+    flatten: bool
+    page_size: int
+    workers: int
+    service_limit: Limit
+    ip_limit: Limit
+    min_interval: float
+    sources: tuple[str | None, ...]
+    budget: str
+    share: float
+    updated_since: datetime | None
+    filters: tuple[tuple[str, str], ...]
+    overwrite: bool
+    keep_pages: bool
+
+    @classmethod
+    def of(
+        cls,
+        endpoints: Sequence[str] = (),
+        *,
+        service: str = "npq",
+        api_version: str | None = None,
+        environment: str | None = None,
+        base_url: str | None = None,
+        token: str | None = None,
+        token_file: str | os.PathLike[str] | None = None,
+        output: str | os.PathLike[str] | None = None,
+        format: str | Sequence[str] = "parquet",  # noqa: A002  # the name of the option
+        compression: str | None = None,
+        flatten: bool = False,
+        page_size: int | str = 300,
+        workers: int | str = 8,
+        service_limit: str | Limit | None = None,
+        ip_limit: str | Limit | None = None,
+        min_interval: str | float = "100ms",
+        source_address: str | Sequence[str] = (),
+        budget: str | None = None,
+        share: str | float = "100%",
+        updated_since: str | datetime | None = None,
+        filter: Sequence[str] | Mapping[str, str] = (),  # noqa: A002  # the name of the option
+        overwrite: bool = False,
+        keep_pages: bool = False,
+        allow_plain_http: bool = False,
+        environ: Mapping[str, str] | None = None,
+    ) -> ExportOptions:
+        """Check the options of the command line, under the same names. Raises UsageError.
+
+        Numbers, times and durations (seconds) may be given as such or as text. `share` as a number is a
+        fraction. Warns where something is allowed but surely not meant.
+        """
+        described = load_service(service, api_version)
+        chosen = choose_endpoints(described, [endpoints] if isinstance(endpoints, str) else endpoints)
+        url = _base_url(described, environment, base_url, allow_plain_http=allow_plain_http)
+        filters = _filters(filter, chosen)
+        since = parse_instant(updated_since) if isinstance(updated_since, str) else updated_since
+        if since is not None:
+            _warn_of_endpoints_without_since(chosen)
+            if any(key in {endpoint.since for endpoint in chosen} for key, _ in filters):
+                raise UsageError(
+                    "The time to export from is given twice.", next_step="Use --updated-since or --filter, not both."
+                )
+        found: Token | None = None
+        if token is not None:
+            found = Token(token)
+        elif environment != LOCAL or token_file is not None:
+            found = find_token(token_file, os.environ if environ is None else environ)
+        return cls(
+            service=described,
+            endpoints=chosen,
+            environment=environment,
+            base_url=url,
+            token=found,
+            output=Path(output) if output is not None else _default_output(described),
+            formats=_formats(format, compression, flatten=flatten),
+            flatten=flatten,
+            page_size=_whole(page_size, "--page-size", largest=min(LARGEST_PAGE, described.largest_page_size)),
+            workers=_whole(workers, "--workers", largest=_MOST_WORKERS),
+            service_limit=_limit(service_limit, described.service_limit),
+            ip_limit=_limit(ip_limit, described.ip_limit),
+            min_interval=_interval(min_interval),
+            sources=_sources(source_address),
+            budget=_budget(budget),
+            share=parse_share(share) if isinstance(share, str) else parse_share(f"{share * 100:g}%"),
+            updated_since=since,
+            filters=filters,
+            overwrite=overwrite,
+            keep_pages=keep_pages,
+        )
+
+    def filters_for(self, endpoint: Endpoint) -> list[tuple[str, str]]:
+        """The filters to send to one endpoint; times in UTC with `Z` (service facts, "Filters")."""
+        filters = list(self.filters)
+        if self.updated_since is not None and endpoint.since is not None:
+            filters.append((endpoint.since, format_instant(self.updated_since)))
+        return filters
+
+
+def _base_url(service: Service, environment: str | None, base_url: str | None, *, allow_plain_http: bool) -> str | None:
+    if (environment is None) == (base_url is None):
+        both = "are both given" if environment is not None else "are both missing"
+        raise UsageError(
+            f"--environment and --base-url {both}.",
+            next_step="Give one: --environment local (bundled), --environment sandbox, or --base-url with an address.",
+        )
+    if base_url is None:
+        known = dict(service.environments)
+        if environment != LOCAL and environment not in known:
+            raise UsageError(
+                f"There is no environment {environment!r} for {service.name}.",
+                next_step=f"Choose from: {', '.join([LOCAL, *known])}.",
+            )
+        return None if environment == LOCAL else known[str(environment)]
+    return check_base_url(base_url, allow_plain_http=allow_plain_http)
+
+
+def check_base_url(base_url: str, *, allow_plain_http: bool = False) -> str:
+    """An address to send requests to, without a trailing slash. Raises UsageError."""
+    advice = "Write it like https://example.org, without a query."
+    try:
+        parts = urlsplit(base_url.strip())
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise UsageError(f"{base_url!r} is not an address.", next_step=advice) from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise UsageError(f"{base_url!r} is not an http or https address.", next_step=advice)
+    if parts.username is not None or parts.password is not None:
+        raise UsageError("--base-url must not hold a user name or password.", next_step=advice)
+    if parts.query or parts.fragment or any(character.isspace() for character in base_url.strip()):
+        raise UsageError("--base-url must not hold a query, a fragment or white space.", next_step=advice)
+    if parts.scheme == "http" and not allow_plain_http and not is_loopback(host):
+        raise UsageError(
+            f"http://{host} would carry the token in clear over the network.",
+            next_step="Use https, or --allow-plain-http where the network is yours.",
+        )
+    return base_url.strip().rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _filters(given: Sequence[str] | Mapping[str, str], endpoints: Iterable[Endpoint]) -> tuple[tuple[str, str], ...]:
+    pairs: list[tuple[str, str]] = []
+    if isinstance(given, Mapping):
+        pairs = [(str(key), str(value)) for key, value in given.items()]
+    else:
+        for text in [given] if isinstance(given, str) else given:
+            key, equals, value = text.partition("=")
+            if not equals or not key.strip():
+                raise UsageError(f"{text!r} is not a filter.", next_step="Write it as KEY=VALUE, like cohort=2023.")
+            pairs.append((key.strip(), value.strip()))
+    checked: dict[str, str] = {}
+    for key, value in pairs:
+        if key in checked:
+            raise UsageError(
+                f"The filter {key} is given twice.", next_step="Separate several values of one filter by commas."
+            )
+        for endpoint in endpoints:
+            if key not in endpoint.filters:
+                near = difflib.get_close_matches(key, endpoint.filters, n=1)
+                hint = f"Did you mean {near[0]}? " if near else ""
+                takes = ", ".join(endpoint.filters) or "none"
+                raise UsageError(
+                    f"{endpoint.name} does not take the filter {key!r}.",
+                    next_step=f"{hint}It takes: {takes}. Name the endpoints that take it.",
+                )
+        checked[key] = format_instant(parse_instant(value)) if key.endswith("_since") else value
+    return tuple(checked.items())
+
+
+def _warn_of_endpoints_without_since(endpoints: Iterable[Endpoint]) -> None:
+    whole = [endpoint.name for endpoint in endpoints if endpoint.since is None]
+    if whole:
+        warnings.warn(
+            f"{', '.join(whole)} cannot be asked for changes only and will be exported whole", UserWarning, stacklevel=4
+        )
+
+
+def _formats(given: str | Sequence[str], compression: str | None, *, flatten: bool) -> dict[str, str]:
+    names = list(dict.fromkeys([given] if isinstance(given, str) else given))
+    for name in names:
+        if name not in _COMPRESSIONS:
+            raise UsageError(f"There is no format {name!r}.", next_step=f"Choose from: {', '.join(_COMPRESSIONS)}.")
+        if compression is not None and compression not in _COMPRESSIONS[name]:
+            raise UsageError(
+                f"{name} cannot be compressed with {compression!r}.",
+                next_step=f"For {name} choose --compression from: {', '.join(_COMPRESSIONS[name])}.",
+            )
+    if not names:
+        raise UsageError("There is no format to write.", next_step=f"Choose from: {', '.join(_COMPRESSIONS)}.")
+    if flatten and "ndjson" not in names:
+        raise UsageError("--flatten is for NDJSON.", next_step="Add --format ndjson, or leave --flatten out.")
+    return {name: compression or _COMPRESSIONS[name][0] for name in names}
+
+
+def _whole(given: int | str, option: str, *, largest: int) -> int:
+    try:
+        number = int(given)
+    except (TypeError, ValueError):
+        number = 0
+    if not 1 <= number <= largest or isinstance(given, float):
+        raise UsageError(f"{option} cannot be {given!r}.", next_step=f"Give a whole number from 1 to {largest}.")
+    return number
+
+
+def _limit(given: str | Limit | None, default: Limit) -> Limit:
+    return default if given is None else parse_limit(given) if isinstance(given, str) else given
+
+
+def _interval(given: str | float) -> float:
+    seconds = parse_duration(given, "an interval") if isinstance(given, str) else float(given)
+    if not 0 <= seconds <= 3600:
+        raise UsageError("--min-interval must be from 0 to an hour.", next_step="Write it like 100ms, or 0 for none.")
+    return seconds
+
+
+def _sources(given: str | Sequence[str]) -> tuple[str | None, ...]:
+    addresses = [given] if isinstance(given, str) else list(given)
+    for address in addresses:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise UsageError(
+                f"{address!r} is not an IP address.", next_step="--source-address takes an address of this machine."
+            ) from None
+    if len(set(addresses)) < len(addresses):
+        raise UsageError("A --source-address is given twice.", next_step="Name each address once.")
+    return tuple(addresses) or (None,)
+
+
+def _budget(given: str | None) -> str:
+    if given is None or given == "memory://":
+        return "memory://"
+    if given.startswith(("sqlite://", "redis://")):
+        raise UsageError(
+            f"--budget {given.partition(':')[0]}:// is not available yet.", next_step="Use memory:// for now."
+        )
+    raise UsageError(f"{given!r} is not a place to remember spent requests in.", next_step="Use memory://.")
+
+
+def _default_output(service: Service) -> Path:
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return Path("output") / f"{service.name}-{service.version}-{moment}"

@@ -1,0 +1,212 @@
+"""Pages to part files: what is cut where, and when a part counts.
+
+Parts are cut after the page that brings the records met to a multiple of `part_rows`, so that the cut
+depends on the pages alone. A part is written under another name, synced, hashed and renamed; the entry in
+the journal that follows is what makes it count. Blocking: meant to run in a worker thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from bulk_export.decode import Block, Decoder, Drift
+from bulk_export.duplicates import Occurrence, fingerprints, repeated
+from bulk_export.errors import DamagedState
+from bulk_export.files import local_failures, make_private_directory, remove_tree, safe_name, sha256_of, sync_directory
+from bulk_export.journal import JournalStore, Part, PartFile
+from bulk_export.model import Endpoint, PageKey
+from bulk_export.sinks import PartWriter, extension, open_part
+
+PART_ROWS = 600_000
+_PARTIAL = ".partial"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """One way to write records: `parquet` or `ndjson`, and how it is compressed."""
+
+    name: str
+    compression: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageBody:
+    """A page on its way into a part; `ordinal` is its place in the sequence that is converted, from 1."""
+
+    key: PageKey
+    ordinal: int
+    records: int
+    body: bytes
+
+
+class PartSequence:
+    """The parts of one endpoint, written in order.
+
+    `left_out` names rows, by page, that are not to be written. `revision` tells a conversion with other
+    rows left out from the one before it. Parts that an earlier run finished stay as they are.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        decoder: Decoder,
+        formats: Sequence[OutputFormat],
+        store: JournalStore,
+        staging: Path,
+        revision: int,
+        left_out: Mapping[PageKey, frozenset[int]],
+        part_rows: int = PART_ROWS,
+    ) -> None:
+        self._endpoint = endpoint
+        self._decoder = decoder
+        self._formats = formats
+        self._store = store
+        self.folder = staging / safe_name(endpoint.name) / f"revision-{revision}"
+        self._revision = revision
+        self._left_out = left_out
+        self._part_rows = part_rows
+        self._writers: list[tuple[PartWriter, Path]] = []
+        self._drift = Drift()
+        self._fingerprints = bytearray()
+        self._rows = 0
+        self._met = 0
+        self.parts = store.parts(endpoint.name, revision)
+        self.converted = self.parts[-1].last_page if self.parts else 0
+        self._clear_leftovers()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the parts."""
+        return self._decoder.schema
+
+    @property
+    def rows(self) -> int:
+        """Rows in finished parts and in the one being written."""
+        return sum(part.rows for part in self.parts) + self._rows
+
+    def write(self, pages: Sequence[PageBody]) -> int:
+        """Convert pages that follow those before; the number of rows written."""
+        written = 0
+        for group in self._up_to_each_cut(pages):
+            block = self._without_left_out(self._decoder.decode([page.body for page in group]), group)
+            if not self._writers:
+                self._open_part()
+            with local_failures(f"Writing the records of {self._endpoint.name}"):
+                for writer, _ in self._writers:
+                    writer.write(block)
+            self._fingerprints += fingerprints(block.ids)
+            self._drift.add(block.drift)
+            self._rows += len(block.ids)
+            self._met += sum(page.records for page in group)
+            self.converted = group[-1].ordinal
+            written += len(block.ids)
+            if self._met >= self._part_rows:
+                self._close_part()
+        return written
+
+    def finish(self) -> None:
+        """Close the last part. An endpoint without records gets one without rows."""
+        if not self.parts and not self._writers:
+            self._open_part()
+        if self._writers:
+            self._close_part()
+
+    def abort(self) -> None:
+        """Give up the part being written; nothing of it stays."""
+        writers, self._writers = self._writers, []
+        for writer, _ in writers:
+            writer.abort()
+
+    def duplicates(self) -> frozenset[int]:
+        """The fingerprints of ids that stand in the finished parts more than once."""
+        return repeated(lambda: self._store.fingerprints(self._endpoint.name, self._revision), self.rows)
+
+    def occurrences(self, page: PageBody, wanted: frozenset[int]) -> list[Occurrence]:
+        """The rows of a page whose id has one of the wanted fingerprints."""
+        block = self._decoder.decode([page.body])
+        prints = memoryview(fingerprints(block.ids)).cast("Q")
+        return [
+            Occurrence(block.ids[row], page.key, row, block.version(row))
+            for row, fingerprint in enumerate(prints)
+            if fingerprint in wanted
+        ]
+
+    def _open_part(self) -> None:
+        with local_failures(f"Opening a part of {self._endpoint.name}"):
+            for form in self._formats:
+                final = self.folder / f"part-{len(self.parts):05}.{extension(form.name, form.compression)}"
+                partial = final.with_name(final.name + _PARTIAL)
+                writer = open_part(partial, form.name, form.compression, self._decoder.schema)
+                self._writers.append((writer, final))
+
+    def _close_part(self) -> None:
+        files = []
+        with local_failures(f"Finishing a part of {self._endpoint.name}"):
+            for writer, final in self._writers:
+                writer.close()
+                partial = final.with_name(final.name + _PARTIAL)
+                size, digest = partial.stat().st_size, sha256_of(partial)
+                partial.rename(final)
+                files.append(PartFile(f"{self._endpoint.name}/{final.name}", self._rows, size, digest))
+            sync_directory(self.folder)
+        self._writers = []
+        part = Part(
+            endpoint=self._endpoint.name,
+            revision=self._revision,
+            part=len(self.parts),
+            last_page=self.converted,
+            rows=self._rows,
+            files=tuple(files),
+            drift=self._drift.to_json(),
+            fingerprints=bytes(self._fingerprints),
+        )
+        self._store.add_part(part)
+        self.parts.append(part)
+        self._drift = Drift()
+        self._fingerprints = bytearray()
+        self._rows = self._met = 0
+
+    def _up_to_each_cut(self, pages: Sequence[PageBody]) -> Iterator[list[PageBody]]:
+        group: list[PageBody] = []
+        met = self._met
+        for page in pages:
+            group.append(page)
+            met += page.records
+            if met >= self._part_rows:
+                yield group
+                group, met = [], 0
+        if group:
+            yield group
+
+    def _without_left_out(self, block: Block, group: Sequence[PageBody]) -> Block:
+        rows: list[int] = []
+        first = 0
+        for page, count in zip(group, block.rows_per_page, strict=True):
+            rows.extend(first + row for row in self._left_out.get(page.key, ()))
+            first += count
+        return block.without(rows) if rows else block
+
+    def _clear_leftovers(self) -> None:
+        """Remove what a crash left of an unfinished part, and earlier revisions; check the finished parts."""
+        known = {Path(file.path).name: file.bytes for part in self.parts for file in part.files}
+        with local_failures(f"Preparing the parts of {self._endpoint.name}"):
+            make_private_directory(self.folder)
+            for entry in os.scandir(self.folder.parent):
+                if entry.name != self.folder.name:
+                    remove_tree(Path(entry.path))
+            sizes = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in os.scandir(self.folder)}
+            for name in sizes.keys() - known.keys():
+                (self.folder / name).unlink()
+        for name, size in known.items():
+            if sizes.get(name) != size:
+                raise DamagedState(
+                    f"A finished part of {self._endpoint.name}, {name}, is missing or was changed.",
+                    kept="Nothing was deleted.",
+                    next_step="Choose another --output, or remove this unfinished export to start afresh.",
+                )

@@ -1,0 +1,234 @@
+"""Fetches the pages of several sweeps in parallel, under one budget.
+
+A single dispatcher waits for a free worker, then for a page worth requesting, then for a slot, and only
+then decides which page it is, so that the newest knowledge chooses. The first request goes out alone: a
+wrong token costs one request, not one a worker. Pages that failed wait out their backoff on the side while
+others are fetched, but never more of them than there are workers, so that a failing service is not hammered.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import anyio
+import anyio.abc
+
+from bulk_export.budget import Budget, Outcome, Slot
+from bulk_export.decode import UnusablePage, split_page
+from bulk_export.errors import BulkExportError, ServiceFailing, ServiceRefused
+from bulk_export.fetch import Answer, Failure, Fetcher
+from bulk_export.progress.observer import Observer
+from bulk_export.pulse import Pulse
+from bulk_export.retry import Backoff, Disposition, disposition
+from bulk_export.sweep import Sweep
+
+# What may still arrive after the export has been given up is worth waiting for, briefly.
+_LAST_ANSWERS = 5.0
+
+_ADVICE = {
+    400: "Check the filters and --updated-since.",
+    401: "Check the token; with a valid one the same command goes on.",
+    403: "Check that the token may read this service; with a valid one the same command goes on.",
+    404: "Check --base-url, --service and --api-version.",
+    422: "Check the filters and --updated-since.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedPage:
+    """A page whose body is whole and holds `records` records."""
+
+    sweep: Sweep
+    page: int
+    records: Sequence[bytes]
+    answer: Answer
+
+
+class Pool:
+    """Runs until every sweep is complete.
+
+    `deliver` is awaited with each page before the page counts as come back; what it raises ends the run.
+    `changed` beats whenever a plan has changed, and may be beaten by whoever changes a horizon.
+    `uniform` gives random numbers from 0 to 1, for the jitter.
+    """
+
+    def __init__(
+        self,
+        sweeps: Sequence[Sweep],
+        *,
+        fetcher: Fetcher,
+        budget: Budget,
+        workers: int,
+        deliver: Callable[[FetchedPage], Awaitable[None]],
+        changed: Pulse,
+        observer: Observer,
+        backoff: Backoff,
+        count_request: Callable[[str], None],
+        uniform: Callable[[], float],
+    ) -> None:
+        self._sweeps = sweeps
+        self._fetcher = fetcher
+        self._budget = budget
+        self._workers = workers
+        self._deliver = deliver
+        self._changed = changed
+        self._observer = observer
+        self._backoff = backoff
+        self._count_request = count_request
+        self._uniform = uniform
+        self._in_flight = 0
+        self._cooling = 0
+        self._answered = False
+        self._failures: Counter[tuple[int, int]] = Counter()
+        self._fatal: BulkExportError | None = None
+        self._dispatching: anyio.CancelScope | None = None
+        self.retries = 0
+
+    async def run(self) -> None:
+        """Fetch everything. Raises ServiceRefused, ServiceFailing or what `deliver` raised.
+
+        Before it raises, answers on their way are given a moment to arrive and be delivered.
+        """
+        async with anyio.create_task_group() as tasks:
+            with anyio.CancelScope() as self._dispatching:
+                try:
+                    await self._dispatch(tasks)
+                except BulkExportError as error:
+                    self._give_up(error)
+            if self._fatal is not None:
+                with anyio.move_on_after(_LAST_ANSWERS):
+                    while self._in_flight:
+                        await self._changed.wait()
+                tasks.cancel_scope.cancel()
+        if self._fatal is not None:
+            raise self._fatal
+
+    def stop_dispatching(self) -> None:
+        """Send nothing more; `run` returns when what is in flight has come back."""
+        if self._dispatching is not None:
+            self._dispatching.cancel()
+        for sweep in self._sweeps:
+            sweep.horizon = 0
+
+    async def _dispatch(self, tasks: anyio.abc.TaskGroup) -> None:
+        while await self._work_appears():
+            slot = await self._budget.acquire()
+            sweep, page = self._take()
+            if sweep is None:
+                with anyio.CancelScope(shield=True):
+                    await self._budget.settle(slot, Outcome.UNSENT)
+                continue
+            self._in_flight += 1
+            tasks.start_soon(self._request, slot, sweep, page)
+
+    async def _work_appears(self) -> bool:
+        """Wait until a page can be requested; False once every sweep is complete."""
+        while True:
+            if all(sweep.plan.complete for sweep in self._sweeps):
+                return False
+            allowed = self._workers if self._answered else 1
+            if self._in_flight < allowed and self._cooling < self._workers and self._choose() is not None:
+                return True
+            await self._changed.wait()
+
+    def _choose(self) -> Sweep | None:
+        return next((sweep for sweep in self._sweeps if sweep.plan.has_work(sweep.horizon)), None)
+
+    def _take(self) -> tuple[Sweep | None, int]:
+        sweep = self._choose()
+        page = sweep.plan.take(sweep.horizon) if sweep is not None else None
+        return (None, 0) if page is None else (sweep, page)
+
+    async def _request(self, slot: Slot, sweep: Sweep, page: int) -> None:
+        try:
+            outcome = await self._send(slot, sweep, page)
+            if isinstance(outcome, Answer):
+                await self._accept(outcome, sweep, page)
+            elif outcome is not None:
+                await self._failed(outcome, sweep, page)
+        except BulkExportError as error:
+            self._give_up(error)
+        finally:
+            self._in_flight -= 1
+            self._changed.beat()
+
+    async def _send(self, slot: Slot, sweep: Sweep, page: int) -> Answer | Failure | None:
+        """Put one request on the wire and settle its slot; None where the service said to come later."""
+        settled: Outcome | None = Outcome.FAILED
+        try:
+            self._count_request(sweep.endpoint.name)
+            self._observer.request_sent(sweep.endpoint.name)
+            outcome = await self._fetcher.get(sweep.target(page), slot.source)
+            if isinstance(outcome, Answer):
+                settled = Outcome.ANSWERED
+                if disposition(outcome.status) is Disposition.THROTTLED:
+                    sweep.plan.give_back(page)
+                    settled = None
+                    pause = await self._budget.refused(slot, retry_after=outcome.retry_after, date=outcome.date)
+                    self._observer.throttled(pause)
+                    return None
+            elif not outcome.sent:
+                settled = Outcome.UNSENT
+            return outcome
+        finally:
+            if settled is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._budget.settle(slot, settled)
+
+    async def _accept(self, answer: Answer, sweep: Sweep, page: int) -> None:
+        match disposition(answer.status):
+            case Disposition.ACCEPT:
+                try:
+                    records = split_page(answer.body)
+                except UnusablePage as error:
+                    await self._failed(Failure(f"the body is not a page of records: {error}"), sweep, page)
+                    return
+                sweep.inspect(page, records)
+                end = sweep.plan.end
+                await self._deliver(FetchedPage(sweep, page, records, answer))
+                self._answered = True
+                sweep.plan.came_back(page, len(records))
+                self._observer.page_stored(sweep.endpoint.name, page, len(records))
+                if sweep.plan.end is not None and sweep.plan.end != end:
+                    self._observer.end_found(sweep.endpoint.name, sweep.plan.end)
+            case Disposition.RETRY:
+                await self._failed(Failure(f"status {answer.status}"), sweep, page)
+            case _:
+                said = f": {answer.message}" if answer.message else ""
+                raise ServiceRefused(
+                    f"The service refused page {page} of {sweep.endpoint.name} with status {answer.status}{said}.",
+                    kept="Every page stored so far is kept.",
+                    next_step=_ADVICE.get(answer.status, "Check --base-url; redirects are never followed."),
+                )
+
+    async def _failed(self, failure: Failure, sweep: Sweep, page: int) -> None:
+        index = (id(sweep), page)
+        self._failures[index] += 1
+        failures = self._failures[index]
+        if failure.final or self._backoff.exhausted(failures):
+            times = "" if failures == 1 else f" {failures} times"
+            raise ServiceFailing(
+                f"Page {page} of {sweep.endpoint.name} failed{times}, last: {failure.reason}.",
+                kept="Every page stored so far is kept.",
+                next_step="When the service answers again, the same command goes on from here.",
+            )
+        delay = self._backoff.delay(failures, self._uniform())
+        self.retries += 1
+        self._observer.retrying(sweep.endpoint.name, page, failure.reason, delay)
+        self._in_flight -= 1
+        self._cooling += 1
+        self._changed.beat()
+        try:
+            await anyio.sleep(delay)
+        finally:
+            self._cooling -= 1
+            self._in_flight += 1
+        sweep.plan.give_back(page)
+
+    def _give_up(self, error: BulkExportError) -> None:
+        if self._fatal is None:
+            self._fatal = error
+        if self._dispatching is not None:
+            self._dispatching.cancel()

@@ -1,0 +1,92 @@
+"""What an export tells whoever watches it. The default watches nothing.
+
+Methods are called on the event loop and must return at once. Names and counts only: no record contents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class WindowUse:
+    """How much of one limit is used now.
+
+    `address` is None for the limit on the whole service. `next_free_in` is the number of seconds until
+    a request may be sent under this limit, 0.0 when one may be sent now.
+    """
+
+    address: str | None
+    limit: int
+    period: float
+    used: int
+    next_free_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSummary:
+    """One endpoint of a finished export. `bytes` is what its files take on disk."""
+
+    name: str
+    records: int
+    pages: int
+    requests: int
+    duplicates: int
+    files: int
+    bytes: int
+    drift: Mapping[str, object]
+    changed_during_export: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSummary:
+    """What a finished export amounts to. `seconds` is the wall time of this run."""
+
+    output: Path
+    endpoints: Sequence[EndpointSummary]
+    requests: int
+    retries: int
+    throttled: int
+    resumed: int
+    seconds: float
+
+
+class Observer:
+    """Receives the events of an export; subclass and override what is of interest."""
+
+    def started(
+        self, endpoints: Sequence[str], output: Path | None, windows: Callable[[], Sequence[WindowUse]]
+    ) -> None:
+        """The first request is about to be sent. `windows` may be called at any time until the end."""
+
+    def resumed(self, pages: int) -> None:
+        """`pages` pages of an interrupted run are there already and will not be requested again."""
+
+    def page_stored(self, endpoint: str, page: int, records: int) -> None:
+        """A page with `records` records is durable."""
+
+    def end_found(self, endpoint: str, pages: int) -> None:
+        """The endpoint is now known to have `pages` pages that hold records."""
+
+    def records_written(self, endpoint: str, records: int) -> None:
+        """`records` more records have been converted and written."""
+
+    def request_sent(self, endpoint: str) -> None:
+        """One more request is on the wire."""
+
+    def retrying(self, endpoint: str, page: int, reason: str, delay: float) -> None:
+        """A request failed for `reason` and its page is asked for again after `delay` seconds."""
+
+    def throttled(self, pause: float) -> None:
+        """The service answered 429; nothing is sent for about `pause` seconds."""
+
+    def warned(self, message: str) -> None:
+        """Something the user should know that stops nothing."""
+
+    def finished(self, summary: ExportSummary) -> None:
+        """The manifest is in place."""
+
+    def closed(self) -> None:
+        """The run is over, however it ended."""

@@ -1,0 +1,49 @@
+"""Arrow types for described fields, and their names in a manifest."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from bulk_export.model import Endpoint, Field, FieldType, Kind, ListOf
+
+ID, TYPE, EXTRA = "id", "type", "_extra"
+
+_SCALARS: dict[Kind, pa.DataType] = {
+    Kind.STRING: pa.string(),
+    Kind.BOOLEAN: pa.bool_(),
+    Kind.INTEGER: pa.int64(),
+    Kind.NUMBER: pa.float64(),
+    Kind.TIMESTAMP: pa.timestamp("us", "UTC"),
+    Kind.DATE: pa.date32(),
+}
+
+
+def columns(endpoint: Endpoint) -> tuple[Field, ...]:
+    """The attributes that have a column of their own: all but those named like a column that is always there."""
+    return tuple(field for field in endpoint.fields if field.name not in (ID, TYPE, EXTRA))
+
+
+def arrow_type(declared: FieldType) -> pa.DataType:
+    """The Arrow type of a column for values declared so."""
+    if isinstance(declared, Kind):
+        return _SCALARS[declared]
+    if isinstance(declared, ListOf):
+        return pa.list_(arrow_type(declared.item))
+    return pa.struct([pa.field(field.name, arrow_type(field.type)) for field in declared.fields])
+
+
+def arrow_schema(endpoint: Endpoint) -> pa.Schema:
+    """`id`, `type`, the attributes in the catalogue's order, and `_extra`; everything nullable except `id`."""
+    return pa.schema(
+        [
+            pa.field(ID, pa.string(), nullable=False),
+            pa.field(TYPE, pa.string()),
+            *(pa.field(field.name, arrow_type(field.type)) for field in columns(endpoint)),
+            pa.field(EXTRA, pa.string()),
+        ]
+    )
+
+
+def describe(schema: pa.Schema) -> list[dict[str, str]]:
+    """Columns and types as a manifest lists them."""
+    return [{"name": field.name, "type": str(field.type)} for field in schema]

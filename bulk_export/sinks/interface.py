@@ -1,0 +1,64 @@
+"""What every kind of part file can do."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from bulk_export.decode import Block
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+class PartWriter(Protocol):
+    """One part file being written. OSError from any method means that the part must be aborted."""
+
+    def write(self, block: Block) -> None:
+        """Append the rows of a block."""
+
+    def close(self) -> None:
+        """Finish the file and sync it; only then is it whole."""
+
+    def abort(self) -> None:
+        """Give up: the file goes, and no readable part of it stays. Harmless after any failure."""
+
+
+class PrivateFile(io.RawIOBase):
+    """A new file with mode 0600, whatever the umask, that can be given up while a library still writes to it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        self._file: BinaryIO | None = os.fdopen(descriptor, "wb")
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, content: Buffer, /) -> int:
+        """Write all of `content`, to nowhere once the file was discarded."""
+        size = memoryview(content).nbytes
+        if self._file is not None:
+            self._file.write(content)
+        return size
+
+    def sync_and_close(self) -> None:
+        """Make what was written durable, and close."""
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._file = None
+
+    def discard(self) -> None:
+        """Remove the file, and swallow whatever else is written."""
+        file, self._file = self._file, None
+        if file is not None:
+            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                file.close()

@@ -1,0 +1,162 @@
+"""Record batches in page order, straight from the service, without a file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import AsyncGenerator, Sequence
+
+import anyio
+import anyio.to_thread
+import pyarrow as pa
+import xxhash
+from anyio.streams.memory import MemoryObjectSendStream
+
+from bulk_export.budget import open_budget
+from bulk_export.convert import BLOCK_PAGES
+from bulk_export.decode import Block, Decoder
+from bulk_export.environment import service_address
+from bulk_export.errors import BulkExportError
+from bulk_export.export import Tuning, body_cap
+from bulk_export.fetch import Fetcher
+from bulk_export.options import ExportOptions
+from bulk_export.pool import FetchedPage, Pool
+from bulk_export.progress.observer import Observer
+from bulk_export.pulse import Pulse
+from bulk_export.sweep import Sweep
+
+# Batches that may wait for a slow consumer before fetching pauses.
+_BATCHES_AHEAD = 2
+
+
+async def stream_batches(
+    options: ExportOptions, observer: Observer | None = None, tuning: Tuning | None = None
+) -> AsyncGenerator[pa.RecordBatch, None]:
+    """The records of the one endpoint in `options`, each id once (the first met), in page order.
+
+    Pages are fetched ahead only as far as the consumer keeps up, so memory is bounded, but for 16 bytes and
+    their overhead a record that tell duplicates. Closing the generator ends the requests.
+    """
+    send, receive = anyio.create_memory_object_stream[pa.RecordBatch](_BATCHES_AHEAD)
+    # A task of its own, because no cancel scope may stay open across a yield.
+    production = asyncio.create_task(_produce(options, observer or Observer(), tuning or Tuning(), send))
+    try:
+        with receive:
+            async for batch in receive:
+                yield batch
+        await production
+    finally:
+        production.cancel()
+        with contextlib.suppress(asyncio.CancelledError, BulkExportError):
+            await production
+
+
+async def _produce(
+    options: ExportOptions, observer: Observer, tuning: Tuning, send: MemoryObjectSendStream[pa.RecordBatch]
+) -> None:
+    (endpoint,) = options.endpoints
+    changed = Pulse()
+    sweep = Sweep(
+        endpoint,
+        number=0,
+        page_size=options.page_size,
+        stride=2 * options.workers,
+        filters=options.filters_for(endpoint),
+    )
+    order = _PageOrder(sweep, ahead=4 * options.workers + BLOCK_PAGES, changed=changed)
+    cap = body_cap(options.page_size)
+    async with (
+        send,
+        service_address(options) as address,
+        open_budget(
+            options.service_limit,
+            options.ip_limit,
+            min_interval=options.min_interval,
+            sources=options.sources,
+            share=options.share,
+        ) as budget,
+        Fetcher(
+            address.base_url, address.token, sources=options.sources, body_cap=cap, timeouts=tuning.timeouts
+        ) as fetcher,
+    ):
+        pool = Pool(
+            [sweep],
+            fetcher=fetcher,
+            budget=budget,
+            workers=options.workers,
+            deliver=order.put,
+            changed=changed,
+            observer=observer,
+            backoff=tuning.backoff,
+            count_request=lambda _: None,
+            uniform=tuning.uniform,
+        )
+        failures: list[BulkExportError] = []
+
+        async def fetch() -> None:
+            try:
+                await pool.run()
+            except BulkExportError as error:
+                failures.append(error)
+                tasks.cancel_scope.cancel()
+
+        observer.started([endpoint.name], None, budget.windows)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(fetch)
+                await _convert(order, Decoder(endpoint, columns=True, lines=None), send)
+        finally:
+            observer.closed()
+        if failures:
+            raise failures[0]
+
+
+async def _convert(order: _PageOrder, decoder: Decoder, send: MemoryObjectSendStream[pa.RecordBatch]) -> None:
+    seen: set[bytes] = set()
+    thread = anyio.CapacityLimiter(1)
+    while bodies := await order.next_block():
+        block = await anyio.to_thread.run_sync(functools.partial(decoder.decode, bodies), limiter=thread)
+        block = _first_met(block, seen)
+        if block.batch is not None and block.batch.num_rows:
+            await send.send(block.batch)
+
+
+def _first_met(block: Block, seen: set[bytes]) -> Block:
+    repeated = []
+    for row, identity in enumerate(block.ids):
+        digest = xxhash.xxh3_128_digest(identity.encode("utf-8", "surrogatepass"))
+        if digest in seen:
+            repeated.append(row)
+        seen.add(digest)
+    return block.without(repeated) if repeated else block
+
+
+class _PageOrder:
+    """Puts pages that come back in any order into theirs, and lets no request run far ahead of what was taken."""
+
+    def __init__(self, sweep: Sweep, *, ahead: int, changed: Pulse) -> None:
+        self._sweep = sweep
+        self._ahead = ahead
+        self._changed = changed
+        self._waiting: dict[int, bytes] = {}
+        self._next = 1
+        sweep.horizon = ahead
+
+    async def put(self, page: FetchedPage) -> None:
+        self._waiting[page.page] = page.answer.body
+
+    async def next_block(self) -> Sequence[bytes]:
+        """The bodies of the next pages in order, up to a block of them; none at the end."""
+        plan = self._sweep.plan
+        while self._next not in self._waiting:
+            if plan.complete and self._next > (plan.end or 0):
+                return []
+            await self._changed.wait()
+        bodies: list[bytes] = []
+        while self._next in self._waiting and len(bodies) < BLOCK_PAGES:
+            bodies.append(self._waiting.pop(self._next))
+            self._next += 1
+        self._sweep.horizon = self._next + self._ahead
+        self._changed.beat()
+        return bodies

@@ -1,0 +1,291 @@
+"""A whole export over real HTTP: every record, typed, once, in page order, with a manifest that is true."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pyarrow.parquet as pq
+import pytest
+
+from bulk_export.catalogue import load_service
+from bulk_export.errors import Interrupted, ServiceFailing, ServiceRefused, UsageError
+from bulk_export.export import Tuning, export
+from bulk_export.local_service import LocalService, LocalServiceSettings, serving
+from bulk_export.options import ExportOptions
+from bulk_export.retry import Backoff
+from tests.restore import canonical, restore
+
+TOKEN = "test-token"
+NPQ = load_service("npq")
+COUNTS = {
+    "npq-applications": 2_345,
+    "participants-npq": 900,
+    "participants-npq-outcomes": 300,
+    "participant-declarations": 1_201,
+    "statements": 37,
+    "delivery-partners": 0,
+}
+QUICK = Tuning(backoff=Backoff(attempts=12, base=0.001, longest=0.01))
+
+
+def settings(**changes: Any) -> LocalServiceSettings:
+    return LocalServiceSettings(
+        **{"service": NPQ, "records_by_endpoint": COUNTS, "token": TOKEN, "service_limit": None, "ip_limit": None}
+        | changes
+    )
+
+
+def options(service: LocalService, output: Path, *endpoints: str, **changes: Any) -> ExportOptions:
+    return ExportOptions.of(
+        endpoints,
+        **{
+            "base_url": service.base_url,
+            "token": TOKEN,
+            "output": output,
+            "budget": "memory://",
+            "service_limit": "100000/1s",
+            "ip_limit": "100000/1s",
+            "min_interval": 0,
+        }
+        | changes,
+    )
+
+
+def read_ndjson(directory: Path) -> list[Any]:
+    return [
+        json.loads(line)
+        for path in sorted(directory.glob("*.ndjson"))
+        for line in path.read_bytes().split(b"\n")
+        if line
+    ]
+
+
+def read_parquet(directory: Path) -> list[dict[str, Any]]:
+    return [row for path in sorted(directory.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def files_under(directory: Path) -> Iterator[Path]:
+    return (path for path in sorted(directory.rglob("*")) if path.is_file())
+
+
+def content_of(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files_under(directory)
+        if path.name != "manifest.json"
+    }
+
+
+def least_requests(records: int, page_size: int) -> int:
+    return records // page_size + 1
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+async def test_every_record_of_every_endpoint_arrives_in_both_formats(output: Path) -> None:
+    async with serving(settings(gzip=True)) as service:
+        summary = await export(options(service, output, format=("parquet", "ndjson"), page_size=100))
+        truth = {name: list(service.truth(name)) for name in COUNTS}
+
+    for name, expected in truth.items():
+        lines = read_ndjson(output / name)
+        rows = read_parquet(output / name)
+        ordered = NPQ_TOTAL_ORDER[name]
+        assert [line["id"] for line in lines] == [row["id"] for row in rows]
+        if ordered:
+            assert lines == expected
+        else:
+            assert sorted(lines, key=lambda line: line["id"]) == sorted(expected, key=lambda line: line["id"])
+        assert [canonical(restore(row)) for row in rows] == [canonical(line) for line in lines]
+    assert {endpoint.name: endpoint.records for endpoint in summary.endpoints} == COUNTS
+
+
+NPQ_TOTAL_ORDER = {endpoint.name: endpoint.order_is_total for endpoint in NPQ.endpoints}
+
+
+async def test_the_manifest_states_what_is_there(output: Path) -> None:
+    async with serving(settings()) as service:
+        await export(options(service, output, format=("parquet", "ndjson")))
+        sent = Counter(record.endpoint for record in service.log)
+    manifest = json.loads((output / "manifest.json").read_bytes())
+
+    assert set(manifest) >= {"tool", "service", "api_version", "base_url", "parameters", "started_at", "finished_at"}
+    assert (manifest["service"], manifest["api_version"], manifest["base_url"]) == ("npq", "v3", service.base_url)
+    assert manifest["run"] == {"requests": sum(sent.values()), "retries": 0, "throttled": 0, "resumed": 0}
+    assert TOKEN not in json.dumps(manifest)
+    for name, endpoint in manifest["endpoints"].items():
+        assert endpoint["records"] == COUNTS[name]
+        assert endpoint["pages"] == math.ceil(COUNTS[name] / 300)
+        assert endpoint["requests"] == sent[name]
+        assert endpoint["duplicates"] == 0
+        assert [column["name"] for column in endpoint["schema"]][:2] == ["id", "type"]
+        assert endpoint["schema"][-1]["name"] == "_extra"
+        assert {file["path"] for file in endpoint["files"]} == {
+            f"{name}/part-00000.parquet",
+            f"{name}/part-00000.ndjson",
+        }
+        for file in endpoint["files"]:
+            content = (output / file["path"]).read_bytes()
+            assert (len(content), hashlib.sha256(content).hexdigest()) == (file["bytes"], file["sha256"])
+            assert file["rows"] == COUNTS[name]
+
+
+async def test_nothing_but_the_result_is_left_and_it_is_private(output: Path) -> None:
+    async with serving(settings()) as service:
+        await export(options(service, output, "statements"))
+    assert [str(path.relative_to(output)) for path in sorted(output.rglob("*"))] == [
+        "manifest.json",
+        "statements",
+        "statements/part-00000.parquet",
+    ]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files_under(output)} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (output, output / "statements")} == {0o700}
+
+
+@pytest.mark.parametrize("workers", [1, 3, 20])
+async def test_the_end_of_each_endpoint_costs_hardly_a_request(output: Path, workers: int) -> None:
+    async with serving(settings()) as service:
+        await export(options(service, output, page_size=50, workers=workers))
+        sent = Counter(record.endpoint for record in service.log)
+        asked = Counter((record.endpoint, record.page) for record in service.log)
+    assert max(asked.values()) == 1
+    for name, records in COUNTS.items():
+        pages = math.ceil(records / 50)
+        waste = sent[name] - least_requests(records, 50)
+        assert 0 <= waste <= (1 + math.log2(pages) if pages > 1 else 0)
+
+
+async def test_the_bytes_do_not_depend_on_workers_or_timing(tmp_path: Path) -> None:
+    contents = []
+    for run, (workers, latency) in enumerate([(1, 0.0), (16, 0.004)]):
+        async with serving(settings(latency=latency, latency_spread=0.9)) as service:
+            names = [name for name, total in NPQ_TOTAL_ORDER.items() if total]
+            directory = tmp_path / str(run)
+            tuning = Tuning(part_rows=700)
+            await export(
+                options(service, directory, *names, workers=workers, page_size=60, format=("parquet", "ndjson")),
+                tuning=tuning,
+            )
+            contents.append(content_of(directory))
+    assert contents[0] == contents[1]
+    assert "npq-applications/part-00003.parquet" in contents[0]
+
+
+async def test_a_service_full_of_trouble_costs_retries_and_no_record(output: Path) -> None:
+    trouble = settings(error_rate=0.1, reset_rate=0.05, truncate_rate=0.1, garbage_rate=0.1, gzip=True)
+    async with serving(trouble) as service:
+        summary = await export(
+            options(service, output, "npq-applications", format="ndjson", page_size=50), tuning=QUICK
+        )
+        expected = list(service.truth("npq-applications"))
+        assert summary.requests == len(service.log)
+    assert read_ndjson(output / "npq-applications") == expected
+    assert summary.retries > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"), [({"token": "wrong"}, 401), ({"filter": {"cohort": "not-a-year"}}, 4)], ids=["401", "4xx"]
+)
+async def test_a_refusal_is_passed_on_at_once_with_the_services_words(
+    output: Path, changes: dict[str, Any], status: int
+) -> None:
+    async with serving(settings()) as service:
+        with pytest.raises(ServiceRefused, match=f"status {status}"):
+            await export(options(service, output, "npq-applications", **changes), tuning=QUICK)
+        assert len(service.log) == 1
+
+
+async def test_a_finished_export_is_not_touched_without_overwrite_and_replaced_with_it(output: Path) -> None:
+    async with serving(settings()) as service:
+        await export(options(service, output, "statements", format="ndjson"))
+        before = content_of(output)
+        requests = len(service.log)
+        with pytest.raises(UsageError, match="finished export"):
+            await export(options(service, output, "statements", format="ndjson"))
+        assert (content_of(output), len(service.log)) == (before, requests)
+        await export(options(service, output, "participants-npq-outcomes", overwrite=True))
+    assert list(content_of(output)) == ["participants-npq-outcomes/part-00000.parquet"]
+
+
+async def test_a_failed_replacement_leaves_the_earlier_export_whole(output: Path) -> None:
+    async with serving(settings()) as service:
+        await export(options(service, output, "statements"))
+        before = content_of(output)
+    async with serving(settings(error_rate=1.0)) as service:
+        with pytest.raises(ServiceFailing, match="Page 1 of statements failed 12 times"):
+            await export(options(service, output, "statements", overwrite=True), tuning=QUICK)
+    after = {path: digest for path, digest in content_of(output).items() if not path.startswith(".bulk-export")}
+    assert after == before
+    assert json.loads((output / "manifest.json").read_bytes())["endpoints"]["statements"]["records"] == 37
+
+
+async def test_an_export_that_was_stopped_goes_on_without_asking_for_a_page_twice(tmp_path: Path) -> None:
+    chosen = {"page_size": 50, "format": ("parquet", "ndjson"), "workers": 4}
+    tuning = Tuning(part_rows=400)
+    async with serving(settings()) as service:
+        undisturbed = tmp_path / "undisturbed"
+        await export(options(service, undisturbed, "npq-applications", **chosen), tuning=tuning)
+
+        service.log.clear()
+        interrupted = tmp_path / "interrupted"
+        for pages in (3, 9, 20, 40, 1_000):
+            stop = anyio.Event()
+
+            def stop_after(
+                service: LocalService, request: Any, *, limit: int = pages, stop: anyio.Event = stop
+            ) -> None:
+                if len(service.log) >= limit:
+                    stop.set()
+
+            service.before_request = stop_after
+            try:
+                summary = await export(
+                    options(service, interrupted, "npq-applications", **chosen), stop=stop, tuning=tuning
+                )
+            except Interrupted:
+                assert not (interrupted / "manifest.json").exists()
+        asked = Counter(record.page for record in service.log)
+    assert max(asked.values()) == 1
+    assert summary.resumed == 4
+    assert content_of(interrupted) == content_of(undisturbed)
+
+
+async def test_going_on_with_other_parameters_is_refused_with_what_differs(output: Path) -> None:
+    stop = anyio.Event()
+    stop.set()
+    async with serving(settings()) as service:
+        with pytest.raises(Interrupted):
+            await export(options(service, output, "statements"), stop=stop)
+        with pytest.raises(UsageError, match="page_size was 300, now 100"):
+            await export(options(service, output, "statements", page_size=100))
+
+
+async def test_records_updated_since_are_asked_for_in_utc(output: Path) -> None:
+    async with serving(settings()) as service:
+        chosen = options(
+            service, output, "npq-applications", "participants-npq-outcomes", updated_since="2022-05-31T01:00:00+01:00"
+        )
+        await export(chosen)
+        queries = {(record.endpoint, record.query) for record in service.log if record.page == 1}
+    wanted = dict(queries)
+    assert "filter[updated_since]=2022-05-31T00:00:00Z" in wanted["npq-applications"]
+    assert "filter[created_since]=2022-05-31T00:00:00Z" in wanted["participants-npq-outcomes"]
+
+
+async def test_two_exports_into_one_directory_exclude_each_other(output: Path) -> None:
+    async with serving(settings(latency=0.05)) as service, anyio.create_task_group() as tasks:
+        tasks.start_soon(export, options(service, output, "npq-applications"))
+        await anyio.sleep(0.05)
+        with pytest.raises(UsageError, match="Another process"):
+            await export(options(service, output, "npq-applications"))
