@@ -1,1 +1,67 @@
+"""Export everything from the DfE lead-provider API, fast, within its rate limits, without losing a record.
+
+`export` and `run_export` write files; `stream` gives record batches. Their keyword arguments are the options of
+the command line, under the same names. Everything is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from bulk_export.api import export as export
+    from bulk_export.api import run_export as run_export
+    from bulk_export.api import stream as stream
+    from bulk_export.errors import BudgetUnavailable as BudgetUnavailable
+    from bulk_export.errors import BulkExportError as BulkExportError
+    from bulk_export.errors import DamagedState as DamagedState
+    from bulk_export.errors import Interrupted as Interrupted
+    from bulk_export.errors import LocalFailure as LocalFailure
+    from bulk_export.errors import SchemaDrift as SchemaDrift
+    from bulk_export.errors import ServiceFailing as ServiceFailing
+    from bulk_export.errors import ServiceRefused as ServiceRefused
+    from bulk_export.errors import UsageError as UsageError
+    from bulk_export.errors import VerificationFailed as VerificationFailed
+    from bulk_export.progress.observer import EndpointSummary as EndpointSummary
+    from bulk_export.progress.observer import ExportSummary as ExportSummary
+    from bulk_export.progress.observer import Observer as Observer
+    from bulk_export.progress.observer import WindowUse as WindowUse
+    from bulk_export.verification import Verification as Verification
+    from bulk_export.verification import verify as verify
+
+_HOMES = {
+    "bulk_export.api": ("export", "run_export", "stream"),
+    "bulk_export.errors": (
+        "BulkExportError",
+        "BudgetUnavailable",
+        "DamagedState",
+        "Interrupted",
+        "LocalFailure",
+        "SchemaDrift",
+        "ServiceFailing",
+        "ServiceRefused",
+        "UsageError",
+        "VerificationFailed",
+    ),
+    "bulk_export.progress.observer": ("EndpointSummary", "ExportSummary", "Observer", "WindowUse"),
+    "bulk_export.verification": ("Verification", "verify"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: PLE0604  # the names above, so that the two cannot differ
+    *_HOME_OF,
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

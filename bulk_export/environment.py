@@ -7,10 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from bulk_export.credentials import Token
-from bulk_export.options import ExportOptions
+from bulk_export.options import LOCAL, ExportOptions
 
-LOCAL = "local"
-_LOCAL_TOKEN = "local-service-token"
+LOCAL_TOKEN = "local-service-token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ async def service_address(options: ExportOptions) -> AsyncIterator[Address]:
         return
     from bulk_export.local_service import LocalServiceSettings, serving  # the server is needed by this choice only
 
-    token = options.token or Token(_LOCAL_TOKEN)
+    token = options.token or Token(LOCAL_TOKEN)
     settings = LocalServiceSettings(
         service=options.service,
         token=token.reveal(),

@@ -14,6 +14,7 @@ import anyio
 from aiolimiter import AsyncLimiter
 
 from bulk_export.budget.refusal import pause_after_refusal
+from bulk_export.budget.share import part_of
 from bulk_export.budget.window import SlidingWindow
 from bulk_export.errors import ServiceFailing
 from bulk_export.model import Limit
@@ -120,16 +121,19 @@ class Budget:
     def windows(self) -> list[WindowUse]:
         """The use of the common window, then of each address's."""
         now = anyio.current_time()
-        return [
-            WindowUse(
-                address=address,
-                limit=window.limit.requests,
-                period=window.limit.period,
-                used=window.used(now),
-                next_free_in=max(window.next_free(now), self._hold_until) - now if window.used(now) else 0.0,
-            )
-            for address, window in [(None, self._service), *((_shown(a), w) for a, w in self._addresses.items())]
-        ]
+        shown = [(None, self._service), *((source or "this machine", w) for source, w in self._addresses.items())]
+        return [self._use(address, window, now) for address, window in shown]
+
+    def _use(self, address: str | None, window: SlidingWindow, now: float) -> WindowUse:
+        free_at = window.next_free(now)
+        held = max(self._hold_until - now, 0.0)
+        return WindowUse(
+            address=address,
+            limit=window.limit.requests,
+            period=window.limit.period,
+            used=window.used(now),
+            next_free_in=held if math.isinf(free_at) else max(free_at - now, held),
+        )
 
     async def _first_free(self) -> str | None:
         """Wait until some address may send, and say which."""
@@ -152,10 +156,6 @@ class Budget:
                 await self._changed.wait()
 
 
-def _shown(source: str | None) -> str:
-    return source or "this machine"
-
-
 @asynccontextmanager
 async def open_budget(
     service_limit: Limit,
@@ -166,8 +166,4 @@ async def open_budget(
     share: float = 1.0,
 ) -> AsyncIterator[Budget]:
     """A budget for this run. `share` is the part of both limits to use, rounded down, at least one request."""
-    yield Budget(_part_of(service_limit, share), _part_of(ip_limit, share), sources=sources, min_interval=min_interval)
-
-
-def _part_of(limit: Limit, share: float) -> Limit:
-    return Limit(max(1, math.floor(limit.requests * share + 1e-9)), limit.period)
+    yield Budget(part_of(service_limit, share), part_of(ip_limit, share), sources=sources, min_interval=min_interval)

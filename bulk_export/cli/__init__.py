@@ -1,0 +1,53 @@
+"""The command line: `main` is what the `bulk-export` script calls."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from bulk_export import __version__
+from bulk_export.cli.export import export
+from bulk_export.cli.inspect import endpoints, verify
+from bulk_export.cli.local_service import local_service
+from bulk_export.cli.plan import plan
+from bulk_export.cli.running import run, unexpected_errors_without_contents
+
+app = typer.Typer(
+    name="bulk-export",
+    help="Export everything from the DfE lead-provider API, within its rate limits, without losing a record.",
+    epilog=(
+        "Options may also come from variables BULK_EXPORT_{OPTION} and from bulk-export.toml;"
+        " the command line wins, then the environment, then the file."
+    ),
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+app.command()(export)
+app.command()(plan)
+app.command()(verify)
+app.command()(endpoints)
+app.command("local-service")(local_service)
+
+
+def _show_version(wanted: bool) -> None:  # the signature of an option's callback
+    if wanted:
+        typer.echo(f"bulk-export {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line of this process, and leave with its exit code."""
+    unexpected_errors_without_contents(lambda text: print(text, file=sys.stderr))  # noqa: T201  # the last resort
+    sys.exit(run(app, sys.argv[1:]))

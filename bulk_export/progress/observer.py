@@ -15,7 +15,7 @@ class WindowUse:
     """How much of one limit is used now.
 
     `address` is None for the limit on the whole service. `next_free_in` is the number of seconds until
-    a request may be sent under this limit, 0.0 when one may be sent now.
+    a request may be sent under this limit, 0.0 when one may be sent now or as soon as an answer is here.
     """
 
     address: str | None
@@ -84,6 +84,9 @@ class Observer:
 
     def warned(self, message: str) -> None:
         """Something the user should know that stops nothing."""
+
+    def tick(self) -> None:
+        """About a second has passed."""
 
     def finished(self, summary: ExportSummary) -> None:
         """The manifest is in place."""

@@ -17,7 +17,7 @@ import pytest
 
 from bulk_export.catalogue import load_service
 from bulk_export.errors import Interrupted, ServiceFailing, ServiceRefused, UsageError
-from bulk_export.export import Tuning, export
+from bulk_export.pipeline import Tuning, export
 from bulk_export.local_service import LocalService, LocalServiceSettings, serving
 from bulk_export.options import ExportOptions
 from bulk_export.retry import Backoff

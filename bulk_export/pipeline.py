@@ -183,9 +183,15 @@ class _Export:
             errors.append(_interrupted(self._output))
             tasks.cancel_scope.cancel()
 
+        async def tell_the_time() -> None:
+            while True:
+                await anyio.sleep(1)
+                self._observer.tick()
+
         fetched = anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(stop_on_request)
+            tasks.start_soon(tell_the_time)
             async with anyio.create_task_group() as work:
                 work.start_soon(guarded, fetch)
                 work.start_soon(guarded, functools.partial(convert, self._changed, self._observer))

@@ -18,9 +18,9 @@ from bulk_export.convert import BLOCK_PAGES
 from bulk_export.decode import Block, Decoder
 from bulk_export.environment import service_address
 from bulk_export.errors import BulkExportError
-from bulk_export.export import Tuning, body_cap
 from bulk_export.fetch import Fetcher
 from bulk_export.options import ExportOptions
+from bulk_export.pipeline import Tuning, body_cap
 from bulk_export.pool import FetchedPage, Pool
 from bulk_export.progress.observer import Observer
 from bulk_export.pulse import Pulse

@@ -1,0 +1,53 @@
+"""`bulk-export export`."""
+
+from __future__ import annotations
+
+import typer
+
+from bulk_export.cli import parameters as p
+from bulk_export.cli.running import console, remember_debug, settings
+
+
+def export(
+    endpoints: p.Endpoints = None,
+    service: p.Service = None,
+    api_version: p.ApiVersion = None,
+    environment: p.Environment = None,
+    base_url: p.BaseUrl = None,
+    token_file: p.TokenFile = None,
+    output: p.Output = None,
+    format: p.Format = None,  # noqa: A002  # the name of the option
+    compression: p.Compression = None,
+    flatten: p.Flatten = False,
+    page_size: p.PageSize = None,
+    workers: p.Workers = None,
+    service_limit: p.ServiceLimit = None,
+    ip_limit: p.IpLimit = None,
+    min_interval: p.MinInterval = None,
+    source_address: p.SourceAddress = None,
+    budget: p.Budget = None,
+    share: p.Share = None,
+    updated_since: p.UpdatedSince = None,
+    filter: p.Filter = None,  # noqa: A002  # the name of the option
+    overwrite: p.Overwrite = False,
+    allow_plain_http: p.AllowPlainHttp = False,
+    progress: p.Progress = None,
+    log_format: p.LogFormat = None,
+    debug: p.Debug = False,
+    config: p.Config = None,
+) -> None:
+    """Extract endpoints into one directory, whole or filtered. Interrupted, the same command goes on."""
+    line = {name: value for name, value in locals().items() if name != "config"}
+    options = settings("export", line, p.EXPORT, config)
+    remember_debug(options)
+    err, kind = console(options)
+
+    from bulk_export.options import ExportOptions
+    from bulk_export.progress import choose
+
+    resolved = ExportOptions.of(options.pop("endpoints", ()), **options)
+
+    from bulk_export.cli.interrupts import export_until_signalled
+
+    summary = export_until_signalled(resolved, choose(kind, err), err)
+    typer.echo(summary.output)

@@ -1,0 +1,64 @@
+"""An export that signals can stop: the first one drains and keeps, the second leaves at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import anyio
+
+from bulk_export.errors import BulkExportError, Interrupted
+
+if TYPE_CHECKING:
+    from bulk_export.options import ExportOptions
+    from bulk_export.progress.console import Console
+    from bulk_export.progress.observer import ExportSummary, Observer
+
+# Everything kept is durable at any moment, so leaving without a farewell loses nothing.
+_PATIENCE = 1.7
+
+
+def export_until_signalled(options: ExportOptions, observer: Observer, console: Console) -> ExportSummary:
+    """Run an export to its end, or until SIGINT or SIGTERM. Raises what `export` raises."""
+    from bulk_export.pipeline import export
+
+    outcome: list[ExportSummary | BulkExportError] = []
+
+    def leave() -> None:
+        observer.closed()
+        console.error(
+            Interrupted(
+                "Interrupted.",
+                kept=f"Every page that had arrived is kept in {options.output}.",
+                next_step="The same command with this --output goes on from here.",
+            )
+        )
+        os._exit(Interrupted.exit_code)
+
+    async def watch(stop: anyio.Event) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                if stop.is_set():
+                    leave()
+                stop.set()
+                limit = threading.Timer(_PATIENCE, leave)
+                limit.daemon = True
+                limit.start()
+
+    async def main() -> None:
+        stop = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch, stop)
+            try:
+                outcome.append(await export(options, observer, stop=stop))
+            except BulkExportError as error:
+                outcome.append(error)
+            tasks.cancel_scope.cancel()
+
+    anyio.run(main)
+    (result,) = outcome
+    if isinstance(result, BulkExportError):
+        raise result
+    return result

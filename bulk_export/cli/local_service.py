@@ -1,0 +1,112 @@
+"""`bulk-export local-service`."""
+
+from __future__ import annotations
+
+import signal
+from typing import Annotated, Any
+
+import anyio
+import typer
+
+from bulk_export.cli import parameters as p
+from bulk_export.errors import LocalFailure, UsageError
+from bulk_export.model import Limit
+
+Rate = Annotated[float, typer.Option(min=0, max=1)]
+
+
+def local_service(
+    service: p.Service = None,
+    api_version: p.ApiVersion = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 for any free one.")] = 8765,
+    records: Annotated[
+        list[str] | None, typer.Option("--records", metavar="[ENDPOINT=]N", help="Records in each endpoint. (2000)")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Other seeds make other records.")] = 0,
+    service_limit: p.ServiceLimit = None,
+    ip_limit: p.IpLimit = None,
+    no_limits: Annotated[bool, typer.Option("--no-limits", help="Never answer 429.")] = False,
+    windows: Annotated[
+        str, typer.Option("--windows", metavar="fixed|rolling", help="As implemented, or as documented.")
+    ] = "fixed",
+    retry_after: Annotated[bool, typer.Option("--retry-after", help="Send Retry-After with a 429.")] = False,
+    latency: Annotated[str, typer.Option("--latency", metavar="TIME", help="Before each answer.")] = "0",
+    latency_spread: Annotated[float, typer.Option("--latency-spread", min=0, max=1, help="Give or take.")] = 0.0,
+    gzip: Annotated[bool, typer.Option("--gzip", help="Compress for clients that ask.")] = False,
+    error_rate: Annotated[float, typer.Option("--error-rate", min=0, max=1, help="Chance of a 5xx.")] = 0.0,
+    reset_rate: Annotated[float, typer.Option("--reset-rate", min=0, max=1, help="Chance of a reset.")] = 0.0,
+    truncate_rate: Annotated[float, typer.Option("--truncate-rate", min=0, max=1, help="Chance of a cut body.")] = 0.0,
+    garbage_rate: Annotated[float, typer.Option("--garbage-rate", min=0, max=1, help="Chance of HTML.")] = 0.0,
+    churn: Annotated[float, typer.Option("--churn", min=0, max=1, help="Chance of a change per request.")] = 0.0,
+) -> None:
+    """Run the bundled stand-in for the service. The token is BULK_EXPORT_TOKEN, or one that is shown."""
+    import os
+
+    from bulk_export.catalogue import load_service
+    from bulk_export.credentials import TOKEN_VARIABLE
+    from bulk_export.environment import LOCAL_TOKEN
+    from bulk_export.local_service import LocalServiceSettings
+    from bulk_export.units import parse_duration, parse_limit
+
+    described = load_service(service or "npq", api_version)
+    if windows not in ("fixed", "rolling"):
+        raise UsageError(f"There are no {windows!r} windows.", next_step="Choose from: fixed, rolling.")
+    everywhere, by_endpoint = _record_counts(records or [], [endpoint.name for endpoint in described])
+
+    def limit(given: str | None, default: Limit) -> Limit | None:
+        return None if no_limits else parse_limit(given) if given else default
+
+    token = os.environ.get(TOKEN_VARIABLE)
+    chosen: dict[str, Any] = {"records": everywhere} if everywhere is not None else {}
+    made = LocalServiceSettings(
+        service=described,
+        token=token or LOCAL_TOKEN,
+        records_by_endpoint=by_endpoint,
+        seed=seed,
+        service_limit=limit(service_limit, described.service_limit),
+        ip_limit=limit(ip_limit, described.ip_limit),
+        windows="fixed" if windows == "fixed" else "rolling",
+        retry_after=retry_after,
+        latency=parse_duration(latency, "a latency"),
+        latency_spread=latency_spread,
+        gzip=gzip,
+        error_rate=error_rate,
+        reset_rate=reset_rate,
+        truncate_rate=truncate_rate,
+        garbage_rate=garbage_rate,
+        churn=churn,
+        **chosen,
+    )
+    anyio.run(_serve, made, host, port, f"the one in {TOKEN_VARIABLE}" if token else LOCAL_TOKEN)
+
+
+async def _serve(made: Any, host: str, port: int, token: str) -> None:
+    from bulk_export.local_service import serving
+
+    try:
+        async with serving(made, host, port) as service:
+            typer.echo(f"serving {made.service.name} {made.service.version} on {service.base_url}, token: {token}")
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                async for _ in signals:
+                    return
+    except OSError as error:
+        raise LocalFailure(
+            f"Nothing can listen on {host} port {port}: {error.strerror}.", next_step="Choose another --port."
+        ) from None
+
+
+def _record_counts(given: list[str], names: list[str]) -> tuple[int | None, dict[str, int]]:
+    everywhere: int | None = None
+    by_endpoint: dict[str, int] = {}
+    for text in given:
+        name, equals, number = text.rpartition("=")
+        if not number.isdecimal() or (equals and name not in names):
+            raise UsageError(
+                f"{text!r} is not a number of records.", next_step="Write --records 5000 or --records statements=40."
+            )
+        if equals:
+            by_endpoint[name] = int(number)
+        else:
+            everywhere = int(number)
+    return everywhere, by_endpoint

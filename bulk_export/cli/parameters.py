@@ -1,0 +1,121 @@
+"""The options of the commands, each in one place. None means: not given on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bulk_export.settings import Takes
+
+Endpoints = Annotated[
+    list[str] | None, typer.Argument(metavar="[ENDPOINT]...", help="Which endpoints; all by default.")
+]
+Service = Annotated[str | None, typer.Option("--service", metavar="npq", help="Which service. (npq)")]
+ApiVersion = Annotated[str | None, typer.Option("--api-version", metavar="v3", help="Which version. (v3)")]
+Environment = Annotated[
+    str | None,
+    typer.Option("--environment", metavar="local|sandbox", help="The bundled service, or DfE's test environment."),
+]
+BaseUrl = Annotated[str | None, typer.Option("--base-url", metavar="URL", help="Any other address of the service.")]
+TokenFile = Annotated[
+    str | None, typer.Option("--token-file", metavar="FILE", help="Holds the token; else BULK_EXPORT_TOKEN does.")
+]
+Output = Annotated[
+    str | None, typer.Option("--output", metavar="DIR", help="Where to. (output/{service}-{version}-{UTC time})")
+]
+Format = Annotated[
+    list[str] | None, typer.Option("--format", metavar="parquet|ndjson", help="May be given twice. (parquet)")
+]
+Compression = Annotated[
+    str | None,
+    typer.Option(
+        "--compression",
+        metavar="NAME",
+        help="parquet: zstd (default), snappy, none; ndjson: none (default), gzip, zstd.",
+    ),
+]
+Flatten = Annotated[bool, typer.Option("--flatten", help="NDJSON with the same columns as Parquet.")]
+PageSize = Annotated[str | None, typer.Option("--page-size", metavar="N", help="Records a page, 1 to 3000. (300)")]
+Workers = Annotated[str | None, typer.Option("--workers", metavar="N", help="Pages in flight at most. (8)")]
+ServiceLimit = Annotated[
+    str | None, typer.Option("--service-limit", metavar="N/PERIOD", help="Requests in all. (1000/5m)")
+]
+IpLimit = Annotated[
+    str | None, typer.Option("--ip-limit", metavar="N/PERIOD", help="Requests from each address. (300/5m)")
+]
+MinInterval = Annotated[
+    str | None, typer.Option("--min-interval", metavar="TIME", help="Between two requests; 0 for none. (100ms)")
+]
+SourceAddress = Annotated[
+    list[str] | None,
+    typer.Option("--source-address", metavar="IP", help="Local address to send from; repeat for several."),
+]
+Budget = Annotated[
+    str | None, typer.Option("--budget", metavar="URL", help="Where spent requests are remembered. (memory://)")
+]
+Share = Annotated[str | None, typer.Option("--share", metavar="PERCENT", help="Part of both limits to use. (100%)")]
+UpdatedSince = Annotated[
+    str | None, typer.Option("--updated-since", metavar="TIME", help="ISO 8601, any offset: changes only.")
+]
+Filter = Annotated[
+    list[str] | None, typer.Option("--filter", metavar="KEY=VALUE", help="Sent as filter[KEY]=VALUE; repeat.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished export.")]
+AllowPlainHttp = Annotated[
+    bool, typer.Option("--allow-plain-http", help="Send the token unencrypted beyond this machine.")
+]
+Progress = Annotated[
+    str | None, typer.Option("--progress", metavar="auto|rich|plain|none", help="On standard error. (auto)")
+]
+LogFormat = Annotated[str | None, typer.Option("--log-format", metavar="text|json", help="Of standard error. (text)")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks; never the token.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Options in TOML. (bulk-export.toml, if there is one)")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+
+CONNECTION = {
+    "service": Takes.ONE,
+    "api_version": Takes.ONE,
+}
+COST = {
+    "page_size": Takes.ONE,
+    "workers": Takes.ONE,
+    "service_limit": Takes.ONE,
+    "ip_limit": Takes.ONE,
+    "min_interval": Takes.ONE,
+    "source_address": Takes.MANY,
+    "share": Takes.ONE,
+}
+OUTPUT = {"progress": Takes.ONE, "log_format": Takes.ONE, "debug": Takes.NOTHING}
+EXPORT = {
+    **CONNECTION,
+    **COST,
+    **OUTPUT,
+    "endpoints": Takes.MANY,
+    "environment": Takes.ONE,
+    "base_url": Takes.ONE,
+    "token_file": Takes.ONE,
+    "output": Takes.ONE,
+    "format": Takes.MANY,
+    "compression": Takes.ONE,
+    "flatten": Takes.NOTHING,
+    "budget": Takes.ONE,
+    "updated_since": Takes.ONE,
+    "filter": Takes.MANY,
+    "overwrite": Takes.NOTHING,
+    "allow_plain_http": Takes.NOTHING,
+}
+PLAN = {
+    **CONNECTION,
+    **COST,
+    **OUTPUT,
+    "endpoints": Takes.MANY,
+    "records": Takes.MANY,
+    "like": Takes.ONE,
+    "latency": Takes.ONE,
+    "json": Takes.NOTHING,
+}
+EVERY = tuple({**EXPORT, **PLAN})

@@ -1,0 +1,111 @@
+"""`bulk-export plan`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bulk_export.cli import parameters as p
+from bulk_export.cli.running import console, remember_debug, settings
+from bulk_export.errors import UsageError
+from bulk_export.model import Endpoint
+
+Records = Annotated[
+    list[str] | None,
+    typer.Option("--records", metavar="[ENDPOINT=]N", help="How many records; for all endpoints, or repeat for each."),
+]
+Like = Annotated[
+    str | None, typer.Option("--like", metavar="DIR", help="As many records as an earlier export in DIR found.")
+]
+Latency = Annotated[
+    str | None, typer.Option("--latency", metavar="TIME", help="Time from a request to its answer. (500ms)")
+]
+
+
+def plan(
+    endpoints: p.Endpoints = None,
+    records: Records = None,
+    like: Like = None,
+    service: p.Service = None,
+    api_version: p.ApiVersion = None,
+    page_size: p.PageSize = None,
+    workers: p.Workers = None,
+    service_limit: p.ServiceLimit = None,
+    ip_limit: p.IpLimit = None,
+    min_interval: p.MinInterval = None,
+    source_address: p.SourceAddress = None,
+    share: p.Share = None,
+    latency: Latency = None,
+    as_json: p.AsJson = False,
+    log_format: p.LogFormat = None,
+    debug: p.Debug = False,
+    config: p.Config = None,
+) -> None:
+    """What an export would cost: requests, time, and how each limit fills. Sends nothing."""
+    line = {name: value for name, value in locals().items() if name not in ("config", "as_json")} | {"json": as_json}
+    options = settings("plan", line, p.PLAN, config)
+    remember_debug(options)
+    console(options)
+
+    from bulk_export.budget.share import part_of
+    from bulk_export.cost import estimate
+    from bulk_export.options import ExportOptions
+    from bulk_export.progress.tally import clock_text
+    from bulk_export.units import parse_duration
+
+    given, earlier = options.pop("records", []), options.pop("like", None)
+    delay = parse_duration(options.pop("latency", "500ms"), "a latency")
+    wants_json = options.pop("json", False)
+    resolved = ExportOptions.of(options.pop("endpoints", ()), environment="local", **options)
+    counts = _counts(resolved.endpoints, given, Path(earlier) if earlier else None)
+    cost = estimate(
+        counts,
+        page_size=resolved.page_size,
+        service_limit=part_of(resolved.service_limit, resolved.share),
+        ip_limit=part_of(resolved.ip_limit, resolved.share),
+        sources=len(resolved.sources),
+        min_interval=resolved.min_interval,
+        latency=delay,
+        workers=resolved.workers,
+    )
+    if wants_json:
+        typer.echo(json.dumps({**asdict(cost), "total": cost.total, "page_size": resolved.page_size}, indent=2))
+        return
+    width = max(len(name) for name in [*cost.requests, "total"])
+    typer.echo(f"{'endpoint':<{width}}  {'records':>12}  {'requests':>9}")
+    for name, requests in cost.requests.items():
+        typer.echo(f"{name:<{width}}  {counts[name]:>12,}  {requests:>9,}")
+    typer.echo(f"{'total':<{width}}  {sum(counts.values()):>12,}  {cost.total:>9,}")
+    typer.echo(f"finding the ends may add up to {cost.search} requests")
+    for window in cost.windows:
+        limit = f"{window.limit.requests:,} in {clock_text(window.limit.period)}"
+        full = "never used up" if window.filled_at is None else f"used up after {clock_text(window.filled_at)}"
+        typer.echo(f"{window.name}: {window.requests:,} requests under {limit}, {full}")
+    typer.echo(f"done after about {clock_text(cost.seconds)}")
+
+
+def _counts(endpoints: tuple[Endpoint, ...], given: list[str], earlier: Path | None) -> dict[str, int]:
+    """Records by endpoint, from `ENDPOINT=N` or `N`, and from an earlier manifest for what is not given."""
+    advice = "Write --records 50000, --records npq-applications=50000, or --like DIR with an earlier export."
+    known: dict[str, Any] = {}
+    if earlier is not None:
+        from bulk_export.manifest import read_manifest
+
+        known = {name: endpoint["records"] for name, endpoint in read_manifest(earlier)["endpoints"].items()}
+    names = [endpoint.name for endpoint in endpoints]
+    for text in given:
+        name, equals, number = text.rpartition("=")
+        if not number.isdecimal() or (equals and name not in names):
+            raise UsageError(f"{text!r} is not a number of records of these endpoints.", next_step=advice)
+        known.update({name: int(number)} if equals else dict.fromkeys(names, int(number)))
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise UsageError(
+            f"The service gives no totals, and nothing says how many records {', '.join(missing)} has.",
+            next_step=advice,
+        )
+    return {name: int(known[name]) for name in names}

@@ -1,0 +1,104 @@
+"""Progress as a line now and then, for pipes and log files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bulk_export.progress.console import Console
+from bulk_export.progress.observer import ExportSummary, Observer, WindowUse
+from bulk_export.progress.summary import remarks, summary_lines
+from bulk_export.progress.tally import Tally, clock_text
+
+_EVERY = 10.0
+
+
+class SilentProgress(Observer):
+    """Says nothing but warnings."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def warned(self, message: str) -> None:
+        """One line for a warning."""
+        self._console.line(message, level="warning")
+
+
+class PlainProgress(SilentProgress):
+    """A line at the start, every ten seconds at most, for each end found, each retry and refusal, and a summary."""
+
+    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(console)
+        self._now = now
+        self._tally: Tally | None = None
+        self._last = now()
+
+    def started(
+        self, endpoints: Sequence[str], output: Path | None, windows: Callable[[], Sequence[WindowUse]]
+    ) -> None:
+        """Name the endpoints and the directory."""
+        self._tally = Tally(endpoints, windows, self._now)
+        self._last = self._now()
+        self._console.line(f"exporting {', '.join(endpoints)}" + (f" into {output}" if output else ""))
+
+    def resumed(self, pages: int) -> None:
+        """Say what is there already."""
+        self._console.line(f"going on with an interrupted export: {pages} pages are there already", pages=pages)
+
+    def page_stored(self, endpoint: str, page: int, records: int) -> None:
+        """Count, and speak if it is time."""
+        if self._tally is not None:
+            self._tally.endpoints[endpoint].pages += 1
+            self._tally.endpoints[endpoint].records += records
+            self.tick()
+
+    def end_found(self, endpoint: str, pages: int) -> None:
+        """Say how many pages there are."""
+        if self._tally is not None:
+            self._tally.endpoints[endpoint].end = pages
+            self._console.line(f"{endpoint}: {pages} pages in all", endpoint=endpoint, pages=pages)
+
+    def request_sent(self, endpoint: str) -> None:
+        """Count."""
+        if self._tally is not None:
+            self._tally.requests += 1
+
+    def retrying(self, endpoint: str, page: int, reason: str, delay: float) -> None:
+        """Say what failed."""
+        self._console.line(f"{endpoint} page {page}: {reason}; again in {delay:.1f} s", level="warning")
+
+    def throttled(self, pause: float) -> None:
+        """Say that the service refused."""
+        self._console.line(f"the service answered 429; next attempt in {clock_text(pause)}", level="warning")
+
+    def tick(self) -> None:
+        """A line on how far it has come, unless the last one was a moment ago."""
+        if self._tally is None or self._now() - self._last < _EVERY:
+            return
+        self._last = self._now()
+        tally = self._tally
+        left, waiting = tally.seconds_left(), tally.waiting()
+        text = f"{tally.pages} pages, {tally.records:,} records, {tally.requests} requests"
+        if left is not None:
+            text += f", about {clock_text(left)} left"
+        if waiting >= 1:
+            text += f", the limits allow the next request in {clock_text(waiting)}"
+        self._console.line(text, pages=tally.pages, records=tally.records, requests=tally.requests, seconds_left=left)
+
+    def finished(self, summary: ExportSummary) -> None:
+        """The summary, as a table or as one object."""
+        if self._console.form == "json":
+            self._console.line(
+                "finished",
+                output=str(summary.output),
+                records={one.name: one.records for one in summary.endpoints},
+                requests=summary.requests,
+                retries=summary.retries,
+                throttled=summary.throttled,
+                seconds=round(summary.seconds, 3),
+                remarks=remarks(summary),
+            )
+            return
+        for line in summary_lines(summary):
+            self._console.line(line)

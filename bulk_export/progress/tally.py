@@ -1,0 +1,103 @@
+"""How far an export has come, counted from its events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bulk_export.progress.observer import WindowUse
+
+
+@dataclass(slots=True)
+class EndpointTally:
+    """`end` is the number of pages once it is known."""
+
+    name: str
+    pages: int = 0
+    records: int = 0
+    written: int = 0
+    end: int | None = None
+
+
+class Tally:
+    """Counts of all endpoints, and what they say about the time left. `now` gives seconds."""
+
+    def __init__(
+        self, names: Sequence[str], windows: Callable[[], Sequence[WindowUse]], now: Callable[[], float]
+    ) -> None:
+        self.endpoints = {name: EndpointTally(name) for name in names}
+        self.windows = windows
+        self.requests = 0
+        self.throttled = 0
+        self._now = now
+        self.began = now()
+
+    @property
+    def pages(self) -> int:
+        """Pages fetched in this run."""
+        return sum(endpoint.pages for endpoint in self.endpoints.values())
+
+    @property
+    def records(self) -> int:
+        """Records fetched in this run."""
+        return sum(endpoint.records for endpoint in self.endpoints.values())
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return self._now() - self.began
+
+    def seconds_left(self) -> float | None:
+        """How long the rest will take under the limits, None while an end is unknown."""
+        ends = [endpoint.end for endpoint in self.endpoints.values()]
+        if any(end is None for end in ends):
+            return None
+        left = sum(max(0, (endpoint.end or 0) - endpoint.pages) for endpoint in self.endpoints.values())
+        pace = self.elapsed / max(1, self.pages)
+        return max([left * pace, *(_under_limit(left, window) for window in self._tightest())]) if left else 0.0
+
+    def waiting(self) -> float:
+        """Seconds until a limit lets the next request through, 0 while none holds it."""
+        windows = self.windows()
+        common = [window.next_free_in for window in windows if window.address is None]
+        addresses = [window.next_free_in for window in windows if window.address is not None]
+        return max(max(common, default=0.0), min(addresses, default=0.0))
+
+    def _tightest(self) -> list[WindowUse]:
+        """The common window, and those of all addresses taken together."""
+        windows = self.windows()
+        addresses = [window for window in windows if window.address is not None]
+        together = WindowUse(
+            address="all",
+            limit=sum(window.limit for window in addresses) or 1,
+            period=max((window.period for window in addresses), default=0.0),
+            used=sum(window.used for window in addresses),
+            next_free_in=min((window.next_free_in for window in addresses), default=0.0),
+        )
+        return [*(window for window in windows if window.address is None), together]
+
+
+def _under_limit(requests: int, window: WindowUse) -> float:
+    """Seconds that `requests` more need under one limit: what is free goes at once, the rest a window at a time."""
+    beyond = requests - max(0, window.limit - window.used)
+    if beyond <= 0:
+        return 0.0
+    return window.next_free_in + (beyond - 1) // window.limit * window.period
+
+
+def clock_text(seconds: float) -> str:
+    """Seconds as `7 s`, `4 min 05 s` or `2 h 03 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def bytes_text(size: int) -> str:
+    """A number of bytes as `812 B`, `1.2 MB`."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} B"

@@ -1,0 +1,127 @@
+"""Options from three places: the command line wins, then the environment, then a TOML file."""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import shlex
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bulk_export.errors import UsageError
+
+VARIABLE_PREFIX = "BULK_EXPORT_"
+DEFAULT_FILE = "bulk-export.toml"
+# Two ways to say one thing: the one said in the stronger place counts.
+_EXCLUSIVE = ("environment", "base_url")
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+
+
+class Takes(enum.Enum):
+    """What an option takes: one text, any number of texts, or nothing."""
+
+    ONE = "one"
+    MANY = "many"
+    NOTHING = "nothing"
+
+
+def resolve(
+    line: Mapping[str, Any], known: Mapping[str, Takes], environ: Mapping[str, str], file: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options that were given anywhere, by name with underscores. Raises UsageError.
+
+    `line` holds what the command line gave (None or empty: not given), `file` what `read_file` gave.
+    """
+    spoken = {name: value for name, value in line.items() if value is not None and value != [] and value is not False}
+    places = [
+        {name: _texts(value) for name, value in spoken.items()},
+        {name: _from_variable(name, takes, environ) for name, takes in known.items() if _variable(name) in environ},
+        dict(file),
+    ]
+    resolved: dict[str, Any] = {}
+    for place in places:
+        rivals = [name for name in _EXCLUSIVE if name in place]
+        decided = any(name in resolved for name in _EXCLUSIVE)
+        for name, value in place.items():
+            if name not in resolved and not (decided and name in rivals):
+                resolved[name] = value
+    return resolved
+
+
+def read_file(path: Path | None, command: str, known: Mapping[str, Takes], every: Sequence[str]) -> dict[str, Any]:
+    """The options for `command` in a TOML file: top-level keys, and those of the table named like the command.
+
+    Without a path the file is `bulk-export.toml` in the working directory, if there is one. A top-level key
+    may be an option of another command (`every` names them all). Raises UsageError.
+    """
+    if path is None:
+        path = Path(DEFAULT_FILE)
+        if not path.is_file():
+            return {}
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"The settings file {path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise UsageError(f"The settings file {path} is not TOML: {error}.") from None
+    own = document.get(command, {})
+    shared = {key: value for key, value in document.items() if not isinstance(value, dict) or key == "filter"}
+    options: dict[str, Any] = {}
+    for table, allowed in ((shared, [*known, *every]), (own, list(known))):
+        for key, value in table.items():
+            name = key.replace("-", "_")
+            if name == "token":
+                raise UsageError(
+                    f"The settings file {path} holds a token.",
+                    next_step="Take it out: put it in a file of its own and name that with token-file.",
+                )
+            if name not in allowed:
+                near = difflib.get_close_matches(name, allowed, n=1)
+                hint = f"Did you mean {near[0].replace('_', '-')}?" if near else "bulk-export --help lists the options."
+                raise UsageError(f"The settings file {path} has an unknown key {key!r}.", next_step=hint)
+            if name in known:
+                options[name] = _from_toml(path, key, known[name], value)
+    return options
+
+
+def _variable(name: str) -> str:
+    return VARIABLE_PREFIX + name.upper()
+
+
+def _from_variable(name: str, takes: Takes, environ: Mapping[str, str]) -> Any:
+    text = environ[_variable(name)]
+    if takes is Takes.MANY:
+        try:
+            return shlex.split(text)
+        except ValueError:
+            raise UsageError(f"{_variable(name)} has an unclosed quotation mark.") from None
+    if takes is Takes.NOTHING:
+        lowered = text.strip().lower()
+        if lowered not in _YES + _NO:
+            raise UsageError(f"{_variable(name)} must be true or false, not {text!r}.")
+        return lowered in _YES
+    return text
+
+
+def _from_toml(path: Path, key: str, takes: Takes, value: Any) -> Any:
+    if takes is Takes.NOTHING and isinstance(value, bool):
+        return value
+    if takes is Takes.ONE and isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value)
+    if takes is Takes.ONE and hasattr(value, "isoformat"):
+        return value.isoformat()
+    if takes is Takes.MANY:
+        if isinstance(value, str):
+            return [value]
+        if isinstance(value, list) and all(isinstance(element, str) for element in value):
+            return value
+        if isinstance(value, dict) and key == "filter":
+            return [f"{name}={element}" for name, element in value.items()]
+    wanted = {Takes.NOTHING: "true or false", Takes.ONE: "a text or a number", Takes.MANY: "a list of texts"}[takes]
+    raise UsageError(f"In the settings file {path}, {key} must be {wanted}.")
+
+
+def _texts(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
