@@ -1,8 +1,9 @@
 """Journal to parts, in page order, while fetching goes on.
 
 One writer takes what is next in order from whichever endpoint has it, ten pages at a time, in a worker
-thread. When an endpoint is through, ids that stand on several pages are looked up; where there are any, the
-endpoint is converted once more from the journal, without the rows that lost.
+thread. When an endpoint is through, ids that stand on several pages are looked up. Where there are any, the
+endpoint is converted once more from the journal, without the rows that lost; and where ties come in no
+particular order, it is first swept again with the largest page, for the records that stood on no page.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -20,8 +22,10 @@ from bulk_export.duplicates import Occurrence, superseded
 from bulk_export.journal import GroupCommit, JournalStore
 from bulk_export.model import PageKey
 from bulk_export.parts import PART_ROWS, OutputFormat, PageBody, PartSequence
+from bulk_export.pool import Pool
 from bulk_export.progress.observer import Observer
 from bulk_export.pulse import Pulse
+from bulk_export.recheck import Recheck
 from bulk_export.sweep import Sweep
 
 BLOCK_PAGES = 10
@@ -29,13 +33,50 @@ BLOCK_PAGES = 10
 LeftOut = Mapping[PageKey, frozenset[int]]
 
 
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What the second conversion does otherwise than the first: rows to leave out, and pages to add at the end.
+
+    `swept_again` counts the sweeps that found the added pages' rows, `recovered` those rows; `settled` says
+    whether the last sweep was free of doubt.
+    """
+
+    left_out: LeftOut
+    late: tuple[PageKey, ...]
+    swept_again: int
+    recovered: int
+    settled: bool
+
+    def to_text(self) -> str:
+        """As JSON, for the journal."""
+        rows = [[key.sweep, key.page, sorted(rows)] for key, rows in sorted(self.left_out.items())]
+        late = [[key.sweep, key.page] for key in self.late]
+        return json.dumps([rows, late, self.swept_again, self.recovered, self.settled])
+
+    @classmethod
+    def from_text(cls, endpoint: str, text: str) -> Revision:
+        """What `to_text` gave."""
+        rows, late, swept_again, recovered, settled = json.loads(text)
+        return cls(
+            {PageKey(endpoint, sweep, page): frozenset(left_out) for sweep, page, left_out in rows},
+            tuple(PageKey(endpoint, sweep, page) for sweep, page in late),
+            swept_again,
+            recovered,
+            settled,
+        )
+
+
 class EndpointConversion:
-    """What becomes of one endpoint's pages, as a series of short blocking steps."""
+    """What becomes of one endpoint's pages, as a series of short blocking steps.
+
+    `largest_page` is the page size to sweep again with.
+    """
 
     def __init__(
         self,
         sweep: Sweep,
         *,
+        largest_page: int,
         decoder: Decoder,
         formats: Sequence[OutputFormat],
         store: JournalStore,
@@ -44,8 +85,11 @@ class EndpointConversion:
     ) -> None:
         self.sweep = sweep
         self.finished = False
+        self._largest_page = largest_page
         self._store = store
-        self._fact = f"left_out/{sweep.endpoint.name}"
+        self._fact = f"revision/{sweep.endpoint.name}"
+        text = store.fact(self._fact)
+        self.revision = None if text is None else Revision.from_text(sweep.endpoint.name, text)
         self._open: Callable[[int, LeftOut], PartSequence] = lambda revision, left_out: PartSequence(
             sweep.endpoint,
             decoder=decoder,
@@ -56,16 +100,21 @@ class EndpointConversion:
             left_out=left_out,
             part_rows=part_rows,
         )
-        self._left_out = self._decided_before()
-        self.sequence = self._open(0 if self._left_out is None else 1, self._left_out or {})
+        self.sequence = self._open(0 if self.revision is None else 1, self.revision.left_out if self.revision else {})
         self._repeated: frozenset[int] = frozenset()
         self._looked_through = 0
         self._occurrences: list[Occurrence] = []
+        self._recheck: Recheck | None = None
 
     @property
     def duplicates(self) -> int:
-        """How many rows are left out because their record stands elsewhere."""
-        return sum(len(rows) for rows in (self._left_out or {}).values())
+        """How many rows of the first sweep are left out because their record stands elsewhere."""
+        left_out = self.revision.left_out if self.revision else {}
+        return sum(len(rows) for key, rows in left_out.items() if key.sweep == self.sweep.number)
+
+    def wanted_sweep(self) -> Sweep | None:
+        """A sweep to be fetched now, given once."""
+        return self._recheck.wanted() if self._recheck is not None else None
 
     def next_step(self, fresh: Callable[[PageKey], bytes | None]) -> Callable[[], int] | None:
         """What can be done now, to be called in a worker thread; None while pages are missing, or at the end.
@@ -76,11 +125,12 @@ class EndpointConversion:
             return None
         if self._repeated:
             return self._look_again
+        if self._recheck is not None:
+            return self._compare if self._recheck.sweep.plan.complete else None
         if pages := self._ready():
-            bodies = [(page, fresh(self.sweep.key(page))) for page in pages]
+            bodies = [(page, fresh(self._key(page))) for page in pages]
             return lambda: self._write(bodies)
-        plan = self.sweep.plan
-        if plan.complete and self.sequence.converted >= (plan.end or 0):
+        if self.sweep.plan.complete and self.sequence.converted >= self._last():
             return self._finish
         return None
 
@@ -90,56 +140,83 @@ class EndpointConversion:
 
     def _write(self, bodies: Sequence[tuple[int, bytes | None]]) -> int:
         rows = self.sequence.write([self._page(page, body) for page, body in bodies])
-        return rows if self._left_out is None else 0
+        return rows if self.revision is None else 0
+
+    def _last(self) -> int:
+        """The place of the last page in the sequence that is converted, once the sweep is complete."""
+        return (self.sweep.plan.end or 0) + (len(self.revision.late) if self.revision else 0)
 
     def _ready(self) -> range:
         """The next pages in order that can be converted now: a block, or the rest of a complete sweep."""
         plan = self.sweep.plan
-        last = plan.contiguous if plan.end is None else min(plan.contiguous, plan.end)
+        if plan.complete:
+            last = self._last()
+        else:
+            last = plan.contiguous if plan.end is None else min(plan.contiguous, plan.end)
         first = self.sequence.converted + 1
         if last - first + 1 < BLOCK_PAGES and not plan.complete:
             return range(0)
         return range(first, min(last, first + BLOCK_PAGES - 1) + 1)
 
-    def _page(self, page: int, inflated: bytes | None = None) -> PageBody:
-        key = self.sweep.key(page)
+    def _key(self, place: int) -> PageKey:
+        late = place - (self.sweep.plan.end or place)
+        return self.revision.late[late - 1] if self.revision and late > 0 else self.sweep.key(place)
+
+    def _page(self, place: int, inflated: bytes | None = None) -> PageBody:
+        key = self._key(place)
         content = self._store.body(key) if inflated is None else inflated
-        return PageBody(key, page, self.sweep.plan.count(page) or 0, content)
+        records = self.sweep.plan.count(place) if key.sweep == self.sweep.number else self._largest_page
+        return PageBody(key, place, records or 0, content)
 
     def _finish(self) -> int:
         self.sequence.finish()
-        if self._left_out is None:
+        if self.revision is None:
             self._repeated = self.sequence.duplicates()
         self.finished = not self._repeated
         return 0
 
     def _look_again(self) -> int:
-        """Look for the rows of repeated ids, a block at a time; at the end, start over without those that lost."""
+        """Look for the rows of repeated ids, a block at a time, and decide which of them are left out."""
         last = self.sweep.plan.end or 0
         upto = min(last, self._looked_through + BLOCK_PAGES)
         for page in range(self._looked_through + 1, upto + 1):
             self._occurrences.extend(self.sequence.occurrences(self._page(page), self._repeated))
         self._looked_through = upto
         if upto == last:
-            self._left_out = superseded(self._occurrences)
-            decision = [[key.sweep, key.page, sorted(rows)] for key, rows in sorted(self._left_out.items())]
-            self._store.put_fact(self._fact, json.dumps(decision))
+            left_out = superseded(self._occurrences)
             self._repeated, self._occurrences = frozenset(), []
-            self.sequence = self._open(1, self._left_out)
+            if self.sweep.endpoint.order_is_total:
+                self._revise(Revision(left_out, (), swept_again=0, recovered=0, settled=False))
+            else:
+                self._recheck = Recheck(self.sweep, self._store, self._largest_page, left_out, self.sequence)
         return 0
 
-    def _decided_before(self) -> LeftOut | None:
-        text = self._store.fact(self._fact)
-        if text is None:
-            return None
-        name = self.sweep.endpoint.name
-        return {PageKey(name, sweep, page): frozenset(rows) for sweep, page, rows in json.loads(text)}
+    def _compare(self) -> int:
+        """Take in what a further sweep found; go on sweeping, or settle."""
+        recheck = self._recheck
+        if recheck is not None and recheck.compare():
+            self._recheck = None
+            self._revise(
+                Revision(
+                    recheck.left_out,
+                    tuple(recheck.late),
+                    swept_again=recheck.sweep.number,
+                    recovered=recheck.recovered,
+                    settled=recheck.settled,
+                )
+            )
+        return 0
+
+    def _revise(self, revision: Revision) -> None:
+        self._store.put_fact(self._fact, revision.to_text())
+        self.revision = revision
+        self.sequence = self._open(1, revision.left_out)
 
 
 async def convert_all(
-    conversions: Sequence[EndpointConversion], journal: GroupCommit, changed: Pulse, observer: Observer
+    conversions: Sequence[EndpointConversion], *, pool: Pool, journal: GroupCommit, changed: Pulse, observer: Observer
 ) -> None:
-    """Convert every endpoint to its end. On any failure, or when cancelled, no unfinished part stays."""
+    """Convert every endpoint to its end, and let the pool end then. No unfinished part stays, whatever happens."""
     thread = anyio.CapacityLimiter(1)
     in_thread = functools.partial(anyio.to_thread.run_sync, limiter=thread)
     try:
@@ -148,9 +225,12 @@ async def convert_all(
                 step = conversion.next_step(journal.take_fresh)
                 if step is not None:
                     observer.records_written(conversion.sweep.endpoint.name, await in_thread(step))
+                    if sweep := conversion.wanted_sweep():
+                        pool.add(sweep)
                     break
             else:
                 await changed.wait()
+        pool.close()
     finally:
         with anyio.CancelScope(shield=True):
             for conversion in conversions:

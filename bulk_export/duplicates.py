@@ -50,6 +50,14 @@ def repeated(blobs: Callable[[], Iterator[bytes]], rows: int) -> frozenset[int]:
     return frozenset(found)
 
 
+def unseen(prints: bytes, seen: Iterable[bytes]) -> list[int]:
+    """The positions of fingerprints that are not among those `seen`."""
+    known = pa.chunked_array([_column(blob) for blob in seen], pa.uint64())
+    fresh = pc.invert(pc.is_in(_column(prints), value_set=known))
+    positions: list[int] = pc.indices_nonzero(fresh).to_pylist()
+    return positions
+
+
 def superseded(occurrences: Iterable[Occurrence]) -> Mapping[PageKey, frozenset[int]]:
     """The rows to leave out, by page: all occurrences of an id but one.
 
@@ -77,9 +85,13 @@ def _newer(occurrence: Occurrence, rival: Occurrence) -> bool:
 
 
 def _slice(blob: bytes, shift: int, wanted: int) -> pa.Array:
-    column = pa.Array.from_buffers(pa.uint64(), len(blob) // 8, [None, pa.py_buffer(blob)])
+    column = _column(blob)
     if shift == 64:
         return column
     return column.filter(
         pc.equal(pc.shift_right(column, pa.scalar(shift, pa.uint64())), pa.scalar(wanted, pa.uint64()))
     )
+
+
+def _column(blob: bytes) -> pa.Array:
+    return pa.Array.from_buffers(pa.uint64(), len(blob) // 8, [None, pa.py_buffer(blob)])

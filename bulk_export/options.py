@@ -25,6 +25,7 @@ LOCAL = "local"
 LARGEST_PAGE = 3000
 _COMPRESSIONS = {"parquet": ("zstd", "snappy", "none"), "ndjson": ("none", "gzip", "zstd")}
 _MOST_WORKERS = 256
+_MOST_RETRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class ExportOptions:
     flatten: bool
     page_size: int
     workers: int
+    retries: int
     service_limit: Limit
     ip_limit: Limit
     min_interval: float
@@ -73,6 +75,7 @@ class ExportOptions:
         flatten: bool = False,
         page_size: int | str = 300,
         workers: int | str = 8,
+        retries: int | str = 7,
         service_limit: str | Limit | None = None,
         ip_limit: str | Limit | None = None,
         min_interval: str | float = "100ms",
@@ -118,6 +121,7 @@ class ExportOptions:
             flatten=flatten,
             page_size=_whole(page_size, "--page-size", largest=min(LARGEST_PAGE, described.largest_page_size)),
             workers=_whole(workers, "--workers", largest=_MOST_WORKERS),
+            retries=_whole(retries, "--retries", smallest=0, largest=_MOST_RETRIES),
             service_limit=_limit(service_limit, described.service_limit),
             ip_limit=_limit(ip_limit, described.ip_limit),
             min_interval=_interval(min_interval),
@@ -240,13 +244,15 @@ def _formats(given: str | Sequence[str], compression: str | None, *, flatten: bo
     return {name: compression or _COMPRESSIONS[name][0] for name in names}
 
 
-def _whole(given: int | str, option: str, *, largest: int) -> int:
+def _whole(given: int | str, option: str, *, smallest: int = 1, largest: int) -> int:
     try:
         number = int(given)
     except (TypeError, ValueError):
-        number = 0
-    if not 1 <= number <= largest or isinstance(given, float):
-        raise UsageError(f"{option} cannot be {given!r}.", next_step=f"Give a whole number from 1 to {largest}.")
+        number = -1
+    if not smallest <= number <= largest or isinstance(given, float):
+        raise UsageError(
+            f"{option} cannot be {given!r}.", next_step=f"Give a whole number from {smallest} to {largest}."
+        )
     return number
 
 

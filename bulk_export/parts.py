@@ -123,9 +123,13 @@ class PartSequence:
         for writer, _ in writers:
             writer.abort()
 
+    def fingerprints(self) -> Iterator[bytes]:
+        """64 bits of the id of each row in the finished parts, a part at a time."""
+        return self._store.fingerprints(self._endpoint.name, self._revision)
+
     def duplicates(self) -> frozenset[int]:
         """The fingerprints of ids that stand in the finished parts more than once."""
-        return repeated(lambda: self._store.fingerprints(self._endpoint.name, self._revision), self.rows)
+        return repeated(self.fingerprints, self.rows)
 
     def occurrences(self, page: PageBody, wanted: frozenset[int]) -> list[Occurrence]:
         """The rows of a page whose id has one of the wanted fingerprints."""

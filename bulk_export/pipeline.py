@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,12 +44,17 @@ _DRAIN_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """Bounds that users need not know: timeouts, retries, and where parts are cut."""
+    """Bounds that users need not know: timeouts, backoff, and where parts are cut."""
 
     timeouts: Timeouts = field(default_factory=Timeouts)
-    backoff: Backoff = field(default_factory=Backoff)
+    shortest_backoff: float = 0.25
+    longest_backoff: float = 30.0
     part_rows: int = PART_ROWS
     uniform: Callable[[], float] = random.random
+
+    def backoff(self, retries: int) -> Backoff:
+        """How to retry, where `retries` requests may follow the first one for a page."""
+        return Backoff(attempts=retries + 1, base=self.shortest_backoff, longest=self.longest_backoff)
 
 
 async def export(
@@ -150,7 +155,7 @@ class _Export:
                 deliver=deliver,
                 changed=self._changed,
                 observer=self._observer,
-                backoff=self._tuning.backoff,
+                backoff=self._tuning.backoff(self._options.retries),
                 count_request=journal.count_request,
                 uniform=self._tuning.uniform,
             )
@@ -158,13 +163,21 @@ class _Export:
             self._observer.started(names, self._output, budget.windows)
             if resumed:
                 self._observer.resumed(sum(conversion.sweep.plan.pages for conversion in conversions))
-            await self._until_done(pool, functools.partial(convert_all, conversions, journal))
+            convert = functools.partial(
+                convert_all,
+                conversions,
+                pool=pool,
+                journal=journal,
+                changed=self._changed,
+                observer=self._observer,
+            )
+            await self._until_done(pool, convert)
         return await anyio.to_thread.run_sync(self._decide, store, address, conversions)
 
-    async def _until_done(self, pool: Pool, convert: Callable[[Pulse, Observer], Any]) -> None:
+    async def _until_done(self, pool: Pool, convert: Callable[[], Awaitable[None]]) -> None:
         errors: list[BulkExportError] = []
 
-        async def guarded(step: Callable[[], Any]) -> None:
+        async def guarded(step: Callable[[], Awaitable[None]]) -> None:
             try:
                 await step()
             except BulkExportError as error:
@@ -194,7 +207,7 @@ class _Export:
             tasks.start_soon(tell_the_time)
             async with anyio.create_task_group() as work:
                 work.start_soon(guarded, fetch)
-                work.start_soon(guarded, functools.partial(convert, self._changed, self._observer))
+                work.start_soon(guarded, convert)
             tasks.cancel_scope.cancel()
         if errors:
             raise errors[0]
@@ -214,6 +227,7 @@ class _Export:
             conversions.append(
                 EndpointConversion(
                     sweep,
+                    largest_page=options.service.largest_page_size,
                     decoder=self._decoder(endpoint),
                     formats=[OutputFormat(name, compression) for name, compression in options.formats.items()],
                     store=store,
@@ -330,7 +344,9 @@ def _result(conversion: EndpointConversion, requests: Mapping[str, int]) -> Endp
     drift = Drift()
     for part in sequence.parts:
         drift.add(Drift.from_json(part.drift))
-    signs = {"short_pages": len(plan.short_pages()), "duplicates": conversion.duplicates}
+    revision = conversion.revision
+    healed = revision is not None and revision.settled
+    signs = {"short_pages": len(plan.short_pages()), "duplicates": 0 if healed else conversion.duplicates}
     return EndpointResult(
         name=conversion.sweep.endpoint.name,
         records=sequence.rows,
@@ -341,6 +357,7 @@ def _result(conversion: EndpointConversion, requests: Mapping[str, int]) -> Endp
         drift=drift.to_json(),
         files=[file for part in sequence.parts for file in part.files],
         signs_of_change={name: count for name, count in signs.items() if count},
+        more={"swept_again": revision.swept_again, "recovered": revision.recovered} if revision else {},
     )
 
 

@@ -47,7 +47,7 @@ class FetchedPage:
 
 
 class Pool:
-    """Runs until every sweep is complete.
+    """Runs until every sweep is complete and none can be added any more.
 
     `deliver` is awaited with each page before the page counts as come back; what it raises ends the run.
     `changed` beats whenever a plan has changed, and may be beaten by whoever changes a horizon.
@@ -68,7 +68,8 @@ class Pool:
         count_request: Callable[[str], None],
         uniform: Callable[[], float],
     ) -> None:
-        self._sweeps = sweeps
+        self._sweeps = list(sweeps)
+        self._closed = False
         self._fetcher = fetcher
         self._budget = budget
         self._workers = workers
@@ -105,6 +106,16 @@ class Pool:
         if self._fatal is not None:
             raise self._fatal
 
+    def add(self, sweep: Sweep) -> None:
+        """Fetch one more sweep."""
+        self._sweeps.append(sweep)
+        self._changed.beat()
+
+    def close(self) -> None:
+        """Nothing will be added: `run` returns when what there is has been fetched."""
+        self._closed = True
+        self._changed.beat()
+
     def stop_dispatching(self) -> None:
         """Send nothing more; `run` returns when what is in flight has come back."""
         if self._dispatching is not None:
@@ -126,7 +137,7 @@ class Pool:
     async def _work_appears(self) -> bool:
         """Wait until a page can be requested; False once every sweep is complete."""
         while True:
-            if all(sweep.plan.complete for sweep in self._sweeps):
+            if self._closed and all(sweep.plan.complete for sweep in self._sweeps):
                 return False
             allowed = self._workers if self._answered else 1
             if self._in_flight < allowed and self._cooling < self._workers and self._choose() is not None:

@@ -41,7 +41,7 @@ class Backoff:
     time from nothing up to `base * 2**(n-1)` seconds, `longest` at most.
     """
 
-    attempts: int = 8
+    attempts: int
     base: float = 0.25
     longest: float = 30.0
 

@@ -88,10 +88,11 @@ async def _produce(
             deliver=order.put,
             changed=changed,
             observer=observer,
-            backoff=tuning.backoff,
+            backoff=tuning.backoff(options.retries),
             count_request=lambda _: None,
             uniform=tuning.uniform,
         )
+        pool.close()
         failures: list[BulkExportError] = []
 
         async def fetch() -> None:

@@ -31,6 +31,10 @@ class Sweep:
         self._filters = filters
         self._alike: Counter[tuple[int, int, int]] = Counter()
 
+    def again(self, number: int, page_size: int) -> Sweep:
+        """A further pass over the same records, one page after the other."""
+        return Sweep(self.endpoint, number=number, page_size=page_size, stride=1, filters=self._filters)
+
     def key(self, page: int) -> PageKey:
         """The name of a page of this sweep."""
         return PageKey(self.endpoint.name, self.number, page)

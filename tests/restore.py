@@ -15,13 +15,15 @@ def restore(row: Mapping[str, Any]) -> dict[str, Any]:
     columns = dict(row)
     extra = json.loads(columns.pop("_extra") or "{}")
     record: dict[str, Any] = {"id": columns.pop("id"), "type": columns.pop("type")}
-    around = {name[1:]: extra.pop(name) for name in list(extra) if name.startswith("/") and not name.startswith("//")}
-    around.pop("overridden", None)
-    around.pop("overridden_members", None)
+    around = {_plain(name): value for name, value in extra.pop("/record", {}).items() if name != "/overridden"}
     attributes = _merge(columns, extra)
     record.update(around)
     record.setdefault("attributes", attributes)
     return record
+
+
+def _plain(name: str) -> str:
+    return name[1:] if name.startswith("//") else name
 
 
 def _merge(value: Any, overlay: Any) -> Any:
@@ -32,8 +34,7 @@ def _merge(value: Any, overlay: Any) -> Any:
         for name, left in (overlay or {}).items():
             if name == "/overridden":
                 continue
-            plain = name[1:] if name.startswith("//") else name
-            members[plain] = _merge(value.get(plain), left)
+            members[_plain(name)] = _merge(value.get(_plain(name)), left)
         return members
     if isinstance(value, list):
         return [_merge(element, (overlay or {}).get(str(position))) for position, element in enumerate(value)]

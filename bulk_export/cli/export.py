@@ -21,6 +21,7 @@ def export(
     flatten: p.Flatten = False,
     page_size: p.PageSize = None,
     workers: p.Workers = None,
+    retries: p.Retries = None,
     service_limit: p.ServiceLimit = None,
     ip_limit: p.IpLimit = None,
     min_interval: p.MinInterval = None,

@@ -85,9 +85,9 @@ async def _serve(made: Any, host: str, port: int, token: str) -> None:
     from bulk_export.local_service import serving
 
     try:
-        async with serving(made, host, port) as service:
-            typer.echo(f"serving {made.service.name} {made.service.version} on {service.base_url}, token: {token}")
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with serving(made, host, port) as service:
+                typer.echo(f"serving {made.service.name} {made.service.version} on {service.base_url}, token: {token}")
                 async for _ in signals:
                     return
     except OSError as error:

@@ -39,6 +39,9 @@ Compression = Annotated[
 Flatten = Annotated[bool, typer.Option("--flatten", help="NDJSON with the same columns as Parquet.")]
 PageSize = Annotated[str | None, typer.Option("--page-size", metavar="N", help="Records a page, 1 to 3000. (300)")]
 Workers = Annotated[str | None, typer.Option("--workers", metavar="N", help="Pages in flight at most. (8)")]
+Retries = Annotated[
+    str | None, typer.Option("--retries", metavar="N", help="Further attempts for a page that fails. (7)")
+]
 ServiceLimit = Annotated[
     str | None, typer.Option("--service-limit", metavar="N/PERIOD", help="Requests in all. (1000/5m)")
 ]
@@ -97,6 +100,7 @@ EXPORT = {
     "endpoints": Takes.MANY,
     "environment": Takes.ONE,
     "base_url": Takes.ONE,
+    "retries": Takes.ONE,
     "token_file": Takes.ONE,
     "output": Takes.ONE,
     "format": Takes.MANY,

@@ -16,7 +16,7 @@ from bulk_export.decode import exact
 from bulk_export.decode.drift import Drift
 from bulk_export.decode.envelope import split_page
 from bulk_export.decode.typed import NotAsDescribed, TypedDecoder
-from bulk_export.decode.values import NOTHING, RESERVED, fit, fit_members, instant
+from bulk_export.decode.values import NOTHING, OVERRIDDEN, RECORD, fit, fit_members, instant, overlay_name
 from bulk_export.model import Endpoint, Kind, Struct
 
 Lines = Literal["raw", "flat"]
@@ -134,20 +134,18 @@ class Decoder:
         """One record as column values, the exact way."""
         record = exact.loads(text)
         overlay: dict[str, Any] = {}
-        around = {RESERVED + name: member for name, member in record.items() if name not in _ENVELOPE}
-        overlay.update(around)
-        drift.unknown.update(around.keys())
+        around = {overlay_name(name): member for name, member in record.items() if name not in _ENVELOPE}
+        drift.unknown.update(f"{RECORD}.{name}" for name in around)
         if isinstance(record, exact.RepeatedKeys):
-            earlier = record.overridden()
-            overlay[RESERVED + "overridden_members"] = earlier
-            drift.duplicate_keys.update(RESERVED + name for name in earlier)
+            around[OVERRIDDEN] = record.overridden()
+            drift.duplicate_keys.update(f"{RECORD}.{name}" for name in around[OVERRIDDEN])
         row: dict[str, Any] = {schema.ID: identity(record)}
-        identified, left = fit(Kind.STRING, record.get(schema.ID), RESERVED + schema.ID, drift)
+        identified, left = fit(Kind.STRING, record.get(schema.ID), f"{RECORD}.id", drift)
         if identified is None:
-            overlay[RESERVED + schema.ID] = None if left is NOTHING else left
-        row[schema.TYPE], left = fit(Kind.STRING, record.get(schema.TYPE), RESERVED + schema.TYPE, drift)
+            around[schema.ID] = None if left is NOTHING else left
+        row[schema.TYPE], left = fit(Kind.STRING, record.get(schema.TYPE), f"{RECORD}.type", drift)
         if left is not NOTHING:
-            overlay[RESERVED + schema.TYPE] = left
+            around[schema.TYPE] = left
         attributes = record.get("attributes", {})
         if isinstance(attributes, dict):
             taken, left = fit_members(self._attributes.fields, attributes, "", drift)
@@ -156,8 +154,10 @@ class Decoder:
                 overlay.update(left)
         else:
             row.update({field.name: None for field in self._attributes.fields})
-            overlay[RESERVED + "attributes"] = attributes
-            drift.misfits[RESERVED + "attributes"] += 1
+            around["attributes"] = attributes
+            drift.misfits[f"{RECORD}.attributes"] += 1
+        if around:
+            overlay[RECORD] = around
         row[schema.EXTRA] = exact.dumps(overlay) if overlay else None
         return row
 

@@ -54,7 +54,8 @@ def split_page(body: bytes) -> list[bytes]:
     if len(body) != sum(map(len, records)) + max(0, len(records) - 1) + _COMPACT_ENVELOPE:
         keys = body.count(b'"data"') - sum(record.count(b'"data"') for record in records)
         if keys > 1:
-            raise UnusablePage("`data` more than once")
+            # Perhaps `data` stands twice, of which msgspec would keep the last; perhaps it is somebody's text.
+            records = _split_exactly(text)
     return records
 
 

@@ -19,6 +19,7 @@ from bulk_export.model import Field, FieldType, Kind, ListOf, Struct
 # Members of an overlay that are not an attribute start with a slash; an attribute that does has it doubled.
 RESERVED = "/"
 OVERRIDDEN = "/overridden"
+RECORD = "/record"
 
 _INSTANT = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII

@@ -49,7 +49,8 @@ class Dataset:
         numbers = self._matching(query)
         first = (query.page - 1) * query.page_size
         last = min(first + query.page_size, len(numbers))
-        stable = query.sort[:2] == _STABLE or (not query.sort and self._endpoint.order == ("created_at", "id"))
+        unsorted = not query.sort and self._endpoint.sort is None
+        stable = query.sort[:2] == _STABLE or (unsorted and self._endpoint.order == ("created_at", "id"))
         if not stable:
             return self._join(self._with_ties_shuffled(numbers, query, first, last))
         index = (self._generation, query)

@@ -17,10 +17,9 @@ import pytest
 
 from bulk_export.catalogue import load_service
 from bulk_export.errors import Interrupted, ServiceFailing, ServiceRefused, UsageError
-from bulk_export.pipeline import Tuning, export
 from bulk_export.local_service import LocalService, LocalServiceSettings, serving
 from bulk_export.options import ExportOptions
-from bulk_export.retry import Backoff
+from bulk_export.pipeline import Tuning, export
 from tests.restore import canonical, restore
 
 TOKEN = "test-token"
@@ -33,7 +32,7 @@ COUNTS = {
     "statements": 37,
     "delivery-partners": 0,
 }
-QUICK = Tuning(backoff=Backoff(attempts=12, base=0.001, longest=0.01))
+QUICK = Tuning(shortest_backoff=0.001, longest_backoff=0.01)
 
 
 def settings(**changes: Any) -> LocalServiceSettings:
@@ -54,6 +53,7 @@ def options(service: LocalService, output: Path, *endpoints: str, **changes: Any
             "service_limit": "100000/1s",
             "ip_limit": "100000/1s",
             "min_interval": 0,
+            "retries": 11,
         }
         | changes,
     )

@@ -1,0 +1,348 @@
+"""The command as a user meets it: a real process, its exit code, and what it prints where."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOKEN = "canary-token-7f3a"
+FAST = ["--min-interval", "0", "--service-limit", "100000/1s", "--ip-limit", "100000/1s"]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("BULK_EXPORT_")}
+    return clean | {"BULK_EXPORT_TOKEN": TOKEN, "PYTHONWARNINGS": "error", "COLUMNS": "120"} | changes
+
+
+def run(*arguments: str, cwd: Path, **changes: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bulk_export", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env=environment(**changes),
+        timeout=50,
+        check=False,
+    )
+
+
+@contextmanager
+def service(cwd: Path, *arguments: str) -> Iterator[str]:
+    """The bundled service in a process of its own; its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bulk_export", "local-service", "--port", "0", *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    try:
+        said = process.stdout.readline()
+        assert TOKEN not in said
+        found = re.search(r"http://[\d.:]+", said)
+        assert found is not None, said
+        yield found[0]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.stdout.close()
+        assert process.wait(10) == 0
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with service(
+        tmp_path_factory.mktemp("service"), "--no-limits", "--records", "700", "--records", "statements=5"
+    ) as url:
+        yield url
+
+
+def test_help_is_quick_to_start_because_it_imports_neither_arrow_nor_an_http_client(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom bulk_export.cli import app\nfrom bulk_export.cli.running import run\n"
+        "assert run(app, ['export', '--help']) == 0\n"
+        "print([name for name in ('pyarrow', 'aiohttp', 'rich') if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert shown.stdout.splitlines()[-1] == "[]"
+    assert "--updated-since" in shown.stdout
+
+
+def test_every_option_of_every_command_is_explained(tmp_path: Path) -> None:
+    for command in ("export", "plan", "verify", "endpoints", "local-service"):
+        shown = run(command, "--help", cwd=tmp_path)
+        assert shown.returncode == 0
+        for line in re.findall(r"^  (--[a-z-]+.*)$", shown.stdout, re.MULTILINE):
+            assert len(line.split()) > 1
+
+
+def test_an_export_from_the_bundled_service_ends_with_its_directory_on_standard_output(tmp_path: Path) -> None:
+    done = run(
+        "export", "statements", "--environment", "local", "--min-interval", "0", cwd=tmp_path, BULK_EXPORT_TOKEN=""
+    )
+    assert done.returncode == 0, done.stderr
+    directory = tmp_path / done.stdout.strip()
+    assert directory.parent == tmp_path / "output"
+    assert json.loads((directory / "manifest.json").read_bytes())["base_url"] == "local"
+    assert re.search(r"^statements +2,000 +1 ", done.stderr, re.MULTILINE)
+    verified = run("verify", str(directory), cwd=tmp_path)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    assert "2,000 rows" in verified.stdout
+
+
+def test_options_come_from_line_environment_and_file(tmp_path: Path, address: str) -> None:
+    (tmp_path / "bulk-export.toml").write_text(
+        f'base-url = "{address}"\nprogress = "none"\n[export]\nformat = "ndjson"\npage-size = 10\nmin-interval = 0\n'
+    )
+    done = run("export", "statements", "--output", "here", cwd=tmp_path, BULK_EXPORT_PAGE_SIZE="2")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "here\n", "")
+    manifest = json.loads((tmp_path / "here/manifest.json").read_bytes())
+    assert manifest["parameters"]["page_size"] == 2
+    assert manifest["endpoints"]["statements"]["files"][0]["path"] == "statements/part-00000.ndjson"
+
+
+def test_verify_names_the_differences(tmp_path: Path, address: str) -> None:
+    run("export", "statements", "--base-url", address, "--output", "here", *FAST, cwd=tmp_path)
+    part = tmp_path / "here/statements/part-00000.parquet"
+    content = bytearray(part.read_bytes())
+    content[10] ^= 1
+    part.write_bytes(content)
+    failed = run("verify", "here", cwd=tmp_path)
+    assert failed.returncode == 6
+    assert "part-00000.parquet: other content (sha256)" in failed.stderr
+
+
+def private_file(path: Path, content: str, mode: int = 0o600) -> str:
+    path.write_text(content)
+    path.chmod(mode)
+    return str(path)
+
+
+WRONG_USAGE: dict[str, tuple[list[str], str]] = {
+    "unknown command": (["exprot"], "No such command"),
+    "unknown option": (["export", "--fast"], "No such option"),
+    "no address": (["export"], "both missing"),
+    "two addresses": (["export", "--environment", "local", "--base-url", "https://a.org"], "both given"),
+    "unknown endpoint": (["export", "npq-aplications", "--environment", "local"], "Did you mean npq-applications?"),
+    "page size 0": (["export", "--environment", "local", "--page-size", "0"], "from 1 to 3000"),
+    "page size -1": (["export", "--environment", "local", "--page-size", "-1"], "from 1 to 3000"),
+    "page size 3001": (["export", "--environment", "local", "--page-size", "3001"], "from 1 to 3000"),
+    "page size abc": (["export", "--environment", "local", "--page-size", "abc"], "from 1 to 3000"),
+    "limit": (["export", "--environment", "local", "--ip-limit", "300"], "N/PERIOD"),
+    "time": (["export", "statements", "--environment", "local", "--updated-since", "yesterday-ish"], "ISO 8601"),
+    "missing token file": (["export", "--base-url", "https://a.org", "--token-file", "none"], "cannot be read"),
+    "unknown service": (["export", "--service", "nqp", "--environment", "local"], "npq"),
+    "unknown version": (["endpoints", "--api-version", "v9"], "v3"),
+    "progress": (["export", "--environment", "local", "--progress", "loud"], "auto, rich, plain, none"),
+    "log format": (["export", "--environment", "local", "--log-format", "xml"], "text, json"),
+    "verify nothing": (["verify", "nowhere"], "not a directory"),
+    "plan without numbers": (["plan"], "no totals"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_USAGE)
+def test_wrong_usage_is_exit_code_2_with_advice_in_two_lines(tmp_path: Path, case: str) -> None:
+    arguments, advice = WRONG_USAGE[case]
+    failed = run(*arguments, cwd=tmp_path)
+    assert failed.returncode == 2
+    assert advice in failed.stderr
+    assert failed.stdout == ""
+    assert 1 <= len(failed.stderr.splitlines()) <= 2
+    assert not (tmp_path / "output").exists()
+
+
+def test_tokens_that_are_missing_empty_or_readable_by_others(tmp_path: Path, address: str) -> None:
+    wanted = ["export", "statements", "--base-url", address, "--output", "here", *FAST]
+    missing = run(*wanted, cwd=tmp_path, BULK_EXPORT_TOKEN="")
+    assert (missing.returncode, "no token" in missing.stderr) == (2, True)
+    empty = run(*wanted, "--token-file", private_file(tmp_path / "empty", "\n"), cwd=tmp_path)
+    assert (empty.returncode, "empty" in empty.stderr) == (2, True)
+    shared = run(*wanted, "--token-file", private_file(tmp_path / "token", TOKEN, 0o644), cwd=tmp_path)
+    assert shared.returncode == 0
+    assert "warning: the token file" in shared.stderr
+    assert TOKEN not in shared.stderr
+
+
+def test_output_directories_that_cannot_be_used(tmp_path: Path, address: str) -> None:
+    wanted = ["export", "statements", "--base-url", address, *FAST]
+    (tmp_path / "file").write_text("")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign/thesis.doc").write_text("mine")
+    for name, said in [("file", "not a directory"), ("foreign", "not an export"), ("file/below", "cannot be")]:
+        failed = run(*wanted, "--output", name, cwd=tmp_path)
+        assert (failed.returncode, said in failed.stderr) == (2, True), failed.stderr
+    assert run(*wanted, "--output", "done", cwd=tmp_path).returncode == 0
+    again = run(*wanted, "--output", "done", cwd=tmp_path)
+    assert (again.returncode, "--overwrite" in again.stderr) == (2, True)
+    assert run(*wanted, "--output", "done", "--overwrite", cwd=tmp_path).returncode == 0
+
+
+def test_a_refused_token_is_exit_code_3_and_everything_goes_on_with_another(tmp_path: Path, address: str) -> None:
+    wanted = ["export", "statements", "--base-url", address, "--output", "here", *FAST]
+    refused = run(*wanted, cwd=tmp_path, BULK_EXPORT_TOKEN="wrong-canary")
+    assert refused.returncode == 3
+    assert "HTTP Token: Access denied" in refused.stderr
+    assert "wrong-canary" not in refused.stderr
+    assert run(*wanted, cwd=tmp_path).returncode == 0
+
+
+def test_nobody_listening_is_exit_code_4_and_a_closed_port_for_the_service_5(tmp_path: Path, address: str) -> None:
+    port = address.rpartition(":")[2]
+    taken = run("local-service", "--port", port, cwd=tmp_path)
+    assert (taken.returncode, "Choose another --port" in taken.stderr) == (5, True)
+    with service(tmp_path) as gone:
+        pass
+    failed = run(
+        "export", "statements", "--base-url", gone, *FAST, "--progress", "none", "--retries", "2", cwd=tmp_path
+    )
+    assert failed.returncode == 4
+    assert "failed 3 times" in failed.stderr
+    assert "the same command goes on" in failed.stderr
+
+
+def test_nothing_that_is_printed_or_left_holds_the_token_even_when_debugging(tmp_path: Path) -> None:
+    with service(tmp_path, "--error-rate", "0.2", "--records", "50", "--no-limits") as url:
+        done = run("export", "--debug", "--base-url", url, "--page-size", "20", "--output", "here", *FAST, cwd=tmp_path)
+    with service(tmp_path, "--error-rate", "1") as url:
+        wanted = ["--debug", "--base-url", url, "--output", "there", "--retries", "1", *FAST]
+        failed = run("export", *wanted, cwd=tmp_path)
+    assert failed.returncode == 4
+    assert "Traceback" in failed.stderr
+    for text in (done.stderr, done.stdout, failed.stderr, failed.stdout):
+        assert TOKEN not in text
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or TOKEN.encode() not in path.read_bytes()
+
+
+def test_lines_for_machines_are_json(tmp_path: Path, address: str) -> None:
+    wanted = ["--log-format", "json", "--output", "here", *FAST]
+    done = run("export", "statements", "--base-url", address, *wanted, cwd=tmp_path)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert lines[-1]["message"] == "finished"
+    assert lines[-1]["records"] == {"statements": 5}
+    failed = run("export", "statements", "--base-url", address, *wanted, cwd=tmp_path)
+    (error,) = [json.loads(line) for line in failed.stderr.splitlines()]
+    assert (error["level"], error["exit_code"]) == ("error", 2)
+
+
+def start_export(cwd: Path, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "bulk_export", "export", *arguments], cwd=cwd, env=environment(), **streams
+    )
+
+
+def wait_for_pages(journal: Path) -> None:
+    """Until the export is surely fetching: its journal has grown beyond its schema."""
+    log = journal.with_name(journal.name + "-wal")
+    deadline = time.monotonic() + 30
+    while not (log.exists() and log.stat().st_size > 200_000):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGINT, 2)])
+def test_a_signal_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path, number: int, times: int) -> None:
+    with service(tmp_path, "--no-limits", "--latency", "20ms", "--records", "3000") as url:
+        wanted = ["npq-applications", "--base-url", url, "--page-size", "30", "--workers", "4", *FAST]
+        stopped = start_export(tmp_path, *wanted, "--output", "here", stderr=subprocess.PIPE)
+        wait_for_pages(tmp_path / "here/.bulk-export/journal.sqlite")
+        for _ in range(times):
+            stopped.send_signal(number)
+        _, said = stopped.communicate(timeout=20)
+        assert stopped.returncode == 130
+        assert b"The same command with this --output goes on" in said
+        assert b"Traceback" not in said
+        assert not (tmp_path / "here/manifest.json").exists()
+        assert run("export", *wanted, "--output", "here", cwd=tmp_path).returncode == 0
+        assert run("export", *wanted, "--output", "undisturbed", cwd=tmp_path).returncode == 0
+    left, right = (tmp_path / name / "npq-applications/part-00000.parquet" for name in ("here", "undisturbed"))
+    assert left.read_bytes() == right.read_bytes()
+    assert json.loads((tmp_path / "here/manifest.json").read_bytes())["run"]["resumed"] == 1
+
+
+def test_an_export_killed_outright_goes_on(tmp_path: Path) -> None:
+    with service(tmp_path, "--no-limits", "--latency", "10ms", "--records", "3000") as url:
+        wanted = ["npq-applications", "--base-url", url, "--page-size", "30", "--workers", "4", *FAST]
+        for _ in range(3):
+            killed = start_export(tmp_path, *wanted, "--output", "here", stderr=subprocess.DEVNULL)
+            wait_for_pages(tmp_path / "here/.bulk-export/journal.sqlite")
+            killed.kill()
+            killed.wait()
+        assert run("export", *wanted, "--output", "here", cwd=tmp_path).returncode == 0
+        assert run("export", *wanted, "--output", "undisturbed", cwd=tmp_path).returncode == 0
+    left, right = (tmp_path / name / "npq-applications/part-00000.parquet" for name in ("here", "undisturbed"))
+    assert left.read_bytes() == right.read_bytes()
+
+
+def test_a_terminal_gets_a_live_display_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+    with service(tmp_path, "--no-limits", "--latency", "100ms", "--records", "3000") as url:
+        leader, follower = pty.openpty()
+        wanted = ["--base-url", url, "--page-size", "10", "--workers", "2", "--output", "here", *FAST]
+        export = start_export(
+            tmp_path, *wanted, stdin=follower, stdout=follower, stderr=follower, start_new_session=True
+        )
+        os.close(follower)
+        shown = b""
+        deadline = time.monotonic() + 30
+        while not (b"npq-applications" in shown and b"next slot" in shown and b"looking for the end" in shown):
+            assert time.monotonic() < deadline, shown
+            if select.select([leader], [], [], 0.1)[0]:
+                shown += os.read(leader, 65_536)
+        export.send_signal(signal.SIGINT)
+        while export.poll() is None:
+            if select.select([leader], [], [], 0.1)[0]:
+                with suppress(OSError):  # the last one on the other side has gone
+                    shown += os.read(leader, 65_536)
+        os.close(leader)
+    assert export.returncode == 130
+    assert b"\x1b[?25h" in shown
+
+
+def test_a_plan_says_what_an_export_costs_and_sends_nothing(tmp_path: Path) -> None:
+    shown = run("plan", "participant-declarations", "--records", "300000", "--json", cwd=tmp_path, BULK_EXPORT_TOKEN="")
+    assert shown.returncode == 0, shown.stderr
+    cost = json.loads(shown.stdout)
+    assert cost["requests"] == {"participant-declarations": 1001}
+    assert 900 < cost["seconds"] < 1000
+    table = run("plan", "--records", "100", "--records", "npq-applications=90001", cwd=tmp_path).stdout
+    assert re.search(r"npq-applications +90,001 +301", table)
+    assert "used up after" in table
+
+
+def test_a_plan_can_start_from_an_earlier_export(tmp_path: Path, address: str) -> None:
+    run("export", "--base-url", address, "--output", "here", *FAST, cwd=tmp_path)
+    cost = json.loads(run("plan", "--like", "here", "--json", cwd=tmp_path).stdout)
+    assert cost["requests"]["npq-applications"] == 3
+    assert cost["requests"]["statements"] == 1
+
+
+def test_endpoints_are_listed_with_fields_types_and_filters(tmp_path: Path) -> None:
+    listed = json.loads(run("endpoints", "--json", cwd=tmp_path).stdout)
+    applications = listed["endpoints"][0]
+    assert applications["fields"]["senco_start_date"] == "date"
+    assert applications["filters"] == ["cohort", "participant_id", "updated_since"]
+    table = run("endpoints", cwd=tmp_path).stdout
+    assert re.search(r"cohort +list of integer", table)
+
+
+def test_completion_is_offered(tmp_path: Path) -> None:
+    shown = run("--show-completion", cwd=tmp_path, SHELL="/bin/bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert "--show-completion" in run("--help", cwd=tmp_path).stdout
+    assert "Traceback" not in shown.stderr
+
+
+def test_the_version(tmp_path: Path) -> None:
+    assert run("--version", cwd=tmp_path).stdout == "bulk-export 0.1.0\n"

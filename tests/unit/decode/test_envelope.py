@@ -1,0 +1,71 @@
+"""Which bodies are pages."""
+
+from __future__ import annotations
+
+import pytest
+
+from bulk_export.decode import UnusablePage, split_page
+
+
+@pytest.mark.parametrize(
+    ("body", "records"),
+    [
+        (b'{"data":[]}', []),
+        (b' {"data" : [ ] } \n', []),
+        (b'\xef\xbb\xbf{"data":[{"id":1}]}', [b'{"id":1}']),
+        (b'{"meta":{"data":[1]},"data":[{"a":"data"},{}],"x":1}', [b'{"a":"data"}', b"{}"]),
+        (b'{"data":[{"a":"\\ud800"}, {"b":1e999}]}', [b'{"a":"\\ud800"}', b'{"b":1e999}']),
+        (b'{"data":[{"a":' + b"9" * 5_000 + b"}]}", [b'{"a":' + b"9" * 5_000 + b"}"]),
+    ],
+)
+def test_a_page_is_cut_into_its_records(body: bytes, records: list[bytes]) -> None:
+    assert split_page(body) == records
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"data":null}',
+        b'{"data":{}}',
+        b'{"data":[1]}',
+        b'{"data":[[]]}',
+        b'{"errors":[{"title":"x"}]}',
+        b"<html></html>",
+        b'{"data":[{"a":NaN}]}',
+        b'{"data":[{"a":"\\ud800","b":NaN}]}',
+        b'{"data":[{"a":"\\ud800","b":Infinity}]}',
+        b'{"data":[{"a":01}]}',
+        b'{"data":[{"a":1},]}',
+        b'{"data":[{"a":"\xff"}]}',
+        b'{"data":[{"a":"x\ny"}]}',
+        b'{"data":[]} x',
+        b'{"data":[{"a":"\\ud800"}]} x',
+        b'{"data":[],"data":[{"a":1}]}',
+        b'{"data":[{"a":"\\ud800"}],"data":[]}',
+        b'{"data":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+        b'{"data":[{"a":"\\ud800","b":' + b"[" * 50_000 + b"]" * 50_000 + b"}]}",
+    ],
+)
+def test_anything_else_is_unusable(body: bytes) -> None:
+    with pytest.raises(UnusablePage):
+        split_page(body)
+
+
+@pytest.mark.parametrize(
+    "whole", [b'{"data":[{"id":"a","n":[1,2]},{"id":"b"}]}', b'{"data":[{"id":"\\ud800"},{"b":2}]}']
+)
+def test_a_body_cut_anywhere_is_unusable(whole: bytes) -> None:
+    for length in range(len(whole)):
+        with pytest.raises(UnusablePage):
+            split_page(whole[:length])
+
+
+def test_the_reason_never_quotes_the_body() -> None:
+    for body in (b'{"data":[{"secret":tru}]}', b'{"data":["secret"]}', b'{"data":[{"a":"\\ud800 secret}]}'):
+        with pytest.raises(UnusablePage) as refused:
+            split_page(body)
+        assert "secret" not in str(refused.value)

@@ -1,0 +1,124 @@
+"""The direction of imports, the public surface, and what the documents promise of the tree."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bulk_export
+
+ROOT = Path(bulk_export.__file__).parent
+LAYERS = [
+    {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"},
+    {"catalogue", "schema", "options", "page_plan", "retry", "decode", "duplicates"},
+    {"budget", "fetch", "journal", "files", "sinks", "cost"},
+    {"sweep", "pool", "parts", "recheck", "convert", "manifest", "publish", "local_service", "environment"},
+    {"pipeline", "streaming", "verification"},
+    {"api", "progress", "cli", "__main__", "__init__"},
+]
+
+
+def module_name(path: Path) -> str:
+    relative = path.relative_to(ROOT).with_suffix("")
+    parts = relative.parts[:-1] if relative.name == "__init__" and len(relative.parts) > 1 else relative.parts
+    return ".".join(parts)
+
+
+def layer_of(name: str) -> int:
+    for number, layer in enumerate(LAYERS):
+        if name in layer:
+            return number
+    top = name.split(".")[0]
+    for number, layer in enumerate(LAYERS):
+        if top in layer:
+            return number
+    raise AssertionError(f"{name} stands in no layer")
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("bulk_export"):
+            base = node.module.removeprefix("bulk_export").lstrip(".")
+            if base:
+                found.add(base)
+            else:
+                found.update(alias.name for alias in node.names if not alias.name.startswith("__"))
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down_the_layers(path: Path) -> None:
+    own = module_name(path)
+    if own == "__init__":
+        return
+    for imported in imports(path):
+        assert layer_of(imported) <= layer_of(own), f"{own} imports {imported}"
+
+
+@pytest.mark.parametrize("name", ["errors", "model"])
+def test_leaves_import_nothing_of_the_project(name: str) -> None:
+    assert imports(ROOT / f"{name}.py") == set()
+
+
+@pytest.mark.parametrize(
+    ("library", "homes"),
+    [
+        ("aiohttp", {"fetch", "local_service.server"}),
+        ("aiolimiter", {"budget.limiter"}),
+        ("sqlite3", {"journal.store"}),
+        (
+            "typer",
+            {"cli", "cli.running", "cli.parameters", "cli.export", "cli.plan", "cli.inspect", "cli.local_service"},
+        ),
+    ],
+)
+def test_a_library_is_known_to_the_modules_that_use_it_only(library: str, homes: set[str]) -> None:
+    pattern = re.compile(rf"^\s*(import|from) {library}\b", re.MULTILINE)
+    users = {module_name(path) for path in ROOT.rglob("*.py") if pattern.search(path.read_text())}
+    assert users <= homes
+
+
+def test_what_is_exported_is_meant_for_users() -> None:
+    assert set(bulk_export.__all__) == {
+        "BudgetUnavailable",
+        "BulkExportError",
+        "DamagedState",
+        "EndpointSummary",
+        "ExportSummary",
+        "Interrupted",
+        "LocalFailure",
+        "Observer",
+        "SchemaDrift",
+        "ServiceFailing",
+        "ServiceRefused",
+        "UsageError",
+        "Verification",
+        "VerificationFailed",
+        "WindowUse",
+        "__version__",
+        "export",
+        "run_export",
+        "stream",
+        "verify",
+    }
+    assert all(getattr(bulk_export, name) is not None for name in bulk_export.__all__)
+    with pytest.raises(AttributeError):
+        _ = bulk_export.nothing_of_the_kind
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    program = (
+        "import sys, bulk_export; print([m for m in ('pyarrow', 'aiohttp', 'typer', 'anyio') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_modules_hold_one_idea_each() -> None:
+    lengths = {module_name(path): len(path.read_text().splitlines()) for path in ROOT.rglob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}

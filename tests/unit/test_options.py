@@ -1,0 +1,217 @@
+"""Options: what is accepted, what it becomes, and what is refused with advice."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulk_export.credentials import ReadableByOthers, Token
+from bulk_export.errors import UsageError
+from bulk_export.model import Limit
+from bulk_export.options import ExportOptions
+
+URL = "https://example.org"
+
+
+def options(*endpoints: str, **given: Any) -> ExportOptions:
+    return ExportOptions.of(endpoints, **{"base_url": URL, "token": "secret-canary"} | given)
+
+
+def refusal(*endpoints: str, **given: Any) -> str:
+    with pytest.raises(UsageError) as refused:
+        options(*endpoints, **given)
+    assert refused.value.next_step or refused.value.kept
+    return " ".join(refused.value.lines())
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    made = options()
+    assert (made.service.name, made.service.version, len(made.endpoints)) == ("npq", "v3", 6)
+    assert (made.page_size, made.service_limit, made.ip_limit) == (300, Limit(1000, 300), Limit(300, 300))
+    assert (made.min_interval, made.share, made.sources, dict(made.formats)) == (0.1, 1.0, (None,), {"parquet": "zstd"})
+    assert made.output.parent == Path("output")
+    assert made.output.name.startswith("npq-v3-20")
+
+
+def test_the_token_does_not_show() -> None:
+    assert "canary" not in repr(options())
+    assert "canary" not in str(options().token)
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "3001", "abc", "", "3.5", 0, -1, 3001])
+def test_a_page_size_out_of_range_is_refused(size: str | int) -> None:
+    assert "from 1 to 3000" in refusal(page_size=size)
+
+
+@pytest.mark.parametrize("limit", ["1000", "1000/", "/5m", "0/5m", "10/0", "-1/5m", "ten/5m", "10/5 minutes", "1e3/5m"])
+@pytest.mark.parametrize("name", ["service_limit", "ip_limit"])
+def test_a_limit_that_is_not_n_per_period_is_refused(name: str, limit: str) -> None:
+    assert "N/PERIOD" in refusal(**{name: limit})
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"), [("40/10s", Limit(40, 10)), ("5/500ms", Limit(5, 0.5)), ("7/300", Limit(7, 300))]
+)
+def test_limits(text: str, limit: Limit) -> None:
+    assert options(service_limit=text).service_limit == limit
+
+
+def test_an_unknown_endpoint_suggests_the_nearest() -> None:
+    assert "Did you mean npq-applications?" in refusal("npq-aplications")
+
+
+def test_endpoints_come_in_the_catalogues_order_each_once() -> None:
+    made = options("statements", "npq-applications", "statements")
+    assert [endpoint.name for endpoint in made.endpoints] == ["npq-applications", "statements"]
+
+
+def test_there_must_be_one_address() -> None:
+    assert "missing" in refusal(base_url=None)
+    assert "both given" in refusal(environment="sandbox")
+    assert options(base_url=None, environment="sandbox").base_url == (
+        "https://npq-registration-sandbox-web.teacherservices.cloud"
+    )
+    assert options(base_url=None, environment="local", token=None).token is None
+    assert "no environment" in refusal(base_url=None, environment="production")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "example.org",
+        "ftp://example.org",
+        "https://",
+        "https://u:p@example.org",
+        "https://example.org?x=1",
+        "http://[",
+        "x",
+    ],
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
+    assert "Write it like" in refusal(base_url=url)
+
+
+def test_plain_http_beyond_this_machine_needs_to_be_asked_for() -> None:
+    assert "in clear" in refusal(base_url="http://example.org")
+    assert "in clear" in refusal(base_url="http://127.0.0.1.example.org")
+    assert options(base_url="http://example.org", allow_plain_http=True).base_url == "http://example.org"
+    for url in ("http://127.0.0.9:1", "http://localhost:1/", "http://[::1]:1"):
+        assert options(base_url=url).base_url == url.rstrip("/")
+
+
+def test_without_a_token_one_is_asked_for() -> None:
+    assert "BULK_EXPORT_TOKEN" in refusal(token=None, environ={})
+    assert "BULK_EXPORT_TOKEN" in refusal(token=None, environ={"BULK_EXPORT_TOKEN": " "})
+    token = options(token=None, environ={"BULK_EXPORT_TOKEN": "abc"}).token
+    assert token is not None
+    assert token.reveal() == "abc"
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"two words", b"\xff\xfe", "ü".encode()])
+def test_a_token_file_without_a_token_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    assert "token" in refusal(token=None, token_file=path)
+
+
+def test_a_missing_token_file_is_refused(tmp_path: Path) -> None:
+    assert "cannot be read" in refusal(token=None, token_file=tmp_path / "none")
+
+
+def test_a_token_file_that_others_may_read_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("abc\n")
+    path.chmod(0o644)
+    with pytest.warns(ReadableByOthers, match="chmod 600"):
+        made = options(token=None, token_file=path)
+    assert made.token is not None
+    assert made.token.reveal() == "abc"
+    path.chmod(0o600)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        options(token=None, token_file=path)
+
+
+@pytest.mark.parametrize("secret", ["", "a b", "a\nb", "ü"])
+def test_what_no_header_can_carry_is_no_token(secret: str) -> None:
+    with pytest.raises(UsageError):
+        Token(secret)
+
+
+@pytest.mark.parametrize("time", ["yesterday-ish", "", "2025-13-01", "12:00"])
+def test_a_time_without_meaning_is_refused(time: str) -> None:
+    assert "ISO 8601" in refusal("npq-applications", updated_since=time)
+
+
+@pytest.mark.parametrize(
+    "given", ["2025-09-01T01:00:00+01:00", "2025-09-01T00:00:00Z", datetime(2025, 9, 1, tzinfo=UTC), "2025-09-01"]
+)
+def test_a_time_with_any_offset_is_sent_in_utc(given: str | datetime) -> None:
+    made = options("npq-applications", "participants-npq-outcomes", updated_since=given)
+    applications, outcomes = made.endpoints
+    assert made.filters_for(applications) == [("updated_since", "2025-09-01T00:00:00Z")]
+    assert made.filters_for(outcomes) == [("created_since", "2025-09-01T00:00:00Z")]
+
+
+def test_an_endpoint_that_cannot_be_asked_for_changes_is_exported_whole_with_a_warning() -> None:
+    with pytest.warns(UserWarning, match="delivery-partners"):
+        made = options(updated_since="2025-09-01")
+    assert made.filters_for(made.endpoints[-1]) == []
+
+
+def test_filters() -> None:
+    made = options("npq-applications", filter=["cohort=2021,2022", "updated_since=2025-09-01T01:00:00+01:00"])
+    assert made.filters == (("cohort", "2021,2022"), ("updated_since", "2025-09-01T00:00:00Z"))
+    assert options("statements", filter={"cohort": "2021"}).filters == (("cohort", "2021"),)
+    assert "KEY=VALUE" in refusal(filter=["cohort"])
+    assert "Did you mean cohort?" in refusal("statements", filter=["cohrt=1"])
+    assert "does not take" in refusal(filter=["cohort=2021"])
+    assert "twice" in refusal("statements", filter=["cohort=1", "cohort=2"])
+    assert "given twice" in refusal("statements", filter=["updated_since=2025-01-01"], updated_since="2025-01-01")
+
+
+def test_formats_and_their_compression() -> None:
+    assert dict(options(format=["parquet", "ndjson"]).formats) == {"parquet": "zstd", "ndjson": "none"}
+    assert dict(options(format=["ndjson", "ndjson"], compression="gzip").formats) == {"ndjson": "gzip"}
+    assert "no format" in refusal(format="csv")
+    assert "cannot be compressed" in refusal(format=["parquet", "ndjson"], compression="snappy")
+    assert "NDJSON" in refusal(flatten=True)
+    assert options(format="ndjson", flatten=True).flatten
+
+
+def test_source_addresses() -> None:
+    assert options(source_address=["127.0.0.1", "::1"]).sources == ("127.0.0.1", "::1")
+    assert "not an IP address" in refusal(source_address=["eth0"])
+    assert "twice" in refusal(source_address=["127.0.0.1", "127.0.0.1"])
+
+
+@pytest.mark.parametrize("share", ["0%", "101%", "half", "-5%"])
+def test_a_share_is_a_percentage(share: str) -> None:
+    assert "percentage" in refusal(share=share)
+    assert options(share="50%").share == options(share=0.5).share == 0.5
+
+
+def test_where_spent_requests_are_remembered() -> None:
+    assert options().budget == "memory://"
+    assert "not available yet" in refusal(budget="redis://localhost:6379/0")
+    assert "not a place" in refusal(budget="file.db")
+
+
+@pytest.mark.parametrize("interval", ["soon", "-1", "2h"])
+def test_an_interval_is_a_time(interval: str) -> None:
+    refusal(min_interval=interval)
+    assert options(min_interval="0").min_interval == 0
+    assert options(min_interval="250ms").min_interval == 0.25
+
+
+def test_the_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "BULK_EXPORT_TOKEN", "from-environment")
+    token = options(token=None).token
+    assert token is not None
+    assert token.reveal() == "from-environment"
