@@ -15,48 +15,11 @@ import anyio
 import pyarrow.parquet as pq
 import pytest
 
-from bulk_export.catalogue import load_service
 from bulk_export.errors import Interrupted, ServiceFailing, ServiceRefused, UsageError
-from bulk_export.local_service import LocalService, LocalServiceSettings, serving
-from bulk_export.options import ExportOptions
+from bulk_export.local_service import LocalService, serving
 from bulk_export.pipeline import Tuning, export
+from tests.exporting import COUNTS, NPQ, QUICK, TOKEN, options, settings
 from tests.restore import canonical, restore
-
-TOKEN = "test-token"
-NPQ = load_service("npq")
-COUNTS = {
-    "npq-applications": 2_345,
-    "participants-npq": 900,
-    "participants-npq-outcomes": 300,
-    "participant-declarations": 1_201,
-    "statements": 37,
-    "delivery-partners": 0,
-}
-QUICK = Tuning(shortest_backoff=0.001, longest_backoff=0.01)
-
-
-def settings(**changes: Any) -> LocalServiceSettings:
-    return LocalServiceSettings(
-        **{"service": NPQ, "records_by_endpoint": COUNTS, "token": TOKEN, "service_limit": None, "ip_limit": None}
-        | changes
-    )
-
-
-def options(service: LocalService, output: Path, *endpoints: str, **changes: Any) -> ExportOptions:
-    return ExportOptions.of(
-        endpoints,
-        **{
-            "base_url": service.base_url,
-            "token": TOKEN,
-            "output": output,
-            "budget": "memory://",
-            "service_limit": "100000/1s",
-            "ip_limit": "100000/1s",
-            "min_interval": 0,
-            "retries": 11,
-        }
-        | changes,
-    )
 
 
 def read_ndjson(directory: Path) -> list[Any]:

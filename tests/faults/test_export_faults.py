@@ -1,0 +1,238 @@
+"""What a whole export makes of a service that lies, repeats itself, or falls silent."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from bulk_export.errors import DamagedState, Interrupted, LocalFailure, ServiceFailing, ServiceRefused, UsageError
+from bulk_export.fetch import Timeouts
+from bulk_export.local_service import serving
+from bulk_export.options import ExportOptions
+from bulk_export.pipeline import Tuning, export
+from tests.exporting import options, settings
+from tests.raw_server import Connection, answer, raw_server, response
+
+QUICK = Tuning(shortest_backoff=0.001, longest_backoff=0.01, timeouts=Timeouts(connect=1, read=1, total=2))
+
+
+def chosen(base_url: str, output: Path, **changes: Any) -> ExportOptions:
+    given: dict[str, Any] = {"base_url": base_url, "token": "t", "output": output, "min_interval": 0, "retries": 2}
+    return ExportOptions.of(["statements"], **given | changes)
+
+
+def page_of(head: bytes) -> int:
+    found = re.search(rb"page%5Bpage%5D=(\d+)", head)
+    assert found is not None
+    return int(found[1])
+
+
+def page(first: int, count: int) -> bytes:
+    records = [{"id": f"{number:08}", "type": "statement", "attributes": {}} for number in range(first, first + count)]
+    return json.dumps({"data": records}).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>maintenance</html>",
+        b'{"data":null}',
+        b'{"errors":[]}',
+        b"[]",
+        b'{"data":[1]}',
+        b'{"data":[{"id":"a"',
+    ],
+)
+async def test_a_200_that_is_no_page_is_retried_and_then_named(tmp_path: Path, body: bytes) -> None:
+    async with raw_server(answer(response(body))) as server:
+        with pytest.raises(ServiceFailing, match="Page 1 of statements failed 3 times") as failed:
+            await export(chosen(server.base_url, tmp_path / "out"), tuning=QUICK)
+        assert len(server.requests) == 3
+    assert failed.value.exit_code == 4
+    assert not (tmp_path / "out/manifest.json").exists()
+
+
+async def test_a_page_that_is_always_broken_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
+    async def script(connection: Connection, head: bytes, number: int) -> None:
+        number = page_of(head)
+        if number == 3:
+            await connection.send(response(b"", "500 Oops"))
+        else:
+            await connection.send(response(page(number * 10, 10 if number < 8 else 0)))
+
+    output = tmp_path / "out"
+    async with raw_server(script) as server:
+        with pytest.raises(ServiceFailing, match="Page 3 of statements failed 3 times, last: status 500"):
+            await export(chosen(server.base_url, output, page_size=10), tuning=QUICK)
+        before = {page_of(head) for head in server.requests}
+
+    async def healed(connection: Connection, head: bytes, number: int) -> None:
+        await connection.send(response(page(page_of(head) * 10, 10 if page_of(head) < 8 else 0)))
+
+    async with raw_server(healed) as server:
+        # The same address, as far as the export can tell.
+        journal = output / ".bulk-export/journal.sqlite"
+        rename_base_url(journal, server.base_url)
+        summary = await export(chosen(server.base_url, output, page_size=10), tuning=QUICK)
+        after = {page_of(head) for head in server.requests}
+    assert summary.endpoints[0].records == 70
+    assert before & after == {3}
+
+
+def rename_base_url(journal: Path, base_url: str) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(journal)
+    (text,) = connection.execute("SELECT value FROM facts WHERE name = 'identity'").fetchone()
+    connection.execute(
+        "UPDATE facts SET value = ? WHERE name = 'identity'", (json.dumps(json.loads(text) | {"base_url": base_url}),)
+    )
+    connection.commit()
+    connection.close()
+
+
+async def test_a_storm_of_errors_is_met_with_a_trickle(tmp_path: Path) -> None:
+    async with raw_server(answer(response(b"", "503 Busy"))) as server:
+        with pytest.raises(ServiceFailing):
+            await export(chosen(server.base_url, tmp_path / "out", workers=16), tuning=QUICK)
+        assert len(server.requests) == 3
+
+
+async def test_the_same_page_again_and_again_is_noticed(tmp_path: Path) -> None:
+    async with raw_server(answer(response(page(0, 10)))) as server:
+        with pytest.raises(ServiceFailing, match="same page again and again"):
+            await export(chosen(server.base_url, tmp_path / "out", page_size=10), tuning=QUICK)
+        assert len(server.requests) < 12
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 422])
+async def test_a_refusal_costs_one_request_and_quotes_the_service(tmp_path: Path, status: int) -> None:
+    said = json.dumps({"errors": [{"title": "No", "detail": "thank you"}]}).encode()
+    async with raw_server(answer(response(said, f"{status} Refused"))) as server:
+        with pytest.raises(ServiceRefused, match=f"status {status}: No: thank you"):
+            await export(chosen(server.base_url, tmp_path / "out"), tuning=QUICK)
+        assert len(server.requests) == 1
+
+
+async def test_a_redirect_is_final_and_its_target_sees_nothing(tmp_path: Path) -> None:
+    async with raw_server(answer(response(page(0, 1)))) as target:
+        headers = f"Location: {target.base_url}/api/v3/statements\r\n"
+        async with raw_server(answer(response(b"", "302 Found", headers))) as server:
+            with pytest.raises(ServiceRefused, match="a redirect to"):
+                await export(chosen(server.base_url, tmp_path / "out"), tuning=QUICK)
+            assert len(server.requests) == 1
+    assert target.requests == []
+
+
+async def test_a_token_revoked_midway_keeps_what_was_fetched(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    async with serving(settings(records_by_endpoint={"npq-applications": 400})) as service:
+
+        def revoke(it: object, record: object) -> None:
+            if len(service.log) == 9:
+                object.__setattr__(service.settings, "token", "another")
+
+        service.before_request = revoke
+        with pytest.raises(ServiceRefused, match="401"):
+            await export(options(service, output, "npq-applications", page_size=20, workers=2))
+        service.before_request = None
+        stored = len(service.log)
+        renewed = options(service, output, "npq-applications", page_size=20, workers=2, token="another")
+        summary = await export(renewed)
+        assert summary.endpoints[0].records == 400
+        assert len(service.log) - stored <= 21 - 6
+
+
+async def test_a_stalled_request_does_not_stop_the_others(tmp_path: Path) -> None:
+    stalled = anyio.Event()
+
+    async def script(connection: Connection, head: bytes, number: int) -> None:
+        if page_of(head) == 5 and not stalled.is_set():
+            stalled.set()
+            await anyio.sleep_forever()
+        await connection.send(response(page(page_of(head) * 10, 10 if page_of(head) < 30 else 0)))
+
+    async with raw_server(script) as server:
+        summary = await export(chosen(server.base_url, tmp_path / "out", page_size=10), tuning=QUICK)
+        pages = [page_of(head) for head in server.requests]
+    assert summary.endpoints[0].records == 290
+    assert pages.count(5) == 2
+    assert len(pages) - pages[::-1].index(5) > 20
+
+
+@pytest.mark.parametrize("name", ["journal.sqlite"])
+async def test_damaged_state_is_refused_with_the_reason_and_left_alone(tmp_path: Path, name: str) -> None:
+    output = tmp_path / "out"
+    stop = anyio.Event()
+    stop.set()
+    async with serving(settings()) as service:
+        with pytest.raises(Interrupted):
+            await export(options(service, output, "statements"), stop=stop)
+        path = output / ".bulk-export" / name
+        path.write_bytes(b"scribble" * 1_000)
+        with pytest.raises(DamagedState, match="cannot be trusted"):
+            await export(options(service, output, "statements"))
+        assert path.read_bytes() == b"scribble" * 1_000
+        assert len(service.log) == 0
+
+
+async def test_a_finished_part_that_was_changed_is_noticed_on_resume(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    stop = anyio.Event()
+    tuning = Tuning(part_rows=100)
+    async with serving(settings()) as service:
+
+        def stop_late(it: object, record: object) -> None:
+            if len(service.log) == 40:
+                stop.set()
+
+        service.before_request = stop_late
+        with pytest.raises(Interrupted):
+            await export(options(service, output, "npq-applications", page_size=50), stop=stop, tuning=tuning)
+        parts = sorted((output / ".bulk-export/parts/npq-applications/revision-0").glob("*.parquet"))
+        assert parts
+        parts[0].unlink()
+        with pytest.raises(DamagedState, match=r"part-00000\.parquet, is missing"):
+            await export(options(service, output, "npq-applications", page_size=50), tuning=tuning)
+
+
+@pytest.mark.parametrize("occupied", ["a file", "a link"])
+async def test_an_output_that_is_not_ours_is_refused_before_the_first_request(tmp_path: Path, occupied: str) -> None:
+    output = tmp_path / "out"
+    if occupied == "a file":
+        output.write_text("mine")
+    else:
+        (tmp_path / "elsewhere").mkdir()
+        output.symlink_to(tmp_path / "elsewhere")
+    async with serving(settings()) as service:
+        with pytest.raises(UsageError):
+            await export(options(service, output, "statements"))
+        assert len(service.log) == 0
+
+
+async def test_a_full_disk_is_a_local_failure_and_the_export_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    import resource
+    import signal
+
+    output = tmp_path / "out"
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with serving(settings()) as service:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+        try:
+            with pytest.raises(LocalFailure):
+                await export(options(service, output, "npq-applications", page_size=50))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, ignored)
+        before = len(service.log)
+        assert 0 < before < 48
+        summary = await export(options(service, output, "npq-applications", page_size=50))
+        assert summary.endpoints[0].records == 2_345
+        assert len(service.log) - before < 48 - before + 8 + 1
