@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from bulk_export.decode import Block, Decoder, Drift
+from bulk_export.decode import Block, Decoder, Drift, split_page, version
 from bulk_export.duplicates import Occurrence, fingerprints, repeated
 from bulk_export.errors import DamagedState
 from bulk_export.files import local_failures, make_private_directory, remove_tree, safe_name, sha256_of, sync_directory
@@ -133,10 +133,11 @@ class PartSequence:
 
     def occurrences(self, page: PageBody, wanted: frozenset[int]) -> list[Occurrence]:
         """The rows of a page whose id has one of the wanted fingerprints."""
-        block = self._decoder.decode([page.body])
-        prints = memoryview(fingerprints(block.ids)).cast("Q")
+        ids = self._decoder.decode([page.body]).ids
+        records = split_page(page.body)
+        prints = memoryview(fingerprints(ids)).cast("Q")
         return [
-            Occurrence(block.ids[row], page.key, row, block.version(row))
+            Occurrence(ids[row], page.key, row, version(records[row]))
             for row, fingerprint in enumerate(prints)
             if fingerprint in wanted
         ]

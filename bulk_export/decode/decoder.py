@@ -26,11 +26,10 @@ Lines = Literal["raw", "flat"]
 class Block:
     """Records of some pages, row by row: as a batch, as lines (without line ends), or both.
 
-    `ids` are what tells records apart. `records` are the bytes as sent.
+    `ids` are what tells records apart.
     """
 
     ids: Sequence[str]
-    records: Sequence[bytes]
     rows_per_page: Sequence[int]
     batch: pa.RecordBatch | None
     lines: Sequence[bytes] | None
@@ -43,16 +42,9 @@ class Block:
         return replace(
             self,
             ids=[self.ids[row] for row in kept],
-            records=[self.records[row] for row in kept],
             batch=None if self.batch is None else self.batch.take(pa.array(kept, pa.int64())),
             lines=None if self.lines is None else [self.lines[row] for row in kept],
         )
-
-    def version(self, row: int) -> float | None:
-        """How new a record says it is: its `updated_at` in microseconds, None where it does not say."""
-        record = exact.loads(self.records[row])
-        attributes = record.get("attributes")
-        return instant(attributes.get("updated_at")) if isinstance(attributes, dict) else None
 
 
 class Decoder:
@@ -75,54 +67,51 @@ class Decoder:
 
     def decode(self, bodies: Sequence[bytes]) -> Block:
         """The records of some pages, in order. Raises UnusablePage for a body that is none."""
-        pages = [split_page(body) for body in bodies]
-        records = [record for page in pages for record in page]
         drift = Drift()
         batch: pa.RecordBatch | None = None
-        if self._wants_batch:
-            batch, ids = self._batch(bodies, pages, drift)
-        else:
-            ids = _ids(records)
         lines: Sequence[bytes] | None = None
-        if self._lines == "raw":
-            lines = [line for body, page in zip(bodies, pages, strict=True) for line in compact(body, page)]
-        elif self._lines == "flat" and batch is not None:
+        if self._wants_batch:
+            batch, ids = self._batch(bodies, drift)
+        if self._lines == "flat" and batch is not None:
             lines = [orjson.dumps(row, option=orjson.OPT_UTC_Z) for row in batch.to_pylist()]
+        elif self._lines == "raw" or batch is None:
+            pages = [split_page(body) for body in bodies]
+            lines = [line for body, page in zip(bodies, pages, strict=True) for line in compact(body, page)]
+            if batch is None:
+                ids = [_ids(page) for page in pages]
         return Block(
-            ids=ids,
-            records=records,
-            rows_per_page=[len(page) for page in pages],
+            ids=[identity for page_ids in ids for identity in page_ids],
+            rows_per_page=[len(page_ids) for page_ids in ids],
             batch=batch if self._columns else None,
-            lines=lines,
+            lines=lines if self._lines is not None else None,
             drift=drift,
         )
 
-    def _batch(
-        self, bodies: Sequence[bytes], pages: Sequence[Sequence[bytes]], drift: Drift
-    ) -> tuple[pa.RecordBatch, list[str]]:
-        """One batch for all pages where all are as described, else one a page, put together."""
+    def _batch(self, bodies: Sequence[bytes], drift: Drift) -> tuple[pa.RecordBatch, list[list[str]]]:
+        """One batch for all pages where all are as described, else one a page, put together; and ids by page."""
         if self._typed is not None:
             try:
-                structs = [record for body in bodies for record in self._typed.decode(body)]
-                return self._from_columns(self._typed.columns(structs)), [record.id for record in structs]
+                pages = [self._typed.decode(body) for body in bodies]
+                columns = self._typed.columns([record for page in pages for record in page])
+                return self._from_columns(columns), [[record.id for record in page] for page in pages]
             except NotAsDescribed:
                 pass
         batches = []
-        ids: list[str] = []
-        for body, page in zip(bodies, pages, strict=True):
-            batch, page_ids = self._page_batch(body, page, drift)
+        ids = []
+        for body in bodies:
+            batch, page_ids = self._page_batch(body, drift)
             batches.append(batch)
-            ids.extend(page_ids)
+            ids.append(page_ids)
         return pa.concat_batches(batches) if batches else self.schema.empty_table().to_batches()[0], ids
 
-    def _page_batch(self, body: bytes, page: Sequence[bytes], drift: Drift) -> tuple[pa.RecordBatch, list[str]]:
+    def _page_batch(self, body: bytes, drift: Drift) -> tuple[pa.RecordBatch, list[str]]:
         if self._typed is not None:
             try:
                 structs = self._typed.decode(body)
                 return self._from_columns(self._typed.columns(structs)), [record.id for record in structs]
             except NotAsDescribed:
                 pass
-        rows = [self._row(record, drift) for record in page]
+        rows = [self._row(record, drift) for record in split_page(body)]
         columns = [pa.array([row[field.name] for row in rows], field.type) for field in self.schema]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema), [row[schema.ID] for row in rows]
 
@@ -163,6 +152,12 @@ class Decoder:
 
 
 _ENVELOPE = frozenset({schema.ID, schema.TYPE, "attributes"})
+
+
+def version(record: bytes) -> float | None:
+    """How new a record says it is: its `updated_at` in microseconds, None where it does not say."""
+    attributes = exact.loads(record).get("attributes")
+    return instant(attributes.get("updated_at")) if isinstance(attributes, dict) else None
 
 
 def identity(record: dict[str, Any]) -> str:

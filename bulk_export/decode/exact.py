@@ -44,6 +44,18 @@ def loads(text: bytes) -> Any:
     return _DECODER.decode(text.decode())
 
 
+def repeats_keys(text: bytes) -> bool:
+    """Whether a key stands more than once in any object of a JSON text."""
+    found = False
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        found = found or len(pairs) != len({key for key, _ in pairs})
+
+    json.JSONDecoder(object_pairs_hook=look, parse_float=str, parse_int=str).decode(text.decode())
+    return found
+
+
 def dumps(value: Any) -> str:
     """The compact JSON text of what `loads` gave, each number and repeated key as it was sent."""
     if isinstance(value, Number):

@@ -6,8 +6,8 @@ another type or repeated raises NotAsDescribed and is left to the exact way. Bot
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -15,10 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bulk_export import schema
+from bulk_export.decode.envelope import split_page
+from bulk_export.decode.exact import repeats_keys
 from bulk_export.model import Endpoint, Field, FieldType, Kind, ListOf, Struct
 
 _KEY = b'":'
 _ENVELOPE_KEYS = 1
+_RECORD_KEYS = 3
 _INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _MIDNIGHT = "T00:00:00+00:00"
 _FIRST_INSTANT = pa.scalar(-62_135_596_800_000_000, pa.timestamp("us", "UTC"))
@@ -46,12 +49,7 @@ class TypedDecoder:
         )
         page = msgspec.defstruct("Page", [("data", list[record])], forbid_unknown_fields=True, gc=False)  # type: ignore[valid-type]  # made at run time
         self._decoder = msgspec.json.Decoder(page)
-        self._keys = 3 + len(endpoint.fields)
-        self._nested = [
-            (position, functools.partial(_count_keys, field.type))
-            for position, field in enumerate(endpoint.fields)
-            if not isinstance(field.type, Kind)
-        ]
+        self._count_keys = _key_counter(endpoint.fields)
 
     def decode(self, body: bytes) -> list[Any]:
         """The records of a page as structs. Raises NotAsDescribed."""
@@ -60,13 +58,13 @@ class TypedDecoder:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             raise NotAsDescribed from None
         records: list[Any] = page.data
-        # Every key is required and none unknown, so one too many is a key that stood twice: msgspec
-        # would keep its last value and say nothing. (Or text that looks like a key: the exact way knows.)
-        keys = _ENVELOPE_KEYS + self._keys * len(records)
-        for position, count in self._nested:
-            keys += sum(count(msgspec.structs.astuple(record.attributes)[position]) for record in records)
-        if body.count(_KEY) != keys:
-            raise NotAsDescribed
+        # Every key is required and none unknown, so where there are more than that, a key stood twice, of
+        # which msgspec keeps the last and says nothing; or a text looks like a key.
+        keys = [_RECORD_KEYS + self._count_keys(record.attributes) for record in records]
+        if body.count(_KEY) != _ENVELOPE_KEYS + sum(keys):
+            for sent, expected in zip(split_page(body), keys, strict=True):
+                if sent.count(_KEY) != expected and repeats_keys(sent):
+                    raise NotAsDescribed
         return records
 
     def columns(self, records: Sequence[Any]) -> list[pa.Array]:
@@ -102,13 +100,27 @@ def _python_type(declared: FieldType) -> Any:
     return {Kind.BOOLEAN: bool | None, Kind.INTEGER: _INT64 | None}.get(declared, str | None)
 
 
-def _count_keys(declared: FieldType, value: Any) -> int:
-    if value is None or isinstance(declared, Kind):
-        return 0
+def _key_counter(fields: Sequence[Field]) -> Callable[[Any], int]:
+    """How many keys the JSON of a struct with these fields has, nested ones included."""
+    nested = [
+        (operator.attrgetter(f"f{position}"), counter)
+        for position, field in enumerate(fields)
+        if (counter := _nested_counter(field.type)) is not None
+    ]
+    own = len(fields)
+    if not nested:
+        return lambda _: own
+    return lambda struct: own + sum(count(member(struct)) for member, count in nested)
+
+
+def _nested_counter(declared: FieldType) -> Callable[[Any], int] | None:
     if isinstance(declared, ListOf):
-        return sum(_count_keys(declared.item, element) for element in value)
-    members = zip(declared.fields, msgspec.structs.astuple(value), strict=True)
-    return len(declared.fields) + sum(_count_keys(field.type, member) for field, member in members)
+        count_element = _nested_counter(declared.item)
+        return None if count_element is None else lambda elements: sum(map(count_element, elements or ()))
+    if isinstance(declared, Struct):
+        count = _key_counter(declared.fields)
+        return lambda struct: 0 if struct is None else count(struct)
+    return None
 
 
 def _transposed(structs: Sequence[Any], width: int) -> list[Sequence[Any]]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulk_export.decode import Block, Decoder, UnusablePage, exact, split_page
+from bulk_export.decode import Block, Decoder, UnusablePage, split_page, version
 from bulk_export.decode import decoder as decoder_module
 from bulk_export.decode.exact import Number, RepeatedKeys
 from bulk_export.decode.typed import NotAsDescribed, TypedDecoder
@@ -350,8 +350,16 @@ def test_rows_can_be_left_out() -> None:
 
 
 def test_how_new_a_record_is() -> None:
-    block = decode([record(updated_at="1970-01-01T00:00:01Z"), record(name="n"), {"id": "x", "attributes": 7}])
-    assert [block.version(number) for number in range(3)] == [1_000_000, None, None]
+    drawn = [record(updated_at="1970-01-01T00:00:01Z"), record(name="n"), {"id": "x", "attributes": 7}]
+    assert [version(text_of(one).encode()) for one in drawn] == [1_000_000, None, None]
+
+
+def test_text_that_looks_like_a_key_stays_on_the_fast_way_and_a_key_that_stands_twice_does_not() -> None:
+    typed = TypedDecoder(THINGS)
+    plain = dict.fromkeys(FIELDS)
+    assert len(typed.decode(body_of([record(**plain | {"name": 'said ": and'})]))) == 1
+    with pytest.raises(NotAsDescribed):
+        typed.decode(body_of([{"id": "a", "type": "t", "attributes": Pairs([*plain.items(), ("paid", True)])}]))
 
 
 def test_numbers_in_a_description_are_left_to_the_exact_way() -> None:
