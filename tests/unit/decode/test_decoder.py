@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulk_export.decode import Block, Decoder, UnusablePage, split_page, version
+from bulk_export.decode import Block, Decoder, UnusablePage, exact, split_page, version
 from bulk_export.decode import decoder as decoder_module
 from bulk_export.decode.exact import Number, RepeatedKeys
 from bulk_export.decode.typed import NotAsDescribed, TypedDecoder
