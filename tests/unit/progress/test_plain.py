@@ -1,0 +1,179 @@
+"""What an export says while it runs, and at its end."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+from bulk_export.errors import ServiceFailing
+from bulk_export.progress import choose
+from bulk_export.progress.console import Console
+from bulk_export.progress.observer import EndpointSummary, ExportSummary, Observer, WindowUse
+from bulk_export.progress.plain import PlainProgress, SilentProgress
+from bulk_export.progress.summary import summary_lines
+from bulk_export.progress.tally import Tally, bytes_text, clock_text
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def windows(used: int = 3, free: float = 0.0) -> list[WindowUse]:
+    return [WindowUse(None, 1000, 300.0, used, 0.0), WindowUse("this machine", 300, 300.0, used, free)]
+
+
+def summary(**changes: object) -> ExportSummary:
+    one = {
+        "name": "statements",
+        "records": 12_345,
+        "pages": 42,
+        "requests": 43,
+        "duplicates": 0,
+        "files": 1,
+        "bytes": 1_234_567,
+        "drift": {"unknown": {}, "misfits": {}},
+    }
+    return ExportSummary(Path("out"), [EndpointSummary(**(one | changes))], 43, 1, 0, 0, 65.0)  # type: ignore[arg-type]
+
+
+def test_lines_come_at_the_start_and_then_at_most_every_ten_seconds() -> None:
+    clock, stream = Clock(), io.StringIO()
+    progress = PlainProgress(Console(stream), clock)
+    progress.started(["statements"], Path("out"), windows)
+    for page in range(1, 31):
+        clock.now += 1
+        progress.page_stored("statements", page, 300)
+        progress.tick()
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "exporting statements into out"
+    assert lines[1:] == [
+        "10 pages, 3,000 records, 0 requests",
+        "20 pages, 6,000 records, 0 requests",
+        "30 pages, 9,000 records, 0 requests",
+    ]
+
+
+def test_a_waiting_export_says_what_it_waits_for() -> None:
+    clock, stream = Clock(), io.StringIO()
+    progress = PlainProgress(Console(stream), clock)
+    progress.started(["statements"], None, lambda: windows(300, 250.0))
+    clock.now += 11
+    progress.tick()
+    assert "the limits allow the next request in 4 min 10 s" in stream.getvalue()
+
+
+def test_ends_retries_refusals_and_warnings_are_said_at_once() -> None:
+    stream = io.StringIO()
+    progress = PlainProgress(Console(stream), Clock())
+    progress.started(["statements"], None, windows)
+    progress.resumed(7)
+    progress.end_found("statements", 9)
+    progress.retrying("statements", 3, "status 503", 1.26)
+    progress.throttled(30)
+    progress.warned("look out")
+    assert stream.getvalue().splitlines()[1:] == [
+        "going on with an interrupted export: 7 pages are there already",
+        "statements: 9 pages in all",
+        "warning: statements page 3: status 503; again in 1.3 s",
+        "warning: the service answered 429; next attempt in 30 s",
+        "warning: look out",
+    ]
+
+
+def test_silence_is_broken_by_warnings_only() -> None:
+    stream = io.StringIO()
+    progress = SilentProgress(Console(stream))
+    progress.started(["statements"], None, windows)
+    progress.finished(summary())
+    assert stream.getvalue() == ""
+    progress.warned("look out")
+    assert stream.getvalue() == "warning: look out\n"
+
+
+def test_the_summary_is_a_table_with_remarks() -> None:
+    lines = summary_lines(
+        summary(drift={"unknown": {"new": 3}, "misfits": {"paid": 1}}, changed_during_export=True, duplicates=2)
+    )
+    assert lines[0].split() == ["endpoint", "records", "files", "bytes", "requests"]
+    assert lines[1].split() == ["statements", "12,345", "1", "1.2", "MB", "43"]
+    assert lines[3].startswith("1 min 05 s, 43 requests, 1 retries, 0 answered 429")
+    assert "new fields, kept in _extra: new" in lines[4]
+    assert "values of another type, kept in _extra: paid" in lines[5]
+    assert "changed while they were read (2 duplicates)" in lines[6]
+
+
+def test_a_429_is_explained() -> None:
+    plain = summary()
+    throttled = ExportSummary(plain.output, plain.endpoints, 43, 0, 2, 0, 1.0)
+    assert "someone else seems to use the token" in summary_lines(throttled)[-1]
+
+
+def test_machines_get_one_object_a_line() -> None:
+    stream = io.StringIO()
+    progress = PlainProgress(Console(stream, "json"), Clock())
+    progress.started(["statements"], None, windows)
+    progress.finished(summary())
+    objects = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert objects[-1]["records"] == {"statements": 12_345}
+    assert {"time", "level", "message"} <= objects[0].keys()
+
+
+def test_errors_are_two_lines_at_most() -> None:
+    stream = io.StringIO()
+    Console(stream).error(ServiceFailing("It broke.", kept="All is kept.", next_step="Go on."))
+    assert stream.getvalue() == "bulk-export: It broke.\n  All is kept. Go on.\n"
+
+
+def test_the_time_left_follows_the_limits_once_all_ends_are_known() -> None:
+    clock = Clock()
+    tally = Tally(["a"], lambda: windows(300, 290.0), clock)
+    assert tally.seconds_left() is None
+    clock.now += 10
+    tally.endpoints["a"].pages, tally.endpoints["a"].end = 300, 900
+    assert tally.seconds_left() == 290 + 300
+    tally.endpoints["a"].pages = 900
+    assert tally.seconds_left() == 0
+
+
+def test_a_stream_that_is_no_terminal_gets_lines() -> None:
+    assert type(choose("auto", Console(io.StringIO()))) is PlainProgress
+    assert type(choose("none", Console(io.StringIO()))) is SilentProgress
+
+
+def test_the_live_display_shows_endpoints_limits_and_the_time_left() -> None:
+    from rich.console import Console as RichConsole
+
+    from bulk_export.progress.rich_display import RichProgress
+
+    clock, stream = Clock(), io.StringIO()
+    screen = RichConsole(file=io.StringIO(), width=120)
+    progress = RichProgress(Console(stream), clock, screen)
+    progress.started(["statements"], None, lambda: windows(300, 250.0))
+    progress.page_stored("statements", 1, 300)
+    clock.now += 2
+    progress.retrying("statements", 2, "status 503", 1.0)
+    with screen.capture() as capture:
+        screen.print(progress.render())
+    progress.closed()
+    shown = capture.get()
+    for expected in ("statements", "1/?", "300", "150", "service", "300/1000", "in 4 min 10 s", "looking for the end"):
+        assert expected in shown
+    assert "status 503" in shown
+
+
+def test_an_observer_need_not_listen() -> None:
+    silent = Observer()
+    silent.started([], None, list)
+    silent.tick()
+    silent.finished(summary())
+    silent.closed()
+
+
+def test_sizes_and_times_are_readable() -> None:
+    assert [clock_text(value) for value in (0.4, 59.4, 61, 3_700)] == ["0 s", "59 s", "1 min 01 s", "1 h 01 min"]
+    assert [bytes_text(value) for value in (12, 1_200, 3_400_000, 5e9)] == ["12 B", "1.2 kB", "3.4 MB", "5.0 GB"]
