@@ -70,7 +70,9 @@ def measure(kind: str, base_url: str, records: int, page_size: int) -> Run:
     target = f"{directory}/out"
     command = [sys.executable, "-m", "benchmarks.client", kind, base_url, str(records), str(page_size), target]
     try:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        # As the command line has it.
+        environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
             assert process.stdout is not None
             said = process.stdout.read()
             _, status, usage = os.wait4(process.pid, 0)

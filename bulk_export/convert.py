@@ -1,7 +1,7 @@
 """Journal to parts, in page order, while fetching goes on.
 
-One writer takes what is next in order from whichever endpoint has it, ten pages at a time, in a worker
-thread. When an endpoint is through, ids that stand on several pages are looked up. Where there are any, the
+One writer takes what is next in order from whichever endpoint has it, some thousand records at a time, in
+a worker thread. When an endpoint is through, ids that stand on several pages are looked up. Where there are any, the
 endpoint is converted once more from the journal, without the rows that lost; and where ties come in no
 particular order, it is first swept again with the largest page, for the records that stood on no page.
 """
@@ -28,9 +28,15 @@ from bulk_export.pulse import Pulse
 from bulk_export.recheck import Recheck
 from bulk_export.sweep import Sweep
 
-BLOCK_PAGES = 10
+# What is converted in one step: enough to make columns worth while, little enough to hold.
+BLOCK_RECORDS = 3_000
 
 LeftOut = Mapping[PageKey, frozenset[int]]
+
+
+def block_pages(page_size: int) -> int:
+    """How many pages are converted in one step."""
+    return max(1, BLOCK_RECORDS // page_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +160,10 @@ class EndpointConversion:
         else:
             last = plan.contiguous if plan.end is None else min(plan.contiguous, plan.end)
         first = self.sequence.converted + 1
-        if last - first + 1 < BLOCK_PAGES and not plan.complete:
+        block = block_pages(self.sweep.page_size)
+        if last - first + 1 < block and not plan.complete:
             return range(0)
-        return range(first, min(last, first + BLOCK_PAGES - 1) + 1)
+        return range(first, min(last, first + block - 1) + 1)
 
     def _key(self, place: int) -> PageKey:
         late = place - (self.sweep.plan.end or place)
@@ -178,7 +185,7 @@ class EndpointConversion:
     def _look_again(self) -> int:
         """Look for the rows of repeated ids, a block at a time, and decide which of them are left out."""
         last = self.sweep.plan.end or 0
-        upto = min(last, self._looked_through + BLOCK_PAGES)
+        upto = min(last, self._looked_through + block_pages(self.sweep.page_size))
         for page in range(self._looked_through + 1, upto + 1):
             self._occurrences.extend(self.sequence.occurrences(self._page(page), self._repeated))
         self._looked_through = upto

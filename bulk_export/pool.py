@@ -201,9 +201,10 @@ class Pool:
                 await self._deliver(FetchedPage(sweep, page, records, answer))
                 self._answered = True
                 sweep.plan.came_back(page, len(records))
-                self._observer.page_stored(sweep.endpoint.name, page, len(records))
-                if sweep.plan.end is not None and sweep.plan.end != end:
-                    self._observer.end_found(sweep.endpoint.name, sweep.plan.end)
+                if sweep.number == 0:
+                    self._observer.page_stored(sweep.endpoint.name, page, len(records))
+                    if sweep.plan.end is not None and sweep.plan.end != end:
+                        self._observer.end_found(sweep.endpoint.name, sweep.plan.end)
             case Disposition.RETRY:
                 await self._failed(Failure(f"status {answer.status}"), sweep, page)
             case _:

@@ -14,7 +14,7 @@ import xxhash
 from anyio.streams.memory import MemoryObjectSendStream
 
 from bulk_export.budget import open_budget
-from bulk_export.convert import BLOCK_PAGES
+from bulk_export.convert import block_pages
 from bulk_export.decode import Block, Decoder
 from bulk_export.environment import service_address
 from bulk_export.errors import BulkExportError
@@ -64,7 +64,7 @@ async def _produce(
         stride=2 * options.workers,
         filters=options.filters_for(endpoint),
     )
-    order = _PageOrder(sweep, ahead=4 * options.workers + BLOCK_PAGES, changed=changed)
+    order = _PageOrder(sweep, ahead=4 * options.workers + block_pages(options.page_size), changed=changed)
     cap = body_cap(options.page_size)
     async with (
         send,
@@ -155,7 +155,7 @@ class _PageOrder:
                 return []
             await self._changed.wait()
         bodies: list[bytes] = []
-        while self._next in self._waiting and len(bodies) < BLOCK_PAGES:
+        while self._next in self._waiting and len(bodies) < block_pages(self._sweep.page_size):
             bodies.append(self._waiting.pop(self._next))
             self._next += 1
         self._sweep.horizon = self._next + self._ahead

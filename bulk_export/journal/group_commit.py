@@ -13,7 +13,7 @@ from bulk_export.journal.store import JournalStore, StoredPage
 from bulk_export.model import PageKey
 
 # Pages just stored stay at hand up to this size, so that conversion rarely reads them back.
-_FRESH_BYTES = 24 * 1024 * 1024
+_FRESH_BYTES = 12 * 1024 * 1024
 
 
 class GroupCommit:

@@ -12,7 +12,7 @@ from bulk_export.schema import EXTRA, ID
 from bulk_export.sinks.interface import PrivateFile
 
 # Large enough for DuckDB and BigQuery to read in parallel, small enough to hold in memory a few times over.
-ROW_GROUP_ROWS = 65_536
+ROW_GROUP_ROWS = 32_768
 # Columns in which hardly a value repeats: a dictionary would be built and thrown away.
 _UNIQUE = frozenset({ID, EXTRA, "created_at", "updated_at", "email", "full_name", "teacher_reference_number"})
 
@@ -22,7 +22,7 @@ class ParquetPart:
 
     def __init__(self, path: Path, compression: str, schema: pa.Schema) -> None:
         self._schema = schema
-        self._waiting: list[pa.RecordBatch] = []
+        self._chunks: list[list[pa.Array]] = [[] for _ in schema]
         self._rows = 0
         self._file = PrivateFile(path)
         try:
@@ -44,30 +44,37 @@ class ParquetPart:
         """Append the rows of a block's batch."""
         if block.batch is None:
             raise ValueError("a block without a batch")
-        self._waiting.append(block.batch)
-        self._rows += block.batch.num_rows
-        while self._rows >= ROW_GROUP_ROWS:
-            self._write_row_group(ROW_GROUP_ROWS)
+        batch = block.batch
+        while batch.num_rows:
+            head = batch.slice(0, ROW_GROUP_ROWS - self._rows)
+            for chunks, column in zip(self._chunks, head.columns, strict=True):
+                chunks.append(column)
+            self._rows += head.num_rows
+            batch = batch.slice(head.num_rows)
+            if self._rows == ROW_GROUP_ROWS:
+                self._write_row_group()
 
     def close(self) -> None:
         """Write the last row group and the footer, and sync."""
         if self._rows:
-            self._write_row_group(self._rows)
+            self._write_row_group()
         self._writer.close()
         self._file.sync_and_close()
 
     def abort(self) -> None:
         """Remove the file, then let pyarrow write its footer to nowhere."""
-        self._waiting.clear()
+        self._chunks.clear()
         self._file.discard()
         self._writer.close()
 
-    def _write_row_group(self, rows: int) -> None:
-        table = pa.Table.from_batches(self._waiting, self._schema)
-        self._writer.write_table(table.slice(0, rows).combine_chunks(), row_group_size=rows)
-        rest = table.slice(rows)
-        self._rows -= rows
-        self._waiting = rest.to_batches() if self._rows else []
+    def _write_row_group(self) -> None:
+        columns = []
+        for chunks in self._chunks:
+            # One column is put together at a time, so that hardly more than the row group is held.
+            columns.append(pa.concat_arrays(chunks))
+            chunks.clear()
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema), row_group_size=self._rows)
+        self._rows = 0
 
 
 def _leaves(schema: pa.Schema) -> list[str]:

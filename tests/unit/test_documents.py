@@ -1,0 +1,67 @@
+"""The documents are true: commands, options, targets and links in them exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from bulk_export.cli import app
+from bulk_export.errors import BulkExportError
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
+
+
+def options_of(command: str) -> set[str]:
+    return {name for parameter in COMMANDS[command].params for name in parameter.opts} | {"--help"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_option_that_is_named_exists(document: Path) -> None:
+    known = set().union(*map(options_of, COMMANDS)) | {"--install-completion", "--version", "--records", "--no-memory"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", document.read_text())) <= known
+
+
+def test_commands_in_the_readme_take_the_options_shown() -> None:
+    for line in re.findall(r"^    bulk-export (.+)$", (ROOT / "README.md").read_text(), re.MULTILINE):
+        command = line.split()[0]
+        assert set(re.findall(r"--[a-z-]+", line)) <= options_of(command), line
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_make_target_and_linked_file_exists(document: Path) -> None:
+    text = document.read_text()
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)`", text)) <= targets
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (document.parent / link).exists(), link
+    for test in re.findall(r"`(tests/[\w/]+\.py)`", text):
+        assert (ROOT / test).exists(), test
+
+
+def test_the_exit_codes_are_those_of_the_errors() -> None:
+    stated = {int(code) for code in re.findall(r"^\| (\d+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)}
+
+    def codes(kind: type[BulkExportError]) -> set[int]:
+        return {kind.exit_code}.union(*map(codes, kind.__subclasses__()))
+
+    assert codes(BulkExportError) - {BulkExportError.exit_code} == stated - {0}
+
+
+def test_the_modules_of_the_architecture_exist() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    tables = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    for name in re.findall(r"`([a-z][a-z_]+(?:\.[a-z_]+)?)/?`", tables):
+        path = ROOT / "bulk_export" / name.replace(".", "/")
+        assert path.is_dir() or path.with_suffix(".py").is_file(), name
+
+
+def test_the_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    exec(compile(program, "README.md", "exec"), {})
+    assert (tmp_path / "output/statements/manifest.json").exists()
