@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import sys
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import anyio
@@ -10,27 +11,42 @@ import pyarrow as pa
 
 from bulk_export import pipeline
 from bulk_export.options import ExportOptions
+from bulk_export.progress import choose
+from bulk_export.progress.console import Console
 from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.streaming import stream_batches
 
 
 async def export(
-    *endpoints: str, observer: Observer | None = None, stop: anyio.Event | None = None, **options: Any
+    *names: str,
+    endpoints: Sequence[str] = (),
+    observer: Observer | None = None,
+    progress: str = "none",
+    stop: anyio.Event | None = None,
+    **options: Any,
 ) -> ExportSummary:
     """Export endpoints, all of them where none is named, into `output`; the outcome in numbers.
 
-    `options` are those of the command line with underscores (`base_url`, `page_size`, …), and `token`. The
-    same call goes on after an interruption; setting `stop` interrupts and raises Interrupted. Raises the
-    exceptions of this package.
+    Endpoints are given by position or as `endpoints`; `options` are those of the command line with underscores
+    (`base_url`, `page_size`, …), and `token`. The same call goes on after an interruption; setting `stop`
+    interrupts and raises Interrupted. `observer` is told what happens, in place of a `progress` display on
+    standard error. Raises the exceptions of this package.
     """
-    return await pipeline.export(ExportOptions.of(endpoints, **options), observer, stop=stop)
+    resolved = ExportOptions.of([*names, *endpoints], **options)
+    return await pipeline.export(resolved, observer or choose(progress, Console(sys.stderr)), stop=stop)
 
 
-def run_export(*endpoints: str, observer: Observer | None = None, **options: Any) -> ExportSummary:
+def run_export(
+    *names: str,
+    endpoints: Sequence[str] = (),
+    observer: Observer | None = None,
+    progress: str = "none",
+    **options: Any,
+) -> ExportSummary:
     """`export` for programs without an event loop."""
 
     async def call() -> ExportSummary:
-        return await export(*endpoints, observer=observer, **options)
+        return await export(*names, endpoints=endpoints, observer=observer, progress=progress, **options)
 
     return anyio.run(call)
 

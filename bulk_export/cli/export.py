@@ -50,9 +50,10 @@ def export(
 
     # Arrow's own allocators keep what they were given; the system's gives it back (measured: a quarter less).
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    observer = choose(kind, err)
     resolved = ExportOptions.of(options.pop("endpoints", ()), **options)
 
     from bulk_export.cli.interrupts import export_until_signalled
 
-    summary = export_until_signalled(resolved, choose(kind, err), err)
+    summary = export_until_signalled(resolved, observer, err)
     typer.echo(summary.output)

@@ -114,6 +114,8 @@ EXPORT = {
 }
 PLAN = {
     **CONNECTION,
+    "environment": Takes.ONE,
+    "base_url": Takes.ONE,
     **COST,
     **OUTPUT,
     "endpoints": Takes.MANY,

@@ -32,6 +32,8 @@ def plan(
     like: Like = None,
     service: p.Service = None,
     api_version: p.ApiVersion = None,
+    environment: p.Environment = None,
+    base_url: p.BaseUrl = None,
     page_size: p.PageSize = None,
     workers: p.Workers = None,
     service_limit: p.ServiceLimit = None,
@@ -53,17 +55,24 @@ def plan(
 
     from bulk_export.budget.share import part_of
     from bulk_export.cost import estimate
-    from bulk_export.options import ExportOptions
+    from bulk_export.local_service.settings import BUNDLED_RECORDS
+    from bulk_export.options import LOCAL, ExportOptions
     from bulk_export.progress.tally import clock_text
     from bulk_export.units import parse_duration
 
     given, earlier = options.pop("records", []), options.pop("like", None)
     delay = parse_duration(options.pop("latency", "500ms"), "a latency")
     wants_json = options.pop("json", False)
-    resolved = ExportOptions.of(options.pop("endpoints", ()), environment="local", **options)
+    # Nothing is sent, so no address and no token are needed.
+    bundled = options.pop("environment", None) == LOCAL and not options.get("base_url")
+    options.pop("base_url", None)
+    resolved = ExportOptions.of(options.pop("endpoints", ()), environment=LOCAL, **options)
     counts = _counts(resolved.endpoints, given, Path(earlier) if earlier else None)
+    if bundled:
+        counts = {endpoint.name: counts.get(endpoint.name, BUNDLED_RECORDS) for endpoint in resolved.endpoints}
+    unknown = [endpoint.name for endpoint in resolved.endpoints if endpoint.name not in counts]
     cost = estimate(
-        counts,
+        counts | dict.fromkeys(unknown, 0),
         page_size=resolved.page_size,
         service_limit=part_of(resolved.service_limit, resolved.share),
         ip_limit=part_of(resolved.ip_limit, resolved.share),
@@ -73,12 +82,14 @@ def plan(
         workers=resolved.workers,
     )
     if wants_json:
-        typer.echo(json.dumps({**asdict(cost), "total": cost.total, "page_size": resolved.page_size}, indent=2))
+        shown = {**asdict(cost), "total": cost.total, "page_size": resolved.page_size, "unknown": unknown}
+        typer.echo(json.dumps(shown, indent=2))
         return
     width = max(len(name) for name in [*cost.requests, "total"])
     typer.echo(f"{'endpoint':<{width}}  {'records':>12}  {'requests':>9}")
     for name, requests in cost.requests.items():
-        typer.echo(f"{name:<{width}}  {counts[name]:>12,}  {requests:>9,}")
+        records_text = f"{counts[name]:,}" if name in counts else "?"
+        typer.echo(f"{name:<{width}}  {records_text:>12}  {requests:>9,}")
     typer.echo(f"{'total':<{width}}  {sum(counts.values()):>12,}  {cost.total:>9,}")
     typer.echo(f"finding the ends may add up to {cost.search} requests")
     for window in cost.windows:
@@ -86,6 +97,11 @@ def plan(
         full = "never used up" if window.filled_at is None else f"used up after {clock_text(window.filled_at)}"
         typer.echo(f"{window.name}: {window.requests:,} requests under {limit}, {full}")
     typer.echo(f"done after about {clock_text(cost.seconds)}")
+    if unknown:
+        typer.echo(
+            f"{', '.join(unknown)}: counted as empty, since the service gives no totals;"
+            " say --records ENDPOINT=N, or --like DIR with an earlier export"
+        )
 
 
 def _counts(endpoints: tuple[Endpoint, ...], given: list[str], earlier: Path | None) -> dict[str, int]:
@@ -102,10 +118,4 @@ def _counts(endpoints: tuple[Endpoint, ...], given: list[str], earlier: Path | N
         if not number.isdecimal() or (equals and name not in names):
             raise UsageError(f"{text!r} is not a number of records of these endpoints.", next_step=advice)
         known.update({name: int(number)} if equals else dict.fromkeys(names, int(number)))
-    missing = [name for name in names if name not in known]
-    if missing:
-        raise UsageError(
-            f"The service gives no totals, and nothing says how many records {', '.join(missing)} has.",
-            next_step=advice,
-        )
-    return {name: int(known[name]) for name in names}
+    return {name: int(known[name]) for name in names if name in known}

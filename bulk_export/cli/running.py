@@ -15,7 +15,6 @@ import typer
 
 from bulk_export.cli.parameters import EVERY
 from bulk_export.errors import BulkExportError, Interrupted, UsageError
-from bulk_export.progress import KINDS
 from bulk_export.progress.console import Console
 from bulk_export.settings import Takes, read_file, resolve
 
@@ -34,8 +33,6 @@ def console(options: dict[str, Any]) -> tuple[Console, str]:
     """Take the options of display out of `options`: a console on standard error, and the kind of progress."""
     kind = options.pop("progress", "auto")
     form = options.pop("log_format", "text")
-    if kind not in KINDS:
-        raise UsageError(f"There is no progress {kind!r}.", next_step=f"Choose from: {', '.join(KINDS)}.")
     if form not in _LOG_FORMATS:
         raise UsageError(f"There is no log format {form!r}.", next_step="Choose from: text, json.")
     made = Console(sys.stderr, form)

@@ -9,6 +9,8 @@ from typing import Literal
 
 from bulk_export.model import Limit, Service
 
+BUNDLED_RECORDS = 2_000
+
 ChurnKind = Literal["append", "touch", "vanish"]
 
 
@@ -25,7 +27,7 @@ class LocalServiceSettings:
 
     service: Service
     token: str
-    records: int = 2_000
+    records: int = BUNDLED_RECORDS
     records_by_endpoint: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
     service_limit: Limit | None = None

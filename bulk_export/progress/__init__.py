@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bulk_export.errors import UsageError
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import Observer
 
@@ -9,7 +10,12 @@ KINDS = ("auto", "rich", "plain", "none")
 
 
 def choose(kind: str, console: Console) -> Observer:
-    """The observer for `--progress`: `auto` is a live display on a terminal and lines otherwise."""
+    """The observer for `--progress`: `auto` is a live display on a terminal and lines otherwise.
+
+    Raises UsageError for a kind that there is not.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"There is no progress {kind!r}.", next_step=f"Choose from: {', '.join(KINDS)}.")
     if kind == "auto":
         kind = "rich" if console.stream.isatty() and console.form == "text" else "plain"
     if kind == "rich":

@@ -149,7 +149,7 @@ WRONG_USAGE: dict[str, tuple[list[str], str]] = {
     "progress": (["export", "--environment", "local", "--progress", "loud"], "auto, rich, plain, none"),
     "log format": (["export", "--environment", "local", "--log-format", "xml"], "text, json"),
     "verify nothing": (["verify", "nowhere"], "not a directory"),
-    "plan without numbers": (["plan"], "no totals"),
+    "plan with words": (["plan", "--records", "many"], "--records 50000"),
 }
 
 
@@ -320,6 +320,14 @@ def test_a_plan_says_what_an_export_costs_and_sends_nothing(tmp_path: Path) -> N
     table = run("plan", "--records", "100", "--records", "npq-applications=90001", cwd=tmp_path).stdout
     assert re.search(r"npq-applications +90,001 +301", table)
     assert "used up after" in table
+
+
+def test_a_plan_without_numbers_says_what_is_not_known(tmp_path: Path) -> None:
+    shown = run("plan", "statements", "--base-url", "https://example.org", cwd=tmp_path, BULK_EXPORT_TOKEN="")
+    assert shown.returncode == 0
+    assert "statements: counted as empty" in shown.stdout
+    bundled = json.loads(run("plan", "--environment", "local", "--json", cwd=tmp_path).stdout)
+    assert (bundled["total"], bundled["unknown"]) == (6 * 7, [])
 
 
 def test_a_plan_can_start_from_an_earlier_export(tmp_path: Path, address: str) -> None:
