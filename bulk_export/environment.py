@@ -14,11 +14,15 @@ LOCAL_TOKEN = "local-service-token"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`base_url` is where requests go; `name` is what tells this service from others, on every run."""
+    """Where requests go, and the token that goes with them."""
 
     base_url: str
-    name: str
     token: Token
+
+
+def service_name(options: ExportOptions) -> str:
+    """What tells the service from others on every run: its address, `local` for the bundled one."""
+    return options.base_url or LOCAL
 
 
 @asynccontextmanager
@@ -27,7 +31,7 @@ async def service_address(options: ExportOptions) -> AsyncIterator[Address]:
     if options.environment != LOCAL:
         if options.base_url is None or options.token is None:
             raise ValueError("options without an address or a token")
-        yield Address(options.base_url, options.base_url, options.token)
+        yield Address(options.base_url, options.token)
         return
     from bulk_export.local_service import LocalServiceSettings, serving  # the server is needed by this choice only
 
@@ -41,4 +45,4 @@ async def service_address(options: ExportOptions) -> AsyncIterator[Address]:
         gzip=True,
     )
     async with serving(settings) as service:
-        yield Address(service.base_url, LOCAL, token)
+        yield Address(service.base_url, token)

@@ -18,7 +18,7 @@ from bulk_export import __version__, schema
 from bulk_export.budget import open_budget
 from bulk_export.convert import EndpointConversion, convert_all
 from bulk_export.decode import Decoder, Drift, Lines
-from bulk_export.environment import Address, service_address
+from bulk_export.environment import service_address, service_name
 from bulk_export.errors import BulkExportError, Interrupted, UsageError
 from bulk_export.fetch import Fetcher, Timeouts
 from bulk_export.files import WORKING_DIRECTORY, inspect_output, locked_directory, prepare_output
@@ -82,6 +82,7 @@ class _Export:
         self._cap = body_cap(options.page_size)
         self._began = time.monotonic()
         self._changed = Pulse()
+        self._resumed = False
 
     async def run(self) -> ExportSummary:
         finished = inspect_output(self._output)
@@ -93,6 +94,7 @@ class _Export:
             stack.enter_context(locked_directory(self._output))
             store = await anyio.to_thread.run_sync(functools.partial(JournalStore, journal_path, cap=self._cap))
             stack.callback(store.close)
+            self._resumed = store.claim(self._identity())
             manifest = decided(store)
             if manifest is None:
                 if finished and not self._options.overwrite:
@@ -109,9 +111,8 @@ class _Export:
         async with AsyncExitStack() as stack:
             stack.callback(self._observer.closed)
             address = await stack.enter_async_context(service_address(self._options))
-            resumed = store.claim(self._identity(address))
             before = _Counters.of(store)
-            if resumed:
+            if self._resumed:
                 before = before.resumed_once_more(store)
             conversions = await anyio.to_thread.run_sync(self._open_conversions, store)
             budget = await stack.enter_async_context(
@@ -161,7 +162,7 @@ class _Export:
             )
             names = [conversion.sweep.endpoint.name for conversion in conversions]
             self._observer.started(names, self._output, budget.windows)
-            if resumed:
+            if self._resumed:
                 self._observer.resumed(sum(conversion.sweep.plan.pages for conversion in conversions))
             convert = functools.partial(
                 convert_all,
@@ -172,7 +173,7 @@ class _Export:
                 observer=self._observer,
             )
             await self._until_done(pool, convert)
-        return await anyio.to_thread.run_sync(self._decide, store, address, conversions)
+        return await anyio.to_thread.run_sync(self._decide, store, conversions)
 
     async def _until_done(self, pool: Pool, convert: Callable[[], Awaitable[None]]) -> None:
         errors: list[BulkExportError] = []
@@ -242,15 +243,13 @@ class _Export:
         lines: Lines = "flat" if self._options.flatten else "raw"
         return Decoder(endpoint, columns="parquet" in formats, lines=lines if "ndjson" in formats else None)
 
-    def _decide(
-        self, store: JournalStore, address: Address, conversions: Sequence[EndpointConversion]
-    ) -> dict[str, Any]:
+    def _decide(self, store: JournalStore, conversions: Sequence[EndpointConversion]) -> dict[str, Any]:
         counters = _Counters.of(store)
         requests = store.requests()
         manifest = build_manifest(
             service=self._options.service.name,
             api_version=self._options.service.version,
-            base_url=address.name,
+            base_url=service_name(self._options),
             parameters=self._parameters(),
             started_at=store.fact("started_at") or now(),
             finished_at=now(),
@@ -282,12 +281,12 @@ class _Export:
             "flatten": options.flatten,
         }
 
-    def _identity(self, address: Address) -> dict[str, Any]:
+    def _identity(self) -> dict[str, Any]:
         return {
             "version": __version__,
             "service": self._options.service.name,
             "api_version": self._options.service.version,
-            "base_url": address.name,
+            "base_url": service_name(self._options),
             **self._parameters(),
         }
 

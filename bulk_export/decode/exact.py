@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -57,18 +58,41 @@ def repeats_keys(text: bytes) -> bool:
 
 
 def dumps(value: Any) -> str:
-    """The compact JSON text of what `loads` gave, each number and repeated key as it was sent."""
-    if isinstance(value, Number):
-        return str(value)
-    if isinstance(value, str):
-        return _string(value)
-    if isinstance(value, RepeatedKeys):
-        return "{" + ",".join(f"{_string(key)}:{dumps(member)}" for key, member in value.pairs) + "}"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{_string(key)}:{dumps(member)}" for key, member in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(dumps, value)) + "]"
-    return {None: "null", True: "true", False: "false"}[value]
+    """The compact JSON text of what `loads` gave, each number and repeated key as it was sent.
+
+    Without recursion: a service may nest as deeply as the decoder follows.
+    """
+    pieces: list[str] = []
+    left: list[Any] = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, _Text):
+            pieces.append(item.text)
+        elif isinstance(item, Number):
+            pieces.append(str(item))
+        elif isinstance(item, str):
+            pieces.append(_string(item))
+        elif isinstance(item, dict):
+            pairs = item.pairs if isinstance(item, RepeatedKeys) else list(item.items())
+            left.append(_Text("}"))
+            for place, (key, member) in reversed(list(enumerate(pairs))):
+                left += (member, _Text(f"{',' if place else ''}{_string(key)}:"))
+            left.append(_Text("{"))
+        elif isinstance(item, list):
+            left.append(_Text("]"))
+            for place, element in reversed(list(enumerate(item))):
+                left += (element, _Text("," if place else ""))
+            left.append(_Text("["))
+        else:
+            pieces.append({None: "null", True: "true", False: "false"}[item])
+    return "".join(pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A piece of JSON text that stands as it is."""
+
+    text: str
 
 
 def is_utf8(text: str) -> bool:

@@ -234,6 +234,33 @@ async def test_going_on_with_other_parameters_is_refused_with_what_differs(outpu
             await export(options(service, output, "statements", page_size=100))
 
 
+async def test_an_export_killed_while_being_published_is_finished_by_the_same_command_only(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    async with serving(settings()) as service:
+        undisturbed = output.with_name("undisturbed")
+        await export(options(service, undisturbed, "participants-npq-outcomes", "participants-npq"))
+        for step in ("make_private_directory", "sync_directory", "write_atomically", "clear_working_state"):
+            directory = output.with_name(step)
+            with monkeypatch.context() as patch:
+                patch.setattr(f"bulk_export.publish.{step}", kill)
+                with pytest.raises(Killed):
+                    await export(options(service, directory, "participants-npq-outcomes", "participants-npq"))
+            with pytest.raises(UsageError, match="endpoints was"):
+                await export(options(service, directory, "delivery-partners", overwrite=True))
+            requests = len(service.log)
+            summary = await export(options(service, directory, "participants-npq-outcomes", "participants-npq"))
+            assert len(service.log) == requests
+            assert content_of(directory) == content_of(undisturbed)
+            assert [one.records for one in summary.endpoints] == [900, 300]
+
+
 async def test_records_updated_since_are_asked_for_in_utc(output: Path) -> None:
     async with serving(settings()) as service:
         chosen = options(

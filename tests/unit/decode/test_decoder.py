@@ -341,6 +341,14 @@ def test_a_lone_surrogate_does_not_cost_the_page_its_exactness() -> None:
     assert block.batch.to_pylist()[0]["_extra"] == '{"name":"\\ud800 x"}'
 
 
+def test_deep_nesting_is_kept_as_far_as_it_is_accepted() -> None:
+    deep = "[" * 700 + "]" * 700
+    body = ('{"data":[{"id":"a","type":"t","attributes":{"new":' + deep + "}}]}").encode()
+    block = Decoder(THINGS, columns=True, lines="raw").decode([body])
+    assert block.batch is not None
+    assert block.batch.to_pylist()[0]["_extra"] == '{"new":' + deep + "}"
+
+
 def test_rows_can_be_left_out() -> None:
     block = decode([record(name=str(number)) | {"id": str(number)} for number in range(5)]).without({0, 3})
     assert list(block.ids) == ["1", "2", "4"]
