@@ -184,22 +184,22 @@ async def test_damaged_state_is_refused_with_the_reason_and_left_alone(tmp_path:
 
 async def test_a_finished_part_that_was_changed_is_noticed_on_resume(tmp_path: Path) -> None:
     output = tmp_path / "out"
+    folder = output / ".bulk-export/parts/npq-applications/revision-0"
     stop = anyio.Event()
-    tuning = Tuning(part_rows=100)
-    async with serving(settings()) as service:
+    tuning = Tuning(part_rows=1_000)
+    async with serving(settings(records_by_endpoint={"npq-applications": 30_000}, latency=0.01)) as service:
 
-        def stop_late(it: object, record: object) -> None:
-            if len(service.log) == 40:
+        def stop_after_a_part(it: object, record: object) -> None:
+            if folder.is_dir() and list(folder.glob("*.parquet")):
                 stop.set()
 
-        service.before_request = stop_late
+        service.before_request = stop_after_a_part
+        chosen = options(service, output, "npq-applications", page_size=200, workers=2)
         with pytest.raises(Interrupted):
-            await export(options(service, output, "npq-applications", page_size=50), stop=stop, tuning=tuning)
-        parts = sorted((output / ".bulk-export/parts/npq-applications/revision-0").glob("*.parquet"))
-        assert parts
-        parts[0].unlink()
+            await export(chosen, stop=stop, tuning=tuning)
+        (folder / "part-00000.parquet").unlink()
         with pytest.raises(DamagedState, match=r"part-00000\.parquet, is missing"):
-            await export(options(service, output, "npq-applications", page_size=50), tuning=tuning)
+            await export(chosen, tuning=tuning)
 
 
 @pytest.mark.parametrize("occupied", ["a file", "a link"])
