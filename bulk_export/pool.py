@@ -197,9 +197,9 @@ class Pool:
                     await self._failed(Failure(f"the body is not a page of records: {error}"), sweep, page)
                     return
                 sweep.inspect(page, records)
-                end = sweep.plan.end
                 await self._deliver(FetchedPage(sweep, page, records, answer))
                 self._answered = True
+                end = sweep.plan.end
                 sweep.plan.came_back(page, len(records))
                 if sweep.number == 0:
                     self._observer.page_stored(sweep.endpoint.name, page, len(records))
