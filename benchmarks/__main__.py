@@ -70,9 +70,7 @@ def measure(kind: str, base_url: str, records: int, page_size: int) -> Run:
     target = f"{directory}/out"
     command = [sys.executable, "-m", "benchmarks.client", kind, base_url, str(records), str(page_size), target]
     try:
-        # As the command line has it.
-        environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             said = process.stdout.read()
             _, status, usage = os.wait4(process.pid, 0)

@@ -16,6 +16,10 @@ from typing import Any
 
 import anyio
 
+from bulk_export.cli.allocator import give_memory_back
+
+give_memory_back()  # as the command line does, before Arrow is there
+
 import bulk_export
 from benchmarks.server import ENDPOINT
 from bulk_export.credentials import Token

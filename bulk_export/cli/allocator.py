@@ -1,0 +1,21 @@
+"""Memory settings for a process that exports: what was used once is given back, not kept for ever."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+# mallopt(3): M_ARENA_MAX.
+_ARENA_MAX = -8
+
+
+def give_memory_back() -> None:
+    """Use the system's allocator for Arrow too, with one arena. To be called before Arrow is imported.
+
+    Arrow's own allocators keep what they were given, and glibc makes arenas for threads, whose free pieces
+    add up over a long export (measured: a third more at 900,000 records, and growing).
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_ARENA_MAX, 1)
