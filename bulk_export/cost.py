@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bulk_export.budget.window import SlidingWindow
 from bulk_export.model import Limit
+from bulk_export.schedule import schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,46 +57,28 @@ def estimate(
     latency: float,
     workers: int,
 ) -> Cost:
-    """Play through the requests for so many records, each answered after `latency` seconds, under the real windows."""
+    """Play through the requests for so many records, each answered after `latency` seconds."""
     requests = {name: least_requests(count, page_size) for name, count in records.items()}
-    service = SlidingWindow(service_limit)
-    addresses = [SlidingWindow(ip_limit) for _ in range(sources)]
-    spent = [0] * sources
-    filled: dict[int, float] = {}
-    in_flight: list[tuple[float, int]] = []
-    now = 0.0
-    last_sent = -math.inf
-    finished = 0.0
-    for _ in range(sum(requests.values())):
-        while True:
-            while in_flight and in_flight[0][0] <= now:
-                answered_at, index = in_flight.pop(0)
-                service.answered(answered_at)
-                addresses[index].answered(answered_at)
-            index = min(range(sources), key=lambda one: addresses[one].next_free(now))
-            at = max(service.next_free(now), addresses[index].next_free(now), last_sent + min_interval)
-            if len(in_flight) >= workers or math.isinf(at):
-                at = max(now, in_flight[0][0])
-            if at <= now:
-                break
-            now = min(at, in_flight[0][0]) if in_flight and in_flight[0][0] > now else at
-        service.take()
-        addresses[index].take()
-        spent[index] += 1
-        for position, window in ((-1, service), (index, addresses[index])):
-            if window.used(now) >= window.limit.requests:
-                filled.setdefault(position, now)
-        in_flight.append((now + latency, index))
-        last_sent, finished = now, now + latency
-    names = ["service", *(f"address {number}" for number in range(1, sources + 1))]
-    windows = [service, *addresses]
-    counts = [sum(spent), *spent]
+    played = schedule(
+        sum(requests.values()),
+        service_limit=service_limit,
+        address_limit=ip_limit,
+        addresses=sources,
+        min_interval=min_interval,
+        latency=latency,
+        workers=workers,
+    )
     return Cost(
         requests=requests,
         search=sum(most_search(count, page_size) for count in records.values()),
-        seconds=finished,
+        seconds=played.finished,
         windows=tuple(
-            WindowCost(name, window.limit, count, filled.get(position))
-            for position, (name, window, count) in enumerate(zip(names, windows, counts, strict=True), start=-1)
+            WindowCost(
+                "service" if window.address is None else f"address {window.address}",
+                window.limit,
+                window.requests,
+                window.filled_at[0] if window.filled_at else None,
+            )
+            for window in played.windows
         ),
     )

@@ -126,7 +126,7 @@ class ExportOptions:
             ip_limit=_limit(ip_limit, described.ip_limit),
             min_interval=_interval(min_interval),
             sources=_sources(source_address),
-            budget=_budget(budget),
+            budget=_budget(budget, environment),
             share=parse_share(share) if isinstance(share, str) else parse_share(f"{share * 100:g}%"),
             updated_since=since,
             filters=filters,
@@ -281,14 +281,19 @@ def _sources(given: str | Sequence[str]) -> tuple[str | None, ...]:
     return tuple(addresses) or (None,)
 
 
-def _budget(given: str | None) -> str:
-    if given is None or given == "memory://":
-        return "memory://"
-    if given.startswith(("sqlite://", "redis://")):
+def _budget(given: str | None, environment: str | None) -> str:
+    """By default the file of each user; the bundled service is new for each run, so nothing is remembered of it."""
+    if given is None:
+        return "memory://" if environment == LOCAL else "sqlite://"
+    place = given.strip().partition("://")[0]
+    if place == "redis":
+        raise UsageError("--budget redis:// is not available yet.", next_step="Use sqlite:// or memory:// for now.")
+    if place not in ("memory", "sqlite"):
         raise UsageError(
-            f"--budget {given.partition(':')[0]}:// is not available yet.", next_step="Use memory:// for now."
+            f"{given!r} is not a place to remember spent requests in.",
+            next_step="Write --budget memory:// or sqlite:///FILE.",
         )
-    raise UsageError(f"{given!r} is not a place to remember spent requests in.", next_step="Use memory://.")
+    return given.strip()
 
 
 def _default_output(service: Service) -> Path:

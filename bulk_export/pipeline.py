@@ -117,11 +117,15 @@ class _Export:
             conversions = await anyio.to_thread.run_sync(self._open_conversions, store)
             budget = await stack.enter_async_context(
                 open_budget(
-                    self._options.service_limit,
-                    self._options.ip_limit,
+                    self._options.budget,
+                    base_url=address.base_url,
+                    token=address.token,
+                    service_limit=self._options.service_limit,
+                    ip_limit=self._options.ip_limit,
                     min_interval=self._options.min_interval,
                     sources=self._options.sources,
                     share=self._options.share,
+                    answer_timeout=self._tuning.timeouts.total,
                 )
             )
             fetcher = await stack.enter_async_context(

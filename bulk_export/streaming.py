@@ -70,11 +70,15 @@ async def _produce(
         send,
         service_address(options) as address,
         open_budget(
-            options.service_limit,
-            options.ip_limit,
+            options.budget,
+            base_url=address.base_url,
+            token=address.token,
+            service_limit=options.service_limit,
+            ip_limit=options.ip_limit,
             min_interval=options.min_interval,
             sources=options.sources,
             share=options.share,
+            answer_timeout=tuning.timeouts.total,
         ) as budget,
         Fetcher(
             address.base_url, address.token, sources=options.sources, body_cap=cap, timeouts=tuning.timeouts

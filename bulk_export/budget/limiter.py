@@ -1,169 +1,203 @@
-"""Permission to send, one request at a time: the common window, the address's own, spacing, and holds."""
+"""Permission to send, one request at a time: the windows, spacing, holds, and the order of those who wait."""
 
 from __future__ import annotations
 
-import enum
+import contextlib
 import math
 import random
+import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
 from aiolimiter import AsyncLimiter
 
-from bulk_export.budget.refusal import pause_after_refusal
-from bulk_export.budget.share import part_of
-from bulk_export.budget.window import SlidingWindow
-from bulk_export.errors import ServiceFailing
+from bulk_export.budget.interface import Granted, Outcome, Room, Store, Terms
+from bulk_export.budget.refusal import read_refusal
+from bulk_export.errors import LocalFailure, ServiceFailing
 from bulk_export.model import Limit
 from bulk_export.progress.observer import WindowUse
 from bulk_export.pulse import Pulse
 
-# A service that refuses this many single probes in a row, over several periods, is not going to let us in.
-_MOST_REFUSALS = 25
+# A service that lets nothing through for so many periods and probes is not going to let us in.
+_PATIENCE_PERIODS = 6
+_PATIENCE_PROBES = 8
+# A computed wait may fall short of its end by a rounding error; this much later it does not.
+_LEAST_WAIT = 1e-6
 
 
-class Outcome(enum.Enum):
-    """What became of a slot: the answer arrived, the request failed but may have counted, or was never sent."""
-
-    ANSWERED = "answered"
-    FAILED = "failed"
-    UNSENT = "unsent"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Slot:
     """Permission to put one request on the wire, from one local address (None: the system's choice)."""
 
     source: str | None
+    identity: int
 
 
 class Budget:
-    """Gives out slots in the order they are asked for, never more than both limits allow.
+    """Gives out slots in the order they are asked for, never more than all limits allow.
 
-    The next slot is for the source address that may send first. After a refusal nothing is given out until
-    the hold is over, and then a single slot, until a request got through.
+    The next slot is for the address that may send first. After a refusal nothing is given out until the hold
+    is over, then a single slot until a request got through, then only as many as did before. `throttled`
+    counts the refusals of this process.
     """
 
     def __init__(
         self,
-        service_limit: Limit,
-        ip_limit: Limit,
+        store: Store,
+        terms: Terms,
         *,
-        sources: Sequence[str | None],
-        min_interval: float,
+        min_interval: float = 0.0,
         wall: Callable[[], float] = time.time,
         uniform: Callable[[], float] = random.random,
     ) -> None:
         self.throttled = 0
-        self._service = SlidingWindow(service_limit)
-        self._addresses = {source: SlidingWindow(ip_limit) for source in sources}
+        self._store = store
+        self._terms = terms
         self._spacing = AsyncLimiter(1, min_interval) if min_interval > 0 else None
-        self._turn = anyio.Lock()
-        self._changed = Pulse()
-        self._hold_until = -math.inf
-        self._refusals = 0
-        self._probe: Slot | None = None
         self._wall = wall
         self._uniform = uniform
+        self._turn = anyio.Lock()
+        self._changed = Pulse()
+        self._own_hold = -math.inf
+        self._rooms: tuple[Room, ...] = (Room(0, 0.0),) * (1 + len(terms.sources))
+        self._rooms_seen = -math.inf
+        self._shut_since: tuple[float, int] | None = None
+        self._unsettled: list[tuple[int, Outcome]] = []
 
     async def acquire(self) -> Slot:
-        """Wait until one request may be sent. Raises ServiceFailing where the service keeps refusing."""
+        """Wait until one request may be sent, which is then to be sent at once.
+
+        Raises ServiceFailing where the service keeps refusing, and BudgetUnavailable where spent requests
+        can no longer be counted.
+        """
         async with self._turn:
-            source = await self._first_free()
-            if self._spacing is not None:
-                await self._spacing.acquire()
-                source = await self._first_free()
-            slot = Slot(source)
-            self._service.take()
-            self._addresses[source].take()
-            if self._refusals:
-                self._probe = slot
-            return slot
+            try:
+                return await self._next_slot()
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await self._store.withdraw()
+                raise
 
     async def settle(self, slot: Slot, outcome: Outcome) -> None:
-        """Say what became of a slot. Every slot must be settled, once."""
-        now = anyio.current_time()
-        for window in (self._service, self._addresses[slot.source]):
-            if outcome is Outcome.UNSENT:
-                window.give_back()
-            else:
-                window.answered(now)
-        if slot is self._probe:
-            self._probe = None
-        if outcome is Outcome.ANSWERED:
-            self._refusals = 0
+        """Say what became of a slot. Every slot must be settled, once, by this or by `refused`.
+
+        Where the record cannot be reached, the slot stays used until it can.
+        """
+        await self._settle(slot.identity, outcome)
         self._changed.beat()
 
     async def refused(self, slot: Slot, *, retry_after: str | None, date: str | None) -> float:
-        """A 429: settle the slot, and hold everybody. The seconds until the next attempt."""
+        """A 429: settle the slot, and hold all that share the record. The seconds until the next attempt.
+
+        The headers may hold anything.
+        """
         self.throttled += 1
-        now = anyio.current_time()
-        # Requests that were on their way when the first refusal came say nothing new.
-        if now >= self._hold_until or slot is self._probe:
-            self._refusals += 1
-            pause = pause_after_refusal(
-                retry_after=retry_after,
-                date=date,
-                wall=self._wall(),
-                period=self._service.limit.period,
-                refusals=self._refusals,
-                uniform=self._uniform(),
-            )
-            self._hold_until = now + pause
-        refusals = self._refusals
-        await self.settle(slot, Outcome.FAILED)
-        self._refusals = refusals
-        return max(0.0, self._hold_until - now)
+        refusal = read_refusal(
+            retry_after=retry_after,
+            date=date,
+            wall=self._wall(),
+            period=self._terms.service_limit.period,
+            uniform=self._uniform(),
+        )
+        with anyio.CancelScope(shield=True):
+            try:
+                hold = await self._store.refuse(slot.identity, refusal)
+            except LocalFailure:
+                self._unsettled.append((slot.identity, Outcome.FAILED))
+                hold = refusal.pause(1)
+        self._own_hold = anyio.current_time() + hold
+        self._changed.beat()
+        return hold
 
     def windows(self) -> list[WindowUse]:
-        """The use of the common window, then of each address's."""
-        now = anyio.current_time()
-        shown = [(None, self._service), *((source or "this machine", w) for source, w in self._addresses.items())]
-        return [self._use(address, window, now) for address, window in shown]
+        """The use of the common window, then of each address's, as last seen."""
+        elapsed = anyio.current_time() - self._rooms_seen
+        limits: list[tuple[str | None, Limit]] = [(None, self._terms.service_limit)]
+        limits += [(source or "this machine", self._terms.address_limit) for source in self._terms.sources]
+        return [
+            WindowUse(
+                address=address,
+                limit=limit.requests,
+                period=limit.period,
+                used=room.used,
+                next_free_in=max(0.0, room.free_in - elapsed),
+            )
+            for (address, limit), room in zip(limits, self._rooms, strict=True)
+        ]
 
-    def _use(self, address: str | None, window: SlidingWindow, now: float) -> WindowUse:
-        free_at = window.next_free(now)
-        held = max(self._hold_until - now, 0.0)
-        return WindowUse(
-            address=address,
-            limit=window.limit.requests,
-            period=window.limit.period,
-            used=window.used(now),
-            next_free_in=held if math.isinf(free_at) else max(free_at - now, held),
-        )
+    async def aclose(self) -> None:
+        """Let the record go. Slots that were never settled stay on it for as long as their requests could take."""
+        with anyio.CancelScope(shield=True), contextlib.suppress(LocalFailure):
+            await self._settle_the_rest()
+        with anyio.CancelScope(shield=True), contextlib.suppress(LocalFailure):
+            await self._store.close()
 
-    async def _first_free(self) -> str | None:
-        """Wait until some address may send, and say which."""
+    async def _next_slot(self) -> Slot:
         while True:
-            if self._refusals > _MOST_REFUSALS:
+            await self._sit_out_own_hold()
+            identity = secrets.randbits(62)
+            try:
+                slot = await self._claimed(identity)
+                if slot is not None and self._spacing is not None:
+                    await self._spacing.acquire()
+            except BaseException:
+                await self._settle(identity, Outcome.UNSENT)
+                raise
+            if slot is None:
+                continue
+            if self._own_hold > anyio.current_time():
+                await self._settle(identity, Outcome.UNSENT)
+                continue
+            return slot
+
+    async def _claimed(self, identity: int) -> Slot | None:
+        """A slot, or None after the time that there was to wait."""
+        await self._settle_the_rest()
+        reply = await self._store.claim(identity)
+        self._rooms, self._rooms_seen = reply.rooms, anyio.current_time()
+        self._give_up_in_the_end(reply.refusals)
+        if isinstance(reply, Granted):
+            return Slot(reply.source, identity)
+        with anyio.move_on_after(max(reply.delay, _LEAST_WAIT)):
+            await self._changed.wait()
+        return None
+
+    async def _sit_out_own_hold(self) -> None:
+        """A hold that was computed here is kept to even where the record could not be told of it."""
+        wait = self._own_hold - anyio.current_time()
+        if wait > 0:
+            await anyio.sleep(wait)
+
+    async def _settle(self, identity: int, outcome: Outcome) -> None:
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._store.settle(identity, outcome)
+            except LocalFailure:
+                self._unsettled.append((identity, outcome))
+
+    async def _settle_the_rest(self) -> None:
+        """What could not be put on record before must be there before anything else is sent."""
+        while self._unsettled:
+            await self._store.settle(*self._unsettled[-1])
+            self._unsettled.pop()
+
+    def _give_up_in_the_end(self, refusals: int) -> None:
+        now = anyio.current_time()
+        if refusals == 0:
+            self._shut_since = None
+        elif self._shut_since is None or refusals < self._shut_since[1]:
+            self._shut_since = (now, refusals)
+        else:
+            since, at_first = self._shut_since
+            waited = now - since
+            if (
+                waited >= _PATIENCE_PERIODS * self._terms.service_limit.period
+                and refusals - at_first >= _PATIENCE_PROBES - 1
+            ):
                 raise ServiceFailing(
-                    f"The service refused {self._refusals} requests in a row with status 429.",
+                    f"The service answered 429 to {refusals} requests in a row, for {waited / 60:.0f} minutes.",
                     kept="Every page stored so far is kept.",
                     next_step="Somebody else may be using the token; the same command goes on later.",
                 )
-            now = anyio.current_time()
-            common = max(self._service.next_free(now), self._hold_until)
-            source = min(self._addresses, key=lambda address: self._addresses[address].next_free(now))
-            free_at = max(common, self._addresses[source].next_free(now))
-            if self._probe is not None:
-                free_at = math.inf
-            if free_at <= now:
-                return source
-            with anyio.move_on_after(free_at - now):
-                await self._changed.wait()
-
-
-@asynccontextmanager
-async def open_budget(
-    service_limit: Limit,
-    ip_limit: Limit,
-    *,
-    sources: Sequence[str | None] = (None,),
-    min_interval: float,
-    share: float = 1.0,
-) -> AsyncIterator[Budget]:
-    """A budget for this run. `share` is the part of both limits to use, rounded down, at least one request."""
-    yield Budget(part_of(service_limit, share), part_of(ip_limit, share), sources=sources, min_interval=min_interval)

@@ -3,43 +3,67 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-_FIRST_BACKOFF = 2.0
+FIRST_BACKOFF = 2.0
 # The service counts in windows aligned to the epoch; a moment later than the edge is surely in the next one.
-_PAST_THE_EDGE = 0.25
+# Told times are whole seconds, cut off; the same moment covers what was cut.
+MARGIN = 0.25
 
 
-def pause_after_refusal(
-    *, retry_after: str | None, date: str | None, wall: float, period: float, refusals: int, uniform: float
-) -> float:
-    """Seconds to send nothing after the `refusals`-th refusal in a row, never more than `period`.
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a 429 says about when to come back, in seconds.
 
-    `retry_after` in either of its forms (RFC 9110, 10.2.3) is followed as far as it makes sense. Without it:
-    until the next edge of an epoch-aligned window by the service's clock (`date`), or a backoff that doubles,
-    whichever is sooner. `wall` is our clock in seconds since the epoch, `uniform` random from 0 to 1.
+    `told` is what its Retry-After asks for and `edge` the time to the next edge of an epoch-aligned window
+    by the service's own clock, each None where nothing was said. `uniform` is random, from 0 to 1. Nothing
+    makes a hold longer than `period` and a moment.
     """
-    told = _told(retry_after, date, wall)
-    if told is not None:
-        return min(max(told, _PAST_THE_EDGE), period) + uniform * _PAST_THE_EDGE
+
+    told: float | None
+    edge: float | None
+    period: float
+    uniform: float
+
+    def pause(self, refusals: int) -> float:
+        """Seconds to send nothing after the `refusals`-th refusal in a row.
+
+        A told time is kept to. Without one: a backoff that doubles, or the edge where that is sooner. A
+        service that tells short times but goes on refusing is believed less each time.
+        """
+        if self.told is not None:
+            patience = self._backoff(refusals - 2) if refusals > 2 else 0.0
+            return min(max(self.told, patience, MARGIN), self.period) + self.uniform * MARGIN
+        edge = self.period if self.edge is None else self.edge
+        return min(edge, self._backoff(refusals), self.period)
+
+    def _backoff(self, times: int) -> float:
+        return FIRST_BACKOFF * 2.0 ** min(times - 1, 30) * (0.5 + self.uniform / 2)
+
+
+def read_refusal(*, retry_after: str | None, date: str | None, wall: float, period: float, uniform: float) -> Refusal:
+    """What the headers of a 429 say. `wall` is our clock, in seconds since the epoch.
+
+    `Retry-After` is understood in both its forms (RFC 9110, 10.2.3), a date against the service's `Date`
+    where there is one; anything else counts as not said.
+    """
     theirs = _seconds(date)
-    edge = period - (wall if theirs is None else theirs) % period + _PAST_THE_EDGE
-    backoff = _FIRST_BACKOFF * 2.0 ** min(refusals - 1, 30) * (0.5 + uniform / 2)
-    return min(edge, backoff, period)
+    edge = None if theirs is None else period - theirs % period + MARGIN
+    return Refusal(
+        told=_told(retry_after, wall if theirs is None else theirs), edge=edge, period=period, uniform=uniform
+    )
 
 
-def _told(retry_after: str | None, date: str | None, wall: float) -> float | None:
+def _told(retry_after: str | None, now: float) -> float | None:
     if retry_after is None:
         return None
     text = retry_after.strip()
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", text, re.ASCII):
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
         return float(text)
     until = _seconds(text)
-    if until is None:
-        return None
-    theirs = _seconds(date)
-    return until - (wall if theirs is None else theirs)
+    return None if until is None else until - now
 
 
 def _seconds(date: str | None) -> float | None:

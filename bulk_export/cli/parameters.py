@@ -56,7 +56,7 @@ SourceAddress = Annotated[
     typer.Option("--source-address", metavar="IP", help="Local address to send from; repeat for several."),
 ]
 Budget = Annotated[
-    str | None, typer.Option("--budget", metavar="URL", help="Where spent requests are remembered. (memory://)")
+    str | None, typer.Option("--budget", metavar="URL", help="Where spent requests are remembered. (a file of yours)")
 ]
 Share = Annotated[str | None, typer.Option("--share", metavar="PERCENT", help="Part of both limits to use. (100%)")]
 UpdatedSince = Annotated[
@@ -124,4 +124,5 @@ PLAN = {
     "latency": Takes.ONE,
     "json": Takes.NOTHING,
 }
-EVERY = tuple({**EXPORT, **PLAN})
+BUDGET = {**OUTPUT, "budget": Takes.ONE, "json": Takes.NOTHING}
+EVERY = tuple({**EXPORT, **PLAN, **BUDGET})

@@ -198,7 +198,9 @@ def test_a_share_is_a_percentage(share: str) -> None:
 
 
 def test_where_spent_requests_are_remembered() -> None:
-    assert options().budget == "memory://"
+    assert options().budget == "sqlite://"
+    assert options(base_url=None, environment="local").budget == "memory://"
+    assert options(budget="sqlite://").budget == "sqlite://"
     assert "not available yet" in refusal(budget="redis://localhost:6379/0")
     assert "not a place" in refusal(budget="file.db")
 

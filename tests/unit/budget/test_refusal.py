@@ -6,14 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_export.budget.refusal import pause_after_refusal
+from bulk_export.budget.refusal import read_refusal
 
 DATE = "Mon, 23 Nov 2026 10:00:30 GMT"
 
 
-def pause(**changes: object) -> float:
-    arguments = {"retry_after": None, "date": None, "wall": 30.0, "period": 300.0, "refusals": 1, "uniform": 0.0}
-    return pause_after_refusal(**(arguments | changes))  # type: ignore[arg-type]
+def pause(
+    *,
+    retry_after: str | None = None,
+    date: str | None = None,
+    wall: float = 30.0,
+    period: float = 300.0,
+    refusals: int = 1,
+    uniform: float = 0.0,
+) -> float:
+    said = read_refusal(retry_after=retry_after, date=date, wall=wall, period=period, uniform=uniform)
+    return said.pause(refusals)
 
 
 @pytest.mark.parametrize(
@@ -23,8 +31,10 @@ def pause(**changes: object) -> float:
         (" 7 ", 7, 7),
         ("0", 0.2, 0.3),
         ("99999999", 300, 300),
+        ("9" * 5000, 0.9, 1.1),
         ("Mon, 23 Nov 2026 10:01:10 GMT", 40, 40),
         ("Mon, 23 Nov 2026 09:00:00 GMT", 0.2, 0.3),
+        ("Mon, 23 Nov 9999 10:01:10 GMT", 300, 300),
         ("-5", 0.9, 1.1),
         ("soon", 0.9, 1.1),
         ("", 0.9, 1.1),
@@ -34,8 +44,25 @@ def test_retry_after_is_followed_in_both_forms_within_bounds(retry_after: str, l
     assert least <= pause(retry_after=retry_after, date=DATE) <= most
 
 
+def test_a_date_to_come_back_at_is_read_by_our_clock_where_the_service_tells_no_time() -> None:
+    assert pause(retry_after="Thu, 01 Jan 1970 00:01:10 GMT", wall=30.0) == pytest.approx(40)
+
+
 def test_without_it_the_next_window_by_the_services_clock_is_waited_for_if_that_is_sooner() -> None:
     assert pause(date="Mon, 23 Nov 2026 10:04:59 GMT", refusals=9) == pytest.approx(1.25)
+    assert pause(date="Mon, 23 Nov 2026 10:00:30 GMT", refusals=1) == pytest.approx(1.0)
+
+
+def test_the_backoff_doubles_up_to_a_period_and_has_jitter() -> None:
+    assert [pause(refusals=number, uniform=1.0) for number in range(1, 10)] == [2, 4, 8, 16, 32, 64, 128, 256, 300]
+    assert pause(refusals=3, uniform=0.0) == 4.0
+
+
+def test_a_service_that_tells_short_times_and_goes_on_refusing_is_believed_less() -> None:
+    told = [pause(retry_after="1", refusals=number, uniform=0.0) for number in range(1, 9)]
+    assert told[:2] == [1.0, 1.0]
+    assert told == sorted(told)
+    assert told[-1] > 30
 
 
 @given(
@@ -46,6 +73,8 @@ def test_without_it_the_next_window_by_the_services_clock_is_waited_for_if_that_
     refusals=st.integers(1, 200),
     uniform=st.floats(0, 1),
 )
-def test_no_answer_makes_it_wait_longer_than_a_period_or_not_at_all(**drawn: object) -> None:
-    waited = pause(**drawn)
-    assert 0 < waited <= float(str(drawn["period"])) + 0.25
+def test_no_answer_makes_it_wait_longer_than_a_period_or_not_at_all(
+    retry_after: str | None, date: str | None, wall: float, period: float, refusals: int, uniform: float
+) -> None:
+    waited = pause(retry_after=retry_after, date=date, wall=wall, period=period, refusals=refusals, uniform=uniform)
+    assert 0 < waited <= period + 0.25

@@ -1,0 +1,61 @@
+"""Where spent requests are remembered: what `--budget URL` may say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from bulk_export.errors import UsageError
+
+_ADVICE = "Write memory:// or sqlite:///FILE."
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """This run only."""
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteFile:
+    """All processes of this machine that name the same file."""
+
+    path: Path
+
+
+Place = Memory | SqliteFile
+
+
+def parse_place(url: str) -> Place:
+    """The place that a URL names; `sqlite://` without a file is the one file that each user has.
+
+    What follows `sqlite:///` is the file, relative, absolute (a fourth slash) or from `~`. One slash too few is
+    forgiven where only the absolute reading leads to a directory. Raises UsageError.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        _ = parts.port
+    except ValueError:
+        raise UsageError("--budget is not a URL.", next_step=_ADVICE) from None
+    if parts.scheme == "memory" and not parts.netloc and parts.path in ("", "/"):
+        return Memory()
+    if parts.scheme == "sqlite" and not parts.netloc and not parts.query and not parts.fragment:
+        if parts.path in ("", "/"):
+            return SqliteFile(_file_of_the_user())
+        if not parts.path.endswith("/"):
+            return SqliteFile(_file(unquote(parts.path[1:])))
+    raise UsageError(f"--budget cannot be a {parts.scheme or 'nameless'} URL like this.", next_step=_ADVICE)
+
+
+def _file_of_the_user() -> Path:
+    import platformdirs  # only looked up where no file was named
+
+    return Path(platformdirs.user_state_dir("bulk-export")) / "budget.sqlite"
+
+
+def _file(text: str) -> Path:
+    path = Path(text).expanduser()
+    from_root = Path("/") / path
+    if not path.is_absolute() and not path.parent.is_dir() and from_root.parent.is_dir():
+        return from_root
+    return path.absolute()

@@ -1,0 +1,80 @@
+"""What is on record as spent, for people to look at. Nothing is claimed and nothing changed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bulk_export.budget.place import Memory, SqliteFile, parse_place
+from bulk_export.model import Limit
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The use of one limit of one service with one token.
+
+    `token` is a keyed hash. `address` is None for the limit on the whole service. `limit` is the one that was
+    kept to last. `free_in` tells for each slot that is used in how many seconds it comes free, in order;
+    `held_for` for how many more seconds nothing is sent because the service refused.
+    """
+
+    service: str
+    token: str
+    address: str | None
+    limit: Limit
+    free_in: tuple[float, ...]
+    held_for: float
+
+    @property
+    def used(self) -> int:
+        """Slots that are used now."""
+        return len(self.free_in)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRecord:
+    """What a store holds on one account: for each request its source and how many seconds ago it was over.
+
+    A request that may still be under way is over in the future, so less than 0 seconds ago.
+    """
+
+    service: str
+    token: str
+    service_limit: Limit
+    address_limit: Limit
+    over_ago: tuple[tuple[str | None, float], ...]
+    held_for: float
+
+
+def spent(url: str) -> list[Spent]:
+    """What the place that `url` names has on record, the common limit first, then each source address.
+
+    Blocking. A place where nothing was ever spent is empty, as memory is. Raises BudgetUnavailable,
+    DamagedState or UsageError.
+    """
+    records: Iterable[AccountRecord]
+    match parse_place(url):
+        case Memory():
+            records = ()
+        case SqliteFile(path):
+            from bulk_export.budget.clock import boot_clock
+            from bulk_export.budget.sqlite_spending import read_file
+
+            records = read_file(path, boot_clock())
+    return [use for record in records for use in _uses(record)]
+
+
+def _uses(record: AccountRecord) -> Iterable[Spent]:
+    by_source: dict[str | None, list[float]] = defaultdict(list)
+    for source, ago in record.over_ago:
+        by_source[source].append(ago)
+    everything = [ago for _, ago in record.over_ago]
+    yield _use(record, None, record.service_limit, everything)
+    for source in sorted(by_source, key=str):
+        yield _use(record, source or "this machine", record.address_limit, by_source[source])
+
+
+def _use(record: AccountRecord, address: str | None, limit: Limit, over_ago: Iterable[float]) -> Spent:
+    free_in = sorted(limit.period - ago for ago in over_ago if ago < limit.period)
+    return Spent(record.service, record.token, address, limit, tuple(free_in), record.held_for)

@@ -1,0 +1,247 @@
+"""A budget file that is damaged, foreign, full, locked or gone: nothing is sent uncounted, nothing is made anew."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import sqlite3
+import stat
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bulk_export.budget import Budget, Outcome, open_budget, spent, sqlite_file
+from bulk_export.budget.clock import boot_clock
+from bulk_export.budget.interface import Granted, Terms
+from bulk_export.budget.sqlite import SqliteLedger
+from bulk_export.budget.worker_thread import InThread
+from bulk_export.credentials import Token
+from bulk_export.errors import BudgetUnavailable, DamagedState, LocalFailure
+from bulk_export.model import Limit
+
+AGREED = Terms(Limit(20, 60), Limit(20, 60), (None,), 30.0)
+
+
+def open_ledger(path: Path) -> SqliteLedger:
+    return SqliteLedger(path, "https://service.example", Token("t"), AGREED, boot_clock())
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A budget file with something in it."""
+    path = tmp_path / "budget.sqlite"
+    with closing(open_ledger(path)) as ledger:
+        for number in range(10):
+            ledger.claim(number)
+            ledger.settle(number, Outcome.ANSWERED)
+    return path
+
+
+def claim_many(ledger: SqliteLedger, first: int) -> int:
+    """Ask for thirty slots; how many there were."""
+    return sum(isinstance(ledger.claim(number), Granted) for number in range(first, first + 30))
+
+
+@contextmanager
+def no_room_beyond(size: int) -> Iterator[None]:
+    """No file of this process can grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def foreign(path: Path) -> None:
+    path.unlink()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE state (x)")
+
+
+def newer(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+
+
+def without_state(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM state")
+
+
+def without_tables(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TABLE spent")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"not a database, but long enough to look at\n" * 100),
+        lambda path: path.write_bytes(path.read_bytes()[:5000]),
+        lambda path: path.write_bytes(path.read_bytes()[:4096] + os.urandom(len(path.read_bytes()) - 4096)),
+        foreign,
+        newer,
+        without_state,
+        without_tables,
+    ],
+    ids=["empty", "text", "cut", "noise", "foreign", "newer", "no state", "no table"],
+)
+def test_a_file_that_cannot_be_trusted_is_refused_and_left_as_it_is(path: Path, damage: object) -> None:
+    damage(path)  # type: ignore[operator]  # each damages a file
+    before = path.read_bytes()
+    with pytest.raises(DamagedState, match=r"budget\.sqlite") as refusal:
+        open_ledger(path).claim(1)
+    assert refusal.value.exit_code == 5
+    assert refusal.value.next_step
+    with pytest.raises(DamagedState):
+        spent(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1, exclude_max=True), noise=st.binary(min_size=1, max_size=200))
+def test_damage_anywhere_is_refused_as_such_where_it_is_noticed(path: Path, place: float, noise: bytes) -> None:
+    copy = path.with_name("copy.sqlite")
+    content = bytearray(path.read_bytes())
+    at = int(place * len(content))
+    content[at : at + len(noise)] = noise
+    copy.write_bytes(content)
+    for leftover in ("-wal", "-shm"):
+        Path(f"{copy}{leftover}").unlink(missing_ok=True)
+    with contextlib.suppress(LocalFailure), closing(open_ledger(copy)) as ledger:
+        assert claim_many(ledger, 100) <= 20
+
+
+@pytest.mark.parametrize("kind", ["directory", "loop", "missing parent that is a file"])
+def test_a_place_that_cannot_hold_a_file_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "budget.sqlite"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "loop":
+        path.symlink_to(path)
+    else:
+        (tmp_path / "file").write_text("")
+        path = tmp_path / "file" / "budget.sqlite"
+    with pytest.raises(BudgetUnavailable) as refusal:
+        open_ledger(path)
+    assert refusal.value.exit_code == 5
+
+
+def test_a_read_only_file_system_is_refused(path: Path, tmp_path: Path) -> None:
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mounted)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root may mount a file system here")
+    try:
+        shutil.copy(path, mounted / "budget.sqlite")
+        subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True)
+        with pytest.raises(BudgetUnavailable):
+            open_ledger(mounted / "budget.sqlite")
+        with pytest.raises(BudgetUnavailable):
+            open_ledger(mounted / "another.sqlite")
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
+
+
+def test_on_a_full_disk_no_slot_is_given(path: Path) -> None:
+    with closing(open_ledger(path)) as ledger:
+        with no_room_beyond(4096), pytest.raises(BudgetUnavailable) as failure:
+            claim_many(ledger, 100)
+        assert failure.value.exit_code == 5
+        assert claim_many(ledger, 200) <= 10
+
+
+def test_on_a_full_disk_no_file_is_begun(tmp_path: Path) -> None:
+    with no_room_beyond(0), pytest.raises(BudgetUnavailable):
+        open_ledger(tmp_path / "budget.sqlite")
+    assert list(tmp_path.glob("**/*budget*")) == []
+
+
+async def test_what_cannot_be_settled_stays_used_and_is_settled_when_there_is_room(path: Path) -> None:
+    store = await InThread.open(lambda: open_ledger(path))
+    budget = Budget(store, AGREED)
+    slots = [await budget.acquire() for _ in range(10)]
+    with no_room_beyond(4096):
+        await budget.settle(slots[0], Outcome.UNSENT)
+        await budget.settle(slots[1], Outcome.ANSWERED)
+        hold = await budget.refused(slots[2], retry_after="0", date=None)
+    assert 0 < hold < 1
+    assert spent(f"sqlite:///{path}")[0].used == 20
+    await budget.acquire()
+    assert spent(f"sqlite:///{path}")[0].used == 20
+    await budget.aclose()
+
+
+def test_a_file_that_was_removed_or_replaced_meanwhile_is_noticed(path: Path) -> None:
+    ledger = open_ledger(path)
+    aside = path.with_name("aside.sqlite")
+    path.rename(aside)
+    with pytest.raises(BudgetUnavailable):
+        ledger.claim(100)
+    with closing(open_ledger(path)), pytest.raises(BudgetUnavailable, match="replaced"):
+        ledger.claim(101)
+    ledger.close()
+
+
+def test_a_file_that_somebody_does_not_let_go_of_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "_BUSY_SECONDS", 0.05)
+    with closing(open_ledger(path)) as ledger, closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(BudgetUnavailable, match="another process"):
+            ledger.claim(100)
+        other.rollback()
+        assert isinstance(ledger.claim(101), Granted)
+
+
+def test_the_file_is_private_from_the_moment_it_exists(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "budget.sqlite"
+    before = os.umask(0)
+    try:
+        with closing(open_ledger(path)) as ledger:
+            ledger.claim(1)
+            files = list(path.parent.iterdir())
+            assert len(files) == 3
+            assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.parent.parent.stat().st_mode) == 0o700
+    assert [file.name for file in path.parent.iterdir()] == ["budget.sqlite"]
+
+
+def test_many_may_make_the_file_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "budget.sqlite"
+
+    def use(number: int) -> bool:
+        with closing(open_ledger(path)) as ledger:
+            return isinstance(ledger.claim(number), Granted)
+
+    with ThreadPoolExecutor(12) as threads:
+        assert all(threads.map(use, range(12)))
+    assert spent(f"sqlite:///{path}")[0].used == 12
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith("budget")] == ["budget.sqlite"]
+
+
+async def test_the_default_is_a_file_of_the_user(tmp_path: Path) -> None:
+    async with open_budget(
+        "sqlite://",
+        base_url="https://service.example",
+        token=Token("t"),
+        service_limit=Limit(5, 60),
+        ip_limit=Limit(5, 60),
+        min_interval=0,
+        answer_timeout=1,
+    ) as budget:
+        await budget.acquire()
+    assert (tmp_path / "state" / "bulk-export" / "budget.sqlite").is_file()

@@ -1,0 +1,88 @@
+"""What was spent is remembered between runs and shared by processes: the service never refuses."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.service.test_cli import environment, run, service
+
+LIMITS = ["--service-limit", "30/2s", "--ip-limit", "30/2s", "--min-interval", "0"]
+SERVED = ["--records", "3000", "--service-limit", "30/2s", "--ip-limit", "30/2s", "--windows", "rolling"]
+
+
+def export(url: str, output: str, *more: str) -> list[str]:
+    wanted = ["export", "npq-applications", "--base-url", url, "--output", output, "--page-size", "60"]
+    return [*wanted, "--budget", "sqlite:///budget.sqlite", "--progress", "plain", *LIMITS, *more]
+
+
+def start(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "bulk_export", *arguments]
+    return subprocess.Popen(command, cwd=cwd, env=environment(), stderr=subprocess.PIPE, text=True)
+
+
+def manifest(cwd: Path, output: str) -> Any:
+    return json.loads((cwd / output / "manifest.json").read_bytes())
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_mid_burst_and_started_again_at_once_is_not_refused(tmp_path: Path) -> None:
+    with service(tmp_path, *SERVED) as url:
+        for _ in range(2):
+            killed = start(tmp_path, *export(url, "here"))
+            journal = tmp_path / "here/.bulk-export/journal.sqlite-wal"
+            deadline = time.monotonic() + 20
+            while not (journal.exists() and journal.stat().st_size > 100_000):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            killed.send_signal(signal.SIGKILL)
+            killed.communicate()
+        done = run(*export(url, "here"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run_ = manifest(tmp_path, "here")["run"]
+    assert run_["throttled"] == 0
+    assert manifest(tmp_path, "here")["endpoints"]["npq-applications"]["records"] == 3_000
+
+
+@pytest.mark.slow
+def test_several_processes_at_once_share_the_limits_and_all_finish(tmp_path: Path) -> None:
+    with service(tmp_path, *SERVED) as url:
+        running = [start(tmp_path, *export(url, f"out{number}", "--page-size", "100")) for number in range(3)]
+        said = [process.communicate(timeout=50)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], said
+    for number in range(3):
+        finished = manifest(tmp_path, f"out{number}")
+        assert finished["run"]["throttled"] == 0
+        assert finished["endpoints"]["npq-applications"]["records"] == 3_000
+
+
+@pytest.mark.slow
+def test_what_is_spent_is_shown_without_the_token(tmp_path: Path) -> None:
+    with service(tmp_path, "--records", "60", "--no-limits") as url:
+        wanted = export(url, "here", "--service-limit", "1000/5m", "--ip-limit", "300/5m")
+        assert run(*wanted, cwd=tmp_path).returncode == 0
+    place = ["--budget", "sqlite:///budget.sqlite"]
+    common, address = json.loads(run("budget", *place, "--json", cwd=tmp_path).stdout)
+    assert (common["service"], common["used"], address["used"]) == (url, 2, 2)
+    assert 280 < common["free_in"][0] <= 300
+    table = run("budget", *place, cwd=tmp_path).stdout
+    assert "2 of 1000 in 5 min 00 s" in table
+    assert "2 of 300 in 5 min 00 s" in table
+    assert environment()["BULK_EXPORT_TOKEN"] not in table
+    empty = run("budget", "--budget", "memory://", cwd=tmp_path)
+    assert (empty.returncode, empty.stdout) == (0, "nothing is on record as spent\n")
+
+
+def test_a_budget_file_that_is_none_is_a_local_failure_and_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "budget.sqlite").write_text("mine")
+    failed = run(*export("http://127.0.0.1:1", "here"), cwd=tmp_path)
+    assert failed.returncode == 5
+    assert "budget.sqlite" in failed.stderr
+    assert (tmp_path / "budget.sqlite").read_text() == "mine"

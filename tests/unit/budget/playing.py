@@ -1,0 +1,150 @@
+"""Plays requests through budgets on virtual time, and says which the service saw when."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+from hypothesis import strategies as st
+
+from bulk_export.budget import Budget, Outcome
+from bulk_export.budget.clock import BootClock
+from bulk_export.budget.interface import InLoop, Terms
+from bulk_export.budget.memory import MemoryLedger
+from bulk_export.budget.sqlite import SqliteLedger
+from bulk_export.credentials import Token
+from bulk_export.model import Limit
+from tests.sliding_log import most_in_any_fixed_window, most_in_any_window
+from tests.virtual_time import run_virtually
+
+ANSWER_TIMEOUT = 20.0
+SERVICE = "https://service.example"
+TOKEN = Token("token-of-the-tests")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A request to send: it counts at the service after `part` of its `latency`."""
+
+    latency: float
+    part: float
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request: when it was sent, when the service counted it, when it was over, and from where."""
+
+    sent: float
+    counted: float
+    over: float
+    source: str | None
+
+
+limits = st.builds(Limit, st.integers(1, 8), st.sampled_from([1.0, 5.0, 10.0]))
+planned = st.lists(
+    st.builds(
+        Planned,
+        st.floats(0, 7),
+        st.floats(0, 1),
+        st.sampled_from([Outcome.ANSWERED, Outcome.ANSWERED, Outcome.FAILED, Outcome.UNSENT]),
+    ),
+    max_size=40,
+)
+
+
+def terms(service: Limit, address: Limit, sources: int = 1, longest: float = ANSWER_TIMEOUT) -> Terms:
+    names = tuple(f"127.0.0.{number}" for number in range(1, sources + 1))
+    return Terms(service, address, names, longest)
+
+
+def in_memory(of: Terms, min_interval: float = 0.0) -> Budget:
+    ledger = MemoryLedger(of, anyio.current_time)
+    return Budget(InLoop(ledger), of, min_interval=min_interval, wall=lambda: 0.0, uniform=lambda: 0.5)
+
+
+def ledger_on_disk(path: Path, of: Terms, clock: BootClock | None = None) -> SqliteLedger:
+    return SqliteLedger(path, SERVICE, TOKEN, of, clock or BootClock("this boot", anyio.current_time))
+
+
+def on_disk(path: Path, of: Terms, min_interval: float = 0.0) -> Budget:
+    ledger = ledger_on_disk(path, of)
+    return Budget(InLoop(ledger), of, min_interval=min_interval, wall=lambda: 0.0, uniform=lambda: 0.5)
+
+
+async def send_all(budget: Budget, requests: Sequence[Planned], workers: int, log: list[Sent]) -> None:
+    """Send the requests in order, with some workers. Those cut off by cancellation count as late as they can."""
+    waiting = iter(requests)
+
+    async def worker() -> None:
+        for request in waiting:
+            slot = await budget.acquire()
+            sent = anyio.current_time()
+            if request.outcome is not Outcome.UNSENT:
+                over, counted = sent + ANSWER_TIMEOUT, sent + request.part * ANSWER_TIMEOUT
+                try:
+                    await anyio.sleep(request.latency)
+                    over = anyio.current_time()
+                    counted = sent + request.part * (over - sent)
+                finally:
+                    log.append(Sent(sent, counted, over, slot.source))
+            await budget.settle(slot, request.outcome)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(workers):
+            tasks.start_soon(worker)
+
+
+def play(make: Callable[[], Budget], requests: Sequence[Planned], workers: int) -> list[Sent]:
+    """Send the requests through one budget."""
+    log: list[Sent] = []
+
+    async def main() -> None:
+        budget = make()
+        await send_all(budget, requests, workers, log)
+        await budget.aclose()
+
+    run_virtually(main)
+    return log
+
+
+def at_once(count: int) -> list[Planned]:
+    return [Planned(0.0, 0.0, Outcome.ANSWERED)] * count
+
+
+def assert_within(log: Iterable[Sent], service: Limit, address: Limit, offset: float = 0.0) -> None:
+    """No window exceeded, rolling or fixed, in all or from one address, as the service counts."""
+    log = list(log)
+    counted = [one.counted for one in log]
+    assert most_in_any_window(counted, service.period) <= service.requests
+    assert most_in_any_fixed_window(counted, service.period, offset) <= service.requests
+    for source in {one.source for one in log}:
+        own = [one.counted for one in log if one.source == source]
+        assert most_in_any_window(own, address.period) <= address.requests
+        assert most_in_any_fixed_window(own, address.period, offset) <= address.requests
+
+
+def least_time(count: int, service: Limit, address: Limit, sources: int, min_interval: float = 0.0) -> float:
+    """The earliest moment at which the last of `count` requests can be sent, were they answered at once.
+
+    Among any N + 1 requests two are a period apart; among any N x addresses + 1, two from one address.
+    """
+    moments: list[float] = []
+    for number in range(count):
+        earliest = 0.0
+        for back, wait in (
+            (service.requests, service.period),
+            (address.requests * sources, address.period),
+            (1, min_interval),
+        ):
+            if number >= back:
+                earliest = max(earliest, moments[number - back] + wait)
+        moments.append(earliest)
+    return moments[-1]
+
+
+def gaps(log: Iterable[Sent]) -> list[float]:
+    return [after.sent - before.sent for before, after in itertools.pairwise(sorted(log, key=lambda one: one.sent))]
