@@ -52,9 +52,9 @@ def prerendered(records: int, page_size: int, encoding: str) -> Iterator[str]:
 
 
 @contextmanager
-def bundled(records: int) -> Iterator[str]:
+def bundled(records: int, *more: str) -> Iterator[str]:
     """The bundled service, which renders its pages as they are asked for; its address."""
-    command = [sys.executable, "-m", "bulk_export", "local-service", "--port", "0", "--no-limits", "--gzip"]
+    command = [sys.executable, "-m", "bulk_export", "local-service", "--port", "0", "--gzip", *more]
     environment = os.environ | {"BULK_EXPORT_TOKEN": "benchmark"}
     with subprocess.Popen(
         [*command, "--records", str(records)], stdout=subprocess.PIPE, text=True, env=environment
@@ -113,7 +113,7 @@ def memory(sizes: tuple[int, ...]) -> list[dict[str, object]]:
     """Peak memory of an export to Parquet and of one to NDJSON, by number of records."""
     rows: list[dict[str, object]] = []
     for records in sizes:
-        with bundled(records) as base_url:
+        with bundled(records, "--no-limits") as base_url:
             for kind in ("parquet", "ndjson"):
                 run = measure(kind, base_url, records, 3_000)
                 rows.append({"kind": kind, "records": records, "peak_mb": round(run.peak_mb), "run": asdict(run)})

@@ -77,7 +77,7 @@ def estimate(
                 "service" if window.address is None else f"address {window.address}",
                 window.limit,
                 window.requests,
-                window.filled_at[0] if window.filled_at else None,
+                window.filled_at,
             )
             for window in played.windows
         ),

@@ -286,12 +286,10 @@ def _budget(given: str | None, environment: str | None) -> str:
     if given is None:
         return "memory://" if environment == LOCAL else "sqlite://"
     place = given.strip().partition("://")[0]
-    if place == "redis":
-        raise UsageError("--budget redis:// is not available yet.", next_step="Use sqlite:// or memory:// for now.")
-    if place not in ("memory", "sqlite"):
+    if place not in ("memory", "sqlite", "redis", "rediss"):
         raise UsageError(
             f"{given!r} is not a place to remember spent requests in.",
-            next_step="Write --budget memory:// or sqlite:///FILE.",
+            next_step="Write --budget memory://, sqlite:///FILE or redis://HOST:PORT/DB.",
         )
     return given.strip()
 

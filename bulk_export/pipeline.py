@@ -126,6 +126,7 @@ class _Export:
                     sources=self._options.sources,
                     share=self._options.share,
                     answer_timeout=self._tuning.timeouts.total,
+                    notice=self._observer.warned,
                 )
             )
             fetcher = await stack.enter_async_context(

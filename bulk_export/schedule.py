@@ -15,7 +15,7 @@ from bulk_export.model import Limit
 
 @dataclass(frozen=True, slots=True)
 class WindowSchedule:
-    """One limit: the requests sent under it, and the moments at which it was used up, in seconds from the start.
+    """One limit: the requests sent under it, and when it is first used up, None where it never is.
 
     `address` counts the source addresses from 1; None is the limit on the whole service.
     """
@@ -23,17 +23,20 @@ class WindowSchedule:
     address: int | None
     limit: Limit
     requests: int
-    filled_at: tuple[float, ...]
+    filled_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`sent_last` and `finished` are seconds from the start; `waited` is how long a ready worker was held."""
+    """All times are seconds from the start. `pauses` are the waits for a limit, each from when until when.
+
+    Only waits of more than a hundredth of the shorter period count as such.
+    """
 
     requests: int
     sent_last: float
     finished: float
-    waited: float
+    pauses: tuple[tuple[float, float], ...]
     windows: tuple[WindowSchedule, ...]
 
 
@@ -83,21 +86,23 @@ class _Simulation:
         self._ledger = MemoryLedger(self._terms, self._clock)
         self._in_flight: list[tuple[float, int]] = []
         self._spent = [0] * (1 + addresses)
-        self._filled: list[list[float]] = [[] for _ in self._limits]
-        self._full = [False] * (1 + addresses)
+        self._filled: list[float | None] = [None] * (1 + addresses)
+        self._pauses: list[tuple[float, float]] = []
+        self._least_pause = min(service_limit.period, address_limit.period) / 100
 
     def run(self) -> Schedule:
-        earliest = sent_last = finished = waited = 0.0
+        earliest = sent_last = finished = 0.0
         for identity in range(self._requests):
             while len(self._in_flight) >= self._workers:
                 self._answer_arrives()
-            ready = self._clock.now
             while self._clock.now < earliest:
                 self._pass_until(earliest)
+            ready = self._clock.now
             while isinstance(reply := self._ledger.claim(identity), NotYet):
                 self._pass_until(self._clock.now + reply.delay)
             now = self._clock.now
-            waited += now - ready
+            if now - ready > self._least_pause:
+                self._pauses.append((ready, now))
             earliest, sent_last = now + self._min_interval, now
             over = now + self._latency()
             heapq.heappush(self._in_flight, (over, identity))
@@ -107,9 +112,9 @@ class _Simulation:
             self._requests,
             sent_last,
             finished,
-            waited,
+            tuple(self._pauses),
             tuple(
-                WindowSchedule(place or None, limit, self._spent[place], tuple(self._filled[place]))
+                WindowSchedule(place or None, limit, self._spent[place], self._filled[place])
                 for place, limit in enumerate(self._limits)
             ),
         )
@@ -131,7 +136,5 @@ class _Simulation:
         for place in places:
             self._spent[place] += 1
         for place, (room, limit) in enumerate(zip(reply.rooms, self._limits, strict=True)):
-            full = room.used >= limit.requests
-            if full and not self._full[place]:
-                self._filled[place].append(self._clock.now)
-            self._full[place] = full
+            if room.used >= limit.requests and self._filled[place] is None:
+                self._filled[place] = self._clock.now

@@ -79,6 +79,7 @@ async def _produce(
             sources=options.sources,
             share=options.share,
             answer_timeout=tuning.timeouts.total,
+            notice=observer.warned,
         ) as budget,
         Fetcher(
             address.base_url, address.token, sources=options.sources, body_cap=cap, timeouts=tuning.timeouts

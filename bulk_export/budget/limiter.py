@@ -131,7 +131,6 @@ class Budget:
         """Let the record go. Slots that were never settled stay on it for as long as their requests could take."""
         with anyio.CancelScope(shield=True), contextlib.suppress(LocalFailure):
             await self._settle_the_rest()
-        with anyio.CancelScope(shield=True), contextlib.suppress(LocalFailure):
             await self._store.close()
 
     async def _next_slot(self) -> Slot:
@@ -154,13 +153,13 @@ class Budget:
 
     async def _claimed(self, identity: int) -> Slot | None:
         """A slot, or None after the time that there was to wait."""
-        await self._settle_the_rest()
         reply = await self._store.claim(identity)
+        freed = await self._settle_the_rest()
         self._rooms, self._rooms_seen = reply.rooms, anyio.current_time()
         self._give_up_in_the_end(reply.refusals)
         if isinstance(reply, Granted):
             return Slot(reply.source, identity)
-        with anyio.move_on_after(max(reply.delay, _LEAST_WAIT)):
+        with anyio.move_on_after(0 if freed else max(reply.delay, _LEAST_WAIT)):
             await self._changed.wait()
         return None
 
@@ -177,11 +176,18 @@ class Budget:
             except LocalFailure:
                 self._unsettled.append((identity, outcome))
 
-    async def _settle_the_rest(self) -> None:
-        """What could not be put on record before must be there before anything else is sent."""
-        while self._unsettled:
-            await self._store.settle(*self._unsettled[-1])
-            self._unsettled.pop()
+    async def _settle_the_rest(self) -> bool:
+        """Put on record what could not be put there before; whether there was anything that now is.
+
+        It was safe not to know it: until it is settled a slot is used.
+        """
+        settled = False
+        with contextlib.suppress(LocalFailure):
+            while self._unsettled:
+                await self._store.settle(*self._unsettled[-1])
+                self._unsettled.pop()
+                settled = True
+        return settled
 
     def _give_up_in_the_end(self, refusals: int) -> None:
         now = anyio.current_time()

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from bulk_export.errors import UsageError
 
-_ADVICE = "Write memory:// or sqlite:///FILE."
+_ADVICE = "Write memory://, sqlite:///FILE or redis://HOST:PORT/DB."
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,23 @@ class SqliteFile:
     path: Path
 
 
-Place = Memory | SqliteFile
+@dataclass(frozen=True, slots=True)
+class RedisServer:
+    """All machines that use the same database of the same server. The address may hold a password."""
+
+    address: str
+
+    def __repr__(self) -> str:
+        return f"RedisServer({self.shown!r})"
+
+    @property
+    def shown(self) -> str:
+        """The address without user and password."""
+        parts = urlsplit(self.address)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+Place = Memory | SqliteFile | RedisServer
 
 
 def parse_place(url: str) -> Place:
@@ -44,6 +60,8 @@ def parse_place(url: str) -> Place:
             return SqliteFile(_file_of_the_user())
         if not parts.path.endswith("/"):
             return SqliteFile(_file(unquote(parts.path[1:])))
+    if parts.scheme in ("redis", "rediss") and parts.hostname and _is_database(parts.path) and not parts.query:
+        return RedisServer(url.strip())
     raise UsageError(f"--budget cannot be a {parts.scheme or 'nameless'} URL like this.", next_step=_ADVICE)
 
 
@@ -59,3 +77,7 @@ def _file(text: str) -> Path:
     if not path.is_absolute() and not path.parent.is_dir() and from_root.parent.is_dir():
         return from_root
     return path.absolute()
+
+
+def _is_database(path: str) -> bool:
+    return path in ("", "/") or path[1:].isdecimal()

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bulk_export.budget.place import Memory, SqliteFile, parse_place
+from bulk_export.budget.place import Memory, RedisServer, SqliteFile, parse_place
 from bulk_export.model import Limit
 
 
@@ -62,6 +62,10 @@ def spent(url: str) -> list[Spent]:
             from bulk_export.budget.sqlite_spending import read_file
 
             records = read_file(path, boot_clock())
+        case RedisServer() as server:
+            from bulk_export.budget.redis_spending import read_server
+
+            records = read_server(server)
     return [use for record in records for use in _uses(record)]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bulk_export.budget.account import account
@@ -172,9 +172,11 @@ class SqliteLedger:
 
     def _renew_in_flight(self, now: float) -> None:
         """After a long stop of this process, requests that it still has under way must be counted again."""
-        for identity, request in self._in_flight.items():
+        for identity, request in list(self._in_flight.items()):
             if request.over_at <= now:
-                self._record.spend(identity, request.source, now + self._terms.longest_request, None)
+                over_at = now + self._terms.longest_request
+                self._record.spend(identity, request.source, over_at, None)
+                self._in_flight[identity] = replace(request, over_at=over_at)
 
     def _leave_queue(self) -> None:
         if self._ticket is not None:

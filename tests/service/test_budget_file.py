@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -30,37 +28,6 @@ def start(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def manifest(cwd: Path, output: str) -> Any:
     return json.loads((cwd / output / "manifest.json").read_bytes())
-
-
-@pytest.mark.slow
-def test_a_run_killed_in_mid_burst_and_started_again_at_once_is_not_refused(tmp_path: Path) -> None:
-    with service(tmp_path, *SERVED) as url:
-        for _ in range(2):
-            killed = start(tmp_path, *export(url, "here"))
-            journal = tmp_path / "here/.bulk-export/journal.sqlite-wal"
-            deadline = time.monotonic() + 20
-            while not (journal.exists() and journal.stat().st_size > 100_000):
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-            killed.send_signal(signal.SIGKILL)
-            killed.communicate()
-        done = run(*export(url, "here"), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    run_ = manifest(tmp_path, "here")["run"]
-    assert run_["throttled"] == 0
-    assert manifest(tmp_path, "here")["endpoints"]["npq-applications"]["records"] == 3_000
-
-
-@pytest.mark.slow
-def test_several_processes_at_once_share_the_limits_and_all_finish(tmp_path: Path) -> None:
-    with service(tmp_path, *SERVED) as url:
-        running = [start(tmp_path, *export(url, f"out{number}", "--page-size", "100")) for number in range(3)]
-        said = [process.communicate(timeout=50)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0], said
-    for number in range(3):
-        finished = manifest(tmp_path, f"out{number}")
-        assert finished["run"]["throttled"] == 0
-        assert finished["endpoints"]["npq-applications"]["records"] == 3_000
 
 
 @pytest.mark.slow

@@ -22,7 +22,13 @@ def options_of(command: str) -> set[str]:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_option_that_is_named_exists(document: Path) -> None:
-    known = set().union(*map(options_of, COMMANDS)) | {"--install-completion", "--version", "--records", "--no-memory"}
+    known = set().union(*map(options_of, COMMANDS)) | {
+        "--install-completion",
+        "--version",
+        "--records",
+        "--no-memory",
+        "--full",
+    }
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", document.read_text())) <= known
 
 

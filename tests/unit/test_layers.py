@@ -74,6 +74,7 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
     [
         ("aiohttp", {"fetch", "local_service.server"}),
         ("aiolimiter", {"budget.limiter"}),
+        ("redis", {"budget.redis_client"}),
         (
             "sqlite3",
             {"journal.store", "budget.sqlite", "budget.sqlite_file", "budget.sqlite_record", "budget.sqlite_time"},

@@ -1,0 +1,50 @@
+"""Reading what a Redis server has on record."""
+
+from __future__ import annotations
+
+import contextlib
+
+import anyio
+import msgspec
+
+from bulk_export.budget.place import RedisServer
+from bulk_export.budget.redis_client import RedisClient, ServerLost
+from bulk_export.budget.spending import AccountRecord
+from bulk_export.model import Limit
+
+
+def read_server(server: RedisServer) -> list[AccountRecord]:
+    """Every account on the server."""
+    return anyio.run(_read, server)
+
+
+async def _read(server: RedisServer) -> list[AccountRecord]:
+    async with contextlib.AsyncExitStack() as stack:
+        client = RedisClient(server)
+        stack.push_async_callback(client.close)
+        try:
+            return [await _account(client, prefix, state) for prefix, state in await client.accounts()]
+        except ServerLost:
+            raise client.unreachable() from None
+
+
+async def _account(client: RedisClient, prefix: str, state: dict[bytes, bytes]) -> AccountRecord:
+    service_limit, address_limit = msgspec.json.decode(state[b"limits"], type=tuple[Limit, Limit])
+    now = int(state[b"now"]) + max(0, await client.clock() - int(state[b"raw"]))
+    restraint = msgspec.json.decode(state[b"restraint"])
+    shut = float(state[b"full_until"]) - now
+    if restraint["refusals"]:
+        shut = max(shut, restraint["hold_until"] - now, restraint.get("probe_until", now) - now)
+    over_ago = [
+        (source or None, (now - over_at) / 1e6)
+        for source in sorted(msgspec.json.decode(state[b"sources"]))
+        for _, over_at in await client.ends(f"{prefix}from:{source}")
+    ]
+    return AccountRecord(
+        service=state[b"service"].decode(),
+        token=state[b"token"].decode(),
+        service_limit=service_limit,
+        address_limit=address_limit,
+        over_ago=tuple(over_ago),
+        held_for=max(0.0, shut / 1e6),
+    )

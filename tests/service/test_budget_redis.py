@@ -1,0 +1,406 @@
+"""The budget on a real Redis server: the promises of the file, across machines."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bulk_export.budget import Budget, Outcome, open_budget, spent
+from bulk_export.budget.clock import BootClock
+from bulk_export.budget.interface import Granted, NotYet, Terms
+from bulk_export.budget.memory import MemoryLedger
+from bulk_export.budget.place import RedisServer
+from bulk_export.budget.redis_store import RedisStore
+from bulk_export.budget.refusal import Refusal
+from bulk_export.budget.sqlite import SqliteLedger
+from bulk_export.credentials import Token
+from bulk_export.errors import BudgetUnavailable, UsageError
+from bulk_export.model import Limit
+from tests.redis_server import REDIS, SKIP_REASON, RedisProcess
+from tests.sliding_log import most_in_any_window
+
+pytestmark = pytest.mark.skipif(REDIS is None, reason=SKIP_REASON)
+
+SERVICE = "https://service.example"
+SECRET = "token-that-must-not-be-stored"
+AGREED = Terms(Limit(4, 60), Limit(4, 60), (None,), 20.0)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    process = RedisProcess(tmp_path_factory.mktemp("redis"))
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RedisProcess]:
+    process = RedisProcess(tmp_path)
+    yield process
+    process.kill()
+
+
+class Hand:
+    """A server clock and a clock of this machine that stand where they are put."""
+
+    def __init__(self) -> None:
+        self.server = 1_790_000_000.0
+        self.here = 500.0
+
+    def passes(self, seconds: float) -> None:
+        self.server += seconds
+        self.here += seconds
+
+
+tokens = (f"{SECRET}-{number}" for number in itertools.count())
+
+
+@asynccontextmanager
+async def opened(
+    server: RedisProcess, hand: Hand | None = None, terms: Terms = AGREED, token: str | None = None
+) -> AsyncIterator[RedisStore]:
+    clocks: dict[str, Any] = {} if hand is None else {"clock": lambda: hand.server, "elapsed": lambda: hand.here}
+    store = RedisStore(RedisServer(server.url), SERVICE, Token(token or next(tokens)), terms, **clocks)
+    try:
+        await store.enter()
+        yield store
+    finally:
+        await store.close()
+
+
+identities = itertools.count(1)
+
+
+async def claim_all(store: RedisStore) -> int:
+    granted = 0
+    while isinstance(await store.claim(next(identities)), Granted):
+        granted += 1
+    return granted
+
+
+@asynccontextmanager
+async def budget_on(server: RedisProcess, limit: Limit, token: str, **options: Any) -> AsyncIterator[Budget]:
+    chosen: dict[str, Any] = {"min_interval": 0, "answer_timeout": 0.5, "base_url": SERVICE} | options
+    async with open_budget(server.url, token=Token(token), service_limit=limit, ip_limit=limit, **chosen) as budget:
+        yield budget
+
+
+async def redis_client(server: RedisProcess) -> Any:
+    from redis.asyncio import Redis
+
+    return Redis(port=server.port)
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> list[tuple[str, int, float]]:
+    """What happens, to which process or request, and a number for it."""
+    kinds = st.sampled_from(
+        ["claim", "claim", "claim", "settle", "settle", "unsent", "failed", "refuse", "pass", "pass"]
+    )
+    return draw(st.lists(st.tuples(kinds, st.integers(0, 50), st.floats(0, 30)), max_size=60))
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    script=steps(),
+    service=st.integers(1, 6),
+    address=st.integers(1, 6),
+    sources=st.integers(1, 3),
+    periods=st.tuples(st.sampled_from([10.0, 60.0]), st.sampled_from([10.0, 60.0])),
+)
+def test_all_ledgers_decide_alike(
+    server: RedisProcess,
+    tmp_path_factory: pytest.TempPathFactory,
+    script: list[tuple[str, int, float]],
+    service: int,
+    address: int,
+    sources: int,
+    periods: tuple[float, float],
+) -> None:
+    """One script of steps for memory, a file and a server: the same slots from the same addresses, the same holds."""
+    terms = Terms(
+        Limit(service, periods[0]), Limit(address, periods[1]), tuple(f"10.0.0.{n}" for n in range(sources)), 20.0
+    )
+    hand, directory = Hand(), tmp_path_factory.mktemp("differential")
+
+    async def play() -> None:
+        memory = MemoryLedger(terms, lambda: hand.here)
+        file = SqliteLedger(
+            directory / "budget.sqlite", SERVICE, Token(SECRET), terms, BootClock("boot", lambda: hand.here)
+        )
+        async with opened(server, hand, terms) as store:
+            in_flight: list[int] = []
+            for kind, number, amount in script:
+                if kind == "pass":
+                    hand.passes(round(amount, 3))
+                elif kind == "claim":
+                    identity = next(identities)
+                    replies = [memory.claim(identity), file.claim(identity), await store.claim(identity)]
+                    assert len({type(reply) for reply in replies}) == 1, replies
+                    assert len({reply.refusals for reply in replies}) == 1, replies
+                    assert len({tuple(room.used for room in reply.rooms) for reply in replies}) == 1, replies
+                    if isinstance(replies[0], Granted):
+                        assert len({getattr(reply, "source", None) for reply in replies}) == 1
+                        in_flight.append(identity)
+                elif in_flight:
+                    identity = in_flight.pop(number % len(in_flight))
+                    if kind == "refuse":
+                        refusal = Refusal(told=round(amount, 3), edge=None, period=periods[0], uniform=0.5)
+                        holds = [memory.refuse(identity, refusal), file.refuse(identity, refusal)]
+                        holds.append(await store.refuse(identity, refusal))
+                        assert holds == pytest.approx([holds[0]] * 3, abs=1e-4)
+                    else:
+                        outcome = {"settle": Outcome.ANSWERED, "unsent": Outcome.UNSENT, "failed": Outcome.FAILED}[kind]
+                        memory.settle(identity, outcome)
+                        file.settle(identity, outcome)
+                        await store.settle(identity, outcome)
+        file.close()
+
+    asyncio.run(play())
+
+
+async def test_what_was_spent_is_remembered_by_the_next_process(server: RedisProcess) -> None:
+    hand, token = Hand(), next(tokens)
+    async with opened(server, hand, token=token) as first:
+        for number in (1, 2, 3):
+            await first.claim(number)
+            await first.settle(number, Outcome.ANSWERED)
+    hand.passes(59)
+    async with opened(server, hand, token=token) as second:
+        assert await claim_all(second) == 1
+        hand.passes(1)
+        assert await claim_all(second) == 3
+
+
+async def test_requests_of_a_process_that_died_are_reckoned_with_at_their_latest(server: RedisProcess) -> None:
+    hand, token = Hand(), next(tokens)
+    async with opened(server, hand, token=token) as first:
+        assert await claim_all(first) == 4
+    hand.passes(79.9)
+    async with opened(server, hand, token=token) as second:
+        assert await claim_all(second) == 0
+        hand.passes(0.2)
+        assert await claim_all(second) == 4
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0, 30.0])
+async def test_a_jump_of_the_servers_clock_neither_frees_nor_blocks(server: RedisProcess, jump: float) -> None:
+    hand = Hand()
+    async with opened(server, hand) as store:
+        for number in range(4):
+            await store.claim(number)
+            await store.settle(number, Outcome.ANSWERED)
+        hand.passes(1)
+        hand.server += jump
+        assert await claim_all(store) == 0
+        hand.passes(58.5)
+        assert await claim_all(store) == 0
+        hand.passes(2.5)
+        assert await claim_all(store) == 4
+
+
+async def test_a_store_that_was_emptied_counts_as_spent_until_nothing_lost_can_matter(server: RedisProcess) -> None:
+    hand, token = Hand(), next(tokens)
+    client = await redis_client(server)
+    async with opened(server, hand, token=token) as store, client:
+        await store.claim(next(identities))
+        await client.flushall()
+        assert await claim_all(store) == 0
+        async with opened(server, hand, token=token) as other:
+            assert await claim_all(other) == 0
+            hand.passes(79.9)
+            assert await claim_all(other) == 0
+            hand.passes(0.2)
+            assert await claim_all(other) == 4
+
+
+async def test_a_store_that_lost_a_part_counts_as_spent(server: RedisProcess) -> None:
+    client = await redis_client(server)
+    async with client:
+        for part in ("spent", "from:", "state"):
+            hand = Hand()
+            async with opened(server, hand) as store:
+                await store.claim(1)
+                await store.settle(1, Outcome.ANSWERED)
+                (name,) = [key async for key in client.scan_iter(f"{{bulk-export}}:{store._account.number:x}:{part}")]
+                await client.delete(name)
+                assert await claim_all(store) == 0
+                hand.passes(80.1)
+                assert await claim_all(store) == 4
+
+
+async def test_what_lapsed_by_itself_was_not_lost(server: RedisProcess) -> None:
+    hand = Hand()
+    client = await redis_client(server)
+    async with opened(server, hand) as store, client:
+        await store.claim(1)
+        await store.settle(1, Outcome.ANSWERED)
+        hand.passes(100)
+        await client.flushall()
+        assert await claim_all(store) == 4
+
+
+async def test_everything_lapses_by_itself_and_nothing_holds_the_token(server: RedisProcess) -> None:
+    client = await redis_client(server)
+    async with opened(server) as store, client:
+        assert await claim_all(store) == 4
+        await store.settle(1, Outcome.ANSWERED)
+        names = [name async for name in client.scan_iter()]
+        assert len(names) >= 5
+        for name in names:
+            assert await client.pttl(name) > 0, name
+            assert SECRET.encode() not in name + await client.dump(name)
+
+
+async def test_a_claim_whose_answer_was_lost_is_not_counted_twice(server: RedisProcess) -> None:
+    async with opened(server) as store:
+        first = await store.claim(77)
+        again = await store.claim(77)
+        assert isinstance(first, Granted)
+        assert isinstance(again, Granted)
+        assert again.rooms[0].used == 1
+
+
+async def test_processes_take_turns(server: RedisProcess) -> None:
+    hand, token = Hand(), next(tokens)
+    async with opened(server, hand, token=token) as one, opened(server, hand, token=token) as two:
+        for number in range(4):
+            await one.claim(number)
+            await one.settle(number, Outcome.ANSWERED)
+        hand.passes(59)
+        assert isinstance(await two.claim(900), NotYet)
+        hand.passes(1)
+        # Two asked before; one gets what two leaves.
+        for _ in range(3):
+            assert isinstance(await one.claim(next(identities)), Granted)
+        assert isinstance(await one.claim(next(identities)), NotYet)
+        assert isinstance(await two.claim(901), Granted)
+
+
+async def test_several_processes_keep_to_the_limit_in_real_time(server: RedisProcess) -> None:
+    moments: list[float] = []
+    token = next(tokens)
+
+    async def process() -> None:
+        async with budget_on(server, Limit(10, 0.5), token) as budget:
+            for _ in range(9):
+                slot = await budget.acquire()
+                moments.append(anyio.current_time())
+                await anyio.sleep(0.01)
+                await budget.settle(slot, Outcome.ANSWERED)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(4):
+            tasks.start_soon(process)
+    assert len(moments) == 36
+    assert most_in_any_window(moments, 0.5) <= 10
+
+
+async def test_what_is_spent_can_be_looked_at(server: RedisProcess) -> None:
+    terms = Terms(Limit(5, 60), Limit(3, 30), ("127.0.0.1", None), 20.0)
+    async with opened(server, None, terms) as store:
+        for number in range(3):
+            await store.claim(number)
+            await store.settle(number, Outcome.ANSWERED)
+        uses = [use for use in await anyio.to_thread.run_sync(spent, server.url) if use.token == store._account.token]
+    assert [(use.address, use.limit, use.used) for use in uses] == [
+        (None, Limit(5, 60), 3),
+        ("127.0.0.1", Limit(3, 30), 2),
+        ("this machine", Limit(3, 30), 1),
+    ]
+    assert all(55 < moment <= 60 for moment in uses[0].free_in)
+
+
+async def test_a_server_that_is_not_there_stops_the_start(own_server: RedisProcess) -> None:
+    own_server.kill()
+    with pytest.raises(BudgetUnavailable, match="does not answer") as failure:
+        async with budget_on(own_server, Limit(4, 1), "t"):
+            pass
+    assert failure.value.exit_code == 5
+    with pytest.raises(BudgetUnavailable):
+        await anyio.to_thread.run_sync(spent, own_server.url)
+
+
+async def test_a_server_lost_in_mid_run_is_waited_for_and_remembers(tmp_path: Path) -> None:
+    own_server = RedisProcess(tmp_path, durable=True)
+    notices: list[str] = []
+    try:
+        async with budget_on(own_server, Limit(4, 3600), "t", notice=notices.append) as budget:
+            slots = [await budget.acquire() for _ in range(3)]
+            own_server.kill()
+            await budget.settle(slots[0], Outcome.UNSENT)
+            with anyio.move_on_after(0.3) as waited:
+                await budget.acquire()
+            assert waited.cancelled_caught
+            own_server.start()
+            await budget.acquire()
+            await budget.acquire()
+            with anyio.move_on_after(0.1) as waited:
+                await budget.acquire()
+            assert waited.cancelled_caught
+        assert [("does not answer" in notice, "answers again" in notice) for notice in notices] == [
+            (True, False),
+            (False, True),
+        ]
+    finally:
+        own_server.kill()
+
+
+async def test_a_server_restarted_empty_is_not_believed(own_server: RedisProcess) -> None:
+    async with budget_on(own_server, Limit(4, 1.0), "t", answer_timeout=0.5) as budget:
+        for _ in range(4):
+            await budget.settle(await budget.acquire(), Outcome.ANSWERED)
+        own_server.kill()
+        own_server.start()
+        before = anyio.current_time()
+        await budget.acquire()
+        assert anyio.current_time() - before >= 1.5
+
+
+async def test_a_server_that_refuses_to_count_stops_the_run(own_server: RedisProcess) -> None:
+    client = await redis_client(own_server)
+    async with budget_on(own_server, Limit(4, 60), "t") as budget, client:
+        await budget.acquire()
+        await client.replicaof("127.0.0.1", 1)
+        with pytest.raises(BudgetUnavailable, match="ReadOnlyError") as failure:
+            await budget.acquire()
+        assert failure.value.exit_code == 5
+
+
+async def test_a_password_is_asked_for_and_never_shown(own_server: RedisProcess) -> None:
+    client = await redis_client(own_server)
+    async with client:
+        await client.config_set("requirepass", "the-password")
+    address = own_server.url.replace("redis://", "redis://:{}@")
+    chosen: dict[str, Any] = {
+        "base_url": SERVICE,
+        "token": Token("t"),
+        "service_limit": Limit(4, 60),
+        "ip_limit": Limit(4, 60),
+        "min_interval": 0,
+        "answer_timeout": 1,
+    }
+    async with open_budget(address.format("the-password"), **chosen) as budget:
+        await budget.acquire()
+    with pytest.raises(BudgetUnavailable) as failure:
+        async with open_budget(address.format("wrong-password"), **chosen):
+            pass
+    assert "password" not in " ".join(failure.value.lines())
+    assert "password" not in repr(RedisServer(address.format("the-password")))
+
+
+async def test_without_the_extra_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(UsageError, match="redis package") as failure:
+        RedisStore(RedisServer("redis://127.0.0.1/0"), SERVICE, None, AGREED)
+    assert "pip install 'bulk-export[redis]'" in failure.value.next_step
