@@ -10,7 +10,7 @@ import ipaddress
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -51,7 +51,7 @@ class ExportOptions:
     ip_limit: Limit
     min_interval: float
     sources: tuple[str | None, ...]
-    budget: str
+    budget: str = field(repr=False)  # may hold the password of a Redis server
     share: float
     updated_since: datetime | None
     filters: tuple[tuple[str, str], ...]
@@ -163,13 +163,14 @@ def _base_url(service: Service, environment: str | None, base_url: str | None, *
 def check_base_url(base_url: str, *, allow_plain_http: bool = False) -> str:
     """An address to send requests to, without a trailing slash. Raises UsageError."""
     advice = "Write it like https://example.org, without a query."
+    shown = "--base-url" if "@" in base_url else repr(base_url)  # what stands before an @ may be a password
     try:
         parts = urlsplit(base_url.strip())
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise UsageError(f"{base_url!r} is not an address.", next_step=advice) from None
+        raise UsageError(f"{shown} is not an address.", next_step=advice) from None
     if parts.scheme not in ("http", "https") or not host:
-        raise UsageError(f"{base_url!r} is not an http or https address.", next_step=advice)
+        raise UsageError(f"{shown} is not an http or https address.", next_step=advice)
     if parts.username is not None or parts.password is not None:
         raise UsageError("--base-url must not hold a user name or password.", next_step=advice)
     if parts.query or parts.fragment or any(character.isspace() for character in base_url.strip()):
@@ -288,7 +289,7 @@ def _budget(given: str | None, environment: str | None) -> str:
     place = given.strip().partition("://")[0]
     if place not in ("memory", "sqlite", "redis", "rediss"):
         raise UsageError(
-            f"{given!r} is not a place to remember spent requests in.",
+            "That --budget is not a place to remember spent requests in.",  # not shown: it may hold a password
             next_step="Write --budget memory://, sqlite:///FILE or redis://HOST:PORT/DB.",
         )
     return given.strip()

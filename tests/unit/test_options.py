@@ -203,6 +203,9 @@ def test_where_spent_requests_are_remembered() -> None:
     assert options(budget="sqlite://").budget == "sqlite://"
     assert options(budget="redis://localhost:6379/0").budget == "redis://localhost:6379/0"
     assert "not a place" in refusal(budget="file.db")
+    assert "canary" not in refusal(budget="rediss:canary@host")
+    assert "canary" not in repr(options(budget="redis://:canary@localhost/0"))
+    assert "canary" not in refusal(base_url="ftp://u:canary@host")
 
 
 @pytest.mark.parametrize("interval", ["soon", "-1", "2h"])
