@@ -60,6 +60,7 @@ class Budget:
         self._uniform = uniform
         self._turn = anyio.Lock()
         self._changed = Pulse()
+        self._changes = 0
         self._own_hold = -math.inf
         self._rooms: tuple[Room, ...] = (Room(0, 0.0),) * (1 + len(terms.sources))
         self._rooms_seen = -math.inf
@@ -86,7 +87,7 @@ class Budget:
         Where the record cannot be reached, the slot stays used until it can.
         """
         await self._settle(slot.identity, outcome)
-        self._changed.beat()
+        self._note_change()
 
     async def refused(self, slot: Slot, *, retry_after: str | None, date: str | None) -> float:
         """A 429: settle the slot, and hold all that share the record. The seconds until the next attempt.
@@ -108,7 +109,7 @@ class Budget:
                 self._unsettled.append((slot.identity, Outcome.FAILED))
                 hold = refusal.pause(1)
         self._own_hold = anyio.current_time() + hold
-        self._changed.beat()
+        self._note_change()
         return hold
 
     def windows(self) -> list[WindowUse]:
@@ -153,14 +154,17 @@ class Budget:
 
     async def _claimed(self, identity: int) -> Slot | None:
         """A slot, or None after the time that there was to wait."""
+        changes = self._changes
         reply = await self._store.claim(identity)
-        freed = await self._settle_the_rest()
+        if await self._settle_the_rest():
+            self._note_change()
         self._rooms, self._rooms_seen = reply.rooms, anyio.current_time()
         self._give_up_in_the_end(reply.refusals)
         if isinstance(reply, Granted):
             return Slot(reply.source, identity)
-        with anyio.move_on_after(0 if freed else max(reply.delay, _LEAST_WAIT)):
-            await self._changed.wait()
+        if self._changes == changes:
+            with anyio.move_on_after(max(reply.delay, _LEAST_WAIT)):
+                await self._changed.wait()
         return None
 
     async def _sit_out_own_hold(self) -> None:
@@ -188,6 +192,11 @@ class Budget:
                 self._unsettled.pop()
                 settled = True
         return settled
+
+    def _note_change(self) -> None:
+        """Whoever waits for a slot asks again, even if it was asking just now."""
+        self._changes += 1
+        self._changed.beat()
 
     def _give_up_in_the_end(self, refusals: int) -> None:
         now = anyio.current_time()
