@@ -7,6 +7,8 @@ import pyarrow as pa
 from bulk_export.model import Endpoint, Field, FieldType, Kind, ListOf
 
 ID, TYPE, EXTRA = "id", "type", "_extra"
+# The member of a record that holds its attributes.
+ATTRIBUTES = "attributes"
 
 _SCALARS: dict[Kind, pa.DataType] = {
     Kind.STRING: pa.string(),
@@ -19,8 +21,20 @@ _SCALARS: dict[Kind, pa.DataType] = {
 
 
 def columns(endpoint: Endpoint) -> tuple[Field, ...]:
-    """The attributes that have a column of their own: all but those named like a column that is always there."""
-    return tuple(field for field in endpoint.fields if field.name not in (ID, TYPE, EXTRA))
+    """The attributes that have a column of their own.
+
+    All but those named like a column that is always there, and those with an object of no described members,
+    which Parquet cannot hold.
+    """
+    return tuple(field for field in endpoint.fields if field.name not in (ID, TYPE, EXTRA) and _can_hold(field.type))
+
+
+def _can_hold(declared: FieldType) -> bool:
+    if isinstance(declared, Kind):
+        return True
+    if isinstance(declared, ListOf):
+        return _can_hold(declared.item)
+    return bool(declared.fields) and all(_can_hold(field.type) for field in declared.fields)
 
 
 def arrow_type(declared: FieldType) -> pa.DataType:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 
@@ -45,58 +46,76 @@ def loads(text: bytes) -> Any:
     return _DECODER.decode(text.decode())
 
 
-def repeats_keys(text: bytes) -> bool:
-    """Whether a key stands more than once in any object of a JSON text."""
-    found = False
-
-    def look(pairs: list[tuple[str, Any]]) -> None:
-        nonlocal found
-        found = found or len(pairs) != len({key for key, _ in pairs})
-
-    json.JSONDecoder(object_pairs_hook=look, parse_float=str, parse_int=str).decode(text.decode())
-    return found
-
-
 def dumps(value: Any) -> str:
     """The compact JSON text of what `loads` gave, each number and repeated key as it was sent.
 
     Without recursion: a service may nest as deeply as the decoder follows.
     """
     pieces: list[str] = []
-    left: list[Any] = [value]
-    while left:
-        item = left.pop()
-        if isinstance(item, _Text):
-            pieces.append(item.text)
-        elif isinstance(item, Number):
-            pieces.append(str(item))
-        elif isinstance(item, str):
-            pieces.append(_string(item))
-        elif isinstance(item, dict):
-            pairs = item.pairs if isinstance(item, RepeatedKeys) else list(item.items())
-            left.append(_Text("}"))
-            for place, (key, member) in reversed(list(enumerate(pairs))):
-                left += (member, _Text(f"{',' if place else ''}{_string(key)}:"))
-            left.append(_Text("{"))
-        elif isinstance(item, list):
-            left.append(_Text("]"))
-            for place, element in reversed(list(enumerate(item))):
-                left += (element, _Text("," if place else ""))
-            left.append(_Text("["))
+    unfinished: list[tuple[Iterator[tuple[str, Any]], str]] = [(iter([("", value)]), "")]
+    while unfinished:
+        members, closing = unfinished[-1]
+        for before, member in members:
+            pieces.append(before)
+            if isinstance(member, dict):
+                pieces.append("{")
+                unfinished.append((_keyed(member), "}"))
+                break
+            if isinstance(member, list):
+                pieces.append("[")
+                unfinished.append((_listed(member), "]"))
+                break
+            pieces.append(_scalar(member))
         else:
-            pieces.append({None: "null", True: "true", False: "false"}[item])
+            pieces.append(closing)
+            unfinished.pop()
     return "".join(pieces)
 
 
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """A piece of JSON text that stands as it is."""
+def nested_deeper_than(levels: int, text: bytes) -> bool:
+    """Whether lists and objects in a sound JSON text stand inside one another in more than `levels` levels."""
+    if text.count(b"{") + text.count(b"[") <= levels:
+        return False
+    depth = 0
+    for token in _BRACKETS.finditer(text):
+        bracket = token[0]
+        if bracket in b"{[":
+            depth += 1
+            if depth > levels:
+                return True
+        elif bracket in b"}]":
+            depth -= 1
+    return False
 
-    text: str
+
+# A string, whose brackets do not count, or a bracket.
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+
+
+def escapes(text: bytes) -> int:
+    """By how much a sound JSON text is longer than it were if strings were written without escapes."""
+    if b"\\" not in text:
+        return 0
+    return sum(number * _surplus(escape) for escape, number in Counter(_ESCAPE.findall(text)).items())
+
+
+_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{4}|.)", re.DOTALL)
+
+
+def _surplus(escape: bytes) -> int:
+    if len(escape) == 2:
+        return 1
+    code = int(escape.removeprefix(rb"\u"), base=16)
+    if 0xD800 <= code < 0xE000:
+        # Half of a pair of twelve bytes for a character of four.
+        return 4
+    return len(escape) - len(chr(code).encode())
 
 
 def is_utf8(text: str) -> bool:
     """Whether a string can be written as UTF-8: it holds no lone surrogate."""
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -106,3 +125,26 @@ def is_utf8(text: str) -> bool:
 
 def _string(text: str) -> str:
     return json.dumps(text, ensure_ascii=not is_utf8(text))
+
+
+def _keyed(members: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    comma = ""
+    for key, member in members.pairs if isinstance(members, RepeatedKeys) else members.items():
+        yield f"{comma}{_string(key)}:", member
+        comma = ","
+
+
+def _listed(elements: list[Any]) -> Iterator[tuple[str, Any]]:
+    comma = ""
+    for element in elements:
+        yield comma, element
+        comma = ","
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, str):
+        return str(value) if isinstance(value, Number) else _string(value)
+    return _WORDS[value]
+
+
+_WORDS = {None: "null", True: "true", False: "false"}

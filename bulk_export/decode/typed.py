@@ -1,197 +1,222 @@
-"""The fast way from bytes to columns, for pages that hold just what was described.
+"""The fast way from bytes to columns, for pages that hold what was described, or what was met before.
 
-msgspec decodes a page into structs made from the description; a page with anything unknown, missing, of
-another type or repeated raises NotAsDescribed and is left to the exact way. Both give the same columns.
+msgspec decodes whole pages into structs made from the description. It takes the last of keys that repeat without
+a word, so what it gave counts only if its values and keys add up to the length of the body. Places where other
+values or unknown members are met again and again are learnt, and taken value by value from then on. Whatever is
+refused goes the exact way (`plain`); both give the same columns.
 """
 
 from __future__ import annotations
 
+import itertools
 import operator
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from bulk_export import schema
-from bulk_export.decode.envelope import split_page
-from bulk_export.decode.exact import repeats_keys
+from bulk_export.decode import exact
+from bulk_export.decode.columns import (
+    IgnoredNode,
+    ListNode,
+    LooseNode,
+    Member,
+    Node,
+    NotAsDescribed,
+    ScalarNode,
+    StructNode,
+    TimeNode,
+    text_size,
+)
+from bulk_export.decode.drift import Drift
+from bulk_export.decode.envelope import is_utf8
+from bulk_export.decode.redacted import Redactor
+from bulk_export.decode.values import RECORD, overlay_name
 from bulk_export.model import Endpoint, Field, FieldType, Kind, ListOf, Struct
+from bulk_export.redaction import Redaction, Rule, Rules, Treatment
 
-_KEY = b'":'
-_ENVELOPE_KEYS = 1
-_RECORD_KEYS = 3
-_INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_MIDNIGHT = "T00:00:00+00:00"
-_FIRST_INSTANT = pa.scalar(-62_135_596_800_000_000, pa.timestamp("us", "UTC"))
-_FIRST_DAY = pa.scalar(-719_162, pa.date32())
-_INSTANT_LENGTHS = pa.array([20, 22, 23, 24, 25, 26, 27], pa.int32())
+# A place is learnt when this many pages went the exact way because of it, and this many places at most.
+_PAGES_TO_LEARN = 3
+_MOST_LEARNT = 64
+_EMPTY_BODY = len(b'{"data":[]}')
+_ENVELOPE = len(b'{"id":"","type":"","attributes":},')
 
 
-class NotAsDescribed(Exception):
-    """A page holds something that only the exact way can keep."""
+@dataclass(frozen=True, slots=True)
+class TypedBlock:
+    """Records of some pages: identities by page, the columns but `_extra`, and what goes there by row."""
+
+    ids: list[list[str]]
+    columns: list[pa.Array]
+    extra: dict[int, str]
 
 
 class TypedDecoder:
-    """Decodes pages of one endpoint. Raises NotAsDescribed where the description has no room for numbers."""
+    """Decodes pages of one endpoint, as far as they are as described."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._fields = endpoint.fields
-        if len(schema.columns(endpoint)) != len(endpoint.fields) or _holds(endpoint.fields, Kind.NUMBER):
+    def __init__(self, endpoint: Endpoint, redaction: Redaction) -> None:
+        self._fields = schema.columns(redaction.endpoint(endpoint))
+        self._redaction = redaction
+        self._rules = redaction.rules
+        self._redactor = Redactor(redaction)
+        self._met: Counter[str] = Counter()
+        self._learnt: set[str] = set()
+        self._spaced = False
+        self._prepare()
+
+    def decode(self, bodies: Sequence[bytes], drift: Drift) -> TypedBlock:
+        """The records of some pages. Raises NotAsDescribed, and counts nothing then."""
+        counted = Drift()
+        if not self._spaced:
+            block, proven = self._decode(bodies, counted)
+            if proven:
+                drift.add(counted)
+                return block
+        compact = list(map(_compact, bodies))
+        self._spaced = sum(map(len, compact)) != sum(map(len, bodies))
+        counted = Drift()
+        block, proven = self._decode(compact, counted)
+        if not proven:
             raise NotAsDescribed
-        attributes = _struct("Attributes", endpoint.fields)
-        record = msgspec.defstruct(
-            "Record",
-            [("id", str), ("type", str), ("attributes", attributes)],
-            forbid_unknown_fields=True,
-            gc=False,
-        )
-        page = msgspec.defstruct("Page", [("data", list[record])], forbid_unknown_fields=True, gc=False)  # type: ignore[valid-type]  # made at run time
-        self._decoder = msgspec.json.Decoder(page)
-        self._count_keys = _key_counter(endpoint.fields)
+        drift.add(counted)
+        return block
 
-    def decode(self, body: bytes) -> list[Any]:
-        """The records of a page as structs. Raises NotAsDescribed."""
+    def learn(self, drift: Drift) -> None:
+        """Take in what a page that went the exact way held."""
+        paths = {path for path in (*drift.unknown, *drift.misfits) if len(path) < 200}
+        if len(self._met) < 50 * _MOST_LEARNT:
+            self._met.update(paths)
+        learnt = {path for path in paths if self._met[path] >= _PAGES_TO_LEARN} - self._learnt
+        if learnt and len(self._learnt) + len(learnt) <= _MOST_LEARNT:
+            self._learnt |= learnt
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Make the structs for what is described and learnt by now."""
         try:
-            page: Any = self._decoder.decode(body)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            raise NotAsDescribed from None
-        records: list[Any] = page.data
-        # Every key is required and none unknown, so where there are more than that, a key stood twice, of
-        # which msgspec keeps the last and says nothing; or a text looks like a key.
-        keys = [_RECORD_KEYS + self._count_keys(record.attributes) for record in records]
-        if body.count(_KEY) != _ENVELOPE_KEYS + sum(keys):
-            for sent, expected in zip(split_page(body), keys, strict=True):
-                if sent.count(_KEY) != expected and repeats_keys(sent):
-                    raise NotAsDescribed
-        return records
+            self._attributes = self._struct(self._fields, "", self._rules)
+            self._beside = list(self._others(f"{RECORD}.", _RECORD_MEMBERS, self._rules))
+            beside = [(f"x{place}", msgspec.Raw, msgspec.Raw(b"")) for place in range(len(self._beside))]
+            record = msgspec.defstruct(
+                "Record",
+                [("id", str), ("type", str), (schema.ATTRIBUTES, self._attributes.type), *beside],
+                rename={f"x{place}": member.name for place, member in enumerate(self._beside)},
+                forbid_unknown_fields=True,
+                gc=False,
+            )
+            page = msgspec.defstruct("Page", [("data", list[record])], forbid_unknown_fields=True, gc=False)  # type: ignore[valid-type]  # made at run time
+            self._decoder: msgspec.json.Decoder[Any] | None = msgspec.json.Decoder(page)
+        except (NotAsDescribed, ValueError):
+            # Nothing is described, or something by a name that a struct cannot have.
+            self._decoder = None
 
-    def columns(self, records: Sequence[Any]) -> list[pa.Array]:
-        """`id`, `type` and the attributes as arrays. Raises NotAsDescribed for a time or day that is none."""
-        attributes = _transposed([record.attributes for record in records], len(self._fields))
-        return [
-            pa.array([record.id for record in records], pa.string()),
-            pa.array([record.type for record in records], pa.string()),
-            *(_column(field.type, values) for field, values in zip(self._fields, attributes, strict=True)),
-        ]
-
-
-def _holds(fields: Sequence[Field], kind: Kind) -> bool:
-    def holds(declared: FieldType) -> bool:
-        if isinstance(declared, ListOf):
-            return holds(declared.item)
-        return _holds(declared.fields, kind) if isinstance(declared, Struct) else declared is kind
-
-    return any(holds(field.type) for field in fields)
-
-
-def _struct(name: str, fields: Sequence[Field]) -> Any:
-    members = [(f"f{position}", _python_type(field.type)) for position, field in enumerate(fields)]
-    names = {f"f{position}": field.name for position, field in enumerate(fields)}
-    return msgspec.defstruct(name, members, rename=names, forbid_unknown_fields=True, gc=False)
-
-
-def _python_type(declared: FieldType) -> Any:
-    if isinstance(declared, ListOf):
-        return list[_python_type(declared.item)] | None  # type: ignore[misc]  # made at run time
-    if isinstance(declared, Struct):
-        return _struct("Members", declared.fields) | None
-    return {Kind.BOOLEAN: bool | None, Kind.INTEGER: _INT64 | None}.get(declared, str | None)
-
-
-def _key_counter(fields: Sequence[Field]) -> Callable[[Any], int]:
-    """How many keys the JSON of a struct with these fields has, nested ones included."""
-    nested = [
-        (operator.attrgetter(f"f{position}"), counter)
-        for position, field in enumerate(fields)
-        if (counter := _nested_counter(field.type)) is not None
-    ]
-    own = len(fields)
-    if not nested:
-        return lambda _: own
-    return lambda struct: own + sum(count(member(struct)) for member, count in nested)
-
-
-def _nested_counter(declared: FieldType) -> Callable[[Any], int] | None:
-    if isinstance(declared, ListOf):
-        count_element = _nested_counter(declared.item)
-        return None if count_element is None else lambda elements: sum(map(count_element, elements or ()))
-    if isinstance(declared, Struct):
-        count = _key_counter(declared.fields)
-        return lambda struct: 0 if struct is None else count(struct)
-    return None
-
-
-def _transposed(structs: Sequence[Any], width: int) -> list[Sequence[Any]]:
-    if not structs:
-        return [()] * width
-    return list(zip(*map(msgspec.structs.astuple, structs), strict=True))
-
-
-def _column(declared: FieldType, values: Sequence[Any]) -> pa.Array:
-    if declared is Kind.TIMESTAMP:
-        return _instants(pa.array(values, pa.string()))
-    if declared is Kind.DATE:
-        return _days(pa.array(values, pa.string()))
-    if isinstance(declared, Kind):
-        return pa.array(values, schema.arrow_type(declared))
-    absent = pa.array([value is None for value in values], pa.bool_())
-    if isinstance(declared, ListOf):
-        offsets = [0]
-        elements: list[Any] = []
-        for value in values:
-            elements.extend(value or ())
-            offsets.append(len(elements))
-        return pa.ListArray.from_arrays(
-            pa.array(offsets, pa.int32()),
-            _column(declared.item, elements),
-            type=schema.arrow_type(declared),
-            mask=absent,
-        )
-    blank = (None,) * len(declared.fields)
-    rows = [blank if value is None else msgspec.structs.astuple(value) for value in values]
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(declared.fields)
-    return pa.StructArray.from_arrays(
-        [_column(field.type, column) for field, column in zip(declared.fields, columns, strict=True)],
-        fields=list(schema.arrow_type(declared)),
-        mask=absent,
-    )
-
-
-def _instants(texts: pa.Array) -> pa.Array:
-    """Only the forms that Arrow reads as RFC 3339 would be read, ending in Z; the exact way takes the rest."""
-    usual = pc.and_(
-        pc.and_(pc.is_in(pc.binary_length(texts), _INSTANT_LENGTHS), pc.equal(pc.find_substring(texts, "T"), 10)),
-        pc.ends_with(texts, "Z"),
-    )
-    if not _all_true(usual):
-        raise NotAsDescribed
-    instants = _cast(texts, pa.timestamp("us", "UTC"))
-    if not _all_true(pc.greater_equal(instants, _FIRST_INSTANT)):
-        raise NotAsDescribed
-    return instants
-
-
-def _days(texts: pa.Array) -> pa.Array:
-    lengths = pc.binary_length(texts)
-    if not _all_true(pc.equal(lengths, 10)):
-        if not _all_true(pc.and_(pc.equal(lengths, 25), pc.ends_with(texts, _MIDNIGHT))):
+    def _decode(self, bodies: Sequence[bytes], drift: Drift) -> tuple[TypedBlock, bool]:
+        """The records, and whether they are all that the bodies, when without white space, hold."""
+        decoder = self._decoder
+        if decoder is None or not all(map(is_utf8, bodies)):
+            # msgspec does not look into what it leaves raw.
             raise NotAsDescribed
-        texts = pc.utf8_slice_codeunits(texts, 0, 10)
-    days = _cast(texts, pa.date32())
-    if not _all_true(pc.greater_equal(days, _FIRST_DAY)):
-        raise NotAsDescribed
-    return days
+        ids, types, attributes, beside = [], [], [], []
+        for body in bodies:
+            try:
+                records: list[Any] = decoder.decode(body).data
+            except (msgspec.DecodeError, RecursionError):
+                raise NotAsDescribed from None
+            ids.append([record.id for record in records])
+            types.extend([record.type for record in records])
+            attributes.append(self._attributes.gather_members([record.attributes for record in records]))
+            beside.append(
+                [
+                    member.node.gather(list(map(operator.attrgetter(f"x{place}"), records)))
+                    for place, member in enumerate(self._beside)
+                ]
+            )
+        id_column = pa.array(list(itertools.chain.from_iterable(ids)), pa.string())
+        type_column = pa.array(types, pa.string())
+        rows = len(types)
+        arrays, size, extra = self._attributes.arrays(attributes, rows, drift)
+        size += text_size(id_column) + text_size(type_column) + self._take_beside(beside, rows, extra, drift)
+        size += rows * _ENVELOPE + sum(_EMPTY_BODY - bool(page_ids) for page_ids in ids)
+        proven = size == sum(len(body) - exact.escapes(body) for body in bodies)
+        if Treatment.PSEUDONYMISE is self._rules.get(schema.ID):
+            ids = [list(map(self._pseudonym, page_ids)) for page_ids in ids]
+            id_column = pa.array(list(itertools.chain.from_iterable(ids)), pa.string())
+        if Treatment.PSEUDONYMISE is self._rules.get(schema.TYPE):
+            type_column = pa.array(list(map(self._pseudonym, type_column.to_pylist())), pa.string())
+        return TypedBlock(ids, [id_column, type_column, *arrays], extra), proven
+
+    def _take_beside(self, pages: Sequence[list[Any]], rows: int, extra: dict[int, str], drift: Drift) -> int:
+        """Add members that stand beside the attributes to `extra`; their size."""
+        size = 0
+        fragments: dict[int, list[str]] = {}
+        for place, member in enumerate(self._beside):
+            built = member.node.build([page[place] for page in pages], drift)
+            size += built.size + (rows - built.unset) * member.size
+            for row, text in built.overlays.items():
+                fragments.setdefault(row, []).append(f'"{overlay_name(member.name)}":{text}')
+        for row, texts in fragments.items():
+            before = f"{extra[row][:-1]}," if row in extra else "{"
+            extra[row] = before + f'"{RECORD}":{{{",".join(texts)}}}}}'
+        return size
+
+    def _struct(self, fields: Sequence[Field], prefix: str, rules: Rules) -> StructNode:
+        described = [
+            Member(field.name, prefix + field.name, self._node(field, prefix + field.name, rules), described=True)
+            for field in fields
+        ]
+        into = tuple(f"{field.name}." for field in fields if not isinstance(field.type, Kind))
+        others = self._others(prefix, {field.name for field in fields}, rules, into)
+        return StructNode([*described, *others], schema.arrow_type(Struct(tuple(fields))))
+
+    def _others(
+        self, prefix: str, known: Collection[str], rules: Rules, into: tuple[str, ...] = ()
+    ) -> Iterator[Member]:
+        """What is dropped, and what was learnt, at a place: in the order of names."""
+        learnt = {path.removeprefix(prefix) for path in self._learnt if path.startswith(prefix)}
+        elsewhere = (*into, f"{RECORD}.")
+        for name in sorted({name for name in learnt if not name.startswith(elsewhere)} | rules.keys()):
+            rule = rules.get(name)
+            if rule is Treatment.DROP:
+                yield Member(name, prefix + name, IgnoredNode(), described=False)
+            elif name in learnt and name not in known and _can_be_looked_for(name):
+                yield Member(name, prefix + name, LooseNode(None, prefix + name, self._redact(rule)), described=False)
+
+    def _node(self, field: Field, path: str, rules: Rules) -> Node:
+        rule = rules.get(field.name)
+        if path in self._learnt or isinstance(rule, Treatment):
+            return LooseNode(field.type, path, self._redact(rule))
+        return self._node_of(field.type, path, rule or {})
+
+    def _node_of(self, declared: FieldType, path: str, rules: Rules) -> Node:
+        if isinstance(declared, ListOf):
+            return ListNode(self._node_of(declared.item, path, rules), schema.arrow_type(declared))
+        if isinstance(declared, Struct):
+            return self._struct(declared.fields, f"{path}.", rules)
+        if declared is Kind.NUMBER:
+            return LooseNode(declared, path, None)
+        return TimeNode(declared, path) if declared in (Kind.TIMESTAMP, Kind.DATE) else ScalarNode(declared)
+
+    def _redact(self, rule: Rule | None) -> Callable[[bytes], bytes] | None:
+        return None if rule is None else lambda text: self._redactor.value(text, rule)
+
+    def _pseudonym(self, text: str) -> str:
+        return self._redaction.pseudonym(text.encode())
 
 
-def _all_true(condition: pa.Array) -> bool:
-    """Nulls count as true."""
-    return bool(pc.all(condition, skip_nulls=True, min_count=0).as_py())
+_RECORD_MEMBERS = frozenset({schema.ID, schema.TYPE, schema.ATTRIBUTES})
 
 
-def _cast(texts: pa.Array, target: pa.DataType) -> pa.Array:
+def _can_be_looked_for(name: str) -> bool:
+    """Whether msgspec can be given a name to look for."""
+    return name.isprintable() and not {'"', "\\"} & set(name)
+
+
+def _compact(body: bytes) -> bytes:
     try:
-        return texts.cast(target)
-    except pa.ArrowInvalid:
+        return msgspec.json.format(body, indent=-1)
+    except (msgspec.DecodeError, RecursionError):
         raise NotAsDescribed from None

@@ -6,6 +6,7 @@ value back: `docs/schema.md` has the rules.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -14,12 +15,13 @@ from typing import Any
 
 from bulk_export.decode.drift import Drift
 from bulk_export.decode.exact import Number, RepeatedKeys, is_utf8
-from bulk_export.model import Field, FieldType, Kind, ListOf, Struct
+from bulk_export.model import Field, FieldType, Kind, ListOf
 
 # Members of an overlay that are not an attribute start with a slash; an attribute that does has it doubled.
 RESERVED = "/"
 OVERRIDDEN = "/overridden"
 RECORD = "/record"
+WHOLE = "/whole"
 
 _INSTANT = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII
@@ -29,6 +31,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_DAY = date(1970, 1, 1)
 _INT64 = range(-(2**63), 2**63)
 _MOST_DIGITS = 40
+# Looked up far more often than the others.
+_STRING = Kind.STRING
 
 
 class _Nothing:
@@ -48,16 +52,15 @@ def fit(declared: FieldType, value: Any, path: str, drift: Drift) -> tuple[Any, 
     """
     if value is None:
         return None, NOTHING
-    if isinstance(declared, ListOf):
-        if isinstance(value, list):
-            return _fit_list(declared, value, path, drift)
-    elif isinstance(declared, Struct):
-        if isinstance(value, dict):
-            return fit_members(declared.fields, value, path, drift)
-    else:
-        fitted = _SCALARS[declared](value)
+    if isinstance(declared, Kind):
+        fitted = _string(value) if declared is _STRING else _SCALARS[declared](value)
         if fitted is not None:
             return fitted, NOTHING
+    elif isinstance(declared, ListOf):
+        if isinstance(value, list):
+            return _fit_list(declared, value, path, drift)
+    elif isinstance(value, dict):
+        return fit_members(declared.fields, value, path, drift)
     drift.misfits[path] += 1
     return None, value
 
@@ -70,18 +73,21 @@ def fit_members(
     taken: dict[str, Any] = {}
     prefix = f"{path}." if path else ""
     for field in fields:
-        if field.name not in members:
-            drift.missing[prefix + field.name] += 1
-            taken[field.name] = None
+        name = field.name
+        value = members.get(name)
+        if value is None:
+            taken[name] = None
+            if name not in members:
+                drift.missing[prefix + name] += 1
             continue
-        taken[field.name], left = fit(field.type, members[field.name], prefix + field.name, drift)
+        taken[name], left = fit(field.type, value, prefix + name, drift)
         if left is not NOTHING:
-            overlay[overlay_name(field.name)] = left
-    if len(taken) < len(members) or any(name not in taken for name in members):
-        for name, member in members.items():
-            if name not in taken:
-                drift.unknown[prefix + name] += 1
-                overlay[overlay_name(name)] = member
+            overlay[overlay_name(name)] = left
+    if unknown := members.keys() - taken.keys():
+        # In an order that the sender's does not change, so that all ways to decode give the same bytes.
+        for name in sorted(unknown):
+            drift.unknown[prefix + name] += 1
+            overlay[overlay_name(name)] = members[name]
     if isinstance(members, RepeatedKeys):
         earlier = members.overridden()
         for name in earlier:
@@ -154,7 +160,7 @@ def day(text: Any) -> int | None:
 
 
 def _string(value: Any) -> str | None:
-    return value if isinstance(value, str) and not isinstance(value, Number) and is_utf8(value) else None
+    return value if type(value) is str and is_utf8(value) else None
 
 
 def _boolean(value: Any) -> bool | None:
@@ -173,7 +179,9 @@ def _number(value: Any) -> float | None:
     if not isinstance(value, Number) or len(value) > _MOST_DIGITS:
         return None
     number = float(value)
-    if number in (float("inf"), float("-inf")) or (number == 0 and value.startswith("-")):
+    if repr(number) == value:
+        return number
+    if math.isinf(number):
         return None
     return number if Decimal(repr(number)) == Decimal(value) else None
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class PartWriter(Protocol):
-    """One part file being written. OSError from any method means that the part must be aborted."""
+    """One part file being written, `rows` of it so far. OSError from any method means that it must be aborted."""
+
+    rows: int
 
     def write(self, block: Block) -> None:
         """Append the rows of a block."""

@@ -17,6 +17,7 @@ class NdjsonPart:
     """Writes lines in chunks of the same size, wherever blocks end."""
 
     def __init__(self, path: Path, compression: str) -> None:
+        self.rows = 0
         self._waiting = bytearray()
         self._file = PrivateFile(path)
         try:
@@ -33,6 +34,7 @@ class NdjsonPart:
         if block.lines:
             self._waiting += b"\n".join(block.lines)
             self._waiting += b"\n"
+            self.rows += len(block.lines)
         whole = len(self._waiting) - len(self._waiting) % _CHUNK
         if whole:
             for start in range(0, whole, _CHUNK):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _CHUNK = 1 << 20
-_LONGEST_LINE = 1 << 30
+_BATCH_ROWS = 8192
+# More than any body that is accepted.
+_LONGEST_LINE = 1 << 28
 
 
 class UnreadablePart(ValueError):
@@ -26,28 +29,36 @@ def count_rows(path: Path) -> int:
 
 def _parquet_rows(path: Path) -> int:
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        rows: int = sum(file.read_row_group(group).num_rows for group in range(file.num_row_groups))
+        rows: int = sum(batch.num_rows for batch in file.iter_batches(_BATCH_ROWS))
         if rows != file.metadata.num_rows:
             raise UnreadablePart("its footer counts other rows than it holds")
         return rows
 
 
 def _ndjson_rows(path: Path) -> int:
-    compression = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix)
-    rows = 0
-    rest = b""
     decoder = msgspec.json.Decoder(msgspec.Raw)
+    rows = 0
+    for line in _lines(path):
+        _check_line(decoder, line, rows)
+        rows += 1
+    return rows
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    compression = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix)
+    beginning: list[bytes] = []
     with pa.input_stream(str(path), compression=compression) as stream:
         while chunk := stream.read(_CHUNK):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                _check_line(decoder, line, rows)
-                rows += 1
-            if len(rest) > _LONGEST_LINE:
-                raise UnreadablePart(f"line {rows + 1} has no end")
-    if rest:
+            first, *others = chunk.split(b"\n")
+            beginning.append(first)
+            if others:
+                yield b"".join(beginning)
+                yield from others[:-1]
+                beginning = [others[-1]]
+            elif sum(map(len, beginning)) > _LONGEST_LINE:
+                raise UnreadablePart("it holds a line without an end")
+    if any(beginning):
         raise UnreadablePart("its last line is cut short")
-    return rows
 
 
 def _check_line(decoder: msgspec.json.Decoder[msgspec.Raw], line: bytes, number: int) -> None:

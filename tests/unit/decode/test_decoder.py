@@ -14,48 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulk_export.decode import Block, Decoder, UnusablePage, exact, split_page, version
-from bulk_export.decode import decoder as decoder_module
 from bulk_export.decode.exact import Number, RepeatedKeys
-from bulk_export.decode.typed import NotAsDescribed, TypedDecoder
 from bulk_export.decode.values import instant
-from bulk_export.model import Endpoint, Field, FieldType, Kind, ListOf, Struct
+from bulk_export.model import Endpoint, FieldType, Kind, ListOf, Struct
 from bulk_export.sinks import open_part
 from tests.json_values import Pairs, Raw, records, text_of
-
-FIELDS: dict[str, FieldType] = {
-    "name": Kind.STRING,
-    "paid": Kind.BOOLEAN,
-    "age": Kind.INTEGER,
-    "updated_at": Kind.TIMESTAMP,
-    "day": Kind.DATE,
-    "years": ListOf(Kind.INTEGER),
-    "enrolments": ListOf(
-        Struct(
-            (
-                Field("email", Kind.STRING),
-                Field("left", Struct((Field("reason", Kind.STRING), Field("date", Kind.TIMESTAMP)))),
-            )
-        )
-    ),
-}
-
-
-def endpoint(fields: dict[str, FieldType]) -> Endpoint:
-    return Endpoint(
-        name="things",
-        path="/things",
-        record_type="thing",
-        fields=tuple(Field(name, kind) for name, kind in fields.items()),
-        filters=(),
-        since=None,
-        sort=None,
-        order=(),
-        order_is_total=True,
-    )
-
-
-THINGS = endpoint(FIELDS)
-WITH_NUMBERS = endpoint(FIELDS | {"score": Kind.NUMBER})
+from tests.unit.decode.described import FIELDS, THINGS, endpoint
 
 
 def body_of(drawn: list[Any]) -> bytes:
@@ -189,52 +153,6 @@ def test_what_is_exported_and_read_back_is_what_was_sent(drawn: list[Any]) -> No
                 assert told(around["/" + name if name.startswith("/") else name], None) == told(value, None)
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(drawn=st.lists(records(FIELDS), max_size=4))
-def test_the_fast_way_gives_what_the_exact_way_gives(drawn: list[Any]) -> None:
-    fast = Decoder(THINGS, columns=True, lines="raw")
-    slow = Decoder(THINGS, columns=True, lines="raw")
-    slow._typed = None
-    bodies = [body_of(drawn), body_of([record(**dict.fromkeys(FIELDS))])]
-    one, other = fast.decode(bodies), slow.decode(bodies)
-    assert one.batch is not None
-    assert other.batch is not None
-    assert one.batch.equals(other.batch)
-    assert (one.ids, one.lines) == (other.ids, other.lines)
-    assert one.drift.to_json() == other.drift.to_json()
-
-
-def test_a_page_as_described_takes_the_fast_way() -> None:
-    attributes = {
-        "name": "Zoë",
-        "paid": True,
-        "age": 7,
-        "updated_at": "2021-05-31T02:21:32.000Z",
-        "day": "2021-05-31",
-        "years": [2021, None],
-        "enrolments": [{"email": None, "left": {"reason": "other", "date": "2021-05-31T02:21:32Z"}}, None],
-    }
-    typed = TypedDecoder(THINGS)
-    structs = typed.decode(body_of([record(**attributes)] * 3))
-    assert len(typed.columns(structs)[0]) == 3
-
-
-def test_drift_in_one_page_leaves_the_others_on_the_fast_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = body_of([record(**dict.fromkeys(FIELDS))])
-    odd = body_of([record(**dict.fromkeys([*FIELDS, "new"]))])
-    exactly: list[bytes] = []
-    original = Decoder._row
-
-    def counted(self: Decoder, text: bytes, drift: Any) -> Any:
-        exactly.append(text)
-        return original(self, text, drift)
-
-    monkeypatch.setattr(decoder_module.Decoder, "_row", counted)
-    block = Decoder(THINGS, columns=True, lines=None).decode([plain, odd, plain])
-    assert len(exactly) == 1
-    assert len(block.ids) == 3
-
-
 @pytest.mark.parametrize(
     ("kind", "text", "expected"),
     [
@@ -308,7 +226,7 @@ def test_unknown_attributes_and_members_are_kept_and_counted_at_their_path() -> 
 def test_an_attribute_named_like_a_column_that_is_always_there_goes_to_extra() -> None:
     described = endpoint({"id": Kind.STRING, "name": Kind.STRING})
     got = row({"id": "inner", "_extra": 1, "name": "n"}, described)
-    assert (got["id"], got["name"], got["_extra"]) == ("a", "n", '{"id":"inner","_extra":1}')
+    assert (got["id"], got["name"], got["_extra"]) == ("a", "n", '{"_extra":1,"id":"inner"}')
 
 
 def test_keys_that_stand_twice_are_kept_and_counted() -> None:
@@ -341,14 +259,6 @@ def test_a_lone_surrogate_does_not_cost_the_page_its_exactness() -> None:
     assert block.batch.to_pylist()[0]["_extra"] == '{"name":"\\ud800 x"}'
 
 
-def test_deep_nesting_is_kept_as_far_as_it_is_accepted() -> None:
-    deep = "[" * 700 + "]" * 700
-    body = ('{"data":[{"id":"a","type":"t","attributes":{"new":' + deep + "}}]}").encode()
-    block = Decoder(THINGS, columns=True, lines="raw").decode([body])
-    assert block.batch is not None
-    assert block.batch.to_pylist()[0]["_extra"] == '{"new":' + deep + "}"
-
-
 def test_rows_can_be_left_out() -> None:
     block = decode([record(name=str(number)) | {"id": str(number)} for number in range(5)]).without({0, 3})
     assert list(block.ids) == ["1", "2", "4"]
@@ -362,17 +272,33 @@ def test_how_new_a_record_is() -> None:
     assert [version(text_of(one).encode()) for one in drawn] == [1_000_000, None, None]
 
 
-def test_text_that_looks_like_a_key_stays_on_the_fast_way_and_a_key_that_stands_twice_does_not() -> None:
-    typed = TypedDecoder(THINGS)
-    plain = dict.fromkeys(FIELDS)
-    assert len(typed.decode(body_of([record(**plain | {"name": 'said ": and'})]))) == 1
-    with pytest.raises(NotAsDescribed):
-        typed.decode(body_of([{"id": "a", "type": "t", "attributes": Pairs([*plain.items(), ("paid", True)])}]))
+@pytest.mark.parametrize("depth", [190, 700, 810, 900])
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
+@pytest.mark.parametrize("place", [b'"attributes":{"new":%b}', b'"attributes":{"name":%b}', b'"other":%b', b'"id":%b'])
+def test_deep_nesting_is_kept_as_far_as_it_is_accepted(
+    depth: int, opening: bytes, closing: bytes, place: bytes
+) -> None:
+    sent = b'{"id":"a",' + place % (opening * depth + b"1.0" + closing * depth) + b"}"
+    block = Decoder(THINGS, columns=True, lines="raw").decode([b'{"data":[' + sent + b"]}"] * 4)
+    assert list(block.lines or ()) == [sent] * 4
+    assert block.batch is not None
+    for row in block.batch.to_pylist():
+        assert row["_extra"].encode().count(opening) >= depth
+        if depth > 800:
+            assert row["_extra"] == '{"/whole":' + sent.decode() + "}"
 
 
-def test_numbers_in_a_description_are_left_to_the_exact_way() -> None:
-    with pytest.raises(NotAsDescribed):
-        TypedDecoder(WITH_NUMBERS)
+def test_a_page_nested_beyond_all_measure_is_unusable() -> None:
+    body = b'{"data":[{"id":"a","attributes":{"name":' + b"[" * 10_000 + b"]" * 10_000 + b"}}]}"
+    with pytest.raises(UnusablePage, match="too deeply"):
+        Decoder(THINGS, columns=True, lines="raw").decode([body])
+
+
+def test_a_very_long_string_is_kept() -> None:
+    sent = "x\u0000é" * 1_000_000
+    block = decode([record(name=sent)])
+    assert block.batch is not None
+    assert block.batch.column("name").to_pylist() == [sent]
 
 
 @settings(deadline=None, max_examples=300)

@@ -46,6 +46,7 @@ def test_a_page_is_cut_into_its_records(body: bytes, records: list[bytes]) -> No
         b'{"data":[{"a":"\\ud800"}]} x',
         b'{"data":[],"data":[{"a":1}]}',
         b'{"data":[{"a":"\\ud800"}],"data":[]}',
+        b'{"data":[{"a":1}],"d\\u0061ta":[]}',
         b'{"data":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
         b'{"data":[{"a":"\\ud800","b":' + b"[" * 50_000 + b"]" * 50_000 + b"}]}",
     ],
@@ -69,3 +70,18 @@ def test_the_reason_never_quotes_the_body() -> None:
         with pytest.raises(UnusablePage) as refused:
             split_page(body)
         assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ('{"data":[{"a":"é\xff"}]}'.encode("latin-1"), "not UTF-8 at byte 15"),
+        ('{"data":[{"a":"é"},tru]}'.encode(), "not JSON at byte 20"),
+        ('{"data":[{"a":"é"}'.encode(), "cut short at byte 19"),
+        (b'{"data":[{"a":1},7]}', "record 2 is not an object"),
+    ],
+)
+def test_the_reason_says_where(body: bytes, where: str) -> None:
+    with pytest.raises(UnusablePage) as refused:
+        split_page(body)
+    assert str(refused.value) == where

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import functools
 import gzip
 import json
 import os
@@ -12,12 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
 from bulk_export.catalogue import load_service
 from bulk_export.decode import Block, Decoder
-from bulk_export.sinks import extension, open_part
+from bulk_export.sinks import PartWriter, extension, open_part
 from bulk_export.sinks import parquet as parquet_module
 from bulk_export.sinks.read import UnreadablePart, count_rows
 
@@ -40,9 +44,13 @@ def record(number: int) -> dict[str, Any]:
 
 
 def blocks(rows: int, size: int) -> Iterator[Block]:
-    for first in range(0, rows, size):
-        body = json.dumps({"data": [record(number) for number in range(first, min(first + size, rows))]})
-        yield DECODER.decode([body.encode()])
+    return iter(decoded(rows, size))
+
+
+@functools.cache
+def decoded(rows: int, size: int) -> list[Block]:
+    numbers = (range(first, min(first + size, rows)) for first in range(0, rows, size))
+    return [DECODER.decode([json.dumps({"data": list(map(record, some))}).encode()]) for some in numbers]
 
 
 def write(path: Path, kind: tuple[str, str], rows: int, size: int = 100) -> Path:
@@ -102,34 +110,79 @@ def test_a_part_given_up_leaves_nothing(tmp_path: Path, kind: tuple[str, str]) -
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """Writing beyond 20 kB fails, as on a full disk."""
+@contextlib.contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Writing beyond `size` bytes fails, as on a full disk."""
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, ignored)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
-@pytest.mark.usefixtures("small_files")
-@pytest.mark.parametrize("kind", [("parquet", "none"), ("ndjson", "none")])
-def test_a_full_disk_is_an_error_and_nothing_readable_stays(
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_disk_that_is_full_at_any_point_is_an_error_and_nothing_stays(
     tmp_path: Path, kind: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parquet_module, "ROW_GROUP_ROWS", 500)
+    written = list(blocks(3_000, 300))
+    whole = write(tmp_path / "whole", kind, 3_000, 300)
+    size = whole.stat().st_size
+    for step in range(24):
+        part = open_part(tmp_path / "part", *kind, DECODER.schema)
+
+        def fill(part: PartWriter = part) -> None:
+            for block in written:
+                part.write(block)
+            part.close()
+
+        with files_up_to(size * step // 24), pytest.raises(OSError, match="too large"):
+            fill()
+        part.abort()
+        assert list(tmp_path.iterdir()) == [whole]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_disk_that_cannot_sync_is_an_error_and_nothing_stays(
+    tmp_path: Path, kind: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
     part = open_part(tmp_path / "part", *kind, DECODER.schema)
-
-    def fill() -> None:
-        for block in blocks(20_000, 1_000):
-            part.write(block)
+    part.write(next(blocks(10, 10)))
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         part.close()
-
-    with pytest.raises(OSError, match="too large"):
-        fill()
     part.abort()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_are_counted_while_writing(tmp_path: Path, kind: tuple[str, str]) -> None:
+    part = open_part(tmp_path / "part", *kind, DECODER.schema)
+    for block in blocks(250, 100):
+        part.write(block.without({0}))
+    assert part.rows == 247
+    part.abort()
+
+
+def test_a_column_has_a_dictionary_where_its_values_repeat(tmp_path: Path) -> None:
+    metadata = pq.read_metadata(write(tmp_path / "part", ("parquet", "zstd"), 1_000))
+    columns = [metadata.row_group(0).column(number) for number in range(metadata.num_columns)]
+    with_dictionary = {column.path_in_schema for column in columns if column.has_dictionary_page}
+    assert with_dictionary == {"type", "cohort.list.element", "created_at", "updated_at", "_extra"}
+
+
+def test_other_readers_take_a_part_as_it_is(tmp_path: Path) -> None:
+    parquet, lines = (write(tmp_path / "part", kind, 1_234) for kind in (("parquet", "zstd"), ("ndjson", "zstd")))
+    counted = "select count(*), count(distinct id), min(len(cohort)), max(epoch(created_at)) from read_parquet(?)"
+    with duckdb.connect() as connection:
+        assert connection.execute(counted, [str(parquet)]).fetchone() == (1_234, 1_234, 2, 1_742_869_292.0)
+        assert connection.execute("select count(id) from read_json(?)", [str(lines)]).fetchone() == (1_234,)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -156,6 +209,12 @@ def test_a_line_that_is_no_record_is_noticed(tmp_path: Path, line: bytes) -> Non
     path.write_bytes(b'{"a":"\\ud800"}\n' + line)
     with pytest.raises(UnreadablePart, match="line 2"):
         count_rows(path)
+
+
+def test_a_line_may_be_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "part.ndjson"
+    path.write_bytes(b'{"a":"' + b"x" * 3_000_000 + b'"}\n{"b":1}\n')
+    assert count_rows(path) == 2
 
 
 def test_gzip_carries_no_time(tmp_path: Path) -> None:

@@ -1,0 +1,119 @@
+"""The exact way from records to columns: one at a time, for what the fast way does not take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from bulk_export import schema
+from bulk_export.decode import exact
+from bulk_export.decode.drift import Drift
+from bulk_export.decode.values import NOTHING, OVERRIDDEN, RECORD, WHOLE, fit, fit_members, instant, overlay_name
+from bulk_export.model import Field, Kind
+
+# Python follows about a thousand levels, those of its own calls included.
+DEEPEST = 800
+_ENVELOPE = frozenset({schema.ID, schema.TYPE, schema.ATTRIBUTES})
+
+
+class PlainDecoder:
+    """Turns records into columns of a schema; `fields` are the attributes that have a column."""
+
+    def __init__(self, arrow_schema: pa.Schema, fields: Sequence[Field]) -> None:
+        self._schema = arrow_schema
+        self._fields = fields
+
+    def batch(self, records: Sequence[bytes], drift: Drift) -> tuple[pa.RecordBatch, list[str]]:
+        """The records as a batch, and their identities. What they hold beyond the schema is counted in `drift`."""
+        rows = [self._row(record, drift) for record in records]
+        columns = [pa.array([row[field.name] for row in rows], field.type) for field in self._schema]
+        return pa.RecordBatch.from_arrays(columns, schema=self._schema), [row[schema.ID] for row in rows]
+
+    def _row(self, text: bytes, drift: Drift) -> dict[str, Any]:
+        if exact.nested_deeper_than(DEEPEST, text):
+            return self._stored_whole(text, drift)
+        record = exact.loads(text)
+        row: dict[str, Any] = {schema.ID: _identity(record.get(schema.ID))}
+        around: dict[str, Any] = {}
+        for name in sorted(record.keys() - _ENVELOPE):
+            drift.unknown[f"{RECORD}.{name}"] += 1
+            around[overlay_name(name)] = record[name]
+        if isinstance(record, exact.RepeatedKeys):
+            around[OVERRIDDEN] = earlier = record.overridden()
+            drift.duplicate_keys.update(f"{RECORD}.{name}" for name in earlier)
+        identified, left = fit(Kind.STRING, record.get(schema.ID), f"{RECORD}.id", drift)
+        if identified is None:
+            around[schema.ID] = None if left is NOTHING else left
+        row[schema.TYPE], left = fit(Kind.STRING, record.get(schema.TYPE), f"{RECORD}.type", drift)
+        if left is not NOTHING:
+            around[schema.TYPE] = left
+        attributes = record.get(schema.ATTRIBUTES, {})
+        overlay: dict[str, Any] = {}
+        if isinstance(attributes, dict):
+            taken, left = fit_members(self._fields, attributes, "", drift)
+            row.update(taken)
+            if left is not NOTHING:
+                overlay.update(left)
+        else:
+            row.update((field.name, None) for field in self._fields)
+            around[schema.ATTRIBUTES] = attributes
+            drift.misfits[f"{RECORD}.attributes"] += 1
+        if around:
+            overlay[RECORD] = around
+        row[schema.EXTRA] = exact.dumps(overlay) if overlay else None
+        return row
+
+    def _stored_whole(self, text: bytes, drift: Drift) -> dict[str, Any]:
+        """A record nested too deeply to be taken apart stands in `_extra` as it is."""
+        drift.misfits[RECORD] += 1
+        row: dict[str, Any] = dict.fromkeys(self._schema.names)
+        row[schema.ID] = _identity_of(text)
+        row[schema.EXTRA] = f'{{"{WHOLE}":{text.decode()}}}'
+        return row
+
+
+def identities(records: Sequence[bytes]) -> list[str]:
+    """What tells records apart: the id, or the JSON text of an id that is no string; empty where there is none."""
+    try:
+        return [_WITH_ID.decode(record).id for record in records]
+    except (msgspec.DecodeError, RecursionError):
+        return list(map(_identity_of, records))
+
+
+class _WithId(msgspec.Struct):
+    id: str
+
+
+class _WithAnyId(msgspec.Struct):
+    id: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_WITH_ID = msgspec.json.Decoder(_WithId)
+_WITH_ANY_ID = msgspec.json.Decoder(_WithAnyId)
+
+
+def _identity_of(record: bytes) -> str:
+    try:
+        found = bytes(_WITH_ANY_ID.decode(record).id)
+    except (msgspec.DecodeError, RecursionError):
+        return _identity(exact.loads(record).get(schema.ID))
+    return found.decode() if exact.nested_deeper_than(DEEPEST, found) else _identity(exact.loads(found))
+
+
+def version(record: bytes) -> float | None:
+    """How new a record says it is: its `updated_at` in microseconds, None where it does not say."""
+    if exact.nested_deeper_than(DEEPEST, record):
+        return None
+    attributes = exact.loads(record).get(schema.ATTRIBUTES)
+    return instant(attributes.get("updated_at")) if isinstance(attributes, dict) else None
+
+
+def _identity(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str) and not isinstance(value, exact.Number) and exact.is_utf8(value):
+        return value
+    return exact.dumps(value)

@@ -1,0 +1,87 @@
+"""Applies a redaction to the JSON text of a record, and leaves every other token as it was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from bulk_export.decode import exact
+from bulk_export.redaction import Redaction, Rule, Rules, Treatment
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
+_QUOTES_COLON_COMMA = 4
+
+
+class Redactor:
+    """Applies rules to compact JSON texts that `split_page` has accepted."""
+
+    def __init__(self, redaction: Redaction) -> None:
+        self._redaction = redaction
+        # Attributes stand one level down; by the same names, members beside them are meant as well.
+        self._record: Rules = {**redaction.rules, "attributes": redaction.rules}
+
+    def record(self, text: bytes) -> bytes:
+        """A record without what is dropped, and with pseudonyms."""
+        return self.value(text, self._record)
+
+    def value(self, text: bytes, rule: Rule) -> bytes:
+        """The value at the place of a rule. Raises RecursionError for one nested too deeply."""
+        try:
+            return self._value(text, rule)
+        except (msgspec.DecodeError, _Unsound):
+            # A lone surrogate, a number beyond a double, or a key that stands twice.
+            return exact.dumps(self._tree(exact.loads(text), rule)).encode()
+
+    def _value(self, text: bytes, rule: Rule) -> bytes:
+        if text.startswith(b"["):
+            return b"[" + b",".join([self._value(bytes(element), rule) for element in _ELEMENTS.decode(text)]) + b"]"
+        if isinstance(rule, Treatment):
+            return b"null" if text == b"null" else exact.dumps(self._pseudonym(exact.loads(text))).encode()
+        return self._members(text, rule) if text.startswith(b"{") else text
+
+    def _members(self, text: bytes, rules: Rules) -> bytes:
+        pieces = []
+        size = 1 if text == b"{}" else 0
+        for name, raw in _MEMBERS.decode(text).items():
+            member = bytes(raw)
+            key = name.encode()
+            size += len(key) + len(member) + _QUOTES_COLON_COMMA
+            rule = rules.get(name)
+            if rule is not None:
+                if rule is Treatment.DROP:
+                    continue
+                member = self._value(member, rule)
+            pieces.append(b'"' + key + b'":' + member)
+        if size + 1 != len(text):
+            raise _Unsound
+        return b"{" + b",".join(pieces) + b"}"
+
+    def _tree(self, value: Any, rule: Rule) -> Any:
+        if isinstance(value, list):
+            return [self._tree(element, rule) for element in value]
+        if isinstance(rule, Treatment):
+            return self._pseudonym(value)
+        return self._left_of(value, rule) if isinstance(value, dict) else value
+
+    def _left_of(self, members: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
+        pairs = members.pairs if isinstance(members, exact.RepeatedKeys) else members.items()
+        left = [
+            (name, member if (rule := rules.get(name)) is None else self._tree(member, rule))
+            for name, member in pairs
+            if rules.get(name) is not Treatment.DROP
+        ]
+        return exact.RepeatedKeys(left) if isinstance(members, exact.RepeatedKeys) else dict(left)
+
+    def _pseudonym(self, value: Any) -> str | None:
+        if value is None:
+            return None
+        is_text = isinstance(value, str) and not isinstance(value, exact.Number)
+        text: str = value if is_text else exact.dumps(value)
+        return self._redaction.pseudonym(text.encode("utf-8", "surrogatepass"))
+
+
+class _Unsound(Exception):
+    """An object whose text is longer than its members: a key stands twice, or is written with escapes."""
