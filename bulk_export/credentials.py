@@ -11,6 +11,8 @@ from pathlib import Path
 from bulk_export.errors import UsageError
 
 TOKEN_VARIABLE = "BULK_EXPORT_TOKEN"
+# Servers take header lines of about 8 KiB; real tokens are far shorter.
+_LONGEST = 4096
 
 
 class Token:
@@ -19,9 +21,9 @@ class Token:
     __slots__ = ("_secret",)
 
     def __init__(self, secret: str) -> None:
-        if not secret or any(character <= " " or character >= "\x7f" for character in secret):
+        if not 0 < len(secret) <= _LONGEST or any(not " " < character < "\x7f" for character in secret):
             raise UsageError(
-                "The token is empty or holds characters that no header can carry.",
+                "The token is empty, far too long, or holds characters that no header can carry.",
                 next_step="A token is one word of printable ASCII, as the service issued it.",
             )
         self._secret = secret
@@ -61,10 +63,11 @@ def _from_file(path: Path) -> Token:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            content = file.read(65_537)
-    except OSError as error:
+            content = file.read(2 * _LONGEST)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "that is not a name"
         raise UsageError(
-            f"The token file {path} cannot be read: {error.strerror}.",
+            f"The token file {str(path)!r} cannot be read: {reason}.",
             next_step="Name a file that holds the token and nothing else.",
         ) from None
     if stat.S_IMODE(mode) & 0o077:

@@ -120,13 +120,13 @@ def inspect_output(path: Path) -> bool:
     Changes nothing. Raises UsageError for anything else: a file, a symbolic link, a directory that holds
     files of others.
     """
-    if path.is_symlink():
-        raise UsageError(f"{path} is a symbolic link.", next_step=_OTHER_OUTPUT)
-    if not path.exists():
-        return False
-    if not path.is_dir():
-        raise UsageError(f"{path} is not a directory.", next_step=_OTHER_OUTPUT)
     try:
+        if path.is_symlink():
+            raise UsageError(f"{path} is a symbolic link.", next_step=_OTHER_OUTPUT)
+        if not path.exists():
+            return False
+        if not path.is_dir():
+            raise UsageError(f"{path} is not a directory.", next_step=_OTHER_OUTPUT)
         entries = {entry.name for entry in path.iterdir()}
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", next_step=_OTHER_OUTPUT) from None

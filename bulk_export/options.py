@@ -7,24 +7,29 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import math
 import os
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from bulk_export.catalogue import choose_endpoints, load_service
 from bulk_export.credentials import Token, find_token
 from bulk_export.errors import UsageError
 from bulk_export.model import Endpoint, Limit, Service
-from bulk_export.units import format_instant, parse_duration, parse_instant, parse_limit, parse_share
+from bulk_export.units import format_instant, in_utc, parse_duration, parse_instant, parse_limit, parse_share
 
 LOCAL = "local"
 LARGEST_PAGE = 3000
 _COMPRESSIONS = {"parquet": ("zstd", "snappy", "none"), "ndjson": ("none", "gzip", "zstd")}
 _MOST_WORKERS = 256
+_HOST_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII | re.IGNORECASE)
+_LONGEST_HOST = 253
+_SAFE_IN_PATH = "/%:@!$&'()*+,;=~"
 _MOST_RETRIES = 100
 
 
@@ -82,7 +87,7 @@ class ExportOptions:
         source_address: str | Sequence[str] = (),
         budget: str | None = None,
         share: str | float = "100%",
-        updated_since: str | datetime | None = None,
+        updated_since: str | datetime | date | None = None,
         filter: Sequence[str] | Mapping[str, str] = (),  # noqa: A002  # the name of the option
         overwrite: bool = False,
         keep_pages: bool = False,
@@ -98,7 +103,7 @@ class ExportOptions:
         chosen = choose_endpoints(described, [endpoints] if isinstance(endpoints, str) else endpoints)
         url = _base_url(described, environment, base_url, allow_plain_http=allow_plain_http)
         filters = _filters(filter, chosen)
-        since = parse_instant(updated_since) if isinstance(updated_since, str) else updated_since
+        since = _since(updated_since)
         if since is not None:
             _warn_of_endpoints_without_since(chosen)
             if any(key in {endpoint.since for endpoint in chosen} for key, _ in filters):
@@ -116,7 +121,7 @@ class ExportOptions:
             environment=environment,
             base_url=url,
             token=found,
-            output=Path(output) if output is not None else _default_output(described),
+            output=_default_output(described) if output is None else _output(output),
             formats=_formats(format, compression, flatten=flatten),
             flatten=flatten,
             page_size=_whole(page_size, "--page-size", largest=min(LARGEST_PAGE, described.largest_page_size)),
@@ -161,26 +166,38 @@ def _base_url(service: Service, environment: str | None, base_url: str | None, *
 
 
 def check_base_url(base_url: str, *, allow_plain_http: bool = False) -> str:
-    """An address to send requests to, without a trailing slash. Raises UsageError."""
+    """An address to send requests to, in ASCII and without a trailing slash. Raises UsageError."""
+    text = base_url.strip()
     advice = "Write it like https://example.org, without a query."
-    shown = "--base-url" if "@" in base_url else repr(base_url)  # what stands before an @ may be a password
+    shown = "--base-url" if "@" in text else repr(text)  # what stands before an @ may be a password
     try:
-        parts = urlsplit(base_url.strip())
-        host, _ = parts.hostname, parts.port
+        parts = urlsplit(text)
+        host, port = _ascii_host(parts.hostname or ""), parts.port
     except ValueError:
         raise UsageError(f"{shown} is not an address.", next_step=advice) from None
-    if parts.scheme not in ("http", "https") or not host:
+    if parts.scheme not in ("http", "https") or not host or port == 0:
         raise UsageError(f"{shown} is not an http or https address.", next_step=advice)
     if parts.username is not None or parts.password is not None:
         raise UsageError("--base-url must not hold a user name or password.", next_step=advice)
-    if parts.query or parts.fragment or any(character.isspace() for character in base_url.strip()):
+    if "?" in text or "#" in text or " " in text or not text.isprintable():
         raise UsageError("--base-url must not hold a query, a fragment or white space.", next_step=advice)
     if parts.scheme == "http" and not allow_plain_http and not is_loopback(host):
         raise UsageError(
             f"http://{host} would carry the token in clear over the network.",
             next_step="Use https, or --allow-plain-http where the network is yours.",
         )
-    return base_url.strip().rstrip("/")
+    netloc = (f"[{host}]" if ":" in host else host) + ("" if port is None else f":{port}")
+    return f"{parts.scheme}://{netloc}{quote(parts.path, safe=_SAFE_IN_PATH)}".rstrip("/")
+
+
+def _ascii_host(host: str) -> str:
+    """A host name as it goes over the wire, an IP address as it is. Raises ValueError for what is neither."""
+    if ":" in host:
+        return str(ipaddress.IPv6Address(host))
+    encoded = host if host.isascii() else host.encode("idna").decode()
+    if len(encoded) > _LONGEST_HOST or not all(map(_HOST_LABEL.fullmatch, encoded.removesuffix(".").split("."))):
+        raise ValueError("not the name of a host")
+    return encoded
 
 
 def is_loopback(host: str) -> bool:
@@ -248,7 +265,7 @@ def _formats(given: str | Sequence[str], compression: str | None, *, flatten: bo
 def _whole(given: int | str, option: str, *, smallest: int = 1, largest: int) -> int:
     try:
         number = int(given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1
     if not smallest <= number <= largest or isinstance(given, float):
         raise UsageError(
@@ -258,7 +275,11 @@ def _whole(given: int | str, option: str, *, smallest: int = 1, largest: int) ->
 
 
 def _limit(given: str | Limit | None, default: Limit) -> Limit:
-    return default if given is None else parse_limit(given) if isinstance(given, str) else given
+    if isinstance(given, Limit):
+        if given.requests < 1 or not 0 < given.period < math.inf:
+            raise UsageError(f"{given} allows no request at all.", next_step="Both parts must be above zero.")
+        return given
+    return default if given is None else parse_limit(given)
 
 
 def _interval(given: str | float) -> float:
@@ -269,14 +290,18 @@ def _interval(given: str | float) -> float:
 
 
 def _sources(given: str | Sequence[str]) -> tuple[str | None, ...]:
-    addresses = [given] if isinstance(given, str) else list(given)
-    for address in addresses:
+    addresses = []
+    for text in [given] if isinstance(given, str) else given:
         try:
-            ipaddress.ip_address(address)
+            address = ipaddress.ip_address(text.strip())
         except ValueError:
+            address = None
+        if address is None or address.is_unspecified or address.is_multicast:
             raise UsageError(
-                f"{address!r} is not an IP address.", next_step="--source-address takes an address of this machine."
-            ) from None
+                f"{text!r} is not an IP address to send from.",
+                next_step="--source-address takes an address of this machine.",
+            )
+        addresses.append(str(address))
     if len(set(addresses)) < len(addresses):
         raise UsageError("A --source-address is given twice.", next_step="Name each address once.")
     return tuple(addresses) or (None,)
@@ -293,6 +318,17 @@ def _budget(given: str | None, environment: str | None) -> str:
             next_step="Write --budget memory://, sqlite:///FILE or redis://HOST:PORT/DB.",
         )
     return given.strip()
+
+
+def _since(given: str | datetime | date | None) -> datetime | None:
+    return parse_instant(given) if isinstance(given, str) else None if given is None else in_utc(given)
+
+
+def _output(given: str | os.PathLike[str]) -> Path:
+    name = os.fspath(given)
+    if not name.strip() or "\0" in name:
+        raise UsageError(f"{name!r} is not a directory.", next_step="Name one with --output, or leave it out.")
+    return Path(name)
 
 
 def _default_output(service: Service) -> Path:

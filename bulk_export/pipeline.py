@@ -169,6 +169,9 @@ class _Export:
             self._observer.started(names, self._output, budget.windows)
             if self._resumed:
                 self._observer.resumed(sum(conversion.sweep.plan.pages for conversion in conversions))
+                for sweep in (conversion.sweep for conversion in conversions):
+                    plan = sweep.plan
+                    self._observer.resumed_endpoint(sweep.endpoint.name, plan.pages, plan.records, plan.end)
             convert = functools.partial(
                 convert_all,
                 conversions,

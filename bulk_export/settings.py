@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import enum
+import functools
 import shlex
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ VARIABLE_PREFIX = "BULK_EXPORT_"
 DEFAULT_FILE = "bulk-export.toml"
 # Two ways to say one thing: the one said in the stronger place counts.
 _EXCLUSIVE = ("environment", "base_url")
+_ALSO_VARIABLES = ("token", "config")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -37,57 +39,94 @@ def resolve(
     spoken = {name: value for name, value in line.items() if value is not None and value != [] and value is not False}
     places = [
         {name: _texts(value) for name, value in spoken.items()},
-        {name: _from_variable(name, takes, environ) for name, takes in known.items() if _variable(name) in environ},
+        {name: _from_variable(name, takes, environ) for name, takes in known.items() if _is_set(name, takes, environ)},
         dict(file),
     ]
-    resolved: dict[str, Any] = {}
-    for place in places:
-        rivals = [name for name in _EXCLUSIVE if name in place]
-        decided = any(name in resolved for name in _EXCLUSIVE)
-        for name, value in place.items():
-            if name not in resolved and not (decided and name in rivals):
-                resolved[name] = value
-    return resolved
+    return functools.reduce(_completed_by, places)
 
 
-def read_file(path: Path | None, command: str, known: Mapping[str, Takes], every: Sequence[str]) -> dict[str, Any]:
+def unknown_variables(environ: Mapping[str, str], every: Collection[str]) -> list[str]:
+    """What to say of variables that look like options and are none: something was meant by them."""
+    remarks = []
+    for variable in sorted(environ):
+        name = variable.removeprefix(VARIABLE_PREFIX).lower()
+        if name != variable.lower() and name not in every and name not in _ALSO_VARIABLES:
+            near = difflib.get_close_matches(name, every, n=1)
+            hint = f"; did you mean {_variable(near[0])}?" if near else ""
+            remarks.append(f"the variable {variable} is no option and was not read{hint}")
+    return remarks
+
+
+def read_file(
+    path: Path | None, command: str, known: Mapping[str, Takes], every: Collection[str], commands: Collection[str]
+) -> dict[str, Any]:
     """The options for `command` in a TOML file: top-level keys, and those of the table named like the command.
 
     Without a path the file is `bulk-export.toml` in the working directory, if there is one. A top-level key
-    may be an option of another command (`every` names them all). Raises UsageError.
+    may be an option of another command (`every` names them all), a table belongs to one of `commands`.
+    Raises UsageError.
     """
     if path is None:
         path = Path(DEFAULT_FILE)
         if not path.is_file():
             return {}
+    document = _document(path)
+    tables = {key for key, value in document.items() if isinstance(value, dict) and key in commands}
+    shared = {key: value for key, value in document.items() if key not in tables}
+    own = document[command] if command in tables else {}
+    everywhere = _known_options(path, shared, known, {*known, *every}, commands)
+    return _completed_by(_known_options(path, own, known, known, ()), everywhere)
+
+
+def _completed_by(stronger: Mapping[str, Any], weaker: Mapping[str, Any]) -> dict[str, Any]:
+    decided = any(name in stronger for name in _EXCLUSIVE)
+    return {name: value for name, value in weaker.items() if not (decided and name in _EXCLUSIVE)} | dict(stronger)
+
+
+def _document(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise UsageError(f"The settings file {path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:
-        raise UsageError(f"The settings file {path} is not TOML: {error}.") from None
-    own = document.get(command, {})
-    shared = {key: value for key, value in document.items() if not isinstance(value, dict) or key == "filter"}
+        reason = f"cannot be read: {error.strerror}"
+    except tomllib.TOMLDecodeError as error:
+        reason = f"is not TOML: {error}"
+    except (ValueError, RecursionError):
+        reason = "is not TOML"
+    raise UsageError(f"The settings file {path} {reason}.", next_step="Repair it, or name another with --config.")
+
+
+def _known_options(
+    path: Path,
+    table: Mapping[str, Any],
+    known: Mapping[str, Takes],
+    allowed: Collection[str],
+    commands: Collection[str],
+) -> dict[str, Any]:
+    """The options of one table that are `known`; those that are merely `allowed` are of other commands."""
     options: dict[str, Any] = {}
-    for table, allowed in ((shared, [*known, *every]), (own, list(known))):
-        for key, value in table.items():
-            name = key.replace("-", "_")
-            if name == "token":
-                raise UsageError(
-                    f"The settings file {path} holds a token.",
-                    next_step="Take it out: put it in a file of its own and name that with token-file.",
-                )
-            if name not in allowed:
-                near = difflib.get_close_matches(name, allowed, n=1)
-                hint = f"Did you mean {near[0].replace('_', '-')}?" if near else "bulk-export --help lists the options."
-                raise UsageError(f"The settings file {path} has an unknown key {key!r}.", next_step=hint)
-            if name in known:
-                options[name] = _from_toml(path, key, known[name], value)
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name == "token":
+            raise UsageError(
+                f"The settings file {path} holds a token.",
+                next_step="Take it out: put it in a file of its own and name that with token-file.",
+            )
+        if name not in allowed:
+            near = difflib.get_close_matches(name, [*allowed, *commands], n=1)
+            hint = f"Did you mean {near[0].replace('_', '-')}?" if near else "bulk-export --help lists the options."
+            raise UsageError(f"The settings file {path} has an unknown key {key!r}.", next_step=hint)
+        if name in known:
+            options[name] = _from_toml(path, key, known[name], value)
     return options
 
 
 def _variable(name: str) -> str:
     return VARIABLE_PREFIX + name.upper()
+
+
+def _is_set(name: str, takes: Takes, environ: Mapping[str, str]) -> bool:
+    """A variable that is set to nothing says nothing, but for a switch it says no."""
+    return _variable(name) in environ and (takes is Takes.NOTHING or bool(environ[_variable(name)].strip()))
 
 
 def _from_variable(name: str, takes: Takes, environ: Mapping[str, str]) -> Any:

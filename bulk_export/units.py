@@ -6,13 +6,17 @@ Every function here takes text and gives a value, or raises UsageError with an e
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 
 from bulk_export.errors import UsageError
 from bulk_export.model import Limit
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", re.ASCII)
+# Nine digits are more than anyone means, and no number of them overflows.
+_NUMBER = r"\d{1,9}(?:\.\d{1,9})?"
+_DURATION = re.compile(rf"({_NUMBER})(ms|s|m|h|d)?", re.ASCII)
+_REQUESTS = re.compile(r"\d{1,9}", re.ASCII)
+_SHARE = re.compile(rf"({_NUMBER})\s*(%?)", re.ASCII)
 
 
 def parse_duration(text: str, what: str = "a time") -> float:
@@ -26,7 +30,7 @@ def parse_duration(text: str, what: str = "a time") -> float:
 def parse_limit(text: str) -> Limit:
     """A limit from `N/PERIOD`, both above zero, as `1000/5m`."""
     requests, slash, period = text.partition("/")
-    if not slash or not re.fullmatch(r"\d+", requests.strip(), re.ASCII) or not _DURATION.fullmatch(period.strip()):
+    if not slash or not _REQUESTS.fullmatch(requests.strip()) or not _DURATION.fullmatch(period.strip()):
         raise UsageError(f"{text!r} is not a limit.", next_step="Write it as N/PERIOD, like 1000/5m or 40/10s.")
     limit = Limit(int(requests), parse_duration(period))
     if limit.requests < 1 or limit.period <= 0:
@@ -37,12 +41,12 @@ def parse_limit(text: str) -> Limit:
 
 
 def parse_share(text: str) -> float:
-    """A fraction above 0 and at most 1 from `50%` or `50`."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", text.strip(), re.ASCII)
-    share = float(found[1]) / 100 if found else 0.0
-    if not 0 < share <= 1:
+    """A fraction above 0 and at most 1 from `50%` or `50`; below 1 the sign is needed, since `0.5` may mean a half."""
+    found = _SHARE.fullmatch(text.strip())
+    percentage = float(found[1]) if found else 0.0
+    if found is None or not 0 < percentage <= 100 or (percentage < 1 and not found[2]):
         raise UsageError(f"{text!r} is not a share.", next_step="Write a percentage from 1% to 100%, like 50%.")
-    return share
+    return percentage / 100
 
 
 def parse_instant(text: str) -> datetime:
@@ -57,10 +61,18 @@ def parse_instant(text: str) -> datetime:
             f"{text!r} is not a time.",
             next_step="Write it in ISO 8601, like 2025-09-01T00:00:00Z or 2025-09-01T01:00:00+01:00.",
         ) from None
+    return in_utc(instant)
+
+
+def in_utc(moment: datetime | date) -> datetime:
+    """A moment in UTC: one without an offset is in UTC already, a date stands for its first moment."""
+    instant = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
     try:
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
     except OverflowError:
-        raise UsageError(f"{text!r} is out of range.", next_step="Write a time between the years 1 and 9999.") from None
+        raise UsageError(
+            f"{instant.isoformat()} is out of range.", next_step="Write a time between the years 1 and 9999."
+        ) from None
 
 
 def format_instant(instant: datetime) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bulk_export.errors import DamagedState, VerificationFailed
-from bulk_export.files import local_failures, sha256_of
+from bulk_export.files import WORKING_DIRECTORY, local_failures, sha256_of
 from bulk_export.manifest import read_manifest
 from bulk_export.sinks.read import UnreadablePart, count_rows
 
 _SHOWN = 20
+_DEPTH = 2  # {endpoint}/{part}
+_PART = "part-*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,81 +27,106 @@ class Verification:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file as the manifest describes it; `path` is relative to the export."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+    @property
+    def format(self) -> str:
+        return PurePosixPath(self.path).name.partition(".")[2]
+
+
 def verify(directory: Path) -> Verification:
     """Recompute sizes, hashes and row counts, and look for parts that the manifest does not name.
 
-    Raises VerificationFailed with the differences, DamagedState where there is no manifest to check against.
+    Raises VerificationFailed with the differences, DamagedState where there is no manifest to check against,
+    and LocalFailure where a directory cannot be read.
     """
+    manifest = read_manifest(directory)
+    files = {name: [_described(file) for file in _files(endpoint)] for name, endpoint in manifest["endpoints"].items()}
+    every = [file for of_endpoint in files.values() for file in of_endpoint]
     with local_failures(f"Reading {directory}"):
-        manifest = read_manifest(directory)
-        differences: list[str] = []
-        files = rows = size = 0
-        named: set[str] = set()
+        differences = [f"{file.path}: {what}" for file in every for what in _check(directory, file)]
         for name, endpoint in manifest["endpoints"].items():
-            formats: dict[str, int] = {}
-            for file in _files(endpoint):
-                path = _inside(file["path"])
-                named.add(file["path"])
-                differences.extend(f"{file['path']}: {what}" for what in _check_file(directory / path, file))
-                suffix = file["path"].partition(".")[2]
-                formats[suffix] = formats.get(suffix, 0) + int(file["rows"])
-                files, size = files + 1, size + int(file["bytes"])
-            if not formats:
-                differences.append(f"{name}: the manifest names no file")
-            for suffix, counted in formats.items():
-                rows += counted
-                if counted != endpoint.get("records"):
-                    differences.append(f"{name}: {counted} rows in {suffix} files, {endpoint.get('records')} records")
-        differences.extend(f"{path}: not in the manifest" for path in _unnamed(directory, manifest, named))
+            differences.extend(f"{name}: {what}" for what in _check_counts(endpoint, files[name]))
+        named = {file.path for file in every}
+        differences.extend(f"{path}: not in the manifest" for path in _unnamed(directory, set(files), named))
     if differences:
         more = f", and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
         raise VerificationFailed(
             f"{directory} differs from its manifest: {'; '.join(differences[:_SHOWN])}{more}.",
             next_step="Export again with --overwrite, or restore the files from a copy.",
         )
-    return Verification(files, rows, size)
+    return Verification(len(every), sum(file.rows for file in every), sum(file.bytes for file in every))
 
 
-def _files(endpoint: Any) -> Iterator[Mapping[str, Any]]:
-    files = endpoint.get("files") if isinstance(endpoint, dict) else None
-    for file in files if isinstance(files, list) else ():
-        if not isinstance(file, dict) or not {"path", "rows", "bytes", "sha256"} <= file.keys():
-            raise DamagedState("The manifest describes a file incompletely.", kept="Nothing was changed.")
-        yield file
+def _files(endpoint: Any) -> list[Any]:
+    files = endpoint.get("files", []) if isinstance(endpoint, dict) else None
+    if not isinstance(files, list):
+        raise DamagedState("The manifest describes an endpoint without its files.", kept="Nothing was changed.")
+    return files
 
 
-def _inside(path: str) -> PurePosixPath:
+def _described(file: Any) -> _File:
+    described = file if isinstance(file, dict) else {}
+    path, sha256 = described.get("path"), described.get("sha256")
+    rows, size = described.get("rows"), described.get("bytes")
+    if not isinstance(path, str) or not isinstance(sha256, str) or type(rows) is not int or type(size) is not int:
+        raise DamagedState("The manifest describes a file incompletely.", kept="Nothing was changed.")
     pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or len(pure.parts) != 2:
+    if pure.is_absolute() or ".." in pure.parts or "\0" in path or len(pure.parts) != _DEPTH:
         raise DamagedState(f"The manifest names a file outside of the export: {path!r}.", kept="Nothing was read.")
-    return pure
+    return _File(str(pure), rows, size, sha256)
 
 
-def _check_file(path: Path, file: Mapping[str, Any]) -> Iterator[str]:
-    if path.is_symlink() or not path.is_file():
+def _check(directory: Path, file: _File) -> Iterator[str]:
+    path = directory / file.path
+    if path.is_symlink() or path.parent.is_symlink():
+        yield "a symbolic link leads elsewhere"
+        return
+    if not path.is_file():
         yield "missing"
         return
-    size = path.stat().st_size
-    if size != file["bytes"]:
-        yield f"{size} bytes instead of {file['bytes']}"
-    elif sha256_of(path) != file["sha256"]:
-        yield "other content (sha256)"
     try:
+        size = path.stat().st_size
+        if size != file.bytes:
+            yield f"{size} bytes instead of {file.bytes}"
+        elif sha256_of(path) != file.sha256:
+            yield "other content (sha256)"
         rows = count_rows(path)
     except (UnreadablePart, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         yield f"unreadable, {reason}"
         return
-    if rows != file["rows"]:
-        yield f"{rows} rows instead of {file['rows']}"
+    if rows != file.rows:
+        yield f"{rows} rows instead of {file.rows}"
 
 
-def _unnamed(directory: Path, manifest: Mapping[str, Any], named: set[str]) -> list[str]:
-    """Files that look like parts beside those that are: a reader with a wildcard would take them in."""
-    return sorted(
-        f"{name}/{path.name}"
-        for name in manifest["endpoints"]
-        if (directory / _inside(f"{name}/x").parent).is_dir()
-        for path in (directory / name).iterdir()
-        if f"{name}/{path.name}" not in named
-    )
+def _check_counts(endpoint: Mapping[str, Any], files: list[_File]) -> Iterator[str]:
+    """Each format holds every record once."""
+    records = endpoint.get("records")
+    rows: Counter[str] = Counter()
+    for file in files:
+        rows[file.format] += file.rows
+    if not files:
+        yield "the manifest names no file"
+    if len({file.path for file in files}) < len(files):
+        yield "the manifest names a file twice"
+    for suffix, counted in rows.items():
+        if counted != records:
+            yield f"{counted} rows in {suffix} files, {records} records"
+
+
+def _unnamed(directory: Path, endpoints: set[str], named: set[str]) -> list[str]:
+    """What a reader with a wildcard would take in too: anything beside the parts, and parts in other directories."""
+    found: list[str] = []
+    for folder in directory.iterdir():
+        if folder.is_dir() and folder.name != WORKING_DIRECTORY:
+            entries = folder.iterdir() if folder.name in endpoints else folder.glob(_PART)
+            found.extend(f"{folder.name}/{entry.name}" for entry in entries)
+    return sorted(set(found) - named)

@@ -13,7 +13,7 @@ from bulk_export.cli.export import export
 from bulk_export.cli.inspect import endpoints, verify
 from bulk_export.cli.local_service import local_service
 from bulk_export.cli.plan import plan
-from bulk_export.cli.running import run, unexpected_errors_without_contents
+from bulk_export.cli.running import report_defects, run
 
 app = typer.Typer(
     name="bulk-export",
@@ -24,7 +24,6 @@ app = typer.Typer(
     ),
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    no_args_is_help=True,
 )
 app.command()(export)
 app.command()(plan)
@@ -51,5 +50,5 @@ def _common(
 
 def main() -> None:
     """Run the command line of this process, and leave with its exit code."""
-    unexpected_errors_without_contents(lambda text: print(text, file=sys.stderr))  # noqa: T201  # the last resort
+    report_defects()
     sys.exit(run(app, sys.argv[1:]))

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import typer
 
 from bulk_export.cli import parameters as p
-from bulk_export.cli.running import console, remember_debug, settings
+from bulk_export.cli.running import begin
 
 
 def budget(
@@ -20,9 +20,7 @@ def budget(
 ) -> None:
     """What is spent of each limit, and when it comes free, by service, token and address. Sends nothing."""
     line = {"budget": place, "json": as_json, "log_format": log_format, "debug": debug}
-    options = settings("budget", line, p.BUDGET, config)
-    remember_debug(options)
-    console(options)
+    options, _, _ = begin("budget", line, p.BUDGET, config)
 
     from bulk_export.budget.spending import spent
     from bulk_export.progress.tally import clock_text

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import typer
 
 from bulk_export.cli import parameters as p
 from bulk_export.cli.allocator import give_memory_back
-from bulk_export.cli.running import console, remember_debug, settings
+from bulk_export.cli.running import begin
 
 
 def export(
@@ -40,18 +42,16 @@ def export(
 ) -> None:
     """Extract endpoints into one directory, whole or filtered. Interrupted, the same command goes on."""
     line = {name: value for name, value in locals().items() if name != "config"}
-    options = settings("export", line, p.EXPORT, config)
-    remember_debug(options)
-    err, kind = console(options)
+    options, console, kind = begin("export", line, p.EXPORT, config)
 
     from bulk_export.options import ExportOptions
     from bulk_export.progress import choose
 
     give_memory_back()
-    observer = choose(kind, err)
+    observer = choose(kind, console)
     resolved = ExportOptions.of(options.pop("endpoints", ()), **options)
 
     from bulk_export.cli.interrupts import export_until_signalled
 
-    summary = export_until_signalled(resolved, observer, err)
-    typer.echo(summary.output)
+    summary = export_until_signalled(resolved, observer, console)
+    typer.echo(os.fsencode(summary.output))

@@ -9,46 +9,49 @@ from typing import Annotated, Any
 import typer
 
 from bulk_export.cli import parameters as p
-from bulk_export.cli.running import console, remember_debug, settings
+from bulk_export.cli.running import begin
 from bulk_export.errors import UsageError
 from bulk_export.model import FieldType, Kind, ListOf
+from bulk_export.progress.console import one_line
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A finished export.")]
 
 
-def verify(directory: Directory, log_format: p.LogFormat = None, debug: p.Debug = False) -> None:
+def verify(
+    directory: Directory, log_format: p.LogFormat = None, debug: p.Debug = False, config: p.Config = None
+) -> None:
     """Check a finished export against its manifest: read every file, recompute hashes and row counts."""
-    options = settings("verify", {"log_format": log_format, "debug": debug}, p.OUTPUT, None)
-    remember_debug(options)
-    console(options)
-    if not directory.is_dir():
-        raise UsageError(f"{directory} is not a directory.", next_step="Name the directory of a finished export.")
+    begin("verify", {"log_format": log_format, "debug": debug}, p.OUTPUT, config)
+    try:
+        reason = "" if directory.is_dir() else "is not a directory"
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    if reason:
+        raise UsageError(f"{directory} {reason}.", next_step="Name the directory of a finished export.")
 
     from bulk_export.verification import verify as check
 
     checked = check(directory)
-    typer.echo(
-        f"{directory}: {checked.files} files, {checked.rows:,} rows, {checked.bytes:,} bytes, as the manifest says"
-    )
+    counts = f"{checked.files} files, {checked.rows:,} rows, {checked.bytes:,} bytes"
+    typer.echo(f"{one_line(str(directory))}: {counts}, as the manifest says")
 
 
 def endpoints(
     service: p.Service = None,
     api_version: p.ApiVersion = None,
     as_json: p.AsJson = False,
+    log_format: p.LogFormat = None,
     debug: p.Debug = False,
     config: p.Config = None,
 ) -> None:
     """List what a service offers: endpoints, filters, and fields with their types."""
-    line = {"service": service, "api_version": api_version, "debug": debug}
-    options = settings("endpoints", line, {**p.CONNECTION, **p.OUTPUT}, config)
-    remember_debug(options)
-    console(options)
+    line = {"service": service, "api_version": api_version, "json": as_json, "log_format": log_format, "debug": debug}
+    options, _, _ = begin("endpoints", line, p.ENDPOINTS, config)
 
     from bulk_export.catalogue import load_service
 
     described = load_service(options.get("service", "npq"), options.get("api_version"))
-    if as_json:
+    if options.get("json", False):
         listed = [
             {
                 "name": endpoint.name,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 from typing import Annotated, Any
 
@@ -9,10 +11,11 @@ import anyio
 import typer
 
 from bulk_export.cli import parameters as p
+from bulk_export.cli.running import remember
 from bulk_export.errors import LocalFailure, UsageError
 from bulk_export.model import Limit
 
-Rate = Annotated[float, typer.Option(min=0, max=1)]
+_COUNT = re.compile(r"\d{1,9}", re.ASCII)
 
 
 def local_service(
@@ -39,9 +42,10 @@ def local_service(
     truncate_rate: Annotated[float, typer.Option("--truncate-rate", min=0, max=1, help="Chance of a cut body.")] = 0.0,
     garbage_rate: Annotated[float, typer.Option("--garbage-rate", min=0, max=1, help="Chance of HTML.")] = 0.0,
     churn: Annotated[float, typer.Option("--churn", min=0, max=1, help="Chance of a change per request.")] = 0.0,
+    debug: p.Debug = False,
 ) -> None:
     """Run the bundled stand-in for the service. The token is BULK_EXPORT_TOKEN, or one that is shown."""
-    import os
+    remember(debug=debug)
 
     from bulk_export.catalogue import load_service
     from bulk_export.credentials import TOKEN_VARIABLE
@@ -101,7 +105,7 @@ def _record_counts(given: list[str], names: list[str]) -> tuple[int | None, dict
     by_endpoint: dict[str, int] = {}
     for text in given:
         name, equals, number = text.rpartition("=")
-        if not number.isdecimal() or (equals and name not in names):
+        if not _COUNT.fullmatch(number) or (equals and name not in names):
             raise UsageError(
                 f"{text!r} is not a number of records.", next_step="Write --records 5000 or --records statements=40."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,14 +10,44 @@ import typer
 
 from bulk_export.settings import Takes
 
+
+def _one_of(*words: str) -> Callable[[str], list[str]]:
+    """Completion in a shell from fixed words."""
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
+
+
+def _endpoints(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Completion of endpoints, of the service and version that the line names so far."""
+    from bulk_export.catalogue import built_in_services, load_service
+
+    service = ctx.params.get("service") or "npq"
+    if service not in built_in_services():
+        return []
+    return [endpoint.name for endpoint in load_service(service) if endpoint.name.startswith(incomplete)]
+
+
+def _services(incomplete: str) -> list[str]:
+    from bulk_export.catalogue import built_in_services
+
+    return [name for name in built_in_services() if name.startswith(incomplete)]
+
+
 Endpoints = Annotated[
-    list[str] | None, typer.Argument(metavar="[ENDPOINT]...", help="Which endpoints; all by default.")
+    list[str] | None,
+    typer.Argument(metavar="ENDPOINT", help="Which endpoints; all by default.", autocompletion=_endpoints),
 ]
-Service = Annotated[str | None, typer.Option("--service", metavar="npq", help="Which service. (npq)")]
+Service = Annotated[
+    str | None, typer.Option("--service", metavar="npq", help="Which service. (npq)", autocompletion=_services)
+]
 ApiVersion = Annotated[str | None, typer.Option("--api-version", metavar="v3", help="Which version. (v3)")]
 Environment = Annotated[
     str | None,
-    typer.Option("--environment", metavar="local|sandbox", help="The bundled service, or DfE's test environment."),
+    typer.Option(
+        "--environment",
+        metavar="local|sandbox",
+        autocompletion=_one_of("local", "sandbox"),
+        help="The bundled service, or DfE's test environment.",
+    ),
 ]
 BaseUrl = Annotated[str | None, typer.Option("--base-url", metavar="URL", help="Any other address of the service.")]
 TokenFile = Annotated[
@@ -26,13 +57,20 @@ Output = Annotated[
     str | None, typer.Option("--output", metavar="DIR", help="Where to. (output/{service}-{version}-{UTC time})")
 ]
 Format = Annotated[
-    list[str] | None, typer.Option("--format", metavar="parquet|ndjson", help="May be given twice. (parquet)")
+    list[str] | None,
+    typer.Option(
+        "--format",
+        metavar="parquet|ndjson",
+        autocompletion=_one_of("parquet", "ndjson"),
+        help="May be given twice. (parquet)",
+    ),
 ]
 Compression = Annotated[
     str | None,
     typer.Option(
         "--compression",
         metavar="NAME",
+        autocompletion=_one_of("zstd", "snappy", "gzip", "none"),
         help="parquet: zstd (default), snappy, none; ndjson: none (default), gzip, zstd.",
     ),
 ]
@@ -70,9 +108,20 @@ AllowPlainHttp = Annotated[
     bool, typer.Option("--allow-plain-http", help="Send the token unencrypted beyond this machine.")
 ]
 Progress = Annotated[
-    str | None, typer.Option("--progress", metavar="auto|rich|plain|none", help="On standard error. (auto)")
+    str | None,
+    typer.Option(
+        "--progress",
+        metavar="auto|rich|plain|none",
+        autocompletion=_one_of("auto", "rich", "plain", "none"),
+        help="On standard error. (auto)",
+    ),
 ]
-LogFormat = Annotated[str | None, typer.Option("--log-format", metavar="text|json", help="Of standard error. (text)")]
+LogFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--log-format", metavar="text|json", autocompletion=_one_of("text", "json"), help="Of standard error. (text)"
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks; never the token.")]
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Options in TOML. (bulk-export.toml, if there is one)")
@@ -125,4 +174,6 @@ PLAN = {
     "json": Takes.NOTHING,
 }
 BUDGET = {**OUTPUT, "budget": Takes.ONE, "json": Takes.NOTHING}
-EVERY = tuple({**EXPORT, **PLAN, **BUDGET})
+ENDPOINTS = {**CONNECTION, **OUTPUT, "json": Takes.NOTHING}
+EVERY = tuple({**EXPORT, **PLAN, **BUDGET, **ENDPOINTS})
+COMMANDS = ("export", "plan", "verify", "budget", "endpoints", "local-service")

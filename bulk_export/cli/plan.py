@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from bulk_export.cli import parameters as p
-from bulk_export.cli.running import console, remember_debug, settings
+from bulk_export.cli.running import begin
 from bulk_export.errors import UsageError
 from bulk_export.model import Endpoint
 
@@ -24,6 +25,10 @@ Like = Annotated[
 Latency = Annotated[
     str | None, typer.Option("--latency", metavar="TIME", help="Time from a request to its answer. (500ms)")
 ]
+
+_COUNT = re.compile(r"\d{1,12}", re.ASCII)
+# Months under the service's limits, and some seconds to play through.
+_MOST_REQUESTS = 300_000
 
 
 def plan(
@@ -49,12 +54,10 @@ def plan(
 ) -> None:
     """What an export would cost: requests, time, and how each limit fills. Sends nothing."""
     line = {name: value for name, value in locals().items() if name not in ("config", "as_json")} | {"json": as_json}
-    options = settings("plan", line, p.PLAN, config)
-    remember_debug(options)
-    console(options)
+    options, _, _ = begin("plan", line, p.PLAN, config)
 
     from bulk_export.budget.share import part_of
-    from bulk_export.cost import estimate
+    from bulk_export.cost import estimate, least_requests
     from bulk_export.local_service.settings import BUNDLED_RECORDS
     from bulk_export.options import LOCAL, ExportOptions
     from bulk_export.progress.tally import clock_text
@@ -70,6 +73,11 @@ def plan(
     counts = _counts(resolved.endpoints, given, Path(earlier) if earlier else None)
     if bundled:
         counts = {endpoint.name: counts.get(endpoint.name, BUNDLED_RECORDS) for endpoint in resolved.endpoints}
+    if sum(least_requests(count, resolved.page_size) for count in counts.values()) > _MOST_REQUESTS:
+        raise UsageError(
+            f"That would take more than {_MOST_REQUESTS:,} requests, which is not played through.",
+            next_step="Choose a larger --page-size, up to 3000, or fewer endpoints.",
+        )
     unknown = [endpoint.name for endpoint in resolved.endpoints if endpoint.name not in counts]
     cost = estimate(
         counts | dict.fromkeys(unknown, 0),
@@ -107,15 +115,18 @@ def plan(
 def _counts(endpoints: tuple[Endpoint, ...], given: list[str], earlier: Path | None) -> dict[str, int]:
     """Records by endpoint, from `ENDPOINT=N` or `N`, and from an earlier manifest for what is not given."""
     advice = "Write --records 50000, --records npq-applications=50000, or --like DIR with an earlier export."
-    known: dict[str, Any] = {}
+    known: dict[str, int] = {}
     if earlier is not None:
         from bulk_export.manifest import read_manifest
 
-        known = {name: endpoint["records"] for name, endpoint in read_manifest(earlier)["endpoints"].items()}
+        for name, endpoint in read_manifest(earlier)["endpoints"].items():
+            counted = endpoint.get("records") if isinstance(endpoint, dict) else None
+            if isinstance(counted, int):
+                known[name] = counted
     names = [endpoint.name for endpoint in endpoints]
     for text in given:
         name, equals, number = text.rpartition("=")
-        if not number.isdecimal() or (equals and name not in names):
+        if not _COUNT.fullmatch(number) or (equals and name not in names):
             raise UsageError(f"{text!r} is not a number of records of these endpoints.", next_step=advice)
         known.update({name: int(number)} if equals else dict.fromkeys(names, int(number)))
-    return {name: int(known[name]) for name in names if name in known}
+    return {name: known[name] for name in names if name in known}

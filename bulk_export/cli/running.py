@@ -2,86 +2,124 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import typer
 
-from bulk_export.cli.parameters import EVERY
+from bulk_export.cli.parameters import COMMANDS, EVERY
 from bulk_export.errors import BulkExportError, Interrupted, UsageError
-from bulk_export.progress.console import Console
-from bulk_export.settings import Takes, read_file, resolve
-
-_LOG_FORMATS = ("text", "json")
-
-
-def settings(command: str, line: Mapping[str, Any], known: Mapping[str, Takes], config: Path | None) -> dict[str, Any]:
-    """The options for a command from the line, the environment and a file."""
-    chosen = config
-    if chosen is None and os.environ.get("BULK_EXPORT_CONFIG"):
-        chosen = Path(os.environ["BULK_EXPORT_CONFIG"])
-    return resolve(line, known, os.environ, read_file(chosen, command, known, EVERY))
-
-
-def console(options: dict[str, Any]) -> tuple[Console, str]:
-    """Take the options of display out of `options`: a console on standard error, and the kind of progress."""
-    kind = options.pop("progress", "auto")
-    form = options.pop("log_format", "text")
-    if form not in _LOG_FORMATS:
-        raise UsageError(f"There is no log format {form!r}.", next_step="Choose from: text, json.")
-    made = Console(sys.stderr, form)
-    _State.console = made
-    return made, kind
-
-
-def remember_debug(options: dict[str, Any]) -> None:
-    """Take `debug` out of `options`; tracebacks are shown from now on if it was set."""
-    _State.debug = bool(options.pop("debug", False))
+from bulk_export.progress.console import FORMS, Console
+from bulk_export.settings import Takes, read_file, resolve, unknown_variables
 
 
 class _State:
-    """How to report an error of this process."""
+    """How this process reports."""
 
     console: Console | None = None
     debug = False
 
 
-def run(app: typer.Typer, arguments: list[str]) -> int:
+def begin(
+    command: str, line: Mapping[str, Any], known: Mapping[str, Takes], config: Path | None
+) -> tuple[dict[str, Any], Console, str]:
+    """The options for a command from the line, the environment and a file; where to report; the kind of progress.
+
+    From here on this process reports as the options of display say, which are not among those returned.
+    """
+    chosen = config
+    if chosen is None and os.environ.get("BULK_EXPORT_CONFIG"):
+        chosen = Path(os.environ["BULK_EXPORT_CONFIG"])
+    options = resolve(line, known, os.environ, read_file(chosen, command, known, EVERY, COMMANDS))
+    _State.debug = bool(options.pop("debug", False))
+    form = options.pop("log_format", "text")
+    if form not in FORMS:
+        raise UsageError(f"There is no log format {form!r}.", next_step=f"Choose from: {', '.join(FORMS)}.")
+    _State.console = console = Console(sys.stderr, form)
+    for remark in unknown_variables(os.environ, EVERY):
+        warnings.warn(remark, UserWarning, stacklevel=2)
+    return options, console, options.pop("progress", "auto")
+
+
+def remember(*, debug: bool) -> None:
+    """For a command without settings: whether to show where errors come from."""
+    _State.debug = debug
+
+
+def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     """Run a command line; its exit code. Everything that goes wrong ends here, in one or two lines."""
-    _State.console, _State.debug = None, "--debug" in arguments
+    _State.console, _State.debug = Console(sys.stderr, _form_in(arguments)), "--debug" in arguments
     with _warnings_as_lines():
         try:
-            outcome = typer.main.get_command(app).main(arguments, prog_name="bulk-export", standalone_mode=False)
+            outcome = typer.main.get_command(app).main(list(arguments), prog_name="bulk-export", standalone_mode=False)
         except BulkExportError as error:
-            _show_traceback(error)
-            _console().error(error)
-            return error.exit_code
+            return _report(error)
         except typer.Exit as leaving:
             return leaving.exit_code
         except (KeyboardInterrupt, typer.Abort):
-            _console().error(Interrupted("Interrupted."))
-            return Interrupted.exit_code
+            return _report(Interrupted("Interrupted."))
         except typer.TyperException as error:
-            text = error.format_message() if isinstance(error, typer.BadParameter.__mro__[2]) else str(error)
-            _console().error(UsageError(text, next_step="bulk-export --help lists commands and options."))
-            return UsageError.exit_code
+            advice = "bulk-export --help lists commands and options."
+            return _report(UsageError(error.format_message(), next_step=advice))
     return outcome if isinstance(outcome, int) else 0
+
+
+def report_defects() -> None:
+    """Report what nobody expected by its type and place, without the values that a traceback may quote."""
+    sys.excepthook = _report_defect
+
+
+def _report(error: BulkExportError) -> int:
+    if _State.debug:
+        _console().frames(_frames(error))
+    _console().error(error)
+    return error.exit_code
+
+
+def _report_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        _console().error(Interrupted("Interrupted."))
+        return
+    if _State.debug:
+        _console().frames(_frames(error))
+    advice = "Please report it with these lines." if _State.debug else "Please report it with what --debug shows."
+    _console().error(BulkExportError(f"An unexpected {kind.__name__}: this is a defect.", next_step=advice))
 
 
 def _console() -> Console:
     return _State.console or Console(sys.stderr)
 
 
-def _show_traceback(error: BaseException) -> None:
-    """Frames and names only: locals and the arguments of foreign exceptions may hold what must not be shown."""
-    if _State.debug:
-        sys.stderr.writelines(["Traceback (most recent call last):\n", *traceback.format_tb(error.__traceback__)])
+def _form_in(arguments: Sequence[str]) -> Any:
+    """The log format that a line asks for, before it is known to make sense otherwise."""
+    asked = [after for before, after in itertools.pairwise(arguments) if before == "--log-format"]
+    asked += [text.partition("=")[2] for text in arguments if text.startswith("--log-format=")]
+    return "json" if "json" in asked else "text"
+
+
+def _frames(error: BaseException) -> str:
+    """Where an error and those behind it were raised, and of what types they are.
+
+    Their texts are left out, and locals with them: those of other libraries may hold records or the token.
+    """
+    lines: list[str] = []
+    behind = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if behind is not None:
+        lines.append(_frames(behind) + "which led to\n")
+    lines.append("Traceback (most recent call last):\n")
+    lines.extend(traceback.format_tb(error.__traceback__))
+    lines.append(f"{type(error).__module__}.{type(error).__qualname__}\n")
+    if isinstance(error, BaseExceptionGroup):
+        lines.extend(f"which holds\n{_frames(inner)}" for inner in error.exceptions)
+    return "".join(lines)
 
 
 @contextmanager
@@ -93,13 +131,3 @@ def _warnings_as_lines() -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = show
         yield
-
-
-def unexpected_errors_without_contents(show: Callable[[str], None]) -> None:
-    """Report a defect of ours by its type and place, without the values that tracebacks may quote."""
-
-    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        show(f"bulk-export: an unexpected {kind.__name__}; this is a defect, please report it with these lines:")
-        show("".join(traceback.format_tb(trace)))
-
-    sys.excepthook = hook

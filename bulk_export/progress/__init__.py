@@ -12,16 +12,17 @@ KINDS = ("auto", "rich", "plain", "none")
 def choose(kind: str, console: Console) -> Observer:
     """The observer for `--progress`: `auto` is a live display on a terminal and lines otherwise.
 
+    Lines for machines leave no room for a display, so `rich` gives lines there too.
     Raises UsageError for a kind that there is not.
     """
     if kind not in KINDS:
         raise UsageError(f"There is no progress {kind!r}.", next_step=f"Choose from: {', '.join(KINDS)}.")
     if kind == "auto":
-        kind = "rich" if console.stream.isatty() and console.form == "text" else "plain"
-    if kind == "rich":
+        kind = "rich" if console.stream.isatty() else "plain"
+    if kind == "rich" and console.form == "text":
         from bulk_export.progress.rich_display import RichProgress  # rich is slow to import
 
         return RichProgress(console)
     from bulk_export.progress.plain import PlainProgress, SilentProgress
 
-    return PlainProgress(console) if kind == "plain" else SilentProgress(console)
+    return SilentProgress(console) if kind == "none" else PlainProgress(console)

@@ -64,6 +64,9 @@ class Observer:
     def resumed(self, pages: int) -> None:
         """`pages` pages of an interrupted run are there already and will not be requested again."""
 
+    def resumed_endpoint(self, endpoint: str, pages: int, records: int, end: int | None) -> None:
+        """Of those, `pages` pages with `records` records belong to `endpoint`; it has `end` pages if that is known."""
+
     def page_stored(self, endpoint: str, page: int, records: int) -> None:
         """A page with `records` records is durable."""
 

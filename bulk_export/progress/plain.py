@@ -25,20 +25,53 @@ class SilentProgress(Observer):
         self._console.line(message, level="warning")
 
 
-class PlainProgress(SilentProgress):
-    """A line at the start, every ten seconds at most, for each end found, each retry and refusal, and a summary."""
+class CountingProgress(SilentProgress):
+    """Counts, and leaves the showing to others."""
 
     def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__(console)
         self._now = now
         self._tally: Tally | None = None
+
+    def started(
+        self, endpoints: Sequence[str], output: Path | None, windows: Callable[[], Sequence[WindowUse]]
+    ) -> None:
+        """Begin at nothing."""
+        self._tally = Tally(endpoints, windows, self._now)
+
+    def resumed_endpoint(self, endpoint: str, pages: int, records: int, end: int | None) -> None:
+        """Begin where an interrupted run stopped."""
+        if self._tally is not None:
+            self._tally.resumed(endpoint, pages, records, end)
+
+    def page_stored(self, endpoint: str, page: int, records: int) -> None:
+        """Count."""
+        if self._tally is not None:
+            self._tally.page(endpoint, records)
+
+    def end_found(self, endpoint: str, pages: int) -> None:
+        """Remember."""
+        if self._tally is not None:
+            self._tally.endpoints[endpoint].end = pages
+
+    def request_sent(self, endpoint: str) -> None:
+        """Count."""
+        if self._tally is not None:
+            self._tally.requests += 1
+
+
+class PlainProgress(CountingProgress):
+    """A line at the start, every ten seconds at most, for each end found, each retry and refusal, and a summary."""
+
+    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(console, now)
         self._last = now()
 
     def started(
         self, endpoints: Sequence[str], output: Path | None, windows: Callable[[], Sequence[WindowUse]]
     ) -> None:
         """Name the endpoints and the directory."""
-        self._tally = Tally(endpoints, windows, self._now)
+        super().started(endpoints, output, windows)
         self._last = self._now()
         self._console.line(f"exporting {', '.join(endpoints)}" + (f" into {output}" if output else ""))
 
@@ -48,21 +81,13 @@ class PlainProgress(SilentProgress):
 
     def page_stored(self, endpoint: str, page: int, records: int) -> None:
         """Count, and speak if it is time."""
-        if self._tally is not None:
-            self._tally.endpoints[endpoint].pages += 1
-            self._tally.endpoints[endpoint].records += records
-            self.tick()
+        super().page_stored(endpoint, page, records)
+        self.tick()
 
     def end_found(self, endpoint: str, pages: int) -> None:
         """Say how many pages there are."""
-        if self._tally is not None:
-            self._tally.endpoints[endpoint].end = pages
-            self._console.line(f"{endpoint}: {pages} pages in all", endpoint=endpoint, pages=pages)
-
-    def request_sent(self, endpoint: str) -> None:
-        """Count."""
-        if self._tally is not None:
-            self._tally.requests += 1
+        super().end_found(endpoint, pages)
+        self._console.line(f"{endpoint}: {pages} pages in all", endpoint=endpoint, pages=pages)
 
     def retrying(self, endpoint: str, page: int, reason: str, delay: float) -> None:
         """Say what failed."""
@@ -78,13 +103,17 @@ class PlainProgress(SilentProgress):
             return
         self._last = self._now()
         tally = self._tally
-        left, waiting = tally.seconds_left(), tally.waiting()
-        text = f"{tally.pages} pages, {tally.records:,} records, {tally.requests} requests"
-        if left is not None:
-            text += f", about {clock_text(left)} left"
-        if waiting >= 1:
-            text += f", the limits allow the next request in {clock_text(waiting)}"
-        self._console.line(text, pages=tally.pages, records=tally.records, requests=tally.requests, seconds_left=left)
+        tally.look()
+        pages = f"{tally.pages} pages" if tally.end is None else f"{tally.pages} of {tally.end} pages"
+        self._console.line(
+            f"{pages}, {tally.records:,} records, {tally.requests} requests, {tally.state()}",
+            pages=tally.pages,
+            end=tally.end,
+            records=tally.records,
+            requests=tally.requests,
+            seconds_left=tally.seconds_left(),
+            waiting=tally.waiting(),
+        )
 
     def finished(self, summary: ExportSummary) -> None:
         """The summary, as a table or as one object."""
@@ -93,9 +122,12 @@ class PlainProgress(SilentProgress):
                 "finished",
                 output=str(summary.output),
                 records={one.name: one.records for one in summary.endpoints},
+                files=sum(one.files for one in summary.endpoints),
+                bytes=sum(one.bytes for one in summary.endpoints),
                 requests=summary.requests,
                 retries=summary.retries,
                 throttled=summary.throttled,
+                resumed=summary.resumed,
                 seconds=round(summary.seconds, 3),
                 remarks=remarks(summary),
             )

@@ -9,21 +9,21 @@ from pathlib import Path
 from rich.console import Console as RichConsole
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bulk_export.progress.console import Console
+from bulk_export.progress.console import Console, one_line
 from bulk_export.progress.observer import ExportSummary, WindowUse
-from bulk_export.progress.plain import PlainProgress
+from bulk_export.progress.plain import CountingProgress
 from bulk_export.progress.summary import summary_lines
 from bulk_export.progress.tally import EndpointTally, Tally, clock_text
 
 _REFRESHES = 4
+_NOTICE_SECONDS = 30.0
 
 
-class RichProgress(PlainProgress):
+class RichProgress(CountingProgress):
     """Endpoints with pages, records and rate; each limit with its use and its next free slot; the time left."""
 
     def __init__(
@@ -32,13 +32,13 @@ class RichProgress(PlainProgress):
         super().__init__(console, now)
         self._screen = screen or RichConsole(file=console.stream)
         self._live: Live | None = None
-        self._notice = ""
+        self._notice, self._shown_until = "", 0.0
 
     def started(
         self, endpoints: Sequence[str], output: Path | None, windows: Callable[[], Sequence[WindowUse]]
     ) -> None:
-        """Put the display up."""
-        self._tally = Tally(endpoints, windows, self._now)
+        """Put the display up. A thread redraws it; what it draws is seen on the event loop."""
+        super().started(endpoints, output, windows)
         self._live = Live(
             get_renderable=self.render, console=self._screen, refresh_per_second=_REFRESHES, transient=True
         )
@@ -46,33 +46,30 @@ class RichProgress(PlainProgress):
 
     def resumed(self, pages: int) -> None:
         """Say what is there already."""
-        self._notice = f"{pages} pages are there already from an interrupted run"
-
-    def end_found(self, endpoint: str, pages: int) -> None:
-        """Count."""
-        if self._tally is not None:
-            self._tally.endpoints[endpoint].end = pages
+        self._note(f"{pages} pages are there already from an interrupted run")
 
     def retrying(self, endpoint: str, page: int, reason: str, delay: float) -> None:
         """Show what failed last."""
-        self._notice = f"{endpoint} page {page}: {reason}; again in {delay:.1f} s"
+        self._note(f"{endpoint} page {page}: {reason}; again in {delay:.1f} s")
 
     def throttled(self, pause: float) -> None:
         """Show that the service refused."""
-        self._notice = f"the service answered 429; next attempt in {clock_text(pause)}"
+        self._note(f"the service answered 429; next attempt in {clock_text(pause)}", pause)
 
     def warned(self, message: str) -> None:
         """A line above the display."""
-        self._screen.print(f"warning: {escape(message)}", highlight=False)
+        self._screen.print(Text(f"warning: {one_line(message)}"), soft_wrap=True)
 
     def tick(self) -> None:
-        """The display refreshes itself."""
+        """See how the limits stand; the display redraws itself."""
+        if self._tally is not None:
+            self._tally.look()
 
     def finished(self, summary: ExportSummary) -> None:
         """The summary, in place of the display."""
         self.closed()
         for line in summary_lines(summary):
-            self._screen.print(Text(line), soft_wrap=True)
+            self._screen.print(Text(one_line(line)), soft_wrap=True)
 
     def closed(self) -> None:
         """Take the display down."""
@@ -86,21 +83,21 @@ class RichProgress(PlainProgress):
         if tally is None:
             return Text("")
         lines: list[RenderableType] = [self._endpoints(tally), self._limits(tally)]
-        left, waiting = tally.seconds_left(), tally.waiting()
-        state = "looking for the end" if left is None else f"about {clock_text(left)} left"
-        if waiting >= 1:
-            state += f"; waiting {clock_text(waiting)} for the limits"
-        lines.append(Text(f"{clock_text(tally.elapsed)} so far, {state}. Ctrl-C stops; the same command goes on."))
-        if self._notice:
+        so_far = f"{clock_text(tally.elapsed)} so far, {tally.requests:,} requests"
+        lines.append(Text(f"{so_far}, {tally.state()}. Ctrl-C stops; the same command goes on."))
+        if self._now() < self._shown_until:
             lines.append(Text(self._notice, style="yellow"))
         return Group(*lines)
+
+    def _note(self, text: str, shown_for: float = 0.0) -> None:
+        self._notice, self._shown_until = one_line(text), self._now() + max(_NOTICE_SECONDS, shown_for)
 
     def _endpoints(self, tally: Tally) -> Table:
         table = Table(box=None, pad_edge=False)
         for title in ("endpoint", "pages", "", "records", "records/s"):
             table.add_column(title, justify="left" if title in ("endpoint", "") else "right")
         for one in tally.endpoints.values():
-            rate = one.records / tally.elapsed if tally.elapsed else 0.0
+            rate = (one.records - one.earlier_records) / tally.elapsed if tally.elapsed else 0.0
             known = f"{one.pages}/{one.end}" if one.end is not None else f"{one.pages}/?"
             table.add_row(one.name, known, _bar(one), f"{one.records:,}", f"{rate:,.0f}")
         return table
@@ -109,7 +106,7 @@ class RichProgress(PlainProgress):
         table = Table(box=None, pad_edge=False)
         for title in ("limit", "used", "next slot"):
             table.add_column(title, justify="left" if title == "limit" else "right")
-        for window in tally.windows():
+        for window in tally.windows:
             name = "service" if window.address is None else f"from {window.address}"
             free = "now" if window.next_free_in <= 0 else f"in {clock_text(window.next_free_in)}"
             table.add_row(name, f"{window.used}/{window.limit} in {clock_text(window.period)}", free)

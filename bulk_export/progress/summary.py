@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from bulk_export.progress.observer import ExportSummary
 from bulk_export.progress.tally import bytes_text, clock_text
+
+_MOST_NAMES = 12
 
 
 def summary_lines(summary: ExportSummary) -> list[str]:
@@ -36,9 +40,9 @@ def remarks(summary: ExportSummary) -> list[str]:
         unknown = one.drift.get("unknown")
         misfits = one.drift.get("misfits")
         if isinstance(unknown, dict) and unknown:
-            lines.append(f"{one.name}: new fields, kept in _extra: {', '.join(sorted(unknown))}")
+            lines.append(f"{one.name}: new fields, kept in _extra: {_names(unknown)}")
         if isinstance(misfits, dict) and misfits:
-            lines.append(f"{one.name}: values of another type, kept in _extra: {', '.join(sorted(misfits))}")
+            lines.append(f"{one.name}: values of another type, kept in _extra: {_names(misfits)}")
         if one.changed_during_export:
             lines.append(
                 f"{one.name}: the data changed while they were read ({one.duplicates} duplicates);"
@@ -47,6 +51,12 @@ def remarks(summary: ExportSummary) -> list[str]:
     if summary.throttled:
         lines.append("the service answered 429 although the limits were kept: someone else seems to use the token")
     return lines
+
+
+def _names(found: Collection[object]) -> str:
+    names = sorted(map(str, found))
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _row(cells: tuple[str, ...], widths: list[int]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bulk_export.budget import Budget, Outcome, open_budget, spent
@@ -117,6 +117,20 @@ def steps(draw: st.DrawFn) -> list[tuple[str, int, float]]:
     address=st.integers(1, 6),
     sources=st.integers(1, 3),
     periods=st.tuples(st.sampled_from([10.0, 60.0]), st.sampled_from([10.0, 60.0])),
+)
+@example(
+    script=[
+        *[("claim", 0, 0.0)] * 3,
+        *[("settle", 0, 0.0)] * 2,
+        ("refuse", 0, 0.3),
+        ("pass", 0, 1.0),
+        *[("claim", 0, 0.0), ("settle", 0, 0.0)],
+        *[("claim", 0, 0.0), ("settle", 0, 0.0), ("pass", 0, 2.6)] * 12,
+    ],
+    service=12,
+    address=12,
+    sources=1,
+    periods=(60.0, 60.0),
 )
 def test_all_ledgers_decide_alike(
     server: RedisProcess,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bulk_export.credentials import ReadableByOthers, Token
 from bulk_export.errors import UsageError
@@ -90,10 +92,31 @@ def test_there_must_be_one_address() -> None:
         "https://example.org?x=1",
         "http://[",
         "x",
+        "https://a..b",
+        "https://-a.org",
+        "https://%41.org",
+        "https://" + "a" * 64,
+        "https://" + "a." * 150,
+        "https://x:0",
+        "https://x:65536",
+        "https://[::g]",
+        "https://a.org#x",
+        "https://a.org?",
+        "https://a b",
+        "https://a.org/\u2028x",
     ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
     assert "Write it like" in refusal(base_url=url)
+
+
+def test_an_address_becomes_what_goes_over_the_wire() -> None:
+    written = {
+        "https://Example.ORG:8443/npq/": "https://example.org:8443/npq",
+        "https://bücher.example/ü/%2F": "https://xn--bcher-kva.example/%C3%BC/%2F",
+        "https://[2001:DB8::1]:1/": "https://[2001:db8::1]:1",
+    }
+    assert {url: options(base_url=url).base_url for url in written} == written
 
 
 def test_plain_http_beyond_this_machine_needs_to_be_asked_for() -> None:
@@ -150,9 +173,17 @@ def test_a_time_without_meaning_is_refused(time: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["2025-09-01T01:00:00+01:00", "2025-09-01T00:00:00Z", datetime(2025, 9, 1, tzinfo=UTC), "2025-09-01"]
+    "given",
+    [
+        "2025-09-01T01:00:00+01:00",
+        "2025-09-01T00:00:00Z",
+        "2025-09-01",
+        datetime(2025, 9, 1, tzinfo=UTC),
+        datetime.fromisoformat("2025-09-01T00:00:00"),
+        date(2025, 9, 1),
+    ],
 )
-def test_a_time_with_any_offset_is_sent_in_utc(given: str | datetime) -> None:
+def test_a_time_with_any_offset_is_sent_in_utc(given: str | date) -> None:
     made = options("npq-applications", "participants-npq-outcomes", updated_since=given)
     applications, outcomes = made.endpoints
     assert made.filters_for(applications) == [("updated_since", "2025-09-01T00:00:00Z")]
@@ -186,7 +217,11 @@ def test_formats_and_their_compression() -> None:
 
 
 def test_source_addresses() -> None:
-    assert options(source_address=["127.0.0.1", "::1"]).sources == ("127.0.0.1", "::1")
+    assert options(source_address=["127.0.0.1", " ::1 "]).sources == ("127.0.0.1", "::1")
+    assert options(source_address="127.0.0.2").sources == ("127.0.0.2",)
+    assert "to send from" in refusal(source_address=["0.0.0.0"])
+    assert "to send from" in refusal(source_address=["224.0.0.1"])
+    assert "twice" in refusal(source_address=["::1", "0:0:0:0:0:0:0:1"])
     assert "not an IP address" in refusal(source_address=["eth0"])
     assert "twice" in refusal(source_address=["127.0.0.1", "127.0.0.1"])
 
@@ -220,3 +255,66 @@ def test_the_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> 
     token = options(token=None).token
     assert token is not None
     assert token.reveal() == "from-environment"
+
+
+@pytest.mark.parametrize(
+    "limit", [Limit(0, 1.0), Limit(-1, 1.0), Limit(1, 0.0), Limit(1, float("inf")), Limit(1, float("nan"))]
+)
+def test_a_limit_from_python_must_let_something_through_too(limit: Limit) -> None:
+    assert "no request at all" in refusal(ip_limit=limit)
+    assert options(ip_limit=Limit(5, 0.5)).ip_limit == Limit(5, 0.5)
+
+
+@pytest.mark.parametrize("output", ["", " ", "a\0b"])
+def test_an_output_directory_has_a_name(output: str) -> None:
+    assert "not a directory" in refusal(output=output)
+
+
+def test_filters_of_endpoints_that_were_not_named_must_suit_them_too() -> None:
+    """Sent to some endpoints only, a filter would leave an extract of which nobody knows what it holds."""
+    assert "does not take the filter 'cohort'" in refusal(filter=["cohort=2021"])
+    assert options("npq-applications", "statements", filter=["cohort=2021"]).filters == (("cohort", "2021"),)
+
+
+TEXTS = st.one_of(
+    st.text(max_size=20), st.sampled_from(["300", "1000/5m", "50%", "2025-09-01", "cohort=1", URL, "127.0.0.1"])
+)
+NAMES = [
+    "service",
+    "api_version",
+    "environment",
+    "base_url",
+    "token",
+    "token_file",
+    "output",
+    "format",
+    "compression",
+    "page_size",
+    "workers",
+    "retries",
+    "service_limit",
+    "ip_limit",
+    "min_interval",
+    "source_address",
+    "budget",
+    "share",
+    "updated_since",
+    "filter",
+]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(TEXTS, max_size=1), st.dictionaries(st.sampled_from(NAMES), TEXTS, max_size=3))
+def test_any_text_for_any_option_is_taken_or_refused_with_advice(endpoints: list[str], given: dict[str, str]) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            made = options(*endpoints, **given)
+    except UsageError as refused:
+        said = refused
+    else:
+        assert made.endpoints
+        assert made.page_size in range(1, 3001)
+        assert repr(made)
+        return
+    assert said.next_step or said.kept

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bulk_export.errors import UsageError
-from bulk_export.settings import Takes, read_file, resolve
+from bulk_export.settings import Takes, read_file, resolve, unknown_variables
 
 KNOWN = {
     "page_size": Takes.ONE,
@@ -17,6 +19,7 @@ KNOWN = {
     "base_url": Takes.ONE,
     "updated_since": Takes.ONE,
 }
+COMMANDS = ("export", "plan")
 
 
 def test_the_line_wins_then_the_environment_then_the_file() -> None:
@@ -51,7 +54,7 @@ def test_variables_hold_texts_lists_and_switches() -> None:
 def read(tmp_path: Path, text: str) -> dict[str, object]:
     path = tmp_path / "settings.toml"
     path.write_text(text)
-    return read_file(path, "export", KNOWN, ["records"])
+    return read_file(path, "export", KNOWN, [*KNOWN, "records", "latency"], COMMANDS)
 
 
 def test_a_file_has_keys_for_all_commands_and_tables_for_one(tmp_path: Path) -> None:
@@ -85,7 +88,11 @@ def test_a_file_has_keys_for_all_commands_and_tables_for_one(tmp_path: Path) -> 
         ("page-size = true", "a text or a number"),
         ("filter = [1]", "list of texts"),
         ("[export]\nrecords = 1", "unknown key"),
+        ("[export]\ntoken = 'x'", "token-file"),
+        ("[exprot]\npage-size = 1", "Did you mean export?"),
+        ("export = 1", "unknown key"),
         ("page-size", "not TOML"),
+        ("page-size = " + "[" * 10_000, "not TOML"),
     ],
 )
 def test_what_a_file_must_not_hold_is_refused(tmp_path: Path, text: str, said: str) -> None:
@@ -98,8 +105,57 @@ def test_without_a_name_the_file_of_the_working_directory_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert read_file(None, "export", KNOWN, []) == {}
+    assert read_file(None, "export", KNOWN, [], COMMANDS) == {}
     (tmp_path / "bulk-export.toml").write_text("page-size = 7")
-    assert read_file(None, "export", KNOWN, []) == {"page_size": "7"}
+    assert read_file(None, "export", KNOWN, [], COMMANDS) == {"page_size": "7"}
     with pytest.raises(UsageError, match="cannot be read"):
-        read_file(tmp_path / "none.toml", "export", KNOWN, [])
+        read_file(tmp_path / "none.toml", "export", KNOWN, [], COMMANDS)
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_bytes(b"page-size = '\xff'")
+    with pytest.raises(UsageError, match="not TOML"):
+        read_file(tmp_path / "settings.toml", "export", KNOWN, [], COMMANDS)
+
+
+def test_the_table_of_a_command_is_stronger_than_what_stands_above_it(tmp_path: Path) -> None:
+    assert read(tmp_path, 'environment = "sandbox"\n[export]\nbase-url = "https://a.org"') == {
+        "base_url": "https://a.org"
+    }
+    assert read(tmp_path, 'environment = "sandbox"\nbase-url = "https://a.org"').keys() == {"environment", "base_url"}
+    assert read(tmp_path, 'environment = "sandbox"\n[plan]\nbase-url = "https://a.org"').keys() == {"environment"}
+
+
+def test_a_variable_that_is_set_to_nothing_says_nothing_but_no_to_a_switch() -> None:
+    environ = {"BULK_EXPORT_PAGE_SIZE": "", "BULK_EXPORT_FILTER": " ", "BULK_EXPORT_OVERWRITE": ""}
+    assert resolve({}, KNOWN, environ, {"page_size": "7", "overwrite": True}) == {"page_size": "7", "overwrite": False}
+
+
+def test_variables_that_look_like_options_and_are_none_are_named() -> None:
+    environ = {"BULK_EXPORT_TOKEN": "x", "BULK_EXPORT_CONFIG": "x", "BULK_EXPORT_PAGE_SIZE": "1", "PAGE_SIZE": "1"}
+    assert unknown_variables(environ, KNOWN) == []
+    (remark,) = unknown_variables(environ | {"BULK_EXPORT_PAGESIZE": "canary"}, KNOWN)
+    assert "BULK_EXPORT_PAGESIZE" in remark
+    assert "did you mean BULK_EXPORT_PAGE_SIZE?" in remark
+    assert "canary" not in remark
+
+
+PLACES = st.fixed_dictionaries(
+    {}, optional={name: st.sampled_from("abc") for name in ("page_size", "environment", "base_url", "updated_since")}
+)
+
+
+@settings(deadline=None)
+@given(PLACES, PLACES, PLACES)
+def test_whatever_is_given_where_the_strongest_word_counts(
+    line: dict[str, str], variables: dict[str, str], file: dict[str, str]
+) -> None:
+    environ = {f"BULK_EXPORT_{name.upper()}": value for name, value in variables.items()}
+    resolved = resolve(line, KNOWN, environ, file)
+    for name in ("page_size", "updated_since"):
+        assert resolved.get(name) == line.get(name, variables.get(name, file.get(name)))
+    rivals = {"environment", "base_url"}
+    strongest = next((place for place in (line, variables, file) if rivals & place.keys()), {})
+    assert {name: resolved[name] for name in rivals & resolved.keys()} == {
+        name: strongest[name] for name in rivals & strongest.keys()
+    }

@@ -6,8 +6,12 @@ import io
 import json
 from pathlib import Path
 
-from bulk_export.errors import ServiceFailing
-from bulk_export.progress import choose
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulk_export.errors import ServiceFailing, UsageError
+from bulk_export.progress import KINDS, choose
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import EndpointSummary, ExportSummary, Observer, WindowUse
 from bulk_export.progress.plain import PlainProgress, SilentProgress
@@ -52,9 +56,9 @@ def test_lines_come_at_the_start_and_then_at_most_every_ten_seconds() -> None:
     lines = stream.getvalue().splitlines()
     assert lines[0] == "exporting statements into out"
     assert lines[1:] == [
-        "10 pages, 3,000 records, 0 requests",
-        "20 pages, 6,000 records, 0 requests",
-        "30 pages, 9,000 records, 0 requests",
+        "10 pages, 3,000 records, 0 requests, looking for the end",
+        "20 pages, 6,000 records, 0 requests, looking for the end",
+        "30 pages, 9,000 records, 0 requests, looking for the end",
     ]
 
 
@@ -123,6 +127,50 @@ def test_machines_get_one_object_a_line() -> None:
     assert {"time", "level", "message"} <= objects[0].keys()
 
 
+def test_many_new_fields_are_counted_rather_than_listed() -> None:
+    line = summary_lines(summary(drift={"unknown": dict.fromkeys(map(str, range(100)), 1)}))[-1]
+    assert line.endswith("and 88 more")
+    assert len(line) < 200
+
+
+@settings(deadline=None)
+@given(st.text(), st.text())
+def test_whatever_a_service_says_a_line_is_a_line_without_control_characters(message: str, name: str) -> None:
+    stream = io.StringIO()
+    console = Console(stream)
+    console.line(message, level="warning")
+    console.error(ServiceFailing(message, next_step=name))
+    lines = stream.getvalue().split("\n")
+    assert len(lines) in (3, 4)
+    assert all(line.isprintable() for line in lines)
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_for_machines_too_and_nothing_is_lost(message: str) -> None:
+    stream = io.StringIO()
+    Console(stream, "json").line(message, level="warning", name=message)
+    (line,) = stream.getvalue().splitlines()
+    assert line.isascii()
+    assert (json.loads(line)["message"], json.loads(line)["name"]) == (message, message)
+
+
+def test_a_stream_that_nobody_reads_any_more_stops_nothing() -> None:
+    class Broken(io.StringIO):
+        writes = 0
+
+        def write(self, text: str) -> int:
+            self.writes += 1
+            raise BrokenPipeError
+
+    stream = Broken()
+    progress = PlainProgress(Console(stream), Clock())
+    progress.started(["statements"], None, windows)
+    progress.warned("look out")
+    progress.finished(summary())
+    assert stream.writes == 1
+
+
 def test_errors_are_two_lines_at_most() -> None:
     stream = io.StringIO()
     Console(stream).error(ServiceFailing("It broke.", kept="All is kept.", next_step="Go on."))
@@ -133,37 +181,59 @@ def test_the_time_left_follows_the_limits_once_all_ends_are_known() -> None:
     clock = Clock()
     tally = Tally(["a"], lambda: windows(300, 290.0), clock)
     assert tally.seconds_left() is None
-    clock.now += 10
-    tally.endpoints["a"].pages, tally.endpoints["a"].end = 300, 900
+    for _ in range(300):
+        tally.page("a", 30)
+    tally.endpoints["a"].end = 900
     assert tally.seconds_left() == 290 + 300
-    tally.endpoints["a"].pages = 900
+    clock.now += 10
+    assert tally.seconds_left() == 280 + 300
+    for _ in range(600):
+        tally.page("a", 30)
     assert tally.seconds_left() == 0
+    assert "writing" in tally.state()
 
 
-def test_a_stream_that_is_no_terminal_gets_lines() -> None:
-    assert type(choose("auto", Console(io.StringIO()))) is PlainProgress
-    assert type(choose("none", Console(io.StringIO()))) is SilentProgress
-
-
-def test_the_live_display_shows_endpoints_limits_and_the_time_left() -> None:
-    from rich.console import Console as RichConsole
-
-    from bulk_export.progress.rich_display import RichProgress
-
+def test_what_an_interrupted_run_left_counts_as_done_but_not_towards_the_pace() -> None:
     clock, stream = Clock(), io.StringIO()
-    screen = RichConsole(file=io.StringIO(), width=120)
-    progress = RichProgress(Console(stream), clock, screen)
-    progress.started(["statements"], None, lambda: windows(300, 250.0))
-    progress.page_stored("statements", 1, 300)
-    clock.now += 2
-    progress.retrying("statements", 2, "status 503", 1.0)
-    with screen.capture() as capture:
-        screen.print(progress.render())
-    progress.closed()
-    shown = capture.get()
-    for expected in ("statements", "1/?", "300", "150", "service", "300/1000", "in 4 min 10 s", "looking for the end"):
-        assert expected in shown
-    assert "status 503" in shown
+    progress = PlainProgress(Console(stream), clock)
+    progress.started(["statements", "others"], None, windows)
+    progress.resumed_endpoint("statements", 40, 12_000, 50)
+    progress.resumed_endpoint("others", 0, 0, None)
+    progress.page_stored("others", 1, 7)
+    progress.end_found("others", 1)
+    for page in range(41, 46):
+        progress.page_stored("statements", page, 300)
+    clock.now += 12
+    progress.tick()
+    # Five pages more at two seconds a page.
+    assert stream.getvalue().splitlines()[-1] == "46 of 51 pages, 13,507 records, 0 requests, about 10 s left"
+
+
+def test_a_page_without_records_only_shows_where_the_end_is() -> None:
+    tally = Tally(["a"], windows, Clock())
+    tally.page("a", 300)
+    tally.page("a", 0)
+    tally.endpoints["a"].end = 1
+    assert (tally.pages, tally.end, tally.seconds_left()) == (1, 1, 0)
+
+
+def test_the_kind_of_progress_fits_the_stream() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    kinds = {(kind, type(choose(kind, Console(Terminal()))).__name__) for kind in KINDS}
+    assert kinds == {
+        ("auto", "RichProgress"),
+        ("rich", "RichProgress"),
+        ("plain", "PlainProgress"),
+        ("none", "SilentProgress"),
+    }
+    assert type(choose("auto", Console(io.StringIO()))) is PlainProgress
+    assert type(choose("rich", Console(Terminal(), "json"))) is PlainProgress
+    assert type(choose("none", Console(Terminal(), "json"))) is SilentProgress
+    with pytest.raises(UsageError, match="loud"):
+        choose("loud", Console(io.StringIO()))
 
 
 def test_an_observer_need_not_listen() -> None:
