@@ -17,11 +17,12 @@ export: $(READY)
 	@directory="$$($(BIN)/bulk-export export --environment local)" && echo "To look at it:" && \
 	echo "  $(BIN)/python -c \"import duckdb; duckdb.sql(\\\"from '$$directory/npq-applications/*.parquet' limit 5\\\").show()\""
 
+# Many tests wait for other processes, so three share two cores well.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
 torture: $(READY)
-	$(BIN)/python -m pytest -m torture
+	$(BIN)/python -m pytest -m torture --timeout 3600
 
 lint: $(READY)
 	$(BIN)/ruff check .
