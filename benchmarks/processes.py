@@ -82,17 +82,24 @@ def bundled(records: int, *more: str) -> Iterator[str]:
         process.terminate()
 
 
+def surroundings(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of what is measured: this one, with compiled modules kept."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | dict(more or {})
+
+
 def measure(
     command: Sequence[str], *, output: Path, environment: Mapping[str, str] | None = None, limit: float = 1_800
 ) -> Usage:
     """Run a command to its end, its standard output in the file `output`, on the core for what is measured.
 
-    What it says on standard error is shown where it fails. Raises RunFailed, also after `limit` seconds.
+    It keeps compiled modules like anything that is installed. What it says on standard error is shown where it fails.
+    Raises RunFailed, also after `limit` seconds.
     """
     errors = output.with_name(output.name + ".err")
     with output.open("wb") as out, errors.open("wb") as err, placed(cores()[1]):
         began = time.perf_counter()
-        process = subprocess.Popen(command, stdout=out, stderr=err, cwd=ROOT, env=os.environ | (environment or {}))
+        process = subprocess.Popen(command, stdout=out, stderr=err, cwd=ROOT, env=surroundings(environment))
     ending = threading.Timer(limit, process.kill)
     ending.start()
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import statistics
 import subprocess
@@ -12,7 +11,7 @@ import time
 from pathlib import Path
 
 from benchmarks.exporters import named
-from benchmarks.processes import ROOT, cores, measure, placed
+from benchmarks.processes import ROOT, cores, measure, placed, surroundings
 
 _ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"data":[]}'
 
@@ -40,7 +39,7 @@ def first_request(directory: Path) -> float:
             process = subprocess.Popen(
                 exporter.command(address, 0, 300, directory),
                 cwd=ROOT,
-                env=os.environ | dict(exporter.environment),
+                env=surroundings(exporter.environment),
                 stdout=subprocess.DEVNULL,
             )
         with process:
