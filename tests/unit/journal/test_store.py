@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -10,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from bulk_export.errors import DamagedState, LocalFailure, UsageError
@@ -189,3 +191,20 @@ def test_the_archive_is_a_private_journal_with_every_page(path: Path, tmp_path: 
     copy = JournalStore(archive, cap=CAP)
     assert [copy.body(PageKey("things", 0, page)) for page in (1, 2)] == [b'{"data":[{"id":"a"}]}'] * 2
     copy.close()
+
+
+def test_pages_that_an_earlier_release_packed_otherwise_are_read(path: Path) -> None:
+    body = b'{"data":[' + b'{"id":"a"},' * 99 + b'{"id":"a"}]}'
+    store = JournalStore(path, cap=CAP)
+    store.add_pages([stored_page(1, body)], {}, {})
+    store.close()
+    packed = pa.Codec("zstd").compress(body, asbytes=True)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        ((encoding, size),) = connection.execute("SELECT encoding, length(body) FROM pages").fetchall()
+        assert encoding == "lz4"
+        assert size < len(body) / 4
+        connection.execute("UPDATE pages SET encoding = 'zstd', body = ?, crc = ?", (packed, zlib.crc32(packed)))
+        connection.commit()
+    again = JournalStore(path, cap=CAP)
+    assert again.body(PageKey("things", 0, 1)) == body
+    again.close()
