@@ -22,6 +22,7 @@ import bulk_export
 from benchmarks.pages import ENDPOINT
 from benchmarks.processes import TOKEN
 from bulk_export import pipeline
+from bulk_export.decode import Body
 from bulk_export.journal import GroupCommit, StoredPage
 from bulk_export.options import ExportOptions
 
@@ -37,7 +38,7 @@ WITHOUT_LIMITS: dict[str, Any] = {
 class InMemory(GroupCommit):
     """Keeps pages at hand and stores none."""
 
-    async def append(self, page: StoredPage, body: bytes) -> None:
+    async def append(self, page: StoredPage, body: Body) -> None:
         """Keep a page until it is converted."""
         self._fresh[page.key] = body
         self._fresh_bytes += len(body)
