@@ -236,7 +236,7 @@ class _Export:
             conversions.append(
                 EndpointConversion(
                     sweep,
-                    largest_page=options.service.largest_page_size,
+                    largest_page=options.service.largest_page_size or options.page_size,
                     decoder=self._decoder(endpoint),
                     formats=[OutputFormat(name, compression) for name, compression in options.formats.items()],
                     store=store,
