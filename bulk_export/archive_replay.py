@@ -194,14 +194,14 @@ class _Replay:
         options = self._options
         page_size = int(options.origin["parameters"]["page_size"])
         sweep = Sweep(endpoint, number=0, page_size=page_size, stride=1, filters=())
-        sweep.plan.restore(pages.page_counts(endpoint.name, 0))
+        sweep.restore(pages.page_counts(endpoint.name, 0), pages.body)
         settled = pages.fact(f"revision/{endpoint.name}")
         if settled is not None:
             store.put_fact(f"revision/{endpoint.name}", settled)
         lines: Lines = "flat" if options.flatten else "raw"
         return EndpointConversion(
             sweep,
-            largest_page=options.service.largest_page_size,
+            largest_page=endpoint.paging.largest or page_size,
             decoder=Decoder(
                 endpoint,
                 columns="parquet" in options.formats,

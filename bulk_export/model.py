@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 
 class Kind(enum.Enum):
@@ -54,6 +55,52 @@ class Limit:
     period: float
 
 
+# Stands for a limit that a service does not have.
+NO_LIMIT = Limit(999_999_999, 60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """How a page is asked for.
+
+    `number` is the parameter for the number of the page (style `pages`, the first one being `first`) or for the
+    position of its first record (style `offset`); `size` the one for the number of records. With style `none`
+    neither is sent: one request gives everything. `filter` holds `{name}`. `largest` is the most records that the
+    service gives at once, None where nobody knows.
+    """
+
+    style: Literal["pages", "offset", "none"] = "pages"
+    number: str = "page[page]"
+    size: str = "page[per_page]"
+    first: int = 1
+    filter: str = "filter[{name}]"
+    sort: str = "sort"
+    largest: int | None = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class RecordShape:
+    """Where things are: `at` leads to the list of records in a body, the others from a record to its parts.
+
+    An empty `at` means that the body is the list. Without a `type`, records have none. Empty `attributes` stand
+    beside the id. `id_type` is STRING or INTEGER.
+    """
+
+    at: tuple[str, ...] = ("data",)
+    id: tuple[str, ...] = ("id",)
+    type: tuple[str, ...] | None = ("type",)
+    attributes: tuple[str, ...] = ("attributes",)
+    id_type: Kind = Kind.STRING
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """The header that carries the token, after `scheme` and a space where there is one."""
+
+    header: str = "Authorization"
+    scheme: str = "Bearer"
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One list endpoint of a service.
@@ -62,6 +109,8 @@ class Endpoint:
     `sort` parameter that makes the order total, or None where the endpoint takes no such parameter;
     `order` names the attributes (and `id`) the rows are then ordered by. `order_is_total` says whether
     that order leaves no ties, so that a record stands on exactly one page of unchanging data.
+    `sorts` are the values of `sort` that a user may choose; `filter_types` says what filters take, by name.
+    Bodies are JSON, or CSV: then one has everything.
     """
 
     name: str
@@ -73,21 +122,27 @@ class Endpoint:
     sort: str | None
     order: tuple[str, ...]
     order_is_total: bool
+    paging: Paging = Paging()
+    shape: RecordShape = RecordShape()
+    format: Literal["json", "csv"] = "json"
+    sorts: tuple[str, ...] = ()
+    filter_types: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One version of one service: its endpoints, limits and page sizes."""
+    """One version of one service: its endpoints, limits and page sizes. None is a limit or size nobody knows."""
 
     name: str
     version: str
     title: str
     endpoints: tuple[Endpoint, ...]
     environments: tuple[tuple[str, str], ...]
-    service_limit: Limit
-    ip_limit: Limit
+    service_limit: Limit | None
+    ip_limit: Limit | None
     default_page_size: int
-    largest_page_size: int
+    largest_page_size: int | None
+    auth: Authorization = Authorization()
 
     def __iter__(self) -> Iterator[Endpoint]:
         return iter(self.endpoints)

@@ -20,13 +20,15 @@ from urllib.parse import quote, urlsplit
 from bulk_export.catalogue import choose_endpoints, load_service
 from bulk_export.credentials import Token, find_token, read_pseudonym_key
 from bulk_export.errors import UsageError
-from bulk_export.model import Endpoint, Limit, Service
+from bulk_export.model import NO_LIMIT, Endpoint, Limit, Service
 from bulk_export.redaction import Redaction
 from bulk_export.units import format_instant, in_utc, parse_duration, parse_instant, parse_limit, parse_share
 
 LOCAL = "local"
 LARGEST_PAGE = 3000
 GONE = ("keep", "drop")
+# What the service advises.
+_PAGE_SIZE = 300
 _COMPRESSIONS = {"parquet": ("zstd", "snappy", "none"), "ndjson": ("none", "gzip", "zstd")}
 _MOST_WORKERS = 256
 _HOST_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII | re.IGNORECASE)
@@ -86,7 +88,7 @@ class ExportOptions:
         format: str | Sequence[str] = "parquet",  # noqa: A002  # the name of the option
         compression: str | None = None,
         flatten: bool = False,
-        page_size: int | str = 300,
+        page_size: int | str | None = None,
         workers: int | str = 8,
         retries: int | str = 7,
         service_limit: str | Limit | None = None,
@@ -138,7 +140,7 @@ class ExportOptions:
             output=output_of(output, described),
             formats=formats_of(format, compression, flatten=flatten),
             flatten=flatten,
-            page_size=_whole(page_size, "--page-size", largest=min(LARGEST_PAGE, described.largest_page_size)),
+            page_size=_page_size(page_size, described.largest_page_size or LARGEST_PAGE),
             workers=_whole(workers, "--workers", largest=_MOST_WORKERS),
             retries=_whole(retries, "--retries", smallest=0, largest=_MOST_RETRIES),
             service_limit=_limit(service_limit, described.service_limit),
@@ -180,7 +182,9 @@ def _base_url(service: Service, environment: str | None, base_url: str | None, *
                 f"There is no environment {environment!r} for {service.name}.",
                 next_step=f"Choose from: {', '.join([LOCAL, *known])}.",
             )
-        return None if environment == LOCAL else known[str(environment)]
+        if environment == LOCAL:
+            return None
+        base_url = known[str(environment)]
     return check_base_url(base_url, allow_plain_http=allow_plain_http)
 
 
@@ -326,12 +330,16 @@ def _whole(given: int | str, option: str, *, smallest: int = 1, largest: int) ->
     return number
 
 
-def _limit(given: str | Limit | None, default: Limit) -> Limit:
+def _page_size(given: int | str | None, largest: int) -> int:
+    return min(_PAGE_SIZE, largest) if given is None else _whole(given, "--page-size", largest=largest)
+
+
+def _limit(given: str | Limit | None, default: Limit | None) -> Limit:
     if isinstance(given, Limit):
         if given.requests < 1 or not 0 < given.period < math.inf:
             raise UsageError(f"{given} allows no request at all.", next_step="Both parts must be above zero.")
         return given
-    return default if given is None else parse_limit(given)
+    return default or NO_LIMIT if given is None else parse_limit(given)
 
 
 def _interval(given: str | float) -> float:

@@ -6,11 +6,16 @@ import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
+from bulk_export.catalogue.reading import read_description
 from bulk_export.errors import UsageError
-from bulk_export.model import Endpoint, Field, FieldType, Kind, ListOf, Service, Struct
-from bulk_export.units import parse_limit
+from bulk_export.model import Endpoint, Service
+
+__all__ = ["built_in_services", "choose_endpoints", "load_service", "read_description"]
+
+_LARGEST_FILE = 16 * 1024 * 1024
 
 
 def built_in_services() -> tuple[str, ...]:
@@ -19,40 +24,37 @@ def built_in_services() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
 
-def load_service(name: str, version: str | None = None) -> Service:
-    """The description of a built-in service, in its default version where none is given.
+def load_service(name_or_path: str, version: str | None = None) -> Service:
+    """A built-in service by name, or one from a description in a TOML file, in its default version where none is given.
 
-    Raises UsageError for a service or a version that is not described.
+    What is no name of a built-in service is a file where it ends in `.toml` or holds a slash. Raises UsageError for
+    what is neither, a file that is no description, and a version that is not described.
     """
-    if name not in built_in_services():
+    if name_or_path in built_in_services():
+        text = resources.files(__name__).joinpath(f"{name_or_path}.toml").read_text("utf-8")
+        return read_description(tomllib.loads(text), version)
+    path = Path(name_or_path)
+    if "\0" in name_or_path or not (path.suffix == ".toml" or "/" in name_or_path):
         raise UsageError(
-            f"There is no built-in service {name!r}.",
-            next_step=f"Choose --service from: {', '.join(built_in_services())}.",
+            f"There is no built-in service {name_or_path!r}.",
+            next_step=f"Choose --service from: {', '.join(built_in_services())}, or name a file like my-service.toml.",
         )
-    document = tomllib.loads(resources.files(__name__).joinpath(f"{name}.toml").read_text("utf-8"))
-    return read_description(document, version)
+    return read_description(_parse(path), version)
 
 
-def read_description(document: Mapping[str, Any], version: str | None) -> Service:
-    """A service from a parsed description, whose form the comments of `npq.toml` explain."""
-    versions: Mapping[str, Any] = document["versions"]
-    chosen = version or document["default_version"]
-    if chosen not in versions:
-        raise UsageError(
-            f"Service {document['name']} has no version {chosen!r} here.",
-            next_step=f"Choose --api-version from: {', '.join(versions)}.",
-        )
-    return Service(
-        name=document["name"],
-        version=chosen,
-        title=document["title"],
-        endpoints=tuple(_endpoint(name, entry) for name, entry in versions[chosen].items()),
-        environments=tuple(document.get("environments", {}).items()),
-        service_limit=parse_limit(document["limits"]["service"]),
-        ip_limit=parse_limit(document["limits"]["ip"]),
-        default_page_size=document["pages"]["default"],
-        largest_page_size=document["pages"]["largest"],
-    )
+def _parse(path: Path) -> Mapping[str, Any]:
+    built_in = ", ".join(built_in_services())
+    advice = f"--service takes one of {built_in}, or the file of a description (docs/descriptions.md shows one)."
+    try:
+        size = path.stat().st_size
+        if size > _LARGEST_FILE:
+            raise UsageError(f"{path} is too large for a description ({size} bytes).", next_step=advice)
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.", next_step=advice) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "it is no text of TOML"
+        raise UsageError(f"{path} is not a description in TOML: {reason}.", next_step=advice) from None
 
 
 def choose_endpoints(service: Service, names: Sequence[str]) -> tuple[Endpoint, ...]:
@@ -70,29 +72,3 @@ def choose_endpoints(service: Service, names: Sequence[str]) -> tuple[Endpoint, 
                 next_step=f"{hint}It has: {', '.join(known)}.",
             )
     return tuple(endpoint for endpoint in service.endpoints if not names or endpoint.name in names)
-
-
-def _endpoint(name: str, entry: Mapping[str, Any]) -> Endpoint:
-    return Endpoint(
-        name=name,
-        path=entry["path"],
-        record_type=entry["record_type"],
-        fields=_fields(entry["fields"]),
-        filters=tuple(entry["filters"]),
-        since=entry.get("since"),
-        sort=entry.get("sort"),
-        order=tuple(entry["order"]),
-        order_is_total=entry["order_is_total"],
-    )
-
-
-def _fields(entries: Mapping[str, Any]) -> tuple[Field, ...]:
-    return tuple(Field(name, _field_type(declared)) for name, declared in entries.items())
-
-
-def _field_type(declared: Any) -> FieldType:
-    if isinstance(declared, str):
-        return Kind(declared)
-    if isinstance(declared, list):
-        return ListOf(_field_type(declared[0]))
-    return Struct(_fields(declared))

@@ -58,7 +58,7 @@ def local_service(
         raise UsageError(f"There are no {windows!r} windows.", next_step="Choose from: fixed, rolling.")
     everywhere, by_endpoint = _record_counts(records or [], [endpoint.name for endpoint in described])
 
-    def limit(given: str | None, default: Limit) -> Limit | None:
+    def limit(given: str | None, default: Limit | None) -> Limit | None:
         return None if no_limits else parse_limit(given) if given else default
 
     token = os.environ.get(TOKEN_VARIABLE)

@@ -45,7 +45,7 @@ def parse_query(service: Service, endpoint: Endpoint, parameters: Iterable[tuple
         if name == "page[page]":
             page = _whole(value)
         elif name == "page[per_page]":
-            page_size = min(_whole(value), service.largest_page_size)
+            page_size = min(_whole(value), service.largest_page_size or _whole(value))
         elif name == "sort" and endpoint.sort is not None:
             sort = tuple((part.lstrip("-+ "), part.startswith("-")) for part in value.split(",") if part.strip())
         elif found := _PARAMETER.fullmatch(name):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +14,18 @@ from hypothesis import strategies as st
 from bulk_export.catalogue import built_in_services, choose_endpoints, load_service, read_description
 from bulk_export.errors import UsageError
 from bulk_export.files import safe_name
-from bulk_export.model import Endpoint, Field, FieldType, Kind, Limit, ListOf, Struct
+from bulk_export.model import (
+    Authorization,
+    Endpoint,
+    Field,
+    FieldType,
+    Kind,
+    Limit,
+    ListOf,
+    Paging,
+    RecordShape,
+    Struct,
+)
 
 SERVICES = [load_service(name) for name in built_in_services()]
 ENDPOINTS = [endpoint for service in SERVICES for endpoint in service]
@@ -171,3 +185,146 @@ def test_a_description_is_read_as_it_is_written() -> None:
         Field("tags", ListOf(Kind.STRING)),
         Field("lid", Struct((Field("closed", Kind.BOOLEAN), Field("hinges", ListOf(hinge))))),
     )
+
+
+def described(endpoint: dict[str, Any] | None = None, **top: Any) -> dict[str, Any]:
+    boxes = {"path": "/boxes", "filters": ["colour"], "fields": {"colour": "string"}} | (endpoint or {})
+    return {"name": "things", "versions": {"v1": {"boxes": boxes}}} | top
+
+
+def test_what_a_description_leaves_out_is_as_for_npq_but_limits_and_the_largest_page() -> None:
+    service = read_description(described(), None)
+    (boxes,) = service
+    assert (boxes.paging, boxes.shape, service.auth) == (Paging(largest=None), RecordShape(), Authorization())
+    assert (service.service_limit, service.ip_limit, service.largest_page_size) == (None, None, None)
+    assert (boxes.format, boxes.sorts, boxes.filter_types, boxes.order_is_total) == ("json", (), (), False)
+
+
+def test_every_setting_is_read_and_an_endpoint_overrides_those_of_the_service() -> None:
+    document = described(
+        {
+            "sorts": ["size", "-size"],
+            "filter_types": {"colour": "uuids"},
+            "pages": {"style": "pages", "number": "p", "first": 0},
+            "records": {"at": [], "id_type": "integer"},
+        },
+        pages={
+            "largest": 40,
+            "style": "offset",
+            "number": "offset",
+            "size": "limit",
+            "filter": "{name}",
+            "sort": "order_by",
+        },
+        records={"at": ["result", "items"], "id": ["number"], "attributes": []},
+        auth={"header": "X-Api-Key", "scheme": ""},
+    )
+    service = read_description(document, "v1")
+    (boxes,) = service
+    assert service.auth == Authorization("X-Api-Key", "")
+    assert boxes.paging == Paging("pages", "p", "limit", 0, "{name}", "order_by", 40)
+    assert boxes.shape == RecordShape((), ("number",), None, (), Kind.INTEGER)
+    assert (boxes.sorts, boxes.filter_types) == (("size", "-size"), (("colour", "uuids"),))
+
+
+def test_offsets_begin_at_0_unless_something_else_is_said() -> None:
+    for said, first in (({}, 0), ({"first": 1}, 1)):
+        (boxes,) = read_description(described(pages={"style": "offset", "number": "o", "size": "n"} | said), None)
+        assert boxes.paging.first == first
+
+
+def test_an_endpoint_of_csv_takes_one_request_and_has_its_rows_beside_each_other() -> None:
+    (boxes,) = read_description(described({"format": "csv"}), None)
+    assert boxes.paging.style == "none"
+    assert boxes.shape == RecordShape((), ("id",), None, ())
+
+
+@pytest.mark.parametrize(
+    ("document", "path", "hint"),
+    [
+        (described(nmae="x"), "nmae", "name"),
+        (described(pages={"defualt": 5}), "pages.defualt", "default"),
+        (described(pages={"style": "page"}), "pages.style", "pages"),
+        (described(pages={"largest": 0}), "pages.largest", ""),
+        (described(pages={"largest": True}), "pages.largest", ""),
+        (described(pages={"first": 2}), "pages.first", ""),
+        (described(pages={"filter": "filter"}), "pages.filter", ""),
+        (described(pages={"size": "page[page]"}), "pages.size", ""),
+        (described(records={"id": []}), "records.id", ""),
+        (described(records={"at": "data"}), "records.at", ""),
+        (described(limits={"service": "1000"}), "limits.service", "1000/5m"),
+        (described(limits=[]), "limits", ""),
+        (described(auth={"header": "X Key"}), "auth.header", ""),
+        (described(auth={"header": "X\r\nHost"}), "auth.header", ""),
+        (described(environments={"live": 5}), "environments.live", ""),
+        (described(name="../up"), "name", ""),
+        (described(versions={}), "versions", ""),
+        (described(default_version="v2"), "default_version", "v1"),
+        (described({"path": "boxes"}), "versions.v1.boxes.path", ""),
+        (described({"path": None}), "versions.v1.boxes.path", ""),
+        (described({"filtres": []}), "versions.v1.boxes.filtres", "filters"),
+        (described({"since": "color"}), "versions.v1.boxes.since", "colour"),
+        (described({"fields": {"a": {"b": ["strnig"]}}}), "versions.v1.boxes.fields.a.b", "string"),
+        (described({"fields": {"a": ["string", "date"]}}), "versions.v1.boxes.fields.a", ""),
+        (described({"format": "xml"}), "versions.v1.boxes.format", "csv"),
+        (described({"format": "csv", "pages": {"style": "pages"}}), "versions.v1.boxes.format", ""),
+        (described({"filter_types": {"color": "string"}}), "versions.v1.boxes.filter_types.color", "colour"),
+        (described({"filter_types": {"colour": "uuid"}}), "versions.v1.boxes.filter_types.colour", "uuids"),
+        (described({"order_is_total": "yes"}), "versions.v1.boxes.order_is_total", ""),
+        (described({"records": {"attribute": []}}), "versions.v1.boxes.records.attribute", "attributes"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_what_is_wrong_is_named_by_its_path(document: dict[str, Any], path: str, hint: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        read_description(document, None)
+    assert path in refused.value.what
+    assert hint in " ".join(refused.value.lines())
+
+
+def test_types_nested_without_end_are_refused() -> None:
+    declared: Any = "string"
+    for _ in range(500):
+        declared = {"a": declared}
+    with pytest.raises(UsageError, match="nested"):
+        read_description(described({"fields": declared}), None)
+
+
+JSONISH = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.sampled_from(["name", "versions", "pages", "records", "auth", "limits", "environments"]), JSONISH, st.data())
+def test_whatever_stands_in_a_description_it_is_read_or_refused(key: str, value: Any, data: st.DataObject) -> None:
+    keys = ["style", "number", "first", "at", "id", "attributes", "header", "service", "v1"]
+    document = described(**{key: value if data.draw(st.booleans()) else {data.draw(st.sampled_from(keys)): value}})
+    with contextlib.suppress(UsageError):
+        assert read_description(document, None).name
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"name = 'a\n", "not a description in TOML"),
+        (b"\xff\xfe", "no text"),
+        (b"", "name is missing"),
+        (b"[" * 100_000, "not a description"),
+    ],
+)
+def test_a_file_that_is_no_description_is_refused_with_the_reason(tmp_path: Path, content: bytes, said: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=said):
+        load_service(str(file))
+
+
+def test_a_service_is_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("name = 'things'\n[versions.v1.boxes]\npath = '/boxes'\nfields = {size = 'integer'}\n", "utf-8-sig")
+    assert [endpoint.fields for endpoint in load_service(str(file))] == [(Field("size", Kind.INTEGER),)]
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_service(str(tmp_path))
