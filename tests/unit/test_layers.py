@@ -15,7 +15,7 @@ import bulk_export
 ROOT = Path(bulk_export.__file__).parent
 LAYERS = [
     {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"},
-    {"catalogue", "schema", "redaction", "options", "page_plan", "retry", "decode", "duplicates"},
+    {"catalogue", "openapi", "schema", "redaction", "options", "page_plan", "retry", "decode", "duplicates"},
     {"budget", "fetch", "journal", "files", "sinks", "schedule", "cost"},
     {"sweep", "pool", "parts", "recheck", "convert", "manifest", "publish", "local_service", "environment"},
     {"pipeline", "streaming", "verification"},
@@ -79,6 +79,9 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
             "sqlite3",
             {"journal.store", "budget.sqlite", "budget.sqlite_file", "budget.sqlite_record", "budget.sqlite_time"},
         ),
+        ("yaml", {"openapi.parsing", "openapi.writing"}),
+        ("referencing", {"openapi.schemas"}),
+        ("tomli_w", {"cli.describe"}),
         (
             "typer",
             {
@@ -89,6 +92,7 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
                 "cli.plan",
                 "cli.budget",
                 "cli.inspect",
+                "cli.describe",
                 "cli.local_service",
             },
         ),
