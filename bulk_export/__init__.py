@@ -13,7 +13,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from bulk_export.api import export as export
+    from bulk_export.api import replay as replay
     from bulk_export.api import run_export as run_export
+    from bulk_export.api import run_replay as run_replay
     from bulk_export.api import stream as stream
     from bulk_export.errors import BudgetUnavailable as BudgetUnavailable
     from bulk_export.errors import BulkExportError as BulkExportError
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from bulk_export.verification import verify as verify
 
 _HOMES = {
-    "bulk_export.api": ("export", "run_export", "stream"),
+    "bulk_export.api": ("export", "replay", "run_export", "run_replay", "stream"),
     "bulk_export.errors": (
         "BulkExportError",
         "BudgetUnavailable",

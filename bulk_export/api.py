@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
@@ -10,6 +11,8 @@ import anyio
 import pyarrow as pa
 
 from bulk_export import pipeline
+from bulk_export.archive_replay import ReplayOptions
+from bulk_export.archive_replay import replay as replay_pages
 from bulk_export.options import ExportOptions
 from bulk_export.progress import choose
 from bulk_export.progress.console import Console
@@ -47,6 +50,40 @@ def run_export(
 
     async def call() -> ExportSummary:
         return await export(*names, endpoints=endpoints, observer=observer, progress=progress, **options)
+
+    return anyio.run(call)
+
+
+async def replay(
+    archive: str | os.PathLike[str],
+    *names: str,
+    endpoints: Sequence[str] = (),
+    observer: Observer | None = None,
+    progress: str = "none",
+    stop: anyio.Event | None = None,
+    **options: Any,
+) -> ExportSummary:
+    """Make another output from the pages that an export with `keep_pages` left; the outcome in numbers.
+
+    `options` are those of `bulk-export replay` with underscores. Nothing is sent. Raises the exceptions of this
+    package.
+    """
+    resolved = ReplayOptions.of(archive, [*names, *endpoints], **options)
+    return await replay_pages(resolved, observer or choose(progress, Console(sys.stderr)), stop=stop)
+
+
+def run_replay(
+    archive: str | os.PathLike[str],
+    *names: str,
+    endpoints: Sequence[str] = (),
+    observer: Observer | None = None,
+    progress: str = "none",
+    **options: Any,
+) -> ExportSummary:
+    """`replay` for programs without an event loop."""
+
+    async def call() -> ExportSummary:
+        return await replay(archive, *names, endpoints=endpoints, observer=observer, progress=progress, **options)
 
     return anyio.run(call)
 

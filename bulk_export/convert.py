@@ -9,9 +9,7 @@ particular order, it is first swept again with the largest page, for the records
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
@@ -25,13 +23,12 @@ from bulk_export.parts import PART_ROWS, OutputFormat, PageBody, PartSequence
 from bulk_export.pool import Pool
 from bulk_export.progress.observer import Observer
 from bulk_export.pulse import Pulse
-from bulk_export.recheck import Recheck
+from bulk_export.resweep import Resweep
+from bulk_export.revision import LeftOut, Revision
 from bulk_export.sweep import Sweep
 
 # What is converted in one step: enough to make columns worth while, little enough to hold.
 BLOCK_RECORDS = 3_000
-
-LeftOut = Mapping[PageKey, frozenset[int]]
 
 
 def block_pages(page_size: int) -> int:
@@ -39,43 +36,11 @@ def block_pages(page_size: int) -> int:
     return max(1, BLOCK_RECORDS // page_size)
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """What the second conversion does otherwise than the first: rows to leave out, and pages to add at the end.
-
-    `swept_again` counts the sweeps that found the added pages' rows, `recovered` those rows; `settled` says
-    whether the last sweep was free of doubt.
-    """
-
-    left_out: LeftOut
-    late: tuple[PageKey, ...]
-    swept_again: int
-    recovered: int
-    settled: bool
-
-    def to_text(self) -> str:
-        """As JSON, for the journal."""
-        rows = [[key.sweep, key.page, sorted(rows)] for key, rows in sorted(self.left_out.items())]
-        late = [[key.sweep, key.page] for key in self.late]
-        return json.dumps([rows, late, self.swept_again, self.recovered, self.settled])
-
-    @classmethod
-    def from_text(cls, endpoint: str, text: str) -> Revision:
-        """What `to_text` gave."""
-        rows, late, swept_again, recovered, settled = json.loads(text)
-        return cls(
-            {PageKey(endpoint, sweep, page): frozenset(left_out) for sweep, page, left_out in rows},
-            tuple(PageKey(endpoint, sweep, page) for sweep, page in late),
-            swept_again,
-            recovered,
-            settled,
-        )
-
-
 class EndpointConversion:
     """What becomes of one endpoint's pages, as a series of short blocking steps.
 
-    `largest_page` is the page size to sweep again with.
+    `largest_page` is the page size to sweep again with: where ties come in no particular order and a record
+    shows up twice, and always if `consistent`. What vanished meanwhile is left out with `drop_gone`.
     """
 
     def __init__(
@@ -88,8 +53,14 @@ class EndpointConversion:
         store: JournalStore,
         staging: Path,
         part_rows: int = PART_ROWS,
+        pages: JournalStore | None = None,
+        consistent: bool = False,
+        drop_gone: bool = False,
     ) -> None:
         self.sweep = sweep
+        self._consistent = consistent
+        self._drop_gone = drop_gone
+        self._pages = pages or store
         self.finished = False
         self._largest_page = largest_page
         self._store = store
@@ -106,21 +77,20 @@ class EndpointConversion:
             left_out=left_out,
             part_rows=part_rows,
         )
-        self.sequence = self._open(0 if self.revision is None else 1, self.revision.left_out if self.revision else {})
+        self.sequence = self._sequence()
         self._repeated: frozenset[int] = frozenset()
         self._looked_through = 0
         self._occurrences: list[Occurrence] = []
-        self._recheck: Recheck | None = None
+        self._resweep: Resweep | None = None
 
     @property
     def duplicates(self) -> int:
-        """How many rows of the first sweep are left out because their record stands elsewhere."""
-        left_out = self.revision.left_out if self.revision else {}
-        return sum(len(rows) for key, rows in left_out.items() if key.sweep == self.sweep.number)
+        """How many rows of the first sweep repeat one of it."""
+        return self.revision.duplicates if self.revision else 0
 
     def wanted_sweep(self) -> Sweep | None:
         """A sweep to be fetched now, given once."""
-        return self._recheck.wanted() if self._recheck is not None else None
+        return self._resweep.wanted() if self._resweep is not None else None
 
     def next_step(self, fresh: Callable[[PageKey], bytes | None]) -> Callable[[], int] | None:
         """What can be done now, to be called in a worker thread; None while pages are missing, or at the end.
@@ -131,8 +101,8 @@ class EndpointConversion:
             return None
         if self._repeated:
             return self._look_again
-        if self._recheck is not None:
-            return self._compare if self._recheck.sweep.plan.complete else None
+        if self._resweep is not None:
+            return self._compare if self._resweep.ready else None
         if pages := self._ready():
             bodies = [(page, fresh(self._key(page))) for page in pages]
             return lambda: self._write(bodies)
@@ -171,16 +141,21 @@ class EndpointConversion:
 
     def _page(self, place: int, inflated: bytes | None = None) -> PageBody:
         key = self._key(place)
-        content = self._store.body(key) if inflated is None else inflated
+        content = self._pages.body(key) if inflated is None else inflated
         records = self.sweep.plan.count(place) if key.sweep == self.sweep.number else self._largest_page
         return PageBody(key, place, records or 0, content)
 
     def _finish(self) -> int:
         self.sequence.finish()
-        if self.revision is None:
+        if self.revision is None and self._consistent:
+            self._sweep_again()
+        elif self.revision is None:
             self._repeated = self.sequence.duplicates()
-        self.finished = not self._repeated
+        self.finished = not self._repeated and self._resweep is None
         return 0
+
+    def _sweep_again(self) -> None:
+        self._resweep = Resweep(self.sweep, self._store, self._largest_page, drop_gone=self._drop_gone)
 
     def _look_again(self) -> int:
         """Look for the rows of repeated ids, a block at a time, and decide which of them are left out."""
@@ -192,32 +167,28 @@ class EndpointConversion:
         if upto == last:
             left_out = superseded(self._occurrences)
             self._repeated, self._occurrences = frozenset(), []
-            if self.sweep.endpoint.order_is_total:
-                self._revise(Revision(left_out, (), swept_again=0, recovered=0, settled=False))
+            if left_out and not self.sweep.endpoint.order_is_total:
+                self._sweep_again()
             else:
-                self._recheck = Recheck(self.sweep, self._store, self._largest_page, left_out, self.sequence)
+                self._revise(Revision(left_out, sum(map(len, left_out.values()))))
         return 0
 
     def _compare(self) -> int:
-        """Take in what a further sweep found; go on sweeping, or settle."""
-        recheck = self._recheck
-        if recheck is not None and recheck.compare():
-            self._recheck = None
-            self._revise(
-                Revision(
-                    recheck.left_out,
-                    tuple(recheck.late),
-                    swept_again=recheck.sweep.number,
-                    recovered=recheck.recovered,
-                    settled=recheck.settled,
-                )
-            )
+        """Take in what further sweeps found; go on sweeping, or settle."""
+        if self._resweep is not None and self._resweep.advance() and self._resweep.revision is not None:
+            self._revise(self._resweep.revision)
+            self._resweep = None
         return 0
 
     def _revise(self, revision: Revision) -> None:
         self._store.put_fact(self._fact, revision.to_text())
         self.revision = revision
-        self.sequence = self._open(1, revision.left_out)
+        if revision.alters:
+            self.sequence = self._sequence()
+
+    def _sequence(self) -> PartSequence:
+        revised = self.revision is not None and self.revision.alters
+        return self._open(1 if revised else 0, self.revision.left_out if self.revision else {})
 
 
 async def convert_all(
@@ -233,6 +204,7 @@ async def convert_all(
                 if step is not None:
                     observer.records_written(conversion.sweep.endpoint.name, await in_thread(step))
                     if sweep := conversion.wanted_sweep():
+                        observer.sweeping_again(sweep.endpoint.name, sweep.number)
                         pool.add(sweep)
                     break
             else:

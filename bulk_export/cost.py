@@ -40,6 +40,12 @@ def least_requests(records: int, page_size: int) -> int:
     return records // page_size + 1
 
 
+def further_sweeps(records: int, largest_page: int) -> int:
+    """What a consistent export adds while nothing changes: two sweeps with the largest page, one if it holds all."""
+    once = least_requests(records, largest_page)
+    return once if records < largest_page else 2 * once
+
+
 def most_search(records: int, page_size: int) -> int:
     """The most requests that finding the end may cost beyond that: 1 + log2 of the pages, none for one page."""
     pages = math.ceil(records / page_size)
@@ -56,9 +62,15 @@ def estimate(
     min_interval: float,
     latency: float,
     workers: int,
+    largest_page: int | None = None,
 ) -> Cost:
-    """Play through the requests for so many records, each answered after `latency` seconds."""
+    """Play through the requests for so many records, each answered after `latency` seconds.
+
+    With `largest_page`, the further sweeps of a consistent export are among them.
+    """
     requests = {name: least_requests(count, page_size) for name, count in records.items()}
+    if largest_page is not None:
+        requests = {name: sent + further_sweeps(records[name], largest_page) for name, sent in requests.items()}
     played = schedule(
         sum(requests.values()),
         service_limit=service_limit,

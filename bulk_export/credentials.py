@@ -59,7 +59,22 @@ def find_token(token_file: str | os.PathLike[str] | None, environment: Mapping[s
     return Token(secret)
 
 
+def read_pseudonym_key(path: str | os.PathLike[str]) -> bytes:
+    """The secret in a file, without the line end that editors add. Warns where others can read it."""
+    return _content(Path(path), "pseudonym key").rstrip(b"\r\n")
+
+
 def _from_file(path: Path) -> Token:
+    try:
+        secret = _content(path, "token").decode("utf-8").strip()
+    except UnicodeDecodeError:
+        secret = "\x00"
+    if not secret:
+        raise UsageError(f"The token file {path} is empty.", next_step="It must hold the token and nothing else.")
+    return Token(secret)
+
+
+def _content(path: Path, secret: str) -> bytes:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -67,19 +82,13 @@ def _from_file(path: Path) -> Token:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "that is not a name"
         raise UsageError(
-            f"The token file {str(path)!r} cannot be read: {reason}.",
-            next_step="Name a file that holds the token and nothing else.",
+            f"The {secret} file {str(path)!r} cannot be read: {reason}.",
+            next_step=f"Name a file that holds the {secret} and nothing else.",
         ) from None
     if stat.S_IMODE(mode) & 0o077:
         warnings.warn(
-            f"the token file {path} can be read by other users of this machine; chmod 600 {path}",
+            f"the {secret} file {path} can be read by other users of this machine; chmod 600 {path}",
             ReadableByOthers,
-            stacklevel=3,
+            stacklevel=4,
         )
-    try:
-        secret = content.decode("utf-8").strip()
-    except UnicodeDecodeError:
-        secret = "\x00"
-    if not secret:
-        raise UsageError(f"The token file {path} is empty.", next_step="It must hold the token and nothing else.")
-    return Token(secret)
+    return content

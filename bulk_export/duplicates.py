@@ -7,6 +7,7 @@ whose fingerprints meet are then looked at again, exactly.
 
 from __future__ import annotations
 
+import functools
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,40 +23,50 @@ _SLICE_ROWS = 1 << 19
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """Where a record stands, and how new it is: `version` compares, None where the record does not say."""
+    """Where a record stands, and how new it is: `version` compares, None where the record does not say.
+
+    `content` tells one text of a record from another, where that was asked for.
+    """
 
     id: str
     page: PageKey
     row: int
     version: float | None
+    content: int = 0
 
 
 def fingerprints(ids: Iterable[str]) -> bytes:
     """64 bits of each id, the same on every run, in order."""
-    digest = xxhash.xxh3_64_intdigest
-    return array("Q", [digest(identity.encode("utf-8", "surrogatepass")) for identity in ids]).tobytes()
+    return fingerprints_of(identity.encode("utf-8", "surrogatepass") for identity in ids)
+
+
+def fingerprints_of(texts: Iterable[bytes]) -> bytes:
+    """64 bits of each text, the same on every run, in order."""
+    return array("Q", map(xxhash.xxh3_64_intdigest, texts)).tobytes()
 
 
 def repeated(blobs: Callable[[], Iterator[bytes]], rows: int) -> frozenset[int]:
     """The fingerprints that occur more than once. `blobs` gives all of them, in pieces, each time it is called."""
-    slices = 1 << max(0, (rows // _SLICE_ROWS).bit_length())
-    shift = 64 - (slices.bit_length() - 1)
     found: set[int] = set()
-    for wanted in range(slices):
-        pieces = [_slice(blob, shift, wanted) for blob in blobs()]
-        column = pa.chunked_array(pieces, pa.uint64())
-        counts = pc.value_counts(column)
+    for within in slices(rows):
+        pieces = [column(blob).filter(within(column(blob))) for blob in blobs()]
+        counts = pc.value_counts(pa.chunked_array(pieces, pa.uint64()))
         often = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
         found.update(often.to_pylist())
     return frozenset(found)
 
 
-def unseen(prints: bytes, seen: Iterable[bytes]) -> list[int]:
-    """The positions of fingerprints that are not among those `seen`."""
-    known = pa.chunked_array([_column(blob) for blob in seen], pa.uint64())
-    fresh = pc.invert(pc.is_in(_column(prints), value_set=known))
-    positions: list[int] = pc.indices_nonzero(fresh).to_pylist()
-    return positions
+def slices(rows: int) -> Iterator[Callable[[pa.Array], pa.Array]]:
+    """Conditions on fingerprints, each met by a part of the hash space that holds few of so many rows."""
+    count = 1 << max(0, (rows // _SLICE_ROWS).bit_length())
+    shift = 64 - (count.bit_length() - 1)
+    for wanted in range(count):
+        yield functools.partial(_in_slice, shift=shift, wanted=wanted)
+
+
+def column(blob: bytes) -> pa.Array:
+    """Fingerprints as an array of unsigned 64-bit numbers."""
+    return pa.Array.from_buffers(pa.uint64(), len(blob) // 8, [None, pa.py_buffer(blob)])
 
 
 def superseded(occurrences: Iterable[Occurrence]) -> Mapping[PageKey, frozenset[int]]:
@@ -84,14 +95,7 @@ def _newer(occurrence: Occurrence, rival: Occurrence) -> bool:
     return rival.version is None or occurrence.version > rival.version
 
 
-def _slice(blob: bytes, shift: int, wanted: int) -> pa.Array:
-    column = _column(blob)
+def _in_slice(prints: pa.Array, shift: int, wanted: int) -> pa.Array:
     if shift == 64:
-        return column
-    return column.filter(
-        pc.equal(pc.shift_right(column, pa.scalar(shift, pa.uint64())), pa.scalar(wanted, pa.uint64()))
-    )
-
-
-def _column(blob: bytes) -> pa.Array:
-    return pa.Array.from_buffers(pa.uint64(), len(blob) // 8, [None, pa.py_buffer(blob)])
+        return pc.is_valid(prints)
+    return pc.equal(pc.shift_right(prints, pa.scalar(shift, pa.uint64())), pa.scalar(wanted, pa.uint64()))

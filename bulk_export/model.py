@@ -65,7 +65,8 @@ class Paging:
 
     `number` is the parameter for the number of the page (style `pages`, the first one being `first`) or for the
     position of its first record (style `offset`); `size` the one for the number of records. With style `none`
-    neither is sent: one request gives everything. `filter` holds `{name}`.
+    neither is sent: one request gives everything. `filter` holds `{name}`. `largest` is the most records that the
+    service gives at once, None where nobody knows.
     """
 
     style: Literal["pages", "offset", "none"] = "pages"
@@ -74,6 +75,7 @@ class Paging:
     first: int = 1
     filter: str = "filter[{name}]"
     sort: str = "sort"
+    largest: int | None = 3000
 
 
 @dataclass(frozen=True, slots=True)

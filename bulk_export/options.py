@@ -18,13 +18,15 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from bulk_export.catalogue import choose_endpoints, load_service
-from bulk_export.credentials import Token, find_token
+from bulk_export.credentials import Token, find_token, read_pseudonym_key
 from bulk_export.errors import UsageError
 from bulk_export.model import NO_LIMIT, Endpoint, Limit, Service
+from bulk_export.redaction import Redaction
 from bulk_export.units import format_instant, in_utc, parse_duration, parse_instant, parse_limit, parse_share
 
 LOCAL = "local"
 LARGEST_PAGE = 3000
+GONE = ("keep", "drop")
 # What the service advises.
 _PAGE_SIZE = 300
 _COMPRESSIONS = {"parquet": ("zstd", "snappy", "none"), "ndjson": ("none", "gzip", "zstd")}
@@ -40,7 +42,8 @@ class ExportOptions:
     """A resolved request for an export.
 
     `base_url` and `token` are None only for the bundled service. `formats` maps each format to its
-    compression. `sources` are local addresses to send from; None stands for the system's choice.
+    compression. `sources` are local addresses to send from; None stands for the system's choice. `gone` says
+    what becomes of records that vanish during a consistent export: they are kept or dropped.
     """
 
     service: Service
@@ -64,6 +67,11 @@ class ExportOptions:
     filters: tuple[tuple[str, str], ...]
     overwrite: bool
     keep_pages: bool
+    consistent: bool
+    gone: str
+    redaction: Redaction
+    drop_columns: tuple[str, ...]
+    pseudonymised: tuple[str, ...]
 
     @classmethod
     def of(
@@ -93,6 +101,11 @@ class ExportOptions:
         filter: Sequence[str] | Mapping[str, str] = (),  # noqa: A002  # the name of the option
         overwrite: bool = False,
         keep_pages: bool = False,
+        consistent: bool = False,
+        gone: str = "keep",
+        drop_column: str | Sequence[str] = (),
+        pseudonymise: str | Sequence[str] = (),
+        pseudonym_key_file: str | os.PathLike[str] | None = None,
         allow_plain_http: bool = False,
         environ: Mapping[str, str] | None = None,
     ) -> ExportOptions:
@@ -117,14 +130,15 @@ class ExportOptions:
             found = Token(token)
         elif environment != LOCAL or token_file is not None:
             found = find_token(token_file, os.environ if environ is None else environ)
+        drop, pseudonymised = content_names(drop_column), content_names(pseudonymise)
         return cls(
             service=described,
             endpoints=chosen,
             environment=environment,
             base_url=url,
             token=found,
-            output=_default_output(described) if output is None else _output(output),
-            formats=_formats(format, compression, flatten=flatten),
+            output=output_of(output, described),
+            formats=formats_of(format, compression, flatten=flatten),
             flatten=flatten,
             page_size=_page_size(page_size, described.largest_page_size or LARGEST_PAGE),
             workers=_whole(workers, "--workers", largest=_MOST_WORKERS),
@@ -139,6 +153,11 @@ class ExportOptions:
             filters=filters,
             overwrite=overwrite,
             keep_pages=keep_pages,
+            consistent=consistent,
+            gone=_gone(gone, consistent=consistent),
+            redaction=redaction_of(drop, pseudonymised, pseudonym_key_file, chosen),
+            drop_columns=drop,
+            pseudonymised=pseudonymised,
         )
 
     def filters_for(self, endpoint: Endpoint) -> list[tuple[str, str]]:
@@ -249,7 +268,8 @@ def _warn_of_endpoints_without_since(endpoints: Iterable[Endpoint]) -> None:
         )
 
 
-def _formats(given: str | Sequence[str], compression: str | None, *, flatten: bool) -> dict[str, str]:
+def formats_of(given: str | Sequence[str], compression: str | None, *, flatten: bool) -> dict[str, str]:
+    """The compression of each format. Raises UsageError for what does not go together."""
     names = list(dict.fromkeys([given] if isinstance(given, str) else given))
     for name in names:
         if name not in _COMPRESSIONS:
@@ -264,6 +284,38 @@ def _formats(given: str | Sequence[str], compression: str | None, *, flatten: bo
     if flatten and "ndjson" not in names:
         raise UsageError("--flatten is for NDJSON.", next_step="Add --format ndjson, or leave --flatten out.")
     return {name: compression or _COMPRESSIONS[name][0] for name in names}
+
+
+def redaction_of(
+    drop: Sequence[str],
+    pseudonymise: Sequence[str],
+    key_file: str | os.PathLike[str] | None,
+    endpoints: Sequence[Endpoint],
+) -> Redaction:
+    """The rules for dotted paths. Raises UsageError for one that no description of `endpoints` knows: a slip of
+    the pen would leave what was meant where it is."""
+    key = None if key_file is None else read_pseudonym_key(key_file)
+    redaction = Redaction.of(drop, pseudonymise, key)
+    unmatched = set(redaction.paths).intersection(*(redaction.unmatched(endpoint) for endpoint in endpoints))
+    if unmatched:
+        raise UsageError(
+            f"No endpoint here has {', '.join(sorted(unmatched))}.",
+            next_step="bulk-export endpoints lists the fields; write _extra.NAME for one that is not described.",
+        )
+    return redaction
+
+
+def content_names(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Paths of fields as they were given, each once."""
+    return tuple(dict.fromkeys([given] if isinstance(given, str) else given))
+
+
+def _gone(given: str, *, consistent: bool) -> str:
+    if given not in GONE:
+        raise UsageError(f"--gone does not take {given!r}.", next_step=f"Choose from: {', '.join(GONE)}.")
+    if given != GONE[0] and not consistent:
+        raise UsageError("Without --consistent nobody knows what is gone.", next_step="Add --consistent.")
+    return given
 
 
 def _whole(given: int | str, option: str, *, smallest: int = 1, largest: int) -> int:
@@ -332,13 +384,12 @@ def _since(given: str | datetime | date | None) -> datetime | None:
     return parse_instant(given) if isinstance(given, str) else None if given is None else in_utc(given)
 
 
-def _output(given: str | os.PathLike[str]) -> Path:
+def output_of(given: str | os.PathLike[str] | None, service: Service) -> Path:
+    """The directory to write to, one named by service and time where none is given. Raises UsageError."""
+    if given is None:
+        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        return Path("output") / f"{service.name}-{service.version}-{moment}"
     name = os.fspath(given)
     if not name.strip() or "\0" in name:
         raise UsageError(f"{name!r} is not a directory.", next_step="Name one with --output, or leave it out.")
     return Path(name)
-
-
-def _default_output(service: Service) -> Path:
-    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    return Path("output") / f"{service.name}-{service.version}-{moment}"

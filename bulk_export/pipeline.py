@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,21 +14,23 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from bulk_export import __version__, schema
+from bulk_export import __version__
 from bulk_export.budget import open_budget
 from bulk_export.convert import EndpointConversion, convert_all
-from bulk_export.decode import Decoder, Drift, Lines
+from bulk_export.decode import Decoder, Lines, page_rewriter
 from bulk_export.environment import service_address, service_name
 from bulk_export.errors import BulkExportError, Interrupted, UsageError
 from bulk_export.fetch import Fetcher, Timeouts
 from bulk_export.files import WORKING_DIRECTORY, inspect_output, locked_directory, prepare_output
 from bulk_export.journal import GroupCommit, JournalStore, StoredPage
-from bulk_export.manifest import EndpointResult, RunCounters, build_manifest, now
+from bulk_export.manifest import RunCounters, build_manifest, now
 from bulk_export.model import Endpoint
-from bulk_export.options import ExportOptions
+from bulk_export.options import LARGEST_PAGE, ExportOptions
+from bulk_export.outcome import endpoint_result, staged_files, summarise
+from bulk_export.page_order import backwards, edge_reader
 from bulk_export.parts import PART_ROWS, OutputFormat
 from bulk_export.pool import FetchedPage, Pool
-from bulk_export.progress.observer import EndpointSummary, ExportSummary, Observer
+from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.publish import JOURNAL, STAGING, decide, decided, publish
 from bulk_export.pulse import Pulse
 from bulk_export.retry import Backoff
@@ -79,7 +81,7 @@ class _Export:
         self._stop = stop
         self._tuning = tuning
         self._output = options.output
-        self._cap = body_cap(options.page_size)
+        self._cap = body_cap(options.service.largest_page_size if options.consistent else options.page_size)
         self._began = time.monotonic()
         self._changed = Pulse()
         self._resumed = False
@@ -88,7 +90,7 @@ class _Export:
         finished = inspect_output(self._output)
         journal_path = self._output / WORKING_DIRECTORY / JOURNAL
         if finished and not self._options.overwrite and not journal_path.exists():
-            raise _already_finished(self._output)
+            raise already_finished(self._output)
         prepare_output(self._output)
         with ExitStack() as stack:
             stack.enter_context(locked_directory(self._output))
@@ -98,11 +100,10 @@ class _Export:
             manifest = decided(store)
             if manifest is None:
                 if finished and not self._options.overwrite:
-                    raise _already_finished(self._output)
+                    raise already_finished(self._output)
                 manifest = await self._fetch_and_convert(store)
-            await anyio.to_thread.run_sync(
-                functools.partial(publish, store, self._output, keep_pages=self._options.keep_pages)
-            )
+            rewrite = page_rewriter(self._options.redaction)
+            await anyio.to_thread.run_sync(functools.partial(publish, store, self._output, rewrite=rewrite))
         summary = summarise(manifest, self._output, time.monotonic() - self._began)
         self._observer.finished(summary)
         return summary
@@ -140,6 +141,8 @@ class _Export:
             )
             journal = await stack.enter_async_context(GroupCommit(store))
 
+            edges = {endpoint.name: edge_reader(endpoint) for endpoint in self._options.endpoints}
+
             async def deliver(fetched: FetchedPage) -> None:
                 journal.note("retries", str(before.retries + pool.retries))
                 journal.note("throttled", str(before.throttled + budget.throttled))
@@ -150,6 +153,7 @@ class _Export:
                     encoding=answer.encoding,
                     size=len(answer.body),
                     stored=answer.stored,
+                    edges=edges[fetched.sweep.endpoint.name](fetched.records),
                 )
                 await journal.append(page, answer.body)
 
@@ -236,12 +240,14 @@ class _Export:
             conversions.append(
                 EndpointConversion(
                     sweep,
-                    largest_page=options.service.largest_page_size or options.page_size,
+                    largest_page=endpoint.paging.largest or options.page_size,
                     decoder=self._decoder(endpoint),
                     formats=[OutputFormat(name, compression) for name, compression in options.formats.items()],
                     store=store,
                     staging=self._output / WORKING_DIRECTORY / STAGING,
                     part_rows=self._tuning.part_rows,
+                    consistent=options.consistent,
+                    drop_gone=options.gone == "drop",
                 )
             )
         return conversions
@@ -249,7 +255,12 @@ class _Export:
     def _decoder(self, endpoint: Endpoint) -> Decoder:
         formats = self._options.formats
         lines: Lines = "flat" if self._options.flatten else "raw"
-        return Decoder(endpoint, columns="parquet" in formats, lines=lines if "ndjson" in formats else None)
+        return Decoder(
+            endpoint,
+            columns="parquet" in formats,
+            lines=lines if "ndjson" in formats else None,
+            redaction=self._options.redaction,
+        )
 
     def _decide(self, store: JournalStore, conversions: Sequence[EndpointConversion]) -> dict[str, Any]:
         counters = _Counters.of(store)
@@ -261,7 +272,15 @@ class _Export:
             parameters=self._parameters(),
             started_at=store.fact("started_at") or now(),
             finished_at=now(),
-            endpoints=[_result(conversion, requests) for conversion in conversions],
+            endpoints=[
+                endpoint_result(
+                    conversion,
+                    requests=requests.get(conversion.sweep.endpoint.name, 0),
+                    backwards=backwards(store.edges(conversion.sweep.endpoint.name, 0)),
+                    consistent=self._options.consistent,
+                )
+                for conversion in conversions
+            ],
             run=RunCounters(
                 requests=sum(requests.values()),
                 retries=counters.retries,
@@ -269,13 +288,7 @@ class _Export:
                 resumed=counters.resumed,
             ),
         )
-        staged = {
-            file.path: conversion.sequence.folder / Path(file.path).name
-            for conversion in conversions
-            for part in conversion.sequence.parts
-            for file in part.files
-        }
-        decide(store, self._output, manifest, staged)
+        decide(store, self._output, manifest, staged_files(conversions), keep_pages=self._options.keep_pages)
         return manifest
 
     def _parameters(self) -> dict[str, Any]:
@@ -287,6 +300,11 @@ class _Export:
             "updated_since": format_instant(options.updated_since) if options.updated_since else None,
             "formats": dict(options.formats),
             "flatten": options.flatten,
+            "drop_columns": list(options.drop_columns),
+            "pseudonymise": list(options.pseudonymised),
+            "pseudonym_key": options.redaction.key_id,
+            "consistent": options.consistent,
+            "gone": options.gone,
         }
 
     def _identity(self) -> dict[str, Any]:
@@ -318,57 +336,13 @@ class _Counters:
         return replace(self, resumed=self.resumed + 1)
 
 
-def body_cap(page_size: int) -> int:
-    """How many bytes the body of a page may have, as sent and inflated."""
-    return max(_SMALLEST_CAP, page_size * _BYTES_PER_RECORD)
+def body_cap(page_size: int | None) -> int:
+    """How many bytes the body of a page may have, as sent and inflated; None is a size that nobody knows."""
+    return max(_SMALLEST_CAP, (page_size or LARGEST_PAGE) * _BYTES_PER_RECORD)
 
 
-def summarise(manifest: Mapping[str, Any], output: Path, seconds: float) -> ExportSummary:
-    """The numbers of a manifest, for display."""
-    return ExportSummary(
-        output=output,
-        endpoints=[
-            EndpointSummary(
-                name=name,
-                records=endpoint["records"],
-                pages=endpoint["pages"],
-                requests=endpoint["requests"],
-                duplicates=endpoint["duplicates"],
-                files=len(endpoint["files"]),
-                bytes=sum(file["bytes"] for file in endpoint["files"]),
-                drift=endpoint["drift"],
-                changed_during_export=endpoint["changed_during_export"],
-            )
-            for name, endpoint in manifest["endpoints"].items()
-        ],
-        seconds=seconds,
-        **manifest["run"],
-    )
-
-
-def _result(conversion: EndpointConversion, requests: Mapping[str, int]) -> EndpointResult:
-    sequence, plan = conversion.sequence, conversion.sweep.plan
-    drift = Drift()
-    for part in sequence.parts:
-        drift.add(Drift.from_json(part.drift))
-    revision = conversion.revision
-    healed = revision is not None and revision.settled
-    signs = {"short_pages": len(plan.short_pages()), "duplicates": 0 if healed else conversion.duplicates}
-    return EndpointResult(
-        name=conversion.sweep.endpoint.name,
-        records=sequence.rows,
-        pages=plan.pages,
-        duplicates=conversion.duplicates,
-        requests=requests.get(conversion.sweep.endpoint.name, 0),
-        schema=schema.describe(sequence.schema),
-        drift=drift.to_json(),
-        files=[file for part in sequence.parts for file in part.files],
-        signs_of_change={name: count for name, count in signs.items() if count},
-        more={"swept_again": revision.swept_again, "recovered": revision.recovered} if revision else {},
-    )
-
-
-def _already_finished(output: Path) -> UsageError:
+def already_finished(output: Path) -> UsageError:
+    """The refusal to write where a finished export is."""
     return UsageError(
         f"{output} holds a finished export.",
         kept="Nothing was changed.",

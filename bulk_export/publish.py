@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,7 +23,7 @@ from bulk_export.files import (
     sync_directory,
     write_atomically,
 )
-from bulk_export.journal import JournalStore
+from bulk_export.journal import ORIGIN, JournalStore, write_archive
 from bulk_export.manifest import manifest_text, read_manifest
 
 JOURNAL = "journal.sqlite"
@@ -33,12 +34,20 @@ _DECIDED = "manifest"
 _REPLACED = "replaced"
 
 
-def decide(store: JournalStore, output: Path, manifest: dict[str, Any], staged: dict[str, Path]) -> None:
+def decide(
+    store: JournalStore, output: Path, manifest: dict[str, Any], staged: dict[str, Path], *, keep_pages: bool
+) -> None:
     """Fix the outcome: from here on this manifest is published, whatever happens.
 
-    `staged` names, by path in the manifest, where each file lies now.
+    `staged` names, by path in the manifest, where each file lies now. With `keep_pages`, the pages stay in an
+    archive beside the result.
     """
-    replaced = _files_of(read_manifest(output)) if (output / MANIFEST).exists() else []
+    if keep_pages:
+        manifest["archive"] = ARCHIVE
+    earlier = read_manifest(output) if (output / MANIFEST).exists() else None
+    replaced = [] if earlier is None else _files_of(earlier)
+    if earlier is not None and earlier.get("archive") == ARCHIVE and not keep_pages:
+        replaced.append(ARCHIVE)
     store.put_fact(_REPLACED, json.dumps(replaced))
     places = {path: str(place.relative_to(output)) for path, place in staged.items()}
     store.put_fact(_DECIDED, json.dumps({"manifest": manifest, "staged": places}))
@@ -50,8 +59,11 @@ def decided(store: JournalStore) -> dict[str, Any] | None:
     return None if text is None else json.loads(text)["manifest"]
 
 
-def publish(store: JournalStore, output: Path, *, keep_pages: bool) -> None:
-    """Carry out what was decided, from wherever an earlier attempt stopped, and close the journal."""
+def publish(store: JournalStore, output: Path, *, rewrite: Callable[[bytes], bytes] | None = None) -> None:
+    """Carry out what was decided, from wherever an earlier attempt stopped, and close the journal.
+
+    `rewrite` changes the bodies of pages that are kept.
+    """
     decision = json.loads(store.fact(_DECIDED) or "{}")
     manifest, staged = decision["manifest"], decision["staged"]
     with local_failures(f"Publishing the export in {output}"):
@@ -71,8 +83,8 @@ def publish(store: JournalStore, output: Path, *, keep_pages: bool) -> None:
             folders.add(final.parent)
         for folder in sorted(folders):
             sync_directory(folder)
-        if keep_pages:
-            store.archive(output / ARCHIVE)
+        if "archive" in manifest:
+            _keep_pages(store, output, manifest, rewrite)
         write_atomically(output / MANIFEST, manifest_text(manifest).encode())
     store.close()
     clear_working_state(output)
@@ -87,6 +99,20 @@ def clear_working_state(output: Path) -> None:
         sync_directory(output)
 
 
+def _keep_pages(
+    store: JournalStore, output: Path, manifest: dict[str, Any], rewrite: Callable[[bytes], bytes] | None
+) -> None:
+    facts = {name: text for name, text in store.facts().items() if name not in (_DECIDED, _REPLACED)}
+    write_archive(
+        store,
+        output / ARCHIVE,
+        scratch=output / WORKING_DIRECTORY,
+        facts=facts | {ORIGIN: json.dumps(manifest)},
+        rewrite=rewrite,
+    )
+    sync_directory(output)
+
+
 def _remove_replaced(output: Path, manifest: dict[str, Any], replaced: list[str]) -> None:
     """Remove the files of the export that this one replaces. Its manifest goes first: it is no longer whole."""
     with contextlib.suppress(DamagedState):
@@ -96,8 +122,10 @@ def _remove_replaced(output: Path, manifest: dict[str, Any], replaced: list[str]
     if not (output / MANIFEST).exists():
         ours = set(_files_of(manifest))
         for path in replaced:
-            old = output / _inside(path)
-            if path not in ours:
+            if path == ARCHIVE:
+                (output / ARCHIVE).unlink(missing_ok=True)
+            elif path not in ours:
+                old = output / _inside(path)
                 old.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):
                     old.parent.rmdir()

@@ -10,13 +10,17 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bulk_export.errors import UsageError
 from bulk_export.model import Endpoint, Field, FieldType, Kind, ListOf, Struct
 
 SHORTEST_KEY = 16
+# Before the name of an attribute that no description knows, but that a service may send.
+UNDESCRIBED = "_extra."
+_KEY_LABEL = b"bulk-export pseudonym key"
+_KEY_ID_DIGITS = 16
 _ALWAYS_THERE = ("id", "type")
 
 
@@ -37,26 +41,46 @@ class Redaction:
 
     rules: Rules
     _key: bytes = field(repr=False)
+    paths: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, drop: Sequence[str], pseudonymise: Sequence[str], key: bytes | None = None) -> Redaction:
-        """Rules from dotted paths. Raises UsageError for paths that contradict each other, and for want of a key."""
+        """Rules from dotted paths. Raises UsageError for paths that contradict each other, and for want of a key.
+
+        A path after `_extra.` is that of an attribute which no description knows.
+        """
+        if key is not None and not pseudonymise:
+            raise UsageError("There is a pseudonym key, but nothing to pseudonymise.", next_step=_WHAT_TO_NAME)
         if pseudonymise and (key is None or len(key) < SHORTEST_KEY):
             raise UsageError(
                 f"Pseudonyms need a secret key of at least {SHORTEST_KEY} bytes.",
                 next_step="Name a file of random bytes with --pseudonym-key-file, and keep it: the same key gives "
                 "the same pseudonyms.",
             )
+        return cls._planted(drop, pseudonymise, key or b"")
+
+    @classmethod
+    def applied(cls, drop: Sequence[str], pseudonymise: Sequence[str]) -> Redaction:
+        """Rules that records have been through already: they tell what is left, and make no pseudonyms."""
+        return cls._planted(drop, pseudonymise, b"")
+
+    @classmethod
+    def _planted(cls, drop: Sequence[str], pseudonymise: Sequence[str], key: bytes) -> Redaction:
         tree: dict[str, Rule] = {}
         for treatment, paths in ((Treatment.DROP, drop), (Treatment.PSEUDONYMISE, pseudonymise)):
             for path in dict.fromkeys(paths):
-                _plant(tree, path, treatment)
+                _plant(tree, path.removeprefix(UNDESCRIBED), treatment)
         for name in _ALWAYS_THERE:
             if tree.get(name) is Treatment.DROP:
                 raise UsageError(
                     f"The column {name} cannot be dropped.", next_step=f"Pseudonymise {name} if it must not be shown."
                 )
-        return cls(tree, key or b"")
+        return cls(tree, key, tuple(dict.fromkeys([*drop, *pseudonymise])))
+
+    @property
+    def key_id(self) -> str | None:
+        """What tells one key from another without showing it; None where there is no key."""
+        return hmac.digest(self._key, _KEY_LABEL, hashlib.sha256).hex()[:_KEY_ID_DIGITS] if self._key else None
 
     def __bool__(self) -> bool:
         return bool(self.rules)
@@ -70,12 +94,17 @@ class Redaction:
         return replace(endpoint, fields=_left_of(endpoint.fields, self.rules)) if self else endpoint
 
     def unmatched(self, endpoint: Endpoint) -> list[str]:
-        """The paths that name nothing in a description, so that they could only meet an attribute unknown to it."""
+        """The paths that name nothing in a description, but for those that say so by `_extra.`."""
         described = Struct((Field("id", Kind.STRING), Field("type", Kind.STRING), *endpoint.fields))
-        return [path for path in _paths(self.rules) if not _leads(path.split("."), described)]
+        return [
+            path for path in self.paths if not path.startswith(UNDESCRIBED) and not _leads(path.split("."), described)
+        ]
 
 
 NO_REDACTION = Redaction({}, b"")
+
+
+_WHAT_TO_NAME = "Name what is to be replaced with --pseudonymise, or leave the key out."
 
 
 def _plant(tree: dict[str, Rule], path: str, treatment: Treatment) -> None:
@@ -98,14 +127,6 @@ def _contradiction(path: str) -> UsageError:
         f"More than one thing is to be done with {path!r}, or with something inside of it.",
         next_step="Name each path once, to be dropped or to be pseudonymised.",
     )
-
-
-def _paths(rules: Rules) -> Iterator[str]:
-    for name, rule in rules.items():
-        if isinstance(rule, Treatment):
-            yield name
-        else:
-            yield from (f"{name}.{path}" for path in _paths(rule))
 
 
 def _leads(names: Sequence[str], declared: FieldType) -> bool:

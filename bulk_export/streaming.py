@@ -111,7 +111,7 @@ async def _produce(
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(fetch)
-                await _convert(order, Decoder(endpoint, columns=True, lines=None), send)
+                await _convert(order, Decoder(endpoint, columns=True, lines=None, redaction=options.redaction), send)
         finally:
             observer.closed()
         if failures:

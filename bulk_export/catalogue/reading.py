@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 from bulk_export.catalogue.table import Table, near, wrong
@@ -54,8 +55,7 @@ def read_description(document: Mapping[str, Any], version: str | None) -> Servic
         )
     pages, records, limits = top.table("pages"), top.table("records"), top.table("limits")
     default_size = pages.whole("default", _DEFAULT_PAGE_SIZE, least=1)
-    largest = pages.whole("largest", None, least=1)
-    paging, shape = _paging(pages, Paging()), _shape(records, RecordShape())
+    paging, shape = _paging(pages, Paging(largest=None)), _shape(records, RecordShape())
     read = {
         known: tuple(_endpoint(one, entry, paging, shape) for one, entry in endpoints.tables())
         for known, endpoints in versions.tables()
@@ -69,7 +69,7 @@ def read_description(document: Mapping[str, Any], version: str | None) -> Servic
         service_limit=limits.parsed("service", parse_limit),
         ip_limit=limits.parsed("ip", parse_limit),
         default_page_size=default_size or _DEFAULT_PAGE_SIZE,
-        largest_page_size=largest,
+        largest_page_size=paging.largest,
         auth=_authorization(top.table("auth")),
     )
     for table in (limits, pages, records, top):
@@ -104,6 +104,7 @@ def _paging(table: Table, default: Paging) -> Paging:
         first=table.whole("first", first, least=0) or 0,
         filter=table.text("filter", default.filter),
         sort=table.text("sort", default.sort),
+        largest=table.whole("largest", default.largest, least=1),
     )
     if "{name}" not in paging.filter or paging.filter.replace("{name}", "").count("{"):
         raise wrong(table.at("filter"), "must hold {name} where the name of a filter goes")
@@ -137,7 +138,7 @@ def _endpoint(name: str, table: Table, paging: Paging, shape: RecordShape) -> En
     form = cast("Literal['json', 'csv']", table.choice("format", _FORMATS, "json"))
     if form == "csv":
         # A row has neither a list around it nor members of members.
-        paging = Paging("none", paging.number, paging.size, paging.first, paging.filter, paging.sort)
+        paging = replace(paging, style="none")
         shape = RecordShape((), shape.id, None, (), shape.id_type)
     own_pages, own_records = table.table("pages"), table.table("records")
     path = table.text("path")

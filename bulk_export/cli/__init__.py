@@ -13,6 +13,7 @@ from bulk_export.cli.export import export
 from bulk_export.cli.inspect import endpoints, verify
 from bulk_export.cli.local_service import local_service
 from bulk_export.cli.plan import plan
+from bulk_export.cli.replay import replay
 from bulk_export.cli.running import report_defects, run
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(export)
+app.command()(replay)
 app.command()(plan)
 app.command()(verify)
 app.command()(budget)

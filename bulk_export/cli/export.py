@@ -34,6 +34,12 @@ def export(
     updated_since: p.UpdatedSince = None,
     filter: p.Filter = None,  # noqa: A002  # the name of the option
     overwrite: p.Overwrite = False,
+    keep_pages: p.KeepPages = False,
+    consistent: p.Consistent = False,
+    gone: p.Gone = None,
+    drop_column: p.DropColumn = None,
+    pseudonymise: p.Pseudonymise = None,
+    pseudonym_key_file: p.PseudonymKeyFile = None,
     allow_plain_http: p.AllowPlainHttp = False,
     progress: p.Progress = None,
     log_format: p.LogFormat = None,
@@ -51,7 +57,10 @@ def export(
     observer = choose(kind, console)
     resolved = ExportOptions.of(options.pop("endpoints", ()), **options)
 
-    from bulk_export.cli.interrupts import export_until_signalled
+    from bulk_export import pipeline
+    from bulk_export.cli.interrupts import until_signalled
 
-    summary = export_until_signalled(resolved, observer, console)
+    summary = until_signalled(
+        lambda stop: pipeline.export(resolved, observer, stop=stop), resolved.output, observer, console
+    )
     typer.echo(os.fsencode(summary.output))

@@ -1,10 +1,12 @@
-"""An export that signals can stop: the first one drains and keeps, the second leaves at once."""
+"""Work that signals can stop: the first one drains and keeps, the second leaves at once."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -12,7 +14,6 @@ import anyio
 from bulk_export.errors import BulkExportError, Interrupted
 
 if TYPE_CHECKING:
-    from bulk_export.options import ExportOptions
     from bulk_export.progress.console import Console
     from bulk_export.progress.observer import ExportSummary, Observer
 
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 _PATIENCE = 1.7
 
 
-def export_until_signalled(options: ExportOptions, observer: Observer, console: Console) -> ExportSummary:
-    """Run an export to its end, or until SIGINT or SIGTERM. Raises what `export` raises."""
-    from bulk_export.pipeline import export
-
+def until_signalled(
+    work: Callable[[anyio.Event], Awaitable[ExportSummary]], output: Path, observer: Observer, console: Console
+) -> ExportSummary:
+    """Run work that ends when its event is set to its end, or until SIGINT or SIGTERM. Raises what it raises."""
     outcome: list[ExportSummary | BulkExportError] = []
 
     def leave() -> None:
@@ -31,7 +32,7 @@ def export_until_signalled(options: ExportOptions, observer: Observer, console: 
         console.error(
             Interrupted(
                 "Interrupted.",
-                kept=f"Every page that had arrived is kept in {options.output}.",
+                kept=f"Every page that had arrived is kept in {output}.",
                 next_step="The same command with this --output goes on from here.",
             )
         )
@@ -52,7 +53,7 @@ def export_until_signalled(options: ExportOptions, observer: Observer, console: 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch, stop)
             try:
-                outcome.append(await export(options, observer, stop=stop))
+                outcome.append(await work(stop))
             except BulkExportError as error:
                 outcome.append(error)
             tasks.cancel_scope.cancel()

@@ -104,6 +104,32 @@ Filter = Annotated[
     list[str] | None, typer.Option("--filter", metavar="KEY=VALUE", help="Sent as filter[KEY]=VALUE; repeat.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished export.")]
+KeepPages = Annotated[
+    bool, typer.Option("--keep-pages", help="Keep the pages beside the result, for `bulk-export replay`.")
+]
+Consistent = Annotated[
+    bool, typer.Option("--consistent", help="Sweep again until two sweeps agree: nothing that stayed is missed.")
+]
+Gone = Annotated[
+    str | None,
+    typer.Option(
+        "--gone",
+        metavar="keep|drop",
+        autocompletion=_one_of("keep", "drop"),
+        help="What vanished during a consistent export. (keep)",
+    ),
+]
+DropColumn = Annotated[
+    list[str] | None,
+    typer.Option("--drop-column", metavar="NAME", help="Leave out a field, like email or a.b; repeat."),
+]
+Pseudonymise = Annotated[
+    list[str] | None,
+    typer.Option("--pseudonymise", metavar="NAME", help="Replace a field by a keyed hash; repeat."),
+]
+PseudonymKeyFile = Annotated[
+    str | None, typer.Option("--pseudonym-key-file", metavar="FILE", help="Holds the secret key of the pseudonyms.")
+]
 AllowPlainHttp = Annotated[
     bool, typer.Option("--allow-plain-http", help="Send the token unencrypted beyond this machine.")
 ]
@@ -141,24 +167,33 @@ COST = {
     "source_address": Takes.MANY,
     "share": Takes.ONE,
 }
+CONTENT = {
+    "output": Takes.ONE,
+    "format": Takes.MANY,
+    "compression": Takes.ONE,
+    "flatten": Takes.NOTHING,
+    "overwrite": Takes.NOTHING,
+    "drop_column": Takes.MANY,
+    "pseudonymise": Takes.MANY,
+    "pseudonym_key_file": Takes.ONE,
+}
 OUTPUT = {"progress": Takes.ONE, "log_format": Takes.ONE, "debug": Takes.NOTHING}
 EXPORT = {
     **CONNECTION,
     **COST,
+    **CONTENT,
     **OUTPUT,
     "endpoints": Takes.MANY,
     "environment": Takes.ONE,
     "base_url": Takes.ONE,
     "retries": Takes.ONE,
     "token_file": Takes.ONE,
-    "output": Takes.ONE,
-    "format": Takes.MANY,
-    "compression": Takes.ONE,
-    "flatten": Takes.NOTHING,
     "budget": Takes.ONE,
     "updated_since": Takes.ONE,
     "filter": Takes.MANY,
-    "overwrite": Takes.NOTHING,
+    "keep_pages": Takes.NOTHING,
+    "consistent": Takes.NOTHING,
+    "gone": Takes.ONE,
     "allow_plain_http": Takes.NOTHING,
 }
 PLAN = {
@@ -170,10 +205,12 @@ PLAN = {
     "endpoints": Takes.MANY,
     "records": Takes.MANY,
     "like": Takes.ONE,
+    "consistent": Takes.NOTHING,
     "latency": Takes.ONE,
     "json": Takes.NOTHING,
 }
+REPLAY = {**CONNECTION, **CONTENT, **OUTPUT, "endpoints": Takes.MANY}
 BUDGET = {**OUTPUT, "budget": Takes.ONE, "json": Takes.NOTHING}
 ENDPOINTS = {**CONNECTION, **OUTPUT, "json": Takes.NOTHING}
 EVERY = tuple({**EXPORT, **PLAN, **BUDGET, **ENDPOINTS})
-COMMANDS = ("export", "plan", "verify", "budget", "endpoints", "local-service")
+COMMANDS = ("export", "replay", "plan", "verify", "budget", "endpoints", "local-service")

@@ -46,6 +46,7 @@ def plan(
     min_interval: p.MinInterval = None,
     source_address: p.SourceAddress = None,
     share: p.Share = None,
+    consistent: p.Consistent = False,
     latency: Latency = None,
     as_json: p.AsJson = False,
     log_format: p.LogFormat = None,
@@ -88,6 +89,7 @@ def plan(
         min_interval=resolved.min_interval,
         latency=delay,
         workers=resolved.workers,
+        largest_page=resolved.service.largest_page_size if resolved.consistent else None,
     )
     if wants_json:
         shown = {**asdict(cost), "total": cost.total, "page_size": resolved.page_size, "unknown": unknown}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from bulk_export.decode import exact
+from bulk_export.decode.envelope import split_page
+from bulk_export.decode.lines import compact
 from bulk_export.redaction import Redaction, Rule, Rules, Treatment
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -81,6 +83,19 @@ class Redactor:
         is_text = isinstance(value, str) and not isinstance(value, exact.Number)
         text: str = value if is_text else exact.dumps(value)
         return self._redaction.pseudonym(text.encode("utf-8", "surrogatepass"))
+
+
+def page_rewriter(redaction: Redaction) -> Callable[[bytes], bytes] | None:
+    """What makes a page that a redaction has gone over from one as it was sent; None where nothing is redacted."""
+    if not redaction:
+        return None
+    redactor = Redactor(redaction)
+
+    def rewrite(body: bytes) -> bytes:
+        records = map(redactor.record, compact(body, split_page(body)))
+        return b'{"data":[' + b",".join(records) + b"]}"
+
+    return rewrite
 
 
 class _Unsound(Exception):

@@ -1,6 +1,18 @@
 """Every page is durable here before anything depends on it."""
 
+from bulk_export.journal.archive import ORIGIN, open_archive, write_archive
+from bulk_export.journal.entries import PagePrints, Part, PartFile, StoredPage
 from bulk_export.journal.group_commit import GroupCommit
-from bulk_export.journal.store import JournalStore, Part, PartFile, StoredPage
+from bulk_export.journal.store import JournalStore
 
-__all__ = ["GroupCommit", "JournalStore", "Part", "PartFile", "StoredPage"]
+__all__ = [
+    "ORIGIN",
+    "GroupCommit",
+    "JournalStore",
+    "PagePrints",
+    "Part",
+    "PartFile",
+    "StoredPage",
+    "open_archive",
+    "write_archive",
+]

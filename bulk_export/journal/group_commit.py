@@ -9,7 +9,8 @@ from typing import Self
 import anyio
 import anyio.to_thread
 
-from bulk_export.journal.store import JournalStore, StoredPage
+from bulk_export.journal.entries import StoredPage
+from bulk_export.journal.store import JournalStore
 from bulk_export.model import PageKey
 
 # Pages just stored stay at hand up to this size, so that conversion rarely reads them back.

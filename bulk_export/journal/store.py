@@ -14,7 +14,6 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,22 @@ import pyarrow as pa
 
 from bulk_export.encoding import Undecodable, inflate
 from bulk_export.errors import DamagedState, LocalFailure, UsageError
+from bulk_export.journal.entries import PagePrints, Part, PartFile, StoredPage
 from bulk_export.model import PageKey
 
 _APPLICATION_ID = 0x62657870
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE pages (
     endpoint TEXT NOT NULL, sweep INTEGER NOT NULL, page INTEGER NOT NULL, records INTEGER NOT NULL,
-    encoding TEXT NOT NULL, size INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL,
-    UNIQUE (endpoint, sweep, page)
+    first_key INTEGER, last_key INTEGER, encoding TEXT NOT NULL, size INTEGER NOT NULL, crc INTEGER NOT NULL,
+    body BLOB NOT NULL, UNIQUE (endpoint, sweep, page)
 );
+CREATE TABLE prints (
+    endpoint TEXT NOT NULL, sweep INTEGER NOT NULL, page INTEGER NOT NULL, ids BLOB NOT NULL, contents BLOB NOT NULL,
+    PRIMARY KEY (endpoint, sweep, page)
+) WITHOUT ROWID;
 CREATE TABLE parts (
     endpoint TEXT NOT NULL, revision INTEGER NOT NULL, part INTEGER NOT NULL, last_page INTEGER NOT NULL,
     rows INTEGER NOT NULL, files TEXT NOT NULL, drift TEXT NOT NULL, fingerprints BLOB NOT NULL,
@@ -42,62 +46,28 @@ CREATE TABLE requests (endpoint TEXT PRIMARY KEY, sent INTEGER NOT NULL) WITHOUT
 """
 # Fast enough to cost little next to decoding, and a third of the size (measured on pages of 340 kB).
 _CODEC_LEVEL = -3
+_PRINTS_AT_ONCE = 100
+_PAGES_AT_ONCE = 8
 _BUSY_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPage:
-    """A page as it arrived: `stored` is the body in its `encoding`, `size` its length when inflated."""
-
-    key: PageKey
-    records: int
-    encoding: str
-    size: int
-    stored: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class PartFile:
-    """One file of a part. `path` is relative to the output directory, with forward slashes."""
-
-    path: str
-    rows: int
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Rows of an endpoint that are whole on disk, in one file a format, up to and with `last_page`.
-
-    `revision` counts how often the endpoint was converted anew. `fingerprints` holds 64 bits a row.
-    """
-
-    endpoint: str
-    revision: int
-    part: int
-    last_page: int
-    rows: int
-    files: tuple[PartFile, ...]
-    drift: Mapping[str, Any]
-    fingerprints: bytes
 
 
 class JournalStore:
     """Reads and writes one journal file. Blocking; writes from several threads take turns."""
 
-    def __init__(self, path: Path, *, cap: int) -> None:
-        """Open the journal at `path`, made with mode 0600 where there is none.
+    def __init__(self, path: Path, *, cap: int, read_only: bool = False) -> None:
+        """Open the journal at `path`, made with mode 0600 where there is none; a sealed one with `read_only`.
 
         `cap` bounds an inflated body in bytes. Raises DamagedState for a file that is no journal of this
         version, and LocalFailure where the file cannot be used.
         """
         self.path = path
-        self._cap = cap
+        self.cap = cap
         self._writing = threading.Lock()
         self._codec = pa.Codec("zstd", compression_level=_CODEC_LEVEL)
+        self._read_only = read_only
         with self._failures():
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+            flags = os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+            os.close(os.open(path, flags, 0o600))
             self._writer = self._connect()
             try:
                 self._begin()
@@ -111,18 +81,12 @@ class JournalStore:
         self._reader.close()
         self._writer.close()
 
-    def archive(self, path: Path) -> None:
-        """Write the pages to a compact file of their own at `path`, in place of an earlier one."""
+    def seal(self) -> None:
+        """Turn the file into one that can be read where nothing may be written, and close it."""
+        self._reader.close()
         with self._failures():
-            path.unlink(missing_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-            with self._writing:
-                self._writer.execute("VACUUM INTO ?", (str(path),))
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            self._writer.execute("PRAGMA journal_mode = DELETE")
+        self._writer.close()
 
     def claim(self, identity: Mapping[str, Any]) -> bool:
         """Tie the journal to one export; True where it held pages of that same export already.
@@ -159,7 +123,7 @@ class JournalStore:
         """Make pages durable in one transaction, with the numbers of requests spent since the last one."""
         rows = [self._row(page) for page in pages]
         with self._transaction() as writer:
-            writer.executemany("INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            writer.executemany("INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             writer.executemany(
                 "INSERT INTO requests VALUES (?, ?) ON CONFLICT (endpoint) DO UPDATE SET sent = sent + excluded.sent",
                 list(requests.items()),
@@ -193,9 +157,70 @@ class JournalStore:
         try:
             if encoding == "zstd":
                 return bytes(self._codec.decompress(stored, size, asbytes=True))
-            return inflate(stored, encoding, self._cap)
+            return inflate(stored, encoding, self.cap)
         except (Undecodable, OSError, ValueError):
             raise self._damaged(f"page {key.page} of {key.endpoint} cannot be unpacked") from None
+
+    def pages(self) -> Iterator[StoredPage]:
+        """Every stored page as it is stored, a few at a time. Raises DamagedState for one that was changed."""
+        last = 0
+        while True:
+            with self._failures():
+                rows = self._reader.execute(
+                    "SELECT rowid, * FROM pages WHERE rowid > ? ORDER BY rowid LIMIT ?", (last, _PAGES_AT_ONCE)
+                ).fetchall()
+            if not rows:
+                return
+            last = rows[-1][0]
+            for _, endpoint, sweep, page, records, first, end, encoding, size, crc, stored in rows:
+                if zlib.crc32(stored) != crc:
+                    raise self._damaged(f"page {page} of {endpoint} is not as it was stored")
+                key = PageKey(endpoint, sweep, page)
+                yield StoredPage(key, records, encoding, size, stored, edges=(first, end))
+
+    def facts(self) -> dict[str, str]:
+        """Every named text."""
+        with self._failures():
+            return dict(self._reader.execute("SELECT name, value FROM facts").fetchall())
+
+    def edges(self, endpoint: str, sweep: int) -> Iterator[tuple[int | None, int | None]]:
+        """The order keys of the first and last record of each stored page that holds any, in page order."""
+        with self._failures():
+            yield from self._reader.execute(
+                "SELECT first_key, last_key FROM pages WHERE endpoint = ? AND sweep = ? AND records > 0 ORDER BY page",
+                (endpoint, sweep),
+            ).fetchall()
+
+    def add_prints(self, endpoint: str, sweep: int, prints: Iterable[PagePrints]) -> None:
+        """Keep the fingerprints of pages of a sweep."""
+        with self._transaction() as writer:
+            writer.executemany(
+                "INSERT OR REPLACE INTO prints VALUES (?, ?, ?, ?, ?)",
+                [(endpoint, sweep, page.page, page.ids, page.contents) for page in prints],
+            )
+
+    def printed(self, endpoint: str, sweep: int) -> int:
+        """The page up to which fingerprints are kept, 0 where there are none."""
+        with self._failures():
+            row = self._reader.execute(
+                "SELECT max(page) FROM prints WHERE endpoint = ? AND sweep = ?", (endpoint, sweep)
+            ).fetchone()
+        return row[0] or 0
+
+    def prints(self, endpoint: str, sweep: int) -> Iterator[PagePrints]:
+        """The fingerprints of a sweep in page order, some hundred pages at a time."""
+        page = 0
+        while True:
+            with self._failures():
+                rows = self._reader.execute(
+                    "SELECT page, ids, contents FROM prints WHERE endpoint = ? AND sweep = ? AND page > ?"
+                    " ORDER BY page LIMIT ?",
+                    (endpoint, sweep, page, _PRINTS_AT_ONCE),
+                ).fetchall()
+            if not rows:
+                return
+            for page, ids, contents in rows:
+                yield PagePrints(page, ids, contents)
 
     def add_part(self, part: Part) -> None:
         """Record that a part is whole on disk."""
@@ -246,7 +271,7 @@ class JournalStore:
                 ).fetchone()
             yield row[0]
 
-    def _row(self, page: StoredPage) -> tuple[str, int, int, int, str, int, int, bytes]:
+    def _row(self, page: StoredPage) -> tuple[Any, ...]:
         encoding, stored = page.encoding, page.stored
         if encoding == "identity":
             encoding, stored = "zstd", self._codec.compress(stored, asbytes=True)
@@ -256,6 +281,7 @@ class JournalStore:
             key.sweep,
             key.page,
             page.records,
+            *page.edges,
             encoding,
             page.size,
             zlib.crc32(stored),
@@ -263,7 +289,10 @@ class JournalStore:
         )
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        place = f"{self.path.absolute().as_uri()}?{'mode=ro&immutable=1' if self._read_only else 'mode=rw'}"
+        connection = sqlite3.connect(
+            place, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = OFF")
         return connection
@@ -272,7 +301,7 @@ class JournalStore:
         (application,) = self._writer.execute("PRAGMA application_id").fetchone()
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()
         (objects,) = self._writer.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if (application, version, objects) == (0, 0, 0):
+        if (application, version, objects) == (0, 0, 0) and not self._read_only:
             self._writer.execute("PRAGMA page_size = 16384")
             self._writer.execute("PRAGMA journal_mode = WAL")
             self._writer.executescript(
@@ -283,7 +312,8 @@ class JournalStore:
             raise self._damaged("it is not a journal")
         if version != _VERSION:
             raise self._damaged(f"it was written by another version (format {version}, this is {_VERSION})")
-        self._writer.execute("PRAGMA journal_mode = WAL")
+        if not self._read_only:
+            self._writer.execute("PRAGMA journal_mode = WAL")
         (verdict,) = self._writer.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise self._damaged("its structure is broken")

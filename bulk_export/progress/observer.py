@@ -27,7 +27,11 @@ class WindowUse:
 
 @dataclass(frozen=True, slots=True)
 class EndpointSummary:
-    """One endpoint of a finished export. `bytes` is what its files take on disk."""
+    """One endpoint of a finished export. `bytes` is what its files take on disk.
+
+    `consistent` says whether two sweeps agreed in the end, None where that was not asked for. Further sweeps found
+    `recovered` records that the first had missed and `changed` ones; `gone` had vanished by the last.
+    """
 
     name: str
     records: int
@@ -38,6 +42,10 @@ class EndpointSummary:
     bytes: int
     drift: Mapping[str, object]
     changed_during_export: bool = False
+    consistent: bool | None = None
+    recovered: int = 0
+    changed: int = 0
+    gone: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,9 @@ class Observer:
 
     def end_found(self, endpoint: str, pages: int) -> None:
         """The endpoint is now known to have `pages` pages that hold records."""
+
+    def sweeping_again(self, endpoint: str, sweep: int) -> None:
+        """The endpoint is read once more, for what the first time missed; `sweep` counts from 1."""
 
     def records_written(self, endpoint: str, records: int) -> None:
         """`records` more records have been converted and written."""

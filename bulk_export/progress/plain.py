@@ -89,6 +89,10 @@ class PlainProgress(CountingProgress):
         super().end_found(endpoint, pages)
         self._console.line(f"{endpoint}: {pages} pages in all", endpoint=endpoint, pages=pages)
 
+    def sweeping_again(self, endpoint: str, sweep: int) -> None:
+        """Say that the endpoint is read once more."""
+        self._console.line(f"{endpoint}: reading once more, for what was missed ({sweep})", endpoint=endpoint)
+
     def retrying(self, endpoint: str, page: int, reason: str, delay: float) -> None:
         """Say what failed."""
         self._console.line(f"{endpoint} page {page}: {reason}; again in {delay:.1f} s", level="warning")

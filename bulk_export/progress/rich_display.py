@@ -48,6 +48,10 @@ class RichProgress(CountingProgress):
         """Say what is there already."""
         self._note(f"{pages} pages are there already from an interrupted run")
 
+    def sweeping_again(self, endpoint: str, sweep: int) -> None:
+        """Show that the endpoint is read once more."""
+        self._note(f"{endpoint}: reading once more, for what was missed ({sweep})")
+
     def retrying(self, endpoint: str, page: int, reason: str, delay: float) -> None:
         """Show what failed last."""
         self._note(f"{endpoint} page {page}: {reason}; again in {delay:.1f} s")

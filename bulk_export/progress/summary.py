@@ -43,10 +43,19 @@ def remarks(summary: ExportSummary) -> list[str]:
             lines.append(f"{one.name}: new fields, kept in _extra: {_names(unknown)}")
         if isinstance(misfits, dict) and misfits:
             lines.append(f"{one.name}: values of another type, kept in _extra: {_names(misfits)}")
-        if one.changed_during_export:
+        if one.consistent is False:
+            lines.append(
+                f"{one.name}: no two sweeps agreed, so a record may be missing; export it again when it is quiet"
+            )
+        elif one.consistent and one.changed_during_export:
+            lines.append(
+                f"{one.name}: the data changed while they were read; two sweeps agree on the outcome"
+                f" ({one.recovered} recovered, {one.changed} changed, {one.gone} gone)"
+            )
+        elif one.changed_during_export:
             lines.append(
                 f"{one.name}: the data changed while they were read ({one.duplicates} duplicates);"
-                " a record that moved may be missing, so export it again when it is quiet"
+                " a record that moved may be missing, so use --consistent, or export it again when it is quiet"
             )
     if summary.throttled:
         lines.append("the service answered 429 although the limits were kept: someone else seems to use the token")

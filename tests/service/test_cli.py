@@ -148,6 +148,10 @@ WRONG_USAGE: dict[str, tuple[list[str], str]] = {
     "unknown version": (["endpoints", "--api-version", "v9"], "v3"),
     "progress": (["export", "--environment", "local", "--progress", "loud"], "auto, rich, plain, none"),
     "log format": (["export", "--environment", "local", "--log-format", "xml"], "text, json"),
+    "gone": (["export", "--environment", "local", "--gone", "drop"], "Add --consistent"),
+    "drop": (["export", "--environment", "local", "--drop-column", "emial"], "_extra.NAME"),
+    "drop the id": (["export", "--environment", "local", "--drop-column", "id"], "Pseudonymise id"),
+    "no key": (["export", "--environment", "local", "--pseudonymise", "email"], "--pseudonym-key-file"),
     "verify nothing": (["verify", "nowhere"], "not a directory"),
     "plan with words": (["plan", "--records", "many"], "--records 50000"),
 }
@@ -350,6 +354,29 @@ def test_completion_is_offered(tmp_path: Path) -> None:
     shown = run("--show-completion", cwd=tmp_path, SHELL="/bin/bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert "--show-completion" in run("--help", cwd=tmp_path).stdout
     assert "Traceback" not in shown.stderr
+
+
+def test_kept_pages_give_another_output_without_the_service(tmp_path: Path) -> None:
+    wanted = ["--records", "900", "--records", "statements=7", "--no-limits"]
+    with service(tmp_path, *wanted) as url:
+        exported = run(
+            "export", "statements", "npq-applications", "--base-url", url, "--keep-pages", "--consistent",
+            "--output", "kept", *FAST, cwd=tmp_path,
+        )  # fmt: skip
+    assert exported.returncode == 0, exported.stderr
+    assert "reading once more" in exported.stderr
+    key = private_file(tmp_path / "key", "0123456789abcdef")
+    replayed = run(
+        "replay", "kept/pages.sqlite", "--format", "ndjson", "--output", "lines", "--drop-column", "full_name",
+        "--pseudonymise", "email", "--pseudonym-key-file", key, cwd=tmp_path,
+    )  # fmt: skip
+    assert (replayed.returncode, replayed.stdout) == (0, "lines\n"), replayed.stderr
+    assert run("verify", "lines", cwd=tmp_path).returncode == 0
+    content = (tmp_path / "lines/npq-applications/part-00000.ndjson").read_text()
+    assert "full_name" not in content
+    assert "@" not in content
+    refused = run("replay", "kept/manifest.json", "--output", "none", cwd=tmp_path)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (5, 2)
 
 
 def test_the_version(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from bulk_export.model import (
     ListOf,
     Paging,
     RecordShape,
+    Service,
     Struct,
 )
 
@@ -251,7 +252,7 @@ def described(endpoint: dict[str, Any] | None = None, **top: Any) -> dict[str, A
 def test_what_a_description_leaves_out_is_as_for_npq_but_limits_and_the_largest_page() -> None:
     service = read_description(described(), None)
     (boxes,) = service
-    assert (boxes.paging, boxes.shape, service.auth) == (Paging(), RecordShape(), Authorization())
+    assert (boxes.paging, boxes.shape, service.auth) == (Paging(largest=None), RecordShape(), Authorization())
     assert (service.service_limit, service.ip_limit, service.largest_page_size) == (None, None, None)
     assert (boxes.format, boxes.sorts, boxes.filter_types, boxes.order_is_total) == ("json", (), (), False)
 
@@ -264,14 +265,21 @@ def test_every_setting_is_read_and_an_endpoint_overrides_those_of_the_service() 
             "pages": {"style": "pages", "number": "p", "first": 0},
             "records": {"at": [], "id_type": "integer"},
         },
-        pages={"style": "offset", "number": "offset", "size": "limit", "filter": "{name}", "sort": "order_by"},
+        pages={
+            "largest": 40,
+            "style": "offset",
+            "number": "offset",
+            "size": "limit",
+            "filter": "{name}",
+            "sort": "order_by",
+        },
         records={"at": ["result", "items"], "id": ["number"], "attributes": []},
         auth={"header": "X-Api-Key", "scheme": ""},
     )
     service = read_description(document, "v1")
     (boxes,) = service
     assert service.auth == Authorization("X-Api-Key", "")
-    assert boxes.paging == Paging("pages", "p", "limit", 0, "{name}", "order_by")
+    assert boxes.paging == Paging("pages", "p", "limit", 0, "{name}", "order_by", 40)
     assert boxes.shape == RecordShape((), ("number",), None, (), Kind.INTEGER)
     assert (boxes.sorts, boxes.filter_types) == (("size", "-size"), (("colour", "uuids"),))
 

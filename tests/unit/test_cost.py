@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_export.cost import Cost, estimate, least_requests, most_search
+from bulk_export.cost import Cost, estimate, further_sweeps, least_requests, most_search
 from bulk_export.model import Limit
 
 
@@ -55,3 +55,7 @@ def test_without_latency_a_window_goes_out_at_the_start_of_each_period(records: 
 def test_requests_are_the_least_possible_and_the_search_for_the_end_is_bounded() -> None:
     assert [least_requests(records, 300) for records in (0, 1, 299, 300, 301, 600)] == [1, 1, 1, 2, 2, 3]
     assert [most_search(records, 300) for records in (0, 300, 301, 900, 300_000)] == [0, 0, 2, 2, 10]
+
+
+def test_a_consistent_export_costs_two_more_sweeps_with_the_largest_page_or_one_of_a_single_page() -> None:
+    assert [further_sweeps(records, 3_000) for records in (0, 2_999, 3_000, 30_000)] == [1, 1, 4, 22]

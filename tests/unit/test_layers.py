@@ -15,15 +15,17 @@ import bulk_export
 ROOT = Path(bulk_export.__file__).parent
 LAYERS = [
     {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"},
-    {"catalogue", "openapi", "schema", "redaction", "options", "page_plan", "retry", "decode", "duplicates"},
+    {"catalogue", "openapi", "schema", "redaction", "options", "page_plan", "page_order", "retry"}
+    | {"decode", "duplicates", "agreement", "revision"},
     {"budget", "fetch", "journal", "files", "sinks", "schedule", "cost"},
-    {"sweep", "pool", "parts", "recheck", "convert", "manifest", "publish", "local_service", "environment"},
-    {"pipeline", "streaming", "verification"},
+    {"sweep", "pool", "parts", "resweep", "convert", "outcome", "manifest", "publish"}
+    | {"local_service", "environment"},
+    {"pipeline", "streaming", "archive_replay", "verification"},
     {"api", "progress", "cli", "__main__", "__init__"},
 ]
 
 
-_COMMANDS = ("running", "parameters", "export", "plan", "budget", "inspect", "local_service")
+_COMMANDS = ("running", "parameters", "export", "replay", "plan", "budget", "inspect", "local_service")
 
 
 def module_name(path: Path) -> str:
@@ -89,6 +91,7 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
                 "cli.running",
                 "cli.parameters",
                 "cli.export",
+                "cli.replay",
                 "cli.plan",
                 "cli.budget",
                 "cli.inspect",
@@ -123,7 +126,9 @@ def test_what_is_exported_is_meant_for_users() -> None:
         "WindowUse",
         "__version__",
         "export",
+        "replay",
         "run_export",
+        "run_replay",
         "stream",
         "verify",
     }

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bulk_export.decode import Block, Decoder, Lines, UnusablePage
 from bulk_export.errors import UsageError
 from bulk_export.model import Field, Kind, ListOf, Struct
-from bulk_export.redaction import NO_REDACTION, Redaction
+from bulk_export.redaction import NO_REDACTION, Redaction, Treatment
 from bulk_export.schema import arrow_schema
 from tests.json_values import Pairs, Raw, records
 from tests.unit.decode.described import FIELDS, THINGS, page, record
@@ -197,3 +197,28 @@ def test_the_key_is_never_shown() -> None:
 
 def test_a_path_may_be_named_twice() -> None:
     assert Redaction.of(["name", "name"], []).rules == Redaction.of(["name"], []).rules
+
+
+def test_a_key_without_anything_to_replace_is_a_mistake() -> None:
+    with pytest.raises(UsageError, match="nothing to pseudonymise"):
+        Redaction.of(["email"], [], KEY)
+
+
+def test_keys_are_told_apart_without_showing_them() -> None:
+    ids = {Redaction.of([], ["email"], key).key_id for key in (KEY, KEY + b"2", KEY)}
+    assert len(ids) == 2
+    assert all(identity and identity.encode() not in KEY for identity in ids)
+    assert NO_REDACTION.key_id is None
+
+
+def test_fields_that_no_description_knows_are_named_as_such() -> None:
+    redaction = Redaction.of(["_extra.national_insurance_number", "nmae"], [])
+    assert redaction.unmatched(THINGS) == ["nmae"]
+    assert redaction.rules["national_insurance_number"] is Treatment.DROP
+
+
+def test_rules_that_were_applied_before_tell_what_is_left() -> None:
+    before = Redaction.applied(["name"], ["age"])
+    left = {field.name: field.type for field in before.endpoint(THINGS).fields}
+    assert "name" not in left
+    assert left["age"] is Kind.STRING

@@ -176,16 +176,3 @@ def test_parts_come_back_in_order_with_their_fingerprints(path: Path) -> None:
     assert list(store.fingerprints("things", 0)) == [b"12345678"] * 2
     assert store.parts("things", 1) == []
     store.close()
-
-
-def test_the_archive_is_a_private_journal_with_every_page(path: Path, tmp_path: Path) -> None:
-    store = JournalStore(path, cap=CAP)
-    store.add_pages([stored_page(1), stored_page(2, gzip=True)], {}, {})
-    archive = tmp_path / "pages.sqlite"
-    archive.write_bytes(b"left by a crash")
-    store.archive(archive)
-    store.close()
-    assert stat.S_IMODE(archive.stat().st_mode) == 0o600
-    copy = JournalStore(archive, cap=CAP)
-    assert [copy.body(PageKey("things", 0, page)) for page in (1, 2)] == [b'{"data":[{"id":"a"}]}'] * 2
-    copy.close()

@@ -1,0 +1,271 @@
+"""Makes another output from the pages that an export kept, without one request."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from bulk_export import __version__
+from bulk_export.catalogue import choose_endpoints, load_service
+from bulk_export.convert import EndpointConversion
+from bulk_export.decode import Decoder, Lines
+from bulk_export.errors import DamagedState, Interrupted, UsageError
+from bulk_export.files import WORKING_DIRECTORY, inspect_output, locked_directory, prepare_output
+from bulk_export.journal import ORIGIN, JournalStore, open_archive
+from bulk_export.manifest import RunCounters, build_manifest, now
+from bulk_export.model import Endpoint, Service
+from bulk_export.options import content_names, formats_of, output_of, redaction_of
+from bulk_export.outcome import endpoint_result, staged_files, summarise
+from bulk_export.page_order import backwards
+from bulk_export.parts import OutputFormat
+from bulk_export.pipeline import already_finished, body_cap
+from bulk_export.progress.observer import ExportSummary, Observer
+from bulk_export.publish import JOURNAL, STAGING, decide, decided, publish
+from bulk_export.redaction import Redaction
+from bulk_export.sweep import Sweep
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """A resolved request for another output. `origin` is the manifest of the export that kept the pages."""
+
+    archive: Path
+    origin: Mapping[str, Any]
+    service: Service
+    endpoints: tuple[Endpoint, ...]
+    output: Path
+    formats: Mapping[str, str]
+    flatten: bool
+    redaction: Redaction
+    drop_columns: tuple[str, ...]
+    pseudonymised: tuple[str, ...]
+    overwrite: bool
+
+    @classmethod
+    def of(
+        cls,
+        archive: str | os.PathLike[str],
+        endpoints: str | Sequence[str] = (),
+        *,
+        service: str | None = None,
+        api_version: str | None = None,
+        output: str | os.PathLike[str] | None = None,
+        format: str | Sequence[str] = "parquet",  # noqa: A002  # the name of the option
+        compression: str | None = None,
+        flatten: bool = False,
+        overwrite: bool = False,
+        drop_column: str | Sequence[str] = (),
+        pseudonymise: str | Sequence[str] = (),
+        pseudonym_key_file: str | os.PathLike[str] | None = None,
+    ) -> ReplayOptions:
+        """Check the options of the command line, under the same names. Raises UsageError and DamagedState.
+
+        Without a `service`, the one that the pages came from. What was dropped or pseudonymised when they were
+        kept stays so.
+        """
+        origin = _origin(Path(archive))
+        if service is None:
+            api_version = api_version or origin["api_version"]
+        described = load_service(service or origin["service"], api_version)
+        kept = [endpoint.name for endpoint in described.endpoints if endpoint.name in origin["endpoints"]]
+        chosen = choose_endpoints(described, ([endpoints] if isinstance(endpoints, str) else endpoints) or kept)
+        missing = [endpoint.name for endpoint in chosen if endpoint.name not in origin["endpoints"]]
+        if missing or not chosen:
+            raise DamagedState(
+                f"{archive} holds no pages of {', '.join(missing) or 'this service'}.",
+                next_step=f"It holds: {', '.join(origin['endpoints'])}.",
+            )
+        dropped, replaced = origin["parameters"]["drop_columns"], origin["parameters"]["pseudonymise"]
+        drop = tuple(name for name in content_names(drop_column) if name not in dropped)
+        pseudonymised = content_names(pseudonymise)
+        if again := sorted({*pseudonymised} & {*replaced}):
+            raise UsageError(
+                f"The archive holds pseudonyms in place of {', '.join(again)} already.",
+                next_step="Leave these out of --pseudonymise.",
+            )
+        redaction = redaction_of(drop, pseudonymised, pseudonym_key_file, chosen)
+        before = Redaction.applied(dropped, replaced)
+        return cls(
+            archive=Path(archive),
+            origin=origin,
+            service=described,
+            endpoints=tuple(before.endpoint(endpoint) for endpoint in chosen),
+            output=output_of(output, described),
+            formats=formats_of(format, compression, flatten=flatten),
+            flatten=flatten,
+            redaction=redaction,
+            drop_columns=drop,
+            pseudonymised=pseudonymised,
+            overwrite=overwrite,
+        )
+
+
+async def replay(
+    options: ReplayOptions, observer: Observer | None = None, *, stop: anyio.Event | None = None
+) -> ExportSummary:
+    """Convert kept pages as `options` say, or go on with an interrupted replay of the same; the outcome in numbers.
+
+    When `stop` is set, finished parts are kept and Interrupted is raised. Raises the exceptions of
+    `bulk_export.errors`.
+    """
+    return await _Replay(options, observer or Observer(), stop or anyio.Event()).run()
+
+
+class _Replay:
+    def __init__(self, options: ReplayOptions, observer: Observer, stop: anyio.Event) -> None:
+        self._options = options
+        self._observer = observer
+        self._stop = stop
+        self._began = time.monotonic()
+
+    async def run(self) -> ExportSummary:
+        options = self._options
+        finished = inspect_output(options.output)
+        journal = options.output / WORKING_DIRECTORY / JOURNAL
+        if finished and not options.overwrite and not journal.exists():
+            raise already_finished(options.output)
+        prepare_output(options.output)
+        cap = body_cap(options.service.largest_page_size)
+        with ExitStack() as stack:
+            stack.enter_context(locked_directory(options.output))
+            store = await anyio.to_thread.run_sync(functools.partial(JournalStore, journal, cap=cap))
+            stack.callback(store.close)
+            store.claim(self._identity())
+            manifest = decided(store)
+            if manifest is None:
+                if finished and not options.overwrite:
+                    raise already_finished(options.output)
+                pages = await anyio.to_thread.run_sync(functools.partial(open_archive, options.archive, cap=cap))
+                stack.callback(pages.close)
+                manifest = await self._convert(store, pages)
+            await anyio.to_thread.run_sync(publish, store, options.output)
+        summary = summarise(manifest, options.output, time.monotonic() - self._began)
+        self._observer.finished(summary)
+        return summary
+
+    async def _convert(self, store: JournalStore, pages: JournalStore) -> dict[str, Any]:
+        if store.fact("started_at") is None:
+            store.put_fact("started_at", now())
+        self._observer.started([endpoint.name for endpoint in self._options.endpoints], self._options.output, list)
+        conversions = []
+        try:
+            for endpoint in self._options.endpoints:
+                conversion = await anyio.to_thread.run_sync(self._conversion, endpoint, store, pages)
+                conversions.append(conversion)
+                await self._finish(conversion)
+        finally:
+            self._observer.closed()
+        return await anyio.to_thread.run_sync(self._decide, store, pages, conversions)
+
+    async def _finish(self, conversion: EndpointConversion) -> None:
+        name, plan = conversion.sweep.endpoint.name, conversion.sweep.plan
+        self._observer.resumed_endpoint(name, plan.pages, plan.records, plan.end)
+        try:
+            while not conversion.finished:
+                if self._stop.is_set():
+                    raise Interrupted(
+                        "Interrupted.",
+                        kept=f"Every finished part is kept in {self._options.output}.",
+                        next_step="The same command with this --output goes on from here.",
+                    )
+                step = conversion.next_step(lambda _: None)
+                if step is None:
+                    raise DamagedState(
+                        f"{self._options.archive} does not hold all pages of {name}.",
+                        kept="Nothing was deleted.",
+                        next_step="Export again: an archive is only of use when it is whole.",
+                    )
+                self._observer.records_written(name, await anyio.to_thread.run_sync(step))
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(conversion.abort)
+
+    def _conversion(self, endpoint: Endpoint, store: JournalStore, pages: JournalStore) -> EndpointConversion:
+        options = self._options
+        page_size = int(options.origin["parameters"]["page_size"])
+        sweep = Sweep(endpoint, number=0, page_size=page_size, stride=1, filters=())
+        sweep.plan.restore(pages.page_counts(endpoint.name, 0))
+        settled = pages.fact(f"revision/{endpoint.name}")
+        if settled is not None:
+            store.put_fact(f"revision/{endpoint.name}", settled)
+        lines: Lines = "flat" if options.flatten else "raw"
+        return EndpointConversion(
+            sweep,
+            largest_page=endpoint.paging.largest or page_size,
+            decoder=Decoder(
+                endpoint,
+                columns="parquet" in options.formats,
+                lines=lines if "ndjson" in options.formats else None,
+                redaction=options.redaction,
+            ),
+            formats=[OutputFormat(name, compression) for name, compression in options.formats.items()],
+            store=store,
+            staging=options.output / WORKING_DIRECTORY / STAGING,
+            pages=pages,
+        )
+
+    def _decide(
+        self, store: JournalStore, pages: JournalStore, conversions: Sequence[EndpointConversion]
+    ) -> dict[str, Any]:
+        origin = self._options.origin
+        results = [
+            endpoint_result(
+                conversion,
+                requests=0,
+                backwards=backwards(pages.edges(conversion.sweep.endpoint.name, 0)),
+                consistent=bool(origin["parameters"]["consistent"]),
+            )
+            for conversion in conversions
+        ]
+        manifest = build_manifest(
+            service=self._options.service.name,
+            api_version=self._options.service.version,
+            base_url=origin["base_url"],
+            parameters=self._parameters(),
+            started_at=store.fact("started_at") or now(),
+            finished_at=now(),
+            endpoints=results,
+            run=RunCounters(requests=0, retries=0, throttled=0, resumed=0),
+        )
+        manifest["replayed"] = {name: origin[name] for name in ("started_at", "finished_at", "tool", "run")}
+        decide(store, self._options.output, manifest, staged_files(conversions), keep_pages=False)
+        return manifest
+
+    def _parameters(self) -> dict[str, Any]:
+        options, before = self._options, self._options.origin["parameters"]
+        return {
+            **before,
+            "endpoints": [endpoint.name for endpoint in options.endpoints],
+            "formats": dict(options.formats),
+            "flatten": options.flatten,
+            "drop_columns": [*before["drop_columns"], *options.drop_columns],
+            "pseudonymise": [*before["pseudonymise"], *options.pseudonymised],
+            "pseudonym_key": options.redaction.key_id or before["pseudonym_key"],
+        }
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "replay_of": [self._options.origin[name] for name in ("base_url", "started_at", "finished_at")],
+            "service": self._options.service.name,
+            "api_version": self._options.service.version,
+            **self._parameters(),
+        }
+
+
+def _origin(archive: Path) -> dict[str, Any]:
+    pages = open_archive(archive, cap=1)
+    try:
+        return dict(json.loads(pages.fact(ORIGIN) or "{}"))
+    finally:
+        pages.close()

@@ -1,0 +1,52 @@
+"""`bulk-export replay`."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from bulk_export.cli import parameters as p
+from bulk_export.cli.allocator import give_memory_back
+from bulk_export.cli.running import begin
+
+Archive = Annotated[str, typer.Argument(metavar="ARCHIVE", help="The pages.sqlite of an export with --keep-pages.")]
+
+
+def replay(
+    archive: Archive,
+    endpoints: p.Endpoints = None,
+    service: p.Service = None,
+    api_version: p.ApiVersion = None,
+    output: p.Output = None,
+    format: p.Format = None,  # noqa: A002  # the name of the option
+    compression: p.Compression = None,
+    flatten: p.Flatten = False,
+    overwrite: p.Overwrite = False,
+    drop_column: p.DropColumn = None,
+    pseudonymise: p.Pseudonymise = None,
+    pseudonym_key_file: p.PseudonymKeyFile = None,
+    progress: p.Progress = None,
+    log_format: p.LogFormat = None,
+    debug: p.Debug = False,
+    config: p.Config = None,
+) -> None:
+    """Make another output from the pages that an export kept, without one request."""
+    line = {name: value for name, value in locals().items() if name not in ("config", "archive")}
+    options, console, kind = begin("replay", line, p.REPLAY, config)
+
+    from bulk_export.archive_replay import ReplayOptions
+    from bulk_export.archive_replay import replay as replay_pages
+    from bulk_export.progress import choose
+
+    give_memory_back()
+    observer = choose(kind, console)
+    resolved = ReplayOptions.of(archive, options.pop("endpoints", ()), **options)
+
+    from bulk_export.cli.interrupts import until_signalled
+
+    summary = until_signalled(
+        lambda stop: replay_pages(resolved, observer, stop=stop), resolved.output, observer, console
+    )
+    typer.echo(os.fsencode(summary.output))

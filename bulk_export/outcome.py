@@ -1,0 +1,89 @@
+"""What a finished conversion amounts to: the manifest's part on each endpoint, and the numbers for display."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bulk_export import schema
+from bulk_export.convert import EndpointConversion
+from bulk_export.decode import Drift
+from bulk_export.manifest import EndpointResult
+from bulk_export.progress.observer import EndpointSummary, ExportSummary
+
+
+def endpoint_result(
+    conversion: EndpointConversion, *, requests: int, backwards: int, consistent: bool
+) -> EndpointResult:
+    """One endpoint as the manifest states it.
+
+    `requests` is what it cost, `backwards` how often a page began before the end of the one in front of it, and
+    `consistent` whether sweeps were to go on until two agree.
+    """
+    sequence, plan, revision = conversion.sequence, conversion.sweep.plan, conversion.revision
+    drift = Drift()
+    for part in sequence.parts:
+        drift.add(Drift.from_json(part.drift))
+    signs = {
+        "short_pages": len(plan.short_pages()),
+        "duplicates": conversion.duplicates,
+        "backwards": backwards,
+    }
+    more: dict[str, Any] = {}
+    if revision is not None and revision.swept_again:
+        more = {"swept_again": revision.swept_again, "recovered": revision.recovered, "changed": revision.changed}
+        more["gone"] = revision.gone
+        if consistent:
+            signs |= {name: more[name] for name in ("recovered", "changed", "gone")}
+        elif revision.settled:
+            signs = {}
+    if consistent:
+        more["consistent"] = revision is not None and revision.settled
+    return EndpointResult(
+        name=conversion.sweep.endpoint.name,
+        records=sequence.rows,
+        pages=plan.pages,
+        duplicates=conversion.duplicates,
+        requests=requests,
+        schema=schema.describe(sequence.schema),
+        drift=drift.to_json(),
+        files=[file for part in sequence.parts for file in part.files],
+        signs_of_change={name: count for name, count in signs.items() if count},
+        more=more,
+    )
+
+
+def staged_files(conversions: Sequence[EndpointConversion]) -> dict[str, Path]:
+    """Where each finished part lies now, by its path in the manifest."""
+    return {
+        file.path: conversion.sequence.folder / Path(file.path).name
+        for conversion in conversions
+        for part in conversion.sequence.parts
+        for file in part.files
+    }
+
+
+def summarise(manifest: Mapping[str, Any], output: Path, seconds: float) -> ExportSummary:
+    """The numbers of a manifest, for display."""
+    return ExportSummary(
+        output=output,
+        endpoints=[
+            EndpointSummary(
+                name=name,
+                records=endpoint["records"],
+                pages=endpoint["pages"],
+                requests=endpoint["requests"],
+                duplicates=endpoint["duplicates"],
+                files=len(endpoint["files"]),
+                bytes=sum(file["bytes"] for file in endpoint["files"]),
+                drift=endpoint["drift"],
+                changed_during_export=endpoint["changed_during_export"],
+                consistent=endpoint.get("consistent"),
+                **{name: endpoint.get(name, 0) for name in ("recovered", "changed", "gone")},
+            )
+            for name, endpoint in manifest["endpoints"].items()
+        ],
+        seconds=seconds,
+        **manifest["run"],
+    )

@@ -1,0 +1,149 @@
+"""Sweeps an endpoint again until two sweeps agree, for records that stood on no page of the first one.
+
+A record that is there all along is missed when others vanish, or ties change places, between the requests for two
+pages. A sweep that takes one page after the other misses it only if a record it has seen before is gone when it
+ends. So when it shows no record twice, and the next sweep sees the same records, it has missed none. A sweep
+of one page is one instant and needs no other. The largest page has the fewest edges.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bulk_export.agreement import same_ids, unlike
+from bulk_export.decode import Decoder, split_page, version
+from bulk_export.duplicates import Occurrence, column, fingerprints, fingerprints_of
+from bulk_export.journal import JournalStore, PagePrints
+from bulk_export.model import PageKey
+from bulk_export.revision import Ballot, Revision
+from bulk_export.sweep import Sweep
+
+MOST_SWEEPS = 6
+# What is done in one step, and what is held of records that the sweeps did not see alike.
+_PAGES_PER_STEP = 10
+_RECORDS_AT_ONCE = 100_000
+
+
+class Resweep:
+    """Further sweeps over an endpoint, with pages of `page_size` records, and what follows from them.
+
+    The outcome is in `revision` when `advance` has said so. With `drop_gone`, records that vanished while the
+    service was read are not exported, if the sweeps agree in the end.
+    """
+
+    def __init__(self, first: Sweep, store: JournalStore, page_size: int, *, drop_gone: bool) -> None:
+        self._store = store
+        self._page_size = page_size
+        self._drop_gone = drop_gone
+        self._ids = Decoder(first.endpoint, columns=False, lines=None)
+        self._sweeps = [first]
+        self._given = True
+        self._work = self._run()
+        self.revision: Revision | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to do; otherwise pages of the sweep that was last wanted are missing."""
+        return self._sweeps[-1].plan.complete
+
+    def wanted(self) -> Sweep | None:
+        """The sweep that is to be fetched, given once."""
+        given, self._given = self._given, True
+        return None if given else self._sweeps[-1]
+
+    def advance(self) -> bool:
+        """Do one short piece of work, when `ready`; whether it was the last."""
+        next(self._work, None)
+        return self.revision is not None
+
+    def _run(self) -> Iterator[None]:
+        yield from self._print(self._sweeps[0])
+        settled = False
+        while not settled and self._sweeps[-1].number < MOST_SWEEPS:
+            self._begin()
+            yield
+            yield from self._print(self._sweeps[-1])
+            settled = self._agree()
+            yield
+        ballot = Ballot(self._sweeps[-1].number, drop_gone=self._drop_gone and settled)
+        yield from self._vote(ballot)
+        left_out = {key: frozenset(rows) for key, rows in ballot.left_out.items()}
+        for key, rows in ballot.taken.items():
+            left_out[key] = frozenset(range(self._sweeps[key.sweep].plan.count(key.page) or 0)) - rows
+        self.revision = Revision(
+            left_out,
+            ballot.duplicates,
+            tuple(sorted(ballot.taken)),
+            swept_again=len(self._sweeps) - 1,
+            recovered=ballot.recovered,
+            changed=ballot.changed,
+            gone=ballot.gone,
+            settled=settled,
+        )
+
+    def _begin(self) -> None:
+        sweep = self._sweeps[0].again(len(self._sweeps), self._page_size)
+        sweep.plan.restore(self._store.page_counts(sweep.endpoint.name, sweep.number))
+        self._sweeps.append(sweep)
+        self._given = False
+
+    def _print(self, sweep: Sweep) -> Iterator[None]:
+        """Take the fingerprints of a sweep, from where an earlier run left off."""
+        name = sweep.endpoint.name
+        last = sweep.plan.end or 0
+        done = self._store.printed(name, sweep.number)
+        while done < last:
+            pages = range(done + 1, min(last, done + _PAGES_PER_STEP) + 1)
+            self._store.add_prints(name, sweep.number, map(functools.partial(self._page_prints, sweep), pages))
+            done = pages[-1]
+            yield
+
+    def _page_prints(self, sweep: Sweep, page: int) -> PagePrints:
+        body = self._store.body(sweep.key(page))
+        return PagePrints(page, fingerprints(self._ids.decode([body]).ids), fingerprints_of(split_page(body)))
+
+    def _agree(self) -> bool:
+        *_, before, last = self._sweeps
+        if (last.plan.end or 0) <= 1 and (last.plan.count(1) or 0) < self._page_size:
+            return True
+        rows = before.plan.records + last.plan.records
+        return before.number > 0 and same_ids(self._sightings(before), self._sightings(last), rows)
+
+    def _sightings(self, sweep: Sweep) -> functools.partial[Iterator[tuple[bytes, bytes]]]:
+        return functools.partial(_blobs, self._store, sweep)
+
+    def _vote(self, ballot: Ballot) -> Iterator[None]:
+        rows = sum(sweep.plan.records for sweep in self._sweeps)
+        disputed = sorted(unlike([self._sightings(sweep) for sweep in self._sweeps], rows))
+        yield
+        for start in range(0, len(disputed), _RECORDS_AT_ONCE):
+            wanted = pa.array(disputed[start : start + _RECORDS_AT_ONCE], pa.uint64())
+            found: list[Occurrence] = []
+            for sweep in self._sweeps:
+                for prints in self._store.prints(sweep.endpoint.name, sweep.number):
+                    if rows_wanted := _rows_in(prints.ids, wanted):
+                        found.extend(self._occurrences(sweep.key(prints.page), prints, rows_wanted))
+                        yield
+            ballot.decide(found)
+
+    def _occurrences(self, key: PageKey, prints: PagePrints, rows: list[int]) -> Iterator[Occurrence]:
+        body = self._store.body(key)
+        ids = self._ids.decode([body]).ids
+        records = split_page(body)
+        contents = memoryview(prints.contents).cast("Q")
+        for row in rows:
+            yield Occurrence(ids[row], key, row, version(records[row]), contents[row])
+
+
+def _blobs(store: JournalStore, sweep: Sweep) -> Iterator[tuple[bytes, bytes]]:
+    for prints in store.prints(sweep.endpoint.name, sweep.number):
+        yield prints.ids, prints.contents
+
+
+def _rows_in(prints: bytes, wanted: pa.Array) -> list[int]:
+    rows: list[int] = pc.indices_nonzero(pc.is_in(column(prints), value_set=wanted)).to_pylist()
+    return rows

@@ -1,0 +1,205 @@
+"""`--consistent`: what was there during the whole run is exported exactly once, in a version it had."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bulk_export.errors import Interrupted
+from bulk_export.local_service import LocalService, serving
+from bulk_export.pipeline import export
+from bulk_export.resweep import MOST_SWEEPS
+from tests import exporting
+from tests.exporting import NPQ, options
+from tests.service.test_export import content_of, read_ndjson
+
+NAME = "participant-declarations"
+# Sweeps with pages of seven records have edges, too.
+SMALL = replace(NPQ, largest_page_size=7)
+
+
+class Witness:
+    """Changes the data before requests as a script says, and remembers every version of every record."""
+
+    def __init__(self, script: Mapping[int, tuple[str, int]]) -> None:
+        self._script = script
+        self._requests = 0
+        self.versions: dict[str, list[Any]] = {}
+        self.stayed: set[str] = set()
+
+    def begin(self, service: LocalService) -> None:
+        self.stayed = {record["id"] for record in service.truth(NAME)}
+        self._look(service)
+        service.before_request = self.before
+
+    def before(self, service: LocalService, _: object) -> None:
+        self._requests += 1
+        change, place = self._script.get(self._requests, ("nothing", 0))
+        count = service.count(NAME)
+        if change == "append":
+            service.append(NAME, 1 + place % 3)
+        elif count and change == "remove":
+            service.remove(NAME, place % count)
+        elif count and change == "touch":
+            service.touch(NAME, place % count)
+        if change != "nothing":
+            self._look(service)
+
+    def _look(self, service: LocalService) -> None:
+        now = {record["id"]: record for record in service.truth(NAME)}
+        self.stayed &= now.keys()
+        for identity, record in now.items():
+            versions = self.versions.setdefault(identity, [])
+            if record not in versions:
+                versions.append(record)
+
+
+async def run(output: Path, records: int, page_size: int, workers: int, witness: Witness, **changes: Any) -> Any:
+    """Export consistently while the witness changes the data; what the manifest says of the endpoint."""
+    async with serving(exporting.settings(service=SMALL, records_by_endpoint={NAME: records})) as service:
+        witness.begin(service)
+        chosen = options(
+            service, output, NAME, page_size=page_size, workers=workers, format="ndjson", consistent=True, **changes
+        )
+        await export(replace(chosen, service=SMALL))
+    return json.loads((output / "manifest.json").read_bytes())["endpoints"][NAME]
+
+
+changes = st.tuples(st.sampled_from(["append", "remove", "remove", "touch"]), st.integers(0, 100))
+
+
+histories = given(
+    records=st.integers(0, 45),
+    page_size=st.integers(1, 7),
+    workers=st.integers(1, 3),
+    script=st.dictionaries(st.integers(1, 40), changes, max_size=12),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@histories
+@example(records=20, page_size=5, workers=1, script={2: ("remove", 0)})
+@example(records=20, page_size=5, workers=1, script={2: ("remove", 0), 6: ("remove", 0), 8: ("touch", 3)})
+def test_every_record_that_stayed_is_exported_once_in_a_version_it_had(
+    records: int, page_size: int, workers: int, script: dict[int, tuple[str, int]]
+) -> None:
+    check_promise(records, page_size, workers, script)
+
+
+@pytest.mark.torture
+@settings(max_examples=3_000, deadline=None)
+@histories
+def test_the_promise_holds_for_thousands_of_histories(
+    records: int, page_size: int, workers: int, script: dict[int, tuple[str, int]]
+) -> None:
+    check_promise(records, page_size, workers, script)
+
+
+def check_promise(records: int, page_size: int, workers: int, script: dict[int, tuple[str, int]]) -> None:
+    witness = Witness(script)
+    with TemporaryDirectory() as directory:
+        output = Path(directory) / "out"
+        stated = anyio.run(lambda: run(output, records, page_size, workers, witness))
+        written = read_ndjson(output / NAME)
+    ids = [record["id"] for record in written]
+    assert len(set(ids)) == len(ids) == stated["records"]
+    assert all(record in witness.versions[record["id"]] for record in written)
+    if stated["consistent"]:
+        assert witness.stayed <= set(ids)
+    else:
+        assert stated["swept_again"] == MOST_SWEEPS
+
+
+async def test_what_a_vanished_record_hid_is_recovered_and_the_vanished_one_is_kept(tmp_path: Path) -> None:
+    witness = Witness({3: ("remove", 0)})
+    stated = await run(tmp_path / "out", 30, 5, 1, witness)
+    assert (stated["records"], stated["recovered"], stated["gone"]) == (30, 1, 1)
+    assert (stated["consistent"], stated["changed_during_export"]) == (True, True)
+
+
+async def test_a_vanished_record_is_dropped_if_that_is_asked_for(tmp_path: Path) -> None:
+    witness = Witness({3: ("remove", 0)})
+    stated = await run(tmp_path / "out", 30, 5, 1, witness, gone="drop")
+    assert (stated["records"], stated["recovered"], stated["gone"]) == (29, 1, 1)
+    assert {record["id"] for record in read_ndjson(tmp_path / "out" / NAME)} == witness.stayed
+
+
+async def test_a_record_that_changed_meanwhile_is_exported_in_its_newest_version(tmp_path: Path) -> None:
+    witness = Witness({9: ("touch", 2)})
+    stated = await run(tmp_path / "out", 30, 5, 1, witness)
+    assert (stated["records"], stated["changed"]) == (30, 1)
+    written = {record["id"]: record for record in read_ndjson(tmp_path / "out" / NAME)}
+    assert written == {identity: versions[-1] for identity, versions in witness.versions.items()}
+
+
+async def test_quiet_data_cost_two_more_sweeps_and_one_where_everything_fits_into_a_page(tmp_path: Path) -> None:
+    quiet = Witness({})
+    assert (await run(tmp_path / "many", 30, 5, 1, quiet))["swept_again"] == 2
+    few = await run(tmp_path / "few", 6, 5, 1, quiet)
+    assert (few["swept_again"], few["consistent"], few["changed_during_export"]) == (1, True, False)
+    assert few["requests"] == 3
+
+
+async def test_data_that_never_rest_are_said_to_be_in_doubt(tmp_path: Path) -> None:
+    restless = Witness(dict.fromkeys(range(1, 400), ("append", 0)))
+    stated = await run(tmp_path / "out", 20, 5, 1, restless)
+    assert (stated["consistent"], stated["changed_during_export"]) == (False, True)
+    assert stated["swept_again"] == MOST_SWEEPS
+
+
+async def test_an_interrupted_run_goes_on_in_the_middle_of_its_further_sweeps(tmp_path: Path) -> None:
+    """Stopped after any number of requests, the result is that of an undisturbed run."""
+    undisturbed = tmp_path / "undisturbed"
+    await run(undisturbed, 40, 4, 2, Witness({}))
+    async with serving(exporting.settings(service=SMALL, records_by_endpoint={NAME: 40})) as service:
+        chosen = options(service, tmp_path / "out", NAME, page_size=4, workers=2, format="ndjson", consistent=True)
+        interruptions = 0
+        while True:
+            stop = anyio.Event()
+            sent = len(service.log)
+
+            def count(it: LocalService, _: object, sent: int = sent, stop: anyio.Event = stop) -> None:
+                if len(it.log) - sent >= 3:
+                    stop.set()
+
+            service.before_request = count
+            try:
+                await export(replace(chosen, service=SMALL), stop=stop)
+            except Interrupted:
+                interruptions += 1
+                continue
+            break
+        pages_fetched = len(service.log)
+    assert interruptions >= 5
+    assert content_of(tmp_path / "out") == content_of(undisturbed)
+    stated = json.loads((tmp_path / "out/manifest.json").read_bytes())["endpoints"][NAME]
+    assert stated["requests"] == pages_fetched
+
+
+async def test_without_the_option_signs_of_change_are_stated(tmp_path: Path) -> None:
+    witness = Witness({2: ("remove", 0), 5: ("append", 0)})
+    async with serving(exporting.settings(records_by_endpoint={NAME: 30})) as service:
+        witness.begin(service)
+        await export(options(service, tmp_path / "out", NAME, page_size=5, workers=4, format="ndjson"))
+    stated = json.loads((tmp_path / "out/manifest.json").read_bytes())["endpoints"][NAME]
+    assert "consistent" not in stated
+    assert stated["changed_during_export"] == bool(stated["signs_of_change"])
+
+
+@pytest.mark.parametrize("name", ["statements", "participants-npq", "delivery-partners"])
+async def test_endpoints_in_any_order_can_be_read_consistently(tmp_path: Path, name: str) -> None:
+    async with serving(exporting.settings(records_by_endpoint={name: 500})) as service:
+        await export(options(service, tmp_path / "out", name, page_size=30, format="ndjson", consistent=True))
+        expected = {record["id"]: record for record in service.truth(name)}
+    stated = json.loads((tmp_path / "out/manifest.json").read_bytes())["endpoints"][name]
+    assert (stated["records"], stated["consistent"], stated["gone"]) == (500, True, 0)
+    assert {record["id"]: record for record in read_ndjson(tmp_path / "out" / name)} == expected
