@@ -87,23 +87,25 @@ class Fetcher:
     """Sends GET requests from one or several local addresses, each with connections of its own.
 
     `sources` are local IP addresses; None stands for the system's choice. `body_cap` bounds a body in
-    bytes, as sent and inflated. Use as an async context manager.
+    bytes, as sent and inflated. Without a token none is sent. Use as an async context manager.
     """
 
     def __init__(
         self,
         base_url: str,
-        token: Token,
+        token: Token | None,
         *,
         sources: Sequence[str | None] = (None,),
         body_cap: int,
         timeouts: Timeouts | None = None,
+        accept: str = "application/json",
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._token = token
         self._sources = sources
         self._body_cap = body_cap
         self._timeouts = timeouts or Timeouts()
+        self._accept = accept
         self._sessions: dict[str | None, aiohttp.ClientSession] = {}
         self._stack = AsyncExitStack()
 
@@ -116,7 +118,7 @@ class Fetcher:
                     limit=0, local_addr=(source, 0) if source else None, keepalive_timeout=30.0
                 ),
                 headers={
-                    "Accept": "application/json",
+                    "Accept": self._accept,
                     "Accept-Encoding": "gzip",
                     "User-Agent": f"bulk-export/{__version__}",
                 },
@@ -167,7 +169,7 @@ class Fetcher:
     async def _exchange(self, target: str, source: str | None) -> Answer | Failure:
         async with self._sessions[source].get(
             URL(self._base_url + target, encoded=True),
-            headers={"Authorization": f"Bearer {self._token.reveal()}"},
+            headers={"Authorization": f"Bearer {self._token.reveal()}"} if self._token is not None else {},
             allow_redirects=False,
             middlewares=(_SendOnce(),),
         ) as response:
