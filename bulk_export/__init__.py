@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bulk_export.errors import BudgetUnavailable as BudgetUnavailable
     from bulk_export.errors import BulkExportError as BulkExportError
     from bulk_export.errors import DamagedState as DamagedState
+    from bulk_export.errors import DescriptionOutdated as DescriptionOutdated
     from bulk_export.errors import Interrupted as Interrupted
     from bulk_export.errors import LocalFailure as LocalFailure
     from bulk_export.errors import SchemaDrift as SchemaDrift
@@ -40,6 +41,7 @@ _HOMES = {
         "BulkExportError",
         "BudgetUnavailable",
         "DamagedState",
+        "DescriptionOutdated",
         "Interrupted",
         "LocalFailure",
         "SchemaDrift",

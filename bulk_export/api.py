@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import anyio
@@ -17,6 +18,7 @@ from bulk_export.options import ExportOptions
 from bulk_export.progress import choose
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import ExportSummary, Observer
+from bulk_export.service_source import fetch_service, is_address
 from bulk_export.streaming import stream_batches
 
 
@@ -35,7 +37,7 @@ async def export(
     interrupts and raises Interrupted. `observer` is told what happens, in place of a `progress` display on
     standard error. Raises the exceptions of this package.
     """
-    resolved = ExportOptions.of([*names, *endpoints], **options)
+    resolved = ExportOptions.of([*names, *endpoints], **await _with_fetched_service(options))
     return await pipeline.export(resolved, observer or choose(progress, Console(sys.stderr)), stop=stop)
 
 
@@ -68,7 +70,7 @@ async def replay(
     `options` are those of `bulk-export replay` with underscores. Nothing is sent. Raises the exceptions of this
     package.
     """
-    resolved = ReplayOptions.of(archive, [*names, *endpoints], **options)
+    resolved = ReplayOptions.of(archive, [*names, *endpoints], **await _with_fetched_service(options))
     return await replay_pages(resolved, observer or choose(progress, Console(sys.stderr)), stop=stop)
 
 
@@ -94,4 +96,29 @@ def stream(endpoint: str, *, observer: Observer | None = None, **options: Any) -
     `options` as for `export`; those about files have no effect. Leave the iteration early inside
     `contextlib.aclosing`, so that the requests end at once.
     """
+    if _is_fetched(options):
+        return _stream_of_fetched(endpoint, observer, options)
     return stream_batches(ExportOptions.of([endpoint], **options), observer)
+
+
+async def _stream_of_fetched(
+    endpoint: str, observer: Observer | None, options: Mapping[str, Any]
+) -> AsyncGenerator[pa.RecordBatch, None]:
+    resolved = ExportOptions.of([endpoint], **await _with_fetched_service(options))
+    async with aclosing(stream_batches(resolved, observer)) as batches:
+        async for batch in batches:
+            yield batch
+
+
+def _is_fetched(options: Mapping[str, Any]) -> bool:
+    service = options.get("service")
+    return isinstance(service, str) and is_address(service)
+
+
+async def _with_fetched_service(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the service in place of the address of its description, where they name one."""
+    if not _is_fetched(options):
+        return dict(options)
+    insecure = bool(options.get("allow_plain_http", False))
+    service = await fetch_service(options["service"], options.get("api_version"), allow_plain_http=insecure)
+    return {**options, "service": service}

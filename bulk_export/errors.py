@@ -9,6 +9,7 @@
     │   ├── DamagedState            5    a journal, manifest or archive that cannot be trusted
     │   └── BudgetUnavailable       5    the store of spent requests cannot be used
     ├── VerificationFailed          6    an export differs from its manifest
+    │   └── DescriptionOutdated     6    a service publishes another description of itself than the one at hand
     └── Interrupted                 130  stopped by a signal, resumable
 
 This module imports nothing of the project. Messages hold neither tokens nor record contents.
@@ -76,6 +77,10 @@ class VerificationFailed(BulkExportError):
     """A finished export differs from its manifest."""
 
     exit_code = 6
+
+
+class DescriptionOutdated(VerificationFailed):
+    """A service publishes another description of itself than the one at hand."""
 
 
 class Interrupted(BulkExportError):

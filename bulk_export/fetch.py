@@ -92,13 +92,14 @@ class Fetcher:
     """Sends GET requests from one or several local addresses, each with connections of its own.
 
     `sources` are local IP addresses; None stands for the system's choice. `body_cap` bounds a body in
-    bytes, as sent and inflated. The token goes into the header that `auth` names. Use as an async context manager.
+    bytes, as sent and inflated. The token goes into the header that `auth` names; without one none is sent. Use as an
+    async context manager.
     """
 
     def __init__(
         self,
         base_url: str,
-        token: Token,
+        token: Token | None,
         *,
         sources: Sequence[str | None] = (None,),
         body_cap: int,
@@ -176,10 +177,15 @@ class Fetcher:
         except (aiohttp.ClientError, OSError) as error:
             return Failure(f"the request failed: {type(error).__name__}")
 
+    def _credentials(self) -> dict[str, str]:
+        if self._token is None:
+            return {}
+        return {self._auth.header: f"{self._auth.scheme} {self._token.reveal()}".lstrip()}
+
     async def _exchange(self, target: str, source: str | None, accept: str, cap: int) -> Answer | Failure:
         async with self._sessions[source].get(
             URL(self._base_url + target, encoded=True),
-            headers={"Accept": accept, self._auth.header: f"{self._auth.scheme} {self._token.reveal()}".lstrip()},
+            headers={"Accept": accept} | self._credentials(),
             allow_redirects=False,
             middlewares=(_SendOnce(),),
         ) as response:

@@ -110,6 +110,7 @@ class Endpoint:
     `order` names the attributes (and `id`) the rows are then ordered by. `order_is_total` says whether
     that order leaves no ties, so that a record stands on exactly one page of unchanging data.
     `sorts` are the values of `sort` that a user may choose; `filter_types` says what filters take, by name.
+    `requires` names the filters without which the service answers with an error or with nothing.
     Bodies are JSON, or CSV: then one has everything.
     """
 
@@ -127,6 +128,7 @@ class Endpoint:
     format: Literal["json", "csv"] = "json"
     sorts: tuple[str, ...] = ()
     filter_types: tuple[tuple[str, str], ...] = ()
+    requires: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

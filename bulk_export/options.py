@@ -5,7 +5,6 @@ Used alike by the command line and from Python; nothing here imports an HTTP cli
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import math
 import os
@@ -20,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from bulk_export.catalogue import choose_endpoints, load_service
 from bulk_export.credentials import Token, find_token, read_pseudonym_key
 from bulk_export.errors import UsageError
+from bulk_export.filters import read_filters, with_required_filters, with_sort
 from bulk_export.model import NO_LIMIT, Endpoint, Limit, Service
 from bulk_export.redaction import Redaction
 from bulk_export.units import format_instant, in_utc, parse_duration, parse_instant, parse_limit, parse_share
@@ -65,6 +65,7 @@ class ExportOptions:
     share: float
     updated_since: datetime | None
     filters: tuple[tuple[str, str], ...]
+    sort: str | None
     overwrite: bool
     keep_pages: bool
     consistent: bool
@@ -78,7 +79,7 @@ class ExportOptions:
         cls,
         endpoints: Sequence[str] = (),
         *,
-        service: str = "npq",
+        service: str | Service = "npq",
         api_version: str | None = None,
         environment: str | None = None,
         base_url: str | None = None,
@@ -99,6 +100,7 @@ class ExportOptions:
         share: str | float = "100%",
         updated_since: str | datetime | date | None = None,
         filter: Sequence[str] | Mapping[str, str] = (),  # noqa: A002  # the name of the option
+        sort: str | None = None,
         overwrite: bool = False,
         keep_pages: bool = False,
         consistent: bool = False,
@@ -116,8 +118,9 @@ class ExportOptions:
         """
         described = load_service(service, api_version)
         chosen = choose_endpoints(described, [endpoints] if isinstance(endpoints, str) else endpoints)
-        url = _base_url(described, environment, base_url, allow_plain_http=allow_plain_http)
-        filters = _filters(filter, chosen)
+        url = base_url_of(described, environment, base_url, allow_plain_http=allow_plain_http)
+        filters = read_filters(filter, chosen)
+        chosen = with_sort(with_required_filters(chosen, filters, named=bool(endpoints)), sort)
         since = _since(updated_since)
         if since is not None:
             _warn_of_endpoints_without_since(chosen)
@@ -151,6 +154,7 @@ class ExportOptions:
             share=parse_share(share) if isinstance(share, str) else parse_share(f"{share * 100:g}%"),
             updated_since=since,
             filters=filters,
+            sort=sort,
             overwrite=overwrite,
             keep_pages=keep_pages,
             consistent=consistent,
@@ -168,7 +172,10 @@ class ExportOptions:
         return filters
 
 
-def _base_url(service: Service, environment: str | None, base_url: str | None, *, allow_plain_http: bool) -> str | None:
+def base_url_of(
+    service: Service, environment: str | None, base_url: str | None, *, allow_plain_http: bool
+) -> str | None:
+    """The address of a service that an environment or an address names, None for the bundled one. Raises UsageError."""
     if (environment is None) == (base_url is None):
         both = "are both given" if environment is not None else "are both missing"
         raise UsageError(
@@ -188,11 +195,11 @@ def _base_url(service: Service, environment: str | None, base_url: str | None, *
     return check_base_url(base_url, allow_plain_http=allow_plain_http)
 
 
-def check_base_url(base_url: str, *, allow_plain_http: bool = False) -> str:
+def check_base_url(base_url: str, *, allow_plain_http: bool = False, option: str = "--base-url") -> str:
     """An address to send requests to, in ASCII and without a trailing slash. Raises UsageError."""
     text = base_url.strip()
     advice = "Write it like https://example.org, without a query."
-    shown = "--base-url" if "@" in text else repr(text)  # what stands before an @ may be a password
+    shown = option if "@" in text else repr(text)  # what stands before an @ may be a password
     try:
         parts = urlsplit(text)
         host, port = _ascii_host(parts.hostname or ""), parts.port
@@ -201,9 +208,9 @@ def check_base_url(base_url: str, *, allow_plain_http: bool = False) -> str:
     if parts.scheme not in ("http", "https") or not host or port == 0:
         raise UsageError(f"{shown} is not an http or https address.", next_step=advice)
     if parts.username is not None or parts.password is not None:
-        raise UsageError("--base-url must not hold a user name or password.", next_step=advice)
+        raise UsageError(f"{option} must not hold a user name or password.", next_step=advice)
     if "?" in text or "#" in text or " " in text or not text.isprintable():
-        raise UsageError("--base-url must not hold a query, a fragment or white space.", next_step=advice)
+        raise UsageError(f"{option} must not hold a query, a fragment or white space.", next_step=advice)
     if parts.scheme == "http" and not allow_plain_http and not is_loopback(host):
         raise UsageError(
             f"http://{host} would carry the token in clear over the network.",
@@ -229,35 +236,6 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _filters(given: Sequence[str] | Mapping[str, str], endpoints: Iterable[Endpoint]) -> tuple[tuple[str, str], ...]:
-    pairs: list[tuple[str, str]] = []
-    if isinstance(given, Mapping):
-        pairs = [(str(key), str(value)) for key, value in given.items()]
-    else:
-        for text in [given] if isinstance(given, str) else given:
-            key, equals, value = text.partition("=")
-            if not equals or not key.strip():
-                raise UsageError(f"{text!r} is not a filter.", next_step="Write it as KEY=VALUE, like cohort=2023.")
-            pairs.append((key.strip(), value.strip()))
-    checked: dict[str, str] = {}
-    for key, value in pairs:
-        if key in checked:
-            raise UsageError(
-                f"The filter {key} is given twice.", next_step="Separate several values of one filter by commas."
-            )
-        for endpoint in endpoints:
-            if key not in endpoint.filters:
-                near = difflib.get_close_matches(key, endpoint.filters, n=1)
-                hint = f"Did you mean {near[0]}? " if near else ""
-                takes = ", ".join(endpoint.filters) or "none"
-                raise UsageError(
-                    f"{endpoint.name} does not take the filter {key!r}.",
-                    next_step=f"{hint}It takes: {takes}. Name the endpoints that take it.",
-                )
-        checked[key] = format_instant(parse_instant(value)) if key.endswith("_since") else value
-    return tuple(checked.items())
 
 
 def _warn_of_endpoints_without_since(endpoints: Iterable[Endpoint]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -316,6 +317,7 @@ class _Export:
             "endpoints": [endpoint.name for endpoint in options.endpoints],
             "page_size": options.page_size,
             "filters": dict(options.filters),
+            "sort": options.sort,
             "updated_since": format_instant(options.updated_since) if options.updated_since else None,
             "formats": dict(options.formats),
             "flatten": options.flatten,
@@ -330,6 +332,8 @@ class _Export:
         return {
             "version": __version__,
             "service": self._options.service.name,
+            # A description may be edited between two runs; pages stored under one do not fit another.
+            "description": hashlib.sha256(repr(self._options.endpoints).encode()).hexdigest(),
             "api_version": self._options.service.version,
             "base_url": service_name(self._options),
             **self._parameters(),

@@ -1,21 +1,32 @@
-"""Services described as data: one TOML file a service, read into `model.Service` values."""
+"""Services described as data: one TOML file a service, or an OpenAPI file, read into `model.Service` values."""
 
 from __future__ import annotations
 
 import difflib
 import tomllib
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from bulk_export.catalogue.reading import read_description
 from bulk_export.errors import UsageError
 from bulk_export.model import Endpoint, Service
 
-__all__ = ["built_in_services", "choose_endpoints", "load_service", "read_description"]
+__all__ = [
+    "LARGEST_FILE",
+    "built_in_services",
+    "choose_endpoints",
+    "load_service",
+    "read_description",
+    "read_service",
+    "versions_of",
+]
 
-_LARGEST_FILE = 16 * 1024 * 1024
+LARGEST_FILE = 16 * 1024 * 1024
+_OF_SPECS = (".yaml", ".yml", ".json")
 
 
 def built_in_services() -> tuple[str, ...]:
@@ -24,37 +35,74 @@ def built_in_services() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
 
-def load_service(name_or_path: str, version: str | None = None) -> Service:
-    """A built-in service by name, or one from a description in a TOML file, in its default version where none is given.
+def versions_of(name: str) -> list[str]:
+    """The versions of a built-in service, as its description lists them."""
+    document = tomllib.loads(resources.files(__name__).joinpath(f"{name}.toml").read_text("utf-8"))
+    return sorted(document["versions"])
 
-    What is no name of a built-in service is a file where it ends in `.toml` or holds a slash. Raises UsageError for
-    what is neither, a file that is no description, and a version that is not described.
+
+def load_service(service: str | Service, version: str | None = None) -> Service:
+    """A built-in service by name, or one from a file, in its default version where none is given.
+
+    The file is a description in TOML or an OpenAPI file. What is no name of a built-in service is a file where it
+    ends like one or holds a slash; a service that was loaded before is given back. Raises UsageError for what is
+    none of these, a file that is no description, and a version that is not described.
     """
-    if name_or_path in built_in_services():
-        text = resources.files(__name__).joinpath(f"{name_or_path}.toml").read_text("utf-8")
+    if isinstance(service, Service):
+        return service
+    if service in built_in_services():
+        text = resources.files(__name__).joinpath(f"{service}.toml").read_text("utf-8")
         return read_description(tomllib.loads(text), version)
-    path = Path(name_or_path)
-    if "\0" in name_or_path or not (path.suffix == ".toml" or "/" in name_or_path):
+    path = Path(service)
+    if "\0" in service or not (path.suffix in (".toml", *_OF_SPECS) or "/" in service):
         raise UsageError(
-            f"There is no built-in service {name_or_path!r}.",
+            f"There is no built-in service {service!r}.",
             next_step=f"Choose --service from: {', '.join(built_in_services())}, or name a file like my-service.toml.",
         )
-    return read_description(_parse(path), version)
-
-
-def _parse(path: Path) -> Mapping[str, Any]:
-    built_in = ", ".join(built_in_services())
-    advice = f"--service takes one of {built_in}, or the file of a description (docs/descriptions.md shows one)."
     try:
         size = path.stat().st_size
-        if size > _LARGEST_FILE:
-            raise UsageError(f"{path} is too large for a description ({size} bytes).", next_step=advice)
-        return tomllib.loads(path.read_text("utf-8-sig"))
+        if size > LARGEST_FILE:
+            raise UsageError(f"{path} is too large for a description ({size} bytes).", next_step=_advice())
+        content = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.", next_step=advice) from None
+        raise UsageError(f"{path} cannot be read: {error.strerror}.", next_step=_advice()) from None
+    return read_service(content, str(path), version)
+
+
+def read_service(content: bytes, source: str, version: str | None, *, address: str | None = None) -> Service:
+    """The service that a description in TOML, or an OpenAPI file, describes.
+
+    `source` names it in messages, and by its ending says which of the two it is; `address` is where it was fetched
+    from. Warns of what an OpenAPI file leaves open. Raises UsageError.
+    """
+    document = None if urlsplit(source).path.endswith(_OF_SPECS) else _from_toml(content, source)
+    if document is not None:
+        return read_description(document, version)
+
+    from bulk_export.openapi import describe, parse_spec
+
+    described = describe(parse_spec(content, source), source, address=address)
+    for remark in described.remarks:
+        warnings.warn(f"{source}: {remark}", UserWarning, stacklevel=2)
+    return read_description(described.document, version)
+
+
+def _from_toml(content: bytes, source: str) -> Mapping[str, Any] | None:
+    """None where it is not TOML, and not said to be."""
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        if not urlsplit(source).path.endswith(".toml") and b"openapi" in content:
+            return None
         reason = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "it is no text of TOML"
-        raise UsageError(f"{path} is not a description in TOML: {reason}.", next_step=advice) from None
+        raise UsageError(f"{source} is not a description in TOML: {reason}.", next_step=_advice()) from None
+
+
+def _advice() -> str:
+    return (
+        f"--service takes one of {', '.join(built_in_services())}, the file of a description"
+        " (docs/descriptions.md shows one), or an OpenAPI file."
+    )
 
 
 def choose_endpoints(service: Service, names: Sequence[str]) -> tuple[Endpoint, ...]:

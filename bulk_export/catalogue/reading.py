@@ -163,7 +163,13 @@ def _endpoint(name: str, table: Table, paging: Paging, shape: RecordShape) -> En
         format=form,
         sorts=table.texts("sorts"),
         filter_types=_filter_types(table.table("filter_types"), filters),
+        requires=table.texts("requires"),
     )
+    for required in endpoint.requires:
+        if required not in filters:
+            raise wrong(
+                table.at("requires"), f"names {required!r}, which is none of the filters", near(required, filters)
+            )
     if form == "csv" and (endpoint.paging.style != "none" or endpoint.shape.at or endpoint.shape.attributes):
         raise wrong(table.at("format"), "can be csv only where one request gives all, as rows")
     for one in (own_pages, own_records, table):

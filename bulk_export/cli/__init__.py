@@ -9,12 +9,14 @@ import typer
 
 from bulk_export import __version__
 from bulk_export.cli.budget import budget
+from bulk_export.cli.describe import describe
+from bulk_export.cli.endpoints import endpoints
 from bulk_export.cli.export import export
-from bulk_export.cli.inspect import endpoints, verify
 from bulk_export.cli.local_service import local_service
 from bulk_export.cli.plan import plan
 from bulk_export.cli.replay import replay
 from bulk_export.cli.running import report_defects, run
+from bulk_export.cli.verify import verify
 
 app = typer.Typer(
     name="bulk-export",
@@ -32,6 +34,7 @@ app.command()(plan)
 app.command()(verify)
 app.command()(budget)
 app.command()(endpoints)
+app.command()(describe)
 app.command("local-service")(local_service)
 
 

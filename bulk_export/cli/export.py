@@ -33,6 +33,7 @@ def export(
     share: p.Share = None,
     updated_since: p.UpdatedSince = None,
     filter: p.Filter = None,  # noqa: A002  # the name of the option
+    sort: p.Sort = None,
     overwrite: p.Overwrite = False,
     keep_pages: p.KeepPages = False,
     consistent: p.Consistent = False,

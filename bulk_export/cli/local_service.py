@@ -11,7 +11,7 @@ import anyio
 import typer
 
 from bulk_export.cli import parameters as p
-from bulk_export.cli.running import remember
+from bulk_export.cli.running import remember, with_fetched_service
 from bulk_export.errors import LocalFailure, UsageError
 from bulk_export.model import Limit
 
@@ -53,7 +53,8 @@ def local_service(
     from bulk_export.local_service import LocalServiceSettings
     from bulk_export.units import parse_duration, parse_limit
 
-    described = load_service(service or "npq", api_version)
+    named = with_fetched_service({"service": service or "npq", "api_version": api_version})
+    described = load_service(named["service"], api_version)
     if windows not in ("fixed", "rolling"):
         raise UsageError(f"There are no {windows!r} windows.", next_step="Choose from: fixed, rolling.")
     everywhere, by_endpoint = _record_counts(records or [], [endpoint.name for endpoint in described])

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bulk_export.errors import UsageError
 from bulk_export.settings import Takes
 
 
@@ -20,10 +21,12 @@ def _endpoints(ctx: typer.Context, incomplete: str) -> list[str]:
     """Completion of endpoints, of the service and version that the line names so far."""
     from bulk_export.catalogue import built_in_services, load_service
 
-    service = ctx.params.get("service") or "npq"
-    if service not in built_in_services():
+    service, version = ctx.params.get("service") or "npq", ctx.params.get("api_version")
+    try:
+        described = load_service(service, version) if service in built_in_services() else ()
+    except UsageError:
         return []
-    return [endpoint.name for endpoint in load_service(service) if endpoint.name.startswith(incomplete)]
+    return [endpoint.name for endpoint in described if endpoint.name.startswith(incomplete)]
 
 
 def _services(incomplete: str) -> list[str]:
@@ -37,7 +40,13 @@ Endpoints = Annotated[
     typer.Argument(metavar="ENDPOINT", help="Which endpoints; all by default.", autocompletion=_endpoints),
 ]
 Service = Annotated[
-    str | None, typer.Option("--service", metavar="npq", help="Which service. (npq)", autocompletion=_services)
+    str | None,
+    typer.Option(
+        "--service",
+        metavar="npq|ecf|FILE|URL",
+        help="Which service: built in, or described in TOML or OpenAPI. (npq)",
+        autocompletion=_services,
+    ),
 ]
 ApiVersion = Annotated[str | None, typer.Option("--api-version", metavar="v3", help="Which version. (v3)")]
 Environment = Annotated[
@@ -102,6 +111,9 @@ UpdatedSince = Annotated[
 ]
 Filter = Annotated[
     list[str] | None, typer.Option("--filter", metavar="KEY=VALUE", help="Sent as filter[KEY]=VALUE; repeat.")
+]
+Sort = Annotated[
+    str | None, typer.Option("--sort", metavar="KEY", help="Another order than by creation; - for descending.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished export.")]
 KeepPages = Annotated[
@@ -191,6 +203,7 @@ EXPORT = {
     "budget": Takes.ONE,
     "updated_since": Takes.ONE,
     "filter": Takes.MANY,
+    "sort": Takes.ONE,
     "keep_pages": Takes.NOTHING,
     "consistent": Takes.NOTHING,
     "gone": Takes.ONE,
@@ -211,6 +224,17 @@ PLAN = {
 }
 REPLAY = {**CONNECTION, **CONTENT, **OUTPUT, "endpoints": Takes.MANY}
 BUDGET = {**OUTPUT, "budget": Takes.ONE, "json": Takes.NOTHING}
-ENDPOINTS = {**CONNECTION, **OUTPUT, "json": Takes.NOTHING}
-EVERY = tuple({**EXPORT, **PLAN, **BUDGET, **ENDPOINTS})
-COMMANDS = ("export", "replay", "plan", "verify", "budget", "endpoints", "local-service")
+ENDPOINTS = {
+    **CONNECTION,
+    **OUTPUT,
+    "endpoints": Takes.MANY,
+    "environment": Takes.ONE,
+    "base_url": Takes.ONE,
+    "check": Takes.NOTHING,
+    "json": Takes.NOTHING,
+    "arrow_schema": Takes.NOTHING,
+    "allow_plain_http": Takes.NOTHING,
+}
+DESCRIBE = {**OUTPUT, "name": Takes.ONE, "allow_plain_http": Takes.NOTHING}
+EVERY = tuple({**EXPORT, **PLAN, **BUDGET, **ENDPOINTS, **DESCRIBE})
+COMMANDS = ("export", "replay", "plan", "verify", "budget", "endpoints", "describe", "local-service")

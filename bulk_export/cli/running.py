@@ -46,7 +46,22 @@ def begin(
     _State.console = console = Console(sys.stderr, form)
     for remark in unknown_variables(os.environ, EVERY):
         warnings.warn(remark, UserWarning, stacklevel=2)
-    return options, console, options.pop("progress", "auto")
+    kind = options.pop("progress", "auto")
+    return with_fetched_service(options), console, kind
+
+
+def with_fetched_service(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the service in place of the address of its description, where they name one."""
+    name = options.get("service")
+    if not isinstance(name, str) or "://" not in name:
+        return dict(options)
+    import anyio
+
+    from bulk_export.service_source import fetch_service
+
+    insecure = bool(options.get("allow_plain_http", False))
+    service = anyio.run(lambda: fetch_service(name, options.get("api_version"), allow_plain_http=insecure))
+    return {**options, "service": service}
 
 
 def remember(*, debug: bool) -> None:

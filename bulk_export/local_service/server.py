@@ -22,6 +22,7 @@ from bulk_export.local_service.records import RecordFactory
 from bulk_export.local_service.settings import LocalServiceSettings
 from bulk_export.local_service.throttle import FixedWindows, RollingWindow, Throttle
 from bulk_export.model import Endpoint, Limit
+from bulk_export.openapi import spec_text
 
 _LOGGED = 1_000_000
 _GZIP = 31
@@ -112,6 +113,9 @@ class LocalService:
             await anyio.sleep(settings.latency * (1 + settings.latency_spread * self._rng.uniform(-1, 1)))
         if not all(admitted):
             return self._throttled()
+        if request.path == f"/api/docs/{settings.service.version}/swagger.yaml" and request.method == "GET":
+            # Published to everybody, and counted like any other request.
+            return web.Response(body=spec_text(settings.service), content_type="text/yaml", charset="utf-8")
         if not hmac.compare_digest(
             request.headers.get("Authorization", "").encode(), f"Bearer {settings.token}".encode()
         ):

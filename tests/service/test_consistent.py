@@ -24,7 +24,12 @@ from tests.service.test_export import content_of, read_ndjson
 
 NAME = "participant-declarations"
 # Sweeps with pages of seven records have edges, too.
-SMALL = replace(NPQ, largest_page_size=7)
+SMALL = replace(
+    NPQ,
+    largest_page_size=7,
+    endpoints=tuple(replace(endpoint, paging=replace(endpoint.paging, largest=7)) for endpoint in NPQ),
+)
+SMALL_ENDPOINTS = tuple(endpoint for endpoint in SMALL if endpoint.name == NAME)
 
 
 class Witness:
@@ -70,7 +75,7 @@ async def run(output: Path, records: int, page_size: int, workers: int, witness:
         chosen = options(
             service, output, NAME, page_size=page_size, workers=workers, format="ndjson", consistent=True, **changes
         )
-        await export(replace(chosen, service=SMALL))
+        await export(replace(chosen, service=SMALL, endpoints=SMALL_ENDPOINTS))
     return json.loads((output / "manifest.json").read_bytes())["endpoints"][NAME]
 
 
@@ -173,7 +178,7 @@ async def test_an_interrupted_run_goes_on_in_the_middle_of_its_further_sweeps(tm
 
             service.before_request = count
             try:
-                await export(replace(chosen, service=SMALL), stop=stop)
+                await export(replace(chosen, service=SMALL, endpoints=SMALL_ENDPOINTS), stop=stop)
             except Interrupted:
                 interruptions += 1
                 continue

@@ -8,6 +8,7 @@ import math
 import stat
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from bulk_export.errors import Interrupted, ServiceFailing, ServiceRefused, UsageError
 from bulk_export.local_service import LocalService, serving
+from bulk_export.model import Service
 from bulk_export.pipeline import Tuning, export
 from tests.exporting import COUNTS, NPQ, QUICK, TOKEN, options, settings
 from tests.restore import canonical, restore
@@ -157,8 +159,18 @@ async def test_a_service_full_of_trouble_costs_retries_and_no_record(output: Pat
     assert summary.retries > 0
 
 
+def without_filter_types() -> Service:
+    """A description that does not say what filters take, so that only the service can refuse a value."""
+    return replace(NPQ, endpoints=tuple(replace(endpoint, filter_types=()) for endpoint in NPQ))
+
+
 @pytest.mark.parametrize(
-    ("changes", "status"), [({"token": "wrong"}, 401), ({"filter": {"cohort": "not-a-year"}}, 4)], ids=["401", "4xx"]
+    ("changes", "status"),
+    [
+        ({"token": "wrong"}, 401),
+        ({"filter": {"cohort": "not-a-year"}, "service": without_filter_types()}, 4),
+    ],
+    ids=["401", "4xx"],
 )
 async def test_a_refusal_is_passed_on_at_once_with_the_services_words(
     output: Path, changes: dict[str, Any], status: int

@@ -24,11 +24,13 @@ from bulk_export.model import (
     ListOf,
     Paging,
     RecordShape,
+    Service,
     Struct,
 )
 
-SERVICES = [load_service(name) for name in built_in_services()]
-ENDPOINTS = [endpoint for service in SERVICES for endpoint in service]
+VERSIONS = [("npq", "v1"), ("npq", "v2"), ("npq", "v3"), ("ecf", "v1"), ("ecf", "v2"), ("ecf", "v3")]
+SERVICES = [load_service(name, version) for name, version in VERSIONS]
+ENDPOINTS = [(service, endpoint) for service in SERVICES for endpoint in service]
 NPQ = load_service("npq")
 
 
@@ -96,8 +98,63 @@ def test_what_is_nested_is_described() -> None:
     assert isinstance(fields["participant_id_changes"], ListOf)
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
-def test_each_description_is_sound(endpoint: Endpoint) -> None:
+def test_every_service_and_version_of_the_family_is_built_in() -> None:
+    assert built_in_services() == ("ecf", "npq")
+    assert [(service.name, service.version) for service in SERVICES] == VERSIONS
+    assert load_service("npq").version == load_service("ecf").version == "v3"
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_the_older_versions_of_npq_have_the_endpoints_that_give_rows_of_text(version: str) -> None:
+    described = load_service("npq", version)
+    assert [endpoint.name for endpoint in described] == [
+        "npq-applications",
+        "npq-applications-csv",
+        "participants-npq",
+        *(["npq-enrolments"] if version == "v2" else []),
+        "participants-npq-outcomes",
+        "participant-declarations",
+        "participant-declarations-csv",
+    ]
+    for endpoint in described:
+        assert (endpoint.format == "csv") == endpoint.path.endswith(".csv")
+        assert (endpoint.paging.style == "none") == (endpoint.format == "csv")
+
+
+def test_ecf_has_its_endpoints_and_schools_need_a_cohort() -> None:
+    schools = next(endpoint for endpoint in load_service("ecf") if endpoint.name == "schools-ecf")
+    assert schools.requires == ("cohort",)
+    assert {endpoint.name for endpoint in load_service("ecf")} == {
+        "participants-ecf",
+        "participants-ecf-transfers",
+        "unfunded-mentors-ecf",
+        "partnerships-ecf",
+        "schools-ecf",
+        "participant-declarations",
+        "statements",
+        "delivery-partners",
+    }
+    for version in ("v1", "v2"):
+        assert {endpoint.name for endpoint in load_service("ecf", version)} == {
+            "participants-ecf",
+            "participants-ecf-csv",
+            "participant-declarations",
+            "participant-declarations-csv",
+        }
+
+
+def test_rows_without_an_id_are_told_apart_by_what_is_unique_in_them() -> None:
+    enrolments = next(endpoint for endpoint in load_service("npq", "v2") if endpoint.name == "npq-enrolments")
+    assert enrolments.shape.id == ("npq_application_id",)
+
+
+@pytest.mark.parametrize(
+    ("service", "endpoint"), ENDPOINTS, ids=lambda value: "-".join((value.name, getattr(value, "version", "")))
+)
+def test_each_description_is_sound(service: Service, endpoint: Endpoint) -> None:
+    expected = endpoint.path.removeprefix(f"/api/{service.version}/").replace("/", "-").replace(".csv", "-csv")
+    assert endpoint.name in (expected, expected.removesuffix("-csv"))
+    assert [name for name, _ in endpoint.filter_types] == list(endpoint.filters)
     assert safe_name(endpoint.name) == endpoint.name
     assert endpoint.path.startswith("/")
     assert endpoint.since is None or endpoint.since in endpoint.filters
@@ -110,11 +167,11 @@ def test_each_description_is_sound(endpoint: Endpoint) -> None:
     if endpoint.sort is not None:
         assert endpoint.order in (tuple(endpoint.sort.split(",")), ())  # none: it sorts by what it does not show
         assert "+" not in endpoint.sort
-    if endpoint.order_is_total:
+    if endpoint.order_is_total and endpoint.paging.style != "none" and endpoint.order:
         assert (endpoint.sort or ",".join(endpoint.order)).endswith("id")
 
 
-@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: f"{service.name}-{service.version}")
 def test_the_names_of_a_service_are_unique(service: object) -> None:
     names = [endpoint.name for endpoint in service]  # type: ignore[attr-defined]  # a Service
     assert len(set(names)) == len(names)

@@ -15,17 +15,18 @@ import bulk_export
 ROOT = Path(bulk_export.__file__).parent
 LAYERS = [
     {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"},
-    {"catalogue", "schema", "redaction", "options", "page_plan", "page_order", "retry"}
+    {"catalogue", "openapi", "filters", "schema", "redaction", "options", "page_plan", "page_order", "retry"}
     | {"decode", "duplicates", "agreement", "revision"},
     {"budget", "fetch", "journal", "files", "sinks", "schedule", "cost"},
     {"sweep", "pool", "parts", "resweep", "convert", "outcome", "manifest", "publish"}
-    | {"local_service", "environment"},
+    | {"local_service", "environment", "service_source"},
     {"pipeline", "streaming", "archive_replay", "verification"},
     {"api", "progress", "cli", "__main__", "__init__"},
 ]
 
 
-_COMMANDS = ("running", "parameters", "export", "replay", "plan", "budget", "inspect", "local_service")
+_COMMANDS = ("running", "parameters", "export", "replay", "plan", "budget", "local_service")
+_COMMANDS += ("endpoints", "verify", "describe")
 
 
 def module_name(path: Path) -> str:
@@ -81,6 +82,9 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
             "sqlite3",
             {"journal.store", "budget.sqlite", "budget.sqlite_file", "budget.sqlite_record", "budget.sqlite_time"},
         ),
+        ("yaml", {"openapi.parsing", "openapi.writing"}),
+        ("referencing", {"openapi.schemas"}),
+        ("tomli_w", {"cli.describe"}),
         (
             "typer",
             {
@@ -91,7 +95,9 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
                 "cli.replay",
                 "cli.plan",
                 "cli.budget",
-                "cli.inspect",
+                "cli.endpoints",
+                "cli.verify",
+                "cli.describe",
                 "cli.local_service",
             },
         ),
@@ -108,6 +114,7 @@ def test_what_is_exported_is_meant_for_users() -> None:
         "BudgetUnavailable",
         "BulkExportError",
         "DamagedState",
+        "DescriptionOutdated",
         "EndpointSummary",
         "ExportSummary",
         "Interrupted",

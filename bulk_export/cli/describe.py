@@ -1,0 +1,66 @@
+"""`bulk-export describe`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bulk_export.cli import parameters as p
+from bulk_export.cli.running import begin
+from bulk_export.errors import UsageError
+from bulk_export.progress.console import one_line
+
+Spec = Annotated[str, typer.Argument(metavar="SPEC", help="An OpenAPI 3.0 or 3.1 file, or its address.")]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Of the service. (from its title)")]
+
+_HEADER = """\
+# Made from {source}. Check and correct what it cannot know: `order` and
+# `order_is_total` (whether rows of equal keys come in a fixed order), `since`, the largest page, and [limits].
+"""
+
+
+def describe(
+    spec: Spec,
+    name: Name = None,
+    allow_plain_http: p.AllowPlainHttp = False,
+    log_format: p.LogFormat = None,
+    debug: p.Debug = False,
+    config: p.Config = None,
+) -> None:
+    """Print a description of a service in TOML, made from its OpenAPI file, to save, correct and pass to --service."""
+    line = {"name": name, "allow_plain_http": allow_plain_http, "log_format": log_format, "debug": debug}
+    options, console, _ = begin("describe", line, p.DESCRIBE, config)
+
+    import tomli_w
+
+    from bulk_export.catalogue import read_description
+    from bulk_export.openapi import describe as description_of
+    from bulk_export.openapi import parse_spec
+
+    content = _content(spec, allow_plain_http=options.get("allow_plain_http", False))
+    address = spec if "://" in spec else None
+    described = description_of(parse_spec(content, spec), spec, service=options.get("name"), address=address)
+    read_description(described.document, None)  # what is printed can be used as it is
+    comments = "".join(f"# Note: {one_line(remark)}.\n" for remark in described.remarks)
+    for remark in described.remarks:
+        console.line(one_line(remark), level="warning")
+    typer.echo(_HEADER.format(source=one_line(spec)) + comments + "\n" + tomli_w.dumps(described.document), nl=False)
+
+
+def _content(spec: str, *, allow_plain_http: bool) -> bytes:
+    if "://" in spec:
+        import anyio
+
+        from bulk_export.service_source import fetch_document
+
+        return anyio.run(lambda: fetch_document(spec, allow_plain_http=allow_plain_http))
+    from bulk_export.openapi import LARGEST_SPEC
+
+    try:
+        with Path(spec).open("rb") as file:
+            return file.read(LARGEST_SPEC + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no path"
+        raise UsageError(f"{spec} cannot be read: {reason}.", next_step="Name an OpenAPI file.") from None

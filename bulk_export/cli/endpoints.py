@@ -1,0 +1,173 @@
+"""`bulk-export endpoints`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from bulk_export.cli import parameters as p
+from bulk_export.cli.running import begin
+from bulk_export.errors import DescriptionOutdated, UsageError
+from bulk_export.model import Endpoint, FieldType, Kind, ListOf, Service
+from bulk_export.progress.console import one_line
+
+Check = Annotated[
+    bool, typer.Option("--check", help="Compare with what the service at an address publishes; no token is sent.")
+]
+ArrowSchema = Annotated[bool, typer.Option("--arrow-schema", help="The columns of Parquet, with their Arrow types.")]
+
+
+def endpoints(
+    endpoints: p.Endpoints = None,
+    service: p.Service = None,
+    api_version: p.ApiVersion = None,
+    environment: p.Environment = None,
+    base_url: p.BaseUrl = None,
+    check: Check = False,
+    as_json: p.AsJson = False,
+    arrow_schema: ArrowSchema = False,
+    allow_plain_http: p.AllowPlainHttp = False,
+    log_format: p.LogFormat = None,
+    debug: p.Debug = False,
+    config: p.Config = None,
+) -> None:
+    """List what a service offers: versions, endpoints, filters, sorts, and fields with their types."""
+    line = {name: value for name, value in locals().items() if name not in ("config", "as_json")} | {"json": as_json}
+    options, _, _ = begin("endpoints", line, p.ENDPOINTS, config)
+
+    from bulk_export.catalogue import choose_endpoints, load_service
+
+    described = load_service(options.get("service", "npq"), options.get("api_version"))
+    wants_json = options.get("json", False)
+    if options.get("check", False):
+        _check(described, options, wants_json=wants_json)
+        return
+    if options.get("environment") is not None or options.get("base_url") is not None:
+        raise UsageError("An address is of use to --check only.", next_step="Add --check, or leave the address out.")
+    chosen = choose_endpoints(described, options.get("endpoints", ()))
+    if options.get("arrow_schema", False):
+        _show_schemas(chosen, wants_json=wants_json)
+    elif wants_json:
+        typer.echo(json.dumps(_as_json(described, chosen), indent=2))
+    else:
+        _show(described, chosen)
+
+
+def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> None:
+    """Raise DescriptionOutdated where the published description differs in what is not known to differ."""
+    import dataclasses
+
+    import anyio
+
+    from bulk_export.openapi import compare, unexpected
+    from bulk_export.options import LOCAL, base_url_of
+    from bulk_export.service_source import fetch_published, fetch_published_locally
+
+    insecure = bool(options.get("allow_plain_http", False))
+    url = base_url_of(described, options.get("environment"), options.get("base_url"), allow_plain_http=insecure)
+    if options.get("endpoints"):
+        raise UsageError("--check compares all endpoints.", next_step="Leave the names out.")
+    published = anyio.run(
+        lambda: (
+            fetch_published_locally(described)
+            if url is None
+            else fetch_published(described, url, allow_plain_http=insecure)
+        )
+    )
+    changes = unexpected(described, compare(described, published))
+    if wants_json:
+        shown = [dataclasses.asdict(change) for change in changes]
+        typer.echo(json.dumps({"service": described.name, "version": described.version, "changes": shown}, indent=2))
+    else:
+        for change in changes:
+            typer.echo(one_line(str(change)))
+    where = url or LOCAL
+    if changes:
+        raise DescriptionOutdated(
+            f"{where} publishes {len(changes)} things otherwise than {described.name} {described.version} here.",
+            next_step="No value is lost by it: what has no column goes to _extra.",
+        )
+    if not wants_json:
+        typer.echo(f"{where} publishes what is described here: {described.name} {described.version}")
+
+
+def _show(described: Service, chosen: tuple[Endpoint, ...]) -> None:
+    from bulk_export.catalogue import built_in_services, versions_of
+
+    typer.echo(one_line(f"{described.title} ({described.name} {described.version})"))
+    for name in built_in_services():
+        if name == described.name:
+            others = [version for version in versions_of(name) if version != described.version]
+            typer.echo(f"  other versions: {', '.join(others)}")
+    typer.echo(f"  other services: {', '.join(name for name in built_in_services() if name != described.name)}")
+    for endpoint in chosen:
+        typer.echo(f"\n{endpoint.name}  {endpoint.path}" + ("  (csv)" if endpoint.format == "csv" else ""))
+        typer.echo(one_line(f"  filters: {', '.join(_filters(endpoint)) or 'none'}"))
+        typer.echo(one_line(f"  sorts: {', '.join(endpoint.sorts) or 'none'}"))
+        width = max((len(field.name) for field in endpoint.fields), default=0)
+        for field in endpoint.fields:
+            typer.echo(one_line(f"  {field.name:<{width}}  {_text_type(field.type)}"))
+
+
+def _filters(endpoint: Endpoint) -> list[str]:
+    types = dict(endpoint.filter_types)
+    return [
+        f"{name} ({types.get(name, 'string')}{', required' if name in endpoint.requires else ''})"
+        for name in endpoint.filters
+    ]
+
+
+def _as_json(described: Service, chosen: tuple[Endpoint, ...]) -> dict[str, Any]:
+    from bulk_export.catalogue import built_in_services, versions_of
+
+    return {
+        "service": described.name,
+        "version": described.version,
+        "services": {name: versions_of(name) for name in built_in_services()},
+        "endpoints": [
+            {
+                "name": endpoint.name,
+                "path": endpoint.path,
+                "format": endpoint.format,
+                "filters": list(endpoint.filters),
+                "filter_types": dict(endpoint.filter_types),
+                "requires": list(endpoint.requires),
+                "sort": endpoint.sort,
+                "sorts": list(endpoint.sorts),
+                "fields": {field.name: _json_type(field.type) for field in endpoint.fields},
+            }
+            for endpoint in chosen
+        ],
+    }
+
+
+def _show_schemas(chosen: tuple[Endpoint, ...], *, wants_json: bool) -> None:
+    from bulk_export.schema import arrow_schema, describe
+
+    if wants_json:
+        typer.echo(json.dumps({endpoint.name: describe(arrow_schema(endpoint)) for endpoint in chosen}, indent=2))
+        return
+    for number, endpoint in enumerate(chosen):
+        columns = arrow_schema(endpoint)
+        width = max(len(name) for name in columns.names)
+        typer.echo(("\n" if number else "") + endpoint.name)
+        for column in columns:
+            typer.echo(one_line(f"  {column.name:<{width}}  {column.type}" + ("" if column.nullable else " not null")))
+
+
+def _json_type(declared: FieldType) -> Any:
+    if isinstance(declared, Kind):
+        return declared.value
+    if isinstance(declared, ListOf):
+        return [_json_type(declared.item)]
+    return {field.name: _json_type(field.type) for field in declared.fields}
+
+
+def _text_type(declared: FieldType) -> str:
+    if isinstance(declared, Kind):
+        return declared.value
+    if isinstance(declared, ListOf):
+        return f"list of {_text_type(declared.item)}"
+    return "{" + ", ".join(f"{field.name}: {_text_type(field.type)}" for field in declared.fields) + "}"

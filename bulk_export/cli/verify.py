@@ -1,0 +1,34 @@
+"""`bulk-export verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bulk_export.cli import parameters as p
+from bulk_export.cli.running import begin
+from bulk_export.errors import UsageError
+from bulk_export.progress.console import one_line
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A finished export.")]
+
+
+def verify(
+    directory: Directory, log_format: p.LogFormat = None, debug: p.Debug = False, config: p.Config = None
+) -> None:
+    """Check a finished export against its manifest: read every file, recompute hashes and row counts."""
+    begin("verify", {"log_format": log_format, "debug": debug}, p.OUTPUT, config)
+    try:
+        reason = "" if directory.is_dir() else "is not a directory"
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    if reason:
+        raise UsageError(f"{directory} {reason}.", next_step="Name the directory of a finished export.")
+
+    from bulk_export.verification import verify as check
+
+    checked = check(directory)
+    counts = f"{checked.files} files, {checked.rows:,} rows, {checked.bytes:,} bytes"
+    typer.echo(f"{one_line(str(directory))}: {counts}, as the manifest says")

@@ -1,0 +1,207 @@
+"""Query parameters of an operation: which give pages, which filter, which sorts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bulk_export.openapi.schemas import Schemas
+
+_WORD = re.compile(r"[\[\]._-]+|(?<=[a-z])(?=[A-Z])")
+_NUMBERS = {"page", "page page", "page number", "page no", "page index", "page num", "p", "filter page"}
+_OFFSETS = {"offset", "page offset", "skip", "start", "start index", "from", "first"}
+_SIZES = {
+    *("per page", "page per page", "page size", "size", "page limit", "limit", "take", "count", "max results", "top"),
+    *("results per page", "items per page", "records per page", "page page size", "rows"),
+}
+_CURSORS = {
+    *("cursor", "page cursor", "page after", "page before", "after", "before", "next token", "page token", "token"),
+    *("starting after", "ending before", "continuation token", "next", "marker", "next cursor", "scroll id"),
+}
+_SORTS = {"sort", "sort by", "order", "order by", "ordering"}
+_BRACKETED = re.compile(r"([\w-]+)\[([^\[\]]+)\]")
+_YEAR = re.compile(r"(?:19|20)\d\d(?:\s*,\s*(?:19|20)\d\d)*", re.ASCII)
+_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_UUIDS = re.compile(rf"{_UUID}(?:\s*,\s*{_UUID})*")
+_DEFAULT = re.compile(r"\bdefaults?\s+(?:\w+\s+){0,3}?(\d{1,6})\b", re.IGNORECASE)
+_LARGEST = re.compile(r"\b(?:max(?:imum)?|at most|up to)\W+(?:\w+\s+){0,4}?(\d{1,6})\b", re.IGNORECASE)
+_CHANGED = re.compile(r"(?:updated|modified|changed|created)_?(?:since|after|from|gte?)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query parameter under the name it has on the wire."""
+
+    name: str
+    schema: Any
+    required: bool
+    text: str
+    example: Any
+
+    @property
+    def words(self) -> str:
+        """The name in lower-case words, so that `page[per_page]`, `perPage` and `per-page` can be told alike."""
+        return " ".join(word.lower() for word in _WORD.split(self.name) if word)
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """How pages are asked for; `style` is "pages", "offset", "none" or, where nothing here can ask, "cursor"."""
+
+    style: str
+    number: str = ""
+    size: str = ""
+    first: int = 1
+    default: int | None = None
+    largest: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What an operation takes. `filters` is by the name that a user gives, `template` how one is written."""
+
+    paging: Paging
+    template: str
+    filters: Mapping[str, str] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    sort: str = "sort"
+    sorts: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+
+def read_query(schemas: Schemas, listed: list[Any], where: str) -> Query:
+    """The query of an operation from its parameters, those of its path first."""
+    parameters: dict[str, Parameter] = {}
+    for entry in listed:
+        for parameter in _flat(schemas, entry, where):
+            parameters[parameter.name] = parameter
+    paging, used = _paging(schemas, list(parameters.values()), where)
+    sort = next((one for one in parameters.values() if one.words in _SORTS and one.name not in used), None)
+    sorts: tuple[str, ...] = ()
+    if sort is not None:
+        used.add(sort.name)
+        within = [sort.schema, *schemas.items(sort.schema, where)]
+        sorts = tuple(dict.fromkeys(word for schema in within for word in schemas.words(schema, where) if word))
+    rest = [one for one in parameters.values() if one.name not in used]
+    bracketed = {one.name: found for one in rest if (found := _BRACKETED.fullmatch(one.name))}
+    stem = next((found[1] for found in bracketed.values()), None)
+    template = "{name}" if stem is None else f"{stem}[{{name}}]"
+    named = {
+        one.name if stem is None else bracketed[one.name][2]: one
+        for one in rest
+        if stem is None or (one.name in bracketed and bracketed[one.name][1] == stem)
+    }
+    return Query(
+        paging=paging,
+        template=template,
+        filters={name: _filter_type(schemas, name, one, where) for name, one in named.items()},
+        required=tuple(name for name, one in named.items() if one.required),
+        sort=sort.name if sort is not None else "sort",
+        sorts=sorts,
+        unused=tuple(one.name for one in rest if one not in named.values()),
+    )
+
+
+def changed_since(filters: Mapping[str, str]) -> str | None:
+    """The filter that selects by time of change, by its name."""
+    found = [name for name in filters if _CHANGED.fullmatch(name)]
+    return min(found, key=lambda name: "created" in name, default=None)
+
+
+def _flat(schemas: Schemas, entry: Any, where: str) -> Iterator[Parameter]:
+    """A parameter as it is sent: an object in brackets, or member by member, as its style says."""
+    parameter = schemas.resolved(entry)
+    name = parameter.get("name")
+    if parameter.get("in") != "query" or not isinstance(name, str) or not name:
+        return
+    schema = parameter.get("schema")
+    if schema is None:
+        content = parameter.get("content")
+        media = next(iter(content.values()), None) if isinstance(content, Mapping) else None
+        schema = media.get("schema") if isinstance(media, Mapping) else None
+    required = parameter.get("required") is True
+    text, example = _text(parameter), parameter.get("example")
+    declared = schemas.type_of(schema, f"{where}, parameter {name}")
+    bracket = _BRACKETED.fullmatch(name)
+    if bracket is not None and isinstance(declared, dict):
+        # Seen in use: each bracketed name declared with the schema of the whole object.
+        inner = schemas.resolved(next(schemas.member(schema, bracket[2], where), {}))
+        yield Parameter(name, inner, required, text + _text(inner), _example(inner))
+    elif isinstance(declared, dict) and declared:
+        deep = parameter.get("style") == "deepObject" or name in ("filter", "page")
+        listed = {word for part in schemas.parts(schema, where) for word in _texts(part.get("required"))}
+        for member in declared:
+            inner = schemas.resolved(next(schemas.member(schema, member, where), {}))
+            full = f"{name}[{member}]" if deep else member
+            yield Parameter(full, inner, member in listed, _text(inner), _example(inner))
+    else:
+        inner = schemas.resolved(schema)
+        shown = example if example is not None else _example(inner)
+        yield Parameter(name, schema, required, text + _text(inner), shown)
+
+
+def _paging(schemas: Schemas, parameters: list[Parameter], where: str) -> tuple[Paging, set[str]]:
+    size = next((one for one in parameters if one.words in _SIZES), None)
+    number = next((one for one in parameters if one.words in _NUMBERS), None)
+    offset = next((one for one in parameters if one.words in _OFFSETS), None) if number is None and size else None
+    start = number or offset
+    if start is None or size is None:
+        lone = next((one for one in parameters if one.words in _CURSORS), None) or start or size
+        return (Paging("none"), set()) if lone is None else (Paging("cursor"), {lone.name})
+    given = _whole(schemas, start, "default", where)
+    least = _whole(schemas, start, "minimum", where)
+    known = given if given in (0, 1) else least if least in (0, 1) else None
+    paging = Paging(
+        style="pages" if number is not None else "offset",
+        number=start.name,
+        size=size.name,
+        first=known if known is not None else 1 if number is not None else 0,
+        default=_positive(_whole(schemas, size, "default", where), _DEFAULT.search(size.text)),
+        largest=_positive(_whole(schemas, size, "maximum", where), _LARGEST.search(size.text)),
+    )
+    return paging, {start.name, size.name}
+
+
+def _positive(declared: int | None, said: re.Match[str] | None) -> int | None:
+    number = declared if declared is not None else int(said[1]) if said is not None else None
+    return number if number is not None and number > 0 else None
+
+
+def _whole(schemas: Schemas, parameter: Parameter, keyword: str, where: str) -> int | None:
+    for part in schemas.parts(parameter.schema, where):
+        value = part.get(keyword)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    return None
+
+
+def _filter_type(schemas: Schemas, name: str, parameter: Parameter, where: str) -> str:
+    """What its values are checked as: "years", "uuids", "timestamp" or "string"."""
+    formats = {part.get("format") for part in schemas.parts(parameter.schema, where)}
+    for item in schemas.items(parameter.schema, where):
+        formats |= {part.get("format") for part in schemas.parts(item, where)}
+    example = str(parameter.example) if isinstance(parameter.example, str | int) else ""
+    # An example may be written as it is sent: filter[cohort]=2021.
+    example = example.rpartition("=")[2] if "&" not in example else ""
+    if "date-time" in formats or _CHANGED.fullmatch(name) or "ISO 8601" in parameter.text:
+        return "timestamp"
+    if "uuid" in formats or _UUIDS.fullmatch(example):
+        return "uuids"
+    if name in ("cohort", "cohorts") and (not example or _YEAR.fullmatch(example)):
+        return "years"
+    return "string"
+
+
+def _text(node: Any) -> str:
+    text = node.get("description") if isinstance(node, Mapping) else None
+    return f"{text}\n" if isinstance(text, str) else ""
+
+
+def _texts(value: Any) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def _example(node: Any) -> Any:
+    return node.get("example") if isinstance(node, Mapping) else None

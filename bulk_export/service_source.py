@@ -1,0 +1,71 @@
+"""Descriptions and published specs from an address, fetched without a token and under a cap."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlsplit
+
+from bulk_export.catalogue import LARGEST_FILE, read_description, read_service
+from bulk_export.errors import ServiceFailing, ServiceRefused, UsageError
+from bulk_export.fetch import Answer, Fetcher
+from bulk_export.model import Service
+from bulk_export.openapi import describe, parse_spec
+from bulk_export.options import check_base_url, is_loopback
+
+_ACCEPT = "application/yaml, application/json;q=0.9, */*;q=0.5"
+
+
+def is_address(name: str) -> bool:
+    """Whether a service is named by an address, not by its name or a file."""
+    return "://" in name
+
+
+async def fetch_service(url: str, version: str | None = None, *, allow_plain_http: bool = False) -> Service:
+    """The service that a description or an OpenAPI file at an address describes.
+
+    Raises UsageError, and ServiceFailing or ServiceRefused where it cannot be had.
+    """
+    return read_service(await fetch_document(url, allow_plain_http=allow_plain_http), url, version, address=url)
+
+
+async def fetch_published(service: Service, base_url: str, *, allow_plain_http: bool = False) -> Service:
+    """What the service at an address publishes of itself, in the version at hand.
+
+    Raises UsageError, and ServiceFailing or ServiceRefused where it cannot be had.
+    """
+    path = f"/api/docs/{quote(service.version)}/swagger.yaml"
+    url = base_url + path
+    spec = parse_spec(await fetch_document(url, allow_plain_http=allow_plain_http), url)
+    identifiers = {endpoint.path: endpoint.shape.id[-1] for endpoint in service}
+    described = describe(spec, url, service=service.name, identifiers=identifiers)
+    return read_description(described.document, None)
+
+
+async def fetch_published_locally(service: Service) -> Service:
+    """What the bundled service publishes of the described one."""
+    from bulk_export.local_service import LocalServiceSettings, serving
+
+    async with serving(LocalServiceSettings(service=service, token="")) as local:
+        return await fetch_published(service, local.base_url)
+
+
+async def fetch_document(url: str, *, allow_plain_http: bool = False) -> bytes:
+    """What stands at an address. No token is sent, and no redirect followed."""
+    address, _, query = url.partition("?")
+    parts = urlsplit(check_base_url(address, allow_plain_http=True, option="The address"))
+    if parts.scheme == "http" and not allow_plain_http and not is_loopback(parts.hostname or ""):
+        raise UsageError(
+            f"What comes from http://{parts.hostname} could be changed on its way here.",
+            next_step="Use https, or fetch the file and name that.",
+        )
+    target = (parts.path or "/") + (f"?{quote(query, safe='=&%/:,+[]')}" if query else "")
+    shown = f"{parts.scheme}://{parts.netloc}{parts.path}"
+    async with Fetcher(f"{parts.scheme}://{parts.netloc}", None, body_cap=LARGEST_FILE) as fetcher:
+        answer = await fetcher.get(target, accept=_ACCEPT)
+    if not isinstance(answer, Answer):
+        raise ServiceFailing(f"{shown} could not be fetched: {answer.reason}.", next_step="Try again, or name a file.")
+    if answer.status != 200:
+        raise ServiceRefused(
+            f"{shown} was answered with {answer.status}" + (f": {answer.message}." if answer.message else "."),
+            next_step="Check the address, or name a file.",
+        )
+    return answer.body

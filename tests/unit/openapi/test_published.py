@@ -1,0 +1,58 @@
+"""The built-in descriptions say what the published ones say, but for what is meant otherwise.
+
+The published files are no part of the project. BULK_EXPORT_TEST_SPECS names the directory that holds them; otherwise
+they are looked for beside the checkout.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bulk_export.catalogue import load_service, read_description
+from bulk_export.model import Service
+from bulk_export.openapi import DEVIATIONS, Change, compare, describe, parse_spec, unexpected
+
+ROOT = Path(__file__).parents[3]
+FILES = {
+    ("npq", "v1"): "npq-v1.yaml",
+    ("npq", "v2"): "npq-v2.yaml",
+    ("npq", "v3"): "npq-v3.yaml",
+    ("ecf", "v3"): "ecf-v3.json",
+}
+
+
+def directory() -> Path:
+    named = os.environ.get("BULK_EXPORT_TEST_SPECS")
+    found = Path(named) if named else ROOT.parent / "shared/openapi"
+    if not found.is_dir():
+        pytest.skip("the published files are not at hand: name their directory in BULK_EXPORT_TEST_SPECS")
+    return found
+
+
+def differences(service: Service) -> list[Change]:
+    path = directory() / FILES[service.name, service.version]
+    identifiers = {endpoint.path: endpoint.shape.id[0] for endpoint in service}
+    described = describe(parse_spec(path.read_bytes(), path.name), path.name, identifiers=identifiers)
+    assert described.remarks == ()
+    published = read_description(described.document, None)
+    assert {endpoint.name for endpoint in published} == {endpoint.name for endpoint in service}
+    return compare(service, published)
+
+
+@pytest.mark.parametrize(("name", "version"), FILES, ids="-".join)
+def test_every_endpoint_field_type_and_filter_that_is_published_is_in_ours(name: str, version: str) -> None:
+    service = load_service(name, version)
+    assert [str(change) for change in unexpected(service, differences(service))] == []
+
+
+def test_every_difference_that_is_meant_is_really_there() -> None:
+    found = {
+        (name, change.endpoint, change.name)
+        for name, version in FILES
+        for change in differences(load_service(name, version))
+    }
+    assert found == {(one.service, one.endpoint, one.name) for one in DEVIATIONS}
+    assert all(one.reason for one in DEVIATIONS)
