@@ -20,13 +20,14 @@ from typing import Any
 # What happens at a call: returns how much of a write goes through before the error, None for all of it.
 Act = Callable[[int, str], "Disturbance | None"]
 
-_PYTHON_CALLS = ("open", "mkdir", "rename", "replace", "unlink", "rmdir", "fsync")
+_PYTHON_CALLS = ("open", "mkdir", "rename", "replace", "unlink", "rmdir", "fsync", "chmod", "fchmod")
 _SQLITE_CALLS = {
     "open": (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int),
     "write": (ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t),
     "pwrite": (ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64),
     "pwrite64": (ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64),
     "ftruncate": (ctypes.c_int, ctypes.c_int, ctypes.c_int64),
+    "fchmod": (ctypes.c_int, ctypes.c_int, ctypes.c_uint),
     "fallocate": (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64),
     "unlink": (ctypes.c_int, ctypes.c_char_p),
     "openDirectory": (ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(ctypes.c_int)),

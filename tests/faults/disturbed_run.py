@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import multiprocessing
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -97,8 +100,8 @@ def run_here(base_url: str, output: Path, blow: Blow) -> Ended:
     return Ended(code, said, len(counter.calls), descriptors() - before)
 
 
-async def _export(base_url: str, output: Path) -> None:
-    await export(small_options(base_url, output), tuning=TUNING)
+async def _export(base_url: str, output: Path, budget: str = "memory://") -> None:
+    await export(small_options(base_url, output, budget=budget), tuning=TUNING)
 
 
 def run_and_die(base_url: str, output: Path, number: int, *, torn: bool) -> bool:
@@ -122,6 +125,12 @@ def cancel_many(base_url: str, directory: Path, first: int, step: int) -> list[C
     """Exports that are cancelled at await `first`, `first + step`, … until one ends by itself, in one process."""
     outcome: list[Cancelled] = _forked(_cancel_each, base_url, directory, first, step)
     return outcome
+
+
+def modes_seen(base_url: str, directory: Path) -> set[tuple[str, int]]:
+    """Names below `directory` with every mode that they had between two disk calls of an export with umask 000."""
+    seen: set[tuple[str, int]] = _forked(_look_at_modes, base_url, directory)
+    return seen
 
 
 def _forked(work: Callable[..., Any], *arguments: Any) -> Any:
@@ -170,3 +179,18 @@ async def _cancelled(base_url: str, output: Path, number: int) -> tuple[bool, in
     with anyio.CancelScope() as scope, awaits_counted(loop, number, scope.cancel):
         await _export(base_url, output)
     return scope.cancelled_caught, len(asyncio.all_tasks()) - 1
+
+
+def _look_at_modes(base_url: str, directory: Path) -> set[tuple[str, int]]:
+    os.umask(0)
+    seen: set[tuple[str, int]] = set()
+
+    def look(number: int, name: str) -> None:
+        for path in directory.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                seen.add((path.name, stat.S_IMODE(path.lstat().st_mode)))
+
+    with counted(look):
+        anyio.run(_export, base_url, directory / "out", f"sqlite:///{directory / 'state' / 'budget.sqlite'}")
+    look(0, "")
+    return seen
