@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: export test lint format types check bench lock clean torture
+.PHONY: export test lint format types check bench lock clean torture fuzz
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with PYTHON=…")'
@@ -23,6 +23,9 @@ test: $(READY)
 
 torture: $(READY)
 	$(BIN)/python -m pytest -m torture --timeout 3600
+
+fuzz: $(READY)
+	$(BIN)/python -m pytest -m fuzz --timeout 7200
 
 lint: $(READY)
 	$(BIN)/ruff check .
