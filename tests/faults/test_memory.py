@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -14,6 +13,14 @@ import pytest
 from tests.raw_server import Connection, Script, raw_server
 
 PEAK = 150 * 1024 * 1024
+
+# A process counts the peak of the one that started it as its own: a small one stands between it and the tests.
+MEASURED = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
 
 
 def bomb(mebibytes: int) -> bytes:
@@ -54,13 +61,11 @@ async def test_no_body_takes_more_memory_than_its_cap_allows_or_is_asked_for_in_
     tmp_path: Path, script: Script, attempts: int
 ) -> None:
     async with raw_server(script) as server:
-        command = [sys.executable, "-m", "bulk_export", "export", "statements", "--base-url", server.base_url]
-        command += ["--output", "out", "--retries", "2", "--min-interval", "0", "--progress", "none"]
-        with (tmp_path / "said").open("wb") as said:
-            process = subprocess.Popen(command, cwd=tmp_path, stderr=said, env=os.environ | {"BULK_EXPORT_TOKEN": "t"})
-        _, status, usage = await anyio.to_thread.run_sync(os.wait4, process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 4, (tmp_path / "said").read_text()
-        assert b"Page 1 of statements failed" in (tmp_path / "said").read_bytes()
-        assert usage.ru_maxrss * 1024 < PEAK
+        command = [sys.executable, "-c", MEASURED, sys.executable, "-m", "bulk_export"]
+        command += ["export", "statements", "--base-url", server.base_url, "--output", "out"]
+        command += ["--retries", "2", "--min-interval", "0", "--progress", "none"]
+        ended = await anyio.run_process(command, cwd=tmp_path, env=os.environ | {"BULK_EXPORT_TOKEN": "t"}, check=False)
+        assert ended.returncode == 4, ended.stderr
+        assert b"Page 1 of statements failed" in ended.stderr
+        assert int(ended.stdout.split()[-1]) * 1024 < PEAK
         assert len(server.requests) == attempts
