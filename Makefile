@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := by_hand dlt airbyte singer
 
-.PHONY: export test lint format types check bench bench-peers lock clean torture
+.PHONY: export test lint format types check bench bench-peers lock clean torture fuzz
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with PYTHON=…")'
@@ -24,6 +24,9 @@ test: $(READY)
 
 torture: $(READY)
 	$(BIN)/python -m pytest -m torture --timeout 3600
+
+fuzz: $(READY)
+	$(BIN)/python -m pytest -m fuzz --timeout 7200
 
 lint: $(READY)
 	$(BIN)/ruff check .

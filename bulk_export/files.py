@@ -57,9 +57,12 @@ def make_private_directory(path: Path) -> None:
             directory.mkdir(mode=0o700)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put a file with mode 0600 in place of an earlier one, whole and durable when this returns."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+def write_atomically(path: Path, content: bytes, *, scratch: Path | None = None) -> None:
+    """Put a file with mode 0600 in place of an earlier one, whole and durable when this returns.
+
+    It is begun in the directory `scratch` of the same file system, or beside its place: a crash leaves it there.
+    """
+    temporary = (scratch or path.parent) / f".{path.name}.{secrets.token_hex(8)}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -32,7 +32,7 @@ from bulk_export.page_order import backwards, edge_reader
 from bulk_export.parts import PART_ROWS, OutputFormat
 from bulk_export.pool import FetchedPage, Pool
 from bulk_export.progress.observer import ExportSummary, Observer
-from bulk_export.publish import JOURNAL, STAGING, decide, decided, publish
+from bulk_export.publish import JOURNAL, STAGING, clear_leftovers, decide, decided, publish
 from bulk_export.pulse import Pulse
 from bulk_export.retry import Backoff
 from bulk_export.sweep import Sweep
@@ -98,6 +98,7 @@ class _Export:
         finished = inspect_output(self._output)
         journal_path = self._output / WORKING_DIRECTORY / JOURNAL
         if finished and not self._options.overwrite and not journal_path.exists():
+            clear_leftovers(self._output)
             raise already_finished(self._output)
         prepare_output(self._output)
         with ExitStack() as stack:

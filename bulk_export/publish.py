@@ -17,6 +17,7 @@ from bulk_export.files import (
     MANIFEST,
     WORKING_DIRECTORY,
     local_failures,
+    locked_directory,
     make_private_directory,
     remove_tree,
     safe_name,
@@ -85,18 +86,28 @@ def publish(store: JournalStore, output: Path, *, rewrite: Callable[[str, bytes]
             sync_directory(folder)
         if "archive" in manifest:
             _keep_pages(store, output, manifest, rewrite)
-        write_atomically(output / MANIFEST, manifest_text(manifest).encode())
+        working = output / WORKING_DIRECTORY
+        write_atomically(output / MANIFEST, manifest_text(manifest).encode(), scratch=working)
     store.close()
     clear_working_state(output)
 
 
 def clear_working_state(output: Path) -> None:
-    """Remove the working directory of a finished export, the journal last."""
+    """Remove the working directory of a finished export, the journal after everything that it can account for."""
     working = output / WORKING_DIRECTORY
     with local_failures(f"Removing {working}"):
         remove_tree(working / STAGING)
-        remove_tree(working)
+        for entry in sorted(working.iterdir(), key=lambda entry: entry.name.startswith(JOURNAL)):
+            entry.unlink()
+        working.rmdir()
         sync_directory(output)
+
+
+def clear_leftovers(output: Path) -> None:
+    """Remove what a crash after the journal's removal left of the working state of a finished export."""
+    if (output / WORKING_DIRECTORY).exists():
+        with locked_directory(output):
+            clear_working_state(output)
 
 
 def _keep_pages(

@@ -85,9 +85,11 @@ class JournalStore:
     def seal(self) -> None:
         """Turn the file into one that can be read where nothing may be written, and close it."""
         self._reader.close()
-        with self._failures():
-            self._writer.execute("PRAGMA journal_mode = DELETE")
-        self._writer.close()
+        try:
+            with self._failures():
+                self._writer.execute("PRAGMA journal_mode = DELETE")
+        finally:
+            self._writer.close()
 
     def claim(self, identity: Mapping[str, Any]) -> bool:
         """Tie the journal to one export; True where it held pages of that same export already.
@@ -294,8 +296,12 @@ class JournalStore:
         connection = sqlite3.connect(
             place, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = OFF")
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = OFF")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _begin(self) -> None:

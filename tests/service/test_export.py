@@ -252,7 +252,7 @@ async def test_an_export_killed_while_being_published_is_finished_by_the_same_co
     class Killed(BaseException):
         pass
 
-    def kill(*_: object) -> None:
+    def kill(*_: object, **__: object) -> None:
         raise Killed
 
     async with serving(settings()) as service:

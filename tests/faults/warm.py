@@ -1,0 +1,25 @@
+"""Imported by the server that forks processes for exports: it has made one export by then, so they start warm."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+
+import anyio
+
+from tests.faults.disturbed_run import TUNING, small_options
+from tests.faults.small_service import small_service
+
+
+async def _once(directory: Path) -> None:
+    from bulk_export.pipeline import export
+
+    async with small_service() as service:
+        await export(small_options(service.base_url, directory / "out"), tuning=TUNING)
+
+
+with tempfile.TemporaryDirectory() as _directory:
+    anyio.run(_once, Path(_directory))
+# Only a process of one thread can be forked safely.
+assert threading.active_count() == 1
