@@ -78,7 +78,7 @@ class ExportOptions:
         cls,
         endpoints: Sequence[str] = (),
         *,
-        service: str = "npq",
+        service: str | Service = "npq",
         api_version: str | None = None,
         environment: str | None = None,
         base_url: str | None = None,
@@ -114,7 +114,7 @@ class ExportOptions:
         Numbers, times and durations (seconds) may be given as such or as text. `share` as a number is a
         fraction. Warns where something is allowed but surely not meant.
         """
-        described = load_service(service, api_version)
+        described = service if isinstance(service, Service) else load_service(service, api_version)
         chosen = choose_endpoints(described, [endpoints] if isinstance(endpoints, str) else endpoints)
         url = _base_url(described, environment, base_url, allow_plain_http=allow_plain_http)
         filters = _filters(filter, chosen)

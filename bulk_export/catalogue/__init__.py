@@ -13,7 +13,7 @@ from bulk_export.catalogue.reading import read_description
 from bulk_export.errors import UsageError
 from bulk_export.model import Endpoint, Service
 
-__all__ = ["built_in_services", "choose_endpoints", "load_service", "read_description"]
+__all__ = ["built_in_services", "choose_endpoints", "load_service", "read_description", "service_versions"]
 
 _LARGEST_FILE = 16 * 1024 * 1024
 
@@ -30,16 +30,26 @@ def load_service(name_or_path: str, version: str | None = None) -> Service:
     What is no name of a built-in service is a file where it ends in `.toml` or holds a slash. Raises UsageError for
     what is neither, a file that is no description, and a version that is not described.
     """
+    return read_description(_document(name_or_path), version)
+
+
+def service_versions(name_or_path: str) -> tuple[str, ...]:
+    """The versions of a service that are described, in the order of its description; raises as `load_service`."""
+    versions = _document(name_or_path).get("versions")
+    return tuple(versions) if isinstance(versions, Mapping) else ()
+
+
+def _document(name_or_path: str) -> Mapping[str, Any]:
     if name_or_path in built_in_services():
         text = resources.files(__name__).joinpath(f"{name_or_path}.toml").read_text("utf-8")
-        return read_description(tomllib.loads(text), version)
+        return tomllib.loads(text)
     path = Path(name_or_path)
     if "\0" in name_or_path or not (path.suffix == ".toml" or "/" in name_or_path):
         raise UsageError(
             f"There is no built-in service {name_or_path!r}.",
             next_step=f"Choose --service from: {', '.join(built_in_services())}, or name a file like my-service.toml.",
         )
-    return read_description(_parse(path), version)
+    return _parse(path)
 
 
 def _parse(path: Path) -> Mapping[str, Any]:
