@@ -194,7 +194,7 @@ class _Replay:
         options = self._options
         page_size = int(options.origin["parameters"]["page_size"])
         sweep = Sweep(endpoint, number=0, page_size=page_size, stride=1, filters=())
-        sweep.plan.restore(pages.page_counts(endpoint.name, 0))
+        sweep.restore(pages.page_counts(endpoint.name, 0), pages.body)
         settled = pages.fact(f"revision/{endpoint.name}")
         if settled is not None:
             store.put_fact(f"revision/{endpoint.name}", settled)

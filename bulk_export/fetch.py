@@ -23,10 +23,11 @@ from yarl import URL
 from bulk_export import __version__
 from bulk_export.credentials import Token
 from bulk_export.encoding import Undecodable, inflate
-from bulk_export.model import Endpoint
+from bulk_export.model import Authorization, Endpoint
 from bulk_export.options import is_loopback
 
 _MESSAGE_LENGTH = 300
+JSON, CSV = "application/json", "text/csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,15 @@ class Timeouts:
 class Answer:
     """A response that arrived whole. `stored` is the body as sent, `body` the same inflated.
 
-    `message` is what the service said about itself where `status` is not 200.
+    `is_framed` is False where only the end of the connection told that the body is whole. `message` is what the
+    service said about itself where `status` is not 200.
     """
 
     status: int
     body: bytes
     stored: bytes
     encoding: str
+    is_framed: bool = True
     message: str = ""
     retry_after: str | None = None
     date: str | None = None
@@ -87,7 +90,8 @@ class Fetcher:
     """Sends GET requests from one or several local addresses, each with connections of its own.
 
     `sources` are local IP addresses; None stands for the system's choice. `body_cap` bounds a body in
-    bytes, as sent and inflated. Without a token none is sent. Use as an async context manager.
+    bytes, as sent and inflated. The token goes into the header that `auth` names; without one none is sent. Use as
+    an async context manager.
     """
 
     def __init__(
@@ -98,14 +102,14 @@ class Fetcher:
         sources: Sequence[str | None] = (None,),
         body_cap: int,
         timeouts: Timeouts | None = None,
-        accept: str = "application/json",
+        auth: Authorization | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
+        self._auth = auth or Authorization()
         self._token = token
         self._sources = sources
         self._body_cap = body_cap
         self._timeouts = timeouts or Timeouts()
-        self._accept = accept
         self._sessions: dict[str | None, aiohttp.ClientSession] = {}
         self._stack = AsyncExitStack()
 
@@ -118,7 +122,6 @@ class Fetcher:
                     limit=0, local_addr=(source, 0) if source else None, keepalive_timeout=30.0
                 ),
                 headers={
-                    "Accept": self._accept,
                     "Accept-Encoding": "gzip",
                     "User-Agent": f"bulk-export/{__version__}",
                 },
@@ -138,11 +141,16 @@ class Fetcher:
         with anyio.CancelScope(shield=True):
             await self._stack.aclose()
 
-    async def get(self, target: str, source: str | None = None) -> Answer | Failure:
-        """Send one request for `target` (path and query, encoded) from `source`; it never raises for trouble."""
+    async def get(
+        self, target: str, source: str | None = None, *, accept: str = JSON, body_cap: int | None = None
+    ) -> Answer | Failure:
+        """Send one request for `target` (path and query, encoded) from `source`; it never raises for trouble.
+
+        `accept` is the media type to ask for; `body_cap` takes the place of the one for all requests.
+        """
         try:
             with anyio.fail_after(self._timeouts.total):
-                return await self._exchange(target, source)
+                return await self._exchange(target, source, accept, body_cap or self._body_cap)
         except TimeoutError:
             return Failure("no whole answer in time")
         except _SecondSending:
@@ -166,19 +174,24 @@ class Fetcher:
         except (aiohttp.ClientError, OSError) as error:
             return Failure(f"the request failed: {type(error).__name__}")
 
-    async def _exchange(self, target: str, source: str | None) -> Answer | Failure:
+    def _authorization(self) -> dict[str, str]:
+        if self._token is None:
+            return {}
+        return {self._auth.header: f"{self._auth.scheme} {self._token.reveal()}".lstrip()}
+
+    async def _exchange(self, target: str, source: str | None, accept: str, cap: int) -> Answer | Failure:
         async with self._sessions[source].get(
             URL(self._base_url + target, encoded=True),
-            headers={"Authorization": f"Bearer {self._token.reveal()}"} if self._token is not None else {},
+            headers={"Accept": accept, **self._authorization()},
             allow_redirects=False,
             middlewares=(_SendOnce(),),
         ) as response:
-            stored = await self._read(response)
+            stored = await self._read(response, cap)
             if stored is None:
-                return Failure(f"a body of more than {self._body_cap} bytes", final=True)
+                return Failure(f"a body of more than {cap} bytes", final=True)
             encoding = response.headers.get("Content-Encoding", "").strip().lower()
             try:
-                body = inflate(stored, encoding, self._body_cap)
+                body = inflate(stored, encoding, cap)
             except Undecodable as error:
                 if response.status == 200:
                     return Failure(str(error), final=error.oversized)
@@ -188,32 +201,42 @@ class Fetcher:
                 body=body,
                 stored=stored,
                 encoding="gzip" if body is not stored else "identity",
+                is_framed=body is not stored or _is_framed(response),
                 message="" if response.status == 200 else _message(response, body),
                 retry_after=response.headers.get("Retry-After"),
                 date=response.headers.get("Date"),
             )
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes | None:
+    async def _read(self, response: aiohttp.ClientResponse, cap: int) -> bytes | None:
         announced = response.content_length
         if announced is not None:
-            return None if announced > self._body_cap else await response.read()
+            return None if announced > cap else await response.read()
         chunks: list[bytes] = []
         size = 0
         async for chunk in response.content.iter_any():
             size += len(chunk)
-            if size > self._body_cap:
+            if size > cap:
                 return None
             chunks.append(chunk)
         return b"".join(chunks)
 
 
 def page_target(endpoint: Endpoint, page: int, page_size: int, filters: Sequence[tuple[str, str]] = ()) -> str:
-    """Path and query for one page, percent-encoded, with the sort that makes the order total."""
-    parameters = [("page[page]", str(page)), ("page[per_page]", str(page_size))]
+    """Path and query for one page (the first is 1), percent-encoded, with the sort that makes the order total."""
+    paging = endpoint.paging
+    parameters: list[tuple[str, str]] = []
+    if paging.style != "none":
+        step = page_size if paging.style == "offset" else 1
+        parameters += [(paging.number, str(paging.first + (page - 1) * step)), (paging.size, str(page_size))]
     if endpoint.sort is not None:
-        parameters.append(("sort", endpoint.sort))
-    parameters.extend((f"filter[{key}]", value) for key, value in filters)
-    return f"{quote(endpoint.path)}?{urlencode(parameters, quote_via=quote, safe=',:')}"
+        parameters.append((paging.sort, endpoint.sort))
+    parameters.extend((paging.filter.replace("{name}", key), value) for key, value in filters)
+    query = urlencode(parameters, quote_via=quote, safe=",:")
+    return f"{quote(endpoint.path)}?{query}" if query else quote(endpoint.path)
+
+
+def _is_framed(response: aiohttp.ClientResponse) -> bool:
+    return response.content_length is not None or "chunked" in response.headers.get("Transfer-Encoding", "").lower()
 
 
 def _os_reason(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from bulk_export import schema
+from bulk_export.decode import Arrangement
 from bulk_export.decode.values import instant
 from bulk_export.model import Endpoint, Kind
 
@@ -24,12 +25,13 @@ def edge_reader(endpoint: Endpoint) -> Callable[[Sequence[bytes]], Edges]:
     kinds = {field.name: field.type for field in endpoint.fields}
     if name is None or kinds.get(name) not in (Kind.TIMESTAMP, Kind.DATE):
         return lambda _: (None, None)
+    arrange = Arrangement(endpoint).arrange
     attributes = msgspec.defstruct("Attributes", [(name, str)])
     decoder = msgspec.json.Decoder(msgspec.defstruct("Record", [(schema.ATTRIBUTES, attributes)]))
 
     def key(record: bytes) -> int | None:
         try:
-            text = getattr(decoder.decode(record).attributes, name)  # type: ignore[attr-defined]  # made above
+            text = getattr(decoder.decode(arrange(record)).attributes, name)  # type: ignore[attr-defined]  # made above
         except (msgspec.DecodeError, RecursionError):
             return None
         return instant(text)

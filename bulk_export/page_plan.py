@@ -6,6 +6,9 @@ records, or is the empty page that proves an exactly full last one), or when it 
 for the end. Probes gallop forward from the last page seen, by at most `stride`, and bisect once one came
 back empty. With `n` pages that hold records, at most `1 + log2(n)` requests come back empty beyond the one
 that an exactly full last page makes necessary, however many workers ask.
+
+Where nobody knows how many records a service gives at most, a page shorter than asked for proves nothing: the
+first page tells how many come at once, and only an empty page (or one that repeats an earlier one) is the end.
 """
 
 from __future__ import annotations
@@ -16,12 +19,14 @@ from collections.abc import Iterable
 class EndpointPlan:
     """The pages of one sweep over one endpoint.
 
-    `page_size` is the number of records asked for per page. `stride` bounds how far a probe leaps, and so
-    how many pages become known at once: about twice the number of workers keeps them all busy.
+    `page_size` is the number of records asked for per page; unless it `is_exact`, the service may give fewer at
+    once. `stride` bounds how far a probe leaps, and so how many pages become known at once: about twice the number
+    of workers keeps them all busy.
     """
 
-    def __init__(self, page_size: int, stride: int) -> None:
+    def __init__(self, page_size: int, stride: int, *, is_exact: bool = True) -> None:
         self._page_size = page_size
+        self._is_exact = is_exact
         self._stride = max(1, stride)
         self._counts: dict[int, int] = {}
         self._in_flight: set[int] = set()
@@ -35,11 +40,21 @@ class EndpointPlan:
         self._records = 0
 
     @property
+    def is_exact(self) -> bool:
+        """Whether a page shorter than asked for is known to be the last one."""
+        return self._is_exact
+
+    @property
+    def page_size(self) -> int:
+        """How many records a full page holds, as far as is known."""
+        return self._page_size if self._is_exact else self._counts.get(1) or self._page_size
+
+    @property
     def end(self) -> int | None:
         """The last page that holds records, 0 where there is none, None while it is not known."""
         if self._first_empty_after == self._last_nonempty + 1:
             return self._last_nonempty
-        if 0 < self._counts.get(self._last_nonempty, 0) < self._page_size:
+        if self._is_exact and 0 < self._counts.get(self._last_nonempty, 0) < self._page_size:
             return self._last_nonempty
         return None
 
@@ -73,7 +88,7 @@ class EndpointPlan:
         """Pages that came back short or empty although a later one held records: the data changed."""
         return tuple(
             sorted(
-                page for page, count in self._counts.items() if page < self._last_nonempty and count < self._page_size
+                page for page, count in self._counts.items() if page < self._last_nonempty and count < self.page_size
             )
         )
 
@@ -124,6 +139,14 @@ class EndpointPlan:
             nearest = self._first_empty_after
             self._first_empty_after = page if nearest is None else min(page, nearest)
 
+    def repeats(self, page: int) -> None:
+        """`page` turned out to hold nothing but what an earlier page holds: it counts as empty."""
+        self._records -= self._counts[page]
+        self._pages -= self._counts[page] > 0
+        self._counts[page] = 0
+        self._last_nonempty = max((one for one, count in self._counts.items() if count), default=0)
+        self._first_empty_after = self._nearest_empty(self._last_nonempty)
+
     def restore(self, stored: Iterable[tuple[int, int]]) -> None:
         """Take in `(page, records)` pairs that an earlier run stored."""
         for page, records in stored:
@@ -158,3 +181,26 @@ class EndpointPlan:
 
     def _nearest_empty(self, page: int) -> int | None:
         return min((empty for empty, count in self._counts.items() if not count and empty > page), default=None)
+
+
+class WholePlan(EndpointPlan):
+    """An endpoint whose records come with one request, and are kept as one or several pages.
+
+    They come back together, in order.
+    """
+
+    def __init__(self, page_size: int) -> None:
+        super().__init__(page_size, stride=1)
+
+    @property
+    def end(self) -> int | None:
+        """The last page that holds records, None while nothing came back."""
+        return self._last_nonempty if self._counts else None
+
+    def short_pages(self) -> tuple[int, ...]:
+        """None: what came with one answer is of one moment."""
+        return ()
+
+    def _choose(self, horizon: int | None) -> int | None:
+        wanted = not self._counts and not self._in_flight and (horizon is None or horizon >= 1)
+        return 1 if wanted else None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from bulk_export.decode import Block, Decoder, Drift, split_page, version
+from bulk_export.decode import Arrangement, Block, Decoder, Drift, version
 from bulk_export.duplicates import Occurrence, fingerprints, repeated
 from bulk_export.errors import DamagedState
 from bulk_export.files import local_failures, make_private_directory, remove_tree, safe_name, sha256_of, sync_directory
@@ -64,6 +64,7 @@ class PartSequence:
         part_rows: int = PART_ROWS,
     ) -> None:
         self._endpoint = endpoint
+        self._arrangement = Arrangement(endpoint)
         self._decoder = decoder
         self._formats = formats
         self._store = store
@@ -134,7 +135,7 @@ class PartSequence:
     def occurrences(self, page: PageBody, wanted: frozenset[int]) -> list[Occurrence]:
         """The rows of a page whose id has one of the wanted fingerprints."""
         ids = self._decoder.decode([page.body]).ids
-        records = split_page(page.body)
+        records = self._arrangement.records(page.body)
         prints = memoryview(fingerprints(ids)).cast("Q")
         return [
             Occurrence(ids[row], page.key, row, version(records[row]))

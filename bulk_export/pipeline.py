@@ -6,7 +6,7 @@ import functools
 import hashlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,6 +40,8 @@ from bulk_export.units import format_instant
 
 # What a record may take at most, on average over a page, and a page at least: caps on bodies, not goals.
 _BYTES_PER_RECORD = 32 * 1024
+# For an answer that holds everything.
+_WHOLE_SECONDS = 900.0
 _SMALLEST_CAP = 32 * 1024 * 1024
 # How long answers on their way are waited for once the export was asked to stop.
 _DRAIN_SECONDS = 1.0
@@ -54,6 +56,11 @@ class Tuning:
     longest_backoff: float = 30.0
     part_rows: int = PART_ROWS
     uniform: Callable[[], float] = random.random
+
+    def timeouts_for(self, endpoints: Sequence[Endpoint]) -> Timeouts:
+        """The timeouts of requests, longer where one answer may hold everything."""
+        whole = any(endpoint.paging.style == "none" for endpoint in endpoints)
+        return replace(self.timeouts, total=max(self.timeouts.total, _WHOLE_SECONDS)) if whole else self.timeouts
 
     def backoff(self, retries: int) -> Backoff:
         """How to retry, where `retries` requests may follow the first one for a page."""
@@ -103,7 +110,7 @@ class _Export:
                 if finished and not self._options.overwrite:
                     raise already_finished(self._output)
                 manifest = await self._fetch_and_convert(store)
-            rewrite = page_rewriter(self._options.redaction)
+            rewrite = page_rewriter(self._options.redaction, self._options.endpoints)
             await anyio.to_thread.run_sync(functools.partial(publish, store, self._output, rewrite=rewrite))
         summary = summarise(manifest, self._output, time.monotonic() - self._began)
         self._observer.finished(summary)
@@ -117,6 +124,7 @@ class _Export:
             if self._resumed:
                 before = before.resumed_once_more(store)
             conversions = await anyio.to_thread.run_sync(self._open_conversions, store)
+            timeouts = self._tuning.timeouts_for(self._options.endpoints)
             budget = await stack.enter_async_context(
                 open_budget(
                     self._options.budget,
@@ -127,7 +135,7 @@ class _Export:
                     min_interval=self._options.min_interval,
                     sources=self._options.sources,
                     share=self._options.share,
-                    answer_timeout=self._tuning.timeouts.total,
+                    answer_timeout=timeouts.total,
                     notice=self._observer.warned,
                 )
             )
@@ -137,26 +145,32 @@ class _Export:
                     address.token,
                     sources=self._options.sources,
                     body_cap=self._cap,
-                    timeouts=self._tuning.timeouts,
+                    timeouts=timeouts,
+                    auth=self._options.service.auth,
                 )
             )
             journal = await stack.enter_async_context(GroupCommit(store))
 
             edges = {endpoint.name: edge_reader(endpoint) for endpoint in self._options.endpoints}
 
-            async def deliver(fetched: FetchedPage) -> None:
-                journal.note("retries", str(before.retries + pool.retries))
-                journal.note("throttled", str(before.throttled + budget.throttled))
-                answer = fetched.answer
-                page = StoredPage(
+            def stored(fetched: FetchedPage) -> StoredPage:
+                return StoredPage(
                     key=fetched.sweep.key(fetched.page),
                     records=len(fetched.records),
-                    encoding=answer.encoding,
-                    size=len(answer.body),
-                    stored=answer.stored,
+                    encoding=fetched.encoding,
+                    size=len(fetched.body),
+                    stored=fetched.stored,
                     edges=edges[fetched.sweep.endpoint.name](fetched.records),
                 )
-                await journal.append(page, answer.body)
+
+            async def deliver(pages: Iterable[FetchedPage]) -> None:
+                journal.note("retries", str(before.retries + pool.retries))
+                journal.note("throttled", str(before.throttled + budget.throttled))
+                match pages:
+                    case [page]:
+                        await journal.append(stored(page), page.body)
+                    case _:
+                        await journal.append_together(map(stored, pages))
 
             pool = Pool(
                 [conversion.sweep for conversion in conversions],
@@ -237,7 +251,7 @@ class _Export:
                 stride=2 * options.workers,
                 filters=options.filters_for(endpoint),
             )
-            sweep.plan.restore(store.page_counts(endpoint.name, 0))
+            sweep.restore(store.page_counts(endpoint.name, 0), store.body)
             conversions.append(
                 EndpointConversion(
                     sweep,

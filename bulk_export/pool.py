@@ -8,17 +8,19 @@ others are fetched, but never more of them than there are workers, so that a fai
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 
 from bulk_export.budget import Budget, Outcome, Slot
-from bulk_export.decode import UnusablePage, split_page
+from bulk_export.decode import UnusablePage, WholeBody
 from bulk_export.errors import BulkExportError, ServiceFailing, ServiceRefused
-from bulk_export.fetch import Answer, Failure, Fetcher
+from bulk_export.fetch import CSV, JSON, Answer, Failure, Fetcher
 from bulk_export.progress.observer import Observer
 from bulk_export.pulse import Pulse
 from bulk_export.retry import Backoff, Disposition, disposition
@@ -26,6 +28,8 @@ from bulk_export.sweep import Sweep
 
 # What may still arrive after the export has been given up is worth waiting for, briefly.
 _LAST_ANSWERS = 5.0
+# The body of an answer that brings everything is held once while it is cut into pages.
+_WHOLE_CAP = 2 * 1024**3
 
 _ADVICE = {
     400: "Check the filters and --updated-since.",
@@ -38,18 +42,24 @@ _ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class FetchedPage:
-    """A page whose body is whole and holds `records` records."""
+    """A page whose body is whole, and the records it holds as they were sent.
+
+    `stored` is the body in its `encoding`, `body` the same inflated.
+    """
 
     sweep: Sweep
     page: int
     records: Sequence[bytes]
-    answer: Answer
+    body: bytes
+    stored: bytes
+    encoding: str
 
 
 class Pool:
     """Runs until every sweep is complete and none can be added any more.
 
-    `deliver` is awaited with each page before the page counts as come back; what it raises ends the run.
+    `deliver` is awaited with the pages of an answer, made as they are asked for, before they count as come back;
+    what it raises ends the run.
     `changed` beats whenever a plan has changed, and may be beaten by whoever changes a horizon.
     `uniform` gives random numbers from 0 to 1, for the jitter.
     """
@@ -61,7 +71,7 @@ class Pool:
         fetcher: Fetcher,
         budget: Budget,
         workers: int,
-        deliver: Callable[[FetchedPage], Awaitable[None]],
+        deliver: Callable[[Iterable[FetchedPage]], Awaitable[None]],
         changed: Pulse,
         observer: Observer,
         backoff: Backoff,
@@ -171,7 +181,7 @@ class Pool:
         try:
             self._count_request(sweep.endpoint.name)
             self._observer.request_sent(sweep.endpoint.name)
-            outcome = await self._fetcher.get(sweep.target(page), slot.source)
+            outcome = await self._get(sweep, page, slot.source)
             if isinstance(outcome, Answer):
                 settled = Outcome.ANSWERED
                 if disposition(outcome.status) is Disposition.THROTTLED:
@@ -188,23 +198,26 @@ class Pool:
                 with anyio.CancelScope(shield=True):
                     await self._budget.settle(slot, settled)
 
+    async def _get(self, sweep: Sweep, page: int, source: str | None) -> Answer | Failure:
+        accept = CSV if sweep.endpoint.format == "csv" else JSON
+        cap = _WHOLE_CAP if sweep.endpoint.paging.style == "none" else None
+        return await self._fetcher.get(sweep.target(page), source, accept=accept, body_cap=cap)
+
     async def _accept(self, answer: Answer, sweep: Sweep, page: int) -> None:
         match disposition(answer.status):
             case Disposition.ACCEPT:
+                end = sweep.plan.end
                 try:
-                    records = split_page(answer.body)
+                    if sweep.endpoint.paging.style == "none":
+                        await self._store_whole(answer, sweep)
+                    else:
+                        await self._store(answer, sweep, page)
                 except UnusablePage as error:
                     await self._failed(Failure(f"the body is not a page of records: {error}"), sweep, page)
                     return
-                sweep.inspect(page, records)
-                await self._deliver(FetchedPage(sweep, page, records, answer))
                 self._answered = True
-                end = sweep.plan.end
-                sweep.plan.came_back(page, len(records))
-                if sweep.number == 0:
-                    self._observer.page_stored(sweep.endpoint.name, page, len(records))
-                    if sweep.plan.end is not None and sweep.plan.end != end:
-                        self._observer.end_found(sweep.endpoint.name, sweep.plan.end)
+                if sweep.number == 0 and sweep.plan.end is not None and sweep.plan.end != end:
+                    self._observer.end_found(sweep.endpoint.name, sweep.plan.end)
             case Disposition.RETRY:
                 await self._failed(Failure(f"status {answer.status}"), sweep, page)
             case _:
@@ -214,6 +227,32 @@ class Pool:
                     kept="Every page stored so far is kept.",
                     next_step=_ADVICE.get(answer.status, "Check --base-url; redirects are never followed."),
                 )
+
+    async def _store(self, answer: Answer, sweep: Sweep, page: int) -> None:
+        records = sweep.arrangement.split(answer.body)
+        sweep.inspect(page, records)
+        await self._deliver([FetchedPage(sweep, page, records, answer.body, answer.stored, answer.encoding)])
+        if sweep.came_back(page, records):
+            self._observer.warned(
+                f"{sweep.endpoint.name} shows its first page again when asked for page {page}: it is taken for all."
+            )
+        if sweep.number == 0:
+            self._observer.page_stored(sweep.endpoint.name, page, len(records))
+
+    async def _store_whole(self, answer: Answer, sweep: Sweep) -> None:
+        whole = await anyio.to_thread.run_sync(
+            functools.partial(
+                WholeBody, sweep.endpoint, answer.body, page_size=sweep.page_size, is_framed=answer.is_framed
+            )
+        )
+        await self._deliver(
+            FetchedPage(sweep, page, records, body, body, "identity")
+            for page, (records, body) in enumerate(whole.pages(), start=1)
+        )
+        for page, count in enumerate(whole.counts, start=1):
+            sweep.plan.came_back(page, count)
+            if sweep.number == 0:
+                self._observer.page_stored(sweep.endpoint.name, page, count)
 
     async def _failed(self, failure: Failure, sweep: Sweep, page: int) -> None:
         index = (id(sweep), page)

@@ -59,7 +59,7 @@ def decided(store: JournalStore) -> dict[str, Any] | None:
     return None if text is None else json.loads(text)["manifest"]
 
 
-def publish(store: JournalStore, output: Path, *, rewrite: Callable[[bytes], bytes] | None = None) -> None:
+def publish(store: JournalStore, output: Path, *, rewrite: Callable[[str, bytes], bytes] | None = None) -> None:
     """Carry out what was decided, from wherever an earlier attempt stopped, and close the journal.
 
     `rewrite` changes the bodies of pages that are kept.
@@ -100,7 +100,7 @@ def clear_working_state(output: Path) -> None:
 
 
 def _keep_pages(
-    store: JournalStore, output: Path, manifest: dict[str, Any], rewrite: Callable[[bytes], bytes] | None
+    store: JournalStore, output: Path, manifest: dict[str, Any], rewrite: Callable[[str, bytes], bytes] | None
 ) -> None:
     facts = {name: text for name, text in store.facts().items() if name not in (_DECIDED, _REPLACED)}
     write_archive(

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bulk_export.agreement import same_ids, unlike
-from bulk_export.decode import Decoder, split_page, version
+from bulk_export.decode import Decoder, version
 from bulk_export.duplicates import Occurrence, column, fingerprints, fingerprints_of
 from bulk_export.journal import JournalStore, PagePrints
 from bulk_export.model import PageKey
@@ -87,7 +87,7 @@ class Resweep:
 
     def _begin(self) -> None:
         sweep = self._sweeps[0].again(len(self._sweeps), self._page_size)
-        sweep.plan.restore(self._store.page_counts(sweep.endpoint.name, sweep.number))
+        sweep.restore(self._store.page_counts(sweep.endpoint.name, sweep.number), self._store.body)
         self._sweeps.append(sweep)
         self._given = False
 
@@ -104,7 +104,9 @@ class Resweep:
 
     def _page_prints(self, sweep: Sweep, page: int) -> PagePrints:
         body = self._store.body(sweep.key(page))
-        return PagePrints(page, fingerprints(self._ids.decode([body]).ids), fingerprints_of(split_page(body)))
+        return PagePrints(
+            page, fingerprints(self._ids.decode([body]).ids), fingerprints_of(sweep.arrangement.split(body))
+        )
 
     def _agree(self) -> bool:
         *_, before, last = self._sweeps
@@ -133,7 +135,7 @@ class Resweep:
     def _occurrences(self, key: PageKey, prints: PagePrints, rows: list[int]) -> Iterator[Occurrence]:
         body = self._store.body(key)
         ids = self._ids.decode([body]).ids
-        records = split_page(body)
+        records = self._sweeps[0].arrangement.records(body)
         contents = memoryview(prints.contents).cast("Q")
         for row in rows:
             yield Occurrence(ids[row], key, row, version(records[row]), contents[row])

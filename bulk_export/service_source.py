@@ -59,8 +59,8 @@ async def fetch_document(url: str, *, allow_plain_http: bool = False) -> bytes:
         )
     target = (parts.path or "/") + (f"?{quote(query, safe='=&%/:,+[]')}" if query else "")
     shown = f"{parts.scheme}://{parts.netloc}{parts.path}"
-    async with Fetcher(f"{parts.scheme}://{parts.netloc}", None, body_cap=LARGEST_FILE, accept=_ACCEPT) as fetcher:
-        answer = await fetcher.get(target)
+    async with Fetcher(f"{parts.scheme}://{parts.netloc}", None, body_cap=LARGEST_FILE) as fetcher:
+        answer = await fetcher.get(target, accept=_ACCEPT)
     if not isinstance(answer, Answer):
         raise ServiceFailing(f"{shown} could not be fetched: {answer.reason}.", next_step="Try again, or name a file.")
     if answer.status != 200:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 import anyio
 import anyio.to_thread
@@ -66,6 +66,7 @@ async def _produce(
     )
     order = _PageOrder(sweep, ahead=4 * options.workers + block_pages(options.page_size), changed=changed)
     cap = body_cap(options.page_size)
+    timeouts = tuning.timeouts_for(options.endpoints)
     async with (
         send,
         service_address(options) as address,
@@ -78,11 +79,16 @@ async def _produce(
             min_interval=options.min_interval,
             sources=options.sources,
             share=options.share,
-            answer_timeout=tuning.timeouts.total,
+            answer_timeout=timeouts.total,
             notice=observer.warned,
         ) as budget,
         Fetcher(
-            address.base_url, address.token, sources=options.sources, body_cap=cap, timeouts=tuning.timeouts
+            address.base_url,
+            address.token,
+            sources=options.sources,
+            body_cap=cap,
+            timeouts=timeouts,
+            auth=options.service.auth,
         ) as fetcher,
     ):
         pool = Pool(
@@ -149,8 +155,8 @@ class _PageOrder:
         self._next = 1
         sweep.horizon = ahead
 
-    async def put(self, page: FetchedPage) -> None:
-        self._waiting[page.page] = page.answer.body
+    async def put(self, pages: Iterable[FetchedPage]) -> None:
+        self._waiting.update((page.page, page.body) for page in pages)
 
     async def next_block(self) -> Sequence[bytes]:
         """The bodies of the next pages in order, up to a block of them; none at the end."""

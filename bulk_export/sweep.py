@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from bulk_export.decode import Arrangement
 from bulk_export.errors import ServiceFailing
 from bulk_export.fetch import page_target
 from bulk_export.model import Endpoint, PageKey
-from bulk_export.page_plan import EndpointPlan
+from bulk_export.page_plan import EndpointPlan, WholePlan
 
 # Far beyond any real endpoint: it ends a service that makes up new records for ever.
 _MOST_PAGES = 5_000_000
@@ -23,13 +24,17 @@ class Sweep:
     def __init__(
         self, endpoint: Endpoint, *, number: int, page_size: int, stride: int, filters: Sequence[tuple[str, str]]
     ) -> None:
+        largest = endpoint.paging.largest
+        page_size = min(page_size, largest or page_size)
         self.endpoint = endpoint
         self.number = number
         self.page_size = page_size
-        self.plan = EndpointPlan(page_size, stride)
+        self.arrangement = Arrangement(endpoint)
+        self.plan = _plan(endpoint, page_size, stride)
         self.horizon: int | None = None
         self._filters = filters
         self._alike: Counter[tuple[int, int, int]] = Counter()
+        self._first_seen: dict[int, int] = {}
 
     def again(self, number: int, page_size: int) -> Sweep:
         """A further pass over the same records, one page after the other."""
@@ -41,7 +46,17 @@ class Sweep:
 
     def target(self, page: int) -> str:
         """Path and query that ask for a page."""
-        return page_target(self.endpoint, page, self.page_size, self._filters)
+        # By position, every page has to begin where the one before ends; by number, the service cuts.
+        size = self.plan.page_size if self.endpoint.paging.style == "offset" else self.page_size
+        return page_target(self.endpoint, page, size, self._filters)
+
+    def restore(self, counts: Iterable[tuple[int, int]], body: Callable[[PageKey], bytes]) -> None:
+        """Take in `(page, records)` pairs that an earlier run stored; `body` gives what it stored."""
+        self.plan.restore(counts := list(counts))
+        if not self.plan.is_exact:
+            for page, records in counts:
+                if records:
+                    self._note(page, self.arrangement.split(body(self.key(page))))
 
     def inspect(self, page: int, records: Sequence[bytes]) -> None:
         """Raise ServiceFailing where the service serves one page for ever, whatever is asked for."""
@@ -51,7 +66,7 @@ class Sweep:
                 kept="Every page stored so far is kept.",
                 next_step="Check the address of the service, or raise --page-size.",
             )
-        if not records:
+        if not records or self.endpoint.paging.style == "none" or self._may_repeat(records):
             return
         alike = (len(records), hash(records[0]), hash(records[-1]))
         self._alike[alike] += 1
@@ -62,3 +77,32 @@ class Sweep:
                 kept="Every page stored so far is kept.",
                 next_step="Check that the address belongs to this service: it does not heed the page number.",
             )
+
+    def came_back(self, page: int, records: Sequence[bytes]) -> bool:
+        """A page is durable. Whether it only repeats the first page, which is then taken for the only one."""
+        self.plan.came_back(page, len(records))
+        return not self.plan.is_exact and self._note(page, records)
+
+    def _may_repeat(self, records: Sequence[bytes]) -> bool:
+        """Whether a repetition of such a page is a way to say that there is nothing more.
+
+        Of a page as full as was asked for, the first one, it says that the number of the page is not heeded;
+        and a single record is shown twice whenever data change.
+        """
+        is_first = self._first_seen.get(hash(tuple(records))) == 1
+        return not self.plan.is_exact and len(records) > 1 and not (is_first and len(records) >= self.page_size)
+
+    def _note(self, page: int, records: Sequence[bytes]) -> bool:
+        content = hash(tuple(records))
+        seen = self._first_seen.setdefault(content, page)
+        if seen == page or not self._may_repeat(records):
+            return False
+        self._first_seen[content] = min(seen, page)
+        self.plan.repeats(max(seen, page))
+        return min(seen, page) == 1
+
+
+def _plan(endpoint: Endpoint, page_size: int, stride: int) -> EndpointPlan:
+    if endpoint.paging.style == "none":
+        return WholePlan(page_size)
+    return EndpointPlan(page_size, stride, is_exact=endpoint.paging.largest is not None)

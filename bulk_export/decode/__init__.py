@@ -1,9 +1,22 @@
 """Bytes to records to columns and lines."""
 
+from bulk_export.decode.arrangement import Arrangement
 from bulk_export.decode.decoder import Block, Decoder, Lines
 from bulk_export.decode.drift import Drift
 from bulk_export.decode.envelope import UnusablePage, split_page
 from bulk_export.decode.plain import version
 from bulk_export.decode.redacted import page_rewriter
+from bulk_export.decode.whole import WholeBody
 
-__all__ = ["Block", "Decoder", "Drift", "Lines", "UnusablePage", "page_rewriter", "split_page", "version"]
+__all__ = [
+    "Arrangement",
+    "Block",
+    "Decoder",
+    "Drift",
+    "Lines",
+    "UnusablePage",
+    "WholeBody",
+    "page_rewriter",
+    "split_page",
+    "version",
+]

@@ -9,6 +9,7 @@ from typing import Literal
 import pyarrow as pa
 
 from bulk_export import schema
+from bulk_export.decode.arrangement import Arrangement, with_moved
 from bulk_export.decode.columns import NotAsDescribed
 from bulk_export.decode.drift import Drift
 from bulk_export.decode.envelope import UnusablePage, split_page
@@ -16,7 +17,7 @@ from bulk_export.decode.lines import compact, flat
 from bulk_export.decode.plain import PlainDecoder, identities
 from bulk_export.decode.redacted import Redactor
 from bulk_export.decode.typed import TypedDecoder
-from bulk_export.model import Endpoint
+from bulk_export.model import Endpoint, RecordShape
 from bulk_export.redaction import NO_REDACTION, Redaction
 
 Lines = Literal["raw", "flat"]
@@ -57,6 +58,8 @@ class Decoder:
     def __init__(
         self, endpoint: Endpoint, *, columns: bool, lines: Lines | None, redaction: Redaction = NO_REDACTION
     ) -> None:
+        if redaction and endpoint.shape != RecordShape():
+            redaction = with_moved(redaction)
         left = redaction.endpoint(endpoint)
         self.schema = schema.arrow_schema(left)
         self._wants_batch = columns or lines == "flat"
@@ -64,11 +67,16 @@ class Decoder:
         self._lines = lines
         self._plain = PlainDecoder(self.schema, schema.columns(left))
         self._typed = TypedDecoder(endpoint, redaction)
+        self._arrangement = Arrangement(endpoint)
+        self._has_types = endpoint.shape.type is not None
+        self._as_sent = Redactor(redaction, endpoint.shape) if redaction else None
         self._redactor = Redactor(redaction) if redaction else None
 
     def decode(self, bodies: Sequence[bytes]) -> Block:
         """The records of some pages, in order. Raises UnusablePage for a body that is none."""
         drift = Drift()
+        sent = bodies
+        bodies = list(map(self._arrangement.page, sent))
         batch: pa.RecordBatch | None = None
         lines: Sequence[bytes] | None = None
         if self._wants_batch:
@@ -76,10 +84,10 @@ class Decoder:
         if self._lines == "flat" and batch is not None:
             lines = flat(batch)
         elif self._lines == "raw" or batch is None:
-            pages = [self._records(body) for body in bodies]
+            pages = list(map(self._lines_of, sent))
             lines = [line for page in pages for line in page]
             if batch is None:
-                ids = list(map(identities, pages))
+                ids = list(map(identities, pages if self._arrangement.is_usual else map(self._records, bodies)))
         return Block(
             ids=[identity for page_ids in ids for identity in page_ids],
             rows_per_page=[len(page_ids) for page_ids in ids],
@@ -91,16 +99,18 @@ class Decoder:
     def _batch(self, bodies: Sequence[bytes], drift: Drift) -> tuple[pa.RecordBatch, list[list[str]]]:
         """One batch for all pages at once where the fast way takes them, else one a page, put together; and ids."""
         try:
-            return self._fast(bodies, drift)
+            batch, ids = self._fast(bodies, drift)
         except NotAsDescribed:
-            pass
-        batches = []
-        ids = []
-        for body in bodies:
-            batch, page_ids = self._page_batch(body, drift)
-            batches.append(batch)
-            ids.append(page_ids)
-        return pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], self.schema), ids
+            batches = []
+            ids = []
+            for body in bodies:
+                page, page_ids = self._page_batch(body, drift)
+                batches.append(page)
+                ids.append(page_ids)
+            batch = pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], self.schema)
+        if not self._has_types:
+            batch = batch.set_column(1, self.schema.field(1), pa.nulls(batch.num_rows, pa.string()))
+        return batch, ids
 
     def _page_batch(self, body: bytes, drift: Drift) -> tuple[pa.RecordBatch, list[str]]:
         try:
@@ -122,14 +132,23 @@ class Decoder:
         return pa.RecordBatch.from_arrays([*block.columns, extra], schema=self.schema), block.ids
 
     def _records(self, body: bytes) -> Sequence[bytes]:
-        """The records of a page, compact where they are shown, with what the redaction leaves of them."""
+        """The arranged records of a page, with what the redaction leaves of them."""
         records: Sequence[bytes] = split_page(body)
-        if self._lines is None and not self._wants_batch and self._redactor is None:
+        if not self._wants_batch and self._redactor is None:
             return records
-        records = compact(body, records)
-        if self._redactor is None:
-            return records
-        try:
-            return [self._redactor.record(record) for record in records]
-        except RecursionError:
-            raise UnusablePage("nested too deeply to be redacted") from None
+        return _redacted(compact(body, records), self._redactor)
+
+    def _lines_of(self, body: bytes) -> Sequence[bytes]:
+        """The records of a page as they were sent, compact, with what the redaction leaves of them."""
+        records = self._arrangement.split(body)
+        shown = self._lines is not None or self._as_sent is not None
+        return _redacted(compact(body, records) if shown else records, self._as_sent)
+
+
+def _redacted(records: Sequence[bytes], redactor: Redactor | None) -> Sequence[bytes]:
+    if redactor is None:
+        return records
+    try:
+        return list(map(redactor.record, records))
+    except RecursionError:
+        raise UnusablePage("nested too deeply to be redacted") from None

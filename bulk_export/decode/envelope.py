@@ -1,14 +1,14 @@
 """The body of a page, checked as a whole and cut into its records.
 
-A body counts only when all of it is sound: UTF-8, JSON without extensions, an object whose `data` is a list
-of objects. Anything cut short fails here, whatever its length promised.
+A body counts only when all of it is sound: UTF-8, JSON without extensions, with a list of objects at the place
+where records are. Anything cut short fails here, whatever its length promised.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from json.decoder import scanstring  # type: ignore[attr-defined]  # missing from the stubs
 from json.scanner import make_scanner
 from typing import Any
@@ -34,30 +34,43 @@ class _Envelope(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Envelope)
 
 
-def split_page(body: bytes) -> list[bytes]:
-    """The records of a page, each the bytes it was sent as. Raises UnusablePage."""
+def split_page(body: bytes, at: Sequence[str] = ("data",)) -> list[bytes]:
+    """The records of a page, each the bytes it was sent as. Raises UnusablePage.
+
+    `at` leads to their list by the names of members; it is empty where the body is the list.
+    """
     body = body.removeprefix(_BOM)
+    if not is_utf8(body):
+        _refuse_bytes(body)
+    records = _split_usual(body) if tuple(at) == ("data",) else _split_exactly(body, at)
+    for number, record in enumerate(records):
+        if not record.startswith(b"{"):
+            raise UnusablePage(f"record {number + 1} is not an object")
+    return records
+
+
+def _refuse_bytes(body: bytes) -> None:
     try:
-        if not is_utf8(body):
-            body.decode()
-        records = list(map(bytes, _DECODER.decode(body).data))
+        body.decode()
     except UnicodeDecodeError as error:
         raise UnusablePage(f"not UTF-8 at byte {error.start}") from None
+
+
+def _split_usual(body: bytes) -> list[bytes]:
+    try:
+        records = list(map(bytes, _DECODER.decode(body).data))
     except msgspec.ValidationError:
         raise UnusablePage("not an object with a list of records in `data`") from None
     except RecursionError:
         raise UnusablePage("nested too deeply") from None
     except msgspec.DecodeError:
         # Lone surrogates and numbers beyond a double are sound JSON that msgspec declines.
-        records = _split_exactly(body)
-    for number, record in enumerate(records):
-        if not record.startswith(b"{"):
-            raise UnusablePage(f"record {number + 1} is not an object")
+        records = _split_exactly(body, ("data",))
     if len(body) != sum(map(len, records)) + max(0, len(records) - 1) + _COMPACT_ENVELOPE:
         outside = [body.count(mark) - sum(record.count(mark) for record in records) for mark in (b'"data"', b"\\")]
         if outside != [1, 0]:
             # Perhaps `data` stands twice, of which msgspec keeps the last; perhaps it is somebody's text.
-            records = _split_exactly(body)
+            records = _split_exactly(body, ("data",))
     return records
 
 
@@ -72,12 +85,25 @@ def is_utf8(body: bytes) -> bool:
     return True
 
 
-def _split_exactly(body: bytes) -> list[bytes]:
+def members(record: bytes) -> list[tuple[str, bytes]]:
+    """The members of a record that `split_page` gave, in order, each the bytes it was sent as."""
+    text = record.decode()
+    found: list[tuple[str, bytes]] = []
+
+    def take(key: str, start: int) -> int:
+        _, end = _SCAN(text, start)
+        found.append((key, text[start:end].encode()))
+        return end
+
+    _object(text, 0, take)
+    return found
+
+
+def _split_exactly(body: bytes, at: Sequence[str]) -> list[bytes]:
     """As `split_page`, with the standard library's scanner, which takes every sound JSON text."""
     text = body.decode()
-    scan = _scanner(json.JSONDecoder(parse_constant=_refuse, parse_float=str, parse_int=str))
     try:
-        return _members(text, scan)
+        records, end = _find(text, 0, at)
     except StopIteration as error:
         raise UnusablePage(f"not JSON at byte {_byte(text, error.value)}") from None
     except json.JSONDecodeError as error:
@@ -86,40 +112,55 @@ def _split_exactly(body: bytes) -> list[bytes]:
         raise UnusablePage("nested too deeply") from None
     except IndexError:
         raise UnusablePage(f"cut short at byte {len(body)}") from None
-
-
-def _members(text: str, scan: Callable[[str, int], tuple[Any, int]]) -> list[bytes]:
-    position = _expect(text, 0, "{")
-    records: list[bytes] | None = None
-    closing = "}"
-    while True:
-        key, position = scanstring(text, _expect(text, position, '"'), True)  # noqa: FBT003  # positional in the C function
-        position = _skip(text, _expect(text, position, ":"))
-        if key == "data":
-            if records is not None:
-                raise UnusablePage("`data` more than once")
-            records, position = _elements(text, position, scan)
-        else:
-            _, position = scan(text, position)
-        position = _skip(text, position)
-        if text[position] == closing:
-            break
-        position = _skip(text, _expect(text, position, ","))
-    if _skip(text, position + 1) != len(text):
-        raise UnusablePage(f"more after the end, at byte {_byte(text, position + 1)}")
-    if records is None:
-        raise UnusablePage("not an object with a list of records in `data`")
+    if _skip(text, end) != len(text):
+        raise UnusablePage(f"more after the end, at byte {_byte(text, end)}")
     return records
 
 
-def _elements(text: str, position: int, scan: Callable[[str, int], tuple[Any, int]]) -> tuple[list[bytes], int]:
+def _find(text: str, position: int, at: Sequence[str]) -> tuple[list[bytes], int]:
+    """The elements of the list that `at` leads to from the value at `position`, and where that value ends."""
+    if not at:
+        return _elements(text, position)
+    found: list[list[bytes]] = []
+
+    def take(key: str, start: int) -> int:
+        if key != at[0]:
+            return _SCAN(text, start)[1]
+        if found:
+            raise UnusablePage(f"`{key}` more than once")
+        records, end = _find(text, start, at[1:])
+        found.append(records)
+        return end
+
+    end = _object(text, position, take)
+    if not found:
+        raise UnusablePage(f"not an object with a list of records in `{'.'.join(at)}`")
+    return found[0], end
+
+
+def _object(text: str, position: int, take: Callable[[str, int], int]) -> int:
+    """Go through the object at `position`: `take` gets each key and where its value begins, and gives where it
+    ends. Where the object ends."""
+    position = _skip(text, _expect(text, position, "{"))
+    if text[position] == "}":
+        return position + 1
+    while True:
+        key, position = scanstring(text, _expect(text, position, '"'), True)  # noqa: FBT003  # positional in the C function
+        position = take(key, _skip(text, _expect(text, position, ":")))
+        position = _skip(text, position)
+        if text[position] == "}":
+            return position + 1
+        position = _expect(text, position, ",")
+
+
+def _elements(text: str, position: int) -> tuple[list[bytes], int]:
     position = _skip(text, _expect(text, position, "["))
     records: list[bytes] = []
     if text[position] == "]":
         return records, position + 1
     while True:
         start = position
-        _, position = scan(text, start)
+        _, position = _SCAN(text, start)
         records.append(text[start:position].encode())
         position = _skip(text, position)
         if text[position] == "]":
@@ -146,3 +187,8 @@ def _byte(text: str, position: int) -> int:
 
 def _refuse(constant: str) -> None:
     raise UnusablePage("NaN or Infinity, which JSON does not have")
+
+
+_SCAN: Callable[[str, int], tuple[Any, int]] = _scanner(
+    json.JSONDecoder(parse_constant=_refuse, parse_float=str, parse_int=str)
+)

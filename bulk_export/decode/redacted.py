@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from bulk_export.decode import exact
-from bulk_export.decode.envelope import split_page
+from bulk_export.decode.arrangement import Arrangement
 from bulk_export.decode.lines import compact
+from bulk_export.model import Endpoint, RecordShape
 from bulk_export.redaction import Redaction, Rule, Rules, Treatment
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _QUOTES_COLON_COMMA = 4
+_USUAL = RecordShape()
 
 
 class Redactor:
     """Applies rules to compact JSON texts that `split_page` has accepted."""
 
-    def __init__(self, redaction: Redaction) -> None:
+    def __init__(self, redaction: Redaction, shape: RecordShape = _USUAL) -> None:
         self._redaction = redaction
-        # Attributes stand one level down; by the same names, members beside them are meant as well.
-        self._record: Rules = {**redaction.rules, "attributes": redaction.rules}
+        self._record = _rules_for(redaction.rules, shape)
 
     def record(self, text: bytes) -> bytes:
         """A record without what is dropped, and with pseudonyms."""
@@ -85,17 +86,41 @@ class Redactor:
         return self._redaction.pseudonym(text.encode("utf-8", "surrogatepass"))
 
 
-def page_rewriter(redaction: Redaction) -> Callable[[bytes], bytes] | None:
-    """What makes a page that a redaction has gone over from one as it was sent; None where nothing is redacted."""
+def page_rewriter(redaction: Redaction, endpoints: Sequence[Endpoint]) -> Callable[[str, bytes], bytes] | None:
+    """What makes a page that a redaction has gone over from one as it was sent, given the name of its endpoint;
+    None where nothing is redacted."""
     if not redaction:
         return None
-    redactor = Redactor(redaction)
+    by_name = {one.name: (Redactor(redaction, one.shape), Arrangement(one)) for one in endpoints}
 
-    def rewrite(body: bytes) -> bytes:
-        records = map(redactor.record, compact(body, split_page(body)))
-        return b'{"data":[' + b",".join(records) + b"]}"
+    def rewrite(endpoint: str, body: bytes) -> bytes:
+        redactor, arrangement = by_name[endpoint]
+        return arrangement.join(list(map(redactor.record, compact(body, arrangement.split(body)))))
 
     return rewrite
+
+
+def _rules_for(rules: Rules, shape: RecordShape) -> Rules:
+    """Rules for whole records. Attributes may stand further down; by the same names, members beside are meant too."""
+    tree: dict[str, Rule] = dict(rules)
+    if shape.attributes:
+        _plant(tree, shape.attributes, rules)
+    for name, path in (("id", shape.id), ("type", shape.type)):
+        if path and path != (name,) and name in rules:
+            _plant(tree, path, rules[name])
+    return tree
+
+
+def _plant(tree: dict[str, Rule], path: Sequence[str], rule: Rule) -> None:
+    name, *further = path
+    there = tree.get(name)
+    if isinstance(there, Treatment):
+        return
+    if further:
+        below = dict(there or {})
+        _plant(below, further, rule)
+        rule = below
+    tree[name] = {**(there or {}), **rule} if isinstance(rule, Mapping) else rule
 
 
 class _Unsound(Exception):

@@ -29,7 +29,7 @@ _INSTANT = re.compile(
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_DAY = date(1970, 1, 1)
-_INT64 = range(-(2**63), 2**63)
+INT64 = range(-(2**63), 2**63)
 _MOST_DIGITS = 40
 # Looked up far more often than the others.
 _STRING = Kind.STRING
@@ -170,27 +170,27 @@ def _boolean(value: Any) -> bool | None:
 def _integer(value: Any) -> int | None:
     if not isinstance(value, Number) or len(value) > _MOST_DIGITS or not value.lstrip("-").isdigit():
         return None
-    number = int(value)
-    return number if number in _INT64 and str(number) == value else None
+    whole = int(value)
+    return whole if whole in INT64 and str(whole) == value else None
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
     """A double, where it stands for exactly the decimal that was sent or its shortest text does."""
     if not isinstance(value, Number) or len(value) > _MOST_DIGITS:
         return None
-    number = float(value)
-    if repr(number) == value:
-        return number
-    if math.isinf(number):
+    double = float(value)
+    if repr(double) == value:
+        return double
+    if math.isinf(double):
         return None
-    return number if Decimal(repr(number)) == Decimal(value) else None
+    return double if Decimal(repr(double)) == Decimal(value) else None
 
 
 _SCALARS = {
     Kind.STRING: _string,
     Kind.BOOLEAN: _boolean,
     Kind.INTEGER: _integer,
-    Kind.NUMBER: _number,
+    Kind.NUMBER: number,
     Kind.TIMESTAMP: instant,
     Kind.DATE: day,
 }

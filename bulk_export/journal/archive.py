@@ -21,12 +21,12 @@ def write_archive(
     *,
     scratch: Path,
     facts: Mapping[str, str],
-    rewrite: Callable[[bytes], bytes] | None,
+    rewrite: Callable[[str, bytes], bytes] | None,
 ) -> None:
     """Put all pages of a journal, and `facts`, into a file at `path` with mode 0600, in place of an earlier one.
 
-    It is written in the directory `scratch` of the same file system, and appears whole. `rewrite` changes bodies
-    on the way. Raises LocalFailure and DamagedState.
+    It is written in the directory `scratch` of the same file system, and appears whole. `rewrite` changes bodies,
+    given the name of their endpoint, on the way. Raises LocalFailure and DamagedState.
     """
     partial = scratch / (path.name + _PARTIAL)
     for leftover in scratch.glob(partial.name + "*"):
@@ -56,13 +56,13 @@ def open_archive(path: Path, *, cap: int) -> JournalStore:
     return archive
 
 
-def _batches(store: JournalStore, rewrite: Callable[[bytes], bytes] | None) -> Iterator[list[StoredPage]]:
+def _batches(store: JournalStore, rewrite: Callable[[str, bytes], bytes] | None) -> Iterator[list[StoredPage]]:
     batch: list[StoredPage] = []
     size = 0
     for page in store.pages():
         kept = page
         if rewrite is not None:
-            body = rewrite(store.body(page.key))
+            body = rewrite(page.key.endpoint, store.body(page.key))
             kept = replace(page, encoding="identity", size=len(body), stored=body)
         batch.append(kept)
         size += len(kept.stored)

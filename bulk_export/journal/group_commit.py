@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -26,7 +28,7 @@ class GroupCommit:
 
     def __init__(self, store: JournalStore) -> None:
         self._store = store
-        self._waiting: list[tuple[StoredPage, anyio.Event]] = []
+        self._waiting: list[tuple[Iterable[StoredPage], anyio.Event]] = []
         self._requests: Counter[str] = Counter()
         self._facts: dict[str, str] = {}
         self._turn = anyio.Lock()
@@ -57,11 +59,18 @@ class GroupCommit:
 
         Raises LocalFailure where it could not be stored, to every caller from then on.
         """
-        stored = anyio.Event()
-        self._waiting.append((page, stored))
         if self._fresh_bytes + len(body) <= _FRESH_BYTES:
             self._fresh[page.key] = body
             self._fresh_bytes += len(body)
+        await self.append_together([page])
+
+    async def append_together(self, pages: Iterable[StoredPage]) -> None:
+        """Store pages that are of no use without each other, all or none; they are made one at a time.
+
+        Raises LocalFailure as `append` does.
+        """
+        stored = anyio.Event()
+        self._waiting.append((pages, stored))
         async with self._turn:
             if not stored.is_set():
                 with anyio.CancelScope(shield=True):
@@ -81,7 +90,9 @@ class GroupCommit:
         requests, self._requests = self._requests, Counter()
         facts, self._facts = self._facts, {}
         try:
-            await anyio.to_thread.run_sync(self._store.add_pages, [page for page, _ in batch], requests, facts)
+            await anyio.to_thread.run_sync(
+                self._store.add_pages, itertools.chain.from_iterable(pages for pages, _ in batch), requests, facts
+            )
         except BaseException as failure:
             self._failure = failure
             raise

@@ -69,7 +69,7 @@ def test_an_archive_is_read_where_nothing_can_be_written(store: JournalStore, tm
 
 
 def test_bodies_can_be_changed_on_the_way(store: JournalStore, tmp_path: Path) -> None:
-    archive(store, tmp_path / "pages.sqlite", rewrite=lambda body: body.replace(b"a", b"canary"))
+    archive(store, tmp_path / "pages.sqlite", rewrite=lambda _, body: body.replace(b"a", b"canary"))
     store.close()
     kept = open_archive(tmp_path / "pages.sqlite", cap=CAP)
     assert kept.body(PageKey("things", 0, 7)) == BODY.replace(b"a", b"canary")
