@@ -92,8 +92,8 @@ class Fetcher:
     """Sends GET requests from one or several local addresses, each with connections of its own.
 
     `sources` are local IP addresses; None stands for the system's choice. `body_cap` bounds a body in
-    bytes, as sent and inflated. The token goes into the header that `auth` names; without one none is sent. Use as an
-    async context manager.
+    bytes, as sent and inflated. The token goes into the header that `auth` names; without one none is sent. Use as
+    an async context manager.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class Fetcher:
         except (aiohttp.ClientError, OSError) as error:
             return Failure(f"the request failed: {type(error).__name__}")
 
-    def _credentials(self) -> dict[str, str]:
+    def _authorization(self) -> dict[str, str]:
         if self._token is None:
             return {}
         return {self._auth.header: f"{self._auth.scheme} {self._token.reveal()}".lstrip()}
@@ -185,7 +185,7 @@ class Fetcher:
     async def _exchange(self, target: str, source: str | None, accept: str, cap: int) -> Answer | Failure:
         async with self._sessions[source].get(
             URL(self._base_url + target, encoded=True),
-            headers={"Accept": accept} | self._credentials(),
+            headers={"Accept": accept, **self._authorization()},
             allow_redirects=False,
             middlewares=(_SendOnce(),),
         ) as response:

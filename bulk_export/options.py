@@ -116,7 +116,7 @@ class ExportOptions:
         Numbers, times and durations (seconds) may be given as such or as text. `share` as a number is a
         fraction. Warns where something is allowed but surely not meant.
         """
-        described = load_service(service, api_version)
+        described = service if isinstance(service, Service) else load_service(service, api_version)
         chosen = choose_endpoints(described, [endpoints] if isinstance(endpoints, str) else endpoints)
         url = base_url_of(described, environment, base_url, allow_plain_http=allow_plain_http)
         filters = read_filters(filter, chosen)

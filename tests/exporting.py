@@ -30,7 +30,7 @@ def settings(**changes: Any) -> LocalServiceSettings:
     )
 
 
-def options(service: LocalService, output: Path, *endpoints: str, **changes: Any) -> ExportOptions:
+def options(service: LocalService, output: Path, /, *endpoints: str, **changes: Any) -> ExportOptions:
     return ExportOptions.of(
         endpoints,
         **{

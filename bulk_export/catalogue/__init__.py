@@ -22,7 +22,7 @@ __all__ = [
     "load_service",
     "read_description",
     "read_service",
-    "versions_of",
+    "service_versions",
 ]
 
 LARGEST_FILE = 16 * 1024 * 1024
@@ -35,12 +35,6 @@ def built_in_services() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
 
-def versions_of(name: str) -> list[str]:
-    """The versions of a built-in service, as its description lists them."""
-    document = tomllib.loads(resources.files(__name__).joinpath(f"{name}.toml").read_text("utf-8"))
-    return sorted(document["versions"])
-
-
 def load_service(service: str | Service, version: str | None = None) -> Service:
     """A built-in service by name, or one from a file, in its default version where none is given.
 
@@ -48,11 +42,21 @@ def load_service(service: str | Service, version: str | None = None) -> Service:
     ends like one or holds a slash; a service that was loaded before is given back. Raises UsageError for what is
     none of these, a file that is no description, and a version that is not described.
     """
+    return service if isinstance(service, Service) else read_description(_document(service), version)
+
+
+def service_versions(service: str | Service) -> tuple[str, ...]:
+    """The versions of a service that are described, in the order of its description; raises as `load_service`."""
     if isinstance(service, Service):
-        return service
+        return (service.version,)
+    versions = _document(service).get("versions")
+    return tuple(versions) if isinstance(versions, Mapping) else ()
+
+
+def _document(service: str) -> Mapping[str, Any]:
     if service in built_in_services():
         text = resources.files(__name__).joinpath(f"{service}.toml").read_text("utf-8")
-        return read_description(tomllib.loads(text), version)
+        return tomllib.loads(text)
     path = Path(service)
     if "\0" in service or not (path.suffix in (".toml", *_OF_SPECS) or "/" in service):
         raise UsageError(
@@ -66,7 +70,7 @@ def load_service(service: str | Service, version: str | None = None) -> Service:
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", next_step=_advice()) from None
-    return read_service(content, str(path), version)
+    return _parse(content, str(path), None)
 
 
 def read_service(content: bytes, source: str, version: str | None, *, address: str | None = None) -> Service:
@@ -75,16 +79,20 @@ def read_service(content: bytes, source: str, version: str | None, *, address: s
     `source` names it in messages, and by its ending says which of the two it is; `address` is where it was fetched
     from. Warns of what an OpenAPI file leaves open. Raises UsageError.
     """
+    return read_description(_parse(content, source, address), version)
+
+
+def _parse(content: bytes, source: str, address: str | None) -> Mapping[str, Any]:
     document = None if urlsplit(source).path.endswith(_OF_SPECS) else _from_toml(content, source)
     if document is not None:
-        return read_description(document, version)
+        return document
 
     from bulk_export.openapi import describe, parse_spec
 
     described = describe(parse_spec(content, source), source, address=address)
     for remark in described.remarks:
-        warnings.warn(f"{source}: {remark}", UserWarning, stacklevel=2)
-    return read_description(described.document, version)
+        warnings.warn(f"{source}: {remark}", UserWarning, stacklevel=4)
+    return described.document
 
 
 def _from_toml(content: bytes, source: str) -> Mapping[str, Any] | None:

@@ -94,12 +94,12 @@ def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> 
 
 
 def _show(described: Service, chosen: tuple[Endpoint, ...]) -> None:
-    from bulk_export.catalogue import built_in_services, versions_of
+    from bulk_export.catalogue import built_in_services, service_versions
 
     typer.echo(one_line(f"{described.title} ({described.name} {described.version})"))
     for name in built_in_services():
         if name == described.name:
-            others = [version for version in versions_of(name) if version != described.version]
+            others = [version for version in service_versions(name) if version != described.version]
             typer.echo(f"  other versions: {', '.join(others)}")
     typer.echo(f"  other services: {', '.join(name for name in built_in_services() if name != described.name)}")
     for endpoint in chosen:
@@ -120,12 +120,12 @@ def _filters(endpoint: Endpoint) -> list[str]:
 
 
 def _as_json(described: Service, chosen: tuple[Endpoint, ...]) -> dict[str, Any]:
-    from bulk_export.catalogue import built_in_services, versions_of
+    from bulk_export.catalogue import built_in_services, service_versions
 
     return {
         "service": described.name,
         "version": described.version,
-        "services": {name: versions_of(name) for name in built_in_services()},
+        "services": {name: list(service_versions(name)) for name in built_in_services()},
         "endpoints": [
             {
                 "name": endpoint.name,

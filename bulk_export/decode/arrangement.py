@@ -37,6 +37,8 @@ class Arrangement:
         self.is_usual = shape == RecordShape()
         self._ids_are_integers = shape.id_type is Kind.INTEGER
         self._id, self._type, self._attributes = map(_single, (shape.id, shape.type, shape.attributes))
+        parts = ((schema.ID, shape.id), (schema.TYPE, shape.type or ()), (schema.ATTRIBUTES, shape.attributes))
+        self._further_down = [(name, path) for name, path in parts if len(path) > 1]
         # The cells of a table are texts, whatever they mean.
         self._texts = {field.name: field.type for field in endpoint.fields} if endpoint.format == "csv" else {}
         self._before = b"".join(b"{" + _key(name) for name in shape.at) + b"["
@@ -69,13 +71,10 @@ class Arrangement:
         shape = self._shape
         given = _members(record)
         found: Members = []
-        for name, path in ((schema.ID, shape.id), (schema.TYPE, shape.type or ())):
-            if len(path) > 1 and (value := _at(given, path)) is not None:
+        for name, path in self._further_down:
+            value, given = _taken_out(given, path)
+            if value is not None:
                 found.extend(self._identified(value) if name == schema.ID else [(name, value)])
-        if len(shape.attributes) > 1:
-            attributes, given = _taken_out(given, shape.attributes)
-            if attributes is not None:
-                found.append((schema.ATTRIBUTES, attributes))
         beside: Members = []
         for name, value in given:
             if name == self._id:

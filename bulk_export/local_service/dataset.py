@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from bulk_export.local_service.presentation import Presentation
 from bulk_export.local_service.query import Query
 from bulk_export.local_service.records import TIE, RecordFactory, partner_name, payment_date
 from bulk_export.model import Endpoint
@@ -25,6 +26,7 @@ class Dataset:
 
     def __init__(self, endpoint: Endpoint, factory: RecordFactory, records: int, seed: int) -> None:
         self._endpoint = endpoint
+        self.presentation = Presentation(endpoint)
         self._factory = factory
         self._numbers: Sequence[int] = range(records)
         self._next = records
@@ -40,17 +42,18 @@ class Dataset:
         return len(self._numbers)
 
     def records(self) -> Iterator[Any]:
-        """Every record as JSON values, by creation time and id."""
-        return (json.loads(self._render(number)) for number in self._numbers)
+        """Every record as it is sent, in JSON values, by creation time and id."""
+        return (self.presentation.shown(json.loads(self._render(number))) for number in self._numbers)
 
     def page(self, query: Query) -> bytes:
         """The body of a page. Ties of an order that is not total stand differently in each request."""
         self._requests += 1
         numbers = self._matching(query)
-        first = (query.page - 1) * query.page_size
+        first = query.first
         last = min(first + query.page_size, len(numbers))
         unsorted = not query.sort and self._endpoint.sort is None
-        stable = query.sort[:2] == _STABLE or (unsorted and self._endpoint.order == ("created_at", "id"))
+        total = self._endpoint.order_is_total or self._endpoint.order == ("created_at", "id")
+        stable = query.sort[:2] == _STABLE or (unsorted and total)
         if not stable:
             return self._join(self._with_ties_shuffled(numbers, query, first, last))
         index = (self._generation, query)
@@ -97,7 +100,7 @@ class Dataset:
         return self._factory.record(number, version, touched_at)
 
     def _join(self, numbers: Sequence[int]) -> bytes:
-        return ('{"data":[' + ",".join(map(self._render, numbers)) + "]}").encode()
+        return self.presentation.body(map(self._render, numbers))
 
     def _keep(self, index: object, body: bytes) -> None:
         self._pages[index] = body

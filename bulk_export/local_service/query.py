@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 
 from bulk_export.model import Endpoint, Service
 
-_PARAMETER = re.compile(r"filter\[([^\]]*)\]")
+_ALL = 1 << 60
 
 
 class BadQuery(Exception):
@@ -26,30 +26,33 @@ class BadQuery(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A page of an endpoint. `sort` holds attribute names, each with whether it descends."""
+    """Some records of an endpoint, from position `first` on, counted from 0. `sort` holds attribute names, each with
+    whether it descends."""
 
-    page: int
+    first: int
     page_size: int
     sort: tuple[tuple[str, bool], ...]
     since: float | None
     filters: tuple[tuple[str, str], ...]
 
 
-def parse_query(service: Service, endpoint: Endpoint, parameters: Iterable[tuple[str, str]]) -> Query:
-    """Read the decoded parameters of a request. Raises BadQuery."""
-    page, page_size = 1, service.default_page_size
+def parse_query(
+    service: Service, endpoint: Endpoint, parameters: Iterable[tuple[str, str]], largest: int | None
+) -> Query:
+    """Read the decoded parameters of a request; `largest` is the most records shown at once. Raises BadQuery."""
+    paging = endpoint.paging
+    number, page_size = paging.first, service.default_page_size
     sort: tuple[tuple[str, bool], ...] = ()
     since: float | None = None
     filters = []
     for name, value in parameters:
-        if name == "page[page]":
-            page = _whole(value)
-        elif name == "page[per_page]":
-            page_size = min(_whole(value), service.largest_page_size or _whole(value))
-        elif name == "sort" and endpoint.sort is not None:
+        if name == paging.number and paging.style != "none":
+            number = _whole(value, paging.number, least=paging.first)
+        elif name == paging.size and paging.style != "none":
+            page_size = _whole(value, paging.size, least=1)
+        elif name == paging.sort and (endpoint.sort is not None or endpoint.sorts):
             sort = tuple((part.lstrip("-+ "), part.startswith("-")) for part in value.split(",") if part.strip())
-        elif found := _PARAMETER.fullmatch(name):
-            key = found[1]
+        elif (key := _filter_name(paging.filter, name)) is not None:
             if key not in endpoint.filters:
                 raise BadQuery(400, "Unpermitted parameters", f"The filter '#/{key}' is not known.")
             # The service decodes the value once more, so that a plus sign becomes a space.
@@ -58,15 +61,30 @@ def parse_query(service: Service, endpoint: Endpoint, parameters: Iterable[tuple
                 since = _instant(again)
             else:
                 filters.append((key, _checked(key, again)))
-    return Query(page, page_size, sort, since, tuple(filters))
+    page_size = min(page_size, largest or page_size)
+    position = number - paging.first
+    match paging.style:
+        case "pages":
+            first = position * page_size
+        case "offset":
+            first = position
+        case _:
+            first, page_size = 0, _ALL
+    return Query(first, page_size, sort, since, tuple(filters))
 
 
-def _whole(text: str) -> int:
-    number = int(text) if re.fullmatch(r"\d{1,12}", text, re.ASCII) else 0
-    if number < 1:
-        raise BadQuery(
-            400, "Bad request", "The '#/page[page]' and '#/page[per_page]' parameter values must be positive"
-        )
+def _filter_name(template: str, parameter: str) -> str | None:
+    """The name of the filter that a parameter is, None where it is none."""
+    before, _, after = template.partition("{name}")
+    if len(parameter) <= len(before) + len(after) or not (parameter.startswith(before) and parameter.endswith(after)):
+        return None
+    return parameter[len(before) : len(parameter) - len(after)]
+
+
+def _whole(text: str, parameter: str, *, least: int) -> int:
+    number = int(text) if re.fullmatch(r"\d{1,12}", text, re.ASCII) else -1
+    if number < least:
+        raise BadQuery(400, "Bad request", f"The '#/{parameter}' parameter value must be at least {least}")
     return number
 
 

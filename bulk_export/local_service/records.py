@@ -6,13 +6,14 @@ import functools
 from datetime import UTC, date, datetime, timedelta
 
 from bulk_export.local_service.variants import VARIANTS, variants
-from bulk_export.model import Endpoint
+from bulk_export.model import Endpoint, Kind
 
 # Records come in groups with one creation time, of a size that no usual page size is a multiple of.
 TIE = 7
 _BEGAN = datetime(2021, 9, 1, tzinfo=UTC)
 _BEGAN_SECONDS = int(_BEGAN.timestamp())
 _STEP = 11
+_FIRST_COUNT = 1_000
 _FIRST_PAYMENT = date(2021, 9, 25)
 _MASK = (1 << 48) - 1
 
@@ -23,6 +24,7 @@ class RecordFactory:
     def __init__(self, endpoint: Endpoint, seed: int, *, people: int, applications: int) -> None:
         self._variants = variants(endpoint, seed)
         self._type = endpoint.record_type
+        self._counts = endpoint.shape.id_type is Kind.INTEGER
         self._seed = seed
         self._people = max(1, people)
         self._applications = max(1, applications)
@@ -37,7 +39,9 @@ class RecordFactory:
         return f'{{"id":"{self.id(number)}","type":"{self._type}","attributes":{"".join(parts)}}}'
 
     def id(self, number: int) -> str:
-        """A UUID; within a group of equal creation times, ids ascend with the number."""
+        """A UUID, or a number where those are described; ids ascend within a group of equal creation times."""
+        if self._counts:
+            return str(_FIRST_COUNT + number)
         return _uuid(number, self._salt + self._seed)
 
     def created_at(self, number: int) -> int:

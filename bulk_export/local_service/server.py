@@ -21,7 +21,7 @@ from bulk_export.local_service.query import BadQuery, Query, parse_query
 from bulk_export.local_service.records import RecordFactory
 from bulk_export.local_service.settings import LocalServiceSettings
 from bulk_export.local_service.throttle import FixedWindows, RollingWindow, Throttle
-from bulk_export.model import Endpoint, Limit
+from bulk_export.model import Endpoint, Limit, Paging
 from bulk_export.openapi import spec_text
 
 _LOGGED = 1_000_000
@@ -100,13 +100,14 @@ class LocalService:
 
     async def _respond(self, request: web.Request) -> web.StreamResponse:
         settings = self.settings
+        auth = settings.service.auth
         endpoint = self._endpoints.get(request.path)
         record = self._record(request, endpoint)
         self.log.append(record)
         if self.before_request is not None:
             self.before_request(self, record)
         admitted = [
-            self._per_token is None or self._per_token.admits(request.headers.get("Authorization", "")),
+            self._per_token is None or self._per_token.admits(request.headers.get(auth.header, "")),
             self._per_address is None or self._per_address.admits(record.peer),
         ]
         if settings.latency:
@@ -116,9 +117,8 @@ class LocalService:
         if request.path == f"/api/docs/{settings.service.version}/swagger.yaml" and request.method == "GET":
             # Published to everybody, and counted like any other request.
             return web.Response(body=spec_text(settings.service), content_type="text/yaml", charset="utf-8")
-        if not hmac.compare_digest(
-            request.headers.get("Authorization", "").encode(), f"Bearer {settings.token}".encode()
-        ):
+        expected = f"{auth.scheme} {settings.token}".lstrip()
+        if not hmac.compare_digest(request.headers.get(auth.header, "").encode(), expected.encode()):
             return web.json_response({"error": "HTTP Token: Access denied"}, status=401)
         if endpoint is None or request.method != "GET":
             return _errors(404, "Resource not found", "Nothing could be found for the provided details")
@@ -127,7 +127,7 @@ class LocalService:
         if self._happens(settings.error_rate):
             return web.Response(status=self._rng.choice((500, 502, 503)), text="Something went wrong\n")
         try:
-            query = parse_query(settings.service, endpoint, request.query.items())
+            query = parse_query(settings.service, endpoint, request.query.items(), self._largest_page(endpoint))
         except BadQuery as error:
             return _errors(error.status, error.title, error.detail)
         if self._happens(settings.garbage_rate):
@@ -139,7 +139,7 @@ class LocalService:
         if self._happens(self.settings.churn):
             self._change(dataset)
         body = dataset.page(query)
-        headers = {"Content-Type": "application/json; charset=utf-8"}
+        headers = {"Content-Type": f"{dataset.presentation.media_type}; charset=utf-8"}
         if self.settings.gzip and "gzip" in request.headers.get("Accept-Encoding", ""):
             compressor = zlib.compressobj(level=1, wbits=_GZIP)
             body = compressor.compress(body) + compressor.flush()
@@ -170,6 +170,9 @@ class LocalService:
             else:
                 dataset.remove(position)
 
+    def _largest_page(self, endpoint: Endpoint) -> int | None:
+        return self.settings.largest_page or endpoint.paging.largest
+
     def _throttled(self) -> web.Response:
         limit = self.settings.service_limit or self.settings.ip_limit
         headers = {}
@@ -182,12 +185,13 @@ class LocalService:
 
     def _record(self, request: web.Request, endpoint: Endpoint | None) -> RequestRecord:
         query = request.query
+        paging = endpoint.paging if endpoint else Paging()
         return RequestRecord(
             at=time.monotonic(),
             peer=request.remote or "",
             endpoint=endpoint.name if endpoint else None,
-            page=_number(query.get("page[page]")),
-            page_size=_number(query.get("page[per_page]")),
+            page=_number(query.get(paging.number)),
+            page_size=_number(query.get(paging.size)),
             query="&".join(f"{name}={value}" for name, value in query.items()),
         )
 

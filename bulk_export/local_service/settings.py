@@ -18,11 +18,11 @@ ChurnKind = Literal["append", "touch", "vanish"]
 class LocalServiceSettings:
     """What the service holds, whom it lets in, and what goes wrong.
 
-    `records` is the number in each endpoint, `records_by_endpoint` overrides it. A limit of None is no
-    limit; windows are `fixed` (aligned to the epoch, as the service counts) or `rolling` (as documented).
-    `latency` is in seconds, give or take the fraction `latency_spread`. Rates are chances from 0 to 1 per
-    request: an error 5xx, a connection reset, a body cut short, a body that is not JSON, and a change of the
-    data before the answer.
+    `records` is the number in each endpoint, `records_by_endpoint` overrides it. `largest_page` is the most records
+    shown at once, where that is not what the description says. A limit of None is no limit; windows are `fixed`
+    (aligned to the epoch, as the service counts) or `rolling` (as documented). `latency` is in seconds, give or
+    take the fraction `latency_spread`. Rates are chances from 0 to 1 per request: an error 5xx, a connection reset,
+    a body cut short, a body that is not JSON, and a change of the data before the answer.
     """
 
     service: Service
@@ -30,6 +30,7 @@ class LocalServiceSettings:
     records: int = BUNDLED_RECORDS
     records_by_endpoint: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
+    largest_page: int | None = None
     service_limit: Limit | None = None
     ip_limit: Limit | None = None
     windows: Literal["fixed", "rolling"] = "fixed"

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from bulk_export.decode import Drift, exact
+from bulk_export.decode.values import NOTHING, fit
 from bulk_export.local_service import text
 from bulk_export.model import Endpoint, FieldType, Kind, ListOf
 
@@ -28,16 +30,32 @@ def variants(endpoint: Endpoint, seed: int) -> list[list[str]]:
     """The attributes of each variant as JSON text cut at its gaps: text, gap name, text, gap name, …, text."""
     rng = random.Random(f"{seed}/{endpoint.name}")
     overlay = _OVERLAYS.get(endpoint.name, _plain)
+    types = {field.name: field.type for field in endpoint.fields}
     made = []
     for number in range(VARIANTS):
         attributes = {field.name: _value(field.type, field.name, rng) for field in endpoint.fields}
-        attributes.update((name, value) for name, value in overlay(rng).items() if name in attributes)
-        for name in ("created_at", "updated_at"):
-            if name in attributes:
-                attributes[name] = gap(name)
+        realistic = overlay(rng) | {"created_at": gap("created_at"), "updated_at": gap("updated_at")}
+        attributes.update((name, value) for name, value in realistic.items() if _fits(types.get(name), value))
         rendered = json.dumps(attributes, ensure_ascii=number % 2 == 0, separators=(",", ":"))
         made.append(_GAP.split(rendered.replace("\\u0001", "\x01")))
     return made
+
+
+def _fits(declared: FieldType | None, value: Any) -> bool:
+    """Whether the description has a place for a value; the same names mean other things elsewhere."""
+    if declared is None:
+        return False
+    if isinstance(value, str) and value.startswith("\x01"):
+        return declared in _FILLED_WITH.get(value.strip("\x01"), (Kind.STRING,))
+    _, left = fit(declared, exact.loads(json.dumps(value).encode()), "", Drift())
+    return left is NOTHING
+
+
+_FILLED_WITH = {
+    "created_at": (Kind.TIMESTAMP, Kind.STRING),
+    "updated_at": (Kind.TIMESTAMP, Kind.STRING),
+    "payment_date": (Kind.DATE, Kind.STRING, Kind.TIMESTAMP),
+}
 
 
 def _value(declared: FieldType, name: str, rng: random.Random) -> Any:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import tomli_w
 
 from bulk_export.errors import UsageError
 from bulk_export.openapi.access import read_auth, read_servers
@@ -84,7 +87,8 @@ def describe(
     document["records"] = _records(common.shape)
     document["auth"] = read_auth(schemas, spec, remarks)
     document["versions"] = versions
-    return Described(document, (*remarks, *schemas.remarks))
+    # TOML puts tables behind values; so do fields then, whether the description was written down or not.
+    return Described(tomllib.loads(tomli_w.dumps(document)), (*remarks, *schemas.remarks))
 
 
 @dataclass(frozen=True, slots=True)

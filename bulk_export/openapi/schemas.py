@@ -17,7 +17,7 @@ from bulk_export.errors import UsageError
 
 Declared = str | list[Any] | dict[str, Any]
 _MOST_SCHEMAS = 50_000
-_DEEPEST = 40
+_DEEPEST = 64
 _ALTERNATIVES = ("oneOf", "anyOf")
 _FORMATS = {"date-time": "timestamp", "date": "date"}
 _SCALARS = {"string": "string", "boolean": "boolean", "integer": "integer", "number": "number"}

@@ -69,8 +69,8 @@ def _parameters(service: Service, endpoint: Endpoint) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = []
     if paging.style != "none":
         size: dict[str, Any] = {"type": "integer", "default": service.default_page_size}
-        if service.largest_page_size is not None:
-            size["maximum"] = service.largest_page_size
+        if paging.largest is not None:
+            size["maximum"] = paging.largest
         parameters.append(_parameter(paging.number, {"type": "integer", "default": paging.first}))
         parameters.append(_parameter(paging.size, size))
     types = dict(endpoint.filter_types)
