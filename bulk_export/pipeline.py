@@ -25,7 +25,7 @@ from bulk_export.fetch import Fetcher, Timeouts
 from bulk_export.files import WORKING_DIRECTORY, inspect_output, locked_directory, prepare_output
 from bulk_export.journal import GroupCommit, JournalStore, StoredPage
 from bulk_export.manifest import RunCounters, build_manifest, now
-from bulk_export.model import Endpoint
+from bulk_export.model import INFER, LAX, STRICT, Endpoint, description_digest
 from bulk_export.options import LARGEST_PAGE, ExportOptions
 from bulk_export.outcome import endpoint_result, staged_files, summarise
 from bulk_export.page_order import backwards, edge_reader
@@ -262,13 +262,14 @@ class _Export:
                 EndpointConversion(
                     sweep,
                     largest_page=endpoint.paging.largest or options.page_size,
-                    decoder=self._decoder(endpoint),
+                    decoder=self._decoder,
                     formats=[OutputFormat(name, compression) for name, compression in options.formats.items()],
                     store=store,
                     staging=self._output / WORKING_DIRECTORY / STAGING,
                     part_rows=self._tuning.part_rows,
                     consistent=options.consistent,
                     drop_gone=options.gone == "drop",
+                    schema_mode=options.schema,
                 )
             )
         return conversions
@@ -278,7 +279,7 @@ class _Export:
         lines: Lines = "flat" if self._options.flatten else "raw"
         return Decoder(
             endpoint,
-            columns="parquet" in formats,
+            columns="parquet" in formats or self._options.schema == STRICT,
             lines=lines if "ndjson" in formats else None,
             redaction=self._options.redaction,
         )
@@ -327,6 +328,7 @@ class _Export:
             "pseudonym_key": options.redaction.key_id,
             "consistent": options.consistent,
             "gone": options.gone,
+            "schema": options.schema,
         }
 
     def _identity(self) -> dict[str, Any]:
@@ -337,7 +339,9 @@ class _Export:
             "description": hashlib.sha256(repr(self._options.endpoints).encode()).hexdigest(),
             "api_version": self._options.service.version,
             "base_url": service_name(self._options),
-            **self._parameters(),
+            "description": description_digest(self._options.endpoints),
+            # A strict export that was stopped goes on as a lax one.
+            **self._parameters() | {"schema": INFER if self._options.schema == INFER else LAX},
         }
 
 
