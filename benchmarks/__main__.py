@@ -90,7 +90,8 @@ def run(chosen: argparse.Namespace) -> dict[str, list[Row]]:
     if "conversion" in wanted:
         add("conversion", conversion())
     if "memory" in wanted:
-        add("memory", memory([named(name) for name in ("parquet", "ndjson", "stream")], chosen.memory_sizes))
+        measured = [named(name) for name in ("parquet", "ndjson", "stream")]
+        add("memory", memory(measured, chosen.memory_sizes, chosen.page_size))
     if "startup" in wanted:
         add("startup", startup.rows(2 * chosen.rounds + 1))
     if "journal" in wanted:
