@@ -7,6 +7,7 @@ Bodies are read whole, under a cap, before anything else happens, so that a slow
 
 from __future__ import annotations
 
+import functools
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -210,11 +211,19 @@ class Fetcher:
 
 def page_target(endpoint: Endpoint, page: int, page_size: int, filters: Sequence[tuple[str, str]] = ()) -> str:
     """Path and query for one page, percent-encoded, with the sort that makes the order total."""
-    parameters = [("page[page]", str(page)), ("page[per_page]", str(page_size))]
-    if endpoint.sort is not None:
-        parameters.append(("sort", endpoint.sort))
+    before, after = _around_page(endpoint.path, endpoint.sort, page_size, tuple(filters))
+    return f"{before}{page}{after}"
+
+
+@functools.lru_cache(maxsize=256)
+def _around_page(path: str, sort: str | None, page_size: int, filters: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+    """What stands before and after the number of the page: encoding it anew takes a tenth of a request's time."""
+    parameters = [("page[per_page]", str(page_size))]
+    if sort is not None:
+        parameters.append(("sort", sort))
     parameters.extend((f"filter[{key}]", value) for key, value in filters)
-    return f"{quote(endpoint.path)}?{urlencode(parameters, quote_via=quote, safe=',:')}"
+    encoded = functools.partial(urlencode, quote_via=quote, safe=",:")
+    return f"{quote(path)}?{encoded({'page[page]': ''})}", f"&{encoded(parameters)}"
 
 
 def _os_reason(error: BaseException) -> str:

@@ -7,6 +7,7 @@ of objects. Anything cut short fails here, whatever its length promised.
 from __future__ import annotations
 
 import json
+import operator
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ _scanner: Any = make_scanner
 _BOM = b"\xef\xbb\xbf"
 _COMPACT_ENVELOPE = len(b'{"data":[]}')
 _WHITESPACE = " \t\r\n"
+_FIRST_OF_OBJECT = frozenset(b"{")
+_first = operator.itemgetter(0)
 
 
 class UnusablePage(ValueError):
@@ -70,9 +73,9 @@ def split_page(body: bytes) -> list[bytes]:
     except msgspec.DecodeError:
         # Lone surrogates and numbers beyond a double are sound JSON that msgspec declines.
         records = _split_exactly(body)
-    for number, record in enumerate(records):
-        if not record.startswith(b"{"):
-            raise UnusablePage(f"record {number + 1} is not an object")
+    if not _FIRST_OF_OBJECT.issuperset(map(_first, records)):
+        number = next(number for number, record in enumerate(records) if not record.startswith(b"{"))
+        raise UnusablePage(f"record {number + 1} is not an object")
     if len(body) != sum(map(len, records)) + max(0, len(records) - 1) + _COMPACT_ENVELOPE:
         outside = [body.count(mark) - sum(record.count(mark) for record in records) for mark in (b'"data"', b"\\")]
         if outside != [1, 0]:
