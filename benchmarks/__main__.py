@@ -31,6 +31,8 @@ from benchmarks.throughput import Row, compare, journal_cost, memory
 SECTIONS = tuple(report.COLUMNS)
 MEMORY_SIZES = (30_000, 300_000, 3_000_000)
 RESULTS = Path(__file__).parent / "results"
+# What docs/performance.md shows, so that a run of some sections leaves the others as they are.
+FIGURES = Path(__file__).parent / "figures.json"
 # Has matplotlib; made by `make bench`.
 PLOTTING = ROOT / ".venv-plots" / "bin" / "python"
 _LIBRARIES = ("aiohttp", "pyarrow", "msgspec", "orjson", "uvloop", "isal")
@@ -90,7 +92,8 @@ def run(chosen: argparse.Namespace) -> dict[str, list[Row]]:
     if "conversion" in wanted:
         add("conversion", conversion())
     if "memory" in wanted:
-        add("memory", memory([named(name) for name in ("parquet", "ndjson", "stream")], chosen.memory_sizes))
+        measured = [named(name) for name in ("parquet", "ndjson", "stream")]
+        add("memory", memory(measured, chosen.memory_sizes, chosen.page_size))
     if "startup" in wanted:
         add("startup", startup.rows(2 * chosen.rounds + 1))
     if "journal" in wanted:
@@ -135,13 +138,17 @@ def machine(chosen: argparse.Namespace) -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "libraries": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _LIBRARIES if _has(name)),
-        "records": chosen.records,
         "page_size": chosen.page_size,
         "page_kb": round(int(page.stdout) / 300 * chosen.page_size / 1000),
-        "rounds": chosen.rounds,
-        "peer_records": chosen.peer_records,
-        "peer_rounds": chosen.peer_rounds,
     }
+
+
+def extent(chosen: argparse.Namespace) -> dict[str, str]:
+    """How much was measured, and how often, by section."""
+    own = f"{chosen.records:,} records, median of {chosen.rounds} rounds."
+    peers = f"{chosen.peer_records:,} records, median of {chosen.peer_rounds} rounds."
+    extents = {"throughput": own, "journal": own, "peers": peers}
+    return {section: text for section, text in extents.items() if not chosen.only or section in chosen.only}
 
 
 def _has(library: str) -> bool:
@@ -173,12 +180,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.results:
         results = json.loads(path.read_text())
     else:
-        results = {"machine": machine(chosen), "sections": run(chosen)}
+        results = {"machine": machine(chosen), "settings": extent(chosen), "sections": run(chosen)}
         path.write_text(json.dumps(results, indent=2) + "\n")
         print(f"\nwritten to {path}")
     if chosen.write_docs:
+        results = report.merged(results, json.loads(FIGURES.read_text()) if FIGURES.exists() else {})
+        FIGURES.write_text(json.dumps(results, indent=2) + "\n")
         report.write_document(results)
-        drawing = [str(PLOTTING), "-m", "benchmarks.plots", str(path), str(report.DOCUMENT.parent)]
+        drawing = [str(PLOTTING), "-m", "benchmarks.plots", str(FIGURES), str(report.DOCUMENT.parent)]
         subprocess.run(drawing, check=True, cwd=ROOT)
 
 

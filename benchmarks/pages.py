@@ -78,11 +78,14 @@ def prepare(records: int, page_size: int, encoding: str, cache: Path = CACHE) ->
     cache.mkdir(parents=True, exist_ok=True)
     offsets = [0]
     unfinished = path.with_suffix(f".{os.getpid()}")
-    with unfinished.open("wb") as file:
-        for rendered in _rendered(records, page_size, encoding):
-            file.write(rendered)
-            offsets.append(offsets[-1] + len(rendered))
-    unfinished.replace(path)
+    try:
+        with unfinished.open("wb") as file:
+            for rendered in _rendered(records, page_size, encoding):
+                file.write(rendered)
+                offsets.append(offsets[-1] + len(rendered))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     index.write_text(json.dumps(offsets))
     return path
 

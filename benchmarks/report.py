@@ -77,11 +77,21 @@ def markdown(table: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (heading, rule, *rows))
 
 
+def merged(results: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of a run, and of earlier ones where it measured nothing."""
+    return {
+        "machine": results["machine"],
+        "settings": {**earlier.get("settings", {}), **results["settings"]},
+        "sections": {**earlier.get("sections", {}), **results["sections"]},
+    }
+
+
 def write_document(results: Mapping[str, Any], document: Path = DOCUMENT) -> None:
     """Renew each section of the document that `results` hold figures for; the others stay."""
     text = document.read_text()
     for section, rows in results["sections"].items():
-        text = _replaced(text, section, markdown(cells(section, rows)))
+        measured = markdown(cells(section, rows)), results["settings"].get(section, "")
+        text = _replaced(text, section, "\n\n".join(filter(None, measured)))
     text = _replaced(text, "machine", _machine(results["machine"]))
     document.write_text(text)
 
@@ -97,7 +107,6 @@ def _replaced(text: str, section: str, content: str) -> str:
 def _machine(machine: Mapping[str, Any]) -> str:
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}, "
-        f"Python {machine['python']}, {machine['libraries']}; {machine['records']:,} records in pages of "
-        f"{machine['page_size']} ({machine['page_kb']} kB), {machine['rounds']} rounds, "
-        f"peers with {machine['peer_records']:,} records and {machine['peer_rounds']} rounds."
+        f"Python {machine['python']}, {machine['libraries']}; pages of {machine['page_size']} records, "
+        f"{machine['page_kb']} kB when inflated."
     )

@@ -131,13 +131,13 @@ def journal_cost(form: str, *, journalled: Exporter, unjournalled: Exporter, rec
     return rows
 
 
-def memory(exporters: Sequence[Exporter], sizes: Sequence[int]) -> list[Row]:
-    """Peak memory by number of records, from pages of 3,000 that come as gzip."""
+def memory(exporters: Sequence[Exporter], sizes: Sequence[int], page_size: int) -> list[Row]:
+    """Peak memory by number of records, from pages that come as gzip."""
     rows: list[Row] = []
     for records in sizes:
-        with rendered(records, 3_000, "gzip") as base_url:
+        with rendered(records, page_size, "gzip") as base_url:
             for exporter in exporters:
-                run = once(exporter, base_url, records, 3_000)
+                run = once(exporter, base_url, records, page_size)
                 rows.append(
                     {
                         "exporter": exporter.name,

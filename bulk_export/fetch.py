@@ -7,6 +7,7 @@ Bodies are read whole, under a cap, before anything else happens, so that a slow
 
 from __future__ import annotations
 
+import functools
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -23,7 +24,7 @@ from yarl import URL
 from bulk_export import __version__
 from bulk_export.credentials import Token
 from bulk_export.encoding import Undecodable, inflate
-from bulk_export.model import Authorization, Endpoint
+from bulk_export.model import Authorization, Endpoint, Paging
 from bulk_export.options import is_loopback
 
 _MESSAGE_LENGTH = 300
@@ -227,15 +228,26 @@ class Fetcher:
 def page_target(endpoint: Endpoint, page: int, page_size: int, filters: Sequence[tuple[str, str]] = ()) -> str:
     """Path and query for one page (the first is 1), percent-encoded, with the sort that makes the order total."""
     paging = endpoint.paging
-    parameters: list[tuple[str, str]] = []
-    if paging.style != "none":
-        step = page_size if paging.style == "offset" else 1
-        parameters += [(paging.number, str(paging.first + (page - 1) * step)), (paging.size, str(page_size))]
-    if endpoint.sort is not None:
-        parameters.append((paging.sort, endpoint.sort))
+    before, after = _around_page(endpoint.path, paging, endpoint.sort, page_size, tuple(filters))
+    if paging.style == "none":
+        return before
+    step = page_size if paging.style == "offset" else 1
+    return f"{before}{paging.first + (page - 1) * step}{after}"
+
+
+@functools.lru_cache(maxsize=256)
+def _around_page(
+    path: str, paging: Paging, sort: str | None, page_size: int, filters: tuple[tuple[str, str], ...]
+) -> tuple[str, str]:
+    """What stands before and after the number of the page: encoding it anew takes a tenth of a request's time."""
+    parameters = [(paging.size, str(page_size))] if paging.style != "none" else []
+    if sort is not None:
+        parameters.append((paging.sort, sort))
     parameters.extend((paging.filter.replace("{name}", key), value) for key, value in filters)
-    query = urlencode(parameters, quote_via=quote, safe=",:")
-    return f"{quote(endpoint.path)}?{query}" if query else quote(endpoint.path)
+    encoded = functools.partial(urlencode, quote_via=quote, safe=",:")
+    if paging.style != "none":
+        return f"{quote(path)}?{encoded({paging.number: ''})}", f"&{encoded(parameters)}"
+    return f"{quote(path)}?{encoded(parameters)}" if parameters else quote(path), ""
 
 
 def _is_framed(response: aiohttp.ClientResponse) -> bool:

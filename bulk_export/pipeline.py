@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -335,10 +334,9 @@ class _Export:
         return {
             "version": __version__,
             "service": self._options.service.name,
-            # A description may be edited between two runs; pages stored under one do not fit another.
-            "description": hashlib.sha256(repr(self._options.endpoints).encode()).hexdigest(),
             "api_version": self._options.service.version,
             "base_url": service_name(self._options),
+            # It may be edited between two runs; pages stored under one do not fit another.
             "description": description_digest(self._options.endpoints),
             # A strict export that was stopped goes on as a lax one.
             **self._parameters() | {"schema": INFER if self._options.schema == INFER else LAX},

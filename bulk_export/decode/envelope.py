@@ -7,6 +7,7 @@ where records are. Anything cut short fails here, whatever its length promised.
 from __future__ import annotations
 
 import json
+import operator
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ _scanner: Any = make_scanner
 _BOM = b"\xef\xbb\xbf"
 _COMPACT_ENVELOPE = len(b'{"data":[]}')
 _WHITESPACE = " \t\r\n"
+_FIRST_OF_OBJECT = frozenset(b"{")
+_first = operator.itemgetter(0)
 
 
 class UnusablePage(ValueError):
@@ -63,9 +66,9 @@ def split_page(body: bytes, at: Sequence[str] = ("data",)) -> list[bytes]:
     if not is_utf8(body):
         _refuse_bytes(body)
     records = _split_usual(body) if tuple(at) == ("data",) else _split_exactly(body, at)
-    for number, record in enumerate(records):
-        if not record.startswith(b"{"):
-            raise UnusablePage(f"record {number + 1} is not an object")
+    if not _FIRST_OF_OBJECT.issuperset(map(_first, records)):
+        number = next(number for number, record in enumerate(records) if not record.startswith(b"{"))
+        raise UnusablePage(f"record {number + 1} is not an object")
     return records
 
 

@@ -48,8 +48,9 @@ class NdjsonPart:
         self._waiting += text
         whole = len(self._waiting) - len(self._waiting) % _CHUNK
         if whole:
-            for start in range(0, whole, _CHUNK):
-                self._compressor.write(bytes(self._waiting[start : start + _CHUNK]))
+            with memoryview(self._waiting) as waiting:
+                for start in range(0, whole, _CHUNK):
+                    self._compressor.write(waiting[start : start + _CHUNK])
             del self._waiting[:whole]
 
     def close(self) -> None:

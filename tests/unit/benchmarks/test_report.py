@@ -18,12 +18,8 @@ MACHINE = {
     "system": "Linux",
     "python": "3.11",
     "libraries": "x 1",
-    "records": 300_000,
     "page_size": 300,
     "page_kb": 340,
-    "rounds": 5,
-    "peer_records": 90_000,
-    "peer_rounds": 3,
 }
 
 
@@ -53,15 +49,16 @@ def test_figures_replace_what_stands_between_their_markers_and_nothing_else(tmp_
         "<!-- begin startup -->\n<!-- end startup -->\n<!-- begin memory -->\nkept\n<!-- end memory -->\nafter\n"
     )
     rows = [{"what": "help", "seconds": 0.12}]
-    report.write_document({"machine": MACHINE, "sections": {"startup": rows}}, document)
+    results = {"machine": MACHINE, "settings": {"startup": "Often."}, "sections": {"startup": rows}}
+    report.write_document(results, document)
     once = document.read_text()
-    assert "| start | seconds |\n| --- | ---: |\n| help | 0.12 |" in once
+    assert "| start | seconds |\n| --- | ---: |\n| help | 0.12 |\n\nOften.\n" in once
     assert "P, 2 cores, 8 GB" in once
     assert "old" not in once
     assert "kept" in once
     assert once.startswith("# Before\n")
     assert once.endswith("after\n")
-    report.write_document({"machine": MACHINE, "sections": {"startup": rows}}, document)
+    report.write_document(results, document)
     assert document.read_text() == once
 
 
@@ -69,8 +66,19 @@ def test_a_document_without_a_place_for_a_section_is_left_alone(tmp_path: Path) 
     document = tmp_path / "performance.md"
     document.write_text("nothing\n")
     with pytest.raises(ValueError, match="no place for startup"):
-        report.write_document({"machine": MACHINE, "sections": {"startup": []}}, document)
+        report.write_document({"machine": MACHINE, "settings": {}, "sections": {"startup": []}}, document)
     assert document.read_text() == "nothing\n"
+
+
+def test_a_run_of_some_sections_leaves_the_figures_of_others() -> None:
+    before = {"machine": {}, "settings": {"peers": "a"}, "sections": {"peers": [1], "startup": [2]}}
+    now = {"machine": MACHINE, "settings": {"journal": "b"}, "sections": {"startup": [3]}}
+    assert report.merged(now, before) == {
+        "machine": MACHINE,
+        "settings": {"peers": "a", "journal": "b"},
+        "sections": {"peers": [1], "startup": [3]},
+    }
+    assert report.merged(now, {}) == now
 
 
 @pytest.mark.parametrize("section", report.COLUMNS)
