@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from bulk_export.decode import Arrangement, Block, Decoder, Drift, version
+from bulk_export.decode import Arrangement, Block, Body, Decoder, Drift, version
 from bulk_export.duplicates import Occurrence, fingerprints, repeated
 from bulk_export.errors import DamagedState
-from bulk_export.files import local_failures, make_private_directory, remove_tree, safe_name, sha256_of, sync_directory
+from bulk_export.files import local_failures, make_private_directory, remove_tree, safe_name, sync_directory
 from bulk_export.journal import JournalStore, Part, PartFile
 from bulk_export.model import Endpoint, PageKey
 from bulk_export.schema_mode import refuse_drift
@@ -42,7 +42,7 @@ class PageBody:
     key: PageKey
     ordinal: int
     records: int
-    body: bytes
+    body: Body
 
 
 class PartSequence:
@@ -173,9 +173,9 @@ class PartSequence:
             for writer, final in self._writers:
                 writer.close()
                 partial = final.with_name(final.name + _PARTIAL)
-                size, digest = partial.stat().st_size, sha256_of(partial)
+                size = partial.stat().st_size
                 partial.rename(final)
-                files.append(PartFile(f"{self._endpoint.name}/{final.name}", self._rows, size, digest))
+                files.append(PartFile(f"{self._endpoint.name}/{final.name}", self._rows, size, writer.sha256))
             sync_directory(self.folder)
         self._writers = []
         part = Part(

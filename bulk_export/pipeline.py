@@ -17,7 +17,7 @@ import anyio.to_thread
 from bulk_export import __version__
 from bulk_export.budget import open_budget
 from bulk_export.convert import EndpointConversion, convert_all
-from bulk_export.decode import Decoder, Lines, page_rewriter
+from bulk_export.decode import Decoder, Lines, SplitBody, page_rewriter
 from bulk_export.environment import service_address, service_name
 from bulk_export.errors import BulkExportError, Interrupted, UsageError
 from bulk_export.fetch import Fetcher, Timeouts
@@ -167,7 +167,11 @@ class _Export:
                 journal.note("throttled", str(before.throttled + budget.throttled))
                 match pages:
                     case [page]:
-                        await journal.append(stored(page), page.body)
+                        # Lines are made of the records, columns of the body.
+                        as_lines = "ndjson" in self._options.formats
+                        await journal.append(
+                            stored(page), SplitBody(page.body, page.records) if as_lines else page.body
+                        )
                     case _:
                         await journal.append_together(map(stored, pages))
 
