@@ -28,9 +28,9 @@ from bulk_export.model import Authorization, Endpoint, Paging
 from bulk_export.options import is_loopback
 
 _MESSAGE_LENGTH = 300
+JSON, CSV = "application/json", "text/csv"
 # Enough for a usual page, so that reading one is not paused on the way.
 _READ_AHEAD = 512 * 1024
-JSON, CSV = "application/json", "text/csv"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from bulk_export.decode import Arrangement, Block, Body, Decoder, Drift, text_of, version
+from bulk_export.decode import Arrangement, Block, Body, Decoder, Drift, version
 from bulk_export.duplicates import Occurrence, fingerprints, repeated
 from bulk_export.errors import DamagedState
 from bulk_export.files import local_failures, make_private_directory, remove_tree, safe_name, sync_directory
@@ -145,7 +145,7 @@ class PartSequence:
     def occurrences(self, page: PageBody, wanted: frozenset[int]) -> list[Occurrence]:
         """The rows of a page whose id has one of the wanted fingerprints."""
         ids = self._decoder.decode([page.body]).ids
-        records = self._arrangement.records(text_of(page.body))
+        records = self._arrangement.records(page.body)
         prints = memoryview(fingerprints(ids)).cast("Q")
         return [
             Occurrence(ids[row], page.key, row, version(records[row]))

@@ -163,14 +163,13 @@ class _Export:
                     edges=edges[fetched.sweep.endpoint.name](fetched.records),
                 )
 
-            # Lines are made of the records, columns of the body.
-            as_lines = "ndjson" in self._options.formats
-
             async def deliver(pages: Iterable[FetchedPage]) -> None:
                 journal.note("retries", str(before.retries + pool.retries))
                 journal.note("throttled", str(before.throttled + budget.throttled))
                 match pages:
                     case [page]:
+                        # Lines are made of the records, columns of the body.
+                        as_lines = "ndjson" in self._options.formats
                         await journal.append(
                             stored(page), SplitBody(page.body, page.records) if as_lines else page.body
                         )

@@ -134,7 +134,7 @@ class Decoder:
 
     def _records(self, body: Body) -> Sequence[bytes]:
         """The arranged records of a page, with what the redaction leaves of them."""
-        records: Sequence[bytes] = body.records if isinstance(body, SplitBody) else split_page(body)
+        records = body.records if isinstance(body, SplitBody) else split_page(body)
         if not self._wants_batch and self._redactor is None:
             return records
         return _redacted(compact(text_of(body), records), self._redactor)

@@ -29,7 +29,6 @@ SMALL = replace(
     largest_page_size=7,
     endpoints=tuple(replace(endpoint, paging=replace(endpoint.paging, largest=7)) for endpoint in NPQ),
 )
-SMALL_ENDPOINTS = tuple(endpoint for endpoint in SMALL if endpoint.name == NAME)
 
 
 class Witness:
@@ -73,9 +72,17 @@ async def run(output: Path, records: int, page_size: int, workers: int, witness:
     async with serving(exporting.settings(service=SMALL, records_by_endpoint={NAME: records})) as service:
         witness.begin(service)
         chosen = options(
-            service, output, NAME, page_size=page_size, workers=workers, format="ndjson", consistent=True, **changes
+            service,
+            output,
+            NAME,
+            service=SMALL,
+            page_size=page_size,
+            workers=workers,
+            format="ndjson",
+            consistent=True,
+            **changes,
         )
-        await export(replace(chosen, service=SMALL, endpoints=SMALL_ENDPOINTS))
+        await export(chosen)
     return json.loads((output / "manifest.json").read_bytes())["endpoints"][NAME]
 
 
@@ -166,7 +173,9 @@ async def test_an_interrupted_run_goes_on_in_the_middle_of_its_further_sweeps(tm
     undisturbed = tmp_path / "undisturbed"
     await run(undisturbed, 40, 4, 2, Witness({}))
     async with serving(exporting.settings(service=SMALL, records_by_endpoint={NAME: 40})) as service:
-        chosen = options(service, tmp_path / "out", NAME, page_size=4, workers=2, format="ndjson", consistent=True)
+        chosen = options(
+            service, tmp_path / "out", NAME, service=SMALL, page_size=4, workers=2, format="ndjson", consistent=True
+        )
         interruptions = 0
         while True:
             stop = anyio.Event()
@@ -178,7 +187,7 @@ async def test_an_interrupted_run_goes_on_in_the_middle_of_its_further_sweeps(tm
 
             service.before_request = count
             try:
-                await export(replace(chosen, service=SMALL, endpoints=SMALL_ENDPOINTS), stop=stop)
+                await export(chosen, stop=stop)
             except Interrupted:
                 interruptions += 1
                 continue

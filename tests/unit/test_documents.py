@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,8 +10,12 @@ import pytest
 import typer
 
 from benchmarks.__main__ import parser as benchmark_parser
+from bulk_export.catalogue import load_service
 from bulk_export.cli import app
 from bulk_export.errors import BulkExportError
+from bulk_export.local_service import serving
+from bulk_export.pipeline import export
+from tests.exporting import options, settings
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -71,3 +76,26 @@ def test_the_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     exec(compile(program, "README.md", "exec"), {})
     assert (tmp_path / "output/statements/manifest.json").exists()
+
+
+async def test_the_described_example_can_be_served_and_exported(tmp_path: Path) -> None:
+    (description,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/descriptions.md").read_text(), re.DOTALL)
+    file = tmp_path / "library.toml"
+    file.write_text(description)
+    made = settings(service=load_service(str(file)), records_by_endpoint={"loans": 70}, largest_page=30)
+    async with serving(made) as service:
+        await export(options(service, tmp_path / "loans", service=str(file), format="ndjson", filter=["branch=north"]))
+        assert service.log[0].query == "offset=0&limit=300&branch=north"
+        await export(options(service, tmp_path / "all", service=str(file), format="ndjson"))
+        (part,) = (tmp_path / "all/loans").iterdir()
+        assert list(map(json.loads, part.read_bytes().split(b"\n")[:-1])) == list(service.truth("loans"))
+
+
+def test_every_key_of_a_description_is_documented() -> None:
+    text = (ROOT / "docs/descriptions.md").read_text()
+    source = (ROOT / "bulk_export/catalogue/reading.py").read_text()
+    keys = set(
+        re.findall(r"\.(?:text|optional_text|texts|whole|choice|flag|parsed|table|value)\(\"([a-z_]+)\"", source)
+    )
+    assert len(keys) > 25
+    assert {key for key in keys if not re.search(rf"\b{key}\b", text)} == set()

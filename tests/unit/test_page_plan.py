@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Literal
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulk_export.page_plan import EndpointPlan
+from bulk_export.catalogue import load_service
+from bulk_export.errors import ServiceFailing
+from bulk_export.model import Paging
+from bulk_export.page_plan import EndpointPlan, WholePlan
+from bulk_export.sweep import Sweep
+
+NPQ_APPLICATIONS = replace(load_service("npq").endpoints[0], sort=None)
 
 
 def serve(records: int, page_size: int, page: int) -> int:
@@ -144,3 +153,120 @@ def test_whatever_a_changing_service_answers_planning_ends_with_every_page_befor
         plan.came_back(page, data.draw(st.integers(0, 5)) if page < 60 else 0)
     assert plan.complete
     assert plan.contiguous >= (plan.end or 0)
+
+
+class ClampingServer:
+    """Shows at most `largest` records at once; with `repeats`, its last page for all pages past the end."""
+
+    def __init__(self, records: int, largest: int, style: str, *, repeats: bool) -> None:
+        self._records = range(records)
+        self._largest = largest
+        self._style = style
+        self._repeats = repeats
+
+    def get(self, sweep: Sweep, page: int) -> list[bytes]:
+        query = dict(parse_qsl(sweep.target(page).partition("?")[2]))
+        size = min(int(query["size"]), self._largest)
+        first = int(query["number"]) if self._style == "offset" else (int(query["number"]) - 1) * size
+        if self._repeats and self._records and first >= len(self._records):
+            first = (len(self._records) - 1) // size * size
+        return [b"{%d}" % number for number in self._records[first : first + size]]
+
+
+def sweep_over(page_size: int, workers: int, style: Literal["pages", "offset"]) -> Sweep:
+    first = 0 if style == "offset" else 1
+    paging = Paging(style, "number", "size", first, largest=None)
+    return Sweep(
+        replace(NPQ_APPLICATIONS, paging=paging), number=0, page_size=page_size, stride=2 * workers, filters=()
+    )
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.large_base_example])
+@given(
+    records=st.integers(0, 120),
+    page_size=st.integers(2, 12),
+    largest=st.integers(2, 12),
+    style=st.sampled_from(["pages", "offset"]),
+    repeats=st.booleans(),
+    workers=st.integers(1, 12),
+    pick=st.data(),
+)
+def test_a_clamp_nobody_described_loses_no_record_and_fetches_none_twice(
+    records: int,
+    page_size: int,
+    largest: int,
+    style: Literal["pages", "offset"],
+    repeats: bool,
+    workers: int,
+    pick: st.DataObject,
+) -> None:
+    at_once = min(page_size, largest)
+    if repeats and (records < at_once or records % at_once == 1):
+        repeats = False  # a page as full as asked for, or a single record, says nothing by repeating
+    server = ClampingServer(records, largest, style, repeats=repeats and records > at_once)
+    sweep = sweep_over(page_size, workers, style)
+    pages: dict[int, list[bytes]] = {}
+    in_flight: list[int] = []
+    requests = 0
+    while True:
+        while len(in_flight) < (workers if pages else 1) and (page := sweep.plan.take()) is not None:
+            in_flight.append(page)
+            requests += 1
+        if not in_flight:
+            break
+        page = in_flight.pop(pick.draw(st.integers(0, len(in_flight) - 1)))
+        pages[page] = server.get(sweep, page)
+        sweep.inspect(page, pages[page])
+        sweep.came_back(page, pages[page])
+
+    assert sweep.plan.complete
+    assert sweep.plan.end == math.ceil(records / at_once)
+    assert [record for page in range(1, sweep.plan.end + 1) for record in pages[page]] == [
+        b"{%d}" % number for number in range(records)
+    ]
+    assert sweep.plan.records == records
+    assert sweep.plan.short_pages() == ()
+    if not repeats:
+        assert requests <= sweep.plan.end + 2 + math.log2(max(1, sweep.plan.end))
+    again = sweep_over(page_size, workers, style)
+    stored = [(page, len(records_)) for page, records_ in sorted(pages.items())]
+    again.restore(stored, lambda key: b'{"data":[' + b",".join(b'{"a":"%s"}' % one for one in pages[key.page]) + b"]}")
+    assert (again.plan.end, again.plan.records, again.plan.complete) == (sweep.plan.end, records, True)
+
+
+def test_a_service_that_shows_a_full_first_page_for_ever_is_not_taken_at_its_word() -> None:
+    sweep = sweep_over(3, 1, "pages")
+    page = [b"{1}", b"{2}", b"{3}"]
+    for number in (1, 2):
+        sweep.inspect(number, page)
+        sweep.came_back(number, page)
+    assert sweep.plan.end is None
+    sweep.inspect(3, page)
+    with pytest.raises(ServiceFailing, match="again and again"):
+        sweep.inspect(4, page)
+
+
+def test_a_short_first_page_that_repeats_is_all_there_is_and_that_is_said() -> None:
+    sweep = sweep_over(10, 1, "pages")
+    page = [b"{1}", b"{2}"]
+    assert not sweep.came_back(1, page)
+    assert sweep.came_back(2, page)
+    assert (sweep.plan.end, sweep.plan.complete) == (1, True)
+
+
+def test_what_comes_at_once_is_asked_for_once() -> None:
+    plan = WholePlan(10)
+    assert plan.take() == 1
+    assert plan.take() is None
+    plan.give_back(1)
+    assert plan.take() == 1
+    for page, count in [(1, 10), (2, 10), (3, 4)]:
+        plan.came_back(page, count)
+    assert (plan.end, plan.complete, plan.records, plan.has_work()) == (3, True, 24, False)
+
+
+def test_nothing_at_once_is_an_end_too() -> None:
+    plan = WholePlan(10)
+    plan.take()
+    plan.came_back(1, 0)
+    assert (plan.end, plan.complete) == (0, True)
