@@ -234,6 +234,11 @@ async def test_endpoints_shows_services_versions_filters_sorts_and_arrow_types(t
     assert "  id            string not null\n" in text
 
 
+async def test_a_plan_counts_endpoints_that_need_a_filter_too(tmp_path: Path) -> None:
+    shown = await run("plan", "schools-ecf", "--service", "ecf", "--records", "900", "--json", cwd=tmp_path)
+    assert json.loads(shown.stdout)["requests"] == {"schools-ecf": 4}
+
+
 async def test_describe_says_what_it_left_out_and_refuses_what_it_cannot_read(tmp_path: Path) -> None:
     document = spec_of(NPQ)
     record = {"type": "array", "items": {"type": "object", "properties": {"code": {"type": "string"}}}}
