@@ -202,8 +202,8 @@ class _Replay:
         return EndpointConversion(
             sweep,
             largest_page=endpoint.paging.largest or page_size,
-            decoder=Decoder(
-                endpoint,
+            decoder=lambda described: Decoder(
+                described,
                 columns="parquet" in options.formats,
                 lines=lines if "ndjson" in options.formats else None,
                 redaction=options.redaction,

@@ -15,16 +15,17 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from bulk_export.decode import Decoder
+from bulk_export.decode import Body, Decoder
 from bulk_export.duplicates import Occurrence, superseded
 from bulk_export.journal import GroupCommit, JournalStore
-from bulk_export.model import PageKey
+from bulk_export.model import INFER, LAX, STRICT, Endpoint, PageKey
 from bulk_export.parts import PART_ROWS, OutputFormat, PageBody, PartSequence
 from bulk_export.pool import Pool
 from bulk_export.progress.observer import Observer
 from bulk_export.pulse import Pulse
 from bulk_export.resweep import Resweep
 from bulk_export.revision import LeftOut, Revision
+from bulk_export.schema_mode import Surveyor, fields_to_text, with_fields
 from bulk_export.sweep import Sweep
 
 # What is converted in one step: enough to make columns worth while, little enough to hold.
@@ -40,7 +41,8 @@ class EndpointConversion:
     """What becomes of one endpoint's pages, as a series of short blocking steps.
 
     `largest_page` is the page size to sweep again with: where ties come in no particular order and a record
-    shows up twice, and always if `consistent`. What vanished meanwhile is left out with `drop_gone`.
+    shows up twice, and always if `consistent`. What vanished meanwhile is left out with `drop_gone`. `decoder` gives
+    one for a description, which with the `schema_mode` "infer" all pages are looked through for first.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class EndpointConversion:
         sweep: Sweep,
         *,
         largest_page: int,
-        decoder: Decoder,
+        decoder: Callable[[Endpoint], Decoder],
         formats: Sequence[OutputFormat],
         store: JournalStore,
         staging: Path,
@@ -56,6 +58,7 @@ class EndpointConversion:
         pages: JournalStore | None = None,
         consistent: bool = False,
         drop_gone: bool = False,
+        schema_mode: str = LAX,
     ) -> None:
         self.sweep = sweep
         self._consistent = consistent
@@ -67,9 +70,11 @@ class EndpointConversion:
         self._fact = f"revision/{sweep.endpoint.name}"
         text = store.fact(self._fact)
         self.revision = None if text is None else Revision.from_text(sweep.endpoint.name, text)
+        self._described, self._surveyor = self._survey(schema_mode)
         self._open: Callable[[int, LeftOut], PartSequence] = lambda revision, left_out: PartSequence(
             sweep.endpoint,
-            decoder=decoder,
+            decoder=decoder(self._described),
+            is_strict=schema_mode == STRICT,
             formats=formats,
             store=store,
             staging=staging,
@@ -92,7 +97,7 @@ class EndpointConversion:
         """A sweep to be fetched now, given once."""
         return self._resweep.wanted() if self._resweep is not None else None
 
-    def next_step(self, fresh: Callable[[PageKey], bytes | None]) -> Callable[[], int] | None:
+    def next_step(self, fresh: Callable[[PageKey], Body | None]) -> Callable[[], int] | None:
         """What can be done now, to be called in a worker thread; None while pages are missing, or at the end.
 
         A step returns how many rows it wrote for the first time. `fresh` gives bodies that need not be read back.
@@ -103,7 +108,9 @@ class EndpointConversion:
             return self._look_again
         if self._resweep is not None:
             return self._compare if self._resweep.ready else None
-        if pages := self._ready():
+        if self._surveyor is not None:
+            return self._next_survey(self._surveyor)
+        if pages := self._ready(self.sequence.converted):
             bodies = [(page, fresh(self._key(page))) for page in pages]
             return lambda: self._write(bodies)
         if self.sweep.plan.complete and self.sequence.converted >= self._last():
@@ -114,7 +121,7 @@ class EndpointConversion:
         """Give up the part being written."""
         self.sequence.abort()
 
-    def _write(self, bodies: Sequence[tuple[int, bytes | None]]) -> int:
+    def _write(self, bodies: Sequence[tuple[int, Body | None]]) -> int:
         rows = self.sequence.write([self._page(page, body) for page, body in bodies])
         return rows if self.revision is None else 0
 
@@ -122,14 +129,38 @@ class EndpointConversion:
         """The place of the last page in the sequence that is converted, once the sweep is complete."""
         return (self.sweep.plan.end or 0) + (len(self.revision.late) if self.revision else 0)
 
-    def _ready(self) -> range:
-        """The next pages in order that can be converted now: a block, or the rest of a complete sweep."""
+    def _survey(self, schema_mode: str) -> tuple[Endpoint, Surveyor | None]:
+        """The endpoint as its records are, as far as that is known, and who finds it out where it is not."""
+        endpoint = self.sweep.endpoint
+        if schema_mode != INFER:
+            return endpoint, None
+        found = self._store.fact(f"fields/{endpoint.name}")
+        return (endpoint, Surveyor(endpoint)) if found is None else (with_fields(endpoint, found), None)
+
+    def _next_survey(self, surveyor: Surveyor) -> Callable[[], int] | None:
+        if pages := self._ready(surveyor.looked_at):
+            return lambda: self._look(surveyor, pages)
+        return functools.partial(self._settle, surveyor) if self.sweep.plan.complete else None
+
+    def _look(self, surveyor: Surveyor, pages: range) -> int:
+        surveyor.look([self._pages.body(self._key(page)) for page in pages])
+        return 0
+
+    def _settle(self, surveyor: Surveyor) -> int:
+        self._described = surveyor.described()
+        self._store.put_fact(f"fields/{self._described.name}", fields_to_text(self._described))
+        self._surveyor = None
+        self.sequence = self._sequence()
+        return 0
+
+    def _ready(self, done: int) -> range:
+        """The pages in order after `done` that can be taken now: a block, or the rest of a complete sweep."""
         plan = self.sweep.plan
         if plan.complete:
             last = self._last()
         else:
             last = plan.contiguous if plan.end is None else min(plan.contiguous, plan.end)
-        first = self.sequence.converted + 1
+        first = done + 1
         block = block_pages(self.sweep.page_size)
         if last - first + 1 < block and not plan.complete:
             return range(0)
@@ -139,7 +170,7 @@ class EndpointConversion:
         late = place - (self.sweep.plan.end or place)
         return self.revision.late[late - 1] if self.revision and late > 0 else self.sweep.key(place)
 
-    def _page(self, place: int, inflated: bytes | None = None) -> PageBody:
+    def _page(self, place: int, inflated: Body | None = None) -> PageBody:
         key = self._key(place)
         content = self._pages.body(key) if inflated is None else inflated
         records = self.sweep.plan.count(place) if key.sweep == self.sweep.number else self._largest_page

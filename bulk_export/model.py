@@ -6,7 +6,8 @@ This module imports nothing of the project.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,6 +56,8 @@ class Limit:
     period: float
 
 
+# What to do with records that are not as described: let them be, stop, or give new attributes columns.
+LAX, STRICT, INFER = SCHEMA_MODES = ("lax", "strict", "infer")
 # Stands for a limit that a service does not have.
 NO_LIMIT = Limit(999_999_999, 60.0)
 
@@ -148,6 +151,11 @@ class Service:
 
     def __iter__(self) -> Iterator[Endpoint]:
         return iter(self.endpoints)
+
+
+def description_digest(endpoints: Sequence[Endpoint]) -> str:
+    """What tells one description of some endpoints from another: 16 hexadecimal digits."""
+    return hashlib.sha256(repr(tuple(endpoints)).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, order=True)

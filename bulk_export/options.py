@@ -20,9 +20,17 @@ from bulk_export.catalogue import choose_endpoints, load_service
 from bulk_export.credentials import Token, find_token, read_pseudonym_key
 from bulk_export.errors import UsageError
 from bulk_export.filters import read_filters, with_required_filters, with_sort
-from bulk_export.model import NO_LIMIT, Endpoint, Limit, Service
+from bulk_export.model import LAX, NO_LIMIT, SCHEMA_MODES, Endpoint, Limit, Service
 from bulk_export.redaction import Redaction
-from bulk_export.units import format_instant, in_utc, parse_duration, parse_instant, parse_limit, parse_share
+from bulk_export.units import (
+    format_instant,
+    in_utc,
+    parse_instant,
+    parse_interval,
+    parse_limit,
+    parse_share,
+    parse_word,
+)
 
 LOCAL = "local"
 LARGEST_PAGE = 3000
@@ -70,6 +78,7 @@ class ExportOptions:
     keep_pages: bool
     consistent: bool
     gone: str
+    schema: str
     redaction: Redaction
     drop_columns: tuple[str, ...]
     pseudonymised: tuple[str, ...]
@@ -105,6 +114,7 @@ class ExportOptions:
         keep_pages: bool = False,
         consistent: bool = False,
         gone: str = "keep",
+        schema: str = LAX,
         drop_column: str | Sequence[str] = (),
         pseudonymise: str | Sequence[str] = (),
         pseudonym_key_file: str | os.PathLike[str] | None = None,
@@ -148,7 +158,7 @@ class ExportOptions:
             retries=_whole(retries, "--retries", smallest=0, largest=_MOST_RETRIES),
             service_limit=_limit(service_limit, described.service_limit),
             ip_limit=_limit(ip_limit, described.ip_limit),
-            min_interval=_interval(min_interval),
+            min_interval=parse_interval(min_interval),
             sources=_sources(source_address),
             budget=_budget(budget, environment),
             share=parse_share(share) if isinstance(share, str) else parse_share(f"{share * 100:g}%"),
@@ -159,6 +169,7 @@ class ExportOptions:
             keep_pages=keep_pages,
             consistent=consistent,
             gone=_gone(gone, consistent=consistent),
+            schema=parse_word("--schema", schema, SCHEMA_MODES),
             redaction=redaction_of(drop, pseudonymised, pseudonym_key_file, chosen),
             drop_columns=drop,
             pseudonymised=pseudonymised,
@@ -289,9 +300,7 @@ def content_names(given: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _gone(given: str, *, consistent: bool) -> str:
-    if given not in GONE:
-        raise UsageError(f"--gone does not take {given!r}.", next_step=f"Choose from: {', '.join(GONE)}.")
-    if given != GONE[0] and not consistent:
+    if parse_word("--gone", given, GONE) != GONE[0] and not consistent:
         raise UsageError("Without --consistent nobody knows what is gone.", next_step="Add --consistent.")
     return given
 
@@ -318,13 +327,6 @@ def _limit(given: str | Limit | None, default: Limit | None) -> Limit:
             raise UsageError(f"{given} allows no request at all.", next_step="Both parts must be above zero.")
         return given
     return default or NO_LIMIT if given is None else parse_limit(given)
-
-
-def _interval(given: str | float) -> float:
-    seconds = parse_duration(given, "an interval") if isinstance(given, str) else float(given)
-    if not 0 <= seconds <= 3600:
-        raise UsageError("--min-interval must be from 0 to an hour.", next_step="Write it like 100ms, or 0 for none.")
-    return seconds
 
 
 def _sources(given: str | Sequence[str]) -> tuple[str | None, ...]:

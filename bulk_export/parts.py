@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from bulk_export.decode import Arrangement, Block, Decoder, Drift, version
+from bulk_export.decode import Arrangement, Block, Body, Decoder, Drift, version
 from bulk_export.duplicates import Occurrence, fingerprints, repeated
 from bulk_export.errors import DamagedState
-from bulk_export.files import local_failures, make_private_directory, remove_tree, safe_name, sha256_of, sync_directory
+from bulk_export.files import local_failures, make_private_directory, remove_tree, safe_name, sync_directory
 from bulk_export.journal import JournalStore, Part, PartFile
 from bulk_export.model import Endpoint, PageKey
+from bulk_export.schema_mode import refuse_drift
 from bulk_export.sinks import PartWriter, extension, open_part
 
 PART_ROWS = 600_000
@@ -41,14 +42,15 @@ class PageBody:
     key: PageKey
     ordinal: int
     records: int
-    body: bytes
+    body: Body
 
 
 class PartSequence:
     """The parts of one endpoint, written in order.
 
     `left_out` names rows, by page, that are not to be written. `revision` tells a conversion with other
-    rows left out from the one before it. Parts that an earlier run finished stay as they are.
+    rows left out from the one before it. Parts that an earlier run finished stay as they are. If it `is_strict`,
+    SchemaDrift is raised for records that hold what is not described.
     """
 
     def __init__(
@@ -62,7 +64,9 @@ class PartSequence:
         revision: int,
         left_out: Mapping[PageKey, frozenset[int]],
         part_rows: int = PART_ROWS,
+        is_strict: bool = False,
     ) -> None:
+        self._is_strict = is_strict
         self._endpoint = endpoint
         self._arrangement = Arrangement(endpoint)
         self._decoder = decoder
@@ -95,7 +99,10 @@ class PartSequence:
         """Convert pages that follow those before; the number of rows written."""
         written = 0
         for group in self._up_to_each_cut(pages):
-            block = self._without_left_out(self._decoder.decode([page.body for page in group]), group)
+            block = self._decoder.decode([page.body for page in group])
+            if self._is_strict:
+                self._refuse_drift(block.drift, group)
+            block = self._without_left_out(block, group)
             if not self._writers:
                 self._open_part()
             with local_failures(f"Writing the records of {self._endpoint.name}"):
@@ -113,6 +120,9 @@ class PartSequence:
 
     def finish(self) -> None:
         """Close the last part. An endpoint without records gets one without rows."""
+        if self._is_strict:
+            for part in self.parts:
+                refuse_drift(self._endpoint.name, Drift.from_json(part.drift), f"up to page {part.last_page}")
         if not self.parts and not self._writers:
             self._open_part()
         if self._writers:
@@ -143,6 +153,12 @@ class PartSequence:
             if fingerprint in wanted
         ]
 
+    def _refuse_drift(self, drift: Drift, pages: Sequence[PageBody]) -> None:
+        """Raise SchemaDrift where there is any, naming the first of the pages."""
+        if drift.unknown or drift.misfits or drift.duplicate_keys:
+            for page in pages:
+                refuse_drift(self._endpoint.name, self._decoder.decode([page.body]).drift, f"page {page.key.page}")
+
     def _open_part(self) -> None:
         with local_failures(f"Opening a part of {self._endpoint.name}"):
             for form in self._formats:
@@ -157,9 +173,9 @@ class PartSequence:
             for writer, final in self._writers:
                 writer.close()
                 partial = final.with_name(final.name + _PARTIAL)
-                size, digest = partial.stat().st_size, sha256_of(partial)
+                size = partial.stat().st_size
                 partial.rename(final)
-                files.append(PartFile(f"{self._endpoint.name}/{final.name}", self._rows, size, digest))
+                files.append(PartFile(f"{self._endpoint.name}/{final.name}", self._rows, size, writer.sha256))
             sync_directory(self.folder)
         self._writers = []
         part = Part(

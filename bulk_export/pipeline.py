@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -18,14 +17,14 @@ import anyio.to_thread
 from bulk_export import __version__
 from bulk_export.budget import open_budget
 from bulk_export.convert import EndpointConversion, convert_all
-from bulk_export.decode import Decoder, Lines, page_rewriter
+from bulk_export.decode import Decoder, Lines, SplitBody, page_rewriter
 from bulk_export.environment import service_address, service_name
 from bulk_export.errors import BulkExportError, Interrupted, UsageError
 from bulk_export.fetch import Fetcher, Timeouts
 from bulk_export.files import WORKING_DIRECTORY, inspect_output, locked_directory, prepare_output
 from bulk_export.journal import GroupCommit, JournalStore, StoredPage
 from bulk_export.manifest import RunCounters, build_manifest, now
-from bulk_export.model import Endpoint
+from bulk_export.model import INFER, LAX, STRICT, Endpoint, description_digest
 from bulk_export.options import LARGEST_PAGE, ExportOptions
 from bulk_export.outcome import endpoint_result, staged_files, summarise
 from bulk_export.page_order import backwards, edge_reader
@@ -168,7 +167,11 @@ class _Export:
                 journal.note("throttled", str(before.throttled + budget.throttled))
                 match pages:
                     case [page]:
-                        await journal.append(stored(page), page.body)
+                        # Lines are made of the records, columns of the body.
+                        as_lines = "ndjson" in self._options.formats
+                        await journal.append(
+                            stored(page), SplitBody(page.body, page.records) if as_lines else page.body
+                        )
                     case _:
                         await journal.append_together(map(stored, pages))
 
@@ -256,13 +259,14 @@ class _Export:
                 EndpointConversion(
                     sweep,
                     largest_page=endpoint.paging.largest or options.page_size,
-                    decoder=self._decoder(endpoint),
+                    decoder=self._decoder,
                     formats=[OutputFormat(name, compression) for name, compression in options.formats.items()],
                     store=store,
                     staging=self._output / WORKING_DIRECTORY / STAGING,
                     part_rows=self._tuning.part_rows,
                     consistent=options.consistent,
                     drop_gone=options.gone == "drop",
+                    schema_mode=options.schema,
                 )
             )
         return conversions
@@ -272,7 +276,7 @@ class _Export:
         lines: Lines = "flat" if self._options.flatten else "raw"
         return Decoder(
             endpoint,
-            columns="parquet" in formats,
+            columns="parquet" in formats or self._options.schema == STRICT,
             lines=lines if "ndjson" in formats else None,
             redaction=self._options.redaction,
         )
@@ -321,17 +325,18 @@ class _Export:
             "pseudonym_key": options.redaction.key_id,
             "consistent": options.consistent,
             "gone": options.gone,
+            "schema": options.schema,
         }
 
     def _identity(self) -> dict[str, Any]:
         return {
             "version": __version__,
             "service": self._options.service.name,
-            # A description may be edited between two runs; pages stored under one do not fit another.
-            "description": hashlib.sha256(repr(self._options.endpoints).encode()).hexdigest(),
             "api_version": self._options.service.version,
             "base_url": service_name(self._options),
-            **self._parameters(),
+            "description": description_digest(self._options.endpoints),
+            # A strict export that was stopped goes on as a lax one.
+            **self._parameters() | {"schema": INFER if self._options.schema == INFER else LAX},
         }
 
 

@@ -6,6 +6,7 @@ Every function here takes text and gives a value, or raises UsageError with an e
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 
 from bulk_export.errors import UsageError
@@ -38,6 +39,21 @@ def parse_limit(text: str) -> Limit:
             f"{text!r} allows no request at all.", next_step="Both parts of N/PERIOD must be above zero, like 300/5m."
         )
     return limit
+
+
+def parse_interval(given: str | float) -> float:
+    """The least time between two requests in seconds, from 0 to an hour."""
+    seconds = parse_duration(given, "an interval") if isinstance(given, str) else float(given)
+    if not 0 <= seconds <= 3600:
+        raise UsageError("--min-interval must be from 0 to an hour.", next_step="Write it like 100ms, or 0 for none.")
+    return seconds
+
+
+def parse_word(option: str, given: str, words: Sequence[str]) -> str:
+    """One of the words that an option takes."""
+    if given not in words:
+        raise UsageError(f"{option} does not take {given!r}.", next_step=f"Choose from: {', '.join(words)}.")
+    return given
 
 
 def parse_share(text: str) -> float:

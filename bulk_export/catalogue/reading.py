@@ -185,12 +185,13 @@ def _filter_types(table: Table, filters: Sequence[str]) -> tuple[tuple[str, str]
 
 
 def _fields(table: Table, depth: int = 0) -> tuple[Field, ...]:
-    fields = tuple(Field(name, _field_type(declared, table.at(name), depth)) for name, declared in table.value_items())
+    fields = tuple(Field(name, field_type(declared, table.at(name), depth)) for name, declared in table.value_items())
     table.done()
     return fields
 
 
-def _field_type(declared: Any, path: str, depth: int) -> FieldType:
+def field_type(declared: Any, path: str, depth: int = 0) -> FieldType:
+    """A type as descriptions write it; `path` is where it stands. Raises UsageError."""
     if depth > _DEEPEST:
         raise wrong(path, f"is nested in more than {_DEEPEST} levels")
     if isinstance(declared, str):
@@ -200,7 +201,7 @@ def _field_type(declared: Any, path: str, depth: int) -> FieldType:
     if isinstance(declared, list):
         if len(declared) != 1:
             raise wrong(path, "must be a list of one type")
-        return ListOf(_field_type(declared[0], path, depth + 1))
+        return ListOf(field_type(declared[0], path, depth + 1))
     return Struct(_fields(Table(declared, path), depth + 1))
 
 

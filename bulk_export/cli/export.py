@@ -38,6 +38,7 @@ def export(
     keep_pages: p.KeepPages = False,
     consistent: p.Consistent = False,
     gone: p.Gone = None,
+    schema: p.Schema = None,
     drop_column: p.DropColumn = None,
     pseudonymise: p.Pseudonymise = None,
     pseudonym_key_file: p.PseudonymKeyFile = None,

@@ -122,6 +122,14 @@ KeepPages = Annotated[
 Consistent = Annotated[
     bool, typer.Option("--consistent", help="Sweep again until two sweeps agree: nothing that stayed is missed.")
 ]
+Schema = Annotated[
+    str | None,
+    typer.Option(
+        "--schema",
+        metavar="lax|strict|infer",
+        help="What is not described: kept in _extra, an error, or columns of its own. (lax)",
+    ),
+]
 Gone = Annotated[
     str | None,
     typer.Option(
@@ -207,6 +215,7 @@ EXPORT = {
     "keep_pages": Takes.NOTHING,
     "consistent": Takes.NOTHING,
     "gone": Takes.ONE,
+    "schema": Takes.ONE,
     "allow_plain_http": Takes.NOTHING,
 }
 PLAN = {

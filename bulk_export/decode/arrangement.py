@@ -15,7 +15,7 @@ import msgspec
 
 from bulk_export import schema
 from bulk_export.decode import exact
-from bulk_export.decode.envelope import members, split_page
+from bulk_export.decode.envelope import Body, SplitBody, members, split_page
 from bulk_export.decode.values import INT64, RESERVED, number
 from bulk_export.model import Endpoint, Kind, RecordShape
 from bulk_export.redaction import Redaction
@@ -44,19 +44,19 @@ class Arrangement:
         self._before = b"".join(b"{" + _key(name) for name in shape.at) + b"["
         self._after = b"]" + b"}" * len(shape.at)
 
-    def split(self, body: bytes) -> list[bytes]:
+    def split(self, body: Body) -> Sequence[bytes]:
         """The records of a page, each the bytes it was sent as. Raises UnusablePage."""
-        return split_page(body, self._shape.at)
+        return body.records if isinstance(body, SplitBody) else split_page(body, self._shape.at)
 
     def join(self, records: Sequence[bytes]) -> bytes:
         """A page of records as they were sent."""
         return self._before + b",".join(records) + self._after
 
-    def records(self, body: bytes) -> list[bytes]:
+    def records(self, body: Body) -> list[bytes]:
         """The records of a page, arranged. Raises UnusablePage."""
         return list(map(self.arrange, self.split(body)))
 
-    def page(self, body: bytes) -> bytes:
+    def page(self, body: Body) -> Body:
         """A page of the usual shape. Raises UnusablePage."""
         return body if self.is_usual else b'{"data":[' + b",".join(self.records(body)) + b"]}"
 

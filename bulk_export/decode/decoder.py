@@ -12,7 +12,7 @@ from bulk_export import schema
 from bulk_export.decode.arrangement import Arrangement, with_moved
 from bulk_export.decode.columns import NotAsDescribed
 from bulk_export.decode.drift import Drift
-from bulk_export.decode.envelope import UnusablePage, split_page
+from bulk_export.decode.envelope import Body, SplitBody, UnusablePage, split_page, text_of
 from bulk_export.decode.lines import compact, flat
 from bulk_export.decode.plain import PlainDecoder, identities
 from bulk_export.decode.redacted import Redactor
@@ -72,7 +72,7 @@ class Decoder:
         self._as_sent = Redactor(redaction, endpoint.shape) if redaction else None
         self._redactor = Redactor(redaction) if redaction else None
 
-    def decode(self, bodies: Sequence[bytes]) -> Block:
+    def decode(self, bodies: Sequence[Body]) -> Block:
         """The records of some pages, in order. Raises UnusablePage for a body that is none."""
         drift = Drift()
         sent = bodies
@@ -96,10 +96,10 @@ class Decoder:
             drift=drift,
         )
 
-    def _batch(self, bodies: Sequence[bytes], drift: Drift) -> tuple[pa.RecordBatch, list[list[str]]]:
+    def _batch(self, bodies: Sequence[Body], drift: Drift) -> tuple[pa.RecordBatch, list[list[str]]]:
         """One batch for all pages at once where the fast way takes them, else one a page, put together; and ids."""
         try:
-            batch, ids = self._fast(bodies, drift)
+            batch, ids = self._fast(list(map(text_of, bodies)), drift)
         except NotAsDescribed:
             batches = []
             ids = []
@@ -112,9 +112,9 @@ class Decoder:
             batch = batch.set_column(1, self.schema.field(1), pa.nulls(batch.num_rows, pa.string()))
         return batch, ids
 
-    def _page_batch(self, body: bytes, drift: Drift) -> tuple[pa.RecordBatch, list[str]]:
+    def _page_batch(self, body: Body, drift: Drift) -> tuple[pa.RecordBatch, list[str]]:
         try:
-            batch, (ids,) = self._fast([body], drift)
+            batch, (ids,) = self._fast([text_of(body)], drift)
         except NotAsDescribed:
             met = Drift()
             batch, ids = self._plain.batch(self._records(body), met)
@@ -131,18 +131,18 @@ class Decoder:
             extra = pa.nulls(rows, pa.string())
         return pa.RecordBatch.from_arrays([*block.columns, extra], schema=self.schema), block.ids
 
-    def _records(self, body: bytes) -> Sequence[bytes]:
+    def _records(self, body: Body) -> Sequence[bytes]:
         """The arranged records of a page, with what the redaction leaves of them."""
-        records: Sequence[bytes] = split_page(body)
+        records = body.records if isinstance(body, SplitBody) else split_page(body)
         if not self._wants_batch and self._redactor is None:
             return records
-        return _redacted(compact(body, records), self._redactor)
+        return _redacted(compact(text_of(body), records), self._redactor)
 
-    def _lines_of(self, body: bytes) -> Sequence[bytes]:
+    def _lines_of(self, body: Body) -> Sequence[bytes]:
         """The records of a page as they were sent, compact, with what the redaction leaves of them."""
         records = self._arrangement.split(body)
         shown = self._lines is not None or self._as_sent is not None
-        return _redacted(compact(body, records) if shown else records, self._as_sent)
+        return _redacted(compact(text_of(body), records) if shown else records, self._as_sent)
 
 
 def _redacted(records: Sequence[bytes], redactor: Redactor | None) -> Sequence[bytes]:

@@ -24,7 +24,11 @@ from tests.service.test_export import content_of, read_ndjson
 
 NAME = "participant-declarations"
 # Sweeps with pages of seven records have edges, too.
-SMALL = replace(NPQ, largest_page_size=7)
+SMALL = replace(
+    NPQ,
+    largest_page_size=7,
+    endpoints=tuple(replace(endpoint, paging=replace(endpoint.paging, largest=7)) for endpoint in NPQ),
+)
 
 
 class Witness:

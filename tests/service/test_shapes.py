@@ -31,7 +31,7 @@ FIELDS = {
     "updated_at": "timestamp",
     "owner": {"email": "string", "left": {"at": "timestamp"}},
     "tags": ["string"],
-    "parts": [{"number": "integer", "made": "date"}],
+    "parts": [{"made": "date", "number": "integer"}],
 }
 CELLS = {name: declared for name, declared in FIELDS.items() if isinstance(declared, str)}
 OFFSET = {"style": "offset", "number": "offset", "size": "limit", "filter": "{name}", "sort": "order_by"}

@@ -15,7 +15,19 @@ import bulk_export
 ROOT = Path(bulk_export.__file__).parent
 LAYERS = [
     {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"},
-    {"catalogue", "openapi", "filters", "schema", "redaction", "options", "page_plan", "page_order", "retry"}
+    {
+        "catalogue",
+        "openapi",
+        "filters",
+        "schema",
+        "schema_inference",
+        "schema_mode",
+        "redaction",
+        "options",
+        "page_plan",
+        "page_order",
+        "retry",
+    }
     | {"decode", "duplicates", "agreement", "revision"},
     {"budget", "fetch", "journal", "files", "sinks", "schedule", "cost"},
     {"sweep", "pool", "parts", "resweep", "convert", "outcome", "manifest", "publish"}

@@ -1,0 +1,176 @@
+"""`--schema`: what becomes of records that hold more than is described."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from bulk_export.catalogue import read_description
+from bulk_export.errors import SchemaDrift, ServiceFailing, UsageError
+from bulk_export.local_service import LocalService, serving
+from bulk_export.model import Service
+from bulk_export.pipeline import Tuning, export
+from tests.exporting import QUICK, options, settings
+from tests.restore import canonical, restore
+from tests.service.test_shapes import FIELDS, OFFSET, ORDER, rows
+
+KNOWN = {"name": "string", "size": "integer", "owner": {"email": "string"}, "created_at": "timestamp"}
+FLAT = {"records": {"attributes": []}, "pages": OFFSET}
+
+
+def things(fields: dict[str, Any], **top: Any) -> Service:
+    boxes = {"path": "/v1/boxes", "fields": fields} | ORDER
+    return read_description({"name": "things", "versions": {"v1": {"boxes": boxes}}} | top, None)
+
+
+def served(count: int = 120, **top: Any) -> Any:
+    return serving(settings(service=things(FIELDS, **top), records_by_endpoint={"boxes": count}))
+
+
+def columns(manifest: dict[str, Any]) -> dict[str, str]:
+    return {column["name"]: column["type"] for column in manifest["endpoints"]["boxes"]["schema"]}
+
+
+async def run(service: LocalService, output: Path, schema: str, known: Service, **changes: Any) -> dict[str, Any]:
+    chosen = options(service, output, service=known, schema=schema, page_size=25, **changes)
+    await export(chosen, tuning=QUICK)
+    manifest: dict[str, Any] = json.loads((output / "manifest.json").read_text())
+    return manifest
+
+
+@pytest.mark.parametrize("shape", [{}, FLAT], ids=["usual", "flat"])
+async def test_strict_stops_at_the_first_thing_that_is_not_described_and_lax_goes_on(
+    tmp_path: Path, shape: dict[str, Any]
+) -> None:
+    known = things(KNOWN, **shape)
+    async with served(**shape) as service:
+        with pytest.raises(SchemaDrift) as refused:
+            await run(service, tmp_path, "strict", known)
+        assert refused.value.exit_code == 3
+        assert "day" in refused.value.what
+        assert "page 1" in refused.value.what
+        assert "--schema lax" in refused.value.next_step
+        assert not (tmp_path / "manifest.json").exists()
+        spent = len(service.log)
+        manifest = await run(service, tmp_path, "lax", known)
+        assert [record.query for record in service.log].count(service.log[0].query) == 1
+        assert len(service.log) > spent - 1
+    assert manifest["parameters"]["schema"] == "lax"
+    assert manifest["endpoints"]["boxes"]["records"] == 120
+
+
+async def test_strict_does_not_show_the_value(tmp_path: Path) -> None:
+    async with served() as service:
+        truth = list(service.truth("boxes"))
+        with pytest.raises(SchemaDrift) as refused:
+            await run(service, tmp_path, "strict", things({**FIELDS, "name": "integer"}))
+        said = " ".join(refused.value.lines())
+        assert "name" in said
+        assert not any(record["attributes"]["name"] in said for record in truth if record["attributes"]["name"])
+
+
+@pytest.mark.parametrize("form", ["parquet", "ndjson"])
+async def test_strict_is_content_with_what_is_as_described(tmp_path: Path, form: str) -> None:
+    async with served() as service:
+        manifest = await run(service, tmp_path, "strict", service.settings.service, format=form)
+    assert manifest["endpoints"]["boxes"]["records"] == 120
+
+
+async def test_strict_notices_drift_in_raw_lines_too(tmp_path: Path) -> None:
+    async with served() as service:
+        with pytest.raises(SchemaDrift):
+            await run(service, tmp_path, "strict", things(KNOWN), format="ndjson")
+
+
+async def test_strict_notices_what_an_earlier_lax_run_took(tmp_path: Path) -> None:
+    known = things({**FIELDS, "name": "integer"})
+
+    def stop_after(service: LocalService, record: Any) -> None:
+        if len(service.log) > 4:
+            service.settings = replace(service.settings, error_rate=1.0)
+
+    async with served() as service:
+        service.before_request = stop_after
+        tuning = replace(QUICK, part_rows=25)
+        chosen = options(service, tmp_path, service=known, page_size=25, retries=0)
+        with pytest.raises(ServiceFailing):
+            await export(chosen, tuning=tuning)
+        service.before_request = None
+        service.settings = replace(service.settings, error_rate=0.0)
+        with pytest.raises(SchemaDrift):
+            await export(replace(chosen, schema="strict"), tuning=tuning)
+
+
+@pytest.mark.parametrize("shape", [{}, FLAT], ids=["usual", "flat"])
+async def test_infer_gives_new_attributes_columns_without_another_request(
+    tmp_path: Path, shape: dict[str, Any]
+) -> None:
+    known, full = things(KNOWN, **shape), things(FIELDS, **shape)
+    async with served(**shape) as service:
+        lax = await run(service, tmp_path / "lax", "lax", known)
+        spent = len(service.log)
+        inferred = await run(service, tmp_path / "inferred", "infer", known)
+        assert len(service.log) == 2 * spent
+        described = await run(service, tmp_path / "described", "lax", full)
+        truth = list(service.truth("boxes"))
+    found, wanted = columns(inferred), columns(described)
+    for name in FIELDS.keys() - KNOWN.keys():
+        assert found[name] == wanted[name]
+    assert "struct<email: string, left: struct<at: timestamp[us, tz=UTC]>>" in found["owner"]
+    assert lax["endpoints"]["boxes"]["drift"]["unknown"]
+    assert not inferred["endpoints"]["boxes"]["drift"]["unknown"]
+    taken = rows(tmp_path / "inferred", "boxes")
+    assert all(row["_extra"] is None for row in taken)
+    if not shape:
+        assert [canonical(restore(row)) for row in taken] == list(map(canonical, truth))
+
+
+async def test_an_inferred_export_that_was_interrupted_is_the_same_in_the_end(tmp_path: Path) -> None:
+    known = things(KNOWN)
+    tuning: Tuning = replace(QUICK, part_rows=30)
+
+    def files(output: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (output / "boxes").iterdir()}
+
+    async with served(count=300) as service:
+        await export(options(service, tmp_path / "whole", service=known, schema="infer", page_size=25), tuning=tuning)
+        service.settings = replace(service.settings, error_rate=0.4)
+        chosen = options(service, tmp_path / "cut", service=known, schema="infer", page_size=25, retries=1)
+        runs = 0
+        while not (tmp_path / "cut" / "manifest.json").exists():
+            runs += 1
+            with contextlib.suppress(ServiceFailing):
+                await export(chosen, tuning=tuning)
+    assert 1 < runs < 100
+    assert files(tmp_path / "whole") == files(tmp_path / "cut")
+    assert len(files(tmp_path / "whole")) > 3
+
+
+async def test_lax_parts_are_not_gone_on_with_by_infer(tmp_path: Path) -> None:
+    async with served() as service:
+        with pytest.raises(SchemaDrift):
+            await run(service, tmp_path, "strict", things(KNOWN))
+        with pytest.raises(UsageError, match="schema was 'lax'"):
+            await run(service, tmp_path, "infer", things(KNOWN))
+
+
+async def test_a_description_that_was_changed_meanwhile_is_noticed(tmp_path: Path) -> None:
+    async with served() as service:
+        with pytest.raises(SchemaDrift):
+            await run(service, tmp_path, "strict", things(KNOWN))
+        with pytest.raises(UsageError, match="description"):
+            await run(service, tmp_path, "lax", things({**KNOWN, "day": "string"}))
+
+
+async def test_dropped_attributes_do_not_come_back_by_inference(tmp_path: Path) -> None:
+    async with served() as service:
+        await run(service, tmp_path, "infer", things({**KNOWN, "day": "date"}), drop_column=["day", "owner.email"])
+    names = pq.read_schema(next((tmp_path / "boxes").glob("*.parquet"))).names
+    assert "day" not in names
+    assert "weight" in names
