@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -58,6 +58,7 @@ def plan(
     options, _, _ = begin("plan", line, p.PLAN, config)
 
     from bulk_export.budget.share import part_of
+    from bulk_export.catalogue import load_service
     from bulk_export.cost import estimate, least_requests
     from bulk_export.local_service.settings import BUNDLED_RECORDS
     from bulk_export.options import LOCAL, ExportOptions
@@ -70,7 +71,10 @@ def plan(
     # Nothing is sent, so no address and no token are needed.
     bundled = options.pop("environment", None) == LOCAL and not options.get("base_url")
     options.pop("base_url", None)
-    resolved = ExportOptions.of(options.pop("endpoints", ()), environment=LOCAL, **options)
+    described = load_service(options.pop("service", "npq"), options.pop("api_version", None))
+    # Nor is a filter, which would only make the answer smaller.
+    free = replace(described, endpoints=tuple(replace(endpoint, requires=()) for endpoint in described))
+    resolved = ExportOptions.of(options.pop("endpoints", ()), environment=LOCAL, service=free, **options)
     counts = _counts(resolved.endpoints, given, Path(earlier) if earlier else None)
     if bundled:
         counts = {endpoint.name: counts.get(endpoint.name, BUNDLED_RECORDS) for endpoint in resolved.endpoints}

@@ -17,7 +17,7 @@ class Presentation:
     def __init__(self, endpoint: Endpoint) -> None:
         self._shape = endpoint.shape
         self._is_usual = endpoint.shape == RecordShape()
-        self._columns = [*endpoint.shape.id, *(field.name for field in endpoint.fields)]
+        self._columns = [*endpoint.shape.id, *(endpoint.shape.type or ()), *(field.name for field in endpoint.fields)]
         self._is_table = endpoint.format == "csv"
         self.media_type = "text/csv" if self._is_table else "application/json"
 

@@ -179,9 +179,8 @@ def _whole(schemas: Schemas, parameter: Parameter, keyword: str, where: str) -> 
 
 def _filter_type(schemas: Schemas, name: str, parameter: Parameter, where: str) -> str:
     """What its values are checked as: "years", "uuids", "timestamp" or "string"."""
-    formats = {part.get("format") for part in schemas.parts(parameter.schema, where)}
-    for item in schemas.items(parameter.schema, where):
-        formats |= {part.get("format") for part in schemas.parts(item, where)}
+    declared = [parameter.schema, *schemas.items(parameter.schema, where)]
+    formats = [part.get("format") for schema in declared for part in schemas.parts(schema, where)]
     example = str(parameter.example) if isinstance(parameter.example, str | int) else ""
     # An example may be written as it is sent: filter[cohort]=2021.
     example = example.rpartition("=")[2] if "&" not in example else ""

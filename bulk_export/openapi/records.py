@@ -82,6 +82,8 @@ def read_shape(
     nested = isinstance(record.get("attributes"), dict) and form == "json"
     typed = ("type",) if record.get("type") == "string" else ()
     fields = record["attributes"] if nested else record
+    # What identifies a record that has its attributes beside it is the column `id`.
+    left_out = {"", "id", *typed, "_extra", *(() if nested else (chosen,))}
     words = _type_words(schemas, schema, at, where) if typed else []
     return Shape(
         at=at if form == "json" else (),
@@ -89,7 +91,7 @@ def read_shape(
         id_type="integer" if record[chosen] == "integer" else "string",
         type=typed,
         attributes=("attributes",) if nested else (),
-        fields={name: value for name, value in fields.items() if name not in ("", "id", *typed, "_extra")},
+        fields={name: value for name, value in fields.items() if name not in left_out},
         record_type=words[0] if words else "",
     )
 

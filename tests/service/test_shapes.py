@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,8 @@ async def test_every_endpoint_of_every_built_in_service_is_exported_as_served(
     tmp_path: Path, name: str, version: str
 ) -> None:
     service = load_service(name, version)
+    # The bundled service gives everything without the filters that the real one insists on.
+    service = replace(service, endpoints=tuple(replace(endpoint, requires=()) for endpoint in service))
     async with serving(settings(service=service, records_by_endpoint={}, records=23, gzip=True)) as served:
         await exported_exactly(served, tmp_path / "out", page_size=10)
 

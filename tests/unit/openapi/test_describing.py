@@ -257,6 +257,11 @@ def test_filters_are_found_flat_and_in_objects_with_what_they_take() -> None:
         }
 
 
+def test_keywords_that_are_not_what_they_should_be_say_nothing() -> None:
+    odd = query("filter[state]", type="string", format={"a": 1}, enum={"b": 2}, example=[3], description=4)
+    assert dict(only(spec({"/boxes": listing(odd)})).filter_types) == {"state": "string"}
+
+
 def test_required_filters_are_told() -> None:
     parameter = query("filter[cohort]", type="string") | {"required": True}
     assert only(spec({"/boxes": listing(parameter)})).requires == ("cohort",)

@@ -1,0 +1,289 @@
+"""Services known by what they publish: described, checked and exported over HTTP, from files and addresses."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from aiohttp import web
+
+import bulk_export
+from bulk_export.catalogue import load_service, read_description
+from bulk_export.errors import BulkExportError, ServiceFailing, ServiceRefused, UsageError
+from bulk_export.local_service import LocalService, serving
+from bulk_export.model import Field, Kind, Service
+from bulk_export.openapi import compare, describe, parse_spec, spec_of, spec_text, unexpected
+from bulk_export.pipeline import export
+from bulk_export.service_source import fetch_document, fetch_published, fetch_service
+from tests.exporting import NPQ, QUICK, TOKEN, options, settings
+
+FEW = dict.fromkeys([endpoint.name for endpoint in NPQ], 40)
+
+
+@asynccontextmanager
+async def answering(respond: Callable[[web.Request], web.StreamResponse]) -> AsyncIterator[str]:
+    """A server that answers every request in one way; its address."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return respond(request)
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+async def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "bulk_export", *arguments]
+    return await anyio.run_process(
+        command, cwd=cwd, check=False, env={"PATH": "", "BULK_EXPORT_TOKEN": TOKEN, "HOME": str(cwd)}
+    )
+
+
+def ids(output: Path, name: str) -> list[str]:
+    texts = [file.read_text() for file in sorted((output / name).glob("*.ndjson"))]
+    return [json.loads(line)["id"] for text in texts for line in text.split("\n") if line]
+
+
+async def exported_everything(service: LocalService, output: Path, described: Service | str) -> None:
+    summary = await bulk_export.export(
+        base_url=service.base_url,
+        token=TOKEN,
+        output=output,
+        service=described,
+        format="ndjson",
+        budget="memory://",
+        min_interval=0,
+        page_size=30,
+        service_limit="100000/1s",
+        ip_limit="100000/1s",
+    )
+    assert {endpoint.path for endpoint in load_service("npq")} == {
+        endpoint.path for endpoint in service.settings.service
+    }
+    for endpoint in summary.endpoints:
+        truth = [record["id"] for record in service.truth(endpoint.name)]
+        assert sorted(ids(output, endpoint.name)) == sorted(truth), endpoint.name
+    assert len(summary.endpoints) == len(service.settings.service.endpoints)
+
+
+async def test_what_is_published_describes_a_service_whose_every_record_can_be_exported(tmp_path: Path) -> None:
+    async with serving(settings(records_by_endpoint=FEW)) as service:
+        await exported_everything(service, tmp_path / "fetched", f"{service.base_url}/api/docs/v3/swagger.yaml")
+        (tmp_path / "npq.yaml").write_bytes(spec_text(NPQ))
+        printed = await run("describe", "npq.yaml", cwd=tmp_path)
+        assert (printed.returncode, printed.stderr) == (0, b"")
+        (tmp_path / "mine.toml").write_bytes(printed.stdout)
+        await exported_everything(service, tmp_path / "described", str(tmp_path / "mine.toml"))
+        assert compare(NPQ, load_service(str(tmp_path / "mine.toml"))) == []
+
+
+async def test_the_spec_is_fetched_without_the_token_and_read_from_any_kind_of_file(tmp_path: Path) -> None:
+    seen: list[str | None] = []
+
+    def respond(request: web.Request) -> web.StreamResponse:
+        seen.append(request.headers.get("Authorization"))
+        body = json.dumps(spec_of(NPQ)).encode() if "json" in request.path else spec_text(NPQ)
+        if request.path.endswith(".toml"):
+            return web.Response(text='name = "boxes"\n[versions.v1.all]\npath = "/boxes"\n')
+        return web.Response(body=gzip.compress(body), headers={"Content-Encoding": "gzip"})
+
+    async with answering(respond) as address:
+        for path in ("/spec.yaml", "/spec.json", "/openapi?version=3", "/v3/openapi/json"):
+            assert compare(NPQ, await fetch_service(address + path)) == []
+        assert (await fetch_service(f"{address}/boxes.toml")).name == "boxes"
+    assert seen == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("respond", "kind", "said"),
+    [
+        (lambda _: web.Response(status=404), ServiceRefused, "answered with 404"),
+        (lambda _: web.Response(status=302, headers={"Location": "https://e.example/"}), ServiceRefused, "redirect to"),
+        (lambda _: web.Response(body=b"x" * (16 * 1024 * 1024 + 1)), ServiceFailing, "more than 16777216 bytes"),
+        (
+            lambda _: web.Response(
+                body=gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"}, content_type="text/yaml"
+            ),
+            ServiceFailing,
+            "inflates beyond the size cap",
+        ),
+        (lambda _: web.Response(text="<html>sign in</html>"), UsageError, "neither JSON nor YAML|not an OpenAPI file"),
+    ],
+    ids=["missing", "redirected", "huge", "bomb", "HTML"],
+)
+async def test_what_cannot_be_had_is_said_with_the_address(
+    respond: Callable[[web.Request], web.StreamResponse], kind: type[BulkExportError], said: str
+) -> None:
+    async with answering(respond) as address:
+        with pytest.raises(kind, match=said) as refused:
+            await fetch_service(f"{address}/spec.yaml")
+        assert f"{address}/spec.yaml" in refused.value.what
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://example.org/spec.yaml", "could be changed on its way"),
+        ("ftp://example.org/spec.yaml", "not an http or https address"),
+        ("https://user:secret@example.org/spec.yaml", "user name or password"),
+        ("https:///spec.yaml", "not an"),
+    ],
+)
+async def test_addresses_that_are_not_safe_are_refused_before_anything_is_sent(address: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as refused:
+        await fetch_document(address)
+    assert "secret" not in refused.value.what
+
+
+@pytest.mark.parametrize(
+    ("name", "version"), [("npq", "v1"), ("npq", "v2"), ("npq", "v3"), ("ecf", "v1"), ("ecf", "v3")]
+)
+async def test_every_built_in_service_publishes_what_is_described(name: str, version: str) -> None:
+    described = load_service(name, version)
+    async with serving(settings(service=described, records_by_endpoint={}, records=0)) as service:
+        published = await fetch_published(described, service.base_url)
+        assert unexpected(described, compare(described, published)) == []
+        assert service.log[0].query == ""
+
+
+def changed() -> Service:
+    """A version of the service in which something of each kind is different."""
+    first, second, *others = NPQ.endpoints
+    kept = [field for field in first.fields if field.name != "email"]
+    fields = [replace(field, type=Kind.INTEGER) if field.name == "cohort" else field for field in kept]
+    first = replace(
+        first,
+        fields=(*fields, Field("middle_name", Kind.STRING)),
+        filters=("cohort", "updated_since", "course"),
+        filter_types=(("cohort", "years"), ("updated_since", "timestamp"), ("course", "string")),
+        sorts=("created_at",),
+    )
+    return replace(NPQ, endpoints=(first, *others, replace(second, name="people", path="/api/v3/people")))
+
+
+async def test_a_check_says_what_the_service_publishes_otherwise(tmp_path: Path) -> None:
+    async with serving(settings(service=changed(), records_by_endpoint={}, records=0)) as service:
+        line = ("endpoints", "--check", "--base-url", service.base_url)
+        shown = await run(*line, cwd=tmp_path)
+        listed = await run(*line, "--json", cwd=tmp_path)
+    assert shown.returncode == listed.returncode == 6
+    lines = shown.stdout.decode().splitlines()
+    assert lines == [
+        "removed: endpoint participants-npq",
+        "added: endpoint people",
+        "removed: field npq-applications email (string)",
+        "changed: field npq-applications cohort is integer in the published description, string here",
+        "added: field npq-applications middle_name (string)",
+        "removed: filter npq-applications participant_id (uuids)",
+        "added: filter npq-applications course (string)",
+        "removed: sort npq-applications -created_at",
+        "removed: sort npq-applications updated_at",
+        "removed: sort npq-applications -updated_at",
+    ]
+    changes = json.loads(listed.stdout)["changes"]
+    assert len(changes) == len(lines)
+    assert {"difference": "removed", "what": "endpoint", "endpoint": "participants-npq"}.items() <= changes[0].items()
+    assert b"publishes 10 things otherwise" in shown.stderr
+
+
+async def test_a_check_that_finds_nothing_is_exit_code_0_and_needs_no_token(tmp_path: Path) -> None:
+    async with serving(settings(records_by_endpoint={}, records=0)) as service:
+        same = await run("endpoints", "--check", "--base-url", service.base_url, cwd=tmp_path)
+    assert (same.returncode, same.stderr) == (0, b"")
+    assert b"publishes what is described here: npq v3" in same.stdout
+    for line, said in (
+        (["--check"], b"--environment and --base-url are both missing"),
+        (["--base-url", "https://example.org"], b"of use to --check only"),
+        (["statements", "--check", "--environment", "local"], b"compares all endpoints"),
+    ):
+        refused = await run("endpoints", *line, cwd=tmp_path)
+        assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
+
+
+async def test_endpoints_shows_services_versions_filters_sorts_and_arrow_types(tmp_path: Path) -> None:
+    table = (await run("endpoints", "schools-ecf", "--service", "ecf", cwd=tmp_path)).stdout.decode()
+    assert "Early Career Framework (ecf v3)\n  other versions: v1, v2\n  other services: npq\n" in table
+    assert "  filters: cohort (years, required), urn (string), updated_since (timestamp)\n" in table
+    assert "  sorts: updated_at, -updated_at\n" in table
+    assert "delivery-partners" not in table
+    shown = json.loads((await run("endpoints", "--json", "--api-version", "v2", cwd=tmp_path)).stdout)
+    assert shown["services"] == {"ecf": ["v3", "v1", "v2"], "npq": ["v3", "v1", "v2"]}
+    formats = {endpoint["name"]: endpoint["format"] for endpoint in shown["endpoints"]}
+    assert (formats["npq-enrolments"], formats["participants-npq"]) == ("csv", "json")
+    schema = json.loads((await run("endpoints", "statements", "--arrow-schema", "--json", cwd=tmp_path)).stdout)
+    assert {"name": "cut_off_date", "type": "date32[day]"} in schema["statements"]
+    text = (await run("endpoints", "statements", "--arrow-schema", cwd=tmp_path)).stdout.decode()
+    assert "  id            string not null\n" in text
+
+
+async def test_a_plan_counts_endpoints_that_need_a_filter_too(tmp_path: Path) -> None:
+    shown = await run("plan", "schools-ecf", "--service", "ecf", "--records", "900", "--json", cwd=tmp_path)
+    assert json.loads(shown.stdout)["requests"] == {"schools-ecf": 4}
+
+
+async def test_describe_says_what_it_left_out_and_refuses_what_it_cannot_read(tmp_path: Path) -> None:
+    document = spec_of(NPQ)
+    record = {"type": "array", "items": {"type": "object", "properties": {"code": {"type": "string"}}}}
+    answer = {"description": "OK", "content": {"application/json": {"schema": record}}}
+    document["paths"]["/api/v3/codes"] = {"get": {"responses": {"200": answer}}}
+    (tmp_path / "spec.json").write_text(json.dumps(document))
+    printed = await run("describe", "spec.json", "--name", "Boxes & Lids", cwd=tmp_path)
+    assert printed.returncode == 0
+    left_out = b"GET /api/v3/codes is left out: its records have no id"
+    assert left_out in printed.stderr
+    assert b"# Note: " + left_out in printed.stdout
+    described = read_description(tomllib.loads(printed.stdout.decode()), None)
+    assert described.name == "boxes-lids"
+    assert described == replace(read_description(describe(document, "x").document, None), name="boxes-lids")
+    (tmp_path / "other.yaml").write_text("swagger: '2.0'")
+    for name, said in (("other.yaml", b"not an OpenAPI file"), ("none.yaml", b"cannot be read"), (".", b"cannot be")):
+        refused = await run("describe", name, cwd=tmp_path)
+        assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
+
+
+async def test_a_chosen_sort_and_checked_filters_reach_the_service(tmp_path: Path) -> None:
+    async with serving(settings(records_by_endpoint=FEW)) as service:
+        changes: dict[str, Any] = {"sort": "-created_at", "filter": {"cohort": "2021, 2022"}, "format": "ndjson"}
+        await export(options(service, tmp_path / "out", "npq-applications", **changes), tuning=QUICK)
+        assert {"sort=-created_at,id", "filter[cohort]=2021,2022"} <= set(service.log[0].query.split("&"))
+        exported = ids(tmp_path / "out", "npq-applications")
+        truth = list(service.truth("npq-applications"))
+    wanted = [record for record in truth if record["attributes"]["cohort"] in ("2021", "2022")]
+    wanted.sort(key=lambda record: record["attributes"]["created_at"][:19], reverse=True)
+    assert sorted(exported) == sorted(record["id"] for record in wanted)
+    assert exported[0] in {record["id"] for record in wanted[:7]}
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["parameters"]["sort"] == "-created_at"
+
+
+async def test_an_edited_description_does_not_go_on_with_the_pages_of_another(tmp_path: Path) -> None:
+    """Stored pages are converted by the description they were asked for with."""
+    async with serving(settings(records_by_endpoint=FEW, error_rate=1.0)) as service:
+        with pytest.raises(ServiceFailing):
+            await export(options(service, tmp_path / "out", "statements", retries=0), tuning=QUICK)
+        edited = replace(NPQ, endpoints=tuple(replace(one, fields=one.fields[1:]) for one in NPQ))
+        with pytest.raises(UsageError):
+            await export(options(service, tmp_path / "out", "statements", retries=0, service=edited), tuning=QUICK)
+
+
+def test_the_spec_of_a_service_is_plain_yaml() -> None:
+    assert spec_text(NPQ).startswith(b"openapi: 3.0.1\n")
+    assert parse_spec(spec_text(NPQ), "spec") == spec_of(NPQ)
