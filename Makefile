@@ -23,7 +23,7 @@ test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
 torture: $(READY)
-	$(BIN)/python -m pytest -m torture --timeout 3600
+	$(BIN)/python -m pytest -m torture --timeout 3600 --numprocesses 3 --dist worksteal
 
 fuzz: $(READY)
 	$(BIN)/python -m pytest -m fuzz --timeout 7200

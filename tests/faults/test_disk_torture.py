@@ -85,7 +85,7 @@ async def test_killed_at_every_disk_call_an_export_goes_on_to_the_same_bytes(
     ("number", "growth"),
     [
         *(pytest.param(*growing, marks=pytest.mark.slow) for growing in [(20, 1), (30, 2), (45, 2), (60, 2), (75, 3)]),
-        *(pytest.param(number, 1, marks=pytest.mark.torture) for number in range(1, 140, 10)),
+        *(pytest.param(number, 1, marks=pytest.mark.torture) for number in range(1, 105, 10)),
     ],
 )
 async def test_killed_again_and_again_an_export_gets_through(room: Path, number: int, growth: int) -> None:
