@@ -8,7 +8,6 @@ Bodies are read whole, under a cap, before anything else happens, so that a slow
 from __future__ import annotations
 
 import functools
-import io
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -32,7 +31,6 @@ _MESSAGE_LENGTH = 300
 JSON, CSV = "application/json", "text/csv"
 # Enough for a usual page, so that reading one is not paused on the way.
 _READ_AHEAD = 512 * 1024
-_LARGE = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,17 +213,16 @@ class Fetcher:
 
     async def _read(self, response: aiohttp.ClientResponse, cap: int) -> bytes | None:
         announced = response.content_length
-        if announced is not None and announced > cap:
-            return None
-        if announced is not None and announced <= _LARGE:
-            return await response.read()
-        # Not from pieces, which would be there twice while they are joined.
-        body = io.BytesIO()
+        if announced is not None:
+            return None if announced > cap else await response.read()
+        chunks: list[bytes] = []
+        size = 0
         async for chunk in response.content.iter_any():
-            if body.tell() + len(chunk) > cap:
+            size += len(chunk)
+            if size > cap:
                 return None
-            body.write(chunk)
-        return body.getvalue()
+            chunks.append(chunk)
+        return b"".join(chunks)
 
 
 def page_target(endpoint: Endpoint, page: int, page_size: int, filters: Sequence[tuple[str, str]] = ()) -> str:
