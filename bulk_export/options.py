@@ -21,6 +21,7 @@ from bulk_export.catalogue import choose_endpoints, load_service
 from bulk_export.credentials import Token, find_token
 from bulk_export.errors import UsageError
 from bulk_export.model import Endpoint, Limit, Service
+from bulk_export.timetable import Window
 from bulk_export.units import format_instant, in_utc, parse_duration, parse_instant, parse_limit, parse_share
 
 LOCAL = "local"
@@ -38,7 +39,8 @@ class ExportOptions:
     """A resolved request for an export.
 
     `base_url` and `token` are None only for the bundled service. `formats` maps each format to its
-    compression. `sources` are local addresses to send from; None stands for the system's choice.
+    compression. `sources` are local addresses to send from; None stands for the system's choice. Requests are sent
+    while `window` is open, always where it is None.
     """
 
     service: Service
@@ -62,6 +64,7 @@ class ExportOptions:
     filters: tuple[tuple[str, str], ...]
     overwrite: bool
     keep_pages: bool
+    window: Window | None = None
 
     @classmethod
     def of(
@@ -91,6 +94,8 @@ class ExportOptions:
         filter: Sequence[str] | Mapping[str, str] = (),  # noqa: A002  # the name of the option
         overwrite: bool = False,
         keep_pages: bool = False,
+        between: str | None = None,
+        timezone: str | None = None,
         allow_plain_http: bool = False,
         environ: Mapping[str, str] | None = None,
     ) -> ExportOptions:
@@ -137,6 +142,7 @@ class ExportOptions:
             filters=filters,
             overwrite=overwrite,
             keep_pages=keep_pages,
+            window=_window(between, timezone),
         )
 
     def filters_for(self, endpoint: Endpoint) -> list[tuple[str, str]]:
@@ -322,6 +328,15 @@ def _budget(given: str | None, environment: str | None) -> str:
 
 def _since(given: str | datetime | date | None) -> datetime | None:
     return parse_instant(given) if isinstance(given, str) else None if given is None else in_utc(given)
+
+
+def _window(between: str | None, timezone: str | None) -> Window | None:
+    if (between is None) != (timezone is None):
+        missing = "--timezone" if timezone is None else "--between"
+        raise UsageError(
+            f"{missing} is missing.", next_step="Give both, like --between 01:00-05:00 --timezone Europe/London."
+        )
+    return None if between is None or timezone is None else Window.of(between, timezone)
 
 
 def _output(given: str | os.PathLike[str]) -> Path:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from bulk_export.files import WORKING_DIRECTORY, inspect_output, locked_director
 from bulk_export.journal import GroupCommit, JournalStore, StoredPage
 from bulk_export.manifest import EndpointResult, RunCounters, build_manifest, now
 from bulk_export.model import Endpoint
+from bulk_export.opening import Opening, utc_now
 from bulk_export.options import ExportOptions
 from bulk_export.parts import PART_ROWS, OutputFormat
 from bulk_export.pool import FetchedPage, Pool
@@ -51,6 +53,7 @@ class Tuning:
     longest_backoff: float = 30.0
     part_rows: int = PART_ROWS
     uniform: Callable[[], float] = random.random
+    clock: Callable[[], datetime] = utc_now
 
     def backoff(self, retries: int) -> Backoff:
         """How to retry, where `retries` requests may follow the first one for a page."""
@@ -164,6 +167,7 @@ class _Export:
                 backoff=self._tuning.backoff(self._options.retries),
                 count_request=journal.count_request,
                 uniform=self._tuning.uniform,
+                opening=Opening(self._options.window, clock=self._tuning.clock, closed=self._observer.outside_window),
             )
             names = [conversion.sweep.endpoint.name for conversion in conversions]
             self._observer.started(names, self._output, budget.windows)

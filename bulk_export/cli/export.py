@@ -33,6 +33,8 @@ def export(
     share: p.Share = None,
     updated_since: p.UpdatedSince = None,
     filter: p.Filter = None,  # noqa: A002  # the name of the option
+    between: p.Between = None,
+    timezone: p.Timezone = None,
     overwrite: p.Overwrite = False,
     allow_plain_http: p.AllowPlainHttp = False,
     progress: p.Progress = None,

@@ -103,6 +103,11 @@ UpdatedSince = Annotated[
 Filter = Annotated[
     list[str] | None, typer.Option("--filter", metavar="KEY=VALUE", help="Sent as filter[KEY]=VALUE; repeat.")
 ]
+Between = Annotated[
+    str | None,
+    typer.Option("--between", metavar="FROM-TO", help="Send only in this window each day, like 01:00-05:00."),
+]
+Timezone = Annotated[str | None, typer.Option("--timezone", metavar="NAME", help="Of --between, like Europe/London.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished export.")]
 AllowPlainHttp = Annotated[
     bool, typer.Option("--allow-plain-http", help="Send the token unencrypted beyond this machine.")
@@ -158,6 +163,8 @@ EXPORT = {
     "budget": Takes.ONE,
     "updated_since": Takes.ONE,
     "filter": Takes.MANY,
+    "between": Takes.ONE,
+    "timezone": Takes.ONE,
     "overwrite": Takes.NOTHING,
     "allow_plain_http": Takes.NOTHING,
 }

@@ -14,7 +14,19 @@ import bulk_export
 
 ROOT = Path(bulk_export.__file__).parent
 LAYERS = [
-    {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"},
+    {
+        "errors",
+        "model",
+        "units",
+        "credentials",
+        "progress.observer",
+        "pulse",
+        "settings",
+        "encoding",
+        "timetable",
+        "opening",
+        "repeat",
+    },
     {"catalogue", "schema", "redaction", "options", "page_plan", "retry", "decode", "duplicates"},
     {"budget", "fetch", "journal", "files", "sinks", "schedule", "cost"},
     {"sweep", "pool", "parts", "recheck", "convert", "manifest", "publish", "local_service", "environment"},
