@@ -64,10 +64,9 @@ class Window:
         moment = instant.astimezone(UTC)
         while self.open_at(moment) is not is_open:
             local = moment.astimezone(self.zone)
-            passed = timedelta(
-                hours=local.hour, minutes=local.minute, seconds=local.second, microseconds=local.microsecond
-            )
-            wait = (timedelta(minutes=boundary) - passed) % timedelta(days=1)
+            shown = local.replace(tzinfo=None)
+            midnight = shown.replace(hour=0, minute=0, second=0, microsecond=0)
+            wait = (midnight + timedelta(minutes=boundary) - shown) % timedelta(days=1)
             moment = self._change_of_clocks(moment, moment + (wait or timedelta(days=1)))
         return moment
 

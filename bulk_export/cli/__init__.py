@@ -9,6 +9,7 @@ import typer
 
 from bulk_export import __version__
 from bulk_export.cli.budget import budget
+from bulk_export.cli.check import check
 from bulk_export.cli.export import export
 from bulk_export.cli.inspect import endpoints, verify
 from bulk_export.cli.local_service import local_service
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(export)
 app.command()(plan)
 app.command()(verify)
+app.command()(check)
 app.command()(budget)
 app.command()(endpoints)
 app.command("local-service")(local_service)

@@ -181,6 +181,7 @@ PLAN = {
     "json": Takes.NOTHING,
 }
 BUDGET = {**OUTPUT, "budget": Takes.ONE, "json": Takes.NOTHING}
+CHECK = {"log_format": Takes.ONE, "debug": Takes.NOTHING, "json": Takes.NOTHING}
 ENDPOINTS = {**CONNECTION, **OUTPUT, "json": Takes.NOTHING}
 EVERY = tuple({**EXPORT, **PLAN, **BUDGET, **ENDPOINTS})
-COMMANDS = ("export", "plan", "verify", "budget", "endpoints", "local-service")
+COMMANDS = ("export", "plan", "verify", "check", "budget", "endpoints", "local-service")

@@ -30,12 +30,12 @@ LAYERS = [
     {"catalogue", "schema", "redaction", "options", "page_plan", "retry", "decode", "duplicates"},
     {"budget", "fetch", "journal", "files", "sinks", "schedule", "cost"},
     {"sweep", "pool", "parts", "recheck", "convert", "manifest", "publish", "local_service", "environment"},
-    {"pipeline", "streaming", "verification"},
+    {"pipeline", "streaming", "verification", "check"},
     {"api", "progress", "cli", "__main__", "__init__"},
 ]
 
 
-_COMMANDS = ("running", "parameters", "export", "plan", "budget", "inspect", "local_service")
+_COMMANDS = ("running", "parameters", "export", "plan", "budget", "check", "inspect", "local_service")
 
 
 def module_name(path: Path) -> str:
@@ -87,6 +87,8 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
         ("aiohttp", {"fetch", "local_service.server"}),
         ("aiolimiter", {"budget.limiter"}),
         ("redis", {"budget.redis_client"}),
+        ("duckdb", {"check.answer"}),
+        ("deltalake", {"check.copy"}),
         (
             "sqlite3",
             {"journal.store", "budget.sqlite", "budget.sqlite_file", "budget.sqlite_record", "budget.sqlite_time"},
@@ -100,6 +102,7 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
                 "cli.export",
                 "cli.plan",
                 "cli.budget",
+                "cli.check",
                 "cli.inspect",
                 "cli.local_service",
             },
