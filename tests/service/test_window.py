@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from bulk_export.errors import Interrupted
-from bulk_export.local_service import LocalService
+from bulk_export.local_service import serving
 from bulk_export.pipeline import export
 from bulk_export.progress.observer import Observer
 from bulk_export.verification import verify
@@ -40,30 +40,26 @@ class Watching(Observer):
 
 
 async def test_it_pauses_when_the_window_closes_and_goes_on_in_the_next(tmp_path: Path) -> None:
-    times = [OPENS]
+    following = datetime(2025, 10, 27, 1, tzinfo=UTC)
+    now = [OPENS]
+    sent_before: list[int] = []
 
     def close(requests: int) -> None:
         if requests == 5:
-            times.append(OPENS + timedelta(hours=5) - timedelta(milliseconds=1))
-            times.append(OPENS + timedelta(hours=5))
+            now[0] = following - timedelta(milliseconds=50)
 
-    watching = Watching(sent=close)
-    paused_at: list[int] = []
+    def open_again() -> None:
+        sent_before.append(watching.requests)
+        now[0] = following
 
-    def clock() -> datetime:
-        if len(times) > 1 and times[-1] == OPENS + timedelta(hours=5) and watching.pauses:
-            paused_at.append(watching.requests)
-            return datetime(2025, 10, 27, 1, tzinfo=UTC) - timedelta(milliseconds=50 if len(paused_at) < 3 else 0)
-        return times[-1]
-
-    async with LocalService(settings()) as service:
+    watching = Watching(sent=close, paused=open_again)
+    async with serving(settings()) as service:
         await export(
-            options(service, tmp_path / "out", "npq-applications", **BETWEEN),
+            options(service, tmp_path / "out", "npq-applications", workers=1, **BETWEEN),
             watching,
-            tuning=replace(QUICK, clock=clock),
+            tuning=replace(QUICK, clock=lambda: now[0]),
         )
-    assert watching.pauses[0] == datetime(2025, 10, 27, 1, tzinfo=UTC)
-    assert set(paused_at[:3]) == {5}, "nothing was sent while it was closed"
+    assert (watching.pauses, sent_before) == ([following], [5])
     assert watching.requests > 20
     assert verify(tmp_path / "out").rows == 2_345
 
@@ -71,7 +67,7 @@ async def test_it_pauses_when_the_window_closes_and_goes_on_in_the_next(tmp_path
 async def test_a_stop_outside_of_the_window_is_heard_at_once_and_the_export_goes_on_later(tmp_path: Path) -> None:
     stop = anyio.Event()
     watching = Watching(paused=stop.set)
-    async with LocalService(settings()) as service:
+    async with serving(settings()) as service:
         chosen = options(service, tmp_path / "out", "statements", **BETWEEN)
         with pytest.raises(Interrupted), anyio.fail_after(10):
             await export(chosen, watching, stop=stop, tuning=replace(QUICK, clock=lambda: CLOSED))
@@ -94,13 +90,12 @@ async def test_retries_wait_for_the_window_too(tmp_path: Path) -> None:
             seen.append(self.requests)
 
     watching = Failing(paused=stop.set)
-    async with LocalService(settings(fail_every=1)) as service:
-        with pytest.raises(Interrupted):
-            await export(
-                options(service, tmp_path / "out", "statements", **BETWEEN),
-                watching,
-                stop=stop,
-                tuning=replace(QUICK, clock=lambda: now[0]),
-            )
+    async with serving(settings(error_rate=1.0)) as service, pytest.raises(Interrupted):
+        await export(
+            options(service, tmp_path / "out", "statements", **BETWEEN),
+            watching,
+            stop=stop,
+            tuning=replace(QUICK, clock=lambda: now[0]),
+        )
     assert seen == [1]
     assert watching.requests == 1
