@@ -90,12 +90,9 @@ async def test_retries_wait_for_the_window_too(tmp_path: Path) -> None:
             seen.append(self.requests)
 
     watching = Failing(paused=stop.set)
-    async with serving(settings(error_rate=1.0)) as service, pytest.raises(Interrupted):
-        await export(
-            options(service, tmp_path / "out", "statements", **BETWEEN),
-            watching,
-            stop=stop,
-            tuning=replace(QUICK, clock=lambda: now[0]),
-        )
+    async with serving(settings(error_rate=1.0)) as service:
+        chosen = options(service, tmp_path / "out", "statements", **BETWEEN)
+        with pytest.raises(Interrupted):
+            await export(chosen, watching, stop=stop, tuning=replace(QUICK, clock=lambda: now[0]))
     assert seen == [1]
     assert watching.requests == 1
