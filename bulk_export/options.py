@@ -22,6 +22,7 @@ from bulk_export.errors import UsageError
 from bulk_export.filters import read_filters, with_required_filters, with_sort
 from bulk_export.model import LAX, NO_LIMIT, SCHEMA_MODES, Endpoint, Limit, Service
 from bulk_export.redaction import Redaction
+from bulk_export.timetable import Window
 from bulk_export.units import (
     format_instant,
     in_utc,
@@ -51,7 +52,8 @@ class ExportOptions:
 
     `base_url` and `token` are None only for the bundled service. `formats` maps each format to its
     compression. `sources` are local addresses to send from; None stands for the system's choice. `gone` says
-    what becomes of records that vanish during a consistent export: they are kept or dropped.
+    what becomes of records that vanish during a consistent export: they are kept or dropped. Requests are
+    sent while `window` is open, always where it is None.
     """
 
     service: Service
@@ -82,6 +84,7 @@ class ExportOptions:
     redaction: Redaction
     drop_columns: tuple[str, ...]
     pseudonymised: tuple[str, ...]
+    window: Window | None
 
     @classmethod
     def of(
@@ -118,6 +121,8 @@ class ExportOptions:
         drop_column: str | Sequence[str] = (),
         pseudonymise: str | Sequence[str] = (),
         pseudonym_key_file: str | os.PathLike[str] | None = None,
+        between: str | None = None,
+        timezone: str | None = None,
         allow_plain_http: bool = False,
         environ: Mapping[str, str] | None = None,
     ) -> ExportOptions:
@@ -173,6 +178,7 @@ class ExportOptions:
             redaction=redaction_of(drop, pseudonymised, pseudonym_key_file, chosen),
             drop_columns=drop,
             pseudonymised=pseudonymised,
+            window=_window(between, timezone),
         )
 
     def filters_for(self, endpoint: Endpoint) -> list[tuple[str, str]]:
@@ -362,6 +368,15 @@ def _budget(given: str | None, environment: str | None) -> str:
 
 def _since(given: str | datetime | date | None) -> datetime | None:
     return parse_instant(given) if isinstance(given, str) else None if given is None else in_utc(given)
+
+
+def _window(between: str | None, timezone: str | None) -> Window | None:
+    if (between is None) != (timezone is None):
+        missing = "--timezone" if timezone is None else "--between"
+        raise UsageError(
+            f"{missing} is missing.", next_step="Give both, like --between 01:00-05:00 --timezone Europe/London."
+        )
+    return None if between is None or timezone is None else Window.of(between, timezone)
 
 
 def output_of(given: str | os.PathLike[str] | None, service: Service) -> Path:

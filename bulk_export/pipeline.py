@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from bulk_export.files import WORKING_DIRECTORY, inspect_output, locked_director
 from bulk_export.journal import GroupCommit, JournalStore, StoredPage
 from bulk_export.manifest import RunCounters, build_manifest, now
 from bulk_export.model import INFER, LAX, STRICT, Endpoint, description_digest
+from bulk_export.opening import Opening, utc_now
 from bulk_export.options import LARGEST_PAGE, ExportOptions
 from bulk_export.outcome import endpoint_result, staged_files, summarise
 from bulk_export.page_order import backwards, edge_reader
@@ -55,6 +57,7 @@ class Tuning:
     longest_backoff: float = 30.0
     part_rows: int = PART_ROWS
     uniform: Callable[[], float] = random.random
+    clock: Callable[[], datetime] = utc_now
 
     def timeouts_for(self, endpoints: Sequence[Endpoint]) -> Timeouts:
         """The timeouts of requests, longer where one answer may hold everything."""
@@ -187,6 +190,7 @@ class _Export:
                 backoff=self._tuning.backoff(self._options.retries),
                 count_request=journal.count_request,
                 uniform=self._tuning.uniform,
+                opening=Opening(self._options.window, clock=self._tuning.clock, closed=self._observer.outside_window),
             )
             names = [conversion.sweep.endpoint.name for conversion in conversions]
             self._observer.started(names, self._output, budget.windows)

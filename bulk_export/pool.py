@@ -21,6 +21,7 @@ from bulk_export.budget import Budget, Outcome, Slot
 from bulk_export.decode import UnusablePage, WholeBody
 from bulk_export.errors import BulkExportError, ServiceFailing, ServiceRefused
 from bulk_export.fetch import CSV, JSON, Answer, Failure, Fetcher
+from bulk_export.opening import Opening
 from bulk_export.progress.observer import Observer
 from bulk_export.pulse import Pulse
 from bulk_export.retry import Backoff, Disposition, disposition
@@ -61,7 +62,7 @@ class Pool:
     `deliver` is awaited with the pages of an answer, made as they are asked for, before they count as come back;
     what it raises ends the run.
     `changed` beats whenever a plan has changed, and may be beaten by whoever changes a horizon.
-    `uniform` gives random numbers from 0 to 1, for the jitter.
+    `uniform` gives random numbers from 0 to 1, for the jitter. Nothing is sent while `opening` is closed.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Pool:
         backoff: Backoff,
         count_request: Callable[[str], None],
         uniform: Callable[[], float],
+        opening: Opening | None = None,
     ) -> None:
         self._sweeps = list(sweeps)
         self._closed = False
@@ -89,6 +91,7 @@ class Pool:
         self._backoff = backoff
         self._count_request = count_request
         self._uniform = uniform
+        self._opening = opening or Opening(None, closed=lambda _: None)
         self._in_flight = 0
         self._cooling = 0
         self._answered = False
@@ -135,8 +138,10 @@ class Pool:
 
     async def _dispatch(self, tasks: anyio.abc.TaskGroup) -> None:
         while await self._work_appears():
+            await self._opening.wait()
             slot = await self._budget.acquire()
-            sweep, page = self._take()
+            # The slot may have been minutes away, and the window closed meanwhile.
+            sweep, page = self._take() if self._opening.is_open() else (None, 0)
             if sweep is None:
                 with anyio.CancelScope(shield=True):
                     await self._budget.settle(slot, Outcome.UNSENT)

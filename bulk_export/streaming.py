@@ -19,6 +19,7 @@ from bulk_export.decode import Block, Decoder
 from bulk_export.environment import service_address
 from bulk_export.errors import BulkExportError
 from bulk_export.fetch import Fetcher
+from bulk_export.opening import Opening
 from bulk_export.options import ExportOptions
 from bulk_export.pipeline import Tuning, body_cap
 from bulk_export.pool import FetchedPage, Pool
@@ -102,6 +103,7 @@ async def _produce(
             backoff=tuning.backoff(options.retries),
             count_request=lambda _: None,
             uniform=tuning.uniform,
+            opening=Opening(options.window, clock=tuning.clock, closed=observer.outside_window),
         )
         pool.close()
         failures: list[BulkExportError] = []

@@ -9,6 +9,7 @@ import typer
 
 from bulk_export import __version__
 from bulk_export.cli.budget import budget
+from bulk_export.cli.check import check
 from bulk_export.cli.describe import describe
 from bulk_export.cli.endpoints import endpoints
 from bulk_export.cli.export import export
@@ -32,6 +33,7 @@ app.command()(export)
 app.command()(replay)
 app.command()(plan)
 app.command()(verify)
+app.command()(check)
 app.command()(budget)
 app.command()(endpoints)
 app.command()(describe)

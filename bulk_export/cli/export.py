@@ -34,6 +34,8 @@ def export(
     updated_since: p.UpdatedSince = None,
     filter: p.Filter = None,  # noqa: A002  # the name of the option
     sort: p.Sort = None,
+    between: p.Between = None,
+    timezone: p.Timezone = None,
     overwrite: p.Overwrite = False,
     keep_pages: p.KeepPages = False,
     consistent: p.Consistent = False,

@@ -115,6 +115,11 @@ Filter = Annotated[
 Sort = Annotated[
     str | None, typer.Option("--sort", metavar="KEY", help="Another order than by creation; - for descending.")
 ]
+Between = Annotated[
+    str | None,
+    typer.Option("--between", metavar="FROM-TO", help="Send only in this window each day, like 01:00-05:00."),
+]
+Timezone = Annotated[str | None, typer.Option("--timezone", metavar="NAME", help="Of --between, like Europe/London.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished export.")]
 KeepPages = Annotated[
     bool, typer.Option("--keep-pages", help="Keep the pages beside the result, for `bulk-export replay`.")
@@ -216,6 +221,8 @@ EXPORT = {
     "consistent": Takes.NOTHING,
     "gone": Takes.ONE,
     "schema": Takes.ONE,
+    "between": Takes.ONE,
+    "timezone": Takes.ONE,
     "allow_plain_http": Takes.NOTHING,
 }
 PLAN = {
@@ -245,5 +252,6 @@ ENDPOINTS = {
     "allow_plain_http": Takes.NOTHING,
 }
 DESCRIBE = {**OUTPUT, "name": Takes.ONE, "allow_plain_http": Takes.NOTHING}
+CHECK = {"log_format": Takes.ONE, "debug": Takes.NOTHING, "json": Takes.NOTHING}
 EVERY = tuple({**EXPORT, **PLAN, **BUDGET, **ENDPOINTS, **DESCRIBE})
-COMMANDS = ("export", "replay", "plan", "verify", "budget", "endpoints", "describe", "local-service")
+COMMANDS = ("export", "replay", "plan", "verify", "check", "budget", "endpoints", "describe", "local-service")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 
@@ -95,6 +96,9 @@ class Observer:
 
     def throttled(self, pause: float) -> None:
         """The service answered 429; nothing is sent for about `pause` seconds."""
+
+    def outside_window(self, until: datetime) -> None:
+        """Nothing is sent before `until`, when the window of the run opens."""
 
     def warned(self, message: str) -> None:
         """Something the user should know that stops nothing."""

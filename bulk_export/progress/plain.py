@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from bulk_export.progress.console import Console
@@ -23,6 +24,11 @@ class SilentProgress(Observer):
     def warned(self, message: str) -> None:
         """One line for a warning."""
         self._console.line(message, level="warning")
+
+
+def pause_text(until: datetime) -> str:
+    """That a run pauses until its window opens, in words."""
+    return f"outside of the window: pausing until {until.strftime('%Y-%m-%d %H:%M:%S')} UTC; all that arrived is kept"
 
 
 class CountingProgress(SilentProgress):
@@ -100,6 +106,10 @@ class PlainProgress(CountingProgress):
     def throttled(self, pause: float) -> None:
         """Say that the service refused."""
         self._console.line(f"the service answered 429; next attempt in {clock_text(pause)}", level="warning")
+
+    def outside_window(self, until: datetime) -> None:
+        """Say when it goes on."""
+        self._console.line(pause_text(until), paused_until=until.isoformat())
 
     def tick(self) -> None:
         """A line on how far it has come, unless the last one was a moment ago."""

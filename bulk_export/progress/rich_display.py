@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console as RichConsole
@@ -15,7 +16,7 @@ from rich.text import Text
 
 from bulk_export.progress.console import Console, one_line
 from bulk_export.progress.observer import ExportSummary, WindowUse
-from bulk_export.progress.plain import CountingProgress
+from bulk_export.progress.plain import CountingProgress, pause_text
 from bulk_export.progress.summary import summary_lines
 from bulk_export.progress.tally import EndpointTally, Tally, clock_text
 
@@ -59,6 +60,10 @@ class RichProgress(CountingProgress):
     def throttled(self, pause: float) -> None:
         """Show that the service refused."""
         self._note(f"the service answered 429; next attempt in {clock_text(pause)}", pause)
+
+    def outside_window(self, until: datetime) -> None:
+        """Show when it goes on, until then."""
+        self._note(pause_text(until), (until - datetime.now(UTC)).total_seconds())
 
     def warned(self, message: str) -> None:
         """A line above the display."""

@@ -14,20 +14,21 @@ import bulk_export
 
 ROOT = Path(bulk_export.__file__).parent
 LAYERS = [
-    {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"},
+    {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"}
+    | {"timetable", "opening", "repeat"},
     {"catalogue", "openapi", "filters", "schema", "schema_inference", "schema_mode", "redaction", "options"}
     | {"page_plan", "page_order", "retry"}
     | {"decode", "duplicates", "agreement", "revision"},
     {"budget", "fetch", "journal", "files", "sinks", "schedule", "cost"},
     {"sweep", "pool", "parts", "resweep", "convert", "outcome", "manifest", "publish"}
     | {"local_service", "environment", "service_source"},
-    {"pipeline", "streaming", "archive_replay", "verification"},
+    {"pipeline", "streaming", "archive_replay", "verification", "check"},
     {"api", "progress", "cli", "__main__", "__init__"},
 ]
 
 
 _COMMANDS = ("running", "parameters", "export", "replay", "plan", "budget", "local_service")
-_COMMANDS += ("endpoints", "verify", "describe")
+_COMMANDS += ("endpoints", "verify", "describe", "check")
 
 
 def module_name(path: Path) -> str:
@@ -79,6 +80,8 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
         ("aiohttp", {"fetch", "local_service.server"}),
         ("aiolimiter", {"budget.limiter"}),
         ("redis", {"budget.redis_client"}),
+        ("duckdb", {"check.answer"}),
+        ("deltalake", {"check.copy"}),
         (
             "sqlite3",
             {"journal.store", "budget.sqlite", "budget.sqlite_file", "budget.sqlite_record", "budget.sqlite_time"},

@@ -318,3 +318,13 @@ def test_any_text_for_any_option_is_taken_or_refused_with_advice(endpoints: list
         assert repr(made)
         return
     assert said.next_step or said.kept
+
+
+def test_a_window_is_given_whole_or_not_at_all() -> None:
+    local = {"environment": "local", "output": "out"}
+    assert ExportOptions.of(**local).window is None
+    window = ExportOptions.of(**local, between="22:00-04:00", timezone="Europe/London").window
+    assert str(window) == "22:00-04:00 Europe/London"
+    for half in ({"between": "22:00-04:00"}, {"timezone": "Europe/London"}):
+        with pytest.raises(UsageError, match="is missing"):
+            ExportOptions.of(**local, **half)

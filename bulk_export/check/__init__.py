@@ -1,0 +1,1 @@
+"""Questions on funded places and links, answered offline from a copy of the service's records."""

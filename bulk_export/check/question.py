@@ -1,0 +1,64 @@
+"""The questions, and the columns that they are answered from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+from bulk_export.errors import UsageError
+
+# The endpoints behind the names that the SQL uses.
+TABLES = {
+    "declarations": "participant-declarations",
+    "applications": "npq-applications",
+    "participants": "participants-npq",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`needs` names the columns of each table that must be there; `history` whether earlier versions must be, too."""
+
+    name: str
+    title: str
+    needs: Mapping[str, tuple[str, ...]]
+    history: bool = False
+
+    @property
+    def sql(self) -> str:
+        """One SELECT over the tables of TABLES, and `applications_history` where it needs the history."""
+        text = files("bulk_export.check").joinpath("questions", f"{self.name}.sql").read_text("utf-8")
+        return text.rstrip()
+
+
+_DECLARATION = ("id", "declaration_type", "state", "created_at", "application_id")
+
+QUESTIONS = (
+    Question(
+        "undecided",
+        "declarations whose application has no funded-place decision",
+        {"declarations": _DECLARATION, "applications": ("id", "funded_place", "updated_at")},
+    ),
+    Question(
+        "changed",
+        "applications whose funded place changed after a declaration was submitted",
+        {"declarations": _DECLARATION, "applications": ("id", "funded_place", "updated_at")},
+        history=True,
+    ),
+    Question(
+        "unlinked",
+        "declarations whose application or participant is not in the copy",
+        {"declarations": (*_DECLARATION, "participant_id"), "applications": ("id",), "participants": ("id",)},
+    ),
+)
+
+
+def question(name: str) -> Question:
+    """The question of that name. Raises UsageError."""
+    for one in QUESTIONS:
+        if one.name == name:
+            return one
+    raise UsageError(
+        f"There is no question {name!r}.", next_step=f"Choose from: {', '.join(one.name for one in QUESTIONS)}."
+    )

@@ -1,0 +1,216 @@
+"""Questions answered from exports and from Delta tables, and the command that asks them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from bulk_export.check.answer import Answer, check, script
+from bulk_export.check.question import QUESTIONS, question
+from bulk_export.errors import BulkExportError, DamagedState, UsageError
+from tests.service.test_cli import run
+
+INSTANT = pa.timestamp("us", "UTC")
+SCHEMAS = {
+    "npq-applications": pa.schema([("id", pa.string()), ("funded_place", pa.bool_()), ("updated_at", INSTANT)]),
+    "participants-npq": pa.schema([("id", pa.string())]),
+    "participant-declarations": pa.schema(
+        [
+            *((name, pa.string()) for name in ("id", "declaration_type", "state", "application_id", "participant_id")),
+            ("created_at", INSTANT),
+        ]
+    ),
+}
+
+
+def day(number: int) -> datetime:
+    return datetime(2025, 1, number, tzinfo=UTC)
+
+
+def application(name: str, funded_place: bool | None, updated: int = 1) -> dict[str, Any]:
+    return {"id": name, "funded_place": funded_place, "updated_at": day(updated)}
+
+
+def declaration(name: str, of: str | None, state: str = "submitted", person: str = "p") -> dict[str, Any]:
+    row = {"id": name, "declaration_type": "started", "state": state, "application_id": of, "participant_id": person}
+    return {**row, "created_at": day(10)}
+
+
+def table(endpoint: str, rows: list[dict[str, Any]], removed: tuple[str, ...] | None = None) -> pa.Table:
+    made = pa.Table.from_pylist(rows, schema=SCHEMAS[endpoint])
+    if removed is None:
+        return made
+    return made.append_column("_removed_at", pa.array([day(9) if r["id"] in removed else None for r in rows], INSTANT))
+
+
+def exported(directory: Path, parameters: dict[str, Any] | None = None, **rows: list[dict[str, Any]]) -> Path:
+    directory.mkdir(exist_ok=True)
+    endpoints = {}
+    for key, of in ({"participants_npq": [{"id": "p"}]} | rows).items():
+        endpoint = key.replace("_", "-")
+        (directory / endpoint).mkdir()
+        pq.write_table(table(endpoint, of), directory / endpoint / "part-00000.parquet")
+        endpoints[endpoint] = {"files": [{"path": f"{endpoint}/part-00000.parquet"}]}
+    manifest = {"tool": {"name": "bulk-export"}, "parameters": parameters or {}, "endpoints": endpoints}
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    return directory
+
+
+def synced(directory: Path, endpoint: str, rows: list[dict[str, Any]], removed: tuple[str, ...] = ()) -> Path:
+    write_deltalake(directory / endpoint, table(endpoint, rows, removed), mode="overwrite")
+    return directory
+
+
+def found(answers: list[Answer], name: str) -> list[Any]:
+    (answer,) = (one for one in answers if one.question.name == name)
+    assert answer.unanswered is None
+    assert answer.found == len(answer.rows)
+    return [row[0] for row in answer.rows]
+
+
+def test_undecided_are_declarations_without_a_decision_unless_voided_or_clawed_back(tmp_path: Path) -> None:
+    directory = exported(
+        tmp_path / "it's [a] *copy*",
+        npq_applications=[application("none", None), application("yes", True), application("no", False)],
+        participant_declarations=[
+            declaration("d1", "none"),
+            declaration("d2", "yes"),
+            declaration("d3", "no"),
+            declaration("d4", "none", "voided"),
+            declaration("d5", "none", "awaiting-clawback"),
+            declaration("d6", "none", "clawed_back"),
+            declaration("d7", "none", "paid"),
+        ],
+    )
+    answers = check(directory)
+    assert found(answers, "undecided") == ["d1", "d7"]
+    assert found(answers, "unlinked") == []
+    (changed,) = (one for one in answers if one.question.name == "changed")
+    assert "no history" in (changed.unanswered or "")
+
+
+def test_unlinked_are_declarations_without_their_application_or_participant_voided_or_not(tmp_path: Path) -> None:
+    directory = exported(
+        tmp_path / "out",
+        {"filters": {"cohort": "2023"}},
+        npq_applications=[application("a", True)],
+        participant_declarations=[
+            declaration("d1", "a"),
+            declaration("d2", "elsewhere"),
+            declaration("d3", "a", person="nobody"),
+            declaration("d4", None, "voided"),
+        ],
+    )
+    answers = check(directory)
+    assert found(answers, "unlinked") == ["d2", "d3", "d4"]
+    assert "filtered" in answers[2].remarks[0]
+
+
+def test_changed_is_told_from_the_history_also_across_compaction(tmp_path: Path) -> None:
+    declared = [declaration(f"d-{name}", name) for name in ("after", "before", "never", "touched")]
+    declared.append(declaration("d-void", "void", "voided"))
+    synced(tmp_path, "participant-declarations", declared)
+    synced(tmp_path, "participants-npq", [{"id": "p"}])
+    names = ("after", "before", "never", "touched", "void")
+    synced(tmp_path, "npq-applications", [application(name, None) for name in names])
+    second = {"after": (None, 1), "before": (True, 5), "never": (None, 1), "touched": (None, 12), "void": (True, 12)}
+    synced(tmp_path, "npq-applications", [application(name, *value) for name, value in second.items()])
+    third = second | {"after": (True, 20)}
+    synced(tmp_path, "npq-applications", [application(name, *value) for name, value in third.items()])
+    DeltaTable(tmp_path / "npq-applications").optimize.compact()
+    answers = check(tmp_path)
+    assert found(answers, "changed") == ["after"]
+    (changed,) = (one for one in answers if one.question.name == "changed")
+    row = dict(zip(changed.columns, changed.rows[0], strict=True))
+    assert (row["funded_place_before"], row["funded_place_after"]) == (None, True)
+    assert (row["last_seen_before"], row["seen_at"]) == ("2025-01-01T00:00:00Z", "2025-01-20T00:00:00Z")
+    assert found(answers, "undecided") == ["d-never", "d-touched"]
+
+
+def test_history_that_a_vacuum_removed_is_said_to_be_gone(tmp_path: Path) -> None:
+    synced(tmp_path, "participant-declarations", [declaration("d", "a")])
+    synced(tmp_path, "npq-applications", [application("a", None)])
+    synced(tmp_path, "npq-applications", [application("a", True, 20)])
+    assert found(check(tmp_path), "changed") == ["a"]
+    DeltaTable(tmp_path / "npq-applications").vacuum(0, dry_run=False, enforce_retention_duration=False)
+    answers = check(tmp_path)
+    assert found(answers, "changed") == []
+    assert "cleaned away" in answers[1].remarks[0]
+    assert answers[2].unanswered == "There is no table participants-npq."
+
+
+def test_records_that_the_service_removed_are_not_in_the_copy(tmp_path: Path) -> None:
+    synced(tmp_path, "participant-declarations", [declaration("d1", "a"), declaration("d2", "b")], removed=("d2",))
+    synced(tmp_path, "npq-applications", [application("a", True), application("b", None)], removed=("a",))
+    synced(tmp_path, "participants-npq", [{"id": "p"}])
+    answers = check(tmp_path)
+    assert found(answers, "unlinked") == ["d1"]
+    assert found(answers, "undecided") == []
+
+
+@pytest.mark.parametrize("name", [one.name for one in QUESTIONS])
+def test_the_sql_that_is_printed_gives_the_same_rows_by_hand(tmp_path: Path, name: str) -> None:
+    synced(
+        tmp_path, "participant-declarations", [declaration("d1", "a"), declaration("d2", "b"), declaration("d3", "c")]
+    )
+    synced(tmp_path, "npq-applications", [application("a", None), application("b", False)])
+    synced(tmp_path, "npq-applications", [application("a", None), application("b", True, 20)])
+    synced(tmp_path, "participants-npq", [{"id": "p"}])
+    with duckdb.connect() as by_hand:
+        rows = pa.table(by_hand.execute(script(tmp_path, question(name))).to_arrow_table()).column(0).to_pylist()
+    assert rows == found(check(tmp_path), name) != []
+
+
+def test_what_cannot_be_checked_is_refused_with_the_reason(tmp_path: Path) -> None:
+    def refused(directory: Path) -> BulkExportError:
+        with pytest.raises(BulkExportError) as error:
+            check(directory)
+        return error.value
+
+    assert "not a directory" in refused(tmp_path / "none").what
+    (tmp_path / "empty").mkdir()
+    assert "no tables" in refused(tmp_path / "empty").what
+    (tmp_path / "unfinished" / ".bulk-export").mkdir(parents=True)
+    assert "unfinished" in refused(tmp_path / "unfinished").what
+    alone = exported(tmp_path / "alone", npq_applications=[])
+    assert isinstance(refused(alone), UsageError)
+    assert "participant-declarations" in refused(alone).what
+    torn = exported(tmp_path / "torn", npq_applications=[], participant_declarations=[])
+    (torn / "npq-applications" / "part-00000.parquet").write_bytes(b"PAR1 secret PAR1")
+    assert isinstance(refused(torn), DamagedState)
+    assert "secret" not in str(refused(torn))
+    (torn / "npq-applications" / "part-00000.parquet").unlink()
+    assert "missing" in refused(torn).what
+    with pytest.raises(UsageError, match="no question"):
+        question("everything")
+
+
+def test_the_command_leaves_with_6_where_something_is_found_and_0_where_not(tmp_path: Path) -> None:
+    clean = exported(
+        tmp_path / "clean", npq_applications=[application("a", True)], participant_declarations=[declaration("d", "a")]
+    )
+    assert run("check", str(clean), cwd=tmp_path).returncode == 0
+    wrong = exported(
+        tmp_path / "wrong",
+        npq_applications=[application("a", None)],
+        participant_declarations=[declaration(f"d{number:02}", "a") for number in range(25)],
+    )
+    shown = run("check", str(wrong), cwd=tmp_path)
+    assert shown.returncode == 6
+    assert "no funded-place decision: 25" in shown.stdout
+    assert "and 5 more" in shown.stdout
+    told = run("check", str(wrong), "--json", cwd=tmp_path)
+    assert told.returncode == 6
+    answers = json.loads(told.stdout)
+    assert len(answers["undecided"]["rows"]) == answers["undecided"]["found"] == 25
+    assert run("check", str(wrong), "--sql", "nothing", cwd=tmp_path).returncode == 2
+    assert "SELECT" in run("check", str(wrong), "--sql", "undecided", cwd=tmp_path).stdout
+    assert run("check", str(tmp_path / "none"), cwd=tmp_path).returncode == 2
