@@ -8,6 +8,7 @@ Bodies are read whole, under a cap, before anything else happens, so that a slow
 from __future__ import annotations
 
 import functools
+import io
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -31,6 +32,7 @@ _MESSAGE_LENGTH = 300
 JSON, CSV = "application/json", "text/csv"
 # Enough for a usual page, so that reading one is not paused on the way.
 _READ_AHEAD = 512 * 1024
+_READ_AT_ONCE = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,16 +215,17 @@ class Fetcher:
 
     async def _read(self, response: aiohttp.ClientResponse, cap: int) -> bytes | None:
         announced = response.content_length
-        if announced is not None:
-            return None if announced > cap else await response.read()
-        chunks: list[bytes] = []
-        size = 0
+        if announced is not None and announced > cap:
+            return None
+        if announced is not None and announced <= _READ_AT_ONCE:
+            return await response.read()
+        # Its content is taken out of it without a copy.
+        body = io.BytesIO()
         async for chunk in response.content.iter_any():
-            size += len(chunk)
-            if size > cap:
+            if body.tell() + len(chunk) > cap:
                 return None
-            chunks.append(chunk)
-        return b"".join(chunks)
+            body.write(chunk)
+        return body.getvalue()
 
 
 def page_target(endpoint: Endpoint, page: int, page_size: int, filters: Sequence[tuple[str, str]] = ()) -> str:

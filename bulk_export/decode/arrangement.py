@@ -6,6 +6,7 @@ rewritten in its own shape here. Values are moved as the text they were sent as.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Sequence
@@ -166,6 +167,7 @@ def _taken_out(given: Members, path: Sequence[str]) -> tuple[bytes | None, Membe
     return value, left
 
 
+@functools.lru_cache(maxsize=4_096)
 def _key(name: str) -> bytes:
     return json.dumps(name, ensure_ascii=not exact.is_utf8(name)).encode() + b":"
 

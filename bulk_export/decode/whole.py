@@ -59,10 +59,11 @@ def table_rows(body: bytes) -> Iterator[bytes]:
         return
     keys = [json.dumps(name, ensure_ascii=False) + ":" for name in names]
     width = len(keys)
+    encode = json.JSONEncoder(ensure_ascii=False).encode
     for row in rows:
         if not row:
             continue
-        cells = [key + (json.dumps(cell, ensure_ascii=False) if cell else "null") for key, cell in zip(keys, row)]  # noqa: B905  # rows may be short
+        cells = [key + (encode(cell) if cell else "null") for key, cell in zip(keys, row)]  # noqa: B905  # rows may be short
         if len(row) > width:
             cells.append(f"{json.dumps(SURPLUS)}:{json.dumps(row[width:], ensure_ascii=False)}")
         yield ("{" + ",".join(cells) + "}").encode()
