@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := by_hand dlt airbyte singer
 
-.PHONY: export test lint format types check bench lock clean torture fuzz
+.PHONY: export test lint format types check bench bench-peers lock clean torture fuzz
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with PYTHON=…")'
@@ -40,12 +41,28 @@ types: $(READY)
 
 check: lint types test
 
-bench: $(READY)
-	$(BIN)/python -m benchmarks
+# Speed, memory and start, some ten minutes. BENCH="--quick" gives an impression, BENCH="--write-docs" renews docs/.
+bench: $(READY) .venv-plots/.ready
+	$(BIN)/python -m benchmarks $(BENCH)
+
+# What others would use, each in an environment of its own; `make bench` measures those that are there.
+bench-peers: $(PEERS:%=.venv-%/.ready)
+
+# Away from what is measured: where numpy is installed, Arrow takes longer to start.
+.venv-plots/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-plots
+	.venv-plots/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	touch $@
+
+.venv-%/.ready: benchmarks/peers/%/requirements.txt benchmarks/peers/%/constraints.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(word 2,$^) --requirement $<
+	touch $@
 
 # Writes the versions that are installed now into constraints.txt.
-lock: $(READY)
-	$(BIN)/python -m pip list --format=freeze --exclude-editable | grep -viE '^(pip|setuptools|wheel)==' > constraints.txt
+lock: $(READY) .venv-plots/.ready
+	for one in $(VENV) .venv-plots; do $$one/bin/python -m pip list --format=freeze --exclude-editable; done \
+	  | grep -viE '^(pip|setuptools|wheel)==' | sort --ignore-case --unique > constraints.txt
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-plots $(PEERS:%=.venv-%) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,160 +1,185 @@
-"""Measures exports without limits, as ratios within one run, and their memory.
+"""Measures exports without limits against a ceiling, a reference and peers, and their memory and start.
 
-    make bench                                          all of it, some minutes
-    python -m benchmarks --records 30000 --no-memory    a first impression
+    make bench                                      all of it, some ten minutes; peers where `make bench-peers` was run
+    python -m benchmarks --quick                    a first impression, less than a minute
+    python -m benchmarks --only parquet --only dlt  some sections or exporters, and what they are compared with
+    python -m benchmarks --write-docs               also renews the tables and plots in docs/
 
-Each kind runs several times in turn with the others, in a process of its own, against a server in another
-process; the medians are compared. The table is printed, and written as JSON under benchmarks/results/.
+Each exporter is a process of its own, in turn with the others, against a server in another process with pages rendered
+ahead. Tables are printed, and all figures written as JSON under benchmarks/results/.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import os
 import platform
-import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-KINDS = ("ceiling", "parquet", "ndjson", "ndjson-zstd", "stream")
+from benchmarks import report, startup
+from benchmarks.exporters import EXPORTERS, UNJOURNALLED, Exporter, named
+from benchmarks.processes import ROOT, cores, measure
+from benchmarks.throughput import Row, compare, journal_cost, memory
+
+SECTIONS = tuple(report.COLUMNS)
 MEMORY_SIZES = (30_000, 300_000, 3_000_000)
 RESULTS = Path(__file__).parent / "results"
+# Has matplotlib; made by `make bench`.
+PLOTTING = ROOT / ".venv-plots" / "bin" / "python"
+_LIBRARIES = ("aiohttp", "pyarrow", "msgspec", "orjson", "uvloop", "isal")
 
 
-@dataclass(frozen=True)
-class Run:
-    """One measured process: `seconds` and `cpu_seconds`, and its peak memory in MB."""
-
-    kind: str
-    records: int
-    seconds: float
-    cpu_seconds: float
-    peak_mb: float
-
-
-@contextmanager
-def prerendered(records: int, page_size: int, encoding: str) -> Iterator[str]:
-    """The server of `benchmarks.server`; its address."""
-    command = [sys.executable, "-m", "benchmarks.server", str(records), str(page_size), encoding]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.stdin.close()
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--records", type=int, default=300_000, help="for each run (300000)")
+    made.add_argument("--page-size", type=int, default=300)
+    made.add_argument("--rounds", type=int, default=5, help="how often each exporter runs (5)")
+    made.add_argument("--peer-records", type=int, help="fewer records where peers are slow (as --records)")
+    made.add_argument("--peer-rounds", type=int, default=3)
+    made.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help=f"{', '.join(SECTIONS)}, or part of an exporter"
+    )
+    made.add_argument("--quick", action="store_true", help="few records and rounds: an impression, not a figure")
+    made.add_argument("--write-docs", action="store_true", help="renew docs/performance.md and its plots")
+    made.add_argument("--results", type=Path, metavar="FILE", help="use the figures of an earlier run")
+    return made
 
 
-@contextmanager
-def bundled(records: int, *more: str) -> Iterator[str]:
-    """The bundled service, which renders its pages as they are asked for; its address."""
-    command = [sys.executable, "-m", "bulk_export", "local-service", "--port", "0", "--gzip", *more]
-    environment = os.environ | {"BULK_EXPORT_TOKEN": "benchmark"}
-    with subprocess.Popen(
-        [*command, "--records", str(records)], stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().split(" on ")[1].split(",")[0]
-        process.terminate()
+def chosen_exporters(only: Sequence[str], groups: Sequence[str]) -> list[Exporter]:
+    """Those of some groups that are there and asked for, and what they are compared with."""
+    names = [name for name in only if name not in SECTIONS]
+    asked = [one for one in EXPORTERS if one.group in groups and any(name in one.name for name in names)]
+    if not names:
+        asked = [one for one in EXPORTERS if one.group in groups]
+    if not asked:
+        return []
+    needed = {one.reference for one in asked} | {"ceiling"} | {one.name for one in asked}
+    return [one for one in EXPORTERS if one.name in needed and one.available]
 
 
-def measure(kind: str, base_url: str, records: int, page_size: int) -> Run:
-    """One run in a process of its own, accounted for by the system."""
-    directory = tempfile.mkdtemp(prefix="bulk-export-bench-")
-    target = f"{directory}/out"
-    command = [sys.executable, "-m", "benchmarks.client", kind, base_url, str(records), str(page_size), target]
-    try:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            said = process.stdout.read()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise SystemExit(f"{kind} failed")
-        result = json.loads(said)
-        if result["records"] != records:
-            raise SystemExit(f"{kind} brought {result['records']} records instead of {records}")
-        peak = usage.ru_maxrss / 1024 if sys.platform != "darwin" else usage.ru_maxrss / 1024**2
-        return Run(kind, records, result["seconds"], usage.ru_utime + usage.ru_stime, peak)
-    finally:
-        shutil.rmtree(directory)
+def run(chosen: argparse.Namespace) -> dict[str, list[Row]]:
+    """The sections that are asked for."""
+    wanted = [name for name in SECTIONS if name in chosen.only] or list(SECTIONS)
+    if any(name not in SECTIONS for name in chosen.only):
+        wanted = [name for name in wanted if name in ("throughput", "peers")]
+    sections: dict[str, list[Row]] = {}
+
+    def add(section: str, rows: list[Row]) -> None:
+        sections[section] = rows
+        print(f"\n{section}\n{report.aligned(report.cells(section, rows))}", flush=True)
+
+    given = {"records": chosen.records, "page_size": chosen.page_size, "rounds": chosen.rounds}
+    own = chosen_exporters(chosen.only, ("bounds", "ours"))
+    if "throughput" in wanted and own:
+        add("throughput", [row for encoding in ("plain", "gzip") for row in compare(own, encoding=encoding, **given)])
+    peers = chosen_exporters(chosen.only, ("peers",))
+    if "peers" in wanted and any(one.group == "peers" for one in peers):
+        compared = [named("parquet"), named("ndjson"), *(one for one in peers if one.group == "peers")]
+        given |= {"records": chosen.peer_records, "rounds": chosen.peer_rounds}
+        add("peers", compare(compared, encoding="plain", **given))
+    elif "peers" in wanted:
+        print("\nno peers: make bench-peers sets them up", flush=True)
+    if "conversion" in wanted:
+        add("conversion", conversion())
+    if "memory" in wanted:
+        add("memory", memory([named(name) for name in ("parquet", "ndjson", "stream")], chosen.memory_sizes))
+    if "startup" in wanted:
+        add("startup", startup.rows(2 * chosen.rounds + 1))
+    if "journal" in wanted:
+        add(
+            "journal",
+            [
+                row
+                for form, other in zip(("parquet", "ndjson"), UNJOURNALLED, strict=True)
+                for row in journal_cost(
+                    form,
+                    journalled=named(form),
+                    unjournalled=other,
+                    records=chosen.records,
+                    rounds=chosen.rounds,
+                )
+            ],
+        )
+    return sections
 
 
-def throughput(records: int, page_size: int, rounds: int) -> list[dict[str, object]]:
-    """All kinds in turn, plain and gzip, against the ceiling of the same run."""
-    rows: list[dict[str, object]] = []
-    for encoding in ("plain", "gzip"):
-        with prerendered(records, page_size, encoding) as base_url:
-            runs = [measure(kind, base_url, records, page_size) for _ in range(rounds) for kind in KINDS]
-        medians = {kind: statistics.median(run.seconds for run in runs if run.kind == kind) for kind in KINDS}
-        for kind in KINDS:
-            own = [run for run in runs if run.kind == kind]
-            cpu = statistics.median(run.cpu_seconds for run in own)
-            rows.append(
-                {
-                    "kind": kind,
-                    "encoding": encoding,
-                    "records_per_second": round(records / medians[kind]),
-                    "of_ceiling": round(medians["ceiling"] / medians[kind], 3),
-                    "cpu_seconds_per_million": round(cpu / records * 1e6, 2),
-                    "peak_mb": round(max(run.peak_mb for run in own)),
-                }
-            )
+def conversion() -> list[Row]:
+    """`benchmarks.conversion`, on the core for what is measured."""
+    said = RESULTS / "conversion.json"
+    measure([sys.executable, "-m", "benchmarks.conversion"], output=said)
+    rows: list[Row] = json.loads(said.read_text())
     return rows
 
 
-def memory(sizes: tuple[int, ...]) -> list[dict[str, object]]:
-    """Peak memory of an export to Parquet and of one to NDJSON, by number of records."""
-    rows: list[dict[str, object]] = []
-    for records in sizes:
-        with bundled(records, "--no-limits") as base_url:
-            for kind in ("parquet", "ndjson"):
-                run = measure(kind, base_url, records, 3_000)
-                rows.append({"kind": kind, "records": records, "peak_mb": round(run.peak_mb), "run": asdict(run)})
-    return rows
-
-
-def table(rows: list[dict[str, object]], columns: tuple[str, ...]) -> str:
-    """Rows as text, flush right."""
-    cells = [columns, *(tuple(shown(row[name]) for name in columns) for row in rows)]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
-
-
-def shown(value: object) -> str:
-    """A cell: whole numbers with separators."""
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def main() -> None:
-    """Run what the options ask for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=60_000, help="for the throughput runs")
-    parser.add_argument("--page-size", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--no-memory", action="store_true", help="leave out the runs of up to 3,000,000 records")
-    chosen = parser.parse_args()
-    began = time.time()
-    result: dict[str, object] = {
-        "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},
+def machine(chosen: argparse.Namespace) -> dict[str, Any]:
+    """What the figures were measured on, and with."""
+    page = subprocess.run(
+        [sys.executable, "-c", "from benchmarks.pages import *; print(len(body(factory(300), 0, 300)))"],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    return {
+        "processor": _processor(),
+        "cores": len(cores()[0] | cores()[1]) or os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "libraries": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _LIBRARIES if _has(name)),
         "records": chosen.records,
         "page_size": chosen.page_size,
-        "throughput": (rates := throughput(chosen.records, chosen.page_size, chosen.rounds)),
+        "page_kb": round(int(page.stdout) / 300 * chosen.page_size / 1000),
+        "rounds": chosen.rounds,
+        "peer_records": chosen.peer_records,
+        "peer_rounds": chosen.peer_rounds,
     }
-    print(table(rates, ("kind", "encoding", "records_per_second", "of_ceiling", "cpu_seconds_per_million", "peak_mb")))
-    if not chosen.no_memory:
-        result["memory"] = peaks = memory(MEMORY_SIZES)
-        print(table(peaks, ("kind", "records", "peak_mb")))
+
+
+def _has(library: str) -> bool:
+    try:
+        importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what the options ask for."""
+    chosen = parser().parse_args(arguments)
+    if chosen.quick:
+        chosen.records, chosen.rounds, chosen.peer_rounds = min(chosen.records, 30_000), 1, 1
+    chosen.memory_sizes = [size for size in MEMORY_SIZES if not chosen.quick or size <= chosen.records]
+    chosen.peer_records = chosen.peer_records or chosen.records
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(began))}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"written to {path}")
+    path = chosen.results or RESULTS / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.json"
+    if chosen.results:
+        results = json.loads(path.read_text())
+    else:
+        results = {"machine": machine(chosen), "sections": run(chosen)}
+        path.write_text(json.dumps(results, indent=2) + "\n")
+        print(f"\nwritten to {path}")
+    if chosen.write_docs:
+        report.write_document(results)
+        drawing = [str(PLOTTING), "-m", "benchmarks.plots", str(path), str(report.DOCUMENT.parent)]
+        subprocess.run(drawing, check=True, cwd=ROOT)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks.__main__ import bundled, table
+from benchmarks.processes import bundled
+from benchmarks.report import aligned, shown
 from bulk_export.budget import Budget, Outcome, open_budget
 from bulk_export.budget.interface import InLoop, Terms
 from bulk_export.budget.memory import MemoryLedger
@@ -196,6 +197,11 @@ async def cost_of_a_claim(url: str, times: int = 500) -> float:
     return statistics.median(taken) * 1_000
 
 
+def table(rows: list[dict[str, object]], columns: tuple[str, ...]) -> str:
+    """Rows as text."""
+    return aligned([columns, *([shown(row[name]) for name in columns] for row in rows)])
+
+
 def main() -> None:
     """Run what the options ask for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -206,8 +212,8 @@ def main() -> None:
     runs = [asyncio.run(real(35_000, Limit(40, 20.0), Limit(12, 20.0), 0.0))]
     if chosen.full:
         runs.append(asyncio.run(real(295_000, SERVICE, ADDRESS, INTERVAL)))
-    shown = ("records", "requests", "refused", "seconds", "beyond_bound", "most_in_a_window")
-    print(table(runs, shown), flush=True)
+    listed = ("records", "requests", "refused", "seconds", "beyond_bound", "most_in_a_window")
+    print(table(runs, listed), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for url in ("memory://", f"sqlite:///{folder}/budget.sqlite"):
             cost = asyncio.run(cost_of_a_claim(url))

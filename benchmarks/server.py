@@ -1,69 +1,60 @@
-"""A server that is not the bottleneck: every page of one endpoint rendered ahead, served from memory.
+"""A server that is not the bottleneck: rendered answers go from a file to the socket inside the kernel.
 
-    python -m benchmarks.server RECORDS PAGE_SIZE gzip|plain
+    python -m benchmarks.server FILE
 
-prints its address once it is ready, and ends when its standard input does.
+prints its address once it is ready, and ends when its standard input does. A thread a connection, because a
+blocking send costs one system call a page.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import socket
 import sys
-import zlib
+import threading
+from pathlib import Path
 
-import anyio
-import anyio.to_thread
-from anyio.abc import SocketAttribute, SocketStream
+from benchmarks.pages import Pages
 
-from bulk_export.catalogue import load_service
-from bulk_export.local_service.records import RecordFactory
-
-ENDPOINT = "npq-applications"
-_PAGE = re.compile(rb"page%5Bpage%5D=(\d+)")
+_PAGE = re.compile(rb"page(?:%5B|\[)page(?:%5D|\])=(\d+)", re.IGNORECASE)
+_LONGEST_REQUEST = 64 * 1024
 
 
-def render(records: int, page_size: int, *, gzip: bool) -> list[bytes]:
-    """Whole HTTP answers for pages 1, 2, …, and last the one for all pages past the end."""
-    (endpoint,) = [one for one in load_service("npq").endpoints if one.name == ENDPOINT]
-    factory = RecordFactory(endpoint, 0, people=records, applications=records)
-    answers = []
-    for first in range(0, records + page_size, page_size):
-        numbers = range(first, min(first + page_size, records))
-        body = ('{"data":[' + ",".join(map(factory.record, numbers)) + "]}").encode()
-        encoding = b""
-        if gzip:
-            compressor = zlib.compressobj(level=6, wbits=31)
-            body = compressor.compress(body) + compressor.flush()
-            encoding = b"Content-Encoding: gzip\r\n"
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n"
-        answers.append(head % (encoding, len(body)) + body)
-    return answers
+def serve(listener: socket.socket, pages: Pages) -> None:
+    """Answer whatever is asked with the page it names, on any number of connections, until the listener is closed."""
+    file = os.open(pages.path, os.O_RDONLY)
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(target=_answer, args=(connection, file, pages), daemon=True).start()
 
 
-async def serve(answers: list[bytes]) -> None:
-    """Answer whatever is asked with the page it names."""
+def _answer(connection: socket.socket, file: int, pages: Pages) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    asked = b""
+    with connection, contextlib.suppress(OSError):
+        while received := connection.recv(_LONGEST_REQUEST):
+            asked += received
+            while b"\r\n\r\n" in asked:
+                head, _, asked = asked.partition(b"\r\n\r\n")
+                found = _PAGE.search(head)
+                offset, length = pages.span(int(found[1]) if found else 1)
+                while length:
+                    sent = os.sendfile(connection.fileno(), file, offset, length)
+                    offset += sent
+                    length -= sent
 
-    async def connection(stream: SocketStream) -> None:
-        asked = b""
-        async with stream:
-            while True:
-                try:
-                    asked += await stream.receive()
-                except (anyio.EndOfStream, anyio.BrokenResourceError):
-                    return
-                while b"\r\n\r\n" in asked:
-                    head, _, asked = asked.partition(b"\r\n\r\n")
-                    found = _PAGE.search(head)
-                    page = int(found[1]) if found else 1
-                    await stream.send(answers[min(page, len(answers)) - 1])
 
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    print(f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}", flush=True)
-    async with listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, connection)
-        await anyio.to_thread.run_sync(sys.stdin.read)
-        tasks.cancel_scope.cancel()
+def main() -> None:
+    """Serve one file on a free port of this machine."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    pages = Pages.load(Path(sys.argv[1]))
+    threading.Thread(target=serve, args=(listener, pages), daemon=True).start()
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    sys.stdin.read()
 
 
 if __name__ == "__main__":
-    anyio.run(serve, render(int(sys.argv[1]), int(sys.argv[2]), gzip=sys.argv[3] == "gzip"))
+    main()

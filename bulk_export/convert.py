@@ -15,7 +15,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from bulk_export.decode import Decoder
+from bulk_export.decode import Body, Decoder
 from bulk_export.duplicates import Occurrence, superseded
 from bulk_export.journal import GroupCommit, JournalStore
 from bulk_export.model import PageKey
@@ -92,7 +92,7 @@ class EndpointConversion:
         """A sweep to be fetched now, given once."""
         return self._resweep.wanted() if self._resweep is not None else None
 
-    def next_step(self, fresh: Callable[[PageKey], bytes | None]) -> Callable[[], int] | None:
+    def next_step(self, fresh: Callable[[PageKey], Body | None]) -> Callable[[], int] | None:
         """What can be done now, to be called in a worker thread; None while pages are missing, or at the end.
 
         A step returns how many rows it wrote for the first time. `fresh` gives bodies that need not be read back.
@@ -114,7 +114,7 @@ class EndpointConversion:
         """Give up the part being written."""
         self.sequence.abort()
 
-    def _write(self, bodies: Sequence[tuple[int, bytes | None]]) -> int:
+    def _write(self, bodies: Sequence[tuple[int, Body | None]]) -> int:
         rows = self.sequence.write([self._page(page, body) for page, body in bodies])
         return rows if self.revision is None else 0
 
@@ -139,7 +139,7 @@ class EndpointConversion:
         late = place - (self.sweep.plan.end or place)
         return self.revision.late[late - 1] if self.revision and late > 0 else self.sweep.key(place)
 
-    def _page(self, place: int, inflated: bytes | None = None) -> PageBody:
+    def _page(self, place: int, inflated: Body | None = None) -> PageBody:
         key = self._key(place)
         content = self._pages.body(key) if inflated is None else inflated
         records = self.sweep.plan.count(place) if key.sweep == self.sweep.number else self._largest_page

@@ -27,6 +27,8 @@ from bulk_export.model import Endpoint
 from bulk_export.options import is_loopback
 
 _MESSAGE_LENGTH = 300
+# Enough for a usual page, so that reading one is not paused on the way.
+_READ_AHEAD = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class Fetcher:
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=through_proxy,
+                read_bufsize=_READ_AHEAD,
             )
             self._sessions[source] = await self._stack.enter_async_context(session)
         return self

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from bulk_export.decode import Block, Decoder, Drift, split_page, version
+from bulk_export.decode import Block, Body, Decoder, Drift, split_page, text_of, version
 from bulk_export.duplicates import Occurrence, fingerprints, repeated
 from bulk_export.errors import DamagedState
-from bulk_export.files import local_failures, make_private_directory, remove_tree, safe_name, sha256_of, sync_directory
+from bulk_export.files import local_failures, make_private_directory, remove_tree, safe_name, sync_directory
 from bulk_export.journal import JournalStore, Part, PartFile
 from bulk_export.model import Endpoint, PageKey
 from bulk_export.sinks import PartWriter, extension, open_part
@@ -41,7 +41,7 @@ class PageBody:
     key: PageKey
     ordinal: int
     records: int
-    body: bytes
+    body: Body
 
 
 class PartSequence:
@@ -134,7 +134,7 @@ class PartSequence:
     def occurrences(self, page: PageBody, wanted: frozenset[int]) -> list[Occurrence]:
         """The rows of a page whose id has one of the wanted fingerprints."""
         ids = self._decoder.decode([page.body]).ids
-        records = split_page(page.body)
+        records = split_page(text_of(page.body))
         prints = memoryview(fingerprints(ids)).cast("Q")
         return [
             Occurrence(ids[row], page.key, row, version(records[row]))
@@ -156,9 +156,9 @@ class PartSequence:
             for writer, final in self._writers:
                 writer.close()
                 partial = final.with_name(final.name + _PARTIAL)
-                size, digest = partial.stat().st_size, sha256_of(partial)
+                size = partial.stat().st_size
                 partial.rename(final)
-                files.append(PartFile(f"{self._endpoint.name}/{final.name}", self._rows, size, digest))
+                files.append(PartFile(f"{self._endpoint.name}/{final.name}", self._rows, size, writer.sha256))
             sync_directory(self.folder)
         self._writers = []
         part = Part(

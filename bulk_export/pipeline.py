@@ -17,7 +17,7 @@ import anyio.to_thread
 from bulk_export import __version__
 from bulk_export.budget import open_budget
 from bulk_export.convert import EndpointConversion, convert_all
-from bulk_export.decode import Decoder, Lines, page_rewriter
+from bulk_export.decode import Decoder, Lines, SplitBody, page_rewriter
 from bulk_export.environment import service_address, service_name
 from bulk_export.errors import BulkExportError, Interrupted, UsageError
 from bulk_export.fetch import Fetcher, Timeouts
@@ -156,7 +156,9 @@ class _Export:
                     stored=answer.stored,
                     edges=edges[fetched.sweep.endpoint.name](fetched.records),
                 )
-                await journal.append(page, answer.body)
+                # Lines are made of the records, columns of the body.
+                as_lines = "ndjson" in self._options.formats
+                await journal.append(page, SplitBody(answer.body, fetched.records) if as_lines else answer.body)
 
             pool = Pool(
                 [conversion.sweep for conversion in conversions],

@@ -42,7 +42,7 @@ class FetchedPage:
 
     sweep: Sweep
     page: int
-    records: Sequence[bytes]
+    records: list[bytes]
     answer: Answer
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from bulk_export import schema
 from bulk_export.decode.columns import NotAsDescribed
 from bulk_export.decode.drift import Drift
-from bulk_export.decode.envelope import UnusablePage, split_page
+from bulk_export.decode.envelope import Body, SplitBody, UnusablePage, split_page, text_of
 from bulk_export.decode.lines import compact, flat
 from bulk_export.decode.plain import PlainDecoder, identities
 from bulk_export.decode.redacted import Redactor
@@ -66,7 +66,7 @@ class Decoder:
         self._typed = TypedDecoder(endpoint, redaction)
         self._redactor = Redactor(redaction) if redaction else None
 
-    def decode(self, bodies: Sequence[bytes]) -> Block:
+    def decode(self, bodies: Sequence[Body]) -> Block:
         """The records of some pages, in order. Raises UnusablePage for a body that is none."""
         drift = Drift()
         batch: pa.RecordBatch | None = None
@@ -88,10 +88,10 @@ class Decoder:
             drift=drift,
         )
 
-    def _batch(self, bodies: Sequence[bytes], drift: Drift) -> tuple[pa.RecordBatch, list[list[str]]]:
+    def _batch(self, bodies: Sequence[Body], drift: Drift) -> tuple[pa.RecordBatch, list[list[str]]]:
         """One batch for all pages at once where the fast way takes them, else one a page, put together; and ids."""
         try:
-            return self._fast(bodies, drift)
+            return self._fast(list(map(text_of, bodies)), drift)
         except NotAsDescribed:
             pass
         batches = []
@@ -102,9 +102,9 @@ class Decoder:
             ids.append(page_ids)
         return pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], self.schema), ids
 
-    def _page_batch(self, body: bytes, drift: Drift) -> tuple[pa.RecordBatch, list[str]]:
+    def _page_batch(self, body: Body, drift: Drift) -> tuple[pa.RecordBatch, list[str]]:
         try:
-            batch, (ids,) = self._fast([body], drift)
+            batch, (ids,) = self._fast([text_of(body)], drift)
         except NotAsDescribed:
             met = Drift()
             batch, ids = self._plain.batch(self._records(body), met)
@@ -121,12 +121,12 @@ class Decoder:
             extra = pa.nulls(rows, pa.string())
         return pa.RecordBatch.from_arrays([*block.columns, extra], schema=self.schema), block.ids
 
-    def _records(self, body: bytes) -> Sequence[bytes]:
+    def _records(self, body: Body) -> Sequence[bytes]:
         """The records of a page, compact where they are shown, with what the redaction leaves of them."""
-        records: Sequence[bytes] = split_page(body)
+        records = body.records if isinstance(body, SplitBody) else split_page(body)
         if self._lines is None and not self._wants_batch and self._redactor is None:
             return records
-        records = compact(body, records)
+        records = compact(text_of(body), records)
         if self._redactor is None:
             return records
         try:

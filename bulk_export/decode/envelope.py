@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]  # missing from the stubs
 from json.scanner import make_scanner
 from typing import Any
@@ -25,6 +26,25 @@ _WHITESPACE = " \t\r\n"
 
 class UnusablePage(ValueError):
     """A body that is not a page of records; the message says why and where, never what it held."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitBody:
+    """A body whose records are known already, as `split_page` gave them."""
+
+    text: bytes
+    records: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+
+Body = bytes | SplitBody
+
+
+def text_of(body: Body) -> bytes:
+    """The body as it came."""
+    return body.text if isinstance(body, SplitBody) else body
 
 
 class _Envelope(msgspec.Struct):

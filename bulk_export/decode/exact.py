@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -94,22 +94,31 @@ _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 
 def escapes(text: bytes) -> int:
     """By how much a sound JSON text is longer than it were if strings were written without escapes."""
-    if b"\\" not in text:
-        return 0
-    return sum(number * _surplus(escape) for escape, number in Counter(_ESCAPE.findall(text)).items())
+    surplus = 0
+    # Looking for one byte is what the library does fastest; a pattern over all of a page takes twice as long.
+    place = text.find(_BACKSLASH)
+    while place >= 0:
+        if text[place + 1] == _U:
+            surplus += _surplus(text[place + 2 : place + 6])
+            place = text.find(_BACKSLASH, place + 6)
+        else:
+            surplus += 1
+            place = text.find(_BACKSLASH, place + 2)
+    return surplus
 
 
-_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{4}|.)", re.DOTALL)
+_BACKSLASH = b"\\"
+_U = ord("u")
 
 
-def _surplus(escape: bytes) -> int:
-    if len(escape) == 2:
-        return 1
-    code = int(escape.removeprefix(rb"\u"), base=16)
+@functools.lru_cache(maxsize=4_096)
+def _surplus(digits: bytes) -> int:
+    """The same for one escape of six bytes."""
+    code = int(digits, base=16)
     if 0xD800 <= code < 0xE000:
         # Half of a pair of twelve bytes for a character of four.
         return 4
-    return len(escape) - len(chr(code).encode())
+    return 6 - len(chr(code).encode())
 
 
 def is_utf8(text: str) -> bool:

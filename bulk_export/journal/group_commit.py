@@ -9,6 +9,7 @@ from typing import Self
 import anyio
 import anyio.to_thread
 
+from bulk_export.decode import Body
 from bulk_export.journal.entries import StoredPage
 from bulk_export.journal.store import JournalStore
 from bulk_export.model import PageKey
@@ -31,7 +32,7 @@ class GroupCommit:
         self._facts: dict[str, str] = {}
         self._turn = anyio.Lock()
         self._failure: BaseException | None = None
-        self._fresh: dict[PageKey, bytes] = {}
+        self._fresh: dict[PageKey, Body] = {}
         self._fresh_bytes = 0
 
     async def __aenter__(self) -> Self:
@@ -52,7 +53,7 @@ class GroupCommit:
         """A named text to be kept with the next commit."""
         self._facts[name] = value
 
-    async def append(self, page: StoredPage, body: bytes) -> None:
+    async def append(self, page: StoredPage, body: Body) -> None:
         """Store a page whose inflated body is `body`; it is durable when this returns.
 
         Raises LocalFailure where it could not be stored, to every caller from then on.
@@ -67,7 +68,7 @@ class GroupCommit:
                 with anyio.CancelScope(shield=True):
                     await self._commit()
 
-    def take_fresh(self, key: PageKey) -> bytes | None:
+    def take_fresh(self, key: PageKey) -> Body | None:
         """The inflated body of a page stored a moment ago, once, where it is still at hand."""
         body = self._fresh.pop(key, None)
         if body is not None:

@@ -44,8 +44,9 @@ CREATE TABLE parts (
 );
 CREATE TABLE requests (endpoint TEXT PRIMARY KEY, sent INTEGER NOT NULL) WITHOUT ROWID;
 """
-# Fast enough to cost little next to decoding, and a third of the size (measured on pages of 340 kB).
-_CODEC_LEVEL = -3
+# A sixth of the size for a third of the time of its splitting (measured on pages of 340 kB); zstd at its fastest takes
+# twice as long for an eighth.
+_CODEC = "lz4"
 _PRINTS_AT_ONCE = 100
 _PAGES_AT_ONCE = 8
 _BUSY_SECONDS = 30.0
@@ -63,7 +64,7 @@ class JournalStore:
         self.path = path
         self.cap = cap
         self._writing = threading.Lock()
-        self._codec = pa.Codec("zstd", compression_level=_CODEC_LEVEL)
+        self._codec = pa.Codec(_CODEC)
         self._read_only = read_only
         with self._failures():
             flags = os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
@@ -157,7 +158,7 @@ class JournalStore:
         if not isinstance(stored, bytes) or zlib.crc32(stored) != crc:
             raise self._damaged(f"page {key.page} of {key.endpoint} is not as it was stored")
         try:
-            if encoding == "zstd":
+            if encoding == _CODEC:
                 return bytes(self._codec.decompress(stored, size, asbytes=True))
             return inflate(stored, encoding, self.cap)
         except (Undecodable, OSError, ValueError):
@@ -276,7 +277,7 @@ class JournalStore:
     def _row(self, page: StoredPage) -> tuple[Any, ...]:
         encoding, stored = page.encoding, page.stored
         if encoding == "identity":
-            encoding, stored = "zstd", self._codec.compress(stored, asbytes=True)
+            encoding, stored = _CODEC, self._codec.compress(stored, asbytes=True)
         key = page.key
         return (
             key.endpoint,

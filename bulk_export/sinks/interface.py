@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 from pathlib import Path
@@ -14,10 +15,18 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
+# Columns are written in small pieces; lines come in large ones, which pass the buffer by.
+_BUFFER = 1 << 18
+
+
 class PartWriter(Protocol):
     """One part file being written, `rows` of it so far. OSError from any method means that it must be aborted."""
 
     rows: int
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the whole file in hexadecimal, once it is closed."""
 
     def write(self, block: Block) -> None:
         """Append the rows of a block."""
@@ -30,13 +39,22 @@ class PartWriter(Protocol):
 
 
 class PrivateFile(io.RawIOBase):
-    """A new file with mode 0600, whatever the umask, that can be given up while a library still writes to it."""
+    """A new file with mode 0600, whatever the umask, that can be given up while a library still writes to it.
+
+    What is written is hashed on its way.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+        self._digest = hashlib.sha256()
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        self._file: BinaryIO | None = os.fdopen(descriptor, "wb")
+        self._file: BinaryIO | None = os.fdopen(descriptor, "wb", buffering=_BUFFER)
+
+    @property
+    def sha256(self) -> str:
+        """Of what was written, in hexadecimal."""
+        return self._digest.hexdigest()
 
     def writable(self) -> bool:
         """Always."""
@@ -47,6 +65,7 @@ class PrivateFile(io.RawIOBase):
         size = memoryview(content).nbytes
         if self._file is not None:
             self._file.write(content)
+            self._digest.update(content)
         return size
 
     def sync_and_close(self) -> None:

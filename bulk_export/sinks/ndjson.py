@@ -9,50 +9,61 @@ import pyarrow as pa
 from bulk_export.decode import Block
 from bulk_export.sinks.interface import PrivateFile
 
-# Lines are gathered to this size, so that what the compressor is given does not depend on where blocks end.
+# Lines are gathered to this size for a compressor, so that what it is given does not depend on where blocks end.
 _CHUNK = 1 << 20
 
 
 class NdjsonPart:
-    """Writes lines in chunks of the same size, wherever blocks end."""
+    """Writes lines, the same bytes wherever blocks end."""
 
     def __init__(self, path: Path, compression: str) -> None:
         self.rows = 0
         self._waiting = bytearray()
         self._file = PrivateFile(path)
+        self._compressor: pa.CompressedOutputStream | None = None
         try:
-            raw = pa.PythonFile(self._file, mode="w")
-            self._sink = raw if compression == "none" else pa.CompressedOutputStream(raw, compression)
+            if compression != "none":
+                self._compressor = pa.CompressedOutputStream(pa.PythonFile(self._file, mode="w"), compression)
         except BaseException:
             self._file.discard()
             raise
+
+    @property
+    def sha256(self) -> str:
+        """Of the whole file, once it is closed."""
+        return self._file.sha256
 
     def write(self, block: Block) -> None:
         """Append the lines of a block."""
         if block.lines is None:
             raise ValueError("a block without lines")
-        if block.lines:
-            self._waiting += b"\n".join(block.lines)
-            self._waiting += b"\n"
-            self.rows += len(block.lines)
+        if not block.lines:
+            return
+        self.rows += len(block.lines)
+        # The empty line at the end is the last line's end.
+        text = b"\n".join([*block.lines, b""])
+        if self._compressor is None:
+            self._file.write(text)
+            return
+        self._waiting += text
         whole = len(self._waiting) - len(self._waiting) % _CHUNK
         if whole:
             for start in range(0, whole, _CHUNK):
-                self._sink.write(bytes(self._waiting[start : start + _CHUNK]))
+                self._compressor.write(bytes(self._waiting[start : start + _CHUNK]))
             del self._waiting[:whole]
 
     def close(self) -> None:
         """Write what is left, end the stream, and sync."""
-        self._sink.write(bytes(self._waiting))
-        self._waiting.clear()
-        sink, self._sink = self._sink, None
-        if not isinstance(sink, pa.PythonFile):
-            sink.close()
+        compressor, self._compressor = self._compressor, None
+        if compressor is not None:
+            compressor.write(bytes(self._waiting))
+            self._waiting.clear()
+            compressor.close()
         self._file.sync_and_close()
 
     def abort(self) -> None:
         """Remove the file, then let the compressor end its stream to nowhere."""
         self._waiting.clear()
         self._file.discard()
-        if self._sink is not None:
-            self._sink.close()
+        if self._compressor is not None:
+            self._compressor.close()

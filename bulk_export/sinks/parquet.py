@@ -32,6 +32,11 @@ class ParquetPart:
         self._writer: pq.ParquetWriter | None = None
         self._file = PrivateFile(path)
 
+    @property
+    def sha256(self) -> str:
+        """Of the whole file, once it is closed."""
+        return self._file.sha256
+
     def write(self, block: Block) -> None:
         """Append the rows of a block's batch."""
         if block.batch is None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulk_export.decode import Block, Decoder, UnusablePage, exact, split_page, version
+from bulk_export.decode import Block, Decoder, SplitBody, UnusablePage, exact, split_page, version
 from bulk_export.decode.exact import Number, RepeatedKeys
 from bulk_export.decode.values import instant
 from bulk_export.model import Endpoint, FieldType, Kind, ListOf, Struct
@@ -311,3 +311,21 @@ def test_arbitrary_bytes_are_a_page_or_unusable_and_nothing_else(body: bytes) ->
             continue
         block = Decoder(THINGS, columns=True, lines="raw").decode([content])
         assert len(block.ids) == len(records_)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(records(FIELDS), max_size=4), st.sampled_from(["raw", "flat", None]))
+def test_a_body_whose_records_are_known_gives_what_it_gives_by_itself(drawn: list[Any], lines: Any) -> None:
+    body = body_of(drawn)
+    known = SplitBody(body, split_page(body))
+    ways = [Decoder(THINGS, columns=lines is None, lines=lines).decode([given]) for given in (body, known)]
+    one, other = ((block.ids, block.lines, block.batch, block.drift.to_json()) for block in ways)
+    assert one == other
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=st.characters(codec=None), max_size=30), st.booleans())
+def test_escapes_are_what_makes_a_text_longer_than_what_it_stands_for(text: str, ascii_only: bool) -> None:
+    whole = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    shown = json.dumps(whole, ensure_ascii=ascii_only).encode()
+    assert len(shown) - exact.escapes(shown) == len(whole.encode()) + 2

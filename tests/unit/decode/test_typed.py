@@ -40,7 +40,7 @@ def same(one: Block, other: Block) -> bool:
     return True
 
 
-@settings(deadline=None, max_examples=250, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     drawn=st.lists(records(FIELDS), max_size=3),
     redaction=st.sampled_from(REDACTIONS),

@@ -1,0 +1,60 @@
+"""What of ours has no command: record batches as a stream, and an export with parts of it taken out.
+
+    python -m benchmarks.ours stream|unjournalled-parquet|unjournalled-ndjson BASE_URL RECORDS PAGE_SIZE DIRECTORY
+
+`unjournalled` keeps pages in memory only, so that the difference to an export is what durability of pages costs.
+Prints the number of records.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from bulk_export.cli.allocator import give_memory_back
+
+give_memory_back()  # as the command line does, before Arrow is there
+
+import anyio
+
+import bulk_export
+from benchmarks.pages import ENDPOINT
+from benchmarks.processes import TOKEN
+from bulk_export import pipeline
+from bulk_export.decode import Body
+from bulk_export.journal import GroupCommit, StoredPage
+from bulk_export.options import ExportOptions
+
+WITHOUT_LIMITS: dict[str, Any] = {
+    "token": TOKEN,
+    "budget": "memory://",
+    "service_limit": "100000000/1s",
+    "ip_limit": "100000000/1s",
+    "min_interval": 0,
+}
+
+
+class InMemory(GroupCommit):
+    """Keeps pages at hand and stores none."""
+
+    async def append(self, page: StoredPage, body: Body) -> None:
+        """Keep a page until it is converted."""
+        self._fresh[page.key] = body
+        self._fresh_bytes += len(body)
+
+
+async def run(kind: str, base_url: str, page_size: int, directory: str) -> int:
+    """The number of records that came through."""
+    given = WITHOUT_LIMITS | {"base_url": base_url, "page_size": page_size}
+    if kind == "stream":
+        return sum([batch.num_rows async for batch in bulk_export.stream(ENDPOINT, **given)])
+    setattr(pipeline, GroupCommit.__name__, InMemory)
+    form = kind.removeprefix("unjournalled-")
+    summary = await pipeline.export(ExportOptions.of([ENDPOINT], format=form, output=f"{directory}/out", **given))
+    return summary.endpoints[0].records
+
+
+if __name__ == "__main__":
+    kind, base_url, _, page_size, directory = sys.argv[1:]
+    print(json.dumps({"records": anyio.run(run, kind, base_url, int(page_size), directory)}))

@@ -1,0 +1,144 @@
+"""What is measured is real: pages are right, exporters bring every record, and a run that does not is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from benchmarks import pages, startup
+from benchmarks.exporters import EXPORTERS, UNJOURNALLED, Exporter, named
+from benchmarks.processes import RunFailed, measure, rendered
+from benchmarks.throughput import compare, once
+
+RECORDS, PAGE_SIZE = 750, 300
+
+
+@pytest.fixture(scope="module", params=["plain", "gzip"])
+def service(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    with rendered(RECORDS, PAGE_SIZE, request.param) as base_url:
+        yield base_url, request.param
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[str]:
+    with rendered(RECORDS, PAGE_SIZE, "plain") as base_url:
+        yield base_url
+
+
+def get(base_url: str, query: str) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=20)
+    try:
+        connection.request("GET", f"/api/v3/npq-applications?{query}")
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    if response.headers["Content-Encoding"] == "gzip":
+        body = zlib.decompress(body, wbits=31)
+    return response, body
+
+
+def test_pages_hold_all_records_once_in_order_and_the_next_one_none(service: tuple[str, str]) -> None:
+    base_url, encoding = service
+    shown = [get(base_url, f"page%5Bpage%5D={page}&page%5Bper_page%5D=300") for page in (1, 2, 3, 4, 99)]
+    records = [json.loads(body)["data"] for _, body in shown]
+    assert [len(page) for page in records] == [300, 300, 150, 0, 0]
+    made_by = pages.factory(RECORDS)
+    assert [record["id"] for page in records for record in page] == list(map(made_by.id, range(RECORDS)))
+    assert {response.headers["Content-Encoding"] for response, _ in shown} == {"gzip" if encoding == "gzip" else None}
+
+
+def test_brackets_may_be_sent_as_they_are(plain: str) -> None:
+    _, body = get(plain, "page[page]=3&page[per_page]=300")
+    assert len(json.loads(body)["data"]) == 150
+
+
+def test_many_requests_go_over_one_connection_at_once(plain: str) -> None:
+    async def pipelined() -> bytes:
+        host, port = urlsplit(plain).hostname, urlsplit(plain).port
+        reader, writer = await asyncio.open_connection(host, port)
+        for page in (4, 5, 6):
+            writer.write(b"GET /?page%%5Bpage%%5D=%d HTTP/1.1\r\nHost: x\r\n\r\n" % page)
+        answers = b"".join([await reader.readuntil(b'{"data":[]}') for _ in range(3)])
+        writer.close()
+        return answers
+
+    assert asyncio.run(pipelined()).count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_a_page_is_rendered_the_same_whether_alone_or_among_many(tmp_path: Path) -> None:
+    """Many pages are rendered by several processes."""
+    few, many = (pages.Pages.load(pages.prepare(records, 10, "plain", tmp_path)) for records in (80, 170))
+    starts = [held.path.read_bytes()[: held.span(8)[0] + held.span(8)[1]] for held in (few, many)]
+    bodies = [json.loads(answer.partition(b"\r\n\r\n")[2]) for answer in map(first_answer, starts)]
+    assert bodies[0]["data"][0]["id"] == bodies[1]["data"][0]["id"]
+    assert [held.span(len(held.offsets) + 5) == held.span(len(held.offsets) - 1) for held in (few, many)] == [True] * 2
+    lengths = [held.span(page)[1] for held in (few, many) for page in range(1, len(held.offsets))]
+    assert sum(lengths) == sum(held.path.stat().st_size for held in (few, many))
+
+
+def first_answer(sent: bytes) -> bytes:
+    second = sent.find(b"HTTP/1.1", 1)
+    return sent[:second]
+
+
+def test_pages_are_kept_for_the_next_run(tmp_path: Path) -> None:
+    path = pages.prepare(20, 10, "gzip", tmp_path)
+    path.write_bytes(b"kept")
+    assert pages.prepare(20, 10, "gzip", tmp_path) == path
+    assert path.read_bytes() == b"kept"
+
+
+MEASURED = [*(one for one in EXPORTERS if one.group != "peers"), *UNJOURNALLED]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exporter", MEASURED, ids=lambda one: one.name)
+def test_what_is_measured_brings_every_record(exporter: Exporter, plain: str) -> None:
+    run = once(exporter, plain, RECORDS, PAGE_SIZE)
+    assert run.records == RECORDS
+    assert run.usage.cpu_seconds > 0
+    assert 10 < run.usage.peak_mb < 500
+
+
+def test_a_run_that_brings_less_is_refused(plain: str) -> None:
+    with pytest.raises(RunFailed, match="brought 750 records with 750 ids instead of 900"):
+        once(named("ndjson"), plain, 900, PAGE_SIZE)
+
+
+def test_a_process_that_fails_is_refused_with_its_last_words(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match=r"(?s)ended with 3.*broken"):
+        measure(
+            [sys.executable, "-c", "import sys; print('broken', file=sys.stderr); sys.exit(3)"], output=tmp_path / "o"
+        )
+
+
+def test_a_process_that_hangs_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match="ended with -9"):
+        measure([sys.executable, "-c", "import signal; signal.pause()"], output=tmp_path / "o", limit=0.5)
+
+
+def test_exporters_run_in_turn_and_every_ratio_is_to_one_that_ran() -> None:
+    bounds = [named("ceiling"), named("reference-ndjson")]
+    rows = compare(bounds, records=RECORDS, page_size=PAGE_SIZE, rounds=2, encoding="plain", say=False)
+    assert rows[0]["of_ceiling"] == rows[0]["of_reference"] == 1
+    assert isinstance(rows[1]["of_ceiling"], float)
+    assert all(row["ours_to_it"] is None for row in rows)
+
+
+@pytest.mark.slow
+def test_the_first_request_is_seen_by_a_service_that_has_nothing(tmp_path: Path) -> None:
+    assert startup.first_request(tmp_path) > 0
+
+
+def test_no_two_records_of_three_million_share_an_id() -> None:
+    numbers = {*range(0, 3_000_000, 997), *range(2_990_000, 3_000_000)}
+    assert len(set(map(pages.factory(3_000_000).id, numbers))) == len(numbers)

@@ -1,0 +1,100 @@
+"""Figures of a benchmark: how they are compared, and how they reach a document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.exporters import EXPORTERS, UNJOURNALLED, named
+from benchmarks.processes import Usage
+from benchmarks.throughput import Run, ratio
+
+MACHINE = {
+    "processor": "P",
+    "cores": 2,
+    "memory_gb": 8,
+    "system": "Linux",
+    "python": "3.11",
+    "libraries": "x 1",
+    "records": 300_000,
+    "page_size": 300,
+    "page_kb": 340,
+    "rounds": 5,
+    "peer_records": 90_000,
+    "peer_rounds": 3,
+}
+
+
+def rounds(*seconds: tuple[float, float]) -> list[dict[str, Run]]:
+    ours, theirs = named("parquet"), named("reference-parquet")
+    return [
+        {ours.name: Run(ours, 1000, Usage(a, 2 * a, 1)), theirs.name: Run(theirs, 1000, Usage(b, b, 1))}
+        for a, b in seconds
+    ]
+
+
+def test_a_ratio_is_the_median_of_those_within_a_round() -> None:
+    # A slow moment of the machine hits both runs of a round: 2, 0.5 and 2 times as fast, whatever the sums say.
+    runs = rounds((1, 2), (90, 45), (3, 6))
+    assert ratio("parquet", "reference-parquet", runs) == 2
+    assert ratio("parquet", "reference-parquet", runs, Run.cpu_rate) == 1
+
+
+def test_there_is_no_ratio_to_what_was_not_run() -> None:
+    assert ratio("parquet", "ceiling", rounds((1, 2))) is None
+
+
+def test_figures_replace_what_stands_between_their_markers_and_nothing_else(tmp_path: Path) -> None:
+    document = tmp_path / "performance.md"
+    document.write_text(
+        "# Before\n<!-- begin machine -->\nold\n<!-- end machine -->\n"
+        "<!-- begin startup -->\n<!-- end startup -->\n<!-- begin memory -->\nkept\n<!-- end memory -->\nafter\n"
+    )
+    rows = [{"what": "help", "seconds": 0.12}]
+    report.write_document({"machine": MACHINE, "sections": {"startup": rows}}, document)
+    once = document.read_text()
+    assert "| start | seconds |\n| --- | ---: |\n| help | 0.12 |" in once
+    assert "P, 2 cores, 8 GB" in once
+    assert "old" not in once
+    assert "kept" in once
+    assert once.startswith("# Before\n")
+    assert once.endswith("after\n")
+    report.write_document({"machine": MACHINE, "sections": {"startup": rows}}, document)
+    assert document.read_text() == once
+
+
+def test_a_document_without_a_place_for_a_section_is_left_alone(tmp_path: Path) -> None:
+    document = tmp_path / "performance.md"
+    document.write_text("nothing\n")
+    with pytest.raises(ValueError, match="no place for startup"):
+        report.write_document({"machine": MACHINE, "sections": {"startup": []}}, document)
+    assert document.read_text() == "nothing\n"
+
+
+@pytest.mark.parametrize("section", report.COLUMNS)
+def test_the_performance_page_has_a_place_for_every_section(section: str) -> None:
+    text = report.DOCUMENT.read_text()
+    assert text.count(f"<!-- begin {section} -->") == text.count(f"<!-- end {section} -->") == 1
+
+
+def test_a_cell_says_where_nothing_was_measured() -> None:
+    assert [report.shown(value) for value in (1234567, 0.25, None, "x")] == ["1,234,567", "0.25", "-", "x"]
+
+
+def test_exporters_have_names_of_their_own_and_references_that_exist() -> None:
+    everything = [*EXPORTERS, *UNJOURNALLED]
+    assert len({one.name for one in everything}) == len(everything)
+    assert {one.reference for one in everything} <= {one.name for one in EXPORTERS}
+
+
+def test_every_peer_has_its_script_and_pinned_requirements() -> None:
+    folders = {one.needs.parents[1].name.removeprefix(".venv-") for one in EXPORTERS if one.group == "peers"}
+    assert folders == {"by_hand", "dlt", "airbyte", "singer"}
+    for folder in folders:
+        home = Path(report.__file__).parent / "peers" / folder
+        pins = {line.split("==")[0].lower() for line in (home / "constraints.txt").read_text().splitlines()}
+        wanted = {line.split("[")[0].lower() for line in (home / "requirements.txt").read_text().splitlines()}
+        assert (home / "run.py").exists()
+        assert wanted <= pins
