@@ -156,8 +156,9 @@ class Pool:
         try:
             outcome = await self._send(slot, sweep, page)
             if isinstance(outcome, Answer):
-                await self._accept(outcome, sweep, page)
-            elif outcome is not None:
+                # Nothing holds an unusable body while its page waits for another attempt.
+                outcome = await self._accept(outcome, sweep, page)
+            if outcome is not None:
                 await self._failed(outcome, sweep, page)
         except BulkExportError as error:
             self._give_up(error)
@@ -188,14 +189,14 @@ class Pool:
                 with anyio.CancelScope(shield=True):
                     await self._budget.settle(slot, settled)
 
-    async def _accept(self, answer: Answer, sweep: Sweep, page: int) -> None:
+    async def _accept(self, answer: Answer, sweep: Sweep, page: int) -> Failure | None:
+        """Store a page that arrived; what is wrong with it where it is none, or may be one another time."""
         match disposition(answer.status):
             case Disposition.ACCEPT:
                 try:
                     records = split_page(answer.body)
                 except UnusablePage as error:
-                    await self._failed(Failure(f"the body is not a page of records: {error}"), sweep, page)
-                    return
+                    return Failure(f"the body is not a page of records: {error}")
                 sweep.inspect(page, records)
                 await self._deliver(FetchedPage(sweep, page, records, answer))
                 self._answered = True
@@ -205,8 +206,9 @@ class Pool:
                     self._observer.page_stored(sweep.endpoint.name, page, len(records))
                     if sweep.plan.end is not None and sweep.plan.end != end:
                         self._observer.end_found(sweep.endpoint.name, sweep.plan.end)
+                return None
             case Disposition.RETRY:
-                await self._failed(Failure(f"status {answer.status}"), sweep, page)
+                return Failure(f"status {answer.status}")
             case _:
                 said = f": {answer.message}" if answer.message else ""
                 raise ServiceRefused(
