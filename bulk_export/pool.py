@@ -27,6 +27,9 @@ from bulk_export.pulse import Pulse
 from bulk_export.retry import Backoff, Disposition, disposition
 from bulk_export.sweep import Sweep
 
+# Objects in a large body are counted before each of them takes memory; real records hold some tens.
+_LARGE = 4 * 1024 * 1024
+_MOST_OBJECTS = 4_096
 # What may still arrive after the export has been given up is worth waiting for, briefly.
 _LAST_ANSWERS = 5.0
 # The body of an answer that brings everything is held once while it is cut into pages.
@@ -171,8 +174,9 @@ class Pool:
         try:
             outcome = await self._send(slot, sweep, page)
             if isinstance(outcome, Answer):
-                await self._accept(outcome, sweep, page)
-            elif outcome is not None:
+                # Nothing holds an unusable body while its page waits for another attempt.
+                outcome = await self._accept(outcome, sweep, page)
+            if outcome is not None:
                 await self._failed(outcome, sweep, page)
         except BulkExportError as error:
             self._give_up(error)
@@ -208,7 +212,8 @@ class Pool:
         cap = _WHOLE_CAP if sweep.endpoint.paging.style == "none" else None
         return await self._fetcher.get(sweep.target(page), source, accept=accept, body_cap=cap)
 
-    async def _accept(self, answer: Answer, sweep: Sweep, page: int) -> None:
+    async def _accept(self, answer: Answer, sweep: Sweep, page: int) -> Failure | None:
+        """Store a page that arrived; what is wrong with it where it is none, or may be one another time."""
         match disposition(answer.status):
             case Disposition.ACCEPT:
                 end = sweep.plan.end
@@ -218,13 +223,13 @@ class Pool:
                     else:
                         await self._store(answer, sweep, page)
                 except UnusablePage as error:
-                    await self._failed(Failure(f"the body is not a page of records: {error}"), sweep, page)
-                    return
+                    return Failure(f"the body is not a page of records: {error}")
                 self._answered = True
                 if sweep.number == 0 and sweep.plan.end is not None and sweep.plan.end != end:
                     self._observer.end_found(sweep.endpoint.name, sweep.plan.end)
+                return None
             case Disposition.RETRY:
-                await self._failed(Failure(f"status {answer.status}"), sweep, page)
+                return Failure(f"status {answer.status}")
             case _:
                 said = f": {answer.message}" if answer.message else ""
                 raise ServiceRefused(
@@ -234,6 +239,8 @@ class Pool:
                 )
 
     async def _store(self, answer: Answer, sweep: Sweep, page: int) -> None:
+        if len(answer.body) > _LARGE and answer.body.count(b"{") > _MOST_OBJECTS * (sweep.page_size + 100):
+            raise UnusablePage("it holds far more objects than the records that were asked for could")
         records = sweep.arrangement.split(answer.body)
         sweep.inspect(page, records)
         await self._deliver([FetchedPage(sweep, page, records, answer.body, answer.stored, answer.encoding)])

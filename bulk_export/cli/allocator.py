@@ -8,6 +8,9 @@ import os
 
 # mallopt(3): M_ARENA_MAX.
 _ARENA_MAX = -8
+# M_MMAP_THRESHOLD: by default it rises with what is freed, and then the largest bodies are copied whenever they grow.
+_MMAP_THRESHOLD = -3
+_MAPPED_BYTES = 4 * 1024 * 1024
 # Pages are lists of thousands of strings and hold no cycles: looking for some after every 700 takes 3 % of the time.
 _GARBAGE = 50_000
 
@@ -23,3 +26,4 @@ def give_memory_back() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_ARENA_MAX, 1)
+        mallopt(_MMAP_THRESHOLD, _MAPPED_BYTES)

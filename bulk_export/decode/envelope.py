@@ -55,6 +55,18 @@ class _Envelope(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Envelope)
+_LARGE = 4 * 1024 * 1024
+
+
+class _Object(msgspec.Struct, gc=False):
+    """Any object; its members are passed over."""
+
+
+class _Objects(msgspec.Struct):
+    data: list[_Object]
+
+
+_OBJECTS = msgspec.json.Decoder(_Objects)
 
 
 def split_page(body: bytes, at: Sequence[str] = ("data",)) -> list[bytes]:
@@ -81,6 +93,9 @@ def _refuse_bytes(body: bytes) -> None:
 
 def _split_usual(body: bytes) -> list[bytes]:
     try:
+        if len(body) > _LARGE:
+            # Millions of elements that are no records are met one at a time, before any is kept.
+            _OBJECTS.decode(body)
         records = list(map(bytes, _DECODER.decode(body).data))
     except msgspec.ValidationError:
         raise UnusablePage("not an object with a list of records in `data`") from None
@@ -184,6 +199,8 @@ def _elements(text: str, position: int) -> tuple[list[bytes], int]:
     while True:
         start = position
         _, position = _SCAN(text, start)
+        if text[start] != "{":
+            raise UnusablePage(f"record {len(records) + 1} is not an object")
         records.append(text[start:position].encode())
         position = _skip(text, position)
         if text[position] == "]":

@@ -41,6 +41,10 @@ def answering(headers: str, content: bytes, times: int = 1) -> Script:
     return script
 
 
+def answering_whole(content: bytes) -> Script:
+    return answering(f"Content-Length: {len(content)}\r\n", content)
+
+
 BOMB = bomb(2_000)
 
 
@@ -55,6 +59,8 @@ BOMB = bomb(2_000)
         pytest.param(answering("Content-Length: 10737418240\r\n", b"[" * 1000), 1, id="10 GB announced"),
         pytest.param(answering("", bytes(1 << 20), times=400), 1, id="no end"),
         pytest.param(answering("Content-Length: 20000000\r\n", b"[" * 20_000_000), 3, id="deep"),
+        pytest.param(answering_whole(b'{"data":[' + b"1," * 10_000_000 + b"1]}"), 3, id="millions of numbers"),
+        pytest.param(answering_whole(b'{"data":[' + b"{}," * 6_000_000 + b"{}]}"), 3, id="millions of objects"),
     ],
 )
 async def test_no_body_takes_more_memory_than_its_cap_allows_or_is_asked_for_in_a_storm(

@@ -102,6 +102,7 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
                 "cli.endpoints",
                 "cli.verify",
                 "cli.describe",
+                "cli.check",
                 "cli.local_service",
             },
         ),
