@@ -1,7 +1,7 @@
 """Export everything from the DfE lead-provider API, fast, within its rate limits, without losing a record.
 
-`export` and `run_export` write files, `sync` keeps a copy current, `stream` gives record batches. Their keyword arguments are the options of
-the command line, under the same names. Everything is imported when it is first used.
+`export` and `run_export` write files, `sync` keeps a copy current, `stream` gives record batches. Their keyword
+arguments are the options of the command line, under the same names. Everything is imported when it is first used.
 """
 
 from __future__ import annotations

@@ -35,6 +35,13 @@ def connect(extra: str, *, spill_to: Path | None = None) -> duckdb.DuckDBPyConne
     return connection
 
 
+def failures() -> type[Exception]:
+    """What the database raises. Its texts may quote values."""
+    import duckdb
+
+    return duckdb.Error
+
+
 def missing_extra(extra: str) -> UsageError:
     """That an extra of this package is not installed."""
     return UsageError(

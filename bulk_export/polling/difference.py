@@ -168,11 +168,9 @@ class Difference:
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        import duckdb
-
         try:
             yield
-        except (duckdb.Error, pa.ArrowInvalid) as error:  # their texts may quote values
+        except (database.failures(), pa.ArrowInvalid) as error:  # their texts may quote values
             self.close()
             raise DamagedState(
                 f"The tables of the copy cannot be compared ({type(error).__name__}).", kept="Nothing was changed."
