@@ -84,9 +84,9 @@ class LocalService:
         """Take away the record at a position in order of creation; its id."""
         return self._datasets[endpoint].remove(position)
 
-    def touch(self, endpoint: str, position: int) -> str:
-        """Change the record at a position; its id."""
-        return self._datasets[endpoint].touch(position, self.settings.clock())
+    def touch(self, endpoint: str, position: int, updated_at: float | None = None) -> str:
+        """Change the record at a position, which shows `updated_at` in seconds since the epoch, or now; its id."""
+        return self._datasets[endpoint].touch(position, self.settings.clock() if updated_at is None else updated_at)
 
     def application(self) -> web.Application:
         """The service as an aiohttp application."""

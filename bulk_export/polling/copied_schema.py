@@ -7,6 +7,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from bulk_export import schema
+from bulk_export.errors import DamagedState
 from bulk_export.model import Endpoint, Field, FieldType, Kind, ListOf, Struct
 
 # When a poll wrote a row, and when one found the record gone.
@@ -25,11 +26,14 @@ _KINDS = {
 
 
 def described_as_copied(endpoint: Endpoint, copied: pa.Schema | None) -> Endpoint:
-    """The endpoint with the fields that its copy has as they are there, and those that only one of both knows."""
+    """The endpoint with the fields that its copy has as they are there, and those that only one of both knows.
+
+    Raises DamagedState for a column that no poll can have written.
+    """
     if copied is None:
         return endpoint
     always = {schema.ID, schema.TYPE, schema.EXTRA, *OWN}
-    known = tuple(_field(column) for column in copied if column.name not in always)
+    known = tuple(_field(column) for column in _in_plain_types(copied) if column.name not in always)
     return replace(endpoint, fields=_united(endpoint.fields, known))
 
 
@@ -94,7 +98,7 @@ def _declared(type_: pa.DataType) -> FieldType:
         return ListOf(_declared(type_.value_type))
     if pa.types.is_struct(type_):
         return Struct(tuple(map(_field, type_)))
-    return _KINDS[type_]
+    return _kind(type_)
 
 
 def _in_plain_types(wide: pa.Schema) -> pa.Schema:
@@ -107,4 +111,14 @@ def _plain(type_: pa.DataType) -> pa.DataType:
         return pa.list_(_plain(type_.value_type))
     if pa.types.is_struct(type_):
         return pa.struct([pa.field(member.name, _plain(member.type)) for member in type_])
-    return schema.arrow_type(_KINDS[type_])
+    return schema.arrow_type(_kind(type_))
+
+
+def _kind(type_: pa.DataType) -> Kind:
+    if type_ not in _KINDS:
+        raise DamagedState(
+            f"The copy has a column of type {type_}, which no poll writes.",
+            kept="Nothing was changed.",
+            next_step="Restore the table, or choose another --output to start a new copy.",
+        )
+    return _KINDS[type_]

@@ -66,11 +66,9 @@ class Difference:
         self._changes = scratch / "changes.parquet"
         self._connection = database.connect(EXTRA, spill_to=scratch / "spilled")
         with self._readable():
-            try:
-                self.schema = united(copied, pq.read_schema(fetched[0]))
-            except ValueError as error:
-                raise DamagedState(f"The copy has other types than were fetched: {error}.") from None
-            self._fetched_columns = set(pq.read_schema(fetched[0]).names)
+            written = pq.read_schema(fetched[0])
+            self.schema = united(copied, written)
+            self._fetched_columns = set(written.names)
             self._current_columns = set() if copied is None else set(copied.names)
             self._compare(fetched, started_at, finds_removed=finds_removed)
             self.counts = self._count(fetched)
@@ -162,7 +160,8 @@ class Difference:
 
         def cast() -> Iterator[pa.RecordBatch]:
             for batch in batches:
-                yield batch.cast(self.schema)
+                columns = [_as(column, field) for column, field in zip(batch.columns, self.schema, strict=True)]
+                yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
         return pa.RecordBatchReader.from_batches(self.schema, cast())
 
@@ -170,8 +169,13 @@ class Difference:
     def _readable(self) -> Iterator[None]:
         try:
             yield
-        except (database.failures(), pa.ArrowInvalid) as error:  # their texts may quote values
+        except (database.failures(), ValueError) as error:  # their texts may quote values
             self.close()
             raise DamagedState(
                 f"The tables of the copy cannot be compared ({type(error).__name__}).", kept="Nothing was changed."
             ) from None
+
+
+def _as(column: pa.Array, field: pa.Field) -> pa.Array:
+    """A column as it is to be written; one that is missing on one side comes as nulls of any type."""
+    return pa.nulls(len(column), field.type) if column.null_count == len(column) else column.cast(field.type)

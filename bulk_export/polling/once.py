@@ -46,7 +46,8 @@ from bulk_export.progress.observer import Observer
 from bulk_export.publish import JOURNAL
 
 FULL, CHANGES = "full", "changes"
-_LONGEST_SLEEP = 30.0
+# A clock that is set, or a machine that slept, is noticed within this many seconds.
+_LONGEST_SLEEP = 1.0
 
 # Runs an export, and leaves it finished in its output.
 Extract = Callable[[ExportOptions, Observer, anyio.Event], Awaitable[None]]
@@ -116,15 +117,15 @@ class _Sync:
             await anyio.to_thread.run_sync(prepare_output, self._options.output)
             stack.enter_context(locked_directory(self._options.output))
             self._state = await anyio.to_thread.run_sync(self._open_state)
-            polls = []
+            polls, began = [], self._state.polls
             names = [endpoint.name for endpoint in self._options.full.endpoints]
             if due := self._due_in_full(names):
                 try:
                     polls.append(await self._poll(FULL, due))
                 except _WindowClosed:
                     self._remarks.append("The full sync goes on in the next window.")
-            seen = {name for poll in polls for name in poll.tables if not self._state.marks[name].is_overtaken()}
-            if rest := [name for name in names if name not in seen and name in self._state.marks]:
+            # A poll that an earlier run began shows the service as it was then, so another one follows it.
+            while rest := [name for name in names if name in self._state.marks and not _is_fresh(name, polls, began)]:
                 polls.append(await self._poll(CHANGES, rest))
             if not self._state.open:
                 with local_failures(f"Removing {self._working}"):
@@ -293,9 +294,11 @@ class _Sync:
             tables=tables,
         )
         marks = {name: self._state.marks.get(name, Watermark()) for name in tables}
+        # Changes that may have been missed are asked for again; a full sync counts, but for what it says is gone.
         moved = {
             name: mark.after_full(started_at) if kind == FULL else mark.after_changes(started_at)
             for name, mark in marks.items()
+            if kind == FULL or tables[name].consistent is not False
         }
         state = self._state.closed(kind)
         if kind == FULL:
@@ -308,3 +311,8 @@ class _Sync:
         with local_failures(f"Removing {self._working / kind}"):
             remove_tree(self._working / kind)
         return summary
+
+
+def _is_fresh(name: str, polls: Sequence[PollSummary], began: int) -> bool:
+    """Whether one of the polls has an endpoint, and a number above that of the last one before this run."""
+    return any(name in poll.tables and poll.number > began for poll in polls)

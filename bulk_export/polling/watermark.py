@@ -30,7 +30,7 @@ class Watermark:
             return None
         first = self.polls[0]
         if len(self.polls) == 1:
-            first = max(_EARLIEST, first - max(timedelta(0), now - first))
+            first -= min(max(timedelta(0), now - first), max(timedelta(0), first - _EARLIEST))
         return first.replace(microsecond=0)
 
     def is_full_due(self, now: datetime, every: timedelta) -> bool:
@@ -50,10 +50,6 @@ class Watermark:
             window = self.polls[-1] - self.polls[0]
             return Watermark((min(self.polls[0], started_at - window), self.polls[-1]), started_at)
         return Watermark(self.after_changes(started_at).polls, started_at)
-
-    def is_overtaken(self) -> bool:
-        """Whether polls were made while the last full sync was under way."""
-        return self.full is not None and len(self.polls) > 1 and self.full < self.polls[-1]
 
 
 def same_since(
