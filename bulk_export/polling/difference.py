@@ -1,7 +1,7 @@
 """What a poll changes in one table of a copy: rows to insert, to update and to mark as removed, found by DuckDB.
 
 Every value is compared, not the time of the last update: the service shows changed records with an older one.
-What another poll wrote after this one started is newer than what this one fetched, and stays.
+What a poll wrote that overtook this one is newer than what this one fetched, and stays.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class Difference:
     """Compares files that a poll fetched with those that a table consists of now.
 
     `copied` is the table's schema, None while it does not exist. With `finds_removed`, everything was fetched, so
-    what is missing is gone. The outcome lies in `scratch`, as long as the context is open.
+    what is missing is gone. If the poll `is_overtaken`, rows written by those that started later stay. The outcome
+    lies in `scratch` until `close`.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Difference:
         *,
         started_at: datetime,
         finds_removed: bool,
+        is_overtaken: bool,
         scratch: Path,
     ) -> None:
         self._current = current
@@ -70,7 +72,8 @@ class Difference:
             self.schema = united(copied, written)
             self._fetched_columns = set(written.names)
             self._current_columns = set() if copied is None else set(copied.names)
-            self._compare(fetched, started_at, finds_removed=finds_removed)
+            older = f"c.{schema.SYNCED_AT} <= {_instant(started_at)}" if is_overtaken else "true"
+            self._compare(fetched, _instant(started_at), older, finds_removed=finds_removed)
             self.counts = self._count(fetched)
 
     def close(self) -> None:
@@ -98,8 +101,8 @@ class Difference:
         selects.append(f"SELECT {added} FROM {changed}{gone}")  # noqa: S608  # quoted names
         return self._reader(" UNION ALL ".join(selects))
 
-    def _compare(self, fetched: Sequence[Path], started_at: datetime, *, finds_removed: bool) -> None:
-        started = f"TIMESTAMPTZ {database.text(format_instant(started_at))}"
+    def _compare(self, fetched: Sequence[Path], started: str, older: str, *, finds_removed: bool) -> None:
+        """`older` is the condition for rows of the copy that this poll may change."""
         columns = [column for column in self.schema.names if column not in OWN]
         shown = ", ".join(self._column("f.", column, self._fetched_columns) for column in columns)
         source = database.read_parquet(fetched)
@@ -120,15 +123,14 @@ class Difference:
                 f"SELECT {shown}, {started} AS {schema.SYNCED_AT}, NULL::TIMESTAMPTZ AS {schema.REMOVED_AT},"  # noqa: S608
                 f" CASE WHEN c.id IS NULL THEN 'insert' ELSE 'update' END AS {_CHANGE}"
                 f" FROM {source} f LEFT JOIN {current} c ON f.id = c.id"
-                f" WHERE c.id IS NULL OR (c.{schema.SYNCED_AT} <= {started}"
-                f" AND (c.{schema.REMOVED_AT} IS NOT NULL OR {unlike}))"
+                f" WHERE c.id IS NULL OR ({older} AND (c.{schema.REMOVED_AT} IS NOT NULL OR {unlike}))"
             )
             if finds_removed:
                 kept = ", ".join(self._column("c.", column, self._current_columns) for column in columns)
                 query += (
                     f" UNION ALL SELECT {kept}, {started}, {started}, 'remove' FROM {current} c"  # noqa: S608
                     f" ANTI JOIN {source} f ON c.id = f.id"
-                    f" WHERE c.{schema.REMOVED_AT} IS NULL AND c.{schema.SYNCED_AT} <= {started}"
+                    f" WHERE c.{schema.REMOVED_AT} IS NULL AND {older}"
                 )
         place = database.text(str(self._changes.absolute()))
         self._connection.execute(f"COPY ({query}) TO {place} (FORMAT parquet, COMPRESSION zstd)")
@@ -174,6 +176,10 @@ class Difference:
             raise DamagedState(
                 f"The tables of the copy cannot be compared ({type(error).__name__}).", kept="Nothing was changed."
             ) from None
+
+
+def _instant(moment: datetime) -> str:
+    return f"TIMESTAMPTZ {database.text(format_instant(moment))}"
 
 
 def _as(column: pa.Array, field: pa.Field) -> pa.Array:

@@ -278,7 +278,7 @@ class _Sync:
     def _take_in(self, kind: str, poll: OpenPoll, groups: Sequence[Fetched]) -> PollSummary:
         """Merge what was fetched, move the watermarks, and log it."""
         started_at, ahead = started(poll, groups, self._state.clock_ahead)
-        tables = take_in(self._options, poll, groups, started_at)
+        tables = take_in(self._options, poll, groups, started_at, is_overtaken=poll.number < self._state.polls)
         for name, table in tables.items():
             if table.consistent is False:
                 self._remarks.append(f"{name}: the data kept changing, so a record may be missing until the next poll.")

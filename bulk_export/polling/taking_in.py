@@ -51,11 +51,14 @@ def started(poll: OpenPoll, groups: Sequence[Fetched], ahead_before: float) -> t
 
 
 def take_in(
-    options: SyncOptions, poll: OpenPoll, groups: Sequence[Fetched], started_at: datetime
+    options: SyncOptions, poll: OpenPoll, groups: Sequence[Fetched], started_at: datetime, *, is_overtaken: bool
 ) -> dict[str, TableSummary]:
-    """Merge each endpoint of a poll into its table; what became of each."""
+    """Merge each endpoint of a poll into its table; what became of each.
+
+    The poll `is_overtaken` if others were begun since it was.
+    """
     return {
-        name: _merge(options, name, group, poll.number, started_at)
+        name: _merge(options, name, group, poll.number, started_at, is_overtaken=is_overtaken)
         for group in groups
         for name in group.manifest["endpoints"]
     }
@@ -75,7 +78,9 @@ def tend(options: SyncOptions, names: Sequence[str]) -> None:
             table.vacuum(options.vacuum)
 
 
-def _merge(options: SyncOptions, name: str, group: Fetched, poll: int, started_at: datetime) -> TableSummary:
+def _merge(
+    options: SyncOptions, name: str, group: Fetched, poll: int, started_at: datetime, *, is_overtaken: bool
+) -> TableSummary:
     table = table_of(options, name)
     told = group.manifest["endpoints"][name]
     counts = table.applied(poll)
@@ -91,6 +96,7 @@ def _merge(options: SyncOptions, name: str, group: Fetched, poll: int, started_a
             started_at=started_at,
             # A poll for changes shows some of the records, and sweeps that did not settle may have missed some.
             finds_removed=group.since is None and told["consistent"] is True,
+            is_overtaken=is_overtaken,
             scratch=scratch,
         )
         try:

@@ -17,9 +17,10 @@ import duckdb
 import polars
 import pyarrow.parquet as pq
 import pytest
+from aiohttp import web
 from deltalake import DeltaTable
 
-from bulk_export.errors import DamagedState, Interrupted, ServiceFailing, UsageError
+from bulk_export.errors import DamagedState, Interrupted, LocalFailure, ServiceFailing, UsageError
 from bulk_export.files import locked_directory
 from bulk_export.local_service import LocalService, serving
 from bulk_export.pipeline import export
@@ -459,3 +460,102 @@ async def test_the_history_ends_where_vacuum_says_and_small_files_are_put_togeth
         ):
             with pytest.raises(UsageError, match=said):
                 it.options(NAME, **changes)
+
+
+async def test_a_new_copy_waits_for_its_window(tmp_path: Path) -> None:
+    stop, pauses = anyio.Event(), []
+
+    class Paused(Observer):
+        def outside_window(self, until: datetime) -> None:
+            pauses.append(until)
+            stop.set()
+
+    async with copying(tmp_path / "copy") as it:
+        with pytest.raises(Interrupted):
+            await it.sync(NAME, observer=Paused(), stop=stop, between="01:00-05:00", timezone="UTC")
+        assert pauses == [BEGAN.replace(day=3, hour=1, minute=0, second=0, microsecond=0)]
+        assert not it.service.log
+
+
+@asynccontextmanager
+async def showing(records: list[dict[str, Any]]) -> AsyncIterator[str]:
+    """A service whose every page, but for the first, is empty."""
+
+    async def answer(request: web.Request) -> web.Response:
+        first = request.query.get("page[page]") == "1"
+        return web.json_response({"data": records if first else []})
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+def person(identity: str, **attributes: Any) -> dict[str, Any]:
+    return {"id": identity, "type": "npq-participant", "attributes": attributes}
+
+
+@pytest.mark.parametrize("format_", ["delta", "parquet"])
+async def test_a_new_field_becomes_a_column_and_a_new_member_keeps_the_rows_that_lack_it(
+    tmp_path: Path, format_: str
+) -> None:
+    """The library that merges would empty a nested column whose type grows, in every row that it carries over."""
+    records = [person(name, npq_enrolments=[{"email": f"{name}@example.org"}]) for name in ("a", "b", "c")]
+    async with showing(records) as url:
+        chosen = SyncOptions.of(
+            [NAME],
+            base_url=url,
+            token=TOKEN,
+            output=tmp_path / "copy",
+            format=format_,
+            budget="memory://",
+            min_interval=0,
+        )
+        directory = tmp_path / "copy" / NAME
+
+        def rows() -> dict[str, dict[str, Any]]:
+            table = polars.read_delta(str(directory)) if format_ == "delta" else polars.read_parquet(directory)
+            return {row["id"]: row for row in table.to_arrow().to_pylist()}
+
+        await sync_once(chosen)
+        records[0]["attributes"]["new"] = 7
+        await sync_once(chosen)
+        assert {name: row["new"] for name, row in rows().items()} == {"a": 7, "b": None, "c": None}
+
+        records[0]["attributes"]["npq_enrolments"][0]["rank"] = 1
+        records[1]["attributes"]["new"] = "no number"
+        (poll,) = (await sync_once(chosen)).polls
+        assert (poll.total("updated"), poll.total("unchanged")) == (2, 1)
+        shown = rows()
+        assert [row["npq_enrolments"][0]["email"] for row in shown.values()] == [
+            f"{name}@example.org" for name in shown
+        ]
+        assert [shown[name]["npq_enrolments"][0]["rank"] for name in "abc"] == [1, None, None]
+        # A column keeps its type; nothing is lost.
+        assert (shown["b"]["new"], json.loads(shown["b"]["_extra"])) == (None, {"new": "no number"})
+
+        assert (await sync_once(chosen)).polls[0].total("unchanged") == 3
+
+
+async def test_a_failed_write_leaves_the_table_as_it_was_and_the_poll_goes_on(tmp_path: Path) -> None:
+    async with copying(tmp_path / "copy") as it:
+        await it.poll(NAME)
+        it.later()
+        it.service.touch(NAME, 1)
+        log = it.directory / NAME / "_delta_log"
+        (log / "00000000000000000001.json").mkdir()  # nobody can commit over it
+        with pytest.raises(LocalFailure):
+            await it.poll(NAME)
+        (log / "00000000000000000001.json").rmdir()
+        asked = len(it.service.log)
+        resumed, poll = (await it.sync(NAME)).polls
+        assert (counts(resumed)[2], counts(poll)[2], it.version()) == (1, 0, 1)
+        assert len(it.service.log) == asked + 1
+        it.assert_current()

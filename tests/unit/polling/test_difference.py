@@ -52,12 +52,19 @@ class Compared:
         copied: list[Any] | None,
         *,
         full: bool = False,
+        overtaken: bool = False,
         fetched_schema: pa.Schema = FETCHED,
     ) -> None:
         files = [write(room / "fetched's.parquet", fetched, fetched_schema)]
         current = [] if copied is None else [write(room / "current [1].parquet", copied, COPIED)]
         difference = Difference(
-            files, current, None if copied is None else COPIED, started_at=NOON, finds_removed=full, scratch=room
+            files,
+            current,
+            None if copied is None else COPIED,
+            started_at=NOON,
+            finds_removed=full,
+            is_overtaken=overtaken,
+            scratch=room,
         )
         self.counts = difference.counts
         self.schema = difference.schema
@@ -114,11 +121,15 @@ def test_a_poll_for_changes_removes_nothing(tmp_path: Path) -> None:
     assert Compared(tmp_path, [], [row("a")]).counts == Counts()
 
 
-def test_what_another_poll_wrote_since_this_one_started_is_newer_and_stays(tmp_path: Path) -> None:
-    newer = [row("a", synced_at=NOON + HOUR, type="newer"), row("new", synced_at=NOON + HOUR)]
-    it = Compared(tmp_path, [record("a")], newer, full=True)
-    assert it.counts == Counts(fetched=1, unchanged=1)
-    assert it.changes == {}
+def test_what_polls_wrote_that_overtook_this_one_is_newer_and_stays(tmp_path: Path) -> None:
+    newer = [row("a", synced_at=NOON + HOUR, type="newer"), row("new", synced_at=NOON + HOUR), row("old")]
+    it = Compared(tmp_path, [record("a")], newer, full=True, overtaken=True)
+    assert it.counts == Counts(fetched=1, unchanged=1, removed=1)
+    assert list(it.changes) == ["old"]
+
+
+def test_clocks_that_disagree_by_a_little_keep_no_change_out(tmp_path: Path) -> None:
+    assert Compared(tmp_path, [record("a")], [row("a", synced_at=NOON + HOUR, type="older")]).counts.updated == 1
 
 
 def test_a_new_member_widens_the_column_and_rows_that_lack_it_keep_what_they_have(tmp_path: Path) -> None:
@@ -162,5 +173,13 @@ def test_a_column_that_was_not_fetched_counts_as_null(tmp_path: Path) -> None:
 def test_files_that_cannot_be_read_are_told_without_their_contents(tmp_path: Path) -> None:
     (tmp_path / "torn.parquet").write_bytes(b"secret@example.org")
     with pytest.raises(DamagedState, match="cannot be compared") as failure:
-        Difference([tmp_path / "torn.parquet"], [], None, started_at=NOON, finds_removed=False, scratch=tmp_path)
+        Difference(
+            [tmp_path / "torn.parquet"],
+            [],
+            None,
+            started_at=NOON,
+            finds_removed=False,
+            is_overtaken=False,
+            scratch=tmp_path,
+        )
     assert "secret" not in str(failure.value.lines())
