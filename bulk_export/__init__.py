@@ -1,7 +1,7 @@
 """Export everything from the DfE lead-provider API, fast, within its rate limits, without losing a record.
 
-`export` and `run_export` write files; `stream` gives record batches. Their keyword arguments are the options of
-the command line, under the same names. Everything is imported when it is first used.
+`export` and `run_export` write files, `sync` keeps a copy current, `stream` gives record batches. Their keyword
+arguments are the options of the command line, under the same names. Everything is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from bulk_export.api import replay as replay
     from bulk_export.api import run_export as run_export
     from bulk_export.api import run_replay as run_replay
+    from bulk_export.api import run_sync as run_sync
     from bulk_export.api import stream as stream
+    from bulk_export.api import sync as sync
     from bulk_export.errors import BudgetUnavailable as BudgetUnavailable
     from bulk_export.errors import BulkExportError as BulkExportError
     from bulk_export.errors import DamagedState as DamagedState
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from bulk_export.errors import ServiceRefused as ServiceRefused
     from bulk_export.errors import UsageError as UsageError
     from bulk_export.errors import VerificationFailed as VerificationFailed
+    from bulk_export.polling.difference import Counts as Counts
+    from bulk_export.polling.once import SyncSummary as SyncSummary
+    from bulk_export.polling.poll_log import PollSummary as PollSummary
+    from bulk_export.polling.poll_log import TableSummary as TableSummary
     from bulk_export.progress.observer import EndpointSummary as EndpointSummary
     from bulk_export.progress.observer import ExportSummary as ExportSummary
     from bulk_export.progress.observer import Observer as Observer
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
     from bulk_export.verification import verify as verify
 
 _HOMES = {
-    "bulk_export.api": ("export", "replay", "run_export", "run_replay", "stream"),
+    "bulk_export.api": ("export", "replay", "run_export", "run_replay", "run_sync", "stream", "sync"),
     "bulk_export.errors": (
         "BulkExportError",
         "BudgetUnavailable",
@@ -50,6 +56,9 @@ _HOMES = {
         "UsageError",
         "VerificationFailed",
     ),
+    "bulk_export.polling.difference": ("Counts",),
+    "bulk_export.polling.once": ("SyncSummary",),
+    "bulk_export.polling.poll_log": ("PollSummary", "TableSummary"),
     "bulk_export.progress.observer": ("EndpointSummary", "ExportSummary", "Observer", "WindowUse"),
     "bulk_export.verification": ("Verification", "verify"),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -15,6 +15,9 @@ from bulk_export import pipeline
 from bulk_export.archive_replay import ReplayOptions
 from bulk_export.archive_replay import replay as replay_pages
 from bulk_export.options import ExportOptions
+from bulk_export.polling.continually import keep_current
+from bulk_export.polling.once import SyncSummary, sync_once
+from bulk_export.polling.sync_options import SyncOptions, split_every
 from bulk_export.progress import choose
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import ExportSummary, Observer
@@ -86,6 +89,47 @@ def run_replay(
 
     async def call() -> ExportSummary:
         return await replay(archive, *names, endpoints=endpoints, observer=observer, progress=progress, **options)
+
+    return anyio.run(call)
+
+
+async def sync(
+    *names: str,
+    endpoints: Sequence[str] = (),
+    observer: Observer | None = None,
+    progress: str = "none",
+    stop: anyio.Event | None = None,
+    report: Callable[[SyncSummary], None] | None = None,
+    **options: Any,
+) -> SyncSummary:
+    """Bring the copy in `output` up to date; what the polls did.
+
+    `options` are those of `bulk-export sync` with underscores. With `every`, it goes on polling until `stop` is set,
+    which raises Interrupted, and `report` hears of each time. Raises the exceptions of this package.
+    """
+    watching = observer or choose(progress, Console(sys.stderr))
+    rest, every = split_every(await _with_fetched_service(options))
+    resolved = SyncOptions.of([*names, *endpoints], **rest)
+    told = report or (lambda _: None)
+    if every is not None:
+        await keep_current(resolved, every, watching, stop=stop or anyio.Event(), report=told, notice=watching.warned)
+    summary = await sync_once(resolved, watching, stop=stop)
+    told(summary)
+    return summary
+
+
+def run_sync(
+    *names: str,
+    endpoints: Sequence[str] = (),
+    observer: Observer | None = None,
+    progress: str = "none",
+    report: Callable[[SyncSummary], None] | None = None,
+    **options: Any,
+) -> SyncSummary:
+    """`sync` for programs without an event loop."""
+
+    async def call() -> SyncSummary:
+        return await sync(*names, endpoints=endpoints, observer=observer, progress=progress, report=report, **options)
 
     return anyio.run(call)
 

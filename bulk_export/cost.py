@@ -40,8 +40,11 @@ def least_requests(records: int, page_size: int) -> int:
     return records // page_size + 1
 
 
-def further_sweeps(records: int, largest_page: int) -> int:
-    """What a consistent export adds while nothing changes: two sweeps with the largest page, one if it holds all."""
+def further_sweeps(records: int, page_size: int, largest_page: int) -> int:
+    """What a consistent export adds while nothing changes: two sweeps with the largest page, one if it holds all, and
+    none where a single page of the first sweep did."""
+    if records < page_size:
+        return 0
     once = least_requests(records, largest_page)
     return once if records < largest_page else 2 * once
 
@@ -70,7 +73,9 @@ def estimate(
     """
     requests = {name: least_requests(count, page_size) for name, count in records.items()}
     if largest_page is not None:
-        requests = {name: sent + further_sweeps(records[name], largest_page) for name, sent in requests.items()}
+        requests = {
+            name: sent + further_sweeps(records[name], page_size, largest_page) for name, sent in requests.items()
+        }
     played = schedule(
         sum(requests.values()),
         service_limit=service_limit,

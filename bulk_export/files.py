@@ -17,6 +17,7 @@ from bulk_export.errors import LocalFailure, UsageError
 
 WORKING_DIRECTORY = ".bulk-export"
 MANIFEST = "manifest.json"
+SYNC_STATE = "sync.json"
 
 _SAFE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,126}[a-z0-9])?", re.ASCII)
 _HASH_CHUNK = 1 << 20
@@ -76,6 +77,16 @@ def write_atomically(path: Path, content: bytes, *, scratch: Path | None = None)
     sync_directory(path.parent)
 
 
+@contextlib.contextmanager
+def private_umask() -> Iterator[None]:
+    """Give what libraries create the modes 0600 and 0700. The mask is the whole process's, so hold it briefly."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def sync_directory(path: Path) -> None:
     """Make the entries of a directory durable: what was created, renamed or removed in it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -133,6 +144,8 @@ def inspect_output(path: Path) -> bool:
         entries = {entry.name for entry in path.iterdir()}
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", next_step=_OTHER_OUTPUT) from None
+    if SYNC_STATE in entries:
+        raise UsageError(f"{path} holds a copy that sync keeps.", next_step=_OTHER_OUTPUT)
     if entries and not entries & {WORKING_DIRECTORY, MANIFEST}:
         raise UsageError(f"{path} holds files that are not an export.", next_step=_OTHER_OUTPUT)
     if (path / WORKING_DIRECTORY).is_symlink():

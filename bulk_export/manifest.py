@@ -39,12 +39,16 @@ class EndpointResult:
 
 @dataclass(frozen=True, slots=True)
 class RunCounters:
-    """What the whole export cost, over all runs that took part in it."""
+    """What the whole export cost, over all runs that took part in it.
+
+    `server_clock_ahead` is by how many seconds at least the service's clock was ahead of ours, by its first answer.
+    """
 
     requests: int
     retries: int
     throttled: int
     resumed: int
+    server_clock_ahead: float | None = None
 
 
 def build_manifest(
@@ -72,6 +76,7 @@ def build_manifest(
             "retries": run.retries,
             "throttled": run.throttled,
             "resumed": run.resumed,
+            "server_clock_ahead": run.server_clock_ahead,
         },
         "endpoints": {result.name: _endpoint(result) for result in endpoints},
     }

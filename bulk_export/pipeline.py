@@ -18,6 +18,7 @@ import anyio.to_thread
 from bulk_export import __version__
 from bulk_export.budget import open_budget
 from bulk_export.convert import EndpointConversion, convert_all
+from bulk_export.counters import CLOCK_AHEAD, Counters
 from bulk_export.decode import Decoder, Lines, SplitBody, page_rewriter
 from bulk_export.environment import service_address, service_name
 from bulk_export.errors import BulkExportError, Interrupted, UsageError
@@ -36,6 +37,7 @@ from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.publish import JOURNAL, STAGING, clear_leftovers, decide, decided, publish
 from bulk_export.pulse import Pulse
 from bulk_export.retry import Backoff
+from bulk_export.server_clock import seconds_ahead
 from bulk_export.sweep import Sweep
 from bulk_export.units import format_instant
 
@@ -123,7 +125,7 @@ class _Export:
         async with AsyncExitStack() as stack:
             stack.callback(self._observer.closed)
             address = await stack.enter_async_context(service_address(self._options))
-            before = _Counters.of(store)
+            before = Counters.of(store)
             if self._resumed:
                 before = before.resumed_once_more(store)
             conversions = await anyio.to_thread.run_sync(self._open_conversions, store)
@@ -179,6 +181,15 @@ class _Export:
                     case _:
                         await journal.append_together(map(stored, pages))
 
+            clock_known = before.clock_ahead is not None
+
+            def served_at(date: str | None) -> None:
+                nonlocal clock_known
+                ahead = None if clock_known else seconds_ahead(date, self._tuning.clock())
+                if ahead is not None:
+                    journal.note(CLOCK_AHEAD, str(ahead))
+                    clock_known = True
+
             pool = Pool(
                 [conversion.sweep for conversion in conversions],
                 fetcher=fetcher,
@@ -191,6 +202,7 @@ class _Export:
                 count_request=journal.count_request,
                 uniform=self._tuning.uniform,
                 opening=Opening(self._options.window, clock=self._tuning.clock, closed=self._observer.outside_window),
+                served_at=served_at,
             )
             names = [conversion.sweep.endpoint.name for conversion in conversions]
             self._observer.started(names, self._output, budget.windows)
@@ -287,7 +299,7 @@ class _Export:
         )
 
     def _decide(self, store: JournalStore, conversions: Sequence[EndpointConversion]) -> dict[str, Any]:
-        counters = _Counters.of(store)
+        counters = Counters.of(store)
         requests = store.requests()
         manifest = build_manifest(
             service=self._options.service.name,
@@ -310,6 +322,7 @@ class _Export:
                 retries=counters.retries,
                 throttled=counters.throttled,
                 resumed=counters.resumed,
+                server_clock_ahead=counters.clock_ahead,
             ),
         )
         decide(store, self._output, manifest, staged_files(conversions), keep_pages=self._options.keep_pages)
@@ -344,25 +357,6 @@ class _Export:
             # A strict export that was stopped goes on as a lax one.
             **self._parameters() | {"schema": INFER if self._options.schema == INFER else LAX},
         }
-
-
-@dataclass(frozen=True, slots=True)
-class _Counters:
-    """What earlier runs of the same export counted."""
-
-    retries: int
-    throttled: int
-    resumed: int
-
-    @classmethod
-    def of(cls, store: JournalStore) -> _Counters:
-        if store.fact("started_at") is None:
-            store.put_fact("started_at", now())
-        return cls(*(int(store.fact(name) or 0) for name in ("retries", "throttled", "resumed")))
-
-    def resumed_once_more(self, store: JournalStore) -> _Counters:
-        store.put_fact("resumed", str(self.resumed + 1))
-        return replace(self, resumed=self.resumed + 1)
 
 
 def body_cap(page_size: int | None) -> int:

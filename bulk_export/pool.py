@@ -66,6 +66,7 @@ class Pool:
     what it raises ends the run.
     `changed` beats whenever a plan has changed, and may be beaten by whoever changes a horizon.
     `uniform` gives random numbers from 0 to 1, for the jitter. Nothing is sent while `opening` is closed.
+    `served_at` hears the `Date` header of each page before the page is delivered.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Pool:
         count_request: Callable[[str], None],
         uniform: Callable[[], float],
         opening: Opening | None = None,
+        served_at: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         self._sweeps = list(sweeps)
         self._closed = False
@@ -95,6 +97,7 @@ class Pool:
         self._count_request = count_request
         self._uniform = uniform
         self._opening = opening or Opening(None, closed=lambda _: None)
+        self._served_at = served_at
         self._in_flight = 0
         self._cooling = 0
         self._answered = False
@@ -217,6 +220,7 @@ class Pool:
         match disposition(answer.status):
             case Disposition.ACCEPT:
                 end = sweep.plan.end
+                self._served_at(answer.date)
                 try:
                     if sweep.endpoint.paging.style == "none":
                         await self._store_whole(answer, sweep)

@@ -3,7 +3,7 @@
 A record that is there all along is missed when others vanish, or ties change places, between the requests for two
 pages. A sweep that takes one page after the other misses it only if a record it has seen before is gone when it
 ends. So when it shows no record twice, and the next sweep sees the same records, it has missed none. A sweep
-of one page is one instant and needs no other. The largest page has the fewest edges.
+of one page, the first one too, is one instant and needs no other. The largest page has the fewest edges.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Resweep:
 
     def _run(self) -> Iterator[None]:
         yield from self._print(self._sweeps[0])
-        settled = False
+        settled = _is_one_answer(self._sweeps[0])
         while not settled and self._sweeps[-1].number < MOST_SWEEPS:
             self._begin()
             yield
@@ -110,7 +110,7 @@ class Resweep:
 
     def _agree(self) -> bool:
         *_, before, last = self._sweeps
-        if (last.plan.end or 0) <= 1 and (last.plan.count(1) or 0) < self._page_size:
+        if _is_one_answer(last):
             return True
         rows = before.plan.records + last.plan.records
         return before.number > 0 and same_ids(self._sightings(before), self._sightings(last), rows)
@@ -139,6 +139,13 @@ class Resweep:
         contents = memoryview(prints.contents).cast("Q")
         for row in rows:
             yield Occurrence(ids[row], key, row, version(records[row]), contents[row])
+
+
+def _is_one_answer(sweep: Sweep) -> bool:
+    """Whether everything came in a single answer, which shows one instant."""
+    if sweep.endpoint.paging.style == "none":
+        return True
+    return (sweep.plan.end or 0) <= 1 and (sweep.plan.count(1) or 0) < sweep.page_size
 
 
 def _blobs(store: JournalStore, sweep: Sweep) -> Iterator[tuple[bytes, bytes]]:

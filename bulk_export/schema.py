@@ -7,9 +7,12 @@ import pyarrow as pa
 from bulk_export.model import Endpoint, Field, FieldType, Kind, ListOf
 
 ID, TYPE, EXTRA = "id", "type", "_extra"
+# What a synced copy says of its rows.
+SYNCED_AT, REMOVED_AT = "_synced_at", "_removed_at"
 # The member of a record that holds its attributes.
 ATTRIBUTES = "attributes"
 
+_TAKEN = {ID, TYPE, EXTRA, SYNCED_AT, REMOVED_AT}
 _SCALARS: dict[Kind, pa.DataType] = {
     Kind.STRING: pa.string(),
     Kind.BOOLEAN: pa.bool_(),
@@ -23,10 +26,10 @@ _SCALARS: dict[Kind, pa.DataType] = {
 def columns(endpoint: Endpoint) -> tuple[Field, ...]:
     """The attributes that have a column of their own.
 
-    All but those named like a column that is always there, and those with an object of no described members,
-    which Parquet cannot hold.
+    All but those named like a column that an export or a copy has anyway, and those with an object of no described
+    members, which Parquet cannot hold.
     """
-    return tuple(field for field in endpoint.fields if field.name not in (ID, TYPE, EXTRA) and _can_hold(field.type))
+    return tuple(field for field in endpoint.fields if field.name not in _TAKEN and _can_hold(field.type))
 
 
 def _can_hold(declared: FieldType) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+
+from bulk_export.server_clock import server_time
 
 FIRST_BACKOFF = 2.0
 # The service counts in windows aligned to the epoch; a moment later than the edge is surely in the next one.
@@ -68,10 +68,5 @@ def _told(retry_after: str | None, now: float) -> float | None:
 
 def _seconds(date: str | None) -> float | None:
     """An HTTP date in seconds since the epoch, None where it is none."""
-    if date is None:
-        return None
-    try:
-        moment = parsedate_to_datetime(date)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
+    moment = server_time(date)
+    return None if moment is None else moment.timestamp()

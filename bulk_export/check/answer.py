@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bulk_export.check.copy import CopiedTable, Copy, missing_extra, open_copy, quoted_files
+from bulk_export.check.copy import EXTRA, CopiedTable, Copy, open_copy
 from bulk_export.check.question import QUESTIONS, TABLES, Question
+from bulk_export.database import connect, failures, read_parquet
 from bulk_export.errors import DamagedState, UsageError
+from bulk_export.schema import REMOVED_AT
 
 if TYPE_CHECKING:
     import duckdb
 
 MOST_ROWS = 10_000
-_REMOVED = "_removed_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +59,8 @@ class _Session:
         self._copy = copy
 
     def __enter__(self) -> _Session:
-        try:
-            import duckdb
-        except ImportError:
-            raise missing_extra() from None
-        self._error: type[Exception] = duckdb.Error
-        self._connection = duckdb.connect(
-            config={"temp_directory": "", "autoinstall_known_extensions": False, "python_enable_replacements": False}
-        )
-        self._connection.execute("SET TimeZone = 'UTC'")
+        self._connection = connect(EXTRA)
+        self._error = failures()
         self._columns = {name: self._columns_of(table) for name, table in self._copy.tables.items()}
         return self
 
@@ -89,8 +83,8 @@ class _Session:
         """The statements that give the tables their names."""
         for name in question.needs:
             table = self._copy.tables[name]
-            condition = f" WHERE {_REMOVED} IS NULL" if _REMOVED in self._columns[name] else ""
-            yield f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM {_read(table.files)}{condition};"  # noqa: S608  # quoted paths
+            condition = f" WHERE {REMOVED_AT} IS NULL" if REMOVED_AT in self._columns[name] else ""
+            yield f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM {read_parquet(table.files)}{condition};"  # noqa: S608  # quoted paths
         if question.history:
             yield _history(self._copy.tables["applications"])
 
@@ -124,14 +118,10 @@ class _Session:
         if not table.files:
             return frozenset()
         try:
-            rows = self._connection.execute(f"DESCRIBE SELECT * FROM {_read(table.files)}").fetchall()  # noqa: S608  # quoted paths
+            rows = self._connection.execute(f"DESCRIBE SELECT * FROM {read_parquet(table.files)}").fetchall()  # noqa: S608  # quoted paths
         except self._error as error:
             raise _unreadable(error) from None
         return frozenset(row[0] for row in rows)
-
-
-def _read(files: tuple[Path, ...]) -> str:
-    return f"read_parquet({quoted_files(files)}, union_by_name = true, hive_partitioning = false)"
 
 
 def _history(table: CopiedTable) -> str:
@@ -145,7 +135,7 @@ def _history(table: CopiedTable) -> str:
         by_version.setdefault(number, []).append(file)
     columns = "id, funded_place, updated_at"
     states = "\n    UNION ALL ".join(
-        f"SELECT {columns}, {number} AS version FROM {_read(tuple(files))}"  # noqa: S608  # quoted paths
+        f"SELECT {columns}, {number} AS version FROM {read_parquet(tuple(files))}"  # noqa: S608  # quoted paths
         for number, files in sorted(by_version.items())
     )
     return (

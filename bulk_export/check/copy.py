@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bulk_export.check.question import TABLES
+from bulk_export.database import missing_extra
+from bulk_export.delta_files import LOG, check_path, files_of
 from bulk_export.errors import DamagedState, LocalFailure, UsageError
-from bulk_export.files import MANIFEST, WORKING_DIRECTORY
+from bulk_export.files import MANIFEST, SYNC_STATE, WORKING_DIRECTORY
 from bulk_export.manifest import read_manifest
 
-_DELTA_LOG = "_delta_log"
-_WILDCARD = re.compile(r"([*?\[])")
+EXTRA = "check"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,13 @@ def open_copy(directory: Path) -> Copy:
     try:
         if not directory.is_dir():
             raise UsageError(f"{directory} is not a directory.", next_step="Name a finished export or a synced copy.")
-        delta = {name: path for name, path in _folders(directory).items() if (path / _DELTA_LOG).is_dir()}
+        delta = {name: path for name, path in _folders(directory).items() if (path / LOG).is_dir()}
         if delta:
             return Copy({name: _delta_table(path) for name, path in delta.items()})
         if (directory / MANIFEST).exists():
             return _export(directory)
+        if (directory / SYNC_STATE).exists():
+            return _snapshots(directory)
         unfinished = (directory / WORKING_DIRECTORY).is_dir()
     except OSError as error:
         raise LocalFailure(
@@ -71,6 +73,15 @@ def open_copy(directory: Path) -> Copy:
 
 def _folders(directory: Path) -> dict[str, Path]:
     return {name: directory / endpoint for name, endpoint in TABLES.items()}
+
+
+def _snapshots(directory: Path) -> Copy:
+    """Copies that sync keeps as plain files, without a history."""
+    found = {name: sorted(path.glob("*.parquet")) for name, path in _folders(directory).items()}
+    tables = {name: CopiedTable(tuple(files)) for name, files in found.items() if files}
+    if not tables:
+        raise UsageError(f"{directory} holds no tables to check.", next_step="Sync the endpoints first, then check.")
+    return Copy(tables)
 
 
 def _export(directory: Path) -> Copy:
@@ -110,13 +121,12 @@ def _delta_table(path: Path) -> CopiedTable:
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
     except ImportError:
-        raise missing_extra() from None
-    if set(str(path.absolute())) & set("[]"):
-        raise UsageError(f"{path} has brackets in its name.", next_step="Move the copy to a directory without them.")
+        raise missing_extra(EXTRA) from None
+    place = check_path(path)
     try:
-        table = DeltaTable(path)
+        table = DeltaTable(place)
         latest = table.version()
-        current = _local(table.file_uris())
+        current = files_of(table, path)
     except DeltaError as error:
         raise DamagedState(
             f"The Delta table {path} cannot be read ({type(error).__name__}).", kept="Nothing was changed."
@@ -129,26 +139,9 @@ def _delta_table(path: Path) -> CopiedTable:
             table.load_as_version(number)
         except DeltaError:
             break  # the log before this version was cleaned up
-        files = _local(table.file_uris())
+        files = files_of(table, path)
         there = tuple(file for file in files if file in seen or file.is_file())
         gone.update(set(files) - set(there))
         seen.update(there)
         versions.append(Version(number, there))
     return CopiedTable(current, tuple(reversed(versions)), len(gone))
-
-
-def missing_extra() -> UsageError:
-    """That the libraries for checks are not installed."""
-    return UsageError(
-        "The libraries for checks are not installed.", next_step="Install them: pip install 'bulk-export[check]'."
-    )
-
-
-def _local(uris: Sequence[str]) -> tuple[Path, ...]:
-    return tuple(Path(uri.removeprefix("file://")) for uri in uris)
-
-
-def quoted_files(files: Sequence[Path]) -> str:
-    """Paths as a list in DuckDB's SQL, in which no name is taken for a pattern."""
-    names = (_WILDCARD.sub(r"[\1]", str(file.absolute())).replace("'", "''") for file in files)
-    return "[" + ", ".join(f"'{name}'" for name in names) + "]"

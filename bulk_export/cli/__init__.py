@@ -17,6 +17,7 @@ from bulk_export.cli.local_service import local_service
 from bulk_export.cli.plan import plan
 from bulk_export.cli.replay import replay
 from bulk_export.cli.running import report_defects, run
+from bulk_export.cli.sync import sync
 from bulk_export.cli.verify import verify
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(export)
+app.command()(sync)
 app.command()(replay)
 app.command()(plan)
 app.command()(verify)

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
@@ -16,17 +16,19 @@ from bulk_export.errors import BulkExportError, Interrupted
 
 if TYPE_CHECKING:
     from bulk_export.progress.console import Console
-    from bulk_export.progress.observer import ExportSummary, Observer
+    from bulk_export.progress.observer import Observer
+
+T = TypeVar("T")
 
 # Everything kept is durable at any moment, so leaving without a farewell loses nothing.
 _PATIENCE = 1.7
 
 
 def until_signalled(
-    work: Callable[[anyio.Event], Awaitable[ExportSummary]], output: Path, observer: Observer, console: Console
-) -> ExportSummary:
+    work: Callable[[anyio.Event], Awaitable[T]], output: Path, observer: Observer, console: Console
+) -> T:
     """Run work that ends when its event is set to its end, or until SIGINT or SIGTERM. Raises what it raises."""
-    outcome: list[ExportSummary | BulkExportError] = []
+    outcome: list[T | BulkExportError] = []
 
     def leave() -> None:
         observer.closed()

@@ -155,6 +155,36 @@ Pseudonymise = Annotated[
 PseudonymKeyFile = Annotated[
     str | None, typer.Option("--pseudonym-key-file", metavar="FILE", help="Holds the secret key of the pseudonyms.")
 ]
+CopyFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="delta|parquet",
+        autocompletion=_one_of("delta", "parquet"),
+        help="Delta tables with their history, or one current file for each endpoint. (delta)",
+    ),
+]
+FullEvery = Annotated[
+    str | None, typer.Option("--full-every", metavar="TIME", help="Sweep everything again after so long. (7d)")
+]
+Removed = Annotated[
+    str | None,
+    typer.Option(
+        "--removed",
+        metavar="mark|delete",
+        autocompletion=_one_of("mark", "delete"),
+        help="What becomes of records that went away: _removed_at is set, or the row goes. (mark)",
+    ),
+]
+Compact = Annotated[bool, typer.Option("--compact", help="Put small files of the tables together after each poll.")]
+Vacuum = Annotated[
+    str | None,
+    typer.Option("--vacuum", metavar="TIME", help="Give up history older than this, 7d at least, after each poll."),
+]
+AcceptToken = Annotated[bool, typer.Option("--accept-token", help="Go on with another token of the same provider.")]
+RepeatEvery = Annotated[
+    str | None, typer.Option("--every", metavar="TIME", help="Keep polling, like 1h; once by default.")
+]
 AllowPlainHttp = Annotated[
     bool, typer.Option("--allow-plain-http", help="Send the token unencrypted beyond this machine.")
 ]
@@ -238,6 +268,18 @@ PLAN = {
     "latency": Takes.ONE,
     "json": Takes.NOTHING,
 }
+# A copy says itself from when on it wants what changed, and in which form it is kept.
+_ONLY_EXPORTED = ("updated_since", "sort", "keep_pages", "consistent", "gone", "compression", "flatten", "overwrite")
+SYNC = {
+    **{name: takes for name, takes in EXPORT.items() if name not in _ONLY_EXPORTED},
+    "format": Takes.ONE,
+    "full_every": Takes.ONE,
+    "removed": Takes.ONE,
+    "compact": Takes.NOTHING,
+    "vacuum": Takes.ONE,
+    "accept_token": Takes.NOTHING,
+    "every": Takes.ONE,
+}
 REPLAY = {**CONNECTION, **CONTENT, **OUTPUT, "endpoints": Takes.MANY}
 BUDGET = {**OUTPUT, "budget": Takes.ONE, "json": Takes.NOTHING}
 ENDPOINTS = {
@@ -253,5 +295,5 @@ ENDPOINTS = {
 }
 DESCRIBE = {**OUTPUT, "name": Takes.ONE, "allow_plain_http": Takes.NOTHING}
 CHECK = {"log_format": Takes.ONE, "debug": Takes.NOTHING, "json": Takes.NOTHING}
-EVERY = tuple({**EXPORT, **PLAN, **BUDGET, **ENDPOINTS, **DESCRIBE})
-COMMANDS = ("export", "replay", "plan", "verify", "check", "budget", "endpoints", "describe", "local-service")
+EVERY = tuple({**EXPORT, **SYNC, **PLAN, **BUDGET, **ENDPOINTS, **DESCRIBE})
+COMMANDS = ("export", "sync", "replay", "plan", "verify", "check", "budget", "endpoints", "describe", "local-service")

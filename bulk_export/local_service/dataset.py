@@ -31,6 +31,7 @@ class Dataset:
         self._numbers: Sequence[int] = range(records)
         self._next = records
         self._touched: dict[int, tuple[int, float]] = {}
+        self._created: dict[int, int] = {}
         self._seed = seed
         self._requests = 0
         self._generation = 0
@@ -65,9 +66,11 @@ class Dataset:
             self._pages.move_to_end(index)
         return body
 
-    def append(self, count: int = 1) -> None:
-        """Create records; they are the newest."""
+    def append(self, count: int, now: float) -> None:
+        """Create records, `now` in seconds since the epoch; they are the newest."""
         self._own()
+        newest = self._created_at(self._next - 1) if self._next else 0
+        self._created.update(dict.fromkeys(range(self._next, self._next + count), max(int(now), newest)))
         self._numbers.extend(range(self._next, self._next + count))  # type: ignore[attr-defined]  # an array by now
         self._next += count
         self._changed()
@@ -96,8 +99,16 @@ class Dataset:
         self._cached_bytes = 0
 
     def _render(self, number: int) -> str:
-        version, touched_at = self._touched.get(number, (0, None))
-        return self._factory.record(number, version, touched_at)
+        version, _ = self._touched.get(number, (0, None))
+        return self._factory.record(number, version, self._created_at(number), self._updated_at(number))
+
+    def _created_at(self, number: int) -> int:
+        return self._created.get(number) or self._factory.created_at(number)
+
+    def _updated_at(self, number: int) -> int:
+        if number in self._touched:
+            return int(self._touched[number][1])
+        return self._created.get(number) or self._factory.updated_at(number)
 
     def _join(self, numbers: Sequence[int]) -> bytes:
         return self.presentation.body(map(self._render, numbers))
@@ -123,11 +134,7 @@ class Dataset:
 
     def _matches(self, number: int, query: Query) -> bool:
         if query.since is not None:
-            moment = (
-                self._factory.created_at(number)
-                if self._endpoint.since == "created_since"
-                else self._factory.updated_at(number, self._touched.get(number, (0, None))[1])
-            )
+            moment = self._created_at(number) if self._endpoint.since == "created_since" else self._updated_at(number)
             if moment < query.since:
                 return False
         if not query.filters:
@@ -137,11 +144,11 @@ class Dataset:
 
     def _key(self, name: str) -> Callable[[int], Any]:
         if name == "updated_at":
-            return lambda number: self._factory.updated_at(number, self._touched.get(number, (0, None))[1])
+            return self._updated_at
         if name == "id":
             return self._factory.id
         if name == "created_at":
-            return self._factory.created_at
+            return self._created_at
         return lambda number: str(json.loads(self._render(number))["attributes"].get(name))
 
     def _natural_key(self) -> Callable[[int], Any] | None:
@@ -151,7 +158,7 @@ class Dataset:
     def _with_ties_shuffled(self, numbers: Sequence[int], query: Query, first: int, last: int) -> list[int]:
         """The rows from `first` to `last`, where numbers of one group come in an order of this request's own."""
         tied = self._natural_key() if not query.sort else self._key(query.sort[0][0])
-        key = tied or self._factory.created_at
+        key = tied or self._created_at
         low, high = first, last
         while 0 < low < len(numbers) and first - low < TIE and key(numbers[low - 1]) == key(numbers[low]):
             low -= 1

@@ -30,12 +30,12 @@ class RecordFactory:
         self._applications = max(1, applications)
         self._salt = sum(endpoint.name.encode()) + 1
 
-    def record(self, number: int, version: int = 0, touched_at: float | None = None) -> str:
-        """The JSON text of a record. `version` counts its changes, the last at `touched_at`."""
+    def record(self, number: int, version: int, created_at: int, updated_at: int) -> str:
+        """The JSON text of a record. `version` counts its changes; times are in seconds since the epoch."""
         template = self._variants[(number * 31 + version * 7) % VARIANTS]
         parts = list(template)
         for position in range(1, len(parts), 2):
-            parts[position] = f'"{self._fill(parts[position], number, touched_at)}"'
+            parts[position] = f'"{self._fill(parts[position], number, created_at, updated_at)}"'
         return f'{{"id":"{self.id(number)}","type":"{self._type}","attributes":{"".join(parts)}}}'
 
     def id(self, number: int) -> str:
@@ -45,26 +45,24 @@ class RecordFactory:
         return _uuid(number, self._salt + self._seed)
 
     def created_at(self, number: int) -> int:
-        """Seconds since the epoch."""
+        """When a record was made that is there from the start, in seconds since the epoch."""
         return _BEGAN_SECONDS + number // TIE * _STEP
 
-    def updated_at(self, number: int, touched_at: float | None = None) -> int:
-        """Seconds since the epoch; every third record was changed some time after it was made."""
-        if touched_at is not None:
-            return int(touched_at)
+    def updated_at(self, number: int) -> int:
+        """When such a record was last changed; every third one was, some time after it was made."""
         return self.created_at(number) + (number * 7919 % 5_000_000 if number % 3 == 0 else 0)
 
     def participant_of(self, number: int) -> str:
         """Whose record this is: two of three people have one application, the third has two."""
         return _uuid(number * 2 // 3 % self._people, _salt("participants-npq") + self._seed)
 
-    def _fill(self, gap: str, number: int, touched_at: float | None) -> str:
+    def _fill(self, gap: str, number: int, created_at: int, updated_at: int) -> str:
         if gap == "id":
             return self.id(number)
         if gap == "created_at":
-            return _shown(self.created_at(number), number)
+            return _shown(created_at, number)
         if gap == "updated_at":
-            return _shown(self.updated_at(number, touched_at), number)
+            return _shown(updated_at, number)
         if gap == "participant_id":
             return self.participant_of(number)
         if gap == "application_id":

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any
 
 import anyio
@@ -77,15 +78,15 @@ class LocalService:
 
     def append(self, endpoint: str, count: int = 1) -> None:
         """Create records at the end of an endpoint."""
-        self._datasets[endpoint].append(count)
+        self._datasets[endpoint].append(count, self.settings.clock())
 
     def remove(self, endpoint: str, position: int) -> str:
         """Take away the record at a position in order of creation; its id."""
         return self._datasets[endpoint].remove(position)
 
-    def touch(self, endpoint: str, position: int) -> str:
-        """Change the record at a position; its id."""
-        return self._datasets[endpoint].touch(position, self.settings.clock())
+    def touch(self, endpoint: str, position: int, updated_at: float | None = None) -> str:
+        """Change the record at a position, which shows `updated_at` in seconds since the epoch, or now; its id."""
+        return self._datasets[endpoint].touch(position, self.settings.clock() if updated_at is None else updated_at)
 
     def application(self) -> web.Application:
         """The service as an aiohttp application."""
@@ -95,6 +96,8 @@ class LocalService:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         response = await self._respond(request)
+        if not response.prepared:
+            response.headers["Date"] = formatdate(self.settings.clock(), usegmt=True)
         self.statuses[response.status] = self.statuses.get(response.status, 0) + 1
         return response
 
@@ -162,7 +165,7 @@ class LocalService:
     def _change(self, dataset: Dataset) -> None:
         kind = self._rng.choice(self.settings.churn_kinds)
         if kind == "append":
-            dataset.append()
+            dataset.append(1, self.settings.clock())
         elif len(dataset) > 1:
             position = self._rng.randrange(len(dataset))
             if kind == "touch":

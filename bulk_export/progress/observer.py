@@ -51,7 +51,8 @@ class EndpointSummary:
 
 @dataclass(frozen=True, slots=True)
 class ExportSummary:
-    """What a finished export amounts to. `seconds` is the wall time of this run."""
+    """What a finished export amounts to. `seconds` is the wall time of this run, `server_clock_ahead` by how many
+    seconds at least the service's clock is ahead of ours, None where it did not say."""
 
     output: Path
     endpoints: Sequence[EndpointSummary]
@@ -60,6 +61,7 @@ class ExportSummary:
     throttled: int
     resumed: int
     seconds: float
+    server_clock_ahead: float | None = None
 
 
 class Observer:

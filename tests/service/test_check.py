@@ -16,6 +16,10 @@ from deltalake import DeltaTable, write_deltalake
 from bulk_export.check.answer import Answer, check, script
 from bulk_export.check.question import QUESTIONS, question
 from bulk_export.errors import BulkExportError, DamagedState, UsageError
+from bulk_export.local_service import serving
+from bulk_export.polling.once import sync_once
+from bulk_export.polling.sync_options import SyncOptions
+from tests.exporting import TOKEN, settings
 from tests.service.test_cli import run
 
 INSTANT = pa.timestamp("us", "UTC")
@@ -214,3 +218,27 @@ def test_the_command_leaves_with_6_where_something_is_found_and_0_where_not(tmp_
     assert run("check", str(wrong), "--sql", "nothing", cwd=tmp_path).returncode == 2
     assert "SELECT" in run("check", str(wrong), "--sql", "undecided", cwd=tmp_path).stdout
     assert run("check", str(tmp_path / "none"), cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize("format_", ["delta", "parquet"])
+async def test_a_synced_copy_in_any_directory_can_be_checked(tmp_path: Path, format_: str) -> None:
+    """The library that keeps Delta tables puts escapes into the names of their files."""
+    directory = tmp_path / "a copy, ünd more?"
+    async with serving(settings(records_by_endpoint=dict.fromkeys(SCHEMAS, 40))) as service:
+        chosen = SyncOptions.of(
+            list(SCHEMAS), base_url=service.base_url, token=TOKEN, output=directory, format=format_, budget="memory://"
+        )
+        await sync_once(chosen)
+        truth = list(service.truth("participant-declarations"))
+        decided = {one["id"]: one["attributes"]["funded_place"] for one in service.truth("npq-applications")}
+    answers = check(directory)
+    undecided = {
+        one["id"]
+        for one in truth
+        if decided[one["attributes"]["application_id"]] is None
+        and one["attributes"]["state"]
+        not in ("voided", "awaiting-clawback", "clawed-back", "awaiting_clawback", "clawed_back")
+    }
+    assert set(found(answers, "undecided")) == undecided
+    (changed,) = (one for one in answers if one.question.name == "changed")
+    assert (changed.unanswered is None) == (format_ == "delta")

@@ -57,5 +57,12 @@ def test_requests_are_the_least_possible_and_the_search_for_the_end_is_bounded()
     assert [most_search(records, 300) for records in (0, 300, 301, 900, 300_000)] == [0, 0, 2, 2, 10]
 
 
-def test_a_consistent_export_costs_two_more_sweeps_with_the_largest_page_or_one_of_a_single_page() -> None:
-    assert [further_sweeps(records, 3_000) for records in (0, 2_999, 3_000, 30_000)] == [1, 1, 4, 22]
+def test_a_consistent_export_sweeps_twice_more_once_if_the_largest_page_holds_all_not_after_a_single_page() -> None:
+    assert [further_sweeps(records, 300, 3_000) for records in (0, 299, 300, 2_999, 3_000, 30_000)] == [
+        0,
+        0,
+        1,
+        1,
+        4,
+        22,
+    ]

@@ -15,20 +15,21 @@ import bulk_export
 ROOT = Path(bulk_export.__file__).parent
 LAYERS = [
     {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"}
-    | {"timetable", "opening", "repeat"},
+    | {"timetable", "opening", "repeat", "server_clock"},
     {"catalogue", "openapi", "filters", "schema", "schema_inference", "schema_mode", "redaction", "options"}
     | {"page_plan", "page_order", "retry"}
     | {"decode", "duplicates", "agreement", "revision"},
-    {"budget", "fetch", "journal", "files", "sinks", "schedule", "cost"},
-    {"sweep", "pool", "parts", "resweep", "convert", "outcome", "manifest", "publish"}
+    {"budget", "fetch", "journal", "files", "sinks", "schedule", "cost", "database", "delta_files"},
+    {"counters", "sweep", "pool", "parts", "resweep", "convert", "outcome", "manifest", "publish"}
     | {"local_service", "environment", "service_source"},
     {"pipeline", "streaming", "archive_replay", "verification", "check"},
+    {"polling"},
     {"api", "progress", "cli", "__main__", "__init__"},
 ]
 
 
 _COMMANDS = ("running", "parameters", "export", "replay", "plan", "budget", "local_service")
-_COMMANDS += ("endpoints", "verify", "describe", "check")
+_COMMANDS += ("endpoints", "verify", "describe", "check", "sync")
 
 
 def module_name(path: Path) -> str:
@@ -80,8 +81,8 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
         ("aiohttp", {"fetch", "local_service.server"}),
         ("aiolimiter", {"budget.limiter"}),
         ("redis", {"budget.redis_client"}),
-        ("duckdb", {"check.answer"}),
-        ("deltalake", {"check.copy"}),
+        ("duckdb", {"database", "check.answer"}),
+        ("deltalake", {"check.copy", "delta_files", "polling.delta_table"}),
         (
             "sqlite3",
             {"journal.store", "budget.sqlite", "budget.sqlite_file", "budget.sqlite_record", "budget.sqlite_time"},
@@ -96,6 +97,7 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
                 "cli.running",
                 "cli.parameters",
                 "cli.export",
+                "cli.sync",
                 "cli.replay",
                 "cli.plan",
                 "cli.budget",
@@ -118,6 +120,7 @@ def test_what_is_exported_is_meant_for_users() -> None:
     assert set(bulk_export.__all__) == {
         "BudgetUnavailable",
         "BulkExportError",
+        "Counts",
         "DamagedState",
         "DescriptionOutdated",
         "EndpointSummary",
@@ -125,9 +128,12 @@ def test_what_is_exported_is_meant_for_users() -> None:
         "Interrupted",
         "LocalFailure",
         "Observer",
+        "PollSummary",
         "SchemaDrift",
         "ServiceFailing",
         "ServiceRefused",
+        "SyncSummary",
+        "TableSummary",
         "UsageError",
         "Verification",
         "VerificationFailed",
@@ -137,7 +143,9 @@ def test_what_is_exported_is_meant_for_users() -> None:
         "replay",
         "run_export",
         "run_replay",
+        "run_sync",
         "stream",
+        "sync",
         "verify",
     }
     assert all(getattr(bulk_export, name) is not None for name in bulk_export.__all__)

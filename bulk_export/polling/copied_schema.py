@@ -1,0 +1,124 @@
+"""The columns of a copy over time: they are only added to, and none ever changes its type."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pyarrow as pa
+
+from bulk_export import schema
+from bulk_export.errors import DamagedState
+from bulk_export.model import Endpoint, Field, FieldType, Kind, ListOf, Struct
+
+# When a poll wrote a row, and when one found the record gone.
+OWN = (schema.SYNCED_AT, schema.REMOVED_AT)
+
+_KINDS = {
+    pa.string(): Kind.STRING,
+    pa.large_string(): Kind.STRING,
+    pa.string_view(): Kind.STRING,
+    pa.bool_(): Kind.BOOLEAN,
+    pa.int64(): Kind.INTEGER,
+    pa.float64(): Kind.NUMBER,
+    pa.timestamp("us", "UTC"): Kind.TIMESTAMP,
+    pa.date32(): Kind.DATE,
+}
+
+
+def described_as_copied(endpoint: Endpoint, copied: pa.Schema | None) -> Endpoint:
+    """The endpoint with the fields that its copy has as they are there, and those that only one of both knows.
+
+    Raises DamagedState for a column that no poll can have written.
+    """
+    if copied is None:
+        return endpoint
+    always = {schema.ID, schema.TYPE, schema.EXTRA, *OWN}
+    known = tuple(_field(column) for column in _in_plain_types(copied) if column.name not in always)
+    return replace(endpoint, fields=_united(endpoint.fields, known))
+
+
+def united(copied: pa.Schema | None, fetched: pa.Schema) -> pa.Schema:
+    """The columns of a copy after what was fetched is merged into it. Raises ValueError where a type would change."""
+    fetched = _in_plain_types(fetched)
+    columns = [column for column in fetched if column.name not in (schema.EXTRA, *OWN)]
+    if copied is not None:
+        own = _in_plain_types(copied)
+        columns = list(_united_columns([column for column in own if column.name not in (schema.EXTRA, *OWN)], columns))
+    instant = pa.timestamp("us", "UTC")
+    return pa.schema([*columns, pa.field(schema.EXTRA, pa.string()), *(pa.field(name, instant) for name in OWN)])
+
+
+def is_only_added_to(copied: pa.Schema, wanted: pa.Schema) -> bool:
+    """Whether each column of the copy keeps its type, down to the members of objects."""
+    return all(wanted.field(column.name).type == column.type for column in _in_plain_types(copied))
+
+
+def _united(described: tuple[Field, ...], copied: tuple[Field, ...]) -> tuple[Field, ...]:
+    there = {one.name: one.type for one in copied}
+    names = {one.name for one in described}
+    kept = tuple(
+        Field(one.name, _united_type(one.type, there[one.name])) if one.name in there else one for one in described
+    )
+    return kept + tuple(one for one in copied if one.name not in names)
+
+
+def _united_type(described: FieldType, copied: FieldType) -> FieldType:
+    if isinstance(described, ListOf) and isinstance(copied, ListOf):
+        return ListOf(_united_type(described.item, copied.item))
+    if isinstance(described, Struct) and isinstance(copied, Struct):
+        return Struct(_united(described.fields, copied.fields))
+    return copied
+
+
+def _united_columns(copied: list[pa.Field], fetched: list[pa.Field]) -> list[pa.Field]:
+    added = {column.name: column for column in fetched}
+    kept = [
+        column.with_type(_united_arrow(column.type, added.pop(column.name).type)) if column.name in added else column
+        for column in copied
+    ]
+    return [*kept, *added.values()]
+
+
+def _united_arrow(copied: pa.DataType, fetched: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(copied) and pa.types.is_list(fetched):
+        return pa.list_(_united_arrow(copied.value_type, fetched.value_type))
+    if pa.types.is_struct(copied) and pa.types.is_struct(fetched):
+        return pa.struct(_united_columns(list(copied), list(fetched)))
+    if copied != fetched:
+        raise ValueError(f"a column of {copied} would become one of {fetched}")
+    return copied
+
+
+def _field(column: pa.Field) -> Field:
+    return Field(column.name, _declared(column.type))
+
+
+def _declared(type_: pa.DataType) -> FieldType:
+    if pa.types.is_list(type_):
+        return ListOf(_declared(type_.value_type))
+    if pa.types.is_struct(type_):
+        return Struct(tuple(map(_field, type_)))
+    return _kind(type_)
+
+
+def _in_plain_types(wide: pa.Schema) -> pa.Schema:
+    return pa.schema([column.with_type(_plain(column.type)).remove_metadata() for column in wide])
+
+
+def _plain(type_: pa.DataType) -> pa.DataType:
+    """One spelling for what is the same in Arrow, whoever wrote it: list elements have names, strings have sizes."""
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        return pa.list_(_plain(type_.value_type))
+    if pa.types.is_struct(type_):
+        return pa.struct([pa.field(member.name, _plain(member.type)) for member in type_])
+    return schema.arrow_type(_kind(type_))
+
+
+def _kind(type_: pa.DataType) -> Kind:
+    if type_ not in _KINDS:
+        raise DamagedState(
+            f"The copy has a column of type {type_}, which no poll writes.",
+            kept="Nothing was changed.",
+            next_step="Restore the table, or choose another --output to start a new copy.",
+        )
+    return _KINDS[type_]

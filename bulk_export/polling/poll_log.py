@@ -1,0 +1,102 @@
+"""The record of each poll: an object on a line of its own in the copy, and a sentence for people."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bulk_export.files import local_failures
+from bulk_export.polling.difference import Counts
+from bulk_export.units import format_instant
+
+LOG = "sync-log.jsonl"
+_LONGEST_LINE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TableSummary:
+    """What a poll did to one table. `since` is what it asked from, None for everything; `consistent` as in a manifest.
+
+    `version` is that of the Delta table after it.
+    """
+
+    counts: Counts
+    requests: int
+    since: datetime | None
+    consistent: bool | None
+    version: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the log."""
+        since = None if self.since is None else format_instant(self.since)
+        rest = {"consistent": self.consistent, "version": self.version}
+        return {"requests": self.requests, "since": since, **asdict(self.counts), **rest}
+
+
+@dataclass(frozen=True, slots=True)
+class PollSummary:
+    """A successful poll, of everything (`full`) or of `changes`; `started_at` by the service's clock."""
+
+    number: int
+    kind: str
+    started_at: datetime
+    finished_at: datetime
+    requests: int
+    retries: int
+    throttled: int
+    tables: Mapping[str, TableSummary]
+
+    def total(self, name: str) -> int:
+        """One of the counts over all tables."""
+        return sum(getattr(table.counts, name) for table in self.tables.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the log."""
+        return {
+            "poll": self.number,
+            "kind": self.kind,
+            "started_at": format_instant(self.started_at),
+            "finished_at": format_instant(self.finished_at),
+            "requests": self.requests,
+            "retries": self.retries,
+            "throttled": self.throttled,
+            **{name: self.total(name) for name in asdict(Counts())},
+            "endpoints": {name: table.to_json() for name, table in self.tables.items()},
+        }
+
+    def line(self) -> str:
+        """As a person reads it."""
+        counts = ", ".join(f"{self.total(name):,} {name}" for name in asdict(Counts()))
+        return f"poll {self.number}, {self.kind}: {self.requests:,} requests; {counts}"
+
+
+def append_entry(directory: Path, entry: Mapping[str, Any]) -> None:
+    """Add an entry to the log, unless it is its last one already; a line that a crash left torn is taken away."""
+    path = directory / LOG
+    with local_failures(f"Writing {path}"):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "r+b") as file:
+            end = file.seek(0, os.SEEK_END)
+            start = file.seek(max(0, end - _LONGEST_LINE))
+            tail = file.read()
+            whole = tail.rfind(b"\n") + 1
+            file.truncate(start + whole)
+            last = tail[:whole].rstrip(b"\n").rpartition(b"\n")[2]
+            if _number_of(last) != entry["poll"]:
+                file.seek(0, os.SEEK_END)
+                file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _number_of(line: bytes) -> object:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found.get("poll") if isinstance(found, dict) else None

@@ -1,0 +1,135 @@
+"""What a user asked to keep current, checked and resolved before anything is opened or sent."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from bulk_export.delta_files import check_path
+from bulk_export.environment import LOCAL_TOKEN, service_name
+from bulk_export.errors import UsageError
+from bulk_export.model import INFER
+from bulk_export.options import ExportOptions, output_of
+from bulk_export.units import parse_duration, parse_word
+
+FORMATS = ("delta", "parquet")
+REMOVED = ("mark", "delete")
+_LEAST_HISTORY = timedelta(days=7)
+_NOT_HERE = ("updated_since", "sort", "consistent", "gone", "compression", "flatten", "overwrite", "keep_pages")
+
+
+@dataclass(frozen=True, slots=True)
+class SyncOptions:
+    """A resolved request to keep a copy in `output`.
+
+    `full` and `changes` say how everything is fetched, and how what changed: with the service's default page.
+    `full_every` lies between two full syncs. `removed` says what becomes of records that went away: they are marked,
+    or deleted. After a poll, tables are compacted where `compact` says so, and versions older than `vacuum` are given
+    up. `accepts_token` takes a token for another one of the same provider.
+    """
+
+    full: ExportOptions
+    changes: ExportOptions
+    output: Path
+    format: str
+    full_every: timedelta
+    removed: str
+    compact: bool
+    vacuum: timedelta | None
+    accepts_token: bool
+
+    @classmethod
+    def of(
+        cls,
+        endpoints: Sequence[str] = (),
+        *,
+        output: str | os.PathLike[str] | None = None,
+        format: str = "delta",  # noqa: A002  # the name of the option
+        page_size: int | str | None = None,
+        full_every: str | float | timedelta = "7d",
+        removed: str = "mark",
+        compact: bool = False,
+        vacuum: str | float | timedelta | None = None,
+        accept_token: bool = False,
+        schema: str = INFER,
+        **options: Any,
+    ) -> SyncOptions:
+        """Check the options of the command line, under the same names. Raises UsageError.
+
+        Durations may be given in seconds; `options` are those of an export that make sense here.
+        """
+        if unfit := sorted(set(options) & set(_NOT_HERE)):
+            raise TypeError(f"sync does not take {', '.join(unfit)}")
+        if output is None:
+            raise UsageError("There is no directory for the copy.", next_step="Name it with --output.")
+        full = ExportOptions.of(
+            endpoints, output=output, page_size=page_size, consistent=True, gone="drop", schema=schema, **options
+        )
+        directory = output_of(output, full.service)
+        size = full.page_size if page_size is not None else min(full.page_size, full.service.default_page_size)
+        if parse_word("--format", format, FORMATS) == "delta":
+            check_path(directory)
+        elif compact or vacuum is not None:
+            raise UsageError("Only Delta tables are compacted and cleaned.", next_step="Leave out --format parquet.")
+        history = None if vacuum is None else _duration(vacuum, "--vacuum")
+        if history is not None and history < _LEAST_HISTORY:
+            raise UsageError(
+                "--vacuum must keep 7 days at least, for those who read them.",
+                next_step="Write --vacuum 30d.",
+            )
+        return cls(
+            full=full,
+            changes=replace(full, page_size=size),
+            output=directory,
+            format=format,
+            full_every=_duration(full_every, "--full-every"),
+            removed=parse_word("--removed", removed, REMOVED),
+            compact=compact,
+            vacuum=history,
+            accepts_token=accept_token,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What makes this copy another one than that of other options, but for the token."""
+        return {
+            "service": self.full.service.name,
+            "api_version": self.full.service.version,
+            "base_url": service_name(self.full),
+            "filters": dict(self.full.filters),
+            "format": self.format,
+            "drop_columns": list(self.full.drop_columns),
+            "pseudonymise": list(self.full.pseudonymised),
+            "pseudonym_key": self.full.redaction.key_id,
+        }
+
+    def token_mark(self, key: bytes) -> str:
+        """What tells this token from others, and gives nothing of it away to whom `key` is not known."""
+        secret = LOCAL_TOKEN if self.full.token is None else self.full.token.reveal()
+        return hmac.digest(key, secret.encode(), hashlib.sha256).hex()[:16]
+
+
+def split_every(options: Mapping[str, Any]) -> tuple[dict[str, Any], float | None]:
+    """The options for `SyncOptions.of`, and every how many seconds to poll, None for once. Raises UsageError."""
+    rest = dict(options)
+    every = rest.pop("every", None)
+    if every is None:
+        return rest, None
+    seconds = _duration(every, "--every").total_seconds()
+    if seconds < 1:
+        raise UsageError("--every must be a second at least.", next_step="Write it like 1h or 15m.")
+    return rest, seconds
+
+
+def _duration(given: str | float | timedelta, option: str) -> timedelta:
+    if isinstance(given, timedelta):
+        return given
+    try:
+        return timedelta(seconds=parse_duration(given, f"a time for {option}") if isinstance(given, str) else given)
+    except OverflowError:
+        raise UsageError(f"{option} is far too long.", next_step="Write it like 7d or 12h.") from None

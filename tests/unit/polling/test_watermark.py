@@ -1,0 +1,84 @@
+"""From when on a poll asks, and when everything is due."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulk_export.polling.watermark import Watermark, same_since
+
+NOON = datetime(2025, 6, 2, 12, tzinfo=UTC)
+
+
+def at(minutes: float) -> datetime:
+    return NOON + timedelta(minutes=minutes)
+
+
+def test_with_hourly_polls_a_quarter_past_three_asks_from_a_quarter_past_one() -> None:
+    mark = Watermark().after_full(at(-45)).after_changes(at(15)).after_changes(at(75)).after_changes(at(135))
+    assert mark.polls == (at(75), at(135))
+    assert mark.since(at(195)) == at(75)
+
+
+def test_nothing_known_is_everything_and_after_one_poll_it_asks_from_as_far_before_it_as_it_lies_back() -> None:
+    assert Watermark().since(NOON) is None
+    assert Watermark().after_full(at(0)).since(at(60)) == at(-60)
+    assert Watermark().after_full(at(0)).since(at(-5)) == at(0)
+    assert Watermark((datetime(2001, 1, 1, tzinfo=UTC),)).since(datetime(9999, 1, 1, tzinfo=UTC)).year == 2000  # type: ignore[union-attr]
+
+
+def test_parts_of_a_second_are_cut_off_since_the_service_shows_whole_ones() -> None:
+    mark = Watermark((NOON.replace(microsecond=999_999), at(60)))
+    assert mark.since(at(120)) == NOON
+
+
+def test_a_full_sync_is_due_at_first_and_a_period_after_the_start_of_the_last() -> None:
+    week = timedelta(days=7)
+    assert Watermark().is_full_due(NOON, week)
+    done = Watermark().after_full(NOON)
+    assert not done.is_full_due(NOON + week - timedelta(seconds=1), week)
+    assert done.is_full_due(NOON + week, week)
+
+
+def test_a_poll_that_seems_older_than_the_last_moves_nothing_forward() -> None:
+    mark = Watermark((at(0), at(60)), at(0))
+    assert mark.after_changes(at(30)).polls == (at(30), at(60))
+
+
+def test_a_full_sync_that_polls_overtook_makes_the_next_one_ask_from_before_its_start() -> None:
+    mark = Watermark((at(600), at(660)), at(-10_000)).after_full(at(0))
+    assert mark.since(at(720)) == at(-60)
+    after = mark.after_changes(at(720))
+    assert (after.since(at(780)), after.full) == (at(660), at(0))
+
+
+def test_endpoints_are_polled_together_that_ask_from_the_same_moment() -> None:
+    marks = {"a": Watermark((at(0), at(60))), "b": Watermark((at(0), at(61))), "c": Watermark((at(30), at(60)))}
+    groups = same_since(marks, ["a", "whole", "b", "c"], {"whole"}, at(120))
+    assert groups == [(at(0), ("a", "b")), (None, ("whole",)), (at(30), ("c",))]
+
+
+@given(
+    st.lists(st.integers(1, 200), min_size=3, max_size=12),
+    st.integers(0, 3_000),
+    st.floats(0, 1),
+)
+def test_a_change_committed_up_to_one_window_late_is_asked_for_by_the_next_poll(
+    gaps: list[int], when: int, lateness: float
+) -> None:
+    """Whatever the polls are apart: the window is the one between the two polls before."""
+    starts = [at(0)]
+    for gap in gaps:
+        starts.append(starts[-1] + timedelta(minutes=gap))
+    mark = Watermark().after_full(starts[0])
+    committed = at(when % sum(gaps))
+    for before, start in itertools.pairwise(starts):
+        since = mark.since(start)
+        if before < committed <= start:
+            window = mark.polls[-1] - mark.polls[0] if len(mark.polls) > 1 else start - before
+            assert since is not None
+            assert since <= committed - window * lateness
+        mark = mark.after_changes(start)
