@@ -54,7 +54,11 @@ def factory(records: int) -> RecordFactory:
 
 def body(made_by: RecordFactory, first: int, count: int) -> bytes:
     """The body of a page with `count` records from number `first` on."""
-    return ('{"data":[' + ",".join(map(made_by.record, range(first, first + count))) + "]}").encode()
+    records = (
+        made_by.record(number, 0, made_by.created_at(number), made_by.updated_at(number))
+        for number in range(first, first + count)
+    )
+    return ('{"data":[' + ",".join(records) + "]}").encode()
 
 
 def answer(content: bytes, encoding: str) -> bytes:

@@ -87,6 +87,8 @@ async def test_the_manifest_states_what_is_there(output: Path) -> None:
 
     assert set(manifest) >= {"tool", "service", "api_version", "base_url", "parameters", "started_at", "finished_at"}
     assert (manifest["service"], manifest["api_version"], manifest["base_url"]) == ("npq", "v3", service.base_url)
+    ahead = manifest["run"].pop("server_clock_ahead")
+    assert -60 < ahead <= 0  # the same clock, read later and in whole seconds
     assert manifest["run"] == {"requests": sum(sent.values()), "retries": 0, "throttled": 0, "resumed": 0}
     assert TOKEN not in json.dumps(manifest)
     for name, endpoint in manifest["endpoints"].items():

@@ -196,7 +196,7 @@ async def test_an_interrupted_search_for_the_end_goes_on(tmp_path: Path) -> None
             assert runs < 100
             try:
                 await export(
-                    options(served, tmp_path / "out", service=service, format=["parquet", "ndjson"], retries=2),
+                    options(served, tmp_path / "out", service=service, format=["parquet", "ndjson"], retries=0),
                     tuning=QUICK,
                 )
                 break
