@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bulk_export.model import Limit
+from bulk_export.model import Endpoint, Limit
 from bulk_export.schedule import schedule
 
 
@@ -35,6 +35,63 @@ class Cost:
         return sum(self.requests.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Records of an endpoint, and how many are asked for at once, None for all.
+
+    With `sweep_again`, further sweeps with pages of that size are to prove that nothing was missed.
+    """
+
+    records: int
+    page_size: int | None
+    sweep_again: int | None = None
+
+    @property
+    def requests(self) -> int:
+        """What that takes while nothing changes."""
+        if self.page_size is None:
+            return 1
+        first = least_requests(self.records, self.page_size)
+        if self.sweep_again is None:
+            return first
+        return first + further_sweeps(self.records, self.page_size, self.sweep_again)
+
+    @property
+    def search(self) -> int:
+        """The most that finding the end may add."""
+        return 0 if self.page_size is None else most_search(self.records, self.page_size)
+
+
+def whole(
+    endpoints: Iterable[Endpoint], records: Mapping[str, int], page_size: int, *, proven: bool
+) -> dict[str, Asked]:
+    """What an export asks for; `proven` as a consistent one does. An endpoint without a number counts as empty."""
+    return {one.name: _asked(one, records.get(one.name, 0), page_size, proven=proven) for one in endpoints}
+
+
+def polled(
+    endpoints: Iterable[Endpoint], records: Mapping[str, int], changed: Mapping[str, int], page_sizes: tuple[int, int]
+) -> dict[str, Asked]:
+    """What a poll of `sync` asks for, where so many records change between two of them.
+
+    Each change is shown to two polls, since they ask from two windows back. Endpoints that cannot be asked for
+    changes are asked for everything, with the first of two page sizes.
+    """
+    everything, changes = page_sizes
+    return {
+        one.name: _asked(one, 2 * changed.get(one.name, 0), changes, proven=True)
+        if one.since
+        else _asked(one, records.get(one.name, 0), everything, proven=True)
+        for one in endpoints
+    }
+
+
+def _asked(endpoint: Endpoint, records: int, page_size: int, *, proven: bool) -> Asked:
+    if endpoint.paging.style == "none":
+        return Asked(records, None)
+    return Asked(records, page_size, (endpoint.paging.largest or page_size) if proven else None)
+
+
 def least_requests(records: int, page_size: int) -> int:
     """Pages that hold records, and an empty one where the last is exactly full."""
     return records // page_size + 1
@@ -56,26 +113,17 @@ def most_search(records: int, page_size: int) -> int:
 
 
 def estimate(
-    records: Mapping[str, int],
+    asked: Mapping[str, Asked],
     *,
-    page_size: int,
     service_limit: Limit,
     ip_limit: Limit,
     sources: int,
     min_interval: float,
     latency: float,
     workers: int,
-    largest_page: int | None = None,
 ) -> Cost:
-    """Play through the requests for so many records, each answered after `latency` seconds.
-
-    With `largest_page`, the further sweeps of a consistent export are among them.
-    """
-    requests = {name: least_requests(count, page_size) for name, count in records.items()}
-    if largest_page is not None:
-        requests = {
-            name: sent + further_sweeps(records[name], page_size, largest_page) for name, sent in requests.items()
-        }
+    """Play through the requests for endpoints by name, each answered after `latency` seconds."""
+    requests = {name: one.requests for name, one in asked.items()}
     played = schedule(
         sum(requests.values()),
         service_limit=service_limit,
@@ -87,7 +135,7 @@ def estimate(
     )
     return Cost(
         requests=requests,
-        search=sum(most_search(count, page_size) for count in records.values()),
+        search=sum(one.search for one in asked.values()),
         seconds=played.finished,
         windows=tuple(
             WindowCost(

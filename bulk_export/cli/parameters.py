@@ -264,6 +264,8 @@ PLAN = {
     "endpoints": Takes.MANY,
     "records": Takes.MANY,
     "like": Takes.ONE,
+    "sync": Takes.NOTHING,
+    "changed": Takes.MANY,
     "consistent": Takes.NOTHING,
     "latency": Takes.ONE,
     "json": Takes.NOTHING,

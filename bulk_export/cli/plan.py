@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,12 +16,20 @@ from bulk_export.cli.running import begin
 from bulk_export.errors import UsageError
 from bulk_export.model import Endpoint
 
+if TYPE_CHECKING:
+    from bulk_export.cost import Cost
+
 Records = Annotated[
     list[str] | None,
     typer.Option("--records", metavar="[ENDPOINT=]N", help="How many records; for all endpoints, or repeat for each."),
 ]
 Like = Annotated[
     str | None, typer.Option("--like", metavar="DIR", help="As many records as an earlier export in DIR found.")
+]
+Sync = Annotated[bool, typer.Option("--sync", help="What `sync` costs instead: everything, and a poll for changes.")]
+Changed = Annotated[
+    list[str] | None,
+    typer.Option("--changed", metavar="[ENDPOINT=]N", help="With --sync: how many records change between two polls."),
 ]
 Latency = Annotated[
     str | None, typer.Option("--latency", metavar="TIME", help="Time from a request to its answer. (500ms)")
@@ -47,25 +56,29 @@ def plan(
     source_address: p.SourceAddress = None,
     share: p.Share = None,
     consistent: p.Consistent = False,
+    sync: Sync = False,
+    changed: Changed = None,
     latency: Latency = None,
     as_json: p.AsJson = False,
     log_format: p.LogFormat = None,
     debug: p.Debug = False,
     config: p.Config = None,
 ) -> None:
-    """What an export would cost: requests, time, and how each limit fills. Sends nothing."""
+    """What an export or a sync would cost: requests, time, and how each limit fills. Sends nothing."""
     line = {name: value for name, value in locals().items() if name not in ("config", "as_json")} | {"json": as_json}
     options, _, _ = begin("plan", line, p.PLAN, config)
 
     from bulk_export.budget.share import part_of
     from bulk_export.catalogue import load_service
-    from bulk_export.cost import estimate, least_requests
+    from bulk_export.cost import estimate, polled, whole
     from bulk_export.local_service.settings import BUNDLED_RECORDS
     from bulk_export.options import LOCAL, ExportOptions
-    from bulk_export.progress.tally import clock_text
     from bulk_export.units import parse_duration
 
     given, earlier = options.pop("records", []), options.pop("like", None)
+    for_sync, changes = options.pop("sync", False), options.pop("changed", [])
+    if changes and not for_sync:
+        raise UsageError("--changed is for --sync.", next_step="Add --sync, or leave --changed out.")
     delay = parse_duration(options.pop("latency", "500ms"), "a latency")
     wants_json = options.pop("json", False)
     # Nothing is sent, so no address and no token are needed.
@@ -78,39 +91,37 @@ def plan(
     counts = _counts(resolved.endpoints, given, Path(earlier) if earlier else None)
     if bundled:
         counts = {endpoint.name: counts.get(endpoint.name, BUNDLED_RECORDS) for endpoint in resolved.endpoints}
-    if sum(least_requests(count, resolved.page_size) for count in counts.values()) > _MOST_REQUESTS:
+    unknown = [endpoint.name for endpoint in resolved.endpoints if endpoint.name not in counts]
+    everything = whole(resolved.endpoints, counts, resolved.page_size, proven=for_sync or resolved.consistent)
+    parts = {"requests": everything}
+    if for_sync:
+        expected = _counts(resolved.endpoints, changes, None, option="--changed")
+        smaller = resolved.page_size if "page_size" in options else described.default_page_size
+        sizes = resolved.page_size, min(resolved.page_size, smaller)
+        parts = {"full sync": everything, "a poll": polled(resolved.endpoints, counts, expected, sizes)}
+    if any(sum(one.requests for one in part.values()) > _MOST_REQUESTS for part in parts.values()):
         raise UsageError(
             f"That would take more than {_MOST_REQUESTS:,} requests, which is not played through.",
             next_step="Choose a larger --page-size, up to 3000, or fewer endpoints.",
         )
-    unknown = [endpoint.name for endpoint in resolved.endpoints if endpoint.name not in counts]
-    cost = estimate(
-        counts | dict.fromkeys(unknown, 0),
-        page_size=resolved.page_size,
-        service_limit=part_of(resolved.service_limit, resolved.share),
-        ip_limit=part_of(resolved.ip_limit, resolved.share),
-        sources=len(resolved.sources),
-        min_interval=resolved.min_interval,
-        latency=delay,
-        workers=resolved.workers,
-        largest_page=resolved.service.largest_page_size if resolved.consistent else None,
-    )
+    costs = {
+        title: estimate(
+            part,
+            service_limit=part_of(resolved.service_limit, resolved.share),
+            ip_limit=part_of(resolved.ip_limit, resolved.share),
+            sources=len(resolved.sources),
+            min_interval=resolved.min_interval,
+            latency=delay,
+            workers=resolved.workers,
+        )
+        for title, part in parts.items()
+    }
     if wants_json:
-        shown = {**asdict(cost), "total": cost.total, "page_size": resolved.page_size, "unknown": unknown}
-        typer.echo(json.dumps(shown, indent=2))
+        shown = [{**asdict(cost), "total": cost.total} for cost in costs.values()]
+        said = {"full": shown[0], "poll": shown[1]} if for_sync else shown[0]
+        typer.echo(json.dumps({**said, "page_size": resolved.page_size, "unknown": unknown}, indent=2))
         return
-    width = max(len(name) for name in [*cost.requests, "total"])
-    typer.echo(f"{'endpoint':<{width}}  {'records':>12}  {'requests':>9}")
-    for name, requests in cost.requests.items():
-        records_text = f"{counts[name]:,}" if name in counts else "?"
-        typer.echo(f"{name:<{width}}  {records_text:>12}  {requests:>9,}")
-    typer.echo(f"{'total':<{width}}  {sum(counts.values()):>12,}  {cost.total:>9,}")
-    typer.echo(f"finding the ends may add up to {cost.search} requests")
-    for window in cost.windows:
-        limit = f"{window.limit.requests:,} in {clock_text(window.limit.period)}"
-        full = "never used up" if window.filled_at is None else f"used up after {clock_text(window.filled_at)}"
-        typer.echo(f"{window.name}: {window.requests:,} requests under {limit}, {full}")
-    typer.echo(f"done after about {clock_text(cost.seconds)}")
+    _show(costs, counts)
     if unknown:
         typer.echo(
             f"{', '.join(unknown)}: counted as empty, since the service gives no totals;"
@@ -118,9 +129,34 @@ def plan(
         )
 
 
-def _counts(endpoints: tuple[Endpoint, ...], given: list[str], earlier: Path | None) -> dict[str, int]:
+def _show(costs: Mapping[str, Cost], counts: Mapping[str, int]) -> None:
+    """A table with a column for each cost, and what it means for the limits."""
+    from bulk_export.progress.tally import clock_text
+
+    names = list(next(iter(costs.values())).requests)
+    width = max(len(name) for name in [*names, "total"])
+    typer.echo("  ".join([f"{'endpoint':<{width}}", f"{'records':>12}", *(f"{title:>9}" for title in costs)]))
+    for name in names:
+        cells = [f"{cost.requests[name]:>9,}" for cost in costs.values()]
+        records = f"{counts[name]:,}" if name in counts else "?"
+        typer.echo("  ".join([f"{name:<{width}}", f"{records:>12}", *cells]))
+    cells = [f"{cost.total:>9,}" for cost in costs.values()]
+    typer.echo("  ".join([f"{'total':<{width}}", f"{sum(counts.values()):>12,}", *cells]))
+    for title, cost in costs.items():
+        of = f"{title}: " if len(costs) > 1 else ""
+        typer.echo(f"{of}finding the ends may add up to {cost.search} requests")
+        for window in cost.windows:
+            limit = f"{window.limit.requests:,} in {clock_text(window.limit.period)}"
+            full = "never used up" if window.filled_at is None else f"used up after {clock_text(window.filled_at)}"
+            typer.echo(f"{of}{window.name}: {window.requests:,} requests under {limit}, {full}")
+        typer.echo(f"{of}done after about {clock_text(cost.seconds)}")
+
+
+def _counts(
+    endpoints: tuple[Endpoint, ...], given: list[str], earlier: Path | None, option: str = "--records"
+) -> dict[str, int]:
     """Records by endpoint, from `ENDPOINT=N` or `N`, and from an earlier manifest for what is not given."""
-    advice = "Write --records 50000, --records npq-applications=50000, or --like DIR with an earlier export."
+    advice = f"Write {option} 50000 or {option} npq-applications=50000; --like DIR takes an earlier export's."
     known: dict[str, int] = {}
     if earlier is not None:
         from bulk_export.manifest import read_manifest

@@ -326,6 +326,18 @@ def test_a_plan_says_what_an_export_costs_and_sends_nothing(tmp_path: Path) -> N
     assert "used up after" in table
 
 
+def test_a_plan_for_sync_tells_a_full_one_from_a_poll(tmp_path: Path) -> None:
+    command = ["plan", "npq-applications", "delivery-partners", "--sync", "--records", "9000", "--changed", "60"]
+    table = run(*command, cwd=tmp_path).stdout
+    # 31 pages and two sweeps of 4; 120 changes on two pages of 100 and one sweep.
+    assert re.search(r"npq-applications +9,000 +39 +3$", table, re.MULTILINE)
+    assert re.search(r"delivery-partners +9,000 +39 +39$", table, re.MULTILINE)
+    cost = json.loads(run(*command, "--json", cwd=tmp_path).stdout)
+    assert (cost["full"]["total"], cost["poll"]["total"]) == (78, 42)
+    refused = run("plan", "--changed", "60", cwd=tmp_path)
+    assert (refused.returncode, "--changed is for --sync" in refused.stderr) == (2, True)
+
+
 def test_a_plan_without_numbers_says_what_is_not_known(tmp_path: Path) -> None:
     shown = run("plan", "statements", "--base-url", "https://example.org", cwd=tmp_path, BULK_EXPORT_TOKEN="")
     assert shown.returncode == 0

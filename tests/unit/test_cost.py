@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_export.cost import Cost, estimate, further_sweeps, least_requests, most_search
+from bulk_export.cost import Asked, Cost, estimate, further_sweeps, least_requests, most_search
 from bulk_export.model import Limit
 
 
-def cost(records: int, **changes: object) -> Cost:
+def cost(records: int, page_size: int = 300, **changes: object) -> Cost:
     arguments = {
-        "page_size": 300,
         "service_limit": Limit(1000, 300),
         "ip_limit": Limit(300, 300),
         "sources": 1,
@@ -22,7 +21,7 @@ def cost(records: int, **changes: object) -> Cost:
         "latency": 0.2,
         "workers": 8,
     }
-    return estimate({"declarations": records}, **(arguments | changes))  # type: ignore[arg-type]
+    return estimate({"declarations": Asked(records, page_size)}, **(arguments | changes))  # type: ignore[arg-type]
 
 
 def test_the_services_headline_needs_four_addresses_for_300_000_records_in_five_minutes() -> None:
@@ -66,3 +65,8 @@ def test_a_consistent_export_sweeps_twice_more_once_if_the_largest_page_holds_al
         4,
         22,
     ]
+
+
+def test_what_comes_in_one_answer_is_one_request_and_proves_itself() -> None:
+    assert (Asked(1_000_000, None, 3_000).requests, Asked(1_000_000, None).search) == (1, 0)
+    assert (Asked(1_000, 300, 3_000).requests, Asked(1_000, 300).search) == (5, 3)
