@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 import anyio
 import anyio.to_thread
 import pyarrow as pa
-import xxhash
 from anyio.streams.memory import MemoryObjectSendStream
 
 from bulk_export.budget import open_budget
@@ -25,6 +24,7 @@ from bulk_export.pipeline import Tuning, body_cap
 from bulk_export.pool import FetchedPage, Pool
 from bulk_export.progress.observer import Observer
 from bulk_export.pulse import Pulse
+from bulk_export.seen_ids import SeenIds
 from bulk_export.sweep import Sweep
 
 # Batches that may wait for a slow consumer before fetching pauses.
@@ -36,8 +36,8 @@ async def stream_batches(
 ) -> AsyncGenerator[pa.RecordBatch, None]:
     """The records of the one endpoint in `options`, each id once (the first met), in page order.
 
-    Pages are fetched ahead only as far as the consumer keeps up, so memory is bounded, but for 16 bytes and
-    their overhead a record that tell duplicates. Closing the generator ends the requests.
+    Pages are fetched ahead only as far as the consumer keeps up, so memory is bounded, but for some 12 bytes a record
+    that tell duplicates. Closing the generator ends the requests.
     """
     send, receive = anyio.create_memory_object_stream[pa.RecordBatch](_BATCHES_AHEAD)
     # A task of its own, because no cancel scope may stay open across a yield.
@@ -127,7 +127,7 @@ async def _produce(
 
 
 async def _convert(order: _PageOrder, decoder: Decoder, send: MemoryObjectSendStream[pa.RecordBatch]) -> None:
-    seen: set[bytes] = set()
+    seen = SeenIds()
     thread = anyio.CapacityLimiter(1)
     while bodies := await order.next_block():
         block = await anyio.to_thread.run_sync(functools.partial(decoder.decode, bodies), limiter=thread)
@@ -136,13 +136,8 @@ async def _convert(order: _PageOrder, decoder: Decoder, send: MemoryObjectSendSt
             await send.send(block.batch)
 
 
-def _first_met(block: Block, seen: set[bytes]) -> Block:
-    repeated = []
-    for row, identity in enumerate(block.ids):
-        digest = xxhash.xxh3_128_digest(identity.encode("utf-8", "surrogatepass"))
-        if digest in seen:
-            repeated.append(row)
-        seen.add(digest)
+def _first_met(block: Block, seen: SeenIds) -> Block:
+    repeated = [row for row, identity in enumerate(block.ids) if not seen.add(identity)]
     return block.without(repeated) if repeated else block
 
 

@@ -18,7 +18,7 @@ LAYERS = [
     | {"timetable", "opening", "repeat", "server_clock"},
     {"catalogue", "openapi", "filters", "schema", "schema_inference", "schema_mode", "redaction", "options"}
     | {"page_plan", "page_order", "retry"}
-    | {"decode", "duplicates", "agreement", "revision"},
+    | {"decode", "duplicates", "seen_ids", "agreement", "revision"},
     {"budget", "fetch", "journal", "files", "sinks", "schedule", "cost", "database", "delta_files"},
     {"counters", "sweep", "pool", "parts", "resweep", "convert", "outcome", "manifest", "publish"}
     | {"local_service", "environment", "service_source"},
