@@ -23,7 +23,7 @@ from bulk_export.errors import DamagedState, Interrupted, UsageError
 from bulk_export.files import WORKING_DIRECTORY, inspect_output, locked_directory, prepare_output
 from bulk_export.journal import ORIGIN, JournalStore, open_archive
 from bulk_export.manifest import RunCounters, build_manifest, now
-from bulk_export.model import Endpoint, Service
+from bulk_export.model import LAX, SCHEMA_MODES, STRICT, Endpoint, Service
 from bulk_export.options import content_names, formats_of, output_of, redaction_of
 from bulk_export.outcome import endpoint_result, staged_files, summarise
 from bulk_export.page_order import backwards
@@ -32,7 +32,9 @@ from bulk_export.pipeline import already_finished, body_cap
 from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.publish import JOURNAL, STAGING, decide, decided, publish
 from bulk_export.redaction import Redaction
+from bulk_export.schema_mode import resumable
 from bulk_export.sweep import Sweep
+from bulk_export.units import parse_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class ReplayOptions:
     output: Path
     formats: Mapping[str, str]
     flatten: bool
+    schema: str
     redaction: Redaction
     drop_columns: tuple[str, ...]
     pseudonymised: tuple[str, ...]
@@ -57,12 +60,13 @@ class ReplayOptions:
         archive: str | os.PathLike[str],
         endpoints: str | Sequence[str] = (),
         *,
-        service: str | None = None,
+        service: str | Service | None = None,
         api_version: str | None = None,
         output: str | os.PathLike[str] | None = None,
         format: str | Sequence[str] = "parquet",  # noqa: A002  # the name of the option
         compression: str | None = None,
         flatten: bool = False,
+        schema: str = LAX,
         overwrite: bool = False,
         drop_column: str | Sequence[str] = (),
         pseudonymise: str | Sequence[str] = (),
@@ -76,7 +80,7 @@ class ReplayOptions:
         origin = _origin(Path(archive))
         if service is None:
             api_version = api_version or origin["api_version"]
-        described = load_service(service or origin["service"], api_version)
+        described = service if isinstance(service, Service) else load_service(service or origin["service"], api_version)
         kept = [endpoint.name for endpoint in described.endpoints if endpoint.name in origin["endpoints"]]
         chosen = choose_endpoints(described, ([endpoints] if isinstance(endpoints, str) else endpoints) or kept)
         missing = [endpoint.name for endpoint in chosen if endpoint.name not in origin["endpoints"]]
@@ -103,6 +107,7 @@ class ReplayOptions:
             output=output_of(output, described),
             formats=formats_of(format, compression, flatten=flatten),
             flatten=flatten,
+            schema=parse_word("--schema", schema, SCHEMA_MODES),
             redaction=redaction,
             drop_columns=drop,
             pseudonymised=pseudonymised,
@@ -204,7 +209,7 @@ class _Replay:
             largest_page=endpoint.paging.largest or page_size,
             decoder=lambda described: Decoder(
                 described,
-                columns="parquet" in options.formats,
+                columns="parquet" in options.formats or options.schema == STRICT,
                 lines=lines if "ndjson" in options.formats else None,
                 redaction=options.redaction,
             ),
@@ -212,6 +217,7 @@ class _Replay:
             store=store,
             staging=options.output / WORKING_DIRECTORY / STAGING,
             pages=pages,
+            schema_mode=options.schema,
         )
 
     def _decide(
@@ -251,6 +257,7 @@ class _Replay:
             "drop_columns": [*before["drop_columns"], *options.drop_columns],
             "pseudonymise": [*before["pseudonymise"], *options.pseudonymised],
             "pseudonym_key": options.redaction.key_id or before["pseudonym_key"],
+            "schema": options.schema,
         }
 
     def _identity(self) -> dict[str, Any]:
@@ -260,6 +267,7 @@ class _Replay:
             "service": self._options.service.name,
             "api_version": self._options.service.version,
             **self._parameters(),
+            "schema": resumable(self._options.schema),
         }
 
 

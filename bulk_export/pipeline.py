@@ -26,7 +26,7 @@ from bulk_export.fetch import Fetcher, Timeouts
 from bulk_export.files import WORKING_DIRECTORY, inspect_output, locked_directory, prepare_output
 from bulk_export.journal import GroupCommit, JournalStore, StoredPage
 from bulk_export.manifest import RunCounters, build_manifest, now
-from bulk_export.model import INFER, LAX, STRICT, Endpoint, description_digest
+from bulk_export.model import STRICT, Endpoint, description_digest
 from bulk_export.opening import Opening, utc_now
 from bulk_export.options import LARGEST_PAGE, ExportOptions
 from bulk_export.outcome import endpoint_result, staged_files, summarise
@@ -37,6 +37,7 @@ from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.publish import JOURNAL, STAGING, clear_leftovers, decide, decided, publish
 from bulk_export.pulse import Pulse
 from bulk_export.retry import Backoff
+from bulk_export.schema_mode import resumable
 from bulk_export.server_clock import seconds_ahead
 from bulk_export.sweep import Sweep
 from bulk_export.units import format_instant
@@ -354,8 +355,7 @@ class _Export:
             "base_url": service_name(self._options),
             # It may be edited between two runs; pages stored under one do not fit another.
             "description": description_digest(self._options.endpoints),
-            # A strict export that was stopped goes on as a lax one.
-            **self._parameters() | {"schema": INFER if self._options.schema == INFER else LAX},
+            **self._parameters() | {"schema": resumable(self._options.schema)},
         }
 
 

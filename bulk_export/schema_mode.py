@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from bulk_export.catalogue.reading import field_type
 from bulk_export.decode import Arrangement, Decoder, Drift
 from bulk_export.errors import SchemaDrift
-from bulk_export.model import Endpoint, Field, FieldType, Kind, ListOf
+from bulk_export.model import INFER, LAX, Endpoint, Field, FieldType, Kind, ListOf
 from bulk_export.schema_inference import SchemaInference
 
 _SAYS = {
@@ -21,6 +21,11 @@ _SAYS = {
     "misfits": "has a value of another type than is described",
     "duplicate_keys": "has a key that stands twice in one object",
 }
+
+
+def resumable(mode: str) -> str:
+    """What must be the same for an interrupted export to go on: a strict one that was stopped goes on as a lax one."""
+    return INFER if mode == INFER else LAX
 
 
 def refuse_drift(endpoint: str, drift: Drift, where: str) -> None:

@@ -282,7 +282,7 @@ SYNC = {
     "accept_token": Takes.NOTHING,
     "every": Takes.ONE,
 }
-REPLAY = {**CONNECTION, **CONTENT, **OUTPUT, "endpoints": Takes.MANY}
+REPLAY = {**CONNECTION, **CONTENT, **OUTPUT, "endpoints": Takes.MANY, "schema": Takes.ONE}
 BUDGET = {**OUTPUT, "budget": Takes.ONE, "json": Takes.NOTHING}
 ENDPOINTS = {
     **CONNECTION,

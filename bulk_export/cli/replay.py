@@ -23,6 +23,7 @@ def replay(
     format: p.Format = None,  # noqa: A002  # the name of the option
     compression: p.Compression = None,
     flatten: p.Flatten = False,
+    schema: p.Schema = None,
     overwrite: p.Overwrite = False,
     drop_column: p.DropColumn = None,
     pseudonymise: p.Pseudonymise = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from bulk_export.archive_replay import ReplayOptions, replay
 from bulk_export.catalogue import read_description
 from bulk_export.errors import SchemaDrift, ServiceFailing, UsageError
 from bulk_export.local_service import LocalService, serving
@@ -174,3 +176,28 @@ async def test_dropped_attributes_do_not_come_back_by_inference(tmp_path: Path) 
     names = pq.read_schema(next((tmp_path / "boxes").glob("*.parquet"))).names
     assert "day" not in names
     assert "weight" in names
+
+
+async def test_kept_pages_can_be_replayed_under_other_rules_without_a_request(tmp_path: Path) -> None:
+    known, kept = things(KNOWN), tmp_path / "kept"
+    async with served() as service:
+        await run(service, kept, "lax", known, keep_pages=True)
+        inferred = await run(service, tmp_path / "inferred", "infer", known)
+        truth = [canonical(record) for record in service.truth("boxes")]
+
+    async def again(schema: str) -> dict[str, Any]:
+        chosen = ReplayOptions.of(kept / "pages.sqlite", service=known, output=tmp_path / "again", schema=schema)
+        await replay(chosen)
+        manifest: dict[str, Any] = json.loads((tmp_path / "again" / "manifest.json").read_text())
+        return manifest
+
+    with pytest.raises(SchemaDrift, match="day"):
+        await again("strict")
+    assert not (tmp_path / "again" / "manifest.json").exists()
+    with pytest.raises(UsageError, match="schema"):
+        await again("infer")  # what is there was begun under the other rule
+    shutil.rmtree(tmp_path / "again")
+    manifest = await again("infer")
+    assert columns(manifest) == columns(inferred) != columns(json.loads((kept / "manifest.json").read_text()))
+    assert manifest["run"]["requests"] == 0
+    assert [canonical(restore(row)) for row in rows(tmp_path / "again", "boxes")] == truth
