@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import multiprocessing
 import os
+import signal
 import stat
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -16,9 +19,14 @@ from typing import Any
 
 import anyio
 
+from bulk_export.archive_replay import ReplayOptions, replay
+from bulk_export.cli.interrupts import until_signalled
 from bulk_export.errors import BulkExportError
 from bulk_export.options import ExportOptions
 from bulk_export.pipeline import Tuning, export
+from bulk_export.progress.console import Console
+from bulk_export.progress.observer import Observer
+from tests.exporting import TOKEN
 from tests.faults.awaits import awaits_counted
 from tests.faults.disk_calls import Act, counted, fail_at, kill_at
 from tests.faults.small_service import ENDPOINTS, PAGE_SIZE
@@ -88,12 +96,12 @@ def descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def run_here(base_url: str, output: Path, blow: Blow) -> Ended:
-    """The export in this process."""
+def run_here(base_url: str, output: Path, blow: Blow, work: str = "export") -> Ended:
+    """The export, or other work, in this process."""
     before = descriptors()
     with counted(blow.act()) as counter:
         try:
-            anyio.run(_export, base_url, output)
+            anyio.run(WORK[work], base_url, output)
             code, said = 0, ""
         except BulkExportError as error:
             code, said = error.exit_code, str(error)
@@ -104,15 +112,39 @@ async def _export(base_url: str, output: Path, budget: str = "memory://") -> Non
     await export(small_options(base_url, output, budget=budget), tuning=TUNING)
 
 
-def run_and_die(base_url: str, output: Path, number: int, *, torn: bool) -> bool:
-    """The export in a forked process that is killed at a disk call; whether it was, or had ended by then."""
-    process = _PROCESSES.Process(target=run_here, args=(base_url, output, Blow(number, torn=torn)))
+async def _replace(base_url: str, output: Path) -> None:
+    await export(small_options(base_url, output, overwrite=True, format="ndjson", keep_pages=False), tuning=TUNING)
+
+
+async def _replay(base_url: str, output: Path) -> None:
+    """`base_url` is the archive."""
+    await replay(ReplayOptions.of(base_url, output=output, format=("parquet", "ndjson"), flatten=True))
+
+
+async def _prove(base_url: str, output: Path) -> None:
+    """Sweeps until two agree, with pages of a service that gives as many as are asked for."""
+    more: dict[str, Any] = {"consistent": True, "keep_pages": False, "token": TOKEN}
+    await export(small_options(base_url, output, **more), tuning=TUNING)
+
+
+WORK = {"export": _export, "replace": _replace, "replay": _replay, "prove": _prove}
+
+
+def run_and_die(base_url: str, output: Path, number: int, *, torn: bool, work: str = "export") -> bool:
+    """Work in a forked process that is killed at a disk call; whether it was, or had ended by then."""
+    process = _PROCESSES.Process(target=run_here, args=(base_url, output, Blow(number, torn=torn), work))
     process.start()
     process.join()
     code = process.exitcode
     process.close()
     assert code in (0, -9), code
     return code == -9
+
+
+def run_and_signal(base_url: str, output: Path, number: int) -> int:
+    """The export in a forked process that sends itself a SIGTERM at a disk call; its exit code."""
+    code: int = _forked(_signalled, base_url, output, number)
+    return code
 
 
 def run_many(base_url: str, directory: Path, blows: list[Blow]) -> list[tuple[Blow, Ended, Ended]]:
@@ -148,6 +180,20 @@ def _forked(work: Callable[..., Any], *arguments: Any) -> Any:
 
 def _send_outcome(sending: Connection, work: Callable[..., Any], *arguments: Any) -> None:
     sending.send(work(*arguments))
+
+
+def _signalled(base_url: str, output: Path, number: int) -> int:
+    def act(call: int, _: str) -> None:
+        if call == number:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    work = functools.partial(export, small_options(base_url, output), None, tuning=TUNING)
+    with counted(act):
+        try:
+            until_signalled(lambda stop: work(stop=stop), output, Observer(), Console(sys.stderr))
+        except BulkExportError as error:
+            return error.exit_code
+    return 0
 
 
 def _disturb_each(base_url: str, directory: Path, blows: list[Blow]) -> list[tuple[Blow, Ended, Ended]]:

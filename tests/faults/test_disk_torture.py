@@ -18,7 +18,9 @@ import anyio.to_thread
 import pytest
 
 from bulk_export.errors import UsageError
+from bulk_export.local_service import serving
 from bulk_export.pipeline import export
+from tests.exporting import settings
 from tests.faults.disturbed_run import TUNING, Blow, run_and_die, run_many, small_options
 from tests.faults.small_service import ENDPOINTS, SmallService, content_of, expected_ids, small_service
 
@@ -138,3 +140,51 @@ async def test_whichever_disk_call_fails_the_export_goes_on_when_it_works(
     room: Path, error: int, lasting: bool, torn: bool, first: int
 ) -> None:
     await fail_each(room, error, range(first, 370, 10), lasting=lasting, torn=torn)
+
+
+async def kill_other_work(room: Path, work: str, first: int, step: int) -> int:
+    """Kill replacements, replays and consistent exports at disk call `first`, `first + step`, …; how many were."""
+    served = settings(records_by_endpoint={"participants-npq": 45, "delivery-partners": 12})
+    async with small_service() as small, serving(served) as service:
+        await export(small_options(small.base_url, room / "kept"), tuning=TUNING)
+        old = content_of(room / "kept")
+        url = {"replay": str(room / "kept" / "pages.sqlite"), "prove": service.base_url}.get(work, small.base_url)
+
+        async def go(output: Path, number: int) -> bool:
+            if work == "replace" and not output.exists():
+                shutil.copytree(room / "kept", output)
+            dying = functools.partial(run_and_die, url, output, number, torn=number % 2 == 0, work=work)
+            return await anyio.to_thread.run_sync(dying, abandon_on_cancel=True)
+
+        assert not await go(room / "undisturbed", 0)
+        content = content_of(room / "undisturbed")
+        assert "manifest.json" in content
+        for count in itertools.count():
+            output = room / "out"
+            if not await go(output, first + count * step):
+                assert content_of(output) == content
+                return count
+            if (output / "manifest.json").exists():
+                found = content_of(output)
+                whole = old if work == "replace" and found["manifest.json"] == old["manifest.json"] else content
+                assert {name: found[name] for name in whole} == whole
+            if not (output / "manifest.json").exists() or (output / ".bulk-export").exists():
+                assert not await go(output, 0)
+                assert content_of(output) == content, first + count * step
+            shutil.rmtree(output)
+    raise AssertionError
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", ["replace", "replay", "prove"])
+async def test_killed_at_any_disk_call_other_work_goes_on_and_what_was_there_is_whole_until_then(
+    room: Path, work: str
+) -> None:
+    assert await kill_other_work(room, work, 4, 31) > 3
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("work", ["replace", "replay", "prove"])
+@pytest.mark.parametrize("first", range(1, 5))
+async def test_killed_at_every_disk_call_other_work_goes_on(room: Path, work: str, first: int) -> None:
+    assert await kill_other_work(room, work, first, 4) > 20

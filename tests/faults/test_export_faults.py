@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import pyarrow.parquet as pq
 import pytest
 
 from bulk_export.errors import DamagedState, Interrupted, LocalFailure, ServiceFailing, ServiceRefused, UsageError
@@ -17,6 +18,7 @@ from bulk_export.options import ExportOptions
 from bulk_export.pipeline import Tuning, export
 from tests.exporting import options, settings
 from tests.raw_server import Connection, answer, raw_server, response
+from tests.restore import restore
 
 QUICK = Tuning(shortest_backoff=0.001, longest_backoff=0.01, timeouts=Timeouts(connect=1, read=1, total=2))
 
@@ -202,18 +204,63 @@ async def test_a_finished_part_that_was_changed_is_noticed_on_resume(tmp_path: P
             await export(chosen, tuning=tuning)
 
 
-@pytest.mark.parametrize("occupied", ["a file", "a link"])
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"NaN", "NaN or Infinity"),
+        (b"-Infinity", "NaN or Infinity"),
+        (b'"secret\x00"', "not JSON at byte"),
+        (b'"secret\xff"', "not UTF-8 at byte"),
+        (b"[" * 10_000 + b"]" * 10_000, "nested too deeply"),
+    ],
+    ids=["NaN", "Infinity", "a bare NUL", "no UTF-8", "depth"],
+)
+async def test_what_json_does_not_have_is_located_and_not_quoted(tmp_path: Path, value: bytes, reason: str) -> None:
+    body = b'{"data":[{"id":"secret-1","type":"statement","attributes":{"name":' + value + b"}}]}"
+    async with raw_server(answer(response(body))) as server:
+        with pytest.raises(ServiceFailing, match="Page 1 of statements failed 3 times") as failed:
+            await export(chosen(server.base_url, tmp_path / "out"), tuning=QUICK)
+    said = "\n".join(failed.value.lines())
+    assert reason in said
+    assert "secret" not in said
+
+
+async def test_an_escaped_nul_a_lone_surrogate_and_a_byte_order_mark_are_exact(tmp_path: Path) -> None:
+    body = (
+        b'\xef\xbb\xbf{"data":[{"id":"1","type":"statement","attributes":{"name":"a\\u0000b"}},'
+        b'{"id":"2","type":"statement","attributes":{"name":"\\ud800"}}]}'
+    )
+    async with raw_server(answer(response(body))) as server:
+        await export(chosen(server.base_url, tmp_path / "out", format=["parquet", "ndjson"]), tuning=QUICK)
+    lines = (tmp_path / "out/statements/part-00000.ndjson").read_bytes().splitlines()
+    assert [json.loads(line)["attributes"]["name"] for line in lines] == ["a\0b", "\ud800"]
+    rows = pq.read_table(tmp_path / "out/statements/part-00000.parquet").to_pylist()
+    assert [restore(row)["attributes"]["name"] for row in rows] == ["a\0b", "\ud800"]
+
+
+@pytest.mark.parametrize("occupied", ["a file", "a link", "files of others", "a linked working directory", "nowhere"])
 async def test_an_output_that_is_not_ours_is_refused_before_the_first_request(tmp_path: Path, occupied: str) -> None:
-    output = tmp_path / "out"
-    if occupied == "a file":
-        output.write_text("mine")
-    else:
-        (tmp_path / "elsewhere").mkdir()
-        output.symlink_to(tmp_path / "elsewhere")
+    output, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "letter.txt").write_text("mine")
+    match occupied:
+        case "a file":
+            output.write_text("mine")
+        case "a link":
+            output.symlink_to(elsewhere)
+        case "files of others":
+            output = elsewhere
+        case "a linked working directory":
+            output.mkdir()
+            (output / ".bulk-export").symlink_to(elsewhere)
+        case _:
+            output = Path("/proc/nowhere/out")  # nobody can make it, whoever they are
+    before = {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
     async with serving(settings()) as service:
         with pytest.raises(UsageError):
             await export(options(service, output, "statements"))
         assert len(service.log) == 0
+    assert {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 async def test_a_full_disk_is_a_local_failure_and_the_export_goes_on_when_there_is_room(tmp_path: Path) -> None:
