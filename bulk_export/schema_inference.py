@@ -64,7 +64,7 @@ class Seen:
             item = self.item.type()
             return None if item is None else ListOf(item)
         if self.members is not None:
-            fields = _fields(self.members)
+            fields = _fields(self.members, set())
             return Struct(fields) if fields else None
         return self.kind
 
@@ -131,11 +131,10 @@ def _place(seen: Seen, name: str) -> Seen:
 
 def _extended(fields: Sequence[Field], seen: Seen) -> tuple[Field, ...]:
     members = seen.members or {}
-    described = {one.name for one in fields}
     inside = tuple(
         Field(one.name, _type_extended(one.type, members[one.name])) if one.name in members else one for one in fields
     )
-    return inside + _fields({name: place for name, place in members.items() if name not in described})
+    return inside + _fields(members, {one.name.casefold() for one in fields})
 
 
 def _type_extended(declared: FieldType, seen: Seen) -> FieldType:
@@ -144,9 +143,15 @@ def _type_extended(declared: FieldType, seen: Seen) -> FieldType:
     return Struct(_extended(declared.fields, seen)) if isinstance(declared, Struct) else declared
 
 
-def _fields(members: Mapping[str, Seen]) -> tuple[Field, ...]:
-    types = ((name, members[name].type()) for name in sorted(members) if _can_name_a_column(name))
-    return tuple(Field(name, declared) for name, declared in types if declared is not None)
+def _fields(members: Mapping[str, Seen], taken: set[str]) -> tuple[Field, ...]:
+    """Fields for members whose names are not `taken`; many programs that read columns do not tell letters' cases."""
+    found = []
+    for name in sorted(members):
+        declared = members[name].type()
+        if declared is not None and _can_name_a_column(name) and name.casefold() not in taken:
+            taken.add(name.casefold())
+            found.append(Field(name, declared))
+    return tuple(found)
 
 
 def _can_name_a_column(name: str) -> bool:

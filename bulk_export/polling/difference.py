@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EXTRA = "delta"
-_CHANGE = "_change"
+_CHANGE = '"/change"'  # no attribute is likely to be named so
 _BATCH = 16_384
 
 

@@ -85,6 +85,14 @@ def test_names_that_no_column_can_have_get_none() -> None:
     assert [one.name for one in inference.described().fields] == ["known", "list", "fine"]
 
 
+def test_names_that_differ_only_by_case_get_one_column() -> None:
+    inference = SchemaInference(BARE)
+    inference.take(b'{"id":"x","attributes":{"Known":1,"new":2,"New":3,"known":{"a":1,"A":2}}}')
+    fields = {one.name: one.type for one in inference.described().fields}
+    assert list(fields) == ["known", "list", "New"]
+    assert fields["known"] == Struct((Field("name", Kind.STRING), Field("A", Kind.INTEGER)))
+
+
 records = st.lists(
     st.fixed_dictionaries(
         {
