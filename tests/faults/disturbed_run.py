@@ -26,7 +26,7 @@ from bulk_export.options import ExportOptions
 from bulk_export.pipeline import Tuning, export
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import Observer
-from tests.exporting import TOKEN
+from tests.exporting import FREE, TOKEN
 from tests.faults.awaits import awaits_counted
 from tests.faults.disk_calls import Act, counted, fail_at, kill_at
 from tests.faults.small_service import ENDPOINTS, PAGE_SIZE
@@ -78,10 +78,7 @@ def small_options(base_url: str, output: Path, **changes: Any) -> ExportOptions:
         "base_url": base_url,
         "token": "t",
         "output": output,
-        "budget": "memory://",
-        "service_limit": "100000/1s",
-        "ip_limit": "100000/1s",
-        "min_interval": 0,
+        **FREE,
         "page_size": PAGE_SIZE,
         "workers": 2,
         "retries": 3,

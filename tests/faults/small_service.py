@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from bulk_export.journal import open_archive
+from tests.web_server import web_server
 
 PAGE_SIZE = 10
 ENDPOINTS = ("participants-npq", "delivery-partners")
@@ -63,18 +64,8 @@ async def small_service() -> AsyncIterator[SmallService]:
         service.requests.append((endpoint, number))
         return web.Response(body=page(endpoint, number), content_type="application/json")
 
-    application = web.Application()
-    application.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    service.base_url = f"http://{host}:{port}"
-    try:
+    async with web_server(answer) as service.base_url:
         yield service
-    finally:
-        await runner.cleanup()
 
 
 def content_of(output: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from bulk_export.local_service import LocalService, serving
 from bulk_export.polling.once import sync_once
 from bulk_export.polling.sync_options import SyncOptions
 from tests import exporting
-from tests.exporting import TOKEN
+from tests.exporting import FREE, TOKEN
 from tests.faults.disk_calls import counted, kill_at
 
 NAMES = ("participants-npq", "statements")
@@ -38,11 +38,8 @@ def options(base_url: str, output: Path, format_: str) -> SyncOptions:
         token=TOKEN,
         output=output,
         format=format_,
-        budget="memory://",
-        service_limit="100000/1s",
-        ip_limit="100000/1s",
-        min_interval=0,
         page_size=10,
+        **FREE,
     )
 
 

@@ -27,7 +27,7 @@ from bulk_export.polling.copy_state import read_state
 from bulk_export.polling.once import SyncSummary, sync_once
 from bulk_export.polling.sync_options import SyncOptions
 from tests import exporting
-from tests.exporting import TOKEN
+from tests.exporting import FREE, TOKEN
 from tests.restore import canonical, restore
 from tests.service.test_consistent import SMALL
 
@@ -51,14 +51,11 @@ class World:
             base_url=service.base_url,
             token=TOKEN,
             output=directory,
-            budget="memory://",
-            service_limit="100000/1s",
-            ip_limit="100000/1s",
-            min_interval=0,
             retries=0,
             page_size=5,
             workers=3,
             full_every="2d",
+            **FREE,
             **more,
         )
 

@@ -29,8 +29,9 @@ from bulk_export.polling.poll_log import PollSummary
 from bulk_export.polling.sync_options import SyncOptions
 from bulk_export.progress.observer import Observer
 from tests import exporting
-from tests.exporting import TOKEN
+from tests.exporting import FREE, TOKEN
 from tests.restore import canonical, restore
+from tests.web_server import web_server
 
 NAME, WHOLE = "participants-npq", "delivery-partners"
 BEGAN = datetime(2025, 6, 2, 12, 10, 7, 500_000, tzinfo=UTC)
@@ -59,11 +60,8 @@ class Copy:
                 "base_url": self.service.base_url,
                 "token": TOKEN,
                 "output": self.directory,
-                "budget": "memory://",
-                "service_limit": "100000/1s",
-                "ip_limit": "100000/1s",
-                "min_interval": 0,
                 "retries": 0,
+                **FREE,
             }
             | changes,
         )
@@ -485,17 +483,8 @@ async def showing(records: list[dict[str, Any]]) -> AsyncIterator[str]:
         first = request.query.get("page[page]") == "1"
         return web.json_response({"data": records if first else []})
 
-    application = web.Application()
-    application.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        await runner.cleanup()
+    async with web_server(answer) as url:
+        yield url
 
 
 def person(identity: str, **attributes: Any) -> dict[str, Any]:
