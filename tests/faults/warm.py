@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 
 import anyio
+import deltalake  # noqa: F401  # used by polls, and slow to import
+import duckdb  # noqa: F401
 
 from tests.faults.disturbed_run import TUNING, small_options
 from tests.faults.small_service import small_service
