@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bulk_export.errors import DamagedState, VerificationFailed
-from bulk_export.files import WORKING_DIRECTORY, local_failures, sha256_of
+from bulk_export.errors import DamagedState, UsageError, VerificationFailed
+from bulk_export.files import SYNC_STATE, WORKING_DIRECTORY, local_failures, sha256_of
 from bulk_export.manifest import read_manifest
 from bulk_export.sinks.read import UnreadablePart, count_rows
 
@@ -45,8 +45,13 @@ def verify(directory: Path) -> Verification:
     """Recompute sizes, hashes and row counts, and look for parts that the manifest does not name.
 
     Raises VerificationFailed with the differences, DamagedState where there is no manifest to check against,
-    and LocalFailure where a directory cannot be read.
+    UsageError for a copy that sync keeps, and LocalFailure where a directory cannot be read.
     """
+    if (directory / SYNC_STATE).exists():
+        raise UsageError(
+            f"{directory} holds a copy that sync keeps, which has no manifest.",
+            next_step="The next poll compares it with the service; a full sync compares all of it.",
+        )
     manifest = read_manifest(directory)
     files = {name: [_described(file) for file in _files(endpoint)] for name, endpoint in manifest["endpoints"].items()}
     every = [file for of_endpoint in files.values() for file in of_endpoint]

@@ -155,6 +155,18 @@ Pseudonymise = Annotated[
 PseudonymKeyFile = Annotated[
     str | None, typer.Option("--pseudonym-key-file", metavar="FILE", help="Holds the secret key of the pseudonyms.")
 ]
+CopyOutput = Annotated[str | None, typer.Option("--output", metavar="DIR", help="Where the copy is. Required.")]
+CopyPageSize = Annotated[
+    str | None, typer.Option("--page-size", metavar="N", help="Records a page. (300 for everything, 100 for changes)")
+]
+CopySchema = Annotated[
+    str | None,
+    typer.Option(
+        "--schema",
+        metavar="lax|strict|infer",
+        help="What is not described: kept in _extra, an error, or columns of its own. (infer)",
+    ),
+]
 CopyFormat = Annotated[
     str | None,
     typer.Option(

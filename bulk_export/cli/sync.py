@@ -16,7 +16,7 @@ def sync(
     environment: p.Environment = None,
     base_url: p.BaseUrl = None,
     token_file: p.TokenFile = None,
-    output: p.Output = None,
+    output: p.CopyOutput = None,
     format: p.CopyFormat = None,  # noqa: A002  # the name of the option
     full_every: p.FullEvery = None,
     removed: p.Removed = None,
@@ -26,7 +26,7 @@ def sync(
     compact: p.Compact = False,
     vacuum: p.Vacuum = None,
     accept_token: p.AcceptToken = False,
-    page_size: p.PageSize = None,
+    page_size: p.CopyPageSize = None,
     workers: p.Workers = None,
     retries: p.Retries = None,
     service_limit: p.ServiceLimit = None,
@@ -36,7 +36,7 @@ def sync(
     budget: p.Budget = None,
     share: p.Share = None,
     filter: p.Filter = None,  # noqa: A002  # the name of the option
-    schema: p.Schema = None,
+    schema: p.CopySchema = None,
     drop_column: p.DropColumn = None,
     pseudonymise: p.Pseudonymise = None,
     pseudonym_key_file: p.PseudonymKeyFile = None,

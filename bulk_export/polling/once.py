@@ -10,6 +10,7 @@ Killed anywhere, the next run goes on from there. A poll that fails moves nothin
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
@@ -116,6 +117,7 @@ class _Sync:
         with ExitStack() as stack:
             await anyio.to_thread.run_sync(prepare_output, self._options.output)
             stack.enter_context(locked_directory(self._options.output))
+            stack.callback(_remove_if_empty, self._working)
             self._state = await anyio.to_thread.run_sync(self._open_state)
             polls, began = [], self._state.polls
             names = [endpoint.name for endpoint in self._options.full.endpoints]
@@ -311,6 +313,11 @@ class _Sync:
         with local_failures(f"Removing {self._working / kind}"):
             remove_tree(self._working / kind)
         return summary
+
+
+def _remove_if_empty(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        directory.rmdir()
 
 
 def _is_fresh(name: str, polls: Sequence[PollSummary], began: int) -> bool:

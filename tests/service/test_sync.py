@@ -28,6 +28,7 @@ from bulk_export.polling.once import SyncSummary, sync_once
 from bulk_export.polling.poll_log import PollSummary
 from bulk_export.polling.sync_options import SyncOptions
 from bulk_export.progress.observer import Observer
+from bulk_export.verification import verify
 from tests import exporting
 from tests.exporting import FREE, TOKEN
 from tests.restore import canonical, restore
@@ -346,6 +347,7 @@ async def test_two_at_once_and_other_options_and_other_tokens_are_refused(tmp_pa
         for changes in ({"format": "parquet"}, {"filter": ["updated_since=2020-01-01"]}, {"drop_column": "full_name"}):
             with pytest.raises(UsageError, match="copy made with other options"):
                 await it.poll(NAME, **changes)
+            assert not (it.directory / ".bulk-export").exists()
         it.service.settings = replace(it.service.settings, token="another")
         with pytest.raises(UsageError, match="another token"):
             await it.poll(NAME, token="another")
@@ -375,6 +377,8 @@ async def test_a_copy_and_an_export_do_not_share_a_directory(tmp_path: Path) -> 
         await it.poll(NAME)
         with pytest.raises(UsageError, match="holds a copy that sync keeps"):
             await export(exporting.options(it.service, it.directory, NAME))
+        with pytest.raises(UsageError, match="which has no manifest"):
+            verify(it.directory)
         await export(exporting.options(it.service, tmp_path / "export", NAME))
         it.directory = tmp_path / "export"
         with pytest.raises(UsageError, match="holds a finished export"):
