@@ -19,7 +19,7 @@ from bulk_export import __version__
 from bulk_export.budget import open_budget
 from bulk_export.convert import EndpointConversion, convert_all
 from bulk_export.counters import CLOCK_AHEAD, Counters
-from bulk_export.decode import Decoder, Lines, SplitBody, page_rewriter
+from bulk_export.decode import Decoder, Lines, page_rewriter
 from bulk_export.environment import service_address, service_name
 from bulk_export.errors import BulkExportError, Interrupted, UsageError
 from bulk_export.fetch import Fetcher, Timeouts
@@ -162,11 +162,11 @@ class _Export:
             def stored(fetched: FetchedPage) -> StoredPage:
                 return StoredPage(
                     key=fetched.sweep.key(fetched.page),
-                    records=len(fetched.records),
+                    records=len(fetched.body.records),
                     encoding=fetched.encoding,
                     size=len(fetched.body),
                     stored=fetched.stored,
-                    edges=edges[fetched.sweep.endpoint.name](fetched.records),
+                    edges=edges[fetched.sweep.endpoint.name](fetched.body.records),
                 )
 
             async def deliver(pages: Iterable[FetchedPage]) -> None:
@@ -176,9 +176,7 @@ class _Export:
                     case [page]:
                         # Lines are made of the records, columns of the body.
                         as_lines = "ndjson" in self._options.formats
-                        await journal.append(
-                            stored(page), SplitBody(page.body, page.records) if as_lines else page.body
-                        )
+                        await journal.append(stored(page), page.body if as_lines else page.body.text)
                     case _:
                         await journal.append_together(map(stored, pages))
 

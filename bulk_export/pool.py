@@ -18,7 +18,7 @@ import anyio.abc
 import anyio.to_thread
 
 from bulk_export.budget import Budget, Outcome, Slot
-from bulk_export.decode import UnusablePage, WholeBody
+from bulk_export.decode import SplitBody, UnusablePage, WholeBody
 from bulk_export.errors import BulkExportError, ServiceFailing, ServiceRefused
 from bulk_export.fetch import CSV, JSON, Answer, Failure, Fetcher
 from bulk_export.opening import Opening
@@ -46,15 +46,11 @@ _ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class FetchedPage:
-    """A page whose body is whole, and the records it holds as they were sent.
-
-    `stored` is the body in its `encoding`, `body` the same inflated.
-    """
+    """A whole page: its body with the records in it, and as `stored` the body as it was sent, in its `encoding`."""
 
     sweep: Sweep
     page: int
-    records: Sequence[bytes]
-    body: bytes
+    body: SplitBody
     stored: bytes
     encoding: str
 
@@ -149,8 +145,7 @@ class Pool:
             # The slot may have been minutes away, and the window closed meanwhile.
             sweep, page = self._take() if self._opening.is_open() else (None, 0)
             if sweep is None:
-                with anyio.CancelScope(shield=True):
-                    await self._budget.settle(slot, Outcome.UNSENT)
+                await self._budget.settle(slot, Outcome.UNSENT)
                 continue
             self._in_flight += 1
             tasks.start_soon(self._request, slot, sweep, page)
@@ -207,8 +202,7 @@ class Pool:
             return outcome
         finally:
             if settled is not None:
-                with anyio.CancelScope(shield=True):
-                    await self._budget.settle(slot, settled)
+                await self._budget.settle(slot, settled)
 
     async def _get(self, sweep: Sweep, page: int, source: str | None) -> Answer | Failure:
         accept = CSV if sweep.endpoint.format == "csv" else JSON
@@ -245,9 +239,10 @@ class Pool:
     async def _store(self, answer: Answer, sweep: Sweep, page: int) -> None:
         if len(answer.body) > _LARGE and answer.body.count(b"{") > _MOST_OBJECTS * (sweep.page_size + 100):
             raise UnusablePage("it holds far more objects than the records that were asked for could")
-        records = sweep.arrangement.split(answer.body)
+        body = sweep.arrangement.identified(answer.body)
+        records = body.records
         sweep.inspect(page, records)
-        await self._deliver([FetchedPage(sweep, page, records, answer.body, answer.stored, answer.encoding)])
+        await self._deliver([FetchedPage(sweep, page, body, answer.stored, answer.encoding)])
         if sweep.came_back(page, records):
             self._observer.warned(
                 f"{sweep.endpoint.name} shows its first page again when asked for page {page}: it is taken for all."
@@ -262,7 +257,7 @@ class Pool:
             )
         )
         await self._deliver(
-            FetchedPage(sweep, page, records, body, body, "identity")
+            FetchedPage(sweep, page, SplitBody(body, records), body, "identity")
             for page, (records, body) in enumerate(whole.pages(), start=1)
         )
         for page, count in enumerate(whole.counts, start=1):

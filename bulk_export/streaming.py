@@ -153,7 +153,7 @@ class _PageOrder:
         sweep.horizon = ahead
 
     async def put(self, pages: Iterable[FetchedPage]) -> None:
-        self._waiting.update((page.page, page.body) for page in pages)
+        self._waiting.update((page.page, page.body.text) for page in pages)
 
     async def next_block(self) -> Sequence[bytes]:
         """The bodies of the next pages in order, up to a block of them; none at the end."""

@@ -89,8 +89,10 @@ class Sweep:
         Of a page as full as was asked for, the first one, it says that the number of the page is not heeded;
         and a single record is shown twice whenever data change.
         """
+        if self.plan.is_exact or len(records) <= 1:
+            return False
         is_first = self._first_seen.get(hash(tuple(records))) == 1
-        return not self.plan.is_exact and len(records) > 1 and not (is_first and len(records) >= self.page_size)
+        return not (is_first and len(records) >= self.page_size)
 
     def _note(self, page: int, records: Sequence[bytes]) -> bool:
         content = hash(tuple(records))

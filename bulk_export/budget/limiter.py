@@ -58,7 +58,7 @@ class Budget:
         self._spacing = AsyncLimiter(1, min_interval) if min_interval > 0 else None
         self._wall = wall
         self._uniform = uniform
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
         self._changed = Pulse()
         self._changes = 0
         self._own_hold = -math.inf
@@ -84,7 +84,8 @@ class Budget:
     async def settle(self, slot: Slot, outcome: Outcome) -> None:
         """Say what became of a slot. Every slot must be settled, once, by this or by `refused`.
 
-        Where the record cannot be reached, the slot stays used until it can.
+        It is done even where the caller is being cancelled. Where the record cannot be reached, the slot stays used
+        until it can.
         """
         await self._settle(slot.identity, outcome)
         self._note_change()

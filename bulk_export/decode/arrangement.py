@@ -16,7 +16,7 @@ import msgspec
 
 from bulk_export import schema
 from bulk_export.decode import exact
-from bulk_export.decode.envelope import Body, SplitBody, members, split_page
+from bulk_export.decode.envelope import Body, SplitBody, members, split_identified, split_page
 from bulk_export.decode.values import INT64, RESERVED, number
 from bulk_export.model import Endpoint, Kind, RecordShape
 from bulk_export.redaction import Redaction
@@ -48,6 +48,11 @@ class Arrangement:
     def split(self, body: Body) -> Sequence[bytes]:
         """The records of a page, each the bytes it was sent as. Raises UnusablePage."""
         return body.records if isinstance(body, SplitBody) else split_page(body, self._shape.at)
+
+    def identified(self, body: bytes) -> SplitBody:
+        """The body with its records, and their ids where they are at hand. Raises UnusablePage."""
+        known = split_identified(body) if self.is_usual else None
+        return known or SplitBody(body, self.split(body))
 
     def join(self, records: Sequence[bytes]) -> bytes:
         """A page of records as they were sent."""

@@ -80,6 +80,7 @@ class Decoder:
             bodies = [self._arrangement.page(text_of(body)) for body in sent]
         batch: pa.RecordBatch | None = None
         lines: Sequence[bytes] | None = None
+        ids: Sequence[Sequence[str]]
         if self._wants_batch:
             batch, ids = self._batch(bodies, drift)
         if self._lines == "flat" and batch is not None:
@@ -88,7 +89,7 @@ class Decoder:
             pages = list(map(self._lines_of, sent))
             lines = [line for page in pages for line in page]
             if batch is None:
-                ids = list(map(identities, pages if self._arrangement.is_usual else map(self._records, bodies)))
+                ids = [self._ids(*page) for page in zip(bodies, pages, strict=True)]
         return Block(
             ids=[identity for page_ids in ids for identity in page_ids],
             rows_per_page=[len(page_ids) for page_ids in ids],
@@ -138,6 +139,11 @@ class Decoder:
         if not self._wants_batch and self._redactor is None:
             return records
         return _redacted(compact(text_of(body), records), self._redactor)
+
+    def _ids(self, body: Body, lines: Sequence[bytes]) -> Sequence[str]:
+        if self._redactor is None and isinstance(body, SplitBody) and body.ids is not None:
+            return body.ids
+        return identities(lines if self._arrangement.is_usual else self._records(body))
 
     def _lines_of(self, body: Body) -> Sequence[bytes]:
         """The records of a page as they were sent, compact, with what the redaction leaves of them."""

@@ -32,7 +32,7 @@ class GroupCommit:
         self._waiting: list[tuple[Iterable[StoredPage], anyio.Event]] = []
         self._requests: Counter[str] = Counter()
         self._facts: dict[str, str] = {}
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
         self._failure: BaseException | None = None
         self._fresh: dict[PageKey, Body] = {}
         self._fresh_bytes = 0
