@@ -23,7 +23,10 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one process took: wall clock from its start to its end, CPU seconds, and peak memory in MB."""
+    """What one process took: wall clock from its start to its end, CPU seconds, and peak memory in MB.
+
+    Linux counts the memory of who started a process until the program is its own: the peak is no less than that.
+    """
 
     seconds: float
     cpu_seconds: float

@@ -58,7 +58,7 @@ class Budget:
         self._spacing = AsyncLimiter(1, min_interval) if min_interval > 0 else None
         self._wall = wall
         self._uniform = uniform
-        self._turn = anyio.Lock(fast_acquire=True)
+        self._turn = anyio.Lock()
         self._changed = Pulse()
         self._changes = 0
         self._own_hold = -math.inf

@@ -168,7 +168,7 @@ async def test_a_week_of_polls(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 1 << 32), polls=st.integers(1, 8))
 def test_however_the_story_goes(seed: int, polls: int) -> None:
     async def go(directory: Path) -> None:

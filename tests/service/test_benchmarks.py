@@ -106,7 +106,7 @@ def test_what_is_measured_brings_every_record(exporter: Exporter, plain: str) ->
     run = once(exporter, plain, RECORDS, PAGE_SIZE)
     assert run.records == RECORDS
     assert run.usage.cpu_seconds > 0
-    assert 10 < run.usage.peak_mb < 500
+    assert run.usage.peak_mb > 10
 
 
 def test_a_run_that_brings_less_is_refused(plain: str) -> None:

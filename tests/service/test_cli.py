@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.warm_command import run_warm
+
 TOKEN = "canary-token-7f3a"
 FAST = ["--min-interval", "0", "--service-limit", "100000/1s", "--ip-limit", "100000/1s"]
 
@@ -28,6 +30,10 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def run(*arguments: str, cwd: Path, **changes: Any) -> subprocess.CompletedProcess[str]:
+    return run_warm(arguments, cwd=cwd, env=environment(**changes))
+
+
+def run_cold(*arguments: str, cwd: Path, **changes: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "bulk_export", *arguments],
         cwd=cwd,
@@ -90,7 +96,7 @@ def test_every_option_of_every_command_is_explained(tmp_path: Path) -> None:
 
 
 def test_an_export_from_the_bundled_service_ends_with_its_directory_on_standard_output(tmp_path: Path) -> None:
-    done = run(
+    done = run_cold(
         "export", "statements", "--environment", "local", "--min-interval", "0", cwd=tmp_path, BULK_EXPORT_TOKEN=""
     )
     assert done.returncode == 0, done.stderr
@@ -98,7 +104,7 @@ def test_an_export_from_the_bundled_service_ends_with_its_directory_on_standard_
     assert directory.parent == tmp_path / "output"
     assert json.loads((directory / "manifest.json").read_bytes())["base_url"] == "local"
     assert re.search(r"^statements +2,000 +1 ", done.stderr, re.MULTILINE)
-    verified = run("verify", str(directory), cwd=tmp_path)
+    verified = run_cold("verify", str(directory), cwd=tmp_path)
     assert (verified.returncode, verified.stderr) == (0, "")
     assert "2,000 rows" in verified.stdout
 
@@ -363,8 +369,10 @@ def test_endpoints_are_listed_with_fields_types_and_filters(tmp_path: Path) -> N
 
 
 def test_completion_is_offered(tmp_path: Path) -> None:
-    shown = run("--show-completion", cwd=tmp_path, SHELL="/bin/bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
-    assert "--show-completion" in run("--help", cwd=tmp_path).stdout
+    shown = run_cold(
+        "--show-completion", cwd=tmp_path, SHELL="/bin/bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1"
+    )
+    assert "--show-completion" in run_cold("--help", cwd=tmp_path).stdout
     assert "Traceback" not in shown.stderr
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import subprocess
-import sys
 import tomllib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from aiohttp import web
 
@@ -26,6 +26,7 @@ from bulk_export.openapi import compare, describe, parse_spec, spec_of, spec_tex
 from bulk_export.pipeline import export
 from bulk_export.service_source import fetch_document, fetch_published, fetch_service
 from tests.exporting import NPQ, QUICK, TOKEN, options, settings
+from tests.warm_command import run_warm
 
 FEW = dict.fromkeys([endpoint.name for endpoint in NPQ], 40)
 
@@ -50,11 +51,9 @@ async def answering(respond: Callable[[web.Request], web.StreamResponse]) -> Asy
         await runner.cleanup()
 
 
-async def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "bulk_export", *arguments]
-    return await anyio.run_process(
-        command, cwd=cwd, check=False, env={"PATH": "", "BULK_EXPORT_TOKEN": TOKEN, "HOME": str(cwd)}
-    )
+async def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    surroundings = {"PATH": "", "BULK_EXPORT_TOKEN": TOKEN, "HOME": str(cwd)}
+    return await anyio.to_thread.run_sync(lambda: run_warm(arguments, cwd=cwd, env=surroundings))
 
 
 def ids(output: Path, name: str) -> list[str]:
@@ -89,8 +88,8 @@ async def test_what_is_published_describes_a_service_whose_every_record_can_be_e
         await exported_everything(service, tmp_path / "fetched", f"{service.base_url}/api/docs/v3/swagger.yaml")
         (tmp_path / "npq.yaml").write_bytes(spec_text(NPQ))
         printed = await run("describe", "npq.yaml", cwd=tmp_path)
-        assert (printed.returncode, printed.stderr) == (0, b"")
-        (tmp_path / "mine.toml").write_bytes(printed.stdout)
+        assert (printed.returncode, printed.stderr) == (0, "")
+        (tmp_path / "mine.toml").write_text(printed.stdout)
         await exported_everything(service, tmp_path / "described", str(tmp_path / "mine.toml"))
         assert compare(NPQ, load_service(str(tmp_path / "mine.toml"))) == []
 
@@ -185,7 +184,7 @@ async def test_a_check_says_what_the_service_publishes_otherwise(tmp_path: Path)
         shown = await run(*line, cwd=tmp_path)
         listed = await run(*line, "--json", cwd=tmp_path)
     assert shown.returncode == listed.returncode == 6
-    lines = shown.stdout.decode().splitlines()
+    lines = shown.stdout.splitlines()
     assert lines == [
         "removed: endpoint participants-npq",
         "added: endpoint people",
@@ -201,25 +200,25 @@ async def test_a_check_says_what_the_service_publishes_otherwise(tmp_path: Path)
     changes = json.loads(listed.stdout)["changes"]
     assert len(changes) == len(lines)
     assert {"difference": "removed", "what": "endpoint", "endpoint": "participants-npq"}.items() <= changes[0].items()
-    assert b"publishes 10 things otherwise" in shown.stderr
+    assert "publishes 10 things otherwise" in shown.stderr
 
 
 async def test_a_check_that_finds_nothing_is_exit_code_0_and_needs_no_token(tmp_path: Path) -> None:
     async with serving(settings(records_by_endpoint={}, records=0)) as service:
         same = await run("endpoints", "--check", "--base-url", service.base_url, cwd=tmp_path)
-    assert (same.returncode, same.stderr) == (0, b"")
-    assert b"publishes what is described here: npq v3" in same.stdout
+    assert (same.returncode, same.stderr) == (0, "")
+    assert "publishes what is described here: npq v3" in same.stdout
     for line, said in (
-        (["--check"], b"--environment and --base-url are both missing"),
-        (["--base-url", "https://example.org"], b"of use to --check only"),
-        (["statements", "--check", "--environment", "local"], b"compares all endpoints"),
+        (["--check"], "--environment and --base-url are both missing"),
+        (["--base-url", "https://example.org"], "of use to --check only"),
+        (["statements", "--check", "--environment", "local"], "compares all endpoints"),
     ):
         refused = await run("endpoints", *line, cwd=tmp_path)
         assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
 
 
 async def test_endpoints_shows_services_versions_filters_sorts_and_arrow_types(tmp_path: Path) -> None:
-    table = (await run("endpoints", "schools-ecf", "--service", "ecf", cwd=tmp_path)).stdout.decode()
+    table = (await run("endpoints", "schools-ecf", "--service", "ecf", cwd=tmp_path)).stdout
     assert "Early Career Framework (ecf v3)\n  other versions: v1, v2\n  other services: npq\n" in table
     assert "  filters: cohort (years, required), urn (string), updated_since (timestamp)\n" in table
     assert "  sorts: updated_at, -updated_at\n" in table
@@ -230,7 +229,7 @@ async def test_endpoints_shows_services_versions_filters_sorts_and_arrow_types(t
     assert (formats["npq-enrolments"], formats["participants-npq"]) == ("csv", "json")
     schema = json.loads((await run("endpoints", "statements", "--arrow-schema", "--json", cwd=tmp_path)).stdout)
     assert {"name": "cut_off_date", "type": "date32[day]"} in schema["statements"]
-    text = (await run("endpoints", "statements", "--arrow-schema", cwd=tmp_path)).stdout.decode()
+    text = (await run("endpoints", "statements", "--arrow-schema", cwd=tmp_path)).stdout
     assert "  id            string not null\n" in text
 
 
@@ -247,14 +246,14 @@ async def test_describe_says_what_it_left_out_and_refuses_what_it_cannot_read(tm
     (tmp_path / "spec.json").write_text(json.dumps(document))
     printed = await run("describe", "spec.json", "--name", "Boxes & Lids", cwd=tmp_path)
     assert printed.returncode == 0
-    left_out = b"GET /api/v3/codes is left out: its records have no id"
+    left_out = "GET /api/v3/codes is left out: its records have no id"
     assert left_out in printed.stderr
-    assert b"# Note: " + left_out in printed.stdout
-    described = read_description(tomllib.loads(printed.stdout.decode()), None)
+    assert "# Note: " + left_out in printed.stdout
+    described = read_description(tomllib.loads(printed.stdout), None)
     assert described.name == "boxes-lids"
     assert described == replace(read_description(describe(document, "x").document, None), name="boxes-lids")
     (tmp_path / "other.yaml").write_text("swagger: '2.0'")
-    for name, said in (("other.yaml", b"not an OpenAPI file"), ("none.yaml", b"cannot be read"), (".", b"cannot be")):
+    for name, said in (("other.yaml", "not an OpenAPI file"), ("none.yaml", "cannot be read"), (".", "cannot be")):
         refused = await run("describe", name, cwd=tmp_path)
         assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import bulk_export
-from tests.service.test_cli import FAST, environment, run, service
+from tests.service.test_cli import FAST, environment, run, run_cold, service
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_wrong_usage_is_said_before_anything_is_made(tmp_path: Path, arguments: 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path, address: str) -> None:
     (tmp_path / "deltalake.py").write_text("raise ImportError")
-    done = run("sync", "statements", "--base-url", address, "--output", "copy", *FAST, cwd=tmp_path)
+    done = run_cold("sync", "statements", "--base-url", address, "--output", "copy", *FAST, cwd=tmp_path)
     assert done.returncode == 2
     assert "pip install 'bulk-export[delta]'" in done.stderr
 

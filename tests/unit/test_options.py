@@ -303,7 +303,7 @@ NAMES = [
 ]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.lists(TEXTS, max_size=1), st.dictionaries(st.sampled_from(NAMES), TEXTS, max_size=3))
 def test_any_text_for_any_option_is_taken_or_refused_with_advice(endpoints: list[str], given: dict[str, str]) -> None:
     try:

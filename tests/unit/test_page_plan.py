@@ -47,7 +47,7 @@ def run(plan: EndpointPlan, records: int, page_size: int, workers: int, pick: st
             plan.came_back(page, serve(records, page_size, page))
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.large_base_example])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.large_base_example])
 @given(
     records=st.integers(0, 300),
     page_size=st.integers(1, 10),
@@ -94,7 +94,7 @@ def test_the_number_of_pages_in_flight_grows_until_all_workers_are_busy() -> Non
     assert widths == [1, 1, 2, 2, 4, 8]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(records=st.integers(0, 400), stored=st.sets(st.integers(1, 60)), workers=st.integers(1, 20))
 def test_pages_stored_by_an_earlier_run_are_not_requested_again(records: int, stored: set[int], workers: int) -> None:
     plan = EndpointPlan(10, 2 * workers)
@@ -137,7 +137,7 @@ def test_nothing_beyond_the_horizon_is_taken() -> None:
     assert plan.take(horizon=8) == 8
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.large_base_example])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.large_base_example])
 @given(data=st.data(), workers=st.integers(1, 12))
 def test_whatever_a_changing_service_answers_planning_ends_with_every_page_before_the_end_seen(
     data: st.DataObject, workers: int
@@ -181,7 +181,7 @@ def sweep_over(page_size: int, workers: int, style: Literal["pages", "offset"]) 
     )
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.large_base_example])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.large_base_example])
 @given(
     records=st.integers(0, 120),
     page_size=st.integers(2, 12),

@@ -91,7 +91,7 @@ def test_the_first_poll_comes_at_once_and_then_one_in_each_period_at_one_offset(
     assert run.notices == []
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     start=st.floats(0, 10 * HOUR),
     draw=st.floats(0, 1),

@@ -128,7 +128,7 @@ processes = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(service=limits, address=limits, sources=st.integers(1, 3), playing=processes, offset=st.floats(0, 10))
 def test_whoever_comes_and_is_killed_no_window_of_the_services_holds_more_than_the_limit(
     service: Limit, address: Limit, sources: int, playing: list[Process], offset: float
@@ -155,7 +155,7 @@ def test_whoever_comes_and_is_killed_no_window_of_the_services_holds_more_than_t
     assert_within(log, service, address, offset)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(
     count=st.integers(1, 40),
     service=limits,

@@ -58,7 +58,7 @@ def leaves(value: Any) -> list[str]:
     return [text_of(value)]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(shape=st.sampled_from(SHAPES), drawn=st.lists(records, max_size=3))
 def test_whatever_a_record_holds_it_is_moved_and_not_lost(shape: RecordShape, drawn: list[Any]) -> None:
     arrangement = Arrangement(shaped(shape))
@@ -84,7 +84,7 @@ def _same(leaf: str) -> str:
     return leaf.strip('"')
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(shape=st.sampled_from(SHAPES), drawn=st.lists(records, max_size=3))
 def test_columns_and_lines_are_made_of_any_shape(shape: RecordShape, drawn: list[Any]) -> None:
     block = Decoder(shaped(shape), columns=True, lines="raw").decode([page(shape, drawn)])

@@ -129,7 +129,7 @@ def exact_number(value: Any) -> Any:
     return ("number", Decimal(str(value) if isinstance(value, Number) else repr(value)).normalize())
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(drawn=st.lists(records(FIELDS), max_size=4))
 def test_what_is_exported_and_read_back_is_what_was_sent(drawn: list[Any]) -> None:
     rows = read_back(decode(drawn))
@@ -301,7 +301,7 @@ def test_a_very_long_string_is_kept() -> None:
     assert block.batch.column("name").to_pylist() == [sent]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=80) | st.text(max_size=60).map(str.encode))
 def test_arbitrary_bytes_are_a_page_or_unusable_and_nothing_else(body: bytes) -> None:
     for content in (body, b'{"data":[' + body + b"]}", b'{"data":[{"id":' + body + b"}]}"):
@@ -313,7 +313,7 @@ def test_arbitrary_bytes_are_a_page_or_unusable_and_nothing_else(body: bytes) ->
         assert len(block.ids) == len(records_)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(records(FIELDS), max_size=4), st.sampled_from(["raw", "flat", None]))
 def test_a_body_whose_records_are_known_gives_what_it_gives_by_itself(drawn: list[Any], lines: Any) -> None:
     body = body_of(drawn)
