@@ -128,6 +128,11 @@ def locked_directory(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def named_by_user(output: Path) -> Path:
+    """The directory that a user knows of: an export within the working directory of another is part of that one."""
+    return next((above.parent for above in output.parents if above.name == WORKING_DIRECTORY), output)
+
+
 def inspect_output(path: Path) -> bool:
     """Whether `path` holds a finished export; it must be new, empty, unfinished or finished.
 

@@ -23,7 +23,7 @@ from bulk_export.decode import Decoder, Lines, page_rewriter
 from bulk_export.environment import service_address, service_name
 from bulk_export.errors import BulkExportError, Interrupted, UsageError
 from bulk_export.fetch import Fetcher, Timeouts
-from bulk_export.files import WORKING_DIRECTORY, inspect_output, locked_directory, prepare_output
+from bulk_export.files import WORKING_DIRECTORY, inspect_output, locked_directory, named_by_user, prepare_output
 from bulk_export.journal import GroupCommit, JournalStore, StoredPage
 from bulk_export.manifest import RunCounters, build_manifest, now
 from bulk_export.model import STRICT, Endpoint, description_digest
@@ -204,7 +204,7 @@ class _Export:
                 served_at=served_at,
             )
             names = [conversion.sweep.endpoint.name for conversion in conversions]
-            self._observer.started(names, self._output, budget.windows)
+            self._observer.started(names, named_by_user(self._output), budget.windows)
             if self._resumed:
                 self._observer.resumed(sum(conversion.sweep.plan.pages for conversion in conversions))
                 for sweep in (conversion.sweep for conversion in conversions):

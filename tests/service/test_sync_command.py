@@ -29,7 +29,7 @@ def test_it_prints_a_line_for_each_poll_and_nothing_else(tmp_path: Path, address
         0,
         "poll 1, full: 2 requests; 240 fetched, 240 inserted, 0 updated, 0 unchanged, 0 removed\n",
     ), first.stderr
-    assert "exporting statements" in first.stderr
+    assert "exporting statements, delivery-partners into copy\n" in first.stderr
     second = run(*command, "--progress", "none", cwd=tmp_path)
     assert (second.stdout.split(":")[0], second.stderr) == ("poll 2, changes", "")
     assert len((tmp_path / "copy" / "sync-log.jsonl").read_text().splitlines()) == 2
