@@ -33,15 +33,21 @@ JSON, CSV = "application/json", "text/csv"
 # Enough for a usual page, so that reading one is not paused on the way.
 _READ_AHEAD = 512 * 1024
 _READ_AT_ONCE = 8 * 1024 * 1024
+# The body of an answer that brings everything is held once while it is cut into pages.
+_WHOLE_CAP = 2 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: to connect, between two reads, and for a request as a whole, from sending to the last byte."""
+    """Seconds: to connect, between two reads, and for a request as a whole, from sending to the last byte.
+
+    An answer that holds everything an endpoint has may take up to `whole` instead of `total`.
+    """
 
     connect: float = 15.0
     read: float = 30.0
     total: float = 90.0
+    whole: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +154,19 @@ class Fetcher:
             await self._stack.aclose()
 
     async def get(
-        self, target: str, source: str | None = None, *, accept: str = JSON, body_cap: int | None = None
+        self, target: str, source: str | None = None, *, accept: str = JSON, is_whole: bool = False
     ) -> Answer | Failure:
         """Send one request for `target` (path and query, encoded) from `source`; it never raises for trouble.
 
-        `accept` is the media type to ask for; `body_cap` takes the place of the one for all requests.
+        `accept` is the media type to ask for. An answer that `is_whole` holds everything an endpoint has: it may be
+        larger and take longer than others.
         """
+        seconds, cap = self._timeouts.total, self._body_cap
+        if is_whole:
+            seconds, cap = max(seconds, self._timeouts.whole), max(cap, _WHOLE_CAP)
         try:
-            with anyio.fail_after(self._timeouts.total):
-                return await self._exchange(target, source, accept, body_cap or self._body_cap)
+            with anyio.fail_after(seconds):
+                return await self._exchange(target, source, accept, cap)
         except TimeoutError:
             return Failure("no whole answer in time")
         except _SecondSending:

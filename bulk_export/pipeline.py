@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,6 @@ from bulk_export.units import format_instant
 
 # What a record may take at most, on average over a page, and a page at least: caps on bodies, not goals.
 _BYTES_PER_RECORD = 32 * 1024
-# For an answer that holds everything.
-_WHOLE_SECONDS = 900.0
 _SMALLEST_CAP = 32 * 1024 * 1024
 # How long answers on their way are waited for once the export was asked to stop.
 _DRAIN_SECONDS = 1.0
@@ -62,10 +60,10 @@ class Tuning:
     uniform: Callable[[], float] = random.random
     clock: Callable[[], datetime] = utc_now
 
-    def timeouts_for(self, endpoints: Sequence[Endpoint]) -> Timeouts:
-        """The timeouts of requests, longer where one answer may hold everything."""
+    def longest_request(self, endpoints: Sequence[Endpoint]) -> float:
+        """How many seconds a request may take, longer where one answer may hold everything."""
         whole = any(endpoint.paging.style == "none" for endpoint in endpoints)
-        return replace(self.timeouts, total=max(self.timeouts.total, _WHOLE_SECONDS)) if whole else self.timeouts
+        return max(self.timeouts.total, self.timeouts.whole) if whole else self.timeouts.total
 
     def backoff(self, retries: int) -> Backoff:
         """How to retry, where `retries` requests may follow the first one for a page."""
@@ -130,7 +128,6 @@ class _Export:
             if self._resumed:
                 before = before.resumed_once_more(store)
             conversions = await anyio.to_thread.run_sync(self._open_conversions, store)
-            timeouts = self._tuning.timeouts_for(self._options.endpoints)
             budget = await stack.enter_async_context(
                 open_budget(
                     self._options.budget,
@@ -141,7 +138,7 @@ class _Export:
                     min_interval=self._options.min_interval,
                     sources=self._options.sources,
                     share=self._options.share,
-                    answer_timeout=timeouts.total,
+                    answer_timeout=self._tuning.longest_request(self._options.endpoints),
                     notice=self._observer.warned,
                 )
             )
@@ -151,7 +148,7 @@ class _Export:
                     address.token,
                     sources=self._options.sources,
                     body_cap=self._cap,
-                    timeouts=timeouts,
+                    timeouts=self._tuning.timeouts,
                     auth=self._options.service.auth,
                 )
             )

@@ -32,8 +32,6 @@ _LARGE = 4 * 1024 * 1024
 _MOST_OBJECTS = 4_096
 # What may still arrive after the export has been given up is worth waiting for, briefly.
 _LAST_ANSWERS = 5.0
-# The body of an answer that brings everything is held once while it is cut into pages.
-_WHOLE_CAP = 2 * 1024**3
 
 _ADVICE = {
     400: "Check the filters and --updated-since.",
@@ -206,8 +204,8 @@ class Pool:
 
     async def _get(self, sweep: Sweep, page: int, source: str | None) -> Answer | Failure:
         accept = CSV if sweep.endpoint.format == "csv" else JSON
-        cap = _WHOLE_CAP if sweep.endpoint.paging.style == "none" else None
-        return await self._fetcher.get(sweep.target(page), source, accept=accept, body_cap=cap)
+        is_whole = sweep.endpoint.paging.style == "none"
+        return await self._fetcher.get(sweep.target(page), source, accept=accept, is_whole=is_whole)
 
     async def _accept(self, answer: Answer, sweep: Sweep, page: int) -> Failure | None:
         """Store a page that arrived; what is wrong with it where it is none, or may be one another time."""

@@ -67,7 +67,6 @@ async def _produce(
     )
     order = _PageOrder(sweep, ahead=4 * options.workers + block_pages(options.page_size), changed=changed)
     cap = body_cap(options.page_size)
-    timeouts = tuning.timeouts_for(options.endpoints)
     async with (
         send,
         service_address(options) as address,
@@ -80,7 +79,7 @@ async def _produce(
             min_interval=options.min_interval,
             sources=options.sources,
             share=options.share,
-            answer_timeout=timeouts.total,
+            answer_timeout=tuning.longest_request(options.endpoints),
             notice=observer.warned,
         ) as budget,
         Fetcher(
@@ -88,7 +87,7 @@ async def _produce(
             address.token,
             sources=options.sources,
             body_cap=cap,
-            timeouts=timeouts,
+            timeouts=tuning.timeouts,
             auth=options.service.auth,
         ) as fetcher,
     ):

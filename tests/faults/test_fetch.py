@@ -331,3 +331,16 @@ async def test_no_descriptor_stays_open_when_requests_are_cancelled() -> None:
                 await client.get("/")
     await anyio.sleep(0)
     assert open_descriptors() <= before
+
+
+async def test_an_answer_that_holds_everything_may_be_larger_and_take_longer() -> None:
+    large = b" " * (CAP + 1)
+    hurried = Timeouts(connect=5, read=5, total=0, whole=5)
+    async with raw_server(answer(response(large))) as server, fetcher(server.base_url, hurried) as client:
+        assert_failure(await client.get("/things"), "no whole answer in time")
+        whole = await client.get("/things", is_whole=True)
+    assert isinstance(whole, Answer)
+    assert len(whole.body) == len(large)
+    async with raw_server(answer(response(large))) as server:
+        (capped,) = await get(server.base_url)
+    assert_failure(capped, "a body of more than", final=True)
