@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
+from anyio.abc import TaskStatus
 
 from bulk_export.errors import BulkExportError, Interrupted
 
@@ -42,8 +43,9 @@ def until_signalled(
         )
         os._exit(Interrupted.exit_code)
 
-    async def watch(stop: anyio.Event) -> None:
+    async def watch(stop: anyio.Event, *, task_status: TaskStatus[None]) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
             async for _ in signals:
                 if stop.is_set():
                     leave()
@@ -55,7 +57,7 @@ def until_signalled(
     async def main() -> None:
         stop = anyio.Event()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch, stop)
+            await tasks.start(watch, stop)
             try:
                 outcome.append(await work(stop))
             except BulkExportError as error:

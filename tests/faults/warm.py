@@ -24,4 +24,7 @@ async def _once(directory: Path) -> None:
 with tempfile.TemporaryDirectory() as _directory:
     anyio.run(_once, Path(_directory))
 # Only a process of one thread can be forked safely.
+for _thread in threading.enumerate():
+    if _thread is not threading.current_thread():
+        _thread.join(10)
 assert threading.active_count() == 1
