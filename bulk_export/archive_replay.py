@@ -30,7 +30,7 @@ from bulk_export.page_order import backwards
 from bulk_export.parts import OutputFormat
 from bulk_export.pipeline import already_finished, body_cap
 from bulk_export.progress.observer import ExportSummary, Observer
-from bulk_export.publish import JOURNAL, STAGING, decide, decided, publish
+from bulk_export.publish import JOURNAL, STAGING, clear_leftovers, decide, decided, publish
 from bulk_export.redaction import Redaction
 from bulk_export.schema_mode import resumable
 from bulk_export.sweep import Sweep
@@ -138,6 +138,7 @@ class _Replay:
         finished = inspect_output(options.output)
         journal = options.output / WORKING_DIRECTORY / JOURNAL
         if finished and not options.overwrite and not journal.exists():
+            clear_leftovers(options.output)
             raise already_finished(options.output)
         prepare_output(options.output)
         cap = body_cap(options.service.largest_page_size)

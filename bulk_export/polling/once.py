@@ -119,7 +119,7 @@ class _Sync:
             stack.enter_context(locked_directory(self._options.output))
             stack.callback(_remove_if_empty, self._working)
             self._state = await anyio.to_thread.run_sync(self._open_state)
-            polls, began = [], self._state.polls
+            polls, self._polls_before = [], self._state.polls
             names = [endpoint.name for endpoint in self._options.full.endpoints]
             if due := self._due_in_full(names):
                 try:
@@ -127,7 +127,7 @@ class _Sync:
                 except _WindowClosed:
                     self._remarks.append("The full sync goes on in the next window.")
             # A poll that an earlier run began shows the service as it was then, so another one follows it.
-            while rest := [name for name in names if name in self._state.marks and not _is_fresh(name, polls, began)]:
+            while rest := [name for name in names if name in self._state.marks and not self._is_fresh(name, polls)]:
                 polls.append(await self._poll(CHANGES, rest))
             if not self._state.open:
                 with local_failures(f"Removing {self._working}"):
@@ -200,6 +200,10 @@ class _Sync:
         self._state = self._state.opened(kind, poll)
         await anyio.to_thread.run_sync(write_state, self._options.output, self._state)
         return poll
+
+    def _is_fresh(self, name: str, polls: Sequence[PollSummary]) -> bool:
+        """Whether one of the polls has an endpoint and was begun by this run."""
+        return any(name in poll.tables and poll.number > self._polls_before for poll in polls)
 
     def _there(self, now: datetime) -> datetime:
         """A moment by the service's clock, as far as it is known."""
@@ -297,8 +301,9 @@ class _Sync:
         )
         marks = {name: self._state.marks.get(name, Watermark()) for name in tables}
         # Changes that may have been missed are asked for again; a full sync counts, but for what it says is gone.
+        resumed = poll.number <= self._polls_before
         moved = {
-            name: mark.after_full(started_at) if kind == FULL else mark.after_changes(started_at)
+            name: (mark.after_full if kind == FULL else mark.after_changes)(started_at, resumed=resumed)
             for name, mark in marks.items()
             if kind == FULL or tables[name].consistent is not False
         }
@@ -318,8 +323,3 @@ class _Sync:
 def _remove_if_empty(directory: Path) -> None:
     with contextlib.suppress(OSError):
         directory.rmdir()
-
-
-def _is_fresh(name: str, polls: Sequence[PollSummary], began: int) -> bool:
-    """Whether one of the polls has an endpoint, and a number above that of the last one before this run."""
-    return any(name in poll.tables and poll.number > began for poll in polls)

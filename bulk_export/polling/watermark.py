@@ -37,11 +37,18 @@ class Watermark:
         """Whether the last full sync lies so far back, or never was."""
         return self.full is None or now - self.full >= every
 
-    def after_changes(self, started_at: datetime) -> Watermark:
-        """After a successful poll. One that seems to have started before the last moves nothing forward."""
-        return Watermark(tuple(sorted((*self.polls[-1:], started_at))), self.full)
+    def after_changes(self, started_at: datetime, *, resumed: bool = False) -> Watermark:
+        """After a successful poll. One that seems to have started before the last moves nothing forward.
 
-    def after_full(self, started_at: datetime) -> Watermark:
+        What was committed while a poll lay interrupted may be late by the window before it: after one that was
+        `resumed`, the next asks from that far before its start at least.
+        """
+        polls = tuple(sorted((*self.polls[-1:], started_at)))
+        if resumed and len(self.polls) == 2 and self.polls[-1] < started_at:
+            polls = (min(self.polls[-1], started_at - (self.polls[-1] - self.polls[0])), started_at)
+        return Watermark(polls, self.full)
+
+    def after_full(self, started_at: datetime, *, resumed: bool = False) -> Watermark:
         """After a full sync, which counts as a poll.
 
         One that other polls overtook holds pages older than theirs: the next poll asks as if made right after it.
@@ -49,7 +56,7 @@ class Watermark:
         if self.polls and started_at < self.polls[-1]:
             window = self.polls[-1] - self.polls[0]
             return Watermark((min(self.polls[0], started_at - window), self.polls[-1]), started_at)
-        return Watermark(self.after_changes(started_at).polls, started_at)
+        return Watermark(self.after_changes(started_at, resumed=resumed).polls, started_at)
 
 
 def same_since(

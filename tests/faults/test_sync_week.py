@@ -44,6 +44,7 @@ class World:
         self.clock = clock
         self.rng = rng
         self.failed = 0
+        self.polling = False
         self.directory = directory
         self._options = SyncOptions.of(
             [NAME],
@@ -75,10 +76,16 @@ class World:
             service.touch(NAME, rng.randrange(count), moment)
 
     def _window(self) -> float:
-        """How late a change may be: the time between the last two polls, in whole seconds of both ends."""
+        """How late a change may be: the time between the last two polls, in whole seconds of both ends, or between
+        the last one and the one that is under way."""
         state = read_state(self.directory)
         polls = state.marks[NAME].polls if state is not None and NAME in state.marks else ()
-        return max(0.0, (polls[1] - polls[0]).total_seconds() - 2) if len(polls) == 2 else 0.0
+        if len(polls) < 2:
+            return 0.0
+        windows = [polls[1] - polls[0]]
+        if self.polling:
+            windows.append(datetime.fromtimestamp(self.service.settings.clock(), UTC) - polls[1])
+        return max(0.0, min(windows).total_seconds() - 2)
 
     async def poll(self, *, disturbed: bool) -> SyncSummary | None:
         """A poll that may fail; None where it did."""
@@ -95,6 +102,7 @@ class World:
                 stop.set()
 
         service.before_request = before
+        self.polling = True
         try:
             return await sync_once(self._options, stop=stop, clock=lambda: self.clock[0])
         except (ServiceFailing, Interrupted):
@@ -103,6 +111,7 @@ class World:
         finally:
             service.before_request = None
             service.settings = calm
+            self.polling = False
 
     def assert_copied(self, *, but_for_removals: bool) -> None:
         """Compare the copy with the service, value by value."""

@@ -162,3 +162,13 @@ def test_what_an_archive_cannot_give_is_refused(kept: Path, file: str, changes: 
     with pytest.raises((UsageError, DamagedState)) as refused:
         ReplayOptions.of(kept / "pages" / file, **changes)  # type: ignore[arg-type]  # texts only
     assert refused.value.next_step
+
+
+async def test_what_a_crash_left_beside_a_finished_replay_goes_when_it_is_run_again(kept: Path, tmp_path: Path) -> None:
+    again = ReplayOptions.of(kept / "pages/pages.sqlite", "statements", output=tmp_path / "out")
+    await replay(again)
+    content = content_of(tmp_path / "out")
+    (tmp_path / "out/.bulk-export").mkdir()
+    with pytest.raises(UsageError, match="holds a finished export"):
+        await replay(again)
+    assert content_of(tmp_path / "out") == content

@@ -48,6 +48,15 @@ def test_a_poll_that_seems_older_than_the_last_moves_nothing_forward() -> None:
     assert mark.after_changes(at(30)).polls == (at(30), at(60))
 
 
+def test_after_an_interrupted_poll_that_was_resumed_the_next_asks_from_the_window_before_it_at_least() -> None:
+    mark = Watermark((at(0), at(600)), at(0))
+    assert mark.after_changes(at(630)).since(at(660)) == at(600)
+    assert mark.after_changes(at(630), resumed=True).since(at(660)) == at(30)
+    assert mark.after_full(at(630), resumed=True).since(at(660)) == at(30)
+    assert mark.after_changes(at(1800), resumed=True).since(at(1830)) == at(600)
+    assert Watermark((at(0),), at(0)).after_changes(at(10), resumed=True).polls == (at(0), at(10))
+
+
 def test_a_full_sync_that_polls_overtook_makes_the_next_one_ask_from_before_its_start() -> None:
     mark = Watermark((at(600), at(660)), at(-10_000)).after_full(at(0))
     assert mark.since(at(720)) == at(-60)
