@@ -10,6 +10,8 @@ from typing import Any
 from benchmarks.processes import ROOT
 
 DOCUMENT = ROOT / "docs" / "performance.md"
+# Shows some of it.
+README = ROOT / "README.md"
 Rows = Sequence[Mapping[str, Any]]
 
 # Section: (key of the row, heading) for each column.
@@ -86,13 +88,20 @@ def merged(results: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def write_document(results: Mapping[str, Any], document: Path = DOCUMENT) -> None:
-    """Renew each section of the document that `results` hold figures for; the others stay."""
+def write_document(results: Mapping[str, Any], document: Path = DOCUMENT, *, some: bool = False) -> None:
+    """Renew each section of the document that `results` hold figures for; the others stay.
+
+    Raises ValueError for one without a place in the document, unless `some` of them are enough.
+    """
     text = document.read_text()
+    contents = {}
     for section, rows in results["sections"].items():
         measured = markdown(cells(section, rows)), results["settings"].get(section, "")
-        text = _replaced(text, section, "\n\n".join(filter(None, measured)))
-    text = _replaced(text, "machine", _machine(results["machine"]))
+        contents[section] = "\n\n".join(filter(None, measured))
+    contents["machine"] = _machine(results["machine"])
+    for section, content in contents.items():
+        if not some or f"<!-- begin {section} -->" in text:
+            text = _replaced(text, section, content)
     document.write_text(text)
 
 
