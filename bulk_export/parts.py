@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from bulk_export.allocator import trim_heap
 from bulk_export.decode import Arrangement, Block, Body, Decoder, Drift, version
 from bulk_export.duplicates import Occurrence, fingerprints, repeated
 from bulk_export.errors import DamagedState
@@ -193,6 +194,7 @@ class PartSequence:
         self._drift = Drift()
         self._fingerprints = bytearray()
         self._rows = self._met = 0
+        trim_heap()
 
     def _up_to_each_cut(self, pages: Sequence[PageBody]) -> Iterator[list[PageBody]]:
         group: list[PageBody] = []

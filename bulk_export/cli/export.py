@@ -6,8 +6,8 @@ import os
 
 import typer
 
+from bulk_export.allocator import configure_allocator
 from bulk_export.cli import parameters as p
-from bulk_export.cli.allocator import give_memory_back
 from bulk_export.cli.running import begin
 
 
@@ -57,7 +57,7 @@ def export(
     from bulk_export.options import ExportOptions
     from bulk_export.progress import choose
 
-    give_memory_back()
+    configure_allocator()
     observer = choose(kind, console)
     resolved = ExportOptions.of(options.pop("endpoints", ()), **options)
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from bulk_export.allocator import configure_allocator
 from bulk_export.cli import parameters as p
-from bulk_export.cli.allocator import give_memory_back
 from bulk_export.cli.running import begin
 
 Archive = Annotated[str, typer.Argument(metavar="ARCHIVE", help="The pages.sqlite of an export with --keep-pages.")]
@@ -41,7 +41,7 @@ def replay(
     from bulk_export.archive_replay import replay as replay_pages
     from bulk_export.progress import choose
 
-    give_memory_back()
+    configure_allocator()
     observer = choose(kind, console)
     resolved = ReplayOptions.of(archive, options.pop("endpoints", ()), **options)
 

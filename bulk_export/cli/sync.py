@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from bulk_export.allocator import configure_allocator
 from bulk_export.cli import parameters as p
-from bulk_export.cli.allocator import give_memory_back
 from bulk_export.cli.running import begin
 
 
@@ -56,7 +56,7 @@ def sync(
     from bulk_export.polling.sync_options import SyncOptions, split_every
     from bulk_export.progress import choose
 
-    give_memory_back()
+    configure_allocator()
     observer = choose(kind, console)
     options, seconds = split_every(options)
     resolved = SyncOptions.of(options.pop("endpoints", ()), **options)
