@@ -12,9 +12,9 @@ import json
 import sys
 from typing import Any
 
-from bulk_export.cli.allocator import give_memory_back
+from bulk_export.allocator import configure_allocator
 
-give_memory_back()  # as the command line does, before Arrow is there
+configure_allocator()  # as the command line does, before Arrow is there
 
 import anyio
 
