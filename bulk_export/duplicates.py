@@ -50,9 +50,10 @@ def repeated(blobs: Callable[[], Iterator[bytes]], rows: int) -> frozenset[int]:
     found: set[int] = set()
     for within in slices(rows):
         pieces = [column(blob).filter(within(column(blob))) for blob in blobs()]
-        counts = pc.value_counts(pa.chunked_array(pieces, pa.uint64()))
-        often = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
-        found.update(often.to_pylist())
+        values = pa.concat_arrays([pa.array([], pa.uint64()), *pieces])
+        # A third of the memory that counting in a table takes.
+        ordered = values.take(pc.array_sort_indices(values))
+        found.update(ordered[1:].filter(pc.equal(ordered[1:], ordered[:-1])).to_pylist())
     return frozenset(found)
 
 

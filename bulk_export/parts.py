@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,6 +25,8 @@ from bulk_export.schema_mode import refuse_drift
 from bulk_export.sinks import PartWriter, extension, open_part
 
 PART_ROWS = 600_000
+# Rows after which freed memory is given back: some row groups.
+_TRIM_ROWS = 131_072
 _PARTIAL = ".partial"
 
 
@@ -82,6 +84,7 @@ class PartSequence:
         self._fingerprints = bytearray()
         self._rows = 0
         self._met = 0
+        self._untrimmed = 0
         self.parts = store.parts(endpoint.name, revision)
         self.converted = self.parts[-1].last_page if self.parts else 0
         self._clear_leftovers()
@@ -115,6 +118,10 @@ class PartSequence:
             self._met += sum(page.records for page in group)
             self.converted = group[-1].ordinal
             written += len(block.ids)
+            self._untrimmed += len(block.ids)
+            if self._untrimmed >= _TRIM_ROWS:
+                self._untrimmed = 0
+                trim_heap()
             if self._met >= self._part_rows:
                 self._close_part()
         return written
@@ -187,14 +194,14 @@ class PartSequence:
             rows=self._rows,
             files=tuple(files),
             drift=self._drift.to_json(),
-            fingerprints=bytes(self._fingerprints),
+            fingerprints=self._fingerprints,
         )
         self._store.add_part(part)
-        self.parts.append(part)
+        # The journal has its fingerprints; kept here too, they would add up.
+        self.parts.append(replace(part, fingerprints=b""))
         self._drift = Drift()
         self._fingerprints = bytearray()
         self._rows = self._met = 0
-        trim_heap()
 
     def _up_to_each_cut(self, pages: Sequence[PageBody]) -> Iterator[list[PageBody]]:
         group: list[PageBody] = []

@@ -57,4 +57,4 @@ class Part:
     rows: int
     files: tuple[PartFile, ...]
     drift: Mapping[str, Any]
-    fingerprints: bytes
+    fingerprints: bytes | bytearray
