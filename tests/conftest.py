@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -11,3 +12,9 @@ import pytest
 def state_of_this_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The default budget file of a test, and of the processes it starts, is not that of whoever runs it."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: looking through it for garbage took a tenth of the time."""
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 50)

@@ -68,10 +68,10 @@ async def kill_each(room: Path, first: int, step: int, *, torn: bool) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("torn", [False, True], ids=["between calls", "in mid-write"])
-@pytest.mark.parametrize("first", [1, 6])
+@pytest.mark.parametrize("first", [1, 7])
 async def test_killed_at_any_disk_call_an_export_goes_on_to_the_same_bytes(room: Path, first: int, torn: bool) -> None:
     # The two ways to die share out the calls between them.
-    assert await kill_each(room, first + 11 * torn, 22, torn=torn) > 12
+    assert await kill_each(room, first + 13 * torn, 26, torn=torn) > 10
 
 
 @pytest.mark.torture
@@ -130,7 +130,7 @@ async def fail_each(room: Path, error: int, numbers: range, *, lasting: bool, to
 async def test_a_disk_call_that_fails_is_a_local_failure_and_the_export_goes_on_when_it_works(
     room: Path, error: int, lasting: bool, torn: bool, first: int
 ) -> None:
-    await fail_each(room, error, range(first + 17 * lasting, 360, 34), lasting=lasting, torn=torn)
+    await fail_each(room, error, range(first + 21 * lasting, 360, 42), lasting=lasting, torn=torn)
 
 
 @pytest.mark.torture
