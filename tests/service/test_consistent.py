@@ -97,7 +97,7 @@ histories = given(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @histories
 @example(records=20, page_size=5, workers=1, script={2: ("remove", 0)})
 @example(records=20, page_size=5, workers=1, script={2: ("remove", 0), 6: ("remove", 0), 8: ("touch", 3)})

@@ -47,7 +47,7 @@ def run(plan: EndpointPlan, records: int, page_size: int, workers: int, pick: st
             plan.came_back(page, serve(records, page_size, page))
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.large_base_example])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.large_base_example])
 @given(
     records=st.integers(0, 300),
     page_size=st.integers(1, 10),
@@ -137,7 +137,7 @@ def test_nothing_beyond_the_horizon_is_taken() -> None:
     assert plan.take(horizon=8) == 8
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.large_base_example])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.large_base_example])
 @given(data=st.data(), workers=st.integers(1, 12))
 def test_whatever_a_changing_service_answers_planning_ends_with_every_page_before_the_end_seen(
     data: st.DataObject, workers: int
