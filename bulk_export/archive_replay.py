@@ -30,7 +30,7 @@ from bulk_export.page_order import backwards
 from bulk_export.parts import OutputFormat
 from bulk_export.pipeline import already_finished, body_cap
 from bulk_export.progress.observer import ExportSummary, Observer
-from bulk_export.publish import JOURNAL, STAGING, clear_leftovers, decide, decided, publish
+from bulk_export.publish import ARCHIVE, JOURNAL, STAGING, clear_leftovers, decide, decided, publish
 from bulk_export.redaction import Redaction
 from bulk_export.schema_mode import resumable
 from bulk_export.sweep import Sweep
@@ -74,10 +74,11 @@ class ReplayOptions:
     ) -> ReplayOptions:
         """Check the options of the command line, under the same names. Raises UsageError and DamagedState.
 
-        Without a `service`, the one that the pages came from. What was dropped or pseudonymised when they were
-        kept stays so.
+        `archive` is a file of kept pages, or the directory of the export that kept them. Without a `service`, the one
+        that the pages came from. What was dropped or pseudonymised when they were kept stays so.
         """
-        origin = _origin(Path(archive))
+        pages = _pages_of(Path(archive))
+        origin = _origin(pages)
         if service is None:
             api_version = api_version or origin["api_version"]
         described = service if isinstance(service, Service) else load_service(service or origin["service"], api_version)
@@ -100,7 +101,7 @@ class ReplayOptions:
         redaction = redaction_of(drop, pseudonymised, pseudonym_key_file, chosen)
         before = Redaction.applied(dropped, replaced)
         return cls(
-            archive=Path(archive),
+            archive=pages,
             origin=origin,
             service=described,
             endpoints=tuple(before.endpoint(endpoint) for endpoint in chosen),
@@ -270,6 +271,16 @@ class _Replay:
             **self._parameters(),
             "schema": resumable(self._options.schema),
         }
+
+
+def _pages_of(archive: Path) -> Path:
+    pages = archive / ARCHIVE if archive.is_dir() else archive
+    if not pages.is_file():
+        raise UsageError(
+            f"{archive} holds no kept pages." if archive.is_dir() else f"{archive} is not there.",
+            next_step=f"Name an export that was made with --keep-pages, or its {ARCHIVE}.",
+        )
+    return pages
 
 
 def _origin(archive: Path) -> dict[str, Any]:

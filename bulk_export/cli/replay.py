@@ -11,7 +11,9 @@ from bulk_export.allocator import configure_allocator
 from bulk_export.cli import parameters as p
 from bulk_export.cli.running import begin
 
-Archive = Annotated[str, typer.Argument(metavar="ARCHIVE", help="The pages.sqlite of an export with --keep-pages.")]
+Archive = Annotated[
+    str, typer.Argument(metavar="ARCHIVE", help="An export made with --keep-pages, or its pages.sqlite.")
+]
 
 
 def replay(

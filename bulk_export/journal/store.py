@@ -356,6 +356,12 @@ class JournalStore:
             ) from None
 
     def _damaged(self, reason: str) -> DamagedState:
+        if self._read_only:
+            return DamagedState(
+                f"The archive {self.path} cannot be trusted: {reason}.",
+                kept="Nothing was changed.",
+                next_step="Use another copy of it, or export again with --keep-pages.",
+            )
         return DamagedState(
             f"The journal {self.path} cannot be trusted: {reason}.",
             kept="Nothing was deleted.",

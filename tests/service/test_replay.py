@@ -164,6 +164,24 @@ def test_what_an_archive_cannot_give_is_refused(kept: Path, file: str, changes: 
     assert refused.value.next_step
 
 
+def test_the_directory_of_an_export_stands_for_its_pages(kept: Path) -> None:
+    assert ReplayOptions.of(kept / "pages") == ReplayOptions.of(kept / "pages/pages.sqlite")
+
+
+@pytest.mark.parametrize("missing", ["nothing", "empty"])
+def test_where_no_pages_were_kept_is_wrong_usage(tmp_path: Path, missing: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"is not there|holds no kept pages") as refused:
+        ReplayOptions.of(tmp_path / missing)
+    assert "--keep-pages" in refused.value.next_step
+
+
+def test_a_file_that_is_no_archive_is_refused_with_advice_for_archives(kept: Path) -> None:
+    with pytest.raises(DamagedState, match=r"The archive .* cannot be trusted") as refused:
+        ReplayOptions.of(kept / "pages/manifest.json")
+    assert "--output" not in refused.value.next_step
+
+
 async def test_what_a_crash_left_beside_a_finished_replay_goes_when_it_is_run_again(kept: Path, tmp_path: Path) -> None:
     again = ReplayOptions.of(kept / "pages/pages.sqlite", "statements", output=tmp_path / "out")
     await replay(again)
