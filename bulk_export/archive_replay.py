@@ -98,6 +98,12 @@ class ReplayOptions:
                 f"The archive holds pseudonyms in place of {', '.join(again)} already.",
                 next_step="Leave these out of --pseudonymise.",
             )
+        directory = output_of(output, described)
+        if directory.resolve() == pages.parent.resolve():
+            raise UsageError(
+                f"The kept pages are in {directory} themselves, and would go with what is replaced there.",
+                next_step="Choose another --output.",
+            )
         redaction = redaction_of(drop, pseudonymised, pseudonym_key_file, chosen)
         before = Redaction.applied(dropped, replaced)
         return cls(
@@ -105,7 +111,7 @@ class ReplayOptions:
             origin=origin,
             service=described,
             endpoints=tuple(before.endpoint(endpoint) for endpoint in chosen),
-            output=output_of(output, described),
+            output=directory,
             formats=formats_of(format, compression, flatten=flatten),
             flatten=flatten,
             schema=parse_word("--schema", schema, SCHEMA_MODES),

@@ -176,6 +176,12 @@ def test_where_no_pages_were_kept_is_wrong_usage(tmp_path: Path, missing: str) -
     assert "--keep-pages" in refused.value.next_step
 
 
+def test_a_replay_never_replaces_the_pages_it_is_made_from(kept: Path) -> None:
+    for archive in (kept / "pages", kept / "pages/pages.sqlite"):
+        with pytest.raises(UsageError, match="kept pages"):
+            ReplayOptions.of(archive, output=kept / "pages", overwrite=True)
+
+
 def test_a_file_that_is_no_archive_is_refused_with_advice_for_archives(kept: Path) -> None:
     with pytest.raises(DamagedState, match=r"The archive .* cannot be trusted") as refused:
         ReplayOptions.of(kept / "pages/manifest.json")
