@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Literal
 
 
@@ -86,7 +87,8 @@ class RecordShape:
     """Where things are: `at` leads to the list of records in a body, the others from a record to its parts.
 
     An empty `at` means that the body is the list. Without a `type`, records have none. Empty `attributes` stand
-    beside the id. `id_type` is STRING or INTEGER.
+    beside the id. `id_type` is STRING or INTEGER. `identity` holds the paths, from the record, of the values that
+    together identify it where the id alone does not; it is empty where the id identifies the record.
     """
 
     at: tuple[str, ...] = ("data",)
@@ -94,6 +96,7 @@ class RecordShape:
     type: tuple[str, ...] | None = ("type",)
     attributes: tuple[str, ...] = ("attributes",)
     id_type: Kind = Kind.STRING
+    identity: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +157,27 @@ class Service:
 
 
 def description_digest(endpoints: Sequence[Endpoint]) -> str:
-    """What tells one description of some endpoints from another: 16 hexadecimal digits."""
-    return hashlib.sha256(repr(tuple(endpoints)).encode()).hexdigest()[:16]
+    """What tells one description of some endpoints from another: 16 hexadecimal digits.
+
+    It is made of canonical JSON without the values that are defaults, so that it stays the same when classes are
+    renamed or get members that a description does not use.
+    """
+    text = json.dumps([_canonical(endpoint) for endpoint in endpoints], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _canonical(value: object) -> object:
+    if is_dataclass(value):
+        return {
+            member.name: _canonical(content)
+            for member in fields(value)
+            if (content := getattr(value, member.name)) != member.default or member.default is MISSING
+        }
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return [_canonical(item) for item in value]
+    return value
 
 
 @dataclass(frozen=True, slots=True, order=True)
