@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bulk_export.errors import UsageError
+from bulk_export.text_encoding import decode_text
 
 TOKEN_VARIABLE = "BULK_EXPORT_TOKEN"
 # Servers take header lines of about 8 KiB; real tokens are far shorter.
 _LONGEST = 4096
+# White space, and the byte order mark that some editors and shells put in front.
+_AROUND = " \t\r\n\v\f\ufeff"
 
 
 class Token:
@@ -50,7 +53,7 @@ def find_token(token_file: str | os.PathLike[str] | None, environment: Mapping[s
     """
     if token_file is not None:
         return _from_file(Path(token_file))
-    secret = environment.get(TOKEN_VARIABLE, "").strip()
+    secret = environment.get(TOKEN_VARIABLE, "").strip(_AROUND)
     if not secret:
         raise UsageError(
             "There is no token.",
@@ -66,7 +69,7 @@ def read_pseudonym_key(path: str | os.PathLike[str]) -> bytes:
 
 def _from_file(path: Path) -> Token:
     try:
-        secret = _content(path, "token").decode("utf-8").strip()
+        secret = decode_text(_content(path, "token")).strip(_AROUND)
     except UnicodeDecodeError:
         secret = "\x00"
     if not secret:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import difflib
 import enum
 import functools
+import os
 import shlex
 import tomllib
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bulk_export.errors import UsageError
+from bulk_export.text_encoding import decode_text
 
 VARIABLE_PREFIX = "BULK_EXPORT_"
 DEFAULT_FILE = "bulk-export.toml"
 # Two ways to say one thing: the one said in the stronger place counts.
 _EXCLUSIVE = ("environment", "base_url")
 _ALSO_VARIABLES = ("token", "config")
+_LARGEST = 1 << 20
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -34,7 +38,7 @@ def resolve(
 ) -> dict[str, Any]:
     """The options that were given anywhere, by name with underscores. Raises UsageError.
 
-    `line` holds what the command line gave (None or empty: not given), `file` what `read_file` gave.
+    `line` holds what the command line gave (None or empty: not given), `file` what `options_for` gave.
     """
     spoken = {name: value for name, value in line.items() if value is not None and value != [] and value is not False}
     places = [
@@ -57,20 +61,47 @@ def unknown_variables(environ: Mapping[str, str], every: Collection[str]) -> lis
     return remarks
 
 
-def read_file(
-    path: Path | None, command: str, known: Mapping[str, Takes], every: Collection[str], commands: Collection[str]
-) -> dict[str, Any]:
-    """The options for `command` in a TOML file: top-level keys, and those of the table named like the command.
+@dataclass(frozen=True, slots=True)
+class SettingsFile:
+    """A TOML file with options. `opened` is what `fstat` says of the file that was read."""
 
-    Without a path the file is `bulk-export.toml` in the working directory, if there is one. A top-level key
-    may be an option of another command (`every` names them all), a table belongs to one of `commands`.
-    Raises UsageError.
+    path: Path
+    document: Mapping[str, Any]
+    opened: os.stat_result
+
+
+def find_file() -> SettingsFile | None:
+    """Read `bulk-export.toml` in the working directory, if there is one. Raises UsageError for one that is none."""
+    path = Path(DEFAULT_FILE).absolute()
+    return read_file(path) if path.is_file() else None
+
+
+def read_file(path: Path) -> SettingsFile:
+    """Read a TOML file. Raises UsageError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            opened, content = os.fstat(file.fileno()), file.read(_LARGEST + 1)
+        if len(content) <= _LARGEST:
+            return SettingsFile(path, tomllib.loads(decode_text(content)), opened)
+        reason = f"is larger than {_LARGEST} bytes"
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    except tomllib.TOMLDecodeError as error:
+        reason = f"is not TOML: {error}"
+    except (ValueError, RecursionError):
+        reason = "is not TOML"
+    raise UsageError(f"The settings file {path} {reason}.", next_step="Repair it, or name another with --config.")
+
+
+def options_for(
+    command: str, file: SettingsFile, known: Mapping[str, Takes], every: Collection[str], commands: Collection[str]
+) -> dict[str, Any]:
+    """The options for `command` in a file: top-level keys, and those of the table named like the command.
+
+    A top-level key may be an option of another command (`every` names them all), a table belongs to one of
+    `commands`. Raises UsageError.
     """
-    if path is None:
-        path = Path(DEFAULT_FILE)
-        if not path.is_file():
-            return {}
-    document = _document(path)
+    path, document = file.path, file.document
     tables = {key for key, value in document.items() if isinstance(value, dict) and key in commands}
     shared = {key: value for key, value in document.items() if key not in tables}
     own = document[command] if command in tables else {}
@@ -81,18 +112,6 @@ def read_file(
 def _completed_by(stronger: Mapping[str, Any], weaker: Mapping[str, Any]) -> dict[str, Any]:
     decided = any(name in stronger for name in _EXCLUSIVE)
     return {name: value for name, value in weaker.items() if not (decided and name in _EXCLUSIVE)} | dict(stronger)
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-    except tomllib.TOMLDecodeError as error:
-        reason = f"is not TOML: {error}"
-    except (ValueError, RecursionError):
-        reason = "is not TOML"
-    raise UsageError(f"The settings file {path} {reason}.", next_step="Repair it, or name another with --config.")
 
 
 def _known_options(

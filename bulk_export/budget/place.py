@@ -7,7 +7,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bulk_export.errors import UsageError
+from bulk_export.state_directory import state_directory
 
+_NO_HOME = "Name a file with --budget sqlite:////PATH/FILE, set XDG_STATE_HOME, or choose --budget memory://."
 _ADVICE = "Write memory://, sqlite:///FILE or redis://HOST:PORT/DB."
 
 
@@ -66,13 +68,17 @@ def parse_place(url: str) -> Place:
 
 
 def _file_of_the_user() -> Path:
-    import platformdirs  # only looked up where no file was named
-
-    return Path(platformdirs.user_state_dir("bulk-export")) / "budget.sqlite"
+    directory = state_directory()
+    if directory is None:
+        raise UsageError("This user has no home directory to remember spent requests in.", next_step=_NO_HOME)
+    return directory / "budget.sqlite"
 
 
 def _file(text: str) -> Path:
-    path = Path(text).expanduser()
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise UsageError("--budget names a home directory that is not known.", next_step=_NO_HOME) from None
     from_root = Path("/") / path
     if not path.is_absolute() and not path.parent.is_dir() and from_root.parent.is_dir():
         return from_root

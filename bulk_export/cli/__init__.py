@@ -17,7 +17,9 @@ from bulk_export.cli.local_service import local_service
 from bulk_export.cli.plan import plan
 from bulk_export.cli.replay import replay
 from bulk_export.cli.running import report_defects, run
+from bulk_export.cli.streams import forbid_core_dumps, open_closed_streams
 from bulk_export.cli.sync import sync
+from bulk_export.cli.trust import trust
 from bulk_export.cli.verify import verify
 
 app = typer.Typer(
@@ -39,6 +41,7 @@ app.command()(check)
 app.command()(budget)
 app.command()(endpoints)
 app.command()(describe)
+app.command()(trust)
 app.command("local-service")(local_service)
 
 
@@ -59,5 +62,7 @@ def _common(
 
 def main() -> None:
     """Run the command line of this process, and leave with its exit code."""
+    open_closed_streams()
+    forbid_core_dumps()
     report_defects()
     sys.exit(run(app, sys.argv[1:]))

@@ -10,6 +10,7 @@ import typer
 
 from bulk_export.cli import parameters as p
 from bulk_export.cli.running import begin
+from bulk_export.cli.streams import show
 from bulk_export.errors import VerificationFailed
 from bulk_export.progress.console import one_line
 
@@ -42,11 +43,11 @@ def check(
     from bulk_export.check.question import question
 
     if sql is not None:
-        typer.echo(script(directory, question(sql)))
+        show(script(directory, question(sql)))
         return
     answers = answers_from(directory)
     if options.get("json", False):
-        typer.echo(json.dumps({answer.question.name: _object(answer) for answer in answers}, indent=2))
+        show(json.dumps({answer.question.name: _object(answer) for answer in answers}, indent=2))
     else:
         for answer in answers:
             _show(answer)
@@ -66,13 +67,13 @@ def _object(answer: Answer) -> dict[str, Any]:
 
 def _show(answer: Answer) -> None:
     said = f"not answered: {answer.unanswered}" if answer.unanswered else f"{answer.found:,}"
-    typer.echo(f"{answer.question.name}: {answer.question.title}: {said}")
+    show(f"{answer.question.name}: {answer.question.title}: {said}")
     for remark in answer.remarks:
-        typer.echo(f"  {remark}")
+        show(f"  {remark}")
     shown = [answer.columns, *answer.rows[:_SHOWN]] if answer.rows else []
     cells = [["-" if cell is None else one_line(str(cell)) for cell in row] for row in shown]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
-        typer.echo("  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        show("  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
     if answer.found > _SHOWN:
-        typer.echo(f"  and {answer.found - _SHOWN:,} more; --json shows up to 10,000, --sql prints how to see all")
+        show(f"  and {answer.found - _SHOWN:,} more; --json shows up to 10,000, --sql prints how to see all")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 
-import typer
-
 from bulk_export.allocator import configure_allocator
 from bulk_export.cli import parameters as p
 from bulk_export.cli.running import begin
+from bulk_export.cli.streams import show_result
 
 
 def export(
@@ -67,4 +66,4 @@ def export(
     summary = until_signalled(
         lambda stop: pipeline.export(resolved, observer, stop=stop), resolved.output, observer, console
     )
-    typer.echo(os.fsencode(summary.output))
+    show_result(os.fsencode(summary.output), console)

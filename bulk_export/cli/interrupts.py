@@ -26,10 +26,16 @@ T = TypeVar("T")
 _PATIENCE = 1.7
 
 
+def _stopping_signals() -> tuple[signal.Signals, ...]:
+    """Include SIGHUP, which a terminal that goes away sends, unless it is ignored on purpose, as with nohup."""
+    hangup = (signal.SIGHUP,) if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else ()
+    return (signal.SIGINT, signal.SIGTERM, *hangup)
+
+
 def until_signalled(
     work: Callable[[anyio.Event], Awaitable[T]], output: Path, observer: Observer, console: Console
 ) -> T:
-    """Run work that ends when its event is set to its end, or until SIGINT or SIGTERM. Raises what it raises."""
+    """Run work that ends when its event is set, to its end or a signal stops it. Raises what it raises."""
     outcome: list[T | BulkExportError] = []
 
     def leave() -> None:
@@ -44,7 +50,7 @@ def until_signalled(
         os._exit(Interrupted.exit_code)
 
     async def watch(stop: anyio.Event, *, task_status: TaskStatus[None]) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(*_stopping_signals()) as signals:
             task_status.started()
             async for _ in signals:
                 if stop.is_set():

@@ -12,6 +12,7 @@ import typer
 
 from bulk_export.cli import parameters as p
 from bulk_export.cli.running import remember, with_fetched_service
+from bulk_export.cli.streams import show
 from bulk_export.errors import LocalFailure, UsageError
 from bulk_export.model import Limit
 
@@ -92,7 +93,7 @@ async def _serve(made: Any, host: str, port: int, token: str) -> None:
     try:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with serving(made, host, port) as service:
-                typer.echo(f"serving {made.service.name} {made.service.version} on {service.base_url}, token: {token}")
+                show(f"serving {made.service.name} {made.service.version} on {service.base_url}, token: {token}")
                 async for _ in signals:
                     return
     except OSError as error:

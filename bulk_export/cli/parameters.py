@@ -310,4 +310,16 @@ ENDPOINTS = {
 DESCRIBE = {**OUTPUT, "name": Takes.ONE, "allow_plain_http": Takes.NOTHING}
 CHECK = {"log_format": Takes.ONE, "debug": Takes.NOTHING, "json": Takes.NOTHING}
 EVERY = tuple({**EXPORT, **SYNC, **PLAN, **BUDGET, **ENDPOINTS, **DESCRIBE})
-COMMANDS = ("export", "sync", "replay", "plan", "verify", "check", "budget", "endpoints", "describe", "local-service")
+COMMANDS = (
+    "export",
+    "sync",
+    "replay",
+    "plan",
+    "verify",
+    "check",
+    "budget",
+    "endpoints",
+    "describe",
+    "trust",
+    "local-service",
+)

@@ -10,6 +10,7 @@ import typer
 from bulk_export.allocator import configure_allocator
 from bulk_export.cli import parameters as p
 from bulk_export.cli.running import begin
+from bulk_export.cli.streams import show_result
 
 Archive = Annotated[
     str, typer.Argument(metavar="ARCHIVE", help="An export made with --keep-pages, or its pages.sqlite.")
@@ -52,4 +53,4 @@ def replay(
     summary = until_signalled(
         lambda stop: replay_pages(resolved, observer, stop=stop), resolved.output, observer, console
     )
-    typer.echo(os.fsencode(summary.output))
+    show_result(os.fsencode(summary.output), console)

@@ -16,9 +16,10 @@ from typing import Any
 import typer
 
 from bulk_export.cli.parameters import COMMANDS, EVERY
-from bulk_export.errors import BulkExportError, Interrupted, UsageError
+from bulk_export.cli.streams import lost_output
+from bulk_export.errors import BulkExportError, Interrupted, LocalFailure, UsageError
 from bulk_export.progress.console import FORMS, Console
-from bulk_export.settings import Takes, read_file, resolve, unknown_variables
+from bulk_export.settings import Takes, find_file, options_for, read_file, resolve, unknown_variables
 
 
 class _State:
@@ -38,16 +39,29 @@ def begin(
     chosen = config
     if chosen is None and os.environ.get("BULK_EXPORT_CONFIG"):
         chosen = Path(os.environ["BULK_EXPORT_CONFIG"])
-    options = resolve(line, known, os.environ, read_file(chosen, command, known, EVERY, COMMANDS))
+    file = find_file() if chosen is None else read_file(chosen)
+    from_file = {} if file is None else options_for(command, file, known, EVERY, COMMANDS)
+    if chosen is None and file is not None and from_file:
+        from bulk_export.settings_trust import refuse_untrusted, trusted_digests
+        from bulk_export.state_directory import state_directory
+
+        refuse_untrusted(file, from_file, lambda: trusted_digests(state_directory()))
+    options = resolve(line, known, os.environ, from_file)
     _State.debug = bool(options.pop("debug", False))
     form = options.pop("log_format", "text")
     if form not in FORMS:
         raise UsageError(f"There is no log format {form!r}.", next_step=f"Choose from: {', '.join(FORMS)}.")
     _State.console = console = Console(sys.stderr, form)
+    if chosen is None and file is not None and from_file:
+        console.line(f"settings from {file.path}: {', '.join(sorted(map(_as_option, from_file)))}")
     for remark in unknown_variables(os.environ, EVERY):
         warnings.warn(remark, UserWarning, stacklevel=2)
     kind = options.pop("progress", "auto")
     return with_fetched_service(options), console, kind
+
+
+def _as_option(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def with_fetched_service(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,6 +98,16 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
         except typer.TyperException as error:
             advice = "bulk-export --help lists commands and options."
             return _report(UsageError(error.format_message(), next_step=advice))
+        except BrokenPipeError as error:
+            lost_output(error)
+            return 0
+        except OSError as error:
+            return _report(
+                LocalFailure(
+                    f"Reading or writing on this machine failed: {error.strerror or type(error).__name__}.",
+                    next_step="--debug shows where.",
+                )
+            )
     return outcome if isinstance(outcome, int) else 0
 
 

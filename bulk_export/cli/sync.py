@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import typer
-
 from bulk_export.allocator import configure_allocator
 from bulk_export.cli import parameters as p
 from bulk_export.cli.running import begin
+from bulk_export.cli.streams import show_result
 
 
 def sync(
@@ -65,7 +64,7 @@ def sync(
         for remark in summary.remarks:
             console.line(remark, level="warning")
         for poll in summary.polls:
-            typer.echo(poll.line())
+            show_result(poll.line(), console)
 
     if seconds is None:
         report(

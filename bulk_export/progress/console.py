@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Literal, TextIO, get_args
+from typing import Any, Literal, TextIO, cast, get_args
 
 from bulk_export.errors import BulkExportError
 
@@ -19,9 +19,8 @@ class Console:
     """
 
     def __init__(self, stream: TextIO, form: LogFormat = "text") -> None:
-        self.stream = stream
+        self.stream = _unfailing(stream)
         self.form = form
-        self._deserted = False
 
     def line(self, message: str, *, level: str = "info", **fields: object) -> None:
         """One line. `fields` are for machines; the message says the same to people."""
@@ -47,12 +46,38 @@ class Console:
             self._write(text.rstrip("\n"))
 
     def _write(self, text: str) -> None:
-        if not self._deserted:
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+
+class _UnfailingStream:
+    """A text stream that discards what is written once it is closed, full, or read by nobody."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._is_lost = False
+
+    def write(self, text: str) -> int:
+        if not self._is_lost:
             try:
-                self.stream.write(text + "\n")
-                self.stream.flush()
-            except OSError:
-                self._deserted = True
+                self._stream.write(text)
+            except (OSError, ValueError):
+                self._is_lost = True
+        return len(text)
+
+    def flush(self) -> None:
+        if not self._is_lost:
+            try:
+                self._stream.flush()
+            except (OSError, ValueError):
+                self._is_lost = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _unfailing(stream: TextIO) -> TextIO:
+    return cast("TextIO", _UnfailingStream(stream))
 
 
 def one_line(text: str) -> str:

@@ -113,11 +113,28 @@ def test_options_come_from_line_environment_and_file(tmp_path: Path, address: st
     (tmp_path / "bulk-export.toml").write_text(
         f'base-url = "{address}"\nprogress = "none"\n[export]\nformat = "ndjson"\npage-size = 10\nmin-interval = 0\n'
     )
+    assert run("trust", cwd=tmp_path).returncode == 0
     done = run("export", "statements", "--output", "here", cwd=tmp_path, BULK_EXPORT_PAGE_SIZE="2")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "here\n", "")
+    shown = f"settings from {tmp_path}/bulk-export.toml: base-url, format, min-interval, page-size, progress\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, "here\n", shown)
     manifest = json.loads((tmp_path / "here/manifest.json").read_bytes())
     assert manifest["parameters"]["page_size"] == 2
     assert manifest["endpoints"]["statements"]["files"][0]["path"] == "statements/part-00000.ndjson"
+
+
+def test_a_file_that_was_found_sends_nothing_anywhere_until_it_is_confirmed(tmp_path: Path, address: str) -> None:
+    path = tmp_path / "bulk-export.toml"
+    path.write_text(f'[export]\nbase-url = "{address}"\n')
+    wanted = ["export", "statements", "--output", "here", *FAST]
+    refused = run(*wanted, cwd=tmp_path)
+    assert (refused.returncode, "bulk-export trust" in refused.stderr) == (2, True)
+    assert not (tmp_path / "here").exists()
+    named = run(*wanted, "--config", "bulk-export.toml", cwd=tmp_path)
+    assert (named.returncode, named.stdout) == (0, "here\n")
+    path.chmod(0o666)
+    for command in (["trust"], [*wanted, "--overwrite"]):
+        open_to_all = run(*command, cwd=tmp_path)
+        assert (open_to_all.returncode, "can write to it" in open_to_all.stderr) == (2, True)
 
 
 def test_verify_names_the_differences(tmp_path: Path, address: str) -> None:

@@ -49,6 +49,19 @@ def test_it_does_not_show() -> None:
         assert SECRET not in "".join(traceback.format_exception(refused.value))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "canary-5a1f  \r\n".encode("utf-8-sig"),
+        "canary-5a1f\r\n".encode("utf-16"),
+        b"\xfe\xff" + "canary-5a1f\n".encode("utf-16-be"),
+    ],
+)
+def test_a_token_is_read_whichever_editor_or_shell_wrote_its_file(tmp_path: Path, content: bytes) -> None:
+    assert find_token(private(tmp_path / "token", content), {}).reveal() == SECRET
+    assert find_token(None, {"BULK_EXPORT_TOKEN": f"\ufeff{SECRET} \r\n"}).reveal() == SECRET
+
+
 def test_the_file_comes_before_the_variable(tmp_path: Path) -> None:
     variables = {"BULK_EXPORT_TOKEN": "from-variable"}
     assert find_token(private(tmp_path / "token", b" from-file\r\n"), variables).reveal() == "from-file"
@@ -71,7 +84,7 @@ def test_without_a_token_it_is_said_where_to_put_one(variables: dict[str, str]) 
         (b"two words", "no header can carry"),
         (b"two\nlines", "no header can carry"),
         (b"\xff\xfe", "is empty"),
-        ("\ufefftoken".encode(), "no header can carry"),
+        ("to\u200bken".encode(), "no header can carry"),
         (b"a" * 5_000, "far too long"),
         (b"a" * 100_000, "far too long"),
     ],

@@ -15,11 +15,12 @@ import bulk_export
 ROOT = Path(bulk_export.__file__).parent
 LAYERS = [
     {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"}
+    | {"text_encoding", "state_directory"}
     | {"timetable", "opening", "repeat", "server_clock", "allocator"},
     {"catalogue", "openapi", "filters", "schema", "schema_inference", "schema_mode", "redaction", "options"}
     | {"page_plan", "page_order", "retry"}
     | {"decode", "duplicates", "seen_ids", "agreement", "revision"},
-    {"budget", "fetch", "journal", "files", "sinks", "schedule", "cost", "database", "delta_files"},
+    {"budget", "fetch", "journal", "files", "sinks", "schedule", "cost", "database", "delta_files", "settings_trust"},
     {"counters", "sweep", "pool", "parts", "resweep", "convert", "outcome", "manifest", "publish"}
     | {"local_service", "environment", "service_source"},
     {"pipeline", "streaming", "archive_replay", "verification", "check"},
@@ -29,7 +30,7 @@ LAYERS = [
 
 
 _COMMANDS = ("running", "parameters", "export", "replay", "plan", "budget", "local_service")
-_COMMANDS += ("endpoints", "verify", "describe", "check", "sync")
+_COMMANDS += ("endpoints", "verify", "describe", "check", "sync", "trust", "streams")
 
 
 def module_name(path: Path) -> str:
@@ -95,6 +96,7 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
             {
                 "cli",
                 "cli.running",
+                "cli.streams",
                 "cli.parameters",
                 "cli.export",
                 "cli.sync",

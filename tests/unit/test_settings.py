@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_export.errors import UsageError
-from bulk_export.settings import Takes, read_file, resolve, unknown_variables
+from bulk_export.settings import Takes, find_file, options_for, read_file, resolve, unknown_variables
 
 KNOWN = {
     "page_size": Takes.ONE,
@@ -54,7 +54,7 @@ def test_variables_hold_texts_lists_and_switches() -> None:
 def read(tmp_path: Path, text: str) -> dict[str, object]:
     path = tmp_path / "settings.toml"
     path.write_text(text)
-    return read_file(path, "export", KNOWN, [*KNOWN, "records", "latency"], COMMANDS)
+    return options_for("export", read_file(path), KNOWN, [*KNOWN, "records", "latency"], COMMANDS)
 
 
 def test_a_file_has_keys_for_all_commands_and_tables_for_one(tmp_path: Path) -> None:
@@ -105,17 +105,35 @@ def test_without_a_name_the_file_of_the_working_directory_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert read_file(None, "export", KNOWN, [], COMMANDS) == {}
+    assert find_file() is None
     (tmp_path / "bulk-export.toml").write_text("page-size = 7")
-    assert read_file(None, "export", KNOWN, [], COMMANDS) == {"page_size": "7"}
+    found = find_file()
+    assert found is not None
+    assert options_for("export", found, KNOWN, [], COMMANDS) == {"page_size": "7"}
     with pytest.raises(UsageError, match="cannot be read"):
-        read_file(tmp_path / "none.toml", "export", KNOWN, [], COMMANDS)
+        read_file(tmp_path / "none.toml")
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_bytes(b"page-size = '\xff'")
     with pytest.raises(UsageError, match="not TOML"):
-        read_file(tmp_path / "settings.toml", "export", KNOWN, [], COMMANDS)
+        read_file(tmp_path / "settings.toml")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_file_is_read_whichever_editor_or_shell_wrote_it(tmp_path: Path, encoding: str, line_end: str) -> None:
+    text = f"page-size = 7   {line_end}[filter]{line_end}cohort = '2021'{line_end}"
+    (tmp_path / "settings.toml").write_bytes(text.encode(encoding))
+    options = options_for("export", read_file(tmp_path / "settings.toml"), KNOWN, [], COMMANDS)
+    assert options == {"page_size": "7", "filter": ["cohort=2021"]}
+
+
+def test_a_file_of_any_size_is_refused_before_it_is_read_whole(tmp_path: Path) -> None:
+    with (tmp_path / "settings.toml").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UsageError, match="larger than"):
+        read_file(tmp_path / "settings.toml")
 
 
 def test_the_table_of_a_command_is_stronger_than_what_stands_above_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,14 @@ def test_accounts_differ_by_key_service_and_token_and_hold_no_token() -> None:
     ]
     assert len({one.number, *(other.number for other in others)}) == 5
     assert "secret" not in repr(one)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///~/spent.sqlite"])
+def test_a_user_without_a_home_is_told_how_to_go_on(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """As in a container: no HOME, and a number that is in no list of users."""
+    for variable in ("HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)
+    with pytest.raises(UsageError, match="home directory") as refused:
+        parse_place(url)
+    assert "--budget" in refused.value.next_step

@@ -1,0 +1,82 @@
+"""The standard streams of a process, which may be closed, full, or read by nobody.
+
+closed      the kernel gives its number to the next file that is opened, so that messages would end up in a database
+unread      the reader of a pipe is gone (EPIPE), or the terminal is (EIO)
+full        output is redirected to a disk that has no space left (ENOSPC)
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+
+import typer
+
+from bulk_export.errors import LocalFailure
+from bulk_export.progress.console import Console
+
+_NAMES = ("stdin", "stdout", "stderr")
+
+
+def open_closed_streams() -> None:
+    """Open the null device in place of each standard stream that is closed, and let no stream fail on a character.
+
+    Call it before anything else is opened.
+    """
+    for descriptor, name in enumerate(_NAMES):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is given, and all below this one are open.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            mode = "w" if descriptor else "r"
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
+        reconfigure = getattr(getattr(sys, name), "reconfigure", None)
+        if descriptor and reconfigure is not None:
+            reconfigure(errors="surrogateescape" if name == "stdout" else "backslashreplace")
+
+
+def forbid_core_dumps() -> None:
+    """Leave no image of the memory, which holds the token and records, on the disk if this process is aborted."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+
+
+def show(text: str | bytes) -> None:
+    """Write a line to standard output. A reader that has left is no failure.
+
+    Raises:
+        LocalFailure: It cannot be written, for example because the disk behind a redirect is full.
+    """
+    try:
+        typer.echo(text)
+    except OSError as error:
+        failure = lost_output(error)
+        if failure is not None:
+            raise failure from None
+
+
+def show_result(text: str | bytes, console: Console) -> None:
+    """Write the last line of finished work to standard output; that nobody can read it does not undo the work."""
+    try:
+        show(text)
+    except LocalFailure as failure:
+        console.line(failure.what, level="warning")
+
+
+def lost_output(error: OSError) -> LocalFailure | None:
+    """What to say of a failed write to standard output, None where its reader has left.
+
+    What is written to it from now on is discarded.
+    """
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+    if isinstance(error, BrokenPipeError):
+        return None
+    return LocalFailure(
+        f"Standard output cannot be written to: {error.strerror}.",
+        next_step="Make room where it is redirected to, or redirect it elsewhere.",
+    )
