@@ -16,15 +16,18 @@ from bulk_export.sinks.read import UnreadablePart, count_rows
 _SHOWN = 20
 _DEPTH = 2  # {endpoint}/{part}
 _PART = "part-*"
+# What file browsers leave in directories that they show. No reader takes them for data.
+_OF_FILE_BROWSERS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was checked: numbers of files, rows and bytes."""
+    """What was checked: numbers of files, rows and bytes. `passed_over` names what file browsers left beside them."""
 
     files: int
     rows: int
     bytes: int
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,20 @@ def verify(directory: Path) -> Verification:
         for name, endpoint in manifest["endpoints"].items():
             differences.extend(f"{name}: {what}" for what in _check_counts(endpoint, files[name]))
         named = {file.path for file in every}
-        differences.extend(f"{path}: not in the manifest" for path in _unnamed(directory, set(files), named))
+        unnamed = _unnamed(directory, set(files), named)
+        passed_over = tuple(path for path in unnamed if _is_of_a_file_browser(directory / path))
+        differences.extend(f"{path}: not in the manifest" for path in unnamed if path not in passed_over)
     if differences:
         more = f", and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
         raise VerificationFailed(
             f"{directory} differs from its manifest: {'; '.join(differences[:_SHOWN])}{more}.",
             next_step="Export again with --overwrite, or restore the files from a copy.",
         )
-    return Verification(len(every), sum(file.rows for file in every), sum(file.bytes for file in every))
+    return Verification(len(every), sum(file.rows for file in every), sum(file.bytes for file in every), passed_over)
+
+
+def _is_of_a_file_browser(path: Path) -> bool:
+    return path.name in _OF_FILE_BROWSERS and path.is_file() and not path.is_symlink()
 
 
 def _files(endpoint: Any) -> list[Any]:

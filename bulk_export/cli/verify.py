@@ -9,6 +9,7 @@ import typer
 
 from bulk_export.cli import parameters as p
 from bulk_export.cli.running import begin
+from bulk_export.cli.streams import show
 from bulk_export.errors import UsageError
 from bulk_export.progress.console import one_line
 
@@ -31,4 +32,6 @@ def verify(
 
     checked = check(directory)
     counts = f"{checked.files} files, {checked.rows:,} rows, {checked.bytes:,} bytes"
-    typer.echo(f"{one_line(str(directory))}: {counts}, as the manifest says")
+    for path in checked.passed_over:
+        show(one_line(f"{path}: passed over, since a file browser left it there"))
+    show(f"{one_line(str(directory))}: {counts}, as the manifest says")

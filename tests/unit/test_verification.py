@@ -186,3 +186,14 @@ def test_whatever_a_manifest_holds_is_checked_or_refused(endpoints: dict[str, ob
         except (VerificationFailed, DamagedState, LocalFailure):
             return
         assert checked.files == 0 or "things" in endpoints
+
+
+def test_what_a_file_browser_left_is_passed_over_and_named(export: Path) -> None:
+    left = ["things/.DS_Store", "things/Thumbs.db", "things/desktop.ini"]
+    for path in left:
+        (export / path).write_bytes(b"x")
+    assert sorted(verify(export).passed_over) == sorted(left)
+    (export / "things/desktop.ini").unlink()
+    (export / "things/desktop.ini").symlink_to("part-00000.ndjson")
+    with pytest.raises(VerificationFailed, match=r"desktop\.ini: not in the manifest"):
+        verify(export)
