@@ -165,7 +165,8 @@ def test_what_an_archive_cannot_give_is_refused(kept: Path, file: str, changes: 
 
 
 def test_the_directory_of_an_export_stands_for_its_pages(kept: Path) -> None:
-    assert ReplayOptions.of(kept / "pages") == ReplayOptions.of(kept / "pages/pages.sqlite")
+    named = ReplayOptions.of(kept / "pages/pages.sqlite", output="there")
+    assert ReplayOptions.of(kept / "pages", output="there") == named
 
 
 @pytest.mark.parametrize("missing", ["nothing", "empty"])
