@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bulk_export.check.copy import EXTRA, CopiedTable, Copy, open_copy
-from bulk_export.check.question import QUESTIONS, TABLES, Question
+from bulk_export.check.question import QUESTIONS, TABLES, UNCLEAR_CHANGES, Question
 from bulk_export.database import connect, failures, read_parquet
+from bulk_export.database import name as quoted_name
 from bulk_export.errors import DamagedState, UsageError
-from bulk_export.schema import REMOVED_AT
+from bulk_export.schema import EXTRA as EXTRA_COLUMN
+from bulk_export.schema import REMOVED_AT, SYNCED_AT
 
 if TYPE_CHECKING:
     import duckdb
@@ -75,7 +78,7 @@ class _Session:
             lacking = [column for column in columns if column not in self._columns[name]]
             if lacking:
                 return f"{TABLES[name]} has no column {', '.join(lacking)}."
-        if question.history and not self._copy.tables["applications"].versions:
+        if question.history and self._copy.tables["applications"].history is None:
             return "An export holds no history; a copy that sync keeps does."
         return None
 
@@ -83,10 +86,13 @@ class _Session:
         """The statements that give the tables their names."""
         for name in question.needs:
             table = self._copy.tables[name]
-            condition = f" WHERE {REMOVED_AT} IS NULL" if REMOVED_AT in self._columns[name] else ""
-            yield f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM {read_parquet(table.files)}{condition};"  # noqa: S608  # quoted paths
+            columns = self._columns[name]
+            condition = f" WHERE {REMOVED_AT} IS NULL" if REMOVED_AT in columns else ""
+            decision = f", {_decision(columns)} AS decision" if "funded_place" in columns else ""
+            rows = f"SELECT *{decision} FROM {_rows(table)}{condition}"  # noqa: S608  # quoted paths
+            yield f"CREATE OR REPLACE TEMP VIEW {name} AS {rows};"
         if question.history:
-            yield _history(self._copy.tables["applications"])
+            yield _history(self._copy.tables["applications"], self._columns["applications"])
 
     def answer(self, question: Question) -> Answer:
         """Every row that was found, up to MOST_ROWS."""
@@ -107,16 +113,22 @@ class _Session:
     def _remarks(self, question: Question) -> Iterator[str]:
         yield from self._copy.remarks
         if question.history:
-            table = self._copy.tables["applications"]
-            first = table.versions[0].number
-            if first or table.gone:
-                yield "The earliest history of the copy was cleaned away; changes in it are not seen."
-            if len(table.versions) == 1:
+            history = self._copy.tables["applications"].history
+            if history is not None and history.is_cut:
+                since = "its newest version" if history.complete_since is None else _instant(history.complete_since)
+                yield f"The history of the copy before {since} was cleaned away; changes before that are not seen."
+            if history is not None and history.versions == 1:
                 yield "The copy has one version yet; changes are seen from the next poll on."
+            unclear = self._connection.execute(f"SELECT count(*) FROM ({UNCLEAR_CHANGES.sql})").fetchone()  # noqa: S608  # our own
+            if unclear and unclear[0]:
+                yield (
+                    f"{unclear[0]:,} more changes were first seen by the poll after a declaration, under an updated_at"
+                    " before it: whether they came after it cannot be told. --sql unclear prints how to see them."
+                )
 
     def _columns_of(self, table: CopiedTable) -> frozenset[str]:
         if not table.files:
-            return frozenset()
+            return frozenset(table.columns)
         try:
             rows = self._connection.execute(f"DESCRIBE SELECT * FROM {read_parquet(table.files)}").fetchall()  # noqa: S608  # quoted paths
         except self._error as error:
@@ -124,23 +136,62 @@ class _Session:
         return frozenset(row[0] for row in rows)
 
 
-def _history(table: CopiedTable) -> str:
-    """Each state of an application once, with the first version it was in: files hold states, versions hold files."""
-    first: dict[Path, int] = {}
-    for version in table.versions:
-        for file in version.files:
-            first.setdefault(file, version.number)
-    by_version: dict[int, list[Path]] = {}
-    for file, number in first.items():
-        by_version.setdefault(number, []).append(file)
-    columns = "id, funded_place, updated_at"
-    states = "\n    UNION ALL ".join(
-        f"SELECT {columns}, {number} AS version FROM {read_parquet(tuple(files))}"  # noqa: S608  # quoted paths
-        for number, files in sorted(by_version.items())
-    )
+def _rows(table: CopiedTable) -> str:
+    """The SQL for the current rows of a table, which may have none and then no file either."""
+    if table.files:
+        return read_parquet(table.files)
+    columns = ", ".join(f"NULL::{kind} AS {quoted_name(column)}" for column, kind in table.columns.items())
+    return f"(SELECT {columns} WHERE false)"
+
+
+def _decision(columns: Collection[str]) -> str:
+    """The SQL for what is decided about the funded place, as text: a value that is no boolean stands in `_extra`."""
+    if EXTRA_COLUMN not in columns:
+        return "CAST(funded_place AS VARCHAR)"
+    kept = f"CASE WHEN json_valid({EXTRA_COLUMN}) THEN json_extract_string({EXTRA_COLUMN}, '$.funded_place') END"
     return (
-        "CREATE OR REPLACE TEMP VIEW applications_history AS\n"
-        f"SELECT {columns}, min(version) AS first_version FROM (\n    {states}\n) GROUP BY {columns};"
+        f"coalesce(CAST(funded_place AS VARCHAR), CASE lower({kept}) WHEN 'yes' THEN 'true' WHEN 'no' THEN 'false'"
+        f" ELSE lower({kept}) END)"
+    )
+
+
+def _history(table: CopiedTable, columns: Collection[str]) -> str:
+    """Each state of an application once, with when it was first seen and when the one before it was last seen.
+
+    A row carries the start of the poll that wrote it (`_synced_at`), in whichever file it is read. Where a table has
+    no such column, its shown `updated_at` and the order of the versions have to do.
+    """
+    files = table.history.files if table.history is not None else ()
+    by_version: dict[int, list[Path]] = {}
+    for file, number in files:
+        by_version.setdefault(number, []).append(file)
+    synced = SYNCED_AT in columns
+    moment = SYNCED_AT if synced else "updated_at"
+    shown = f"id, funded_place, {_decision(columns)} AS decision, updated_at, {moment} AS seen_at"
+    if not files:
+        states = f"SELECT {shown}, 0 AS version FROM {_rows(table)}"  # noqa: S608  # quoted paths
+    elif synced:
+        states = f"SELECT {shown}, 0 AS version FROM {read_parquet([file for file, _ in files])}"  # noqa: S608  # quoted paths
+    else:
+        states = "\n    UNION ALL ".join(
+            f"SELECT {shown}, {number} AS version FROM {read_parquet(of)}"  # noqa: S608  # quoted paths
+            for number, of in sorted(by_version.items())
+        )
+    grouped = (
+        "SELECT id, any_value(funded_place) AS funded_place, decision, updated_at, seen_at, min(version) AS version\n"
+        f"FROM (\n    {states}\n) GROUP BY id, decision, updated_at, seen_at"
+    )
+    before = "lag(seen_at) OVER (PARTITION BY id ORDER BY seen_at, version)"
+    if synced and table.polls:
+        polls = ", ".join(f"(TIMESTAMPTZ '{poll.isoformat()}')" for poll in table.polls)
+        return (
+            "CREATE OR REPLACE TEMP VIEW applications_history AS\n"
+            "SELECT states.*, polls.started_at AS last_seen_before\n"
+            f"FROM ({grouped}) AS states\n"
+            f"ASOF LEFT JOIN (VALUES {polls}) AS polls(started_at) ON states.seen_at > polls.started_at;"
+        )
+    return (
+        f"CREATE OR REPLACE TEMP VIEW applications_history AS\nSELECT *, {before} AS last_seen_before FROM ({grouped});"
     )
 
 
@@ -152,6 +203,10 @@ def _as_text(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
         for name, kind, *_ in described
     )
     return f"SELECT {', '.join(chosen)} FROM ({sql})"  # noqa: S608  # our own
+
+
+def _instant(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _unreadable(error: Exception) -> DamagedState:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+
+from bulk_export.check.history import Base, History, oldest_checkpoint, read_history
 from bulk_export.check.question import TABLES
 from bulk_export.database import missing_extra
 from bulk_export.delta_files import LOG, check_path, files_of
@@ -14,26 +19,21 @@ from bulk_export.files import MANIFEST, SYNC_STATE, WORKING_DIRECTORY
 from bulk_export.manifest import read_manifest
 
 EXTRA = "check"
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """The files that one version of a Delta table consists of."""
-
-    number: int
-    files: tuple[Path, ...]
+POLL_LOG = "sync-log.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class CopiedTable:
-    """One table: its Parquet files, and its versions, oldest first, where its history is kept.
+    """One table: its Parquet files, and its history where one is kept.
 
-    `gone` counts the files of earlier versions that were cleaned away.
+    `columns` names the columns with their SQL types, for where no file tells them. `polls` holds the starts of the
+    polls that asked for this table, as far as the log of the copy goes back.
     """
 
     files: tuple[Path, ...]
-    versions: tuple[Version, ...] = ()
-    gone: int = 0
+    history: History | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    polls: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ def open_copy(directory: Path) -> Copy:
             raise UsageError(f"{directory} is not a directory.", next_step="Name a finished export or a synced copy.")
         delta = {name: path for name, path in _folders(directory).items() if (path / LOG).is_dir()}
         if delta:
-            return Copy({name: _delta_table(path) for name, path in delta.items()})
+            polls = _poll_starts(directory)
+            return Copy({name: _delta_table(path, polls.get(path.name, ())) for name, path in delta.items()})
         if (directory / MANIFEST).exists():
             return _export(directory)
         if (directory / SYNC_STATE).exists():
@@ -115,8 +116,8 @@ def _export(directory: Path) -> Copy:
     return Copy(tables, (remark,) if partial else ())
 
 
-def _delta_table(path: Path) -> CopiedTable:
-    """A table with all versions whose log is kept. Files that a vacuum removed are left out and counted."""
+def _delta_table(path: Path, polls: tuple[datetime, ...]) -> CopiedTable:
+    """A table with all versions whose log is kept."""
     try:
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
@@ -125,23 +126,42 @@ def _delta_table(path: Path) -> CopiedTable:
     place = check_path(path)
     try:
         table = DeltaTable(place)
-        latest = table.version()
-        current = files_of(table, path)
+        latest, current = table.version(), files_of(table, path)
+        columns = {column.name: _sql_type(column.type) for column in pa.schema(table.schema().to_arrow())}
+        base = None
+        start = oldest_checkpoint(path)
+        if start is not None:
+            table.load_as_version(start)
+            written = pa.table(table.get_add_actions()).column("modification_time").to_pylist()
+            files = frozenset(str(file.relative_to(path)) for file in files_of(table, path))
+            base = Base(start, files, datetime.fromtimestamp(max(written, default=0) / 1000, UTC))
     except DeltaError as error:
         raise DamagedState(
             f"The Delta table {path} cannot be read ({type(error).__name__}).", kept="Nothing was changed."
         ) from None
-    versions = [Version(latest, current)]
-    seen = set(current)
-    gone: set[Path] = set()
-    for number in range(latest - 1, -1, -1):
-        try:
-            table.load_as_version(number)
-        except DeltaError:
-            break  # the log before this version was cleaned up
-        files = files_of(table, path)
-        there = tuple(file for file in files if file in seen or file.is_file())
-        gone.update(set(files) - set(there))
-        seen.update(there)
-        versions.append(Version(number, there))
-    return CopiedTable(current, tuple(reversed(versions)), len(gone))
+    return CopiedTable(current, read_history(path, latest, base), columns, polls)
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    """The type of a column that holds no row, as far as the questions look at it."""
+    if pa.types.is_boolean(kind):
+        return "BOOLEAN"
+    return "TIMESTAMPTZ" if pa.types.is_timestamp(kind) else "VARCHAR"
+
+
+def _poll_starts(directory: Path) -> dict[str, tuple[datetime, ...]]:
+    """The starts of all polls of a copy that are in its log, by endpoint. Lines that cannot be read are passed over."""
+    starts: dict[str, list[datetime]] = {}
+    try:
+        with (directory / POLL_LOG).open("rb") as lines:
+            for line in lines:
+                try:
+                    entry = json.loads(line)
+                    moment = datetime.fromisoformat(entry["started_at"])
+                    for name in entry["tables"]:
+                        starts.setdefault(name, []).append(moment)
+                except (ValueError, TypeError, KeyError, RecursionError):
+                    continue
+    except FileNotFoundError:
+        return {}
+    return {name: tuple(sorted(set(moments))) for name, moments in starts.items()}

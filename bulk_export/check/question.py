@@ -54,9 +54,18 @@ QUESTIONS = (
 )
 
 
+# Not a question of its own, since most of these changes were made in time: what the answer to `changed` mentions.
+UNCLEAR_CHANGES = Question(
+    "unclear",
+    "changes of a funded place of which it cannot be told whether they came after a declaration",
+    {"declarations": _DECLARATION, "applications": ("id", "funded_place", "updated_at")},
+    history=True,
+)
+
+
 def question(name: str) -> Question:
     """The question of that name. Raises UsageError."""
-    for one in QUESTIONS:
+    for one in (*QUESTIONS, UNCLEAR_CHANGES):
         if one.name == name:
             return one
     raise UsageError(

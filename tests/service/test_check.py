@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ def test_history_that_a_vacuum_removed_is_said_to_be_gone(tmp_path: Path) -> Non
     DeltaTable(tmp_path / "npq-applications").vacuum(0, dry_run=False, enforce_retention_duration=False)
     answers = check(tmp_path)
     assert found(answers, "changed") == []
-    assert "cleaned away" in answers[1].remarks[0]
+    assert re.search(r"before \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ was cleaned away", answers[1].remarks[0])
     assert answers[2].unanswered == "There is no table participants-npq."
 
 
@@ -242,3 +243,123 @@ async def test_a_synced_copy_in_any_directory_can_be_checked(tmp_path: Path, for
     assert set(found(answers, "undecided")) == undecided
     (changed,) = (one for one in answers if one.question.name == "changed")
     assert (changed.unanswered is None) == (format_ == "delta")
+
+
+State = tuple[bool | str | None, datetime]
+
+
+def polled(directory: Path, polls: dict[datetime, dict[str, State]], removed: tuple[str, ...] = ()) -> Path:
+    """A copy that polls keep: what each one wrote of applications, by its start, as a version of the table."""
+    rows: dict[str, dict[str, Any]] = {}
+    log = []
+    for start, states in polls.items():
+        for name, (place, updated) in states.items():
+            fits = place is None or isinstance(place, bool)
+            rows[name] = {
+                "id": name,
+                "funded_place": place if fits else None,
+                "updated_at": updated,
+                "_extra": None if fits else json.dumps({"funded_place": place}),
+                "_synced_at": start,
+                "_removed_at": start if name in removed else None,
+            }
+        kinds = [("_extra", pa.string()), ("_synced_at", INSTANT), ("_removed_at", INSTANT)]
+        schema = pa.schema([*SCHEMAS["npq-applications"], *kinds])
+        if states:
+            made = pa.Table.from_pylist(list(rows.values()), schema)
+            write_deltalake(directory / "npq-applications", made, mode="overwrite")
+        log.append(json.dumps({"started_at": start.isoformat(), "tables": {"npq-applications": {}}}))
+    (directory / "sync-log.jsonl").write_text("\n".join([*log, "{torn"]))
+    synced(directory, "participant-declarations", [declaration(f"d-{name}", name) for name in sorted(rows)])
+    return synced(directory, "participants-npq", [{"id": "p"}])
+
+
+def changed(directory: Path) -> Answer:
+    return check(directory)[1]
+
+
+@pytest.mark.parametrize(
+    ("polls", "found_in"),
+    [
+        # The declaration is of the tenth, midnight: polls in the days around it.
+        ({day(8): (None, day(1)), day(11): (True, day(11))}, True),
+        ({day(8): (None, day(1)), day(9): (True, day(9)), day(11): None}, False),
+        # Committed late, or shown under an older time: a poll after the declaration still saw the earlier decision.
+        ({day(8): (None, day(1)), day(11): None, day(12): (True, day(9))}, True),
+        ({day(8): (True, day(7)), day(11): None, day(12): (False, day(5))}, True),
+        # Back and forth around it, under the same times.
+        ({day(7): (False, day(1)), day(8): (True, day(2)), day(11): None, day(12): (False, day(1))}, True),
+        # Decided just before the declaration, and seen by the poll after it: it cannot be told, and is not reported.
+        ({day(9): (None, day(1)), day(11): (True, day(9))}, False),
+        # A value of another type is a decision all the same.
+        ({day(8): (True, day(1)), day(11): None, day(12): ("yes", day(12))}, False),
+        ({day(8): (True, day(1)), day(11): None, day(12): ("no", day(12))}, True),
+    ],
+)
+def test_a_change_after_a_declaration_is_told_by_what_each_poll_saw(
+    tmp_path: Path, polls: dict[datetime, State | None], found_in: bool
+) -> None:
+    directory = polled(tmp_path, {start: {} if state is None else {"a": state} for start, state in polls.items()})
+    assert (found([changed(directory)], "changed") == ["a"]) == found_in
+
+
+def test_the_times_of_a_change_are_those_of_the_polls_around_it(tmp_path: Path) -> None:
+    answer = changed(polled(tmp_path, {day(8): {"a": (None, day(1))}, day(11): {}, day(12): {"a": (True, day(9))}}))
+    row = dict(zip(answer.columns, answer.rows[0], strict=True))
+    assert (row["last_seen_before"], row["seen_at"]) == ("2025-01-11T00:00:00Z", "2025-01-12T00:00:00Z")
+    assert (row["funded_place_before"], row["funded_place_after"]) == (None, True)
+
+
+def test_changes_that_fell_between_two_polls_with_a_declaration_are_counted_in_a_remark(tmp_path: Path) -> None:
+    directory = polled(tmp_path, {day(9): {"a": (None, day(1))}, day(11): {"a": (True, day(9))}})
+    answer = changed(directory)
+    assert answer.found == 0
+    assert "1 more changes" in answer.remarks[0]
+    with duckdb.connect() as by_hand:
+        found_by_hand = pa.table(by_hand.execute(script(directory, question("unclear"))).to_arrow_table())
+    assert found_by_hand.column("application_id").to_pylist() == ["a"]
+
+
+def test_an_application_that_was_removed_is_not_reported(tmp_path: Path) -> None:
+    polls = {day(8): {"a": (None, day(1))}, day(11): {}, day(12): {"a": (True, day(11))}}
+    assert found([changed(polled(tmp_path, polls, removed=("a",)))], "changed") == []
+
+
+def test_a_decision_that_is_no_boolean_is_not_missing(tmp_path: Path) -> None:
+    directory = polled(tmp_path, {day(8): {"a": ("yes", day(1)), "b": (None, day(1))}})
+    assert found(check(directory), "undecided") == ["d-b"]
+
+
+def test_a_copy_whose_tables_are_empty_answers_that_nothing_is_wrong(tmp_path: Path) -> None:
+    for endpoint in SCHEMAS:
+        synced(tmp_path, endpoint, [])
+        DeltaTable(tmp_path / endpoint).delete()
+    answers = check(tmp_path)
+    assert [answer.found for answer in answers] == [0, 0, 0]
+    assert [answer.unanswered for answer in answers] == [None, None, None]
+
+
+def test_history_before_a_checkpoint_whose_log_was_cleaned_up_is_said_to_be_gone(tmp_path: Path) -> None:
+    polled(tmp_path, {day(5): {"a": (None, day(1))}, day(6): {"a": (True, day(6))}, day(8): {"a": (False, day(7))}})
+    table = DeltaTable(tmp_path / "npq-applications")
+    table.create_checkpoint()
+    log = tmp_path / "npq-applications/_delta_log"
+    for number in range(3):
+        (log / f"{number:020}.json").unlink()
+    answer = changed(tmp_path)
+    assert answer.found == 0
+    assert answer.unanswered is None
+    assert any("cleaned away" in remark for remark in answer.remarks)
+
+
+@pytest.mark.parametrize("path", ["../elsewhere.parquet", "/etc/passwd", "%2e%2e/x.parquet"])
+def test_a_log_that_names_a_file_outside_of_its_table_is_refused(tmp_path: Path, path: str) -> None:
+    polled(tmp_path, {day(5): {"a": (None, day(1))}})
+    log = tmp_path / "npq-applications/_delta_log/00000000000000000000.json"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    for action in lines:
+        if "add" in action:
+            action["add"]["path"] = path
+    log.write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(DamagedState):
+        check(tmp_path)

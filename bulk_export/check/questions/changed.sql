@@ -1,32 +1,35 @@
 -- Applications whose funded place changed after a declaration was submitted for them.
 -- One row for each change seen and each declaration before it. Voided declarations are left out, and those
--- clawed back: voiding and submitting again is how a funded place is corrected.
--- A change happened between `last_seen_before` and `seen_at`, both times at which the application was updated.
-WITH versions AS (
+-- clawed back: voiding and submitting again is how a funded place is corrected. Applications that were removed are
+-- left out, too.
+-- A change happened between `last_seen_before` and `seen_at`: the starts of the last poll that saw the decision before
+-- it, and of the first that saw the one after it. It came after a declaration if
+--   1. a poll that started after the declaration still saw the decision before it, whatever `updated_at` says; or
+--   2. the application was updated after the declaration.
+WITH states AS (
     SELECT
-        id,
-        funded_place,
-        updated_at,
-        lag(funded_place) OVER earlier AS funded_place_before,
-        lag(updated_at) OVER earlier AS last_seen_before,
+        *,
+        lag(decision) OVER earlier AS decision_before,
         row_number() OVER earlier AS number
     FROM applications_history
-    WINDOW earlier AS (PARTITION BY id ORDER BY updated_at, first_version)
+    WINDOW earlier AS (PARTITION BY id ORDER BY seen_at, version)
 )
 SELECT
-    versions.id AS application_id,
+    states.id AS application_id,
     declarations.id AS declaration_id,
     declarations.declaration_type,
     declarations.state,
     declarations.created_at AS submitted_at,
-    versions.funded_place_before,
-    versions.funded_place AS funded_place_after,
-    versions.last_seen_before,
-    versions.updated_at AS seen_at
-FROM versions
-JOIN declarations ON declarations.application_id = versions.id
-WHERE versions.number > 1
-  AND versions.funded_place IS DISTINCT FROM versions.funded_place_before
-  AND versions.updated_at > declarations.created_at
+    TRY_CAST(states.decision_before AS BOOLEAN) AS funded_place_before,
+    TRY_CAST(states.decision AS BOOLEAN) AS funded_place_after,
+    states.last_seen_before,
+    states.seen_at,
+    states.updated_at AS application_updated_at
+FROM states
+JOIN applications ON applications.id = states.id
+JOIN declarations ON declarations.application_id = states.id
+WHERE states.number > 1
+  AND states.decision IS DISTINCT FROM states.decision_before
+  AND (declarations.created_at <= states.last_seen_before OR declarations.created_at < states.updated_at)
   AND replace(coalesce(declarations.state, ''), '_', '-') NOT IN ('voided', 'awaiting-clawback', 'clawed-back')
-ORDER BY versions.id, versions.updated_at, declarations.created_at, declarations.id
+ORDER BY states.id, states.seen_at, declarations.created_at, declarations.id
