@@ -75,7 +75,7 @@ class Arrangement:
         if self.is_usual:
             return record
         shape = self._shape
-        given = _members(record)
+        given = members_of(record)
         found: Members = []
         for name, path in self._further_down:
             value, given = _taken_out(given, path)
@@ -138,7 +138,7 @@ def _single(path: Sequence[str] | None) -> str | None:
     return path[0] if path and len(path) == 1 else None
 
 
-def _members(record: bytes) -> Members:
+def members_of(record: bytes) -> Members:
     """The members of an object in order, those of a name that stands twice as well."""
     try:
         found = _MEMBERS.decode(record)
@@ -151,19 +151,19 @@ def _members(record: bytes) -> Members:
     return [(name, bytes(value)) for name, value in found.items()]
 
 
-def _at(given: Members, path: Sequence[str]) -> bytes | None:
+def member_at(given: Members, path: Sequence[str]) -> bytes | None:
     """The value that a path leads to; None where it does not lead to one value."""
     values = [value for name, value in given if name == path[0]]
     if len(values) != 1:
         return None
     if len(path) == 1:
         return values[0]
-    return _at(_members(values[0]), path[1:]) if values[0].startswith(b"{") else None
+    return member_at(members_of(values[0]), path[1:]) if values[0].startswith(b"{") else None
 
 
 def _taken_out(given: Members, path: Sequence[str]) -> tuple[bytes | None, Members]:
     """The value that a path leads to, and what is left of the members around it."""
-    value = _at(given, path)
+    value = member_at(given, path)
     if value is None:
         return None, given
     left: Members = []
@@ -171,7 +171,7 @@ def _taken_out(given: Members, path: Sequence[str]) -> tuple[bytes | None, Membe
         if name != path[0]:
             left.append((name, member))
         elif len(path) > 1:
-            _, inside = _taken_out(_members(member), path[1:])
+            _, inside = _taken_out(members_of(member), path[1:])
             if inside:
                 left.append((name, _object(inside)))
     return value, left
