@@ -171,7 +171,8 @@ class EndpointConversion:
         return range(first, min(last, first + block - 1) + 1)
 
     def _key(self, place: int) -> PageKey:
-        late = place - (self.sweep.plan.end or place)
+        end = self.sweep.plan.end
+        late = 0 if end is None else place - end
         return self.revision.late[late - 1] if self.revision and late > 0 else self.sweep.key(place)
 
     def _page(self, place: int, inflated: Body | None = None) -> PageBody:
