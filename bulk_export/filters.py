@@ -70,8 +70,8 @@ def with_sort(endpoints: Sequence[Endpoint], sort: str | None) -> tuple[Endpoint
     """The endpoints with a chosen sort in place of their own. Raises UsageError where one does not take it.
 
     Where an endpoint's own sort shows that it takes several keys, `id` becomes the last one, so that no two rows are
-    tied; whether that leaves no ties is as sure as it is of its own sort. Elsewhere ties are open but for those of an id,
-    or of several keys with the id that are published as one value.
+    tied; whether that leaves no ties is as sure as it is of its own sort. Elsewhere ties are open, unless the first
+    key is the id, or several keys with the id are published as one value.
     """
     return tuple(endpoints) if sort is None else tuple(_sorted(endpoint, sort) for endpoint in endpoints)
 
@@ -90,10 +90,10 @@ def _sorted(endpoint: Endpoint, sort: str) -> Endpoint:
     if len({key.lstrip("-+") for key in keys}) < len(keys):
         raise UsageError("An attribute stands twice in --sort.", next_step="Name each once.")
     takes_several = endpoint.sort is not None and "," in endpoint.sort
-    if takes_several and not _has_id(keys):
-        keys.append("id")
-    heeds_several = (takes_several and endpoint.order_is_total) or sort in endpoint.sorts
-    total = _has_id(keys[:1]) or (heeds_several and _has_id(keys))
+    total = _has_id(keys[:1]) or (sort in endpoint.sorts and _has_id(keys))
+    if takes_several:
+        keys += [] if _has_id(keys) else ["id"]
+        total = total or endpoint.order_is_total
     names = {field.name for field in endpoint.fields} | {"id"}
     # Only creation is known to be shown as it is sorted by: an update may be one of a linked record.
     known = keys[0] == "created_at" and all(key in names for key in keys)
