@@ -8,6 +8,7 @@ same record may stand in two answers.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
@@ -105,13 +106,27 @@ def _agree_within(before: pa.Table, last: pa.Table, *, is_one_answer: bool) -> b
 
 def _rows(sightings: Sightings, within: Within) -> pa.Table:
     """The rows of a sweep that lie in a slice: id, content and answer."""
-    pieces = [_EMPTY]
-    for answer, ids, contents in sightings():
-        mask = within(column(ids))
-        taken = column(ids).filter(mask)
-        numbers = pa.array([answer] * len(taken), pa.int64())
-        pieces.append(pa.table([taken, column(contents).filter(mask), numbers], schema=_ROWS))
-    return pa.concat_tables(pieces)
+    return pa.concat_tables(
+        [_ROWS.empty_table(), *(batch.filter(within(batch["id"])) for batch in _batches(sightings))]
+    )
+
+
+def _batches(sightings: Sightings) -> Iterator[pa.Table]:
+    """All rows of a sweep, many answers at a time."""
+    ids, contents, answers = bytearray(), bytearray(), array("q")
+    for answer, of_ids, of_contents in sightings():
+        ids += of_ids
+        contents += of_contents
+        answers.extend(array("q", [answer]) * (len(of_ids) // 8))
+        if len(answers) >= _BATCH_ROWS:
+            yield _batch(ids, contents, answers)
+            ids, contents, answers = bytearray(), bytearray(), array("q")
+    yield _batch(ids, contents, answers)
+
+
+def _batch(ids: bytearray, contents: bytearray, answers: array[int]) -> pa.Table:
+    numbers = pa.Array.from_buffers(pa.int64(), len(answers), [None, pa.py_buffer(answers.tobytes())])
+    return pa.table([column(bytes(ids)), column(bytes(contents)), numbers], schema=_ROWS)
 
 
 def _counts(rows: pa.Table) -> pa.Table:
@@ -150,4 +165,4 @@ def _any(conditions: pa.ChunkedArray) -> bool:
 
 
 _ROWS = pa.schema([("id", pa.uint64()), ("content", pa.uint64()), ("answer", pa.int64())])
-_EMPTY = _ROWS.empty_table()
+_BATCH_ROWS = 1 << 16

@@ -3,8 +3,8 @@
 One writer takes what is next in order from whichever endpoint has it, some thousand records at a time, in
 a worker thread. When an endpoint is through, records that stand on several pages are looked up. Where there are
 any, the endpoint is converted once more from the journal, without the rows that lost; and where ties come in no
-particular order, or a record stands on two pages unchanged, it is first swept again with the largest page, for
-the records that stood on no page.
+particular order, or a record stands on two pages without an update, it is first swept again with the largest
+page, for the records that stood on no page.
 """
 
 from __future__ import annotations
@@ -211,8 +211,9 @@ class EndpointConversion:
             is_one_answer = self.sweep.endpoint.paging.style == "none"
             repeats = settle(self._occurrences, is_one_answer=is_one_answer)
             self._repeated, self._occurrences = frozenset(), []
-            # A record that stands on two pages unchanged shows that the order is not what it is said to be.
-            is_open = not self.sweep.endpoint.order_is_total or repeats.unchanged
+            # A record that stands on two pages without an update shows that the order is not what it is said to be,
+            # or that there are two of them.
+            is_open = not self.sweep.endpoint.order_is_total or repeats.unexplained
             if repeats.duplicates and is_open and self._pages is self._store:
                 self._sweep_again()
             else:

@@ -51,13 +51,14 @@ class Repeats:
     """What records that were met more than once amount to: the rows to leave out, by page.
 
     `duplicates` counts the rows that another answer had shown before, `shared` the records whose identity another
-    record of the same answer has. If `unchanged`, a record was shown twice without a change that could have moved it.
+    record of the same answer has. If they are `unexplained`, a record was shown again although it does not say that it
+    was updated in between.
     """
 
     left_out: Mapping[PageKey, frozenset[int]]
     duplicates: int
     shared: int
-    unchanged: bool
+    unexplained: bool
 
 
 def fingerprints(keys: Iterable[Key]) -> bytes:
@@ -107,15 +108,14 @@ def settle(occurrences: Iterable[Occurrence], *, is_one_answer: bool = False) ->
         groups.setdefault(occurrence.id, []).append(occurrence)
     identified = [group for identity, group in groups.items() if isinstance(identity, str)]
     if is_one_answer:
-        return Repeats({}, 0, sum(len(group) for group in identified if len(group) > 1), unchanged=False)
+        return Repeats({}, 0, sum(len(group) for group in identified if len(group) > 1), unexplained=False)
     shared = sum(most for group in identified if (most := len(largest_answer(group))) > 1)
     lost: list[Occurrence] = []
-    unchanged = False
+    unexplained = False
     for group in identified:
-        alike = by_content(group)
-        unchanged = unchanged or any(len(copies) > len(largest_answer(copies)) for copies in alike)
+        unexplained = unexplained or _is_unexplained(group)
         if shared:
-            lost.extend(one for copies in alike for one in _beyond(copies, largest_answer(copies)))
+            lost.extend(one for copies in by_content(group) for one in _beyond(copies, largest_answer(copies)))
         else:
             lost.extend(_beyond(group, [_newest(group)]))
     # Two records may well hold the same, so these are counted and kept.
@@ -129,7 +129,7 @@ def settle(occurrences: Iterable[Occurrence], *, is_one_answer: bool = False) ->
         {page: frozenset(rows) for page, rows in left_out.items()},
         duplicates=len(lost) + again,
         shared=shared,
-        unchanged=unchanged or again > 0,
+        unexplained=unexplained or again > 0,
     )
 
 
@@ -151,6 +151,13 @@ def largest_answer(group: Sequence[Occurrence]) -> list[Occurrence]:
     pages = Counter(one.page for one in group)
     page = max(pages, key=pages.__getitem__)
     return [one for one in group if one.page == page]
+
+
+def _is_unexplained(group: Sequence[Occurrence]) -> bool:
+    pages: dict[float | None, set[PageKey]] = {}
+    for one in group:
+        pages.setdefault(one.version, set()).add(one.page)
+    return any(len(on_pages) > 1 for on_pages in pages.values())
 
 
 def _newest(group: Sequence[Occurrence]) -> Occurrence:

@@ -135,9 +135,8 @@ class Resweep:
         *earlier, last = self._sweeps
         before = earlier[-1]
         rows = sum(sweep.plan.records for sweep in self._sweeps)
-        if lacks(self._sightings(last), list(map(self._sightings, earlier)), rows):
-            # The sweeps from the next one on prove their ends.
-            self._has_lost = True
+        # From the first sweep on that lacks something, the next ones prove their ends.
+        self._has_lost = self._has_lost or lacks(self._sightings(last), list(map(self._sightings, earlier)), rows)
         if self._counts_suffice and self._counts_agree(rows):
             return True
         if self._has_lost and not (last.plan.records and (last.proves_end or self._is_one_answer)):

@@ -71,7 +71,9 @@ async def serving_list(records: Records, **settings: Any) -> AsyncIterator[ListS
         yield service
 
 
-def options(service: ListService, output: Path, described_as: Service, **changes: Any) -> ExportOptions:
+def options(
+    service: ListService, output: Path, described_as: Service, names: Sequence[str] = (NAME,), **changes: Any
+) -> ExportOptions:
     """Options of an export of the list that do not wait."""
     chosen: dict[str, Any] = {
         "service": described_as,
@@ -82,7 +84,7 @@ def options(service: ListService, output: Path, described_as: Service, **changes
         "page_size": 5,
         "workers": 2,
     }
-    return ExportOptions.of([NAME], **(chosen | FREE | changes))
+    return ExportOptions.of(names, **(chosen | FREE | changes))
 
 
 async def exported(service: ListService, output: Path, described_as: Service, **changes: Any) -> dict[str, Any]:

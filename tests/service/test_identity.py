@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 import bulk_export
 from bulk_export.archive_replay import ReplayOptions, replay
+from bulk_export.catalogue import choose_endpoints, load_service
 from bulk_export.errors import Interrupted
 from bulk_export.model import Service
 from bulk_export.pipeline import export
@@ -117,6 +119,36 @@ async def test_twins_of_a_table_stand_in_one_answer_however_many_pages_it_is_cut
         assert (stated["records"], stated["shared_ids"], stated["duplicates"]) == (13, 2, 0)
         found = [(row["id"], row["training_record_id"]) for row in read_ndjson(output / NAME)]
         assert found == [(one["id"], one["attributes"]["training_record_id"]) for one in people]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("form", ["json", "csv"])
+async def test_people_who_are_trained_and_mentors_too_are_both_in_ecf(tmp_path: Path, version: str, form: str) -> None:
+    """25 of 275 records have the id of another one that stands many pages away."""
+    service = load_service("ecf", version)
+    name = "participants-ecf" if form == "json" else "participants-ecf-csv"
+    (listed,) = choose_endpoints(service, [name])
+    field = (*listed.shape.attributes, "training_record_id")
+    participants = replace(listed, path="/people", shape=replace(listed.shape, identity=(field,)))
+    people = [person(number) for number in range(250)]
+    people += [person(number, training_record_id=f"mentor {number}") for number in range(25)]
+    async with serving_list(people, cap=3_000, as_table=form == "csv") as it:
+        chosen = options(it, tmp_path / "out", replace(service, endpoints=(participants,)), page_size=40, names=[name])
+        await export(chosen)
+    assert len(read_ndjson(tmp_path / "out" / name)) == 275
+    stated = json.loads((tmp_path / "out/manifest.json").read_bytes())["endpoints"][name]
+    assert (stated["records"], stated["duplicates"], stated["changed_during_export"]) == (275, 0, False)
+    assert "shared_ids" not in stated
+
+
+async def test_twins_that_no_page_shows_together_are_found_by_looking_twice(tmp_path: Path) -> None:
+    """Nothing says that the first version was updated; each sweep shows both."""
+    twins = [person(0), *(person(number) for number in range(1, 12)), person(0, **MENTOR)]
+    for consistent in (False, True):
+        async with serving_list(twins) as service:
+            stated = await exported(service, tmp_path / str(consistent), described(), consistent=consistent)
+        assert counted(read_ndjson(tmp_path / str(consistent) / NAME)) == counted(twins)
+        assert (stated["records"], stated["changed_during_export"]) == (13, False)
 
 
 @pytest.mark.parametrize("described_as", [described(), TRAINING], ids=["id", "field"])

@@ -240,7 +240,8 @@ def test_keys_that_stand_twice_are_kept_and_counted() -> None:
 @pytest.mark.parametrize(
     ("identity", "shown"), [("null", ""), ("7", "7"), ('{"a":1}', '{"a":1}'), ('""', ""), ('"x"', "x")]
 )
-def test_an_id_that_is_no_string_is_kept_and_tells_the_record_from_no_other(identity: str, shown: str) -> None:
+def test_an_id_that_is_no_string_is_kept(identity: str, shown: str) -> None:
+    """And it does not make the record the same as another one."""
     record = f'{{"id":{identity},"type":"t","attributes":{{}}}}'.encode()
     for lines in (None, "raw"):
         block = Decoder(THINGS, columns=True, lines=lines).decode([b'{"data":[' + record + b"]}"])
