@@ -32,6 +32,7 @@ from bulk_export.pipeline import already_finished, body_cap
 from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.publish import ARCHIVE, JOURNAL, STAGING, clear_leftovers, decide, decided, publish
 from bulk_export.redaction import Redaction
+from bulk_export.revision import is_outdated
 from bulk_export.schema_mode import resumable
 from bulk_export.sweep import Sweep
 from bulk_export.units import parse_word
@@ -209,7 +210,7 @@ class _Replay:
         sweep = Sweep(endpoint, number=0, page_size=page_size, stride=1, filters=())
         sweep.restore(pages.page_counts(endpoint.name, 0), pages.body)
         settled = pages.fact(f"revision/{endpoint.name}")
-        if settled is not None:
+        if settled is not None and not is_outdated(settled):
             store.put_fact(f"revision/{endpoint.name}", settled)
         lines: Lines = "flat" if options.flatten else "raw"
         return EndpointConversion(

@@ -1,9 +1,10 @@
 """Journal to parts, in page order, while fetching goes on.
 
 One writer takes what is next in order from whichever endpoint has it, some thousand records at a time, in
-a worker thread. When an endpoint is through, ids that stand on several pages are looked up. Where there are any, the
-endpoint is converted once more from the journal, without the rows that lost; and where ties come in no
-particular order, it is first swept again with the largest page, for the records that stood on no page.
+a worker thread. When an endpoint is through, records that stand on several pages are looked up. Where there are
+any, the endpoint is converted once more from the journal, without the rows that lost; and where ties come in no
+particular order, or a record stands on two pages without an update, it is first swept again with the largest
+page, for the records that stood on no page.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import anyio
 import anyio.to_thread
 
 from bulk_export.decode import Body, Decoder
-from bulk_export.duplicates import Occurrence, superseded
+from bulk_export.duplicates import Occurrence, settle
 from bulk_export.journal import GroupCommit, JournalStore
 from bulk_export.model import INFER, LAX, STRICT, Endpoint, PageKey
 from bulk_export.parts import PART_ROWS, OutputFormat, PageBody, PartSequence
@@ -41,8 +42,9 @@ class EndpointConversion:
     """What becomes of one endpoint's pages, as a series of short blocking steps.
 
     `largest_page` is the page size to sweep again with: where ties come in no particular order and a record
-    shows up twice, and always if `consistent`. What vanished meanwhile is left out with `drop_gone`. `decoder` gives
-    one for a description, which with the `schema_mode` "infer" all pages are looked through for first.
+    shows up twice, and always if `consistent`. What vanished meanwhile is left out with `drop_gone`. Unless it
+    `asks_twice`, a first sweep of a single answer is believed. `decoder` gives one for a description, which with the
+    `schema_mode` "infer" all pages are looked through for first.
     """
 
     def __init__(
@@ -58,11 +60,13 @@ class EndpointConversion:
         pages: JournalStore | None = None,
         consistent: bool = False,
         drop_gone: bool = False,
+        asks_twice: bool = True,
         schema_mode: str = LAX,
     ) -> None:
         self.sweep = sweep
         self._consistent = consistent
         self._drop_gone = drop_gone
+        self._asks_twice = asks_twice
         self._pages = pages or store
         self.finished = False
         self._largest_page = largest_page
@@ -90,7 +94,7 @@ class EndpointConversion:
 
     @property
     def duplicates(self) -> int:
-        """How many rows of the first sweep repeat one of it."""
+        """How many rows of the first sweep repeat one of another page."""
         return self.revision.duplicates if self.revision else 0
 
     def wanted_sweep(self) -> Sweep | None:
@@ -167,7 +171,8 @@ class EndpointConversion:
         return range(first, min(last, first + block - 1) + 1)
 
     def _key(self, place: int) -> PageKey:
-        late = place - (self.sweep.plan.end or place)
+        end = self.sweep.plan.end
+        late = 0 if end is None else place - end
         return self.revision.late[late - 1] if self.revision and late > 0 else self.sweep.key(place)
 
     def _page(self, place: int, inflated: Body | None = None) -> PageBody:
@@ -186,7 +191,14 @@ class EndpointConversion:
         return 0
 
     def _sweep_again(self) -> None:
-        self._resweep = Resweep(self.sweep, self._store, self._largest_page, drop_gone=self._drop_gone)
+        self._resweep = Resweep(
+            self.sweep,
+            self._store,
+            self._largest_page,
+            drop_gone=self._drop_gone,
+            asks_twice=self._asks_twice,
+            counts_suffice=not self._consistent,
+        )
 
     def _look_again(self) -> int:
         """Look for the rows of repeated ids, a block at a time, and decide which of them are left out."""
@@ -196,12 +208,16 @@ class EndpointConversion:
             self._occurrences.extend(self.sequence.occurrences(self._page(page), self._repeated))
         self._looked_through = upto
         if upto == last:
-            left_out = superseded(self._occurrences)
+            is_one_answer = self.sweep.endpoint.paging.style == "none"
+            repeats = settle(self._occurrences, is_one_answer=is_one_answer)
             self._repeated, self._occurrences = frozenset(), []
-            if left_out and not self.sweep.endpoint.order_is_total:
+            # A record that stands on two pages without an update shows that the order is not what it is said to be,
+            # or that there are two of them.
+            is_open = not self.sweep.endpoint.order_is_total or repeats.unexplained
+            if repeats.duplicates and is_open and self._pages is self._store:
                 self._sweep_again()
             else:
-                self._revise(Revision(left_out, sum(map(len, left_out.values()))))
+                self._revise(Revision(repeats.left_out, repeats.duplicates, shared=repeats.shared))
         return 0
 
     def _compare(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bulk_export.model import Endpoint, Limit
 from bulk_export.schedule import schedule
@@ -39,20 +39,22 @@ class Cost:
 class Asked:
     """Records of an endpoint, and how many are asked for at once, None for all.
 
-    With `sweep_again`, further sweeps with pages of that size are to prove that nothing was missed.
+    With `sweep_again`, further sweeps with pages of that size (where there are pages) are to prove that nothing was
+    missed. Unless it `asks_twice`, a single answer with everything needs no other.
     """
 
     records: int
     page_size: int | None
     sweep_again: int | None = None
+    asks_twice: bool = True
 
     @property
     def requests(self) -> int:
         """What that takes while nothing changes."""
         if self.page_size is None:
-            return 1
+            return 1 if self.sweep_again is None else 2
         first = least_requests(self.records, self.page_size)
-        if self.sweep_again is None:
+        if self.sweep_again is None or (self.records < self.page_size and not self.asks_twice):
             return first
         return first + further_sweeps(self.records, self.page_size, self.sweep_again)
 
@@ -79,7 +81,7 @@ def polled(
     """
     everything, changes = page_sizes
     return {
-        one.name: _asked(one, 2 * changed.get(one.name, 0), changes, proven=True)
+        one.name: replace(_asked(one, 2 * changed.get(one.name, 0), changes, proven=True), asks_twice=False)
         if one.since
         else _asked(one, records.get(one.name, 0), everything, proven=True)
         for one in endpoints
@@ -88,7 +90,7 @@ def polled(
 
 def _asked(endpoint: Endpoint, records: int, page_size: int, *, proven: bool) -> Asked:
     if endpoint.paging.style == "none":
-        return Asked(records, None)
+        return Asked(records, None, 1 if proven else None)
     return Asked(records, page_size, (endpoint.paging.largest or page_size) if proven else None)
 
 
@@ -98,12 +100,10 @@ def least_requests(records: int, page_size: int) -> int:
 
 
 def further_sweeps(records: int, page_size: int, largest_page: int) -> int:
-    """What a consistent export adds while nothing changes: two sweeps with the largest page, one if it holds all, and
-    none where a single page of the first sweep did."""
-    if records < page_size:
-        return 0
+    """What a consistent export adds while nothing changes: two sweeps with the largest page, or one where that sees
+    everything in a single answer or only has to confirm the single page of the first sweep."""
     once = least_requests(records, largest_page)
-    return once if records < largest_page else 2 * once
+    return once if records < largest_page or records <= page_size else 2 * once
 
 
 def most_search(records: int, page_size: int) -> int:

@@ -69,14 +69,16 @@ def with_required_filters(
 def with_sort(endpoints: Sequence[Endpoint], sort: str | None) -> tuple[Endpoint, ...]:
     """The endpoints with a chosen sort in place of their own. Raises UsageError where one does not take it.
 
-    Where an endpoint's own sort ends in `id`, that is kept as the last key, so that the order stays total.
+    Where an endpoint's own sort shows that it takes several keys, `id` becomes the last one, so that no two rows are
+    tied; whether that leaves no ties is as sure as it is of its own sort. Elsewhere ties are open, unless the first
+    key is the id, or several keys with the id are published as one value.
     """
     return tuple(endpoints) if sort is None else tuple(_sorted(endpoint, sort) for endpoint in endpoints)
 
 
 def _sorted(endpoint: Endpoint, sort: str) -> Endpoint:
     keys = [part.strip() for part in sort.split(",")]
-    for key in keys:
+    for key in () if sort in endpoint.sorts else keys:
         if key not in endpoint.sorts:
             near = difflib.get_close_matches(key, endpoint.sorts, n=1)
             hint = f"Did you mean {near[0]}? " if near else ""
@@ -87,15 +89,19 @@ def _sorted(endpoint: Endpoint, sort: str) -> Endpoint:
             )
     if len({key.lstrip("-+") for key in keys}) < len(keys):
         raise UsageError("An attribute stands twice in --sort.", next_step="Name each once.")
-    total = endpoint.order_is_total and endpoint.sort is not None and endpoint.sort.split(",")[-1] == "id"
-    if total and "id" not in keys and "-id" not in keys:
-        keys.append("id")
+    takes_several = endpoint.sort is not None and "," in endpoint.sort
+    total = _has_id(keys[:1]) or (sort in endpoint.sorts and _has_id(keys))
+    if takes_several:
+        keys += [] if _has_id(keys) else ["id"]
+        total = total or endpoint.order_is_total
     names = {field.name for field in endpoint.fields} | {"id"}
     # Only creation is known to be shown as it is sorted by: an update may be one of a linked record.
     known = keys[0] == "created_at" and all(key in names for key in keys)
-    return dataclasses.replace(
-        endpoint, sort=",".join(keys), order=tuple(keys) if known else (), order_is_total=total or "id" in keys
-    )
+    return dataclasses.replace(endpoint, sort=",".join(keys), order=tuple(keys) if known else (), order_is_total=total)
+
+
+def _has_id(keys: Sequence[str]) -> bool:
+    return any(key.lstrip("-+") == "id" for key in keys)
 
 
 def _pairs(given: Sequence[str] | Mapping[str, str]) -> list[tuple[str, str]]:

@@ -85,6 +85,8 @@ class ExportOptions:
     drop_columns: tuple[str, ...]
     pseudonymised: tuple[str, ...]
     window: Window | None
+    # Whether a consistent export asks again where one answer showed everything; a poll leaves that to the next one.
+    asks_twice: bool = True
 
     @classmethod
     def of(

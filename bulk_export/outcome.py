@@ -38,6 +38,8 @@ def endpoint_result(
             signs |= {name: more[name] for name in ("recovered", "changed", "gone")}
         elif revision.settled:
             signs = {}
+    if revision is not None and revision.shared:
+        more["shared_ids"] = revision.shared
     if consistent:
         more["consistent"] = revision is not None and revision.settled
     return EndpointResult(
@@ -80,7 +82,7 @@ def summarise(manifest: Mapping[str, Any], output: Path, seconds: float) -> Expo
                 drift=endpoint["drift"],
                 changed_during_export=endpoint["changed_during_export"],
                 consistent=endpoint.get("consistent"),
-                **{name: endpoint.get(name, 0) for name in ("recovered", "changed", "gone")},
+                **{name: endpoint.get(name, 0) for name in ("recovered", "changed", "gone", "shared_ids")},
             )
             for name, endpoint in manifest["endpoints"].items()
         ],

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from bulk_export.allocator import trim_heap
 from bulk_export.decode import Arrangement, Block, Body, Decoder, Drift, version
-from bulk_export.duplicates import Occurrence, fingerprints, repeated
+from bulk_export.duplicates import Occurrence, fingerprints, fingerprints_of, repeated
 from bulk_export.errors import DamagedState
 from bulk_export.files import local_failures, make_private_directory, remove_tree, safe_name, sync_directory
 from bulk_export.journal import JournalStore, Part, PartFile
@@ -143,22 +143,23 @@ class PartSequence:
             writer.abort()
 
     def fingerprints(self) -> Iterator[bytes]:
-        """64 bits of the id of each row in the finished parts, a part at a time."""
+        """64 bits of what tells each row in the finished parts from others, a part at a time."""
         return self._store.fingerprints(self._endpoint.name, self._revision)
 
     def duplicates(self) -> frozenset[int]:
-        """The fingerprints of ids that stand in the finished parts more than once."""
+        """The fingerprints that stand in the finished parts more than once."""
         return repeated(self.fingerprints, self.rows)
 
     def occurrences(self, page: PageBody, wanted: frozenset[int]) -> list[Occurrence]:
-        """The rows of a page whose id has one of the wanted fingerprints."""
+        """The rows of a page that have one of the wanted fingerprints."""
         ids = self._decoder.decode([page.body]).ids
-        records = self._arrangement.records(page.body)
+        sent = self._arrangement.split(page.body)
         prints = memoryview(fingerprints(ids)).cast("Q")
+        rows = [row for row, fingerprint in enumerate(prints) if fingerprint in wanted]
+        contents = memoryview(fingerprints_of(sent[row] for row in rows)).cast("Q")
         return [
-            Occurrence(ids[row], page.key, row, version(records[row]))
-            for row, fingerprint in enumerate(prints)
-            if fingerprint in wanted
+            Occurrence.of(ids[row], page.key, row, version(self._arrangement.arrange(sent[row])), content)
+            for row, content in zip(rows, contents, strict=True)
         ]
 
     def _refuse_drift(self, drift: Drift, pages: Sequence[PageBody]) -> None:

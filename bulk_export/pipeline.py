@@ -279,6 +279,7 @@ class _Export:
                     part_rows=self._tuning.part_rows,
                     consistent=options.consistent,
                     drop_gone=options.gone == "drop",
+                    asks_twice=options.asks_twice,
                     schema_mode=options.schema,
                 )
             )

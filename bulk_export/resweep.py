@@ -3,7 +3,12 @@
 A record that is there all along is missed when others vanish, or ties change places, between the requests for two
 pages. A sweep that takes one page after the other misses it only if a record it has seen before is gone when it
 ends. So when it shows no record twice, and the next sweep sees the same records, it has missed none. A sweep
-of one page, the first one too, is one instant and needs no other. The largest page has the fewest edges.
+of one page is one instant, and what it misses the service did not show. The largest page has the fewest edges.
+
+One answer is no proof, since a service, or what stands in front of it, may give a short or an empty one. Two
+sweeps have to agree, whatever they are. Where they lack what an earlier one saw, the later of the two must have
+come to an empty page behind its last one, so that a page that was cut short is not taken for the end; and sweeps
+that see nothing at all never outweigh one that saw something.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bulk_export.agreement import same_ids, unlike
+from bulk_export.agreement import agree, distinct, lacks, shared, unlike
 from bulk_export.decode import Decoder, version
 from bulk_export.duplicates import Occurrence, column, fingerprints, fingerprints_of
 from bulk_export.journal import JournalStore, PagePrints
@@ -32,13 +37,29 @@ class Resweep:
     """Further sweeps over an endpoint, with pages of `page_size` records, and what follows from them.
 
     The outcome is in `revision` when `advance` has said so. With `drop_gone`, records that vanished while the
-    service was read are not exported, if the sweeps agree in the end.
+    service was read are not exported, if the sweeps agree in the end. Unless it `asks_twice`, a first sweep of a
+    single answer is believed, which is enough where nothing follows from what it does not show. Where only ties come
+    in no particular order (`counts_suffice`), sweeps are believed, too, that show as many rows as there are different
+    records in all of them.
     """
 
-    def __init__(self, first: Sweep, store: JournalStore, page_size: int, *, drop_gone: bool) -> None:
+    def __init__(
+        self,
+        first: Sweep,
+        store: JournalStore,
+        page_size: int,
+        *,
+        drop_gone: bool,
+        asks_twice: bool = True,
+        counts_suffice: bool = False,
+    ) -> None:
         self._store = store
         self._page_size = page_size
         self._drop_gone = drop_gone
+        self._asks_twice = asks_twice
+        self._counts_suffice = counts_suffice
+        self._is_one_answer = first.endpoint.paging.style == "none"
+        self._has_lost = False
         self._ids = Decoder(first.endpoint, columns=False, lines=None)
         self._sweeps = [first]
         self._given = True
@@ -62,14 +83,14 @@ class Resweep:
 
     def _run(self) -> Iterator[None]:
         yield from self._print(self._sweeps[0])
-        settled = _is_one_answer(self._sweeps[0])
+        settled = not self._asks_twice and _is_moment(self._sweeps[0])
         while not settled and self._sweeps[-1].number < MOST_SWEEPS:
             self._begin()
             yield
             yield from self._print(self._sweeps[-1])
-            settled = self._agree()
+            settled = self._is_settled()
             yield
-        ballot = Ballot(self._sweeps[-1].number, drop_gone=self._drop_gone and settled)
+        ballot = Ballot(self._sweeps[-1].number, self._drop_gone and settled, self._is_one_answer)
         yield from self._vote(ballot)
         left_out = {key: frozenset(rows) for key, rows in ballot.left_out.items()}
         for key, rows in ballot.taken.items():
@@ -83,10 +104,11 @@ class Resweep:
             changed=ballot.changed,
             gone=ballot.gone,
             settled=settled,
+            shared=max(shared(self._sightings(sweep), sweep.plan.records) for sweep in self._sweeps),
         )
 
     def _begin(self) -> None:
-        sweep = self._sweeps[0].again(len(self._sweeps), self._page_size)
+        sweep = self._sweeps[0].again(len(self._sweeps), self._page_size, proves_end=self._has_lost)
         sweep.restore(self._store.page_counts(sweep.endpoint.name, sweep.number), self._store.body)
         self._sweeps.append(sweep)
         self._given = False
@@ -108,15 +130,31 @@ class Resweep:
             page, fingerprints(self._ids.decode([body]).ids), fingerprints_of(sweep.arrangement.split(body))
         )
 
-    def _agree(self) -> bool:
-        *_, before, last = self._sweeps
-        if _is_one_answer(last):
+    def _is_settled(self) -> bool:
+        """Whether the last sweep leaves no doubt about what is there."""
+        *earlier, last = self._sweeps
+        before = earlier[-1]
+        rows = sum(sweep.plan.records for sweep in self._sweeps)
+        # From the first sweep on that lacks something, the next ones prove their ends.
+        self._has_lost = self._has_lost or lacks(self._sightings(last), list(map(self._sightings, earlier)), rows)
+        if self._counts_suffice and self._counts_agree(rows):
             return True
-        rows = before.plan.records + last.plan.records
-        return before.number > 0 and same_ids(self._sightings(before), self._sightings(last), rows)
+        if self._has_lost and not (last.plan.records and (last.proves_end or self._is_one_answer)):
+            return False
+        is_moment = _is_moment(last)
+        if not is_moment and before.number == 0 and (before.plan.end or 0) > 1:
+            # Its pages were not read one after the other.
+            return False
+        both = before.plan.records + last.plan.records
+        return agree(self._sightings(before), self._sightings(last), both, is_one_answer=is_moment)
 
-    def _sightings(self, sweep: Sweep) -> functools.partial[Iterator[tuple[bytes, bytes]]]:
-        return functools.partial(_blobs, self._store, sweep)
+    def _counts_agree(self, rows: int) -> bool:
+        """Whether all sweeps show as many rows as there are different records: then none is missing."""
+        each = {sweep.plan.records for sweep in self._sweeps}
+        return len(each) == 1 and each == {distinct(list(map(self._sightings, self._sweeps)), rows)}
+
+    def _sightings(self, sweep: Sweep) -> functools.partial[Iterator[tuple[int, bytes, bytes]]]:
+        return functools.partial(_answers, self._store, sweep)
 
     def _vote(self, ballot: Ballot) -> Iterator[None]:
         rows = sum(sweep.plan.records for sweep in self._sweeps)
@@ -138,19 +176,22 @@ class Resweep:
         records = self._sweeps[0].arrangement.records(body)
         contents = memoryview(prints.contents).cast("Q")
         for row in rows:
-            yield Occurrence(ids[row], key, row, version(records[row]), contents[row])
+            yield Occurrence.of(ids[row], key, row, version(records[row]), contents[row])
 
 
-def _is_one_answer(sweep: Sweep) -> bool:
+def _is_moment(sweep: Sweep) -> bool:
     """Whether everything came in a single answer, which shows one instant."""
     if sweep.endpoint.paging.style == "none":
         return True
-    return (sweep.plan.end or 0) <= 1 and (sweep.plan.count(1) or 0) < sweep.page_size
+    # Where nobody knows how many records come at once, there may have been more behind a page that was short.
+    is_short = (sweep.plan.count(1) or 0) < sweep.page_size and sweep.endpoint.paging.largest is not None
+    return (sweep.plan.end or 0) <= 1 and is_short
 
 
-def _blobs(store: JournalStore, sweep: Sweep) -> Iterator[tuple[bytes, bytes]]:
+def _answers(store: JournalStore, sweep: Sweep) -> Iterator[tuple[int, bytes, bytes]]:
+    in_one = sweep.endpoint.paging.style == "none"
     for prints in store.prints(sweep.endpoint.name, sweep.number):
-        yield prints.ids, prints.contents
+        yield 0 if in_one else prints.page, prints.ids, prints.contents
 
 
 def _rows_in(prints: bytes, wanted: pa.Array) -> list[int]:

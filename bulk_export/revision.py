@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bulk_export.duplicates import Occurrence
+from bulk_export.duplicates import Occurrence, by_content, in_order, largest_answer
 from bulk_export.model import PageKey
+
+# How many numbers the text of a revision ends with.
+_COUNTS = 7
 
 LeftOut = Mapping[PageKey, frozenset[int]]
 
@@ -18,7 +22,8 @@ class Revision:
 
     `duplicates` counts rows of the first sweep that repeat one of it, `swept_again` the further sweeps. From those
     come `recovered` records that the first had missed and `changed` ones, in their newest version; `gone` counts
-    records that the last sweep did not have any more. `settled` says whether the sweeps left no doubt.
+    records that the last sweep did not have any more. `settled` says whether the sweeps left no doubt. `shared` counts
+    records whose identity another record of the same answer has, too.
     """
 
     left_out: LeftOut
@@ -29,6 +34,7 @@ class Revision:
     changed: int = 0
     gone: int = 0
     settled: bool = False
+    shared: int = 0
 
     @property
     def alters(self) -> bool:
@@ -39,13 +45,13 @@ class Revision:
         """As JSON, for the journal."""
         rows = [[key.sweep, key.page, sorted(rows)] for key, rows in sorted(self.left_out.items())]
         late = [[key.sweep, key.page] for key in self.late]
-        counts = [self.duplicates, self.swept_again, self.recovered, self.changed, self.gone, self.settled]
+        counts = [self.duplicates, self.swept_again, self.recovered, self.changed, self.gone, self.settled, self.shared]
         return json.dumps([rows, late, counts])
 
     @classmethod
     def from_text(cls, endpoint: str, text: str) -> Revision:
-        """What `to_text` gave."""
-        rows, late, (duplicates, swept_again, recovered, changed, gone, settled) = json.loads(text)
+        """What `to_text` gave, in earlier versions without the number of shared identities."""
+        rows, late, (duplicates, swept_again, recovered, changed, gone, settled, *shared) = json.loads(text)
         return cls(
             {PageKey(endpoint, sweep, page): frozenset(left_out) for sweep, page, left_out in rows},
             duplicates,
@@ -55,18 +61,30 @@ class Revision:
             changed,
             gone,
             settled,
+            *shared,
         )
+
+
+def is_outdated(text: str) -> bool:
+    """Whether a revision was made by a version that left out records which share an identity, and can be made anew.
+
+    Those that rest on further sweeps cannot, unless the service is asked again.
+    """
+    _, _, (_, swept_again, *others) = json.loads(text)
+    return len(others) < _COUNTS - 2 and not swept_again
 
 
 @dataclass(slots=True)
 class Ballot:
     """Collects, for records that not every sweep saw alike, which sighting of each is written.
 
-    `last` is the number of the last sweep. With `drop_gone`, records that it did not see are not written.
+    `last` is the number of the last sweep. With `drop_gone`, records that it did not see are not written. If each sweep
+    `is_one_answer`, all of its pages show one moment; otherwise each page does.
     """
 
     last: int
     drop_gone: bool
+    is_one_answer: bool = False
     left_out: dict[PageKey, set[int]] = field(default_factory=dict)
     taken: dict[PageKey, set[int]] = field(default_factory=dict)
     duplicates: int = 0
@@ -78,15 +96,64 @@ class Ballot:
         """Take in all sightings of some records: the newest version of each is written.
 
         Where versions are equal or unknown, the latest sweep that saw another content has the newest one, and
-        the first place within a sweep counts.
+        the first place within a sweep counts. Records that share an identity, and those that have none, are told apart
+        by their content: each is written as often as a sweep proved it to be there.
         """
-        sightings: dict[str, list[Occurrence]] = {}
-        for occurrence in sorted(occurrences, key=lambda one: (one.page.sweep, one.page.page, one.row)):
+        sightings: dict[str | bytes, list[Occurrence]] = {}
+        for occurrence in in_order(occurrences):
             sightings.setdefault(occurrence.id, []).append(occurrence)
-        for seen in sightings.values():
-            self._decide_one(seen)
+        for identity, seen in sightings.items():
+            if isinstance(identity, str) and not self._are_several(seen):
+                self._decide_one(seen)
+            else:
+                for copies in by_content(seen):
+                    self._decide_copies(copies)
 
-    def _decide_one(self, seen: list[Occurrence]) -> None:
+    def _are_several(self, seen: Sequence[Occurrence]) -> bool:
+        """Whether several records have this identity.
+
+        One answer shows them together, or two sweeps, one after the other, show the same two contents: a record that
+        changed does not change back.
+        """
+        sweeps = list(_by_sweep(seen).values())
+        if any(len(self._at_once(one)) > 1 for one in sweeps):
+            return True
+        contents = Counter(content for one in sweeps for content in {sighting.content for sighting in one})
+        often = {content for content, count in contents.items() if count > 1}
+        return any(
+            len(often & {sighting.content for sighting in one} & {sighting.content for sighting in other}) > 1
+            for place, one in enumerate(sweeps)
+            for other in sweeps[place + 1 :]
+        )
+
+    def _at_once(self, seen: Sequence[Occurrence]) -> Sequence[Occurrence]:
+        """Those sightings of a sweep that one answer showed, where it showed most of them."""
+        return seen if self.is_one_answer else largest_answer(seen)
+
+    def _decide_copies(self, seen: Sequence[Occurrence]) -> None:
+        """Decide on records that hold the same, and are no versions of one another."""
+        sweeps = _by_sweep(seen)
+        if isinstance(seen[0].id, str):
+            proven = {sweep: self._at_once(sightings) for sweep, sightings in sweeps.items()}
+        else:
+            proven = dict(sweeps)
+        most = max(map(len, proven.values()))
+        gone = most - len(proven.get(self.last, ()))
+        wanted = most - gone if self.drop_gone else most
+        first, kept = sweeps.get(0, []), proven.get(0, [])[:wanted]
+        self.gone += gone
+        self.duplicates += len(first) - len(self._at_once(first)) if first else 0
+        places = {(one.page, one.row) for one in kept}
+        for sighting in first:
+            if (sighting.page, sighting.row) not in places:
+                self.left_out.setdefault(sighting.page, set()).add(sighting.row)
+        if wanted > len(kept):
+            fullest = max(sweep for sweep, sightings in proven.items() if len(sightings) >= wanted)
+            for sighting in proven[fullest][: wanted - len(kept)]:
+                self.taken.setdefault(sighting.page, set()).add(sighting.row)
+                self.recovered += 1
+
+    def _decide_one(self, seen: Sequence[Occurrence]) -> None:
         chosen = seen[0]
         for sighting in seen[1:]:
             if _supersedes(sighting, chosen):
@@ -103,6 +170,13 @@ class Ballot:
             self.taken.setdefault(chosen.page, set()).add(chosen.row)
             self.changed += bool(first)
             self.recovered += not first
+
+
+def _by_sweep(seen: Sequence[Occurrence]) -> dict[int, list[Occurrence]]:
+    sweeps: dict[int, list[Occurrence]] = {}
+    for sighting in seen:
+        sweeps.setdefault(sighting.page.sweep, []).append(sighting)
+    return sweeps
 
 
 def _supersedes(sighting: Occurrence, chosen: Occurrence) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import xxhash
+
+from bulk_export.decode import Key
 
 _BUCKETS = 1 << 16
 _KEPT = 10
@@ -29,3 +33,25 @@ class SeenIds:
             return False
         bucket += kept
         return True
+
+
+class MetBefore:
+    """Says which records of a stream an earlier answer showed.
+
+    Once an answer shows an identity twice, identities do not identify (`is_shared`): from then on only what is
+    repeated word for word counts. Records without an identity never do.
+    """
+
+    def __init__(self) -> None:
+        self.is_shared = False
+        self._seen = SeenIds()
+
+    def rows(self, keys: Sequence[Key], records: Callable[[], Sequence[bytes]]) -> list[int]:
+        """The rows of the next answer that were met before; `records` gives its records, where they are needed."""
+        named = {row: key for row, key in enumerate(keys) if isinstance(key, str)}
+        self.is_shared = self.is_shared or len(set(named.values())) < len(named)
+        if self.is_shared:
+            contents = records()
+            named = {row: f"{key}\0{xxhash.xxh3_128_hexdigest(contents[row])}" for row, key in named.items()}
+        is_new = {mark: self._seen.add(mark) for mark in dict.fromkeys(named.values())}
+        return [row for row, mark in named.items() if not is_new[mark]]

@@ -14,17 +14,18 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from bulk_export.budget import open_budget
 from bulk_export.convert import block_pages
-from bulk_export.decode import Block, Decoder
+from bulk_export.decode import Arrangement, Block, Decoder
 from bulk_export.environment import service_address
 from bulk_export.errors import BulkExportError
 from bulk_export.fetch import Fetcher
+from bulk_export.model import Endpoint
 from bulk_export.opening import Opening
 from bulk_export.options import ExportOptions
 from bulk_export.pipeline import Tuning, body_cap
 from bulk_export.pool import FetchedPage, Pool
 from bulk_export.progress.observer import Observer
 from bulk_export.pulse import Pulse
-from bulk_export.seen_ids import SeenIds
+from bulk_export.seen_ids import MetBefore
 from bulk_export.sweep import Sweep
 
 # Batches that may wait for a slow consumer before fetching pauses.
@@ -34,7 +35,9 @@ _BATCHES_AHEAD = 2
 async def stream_batches(
     options: ExportOptions, observer: Observer | None = None, tuning: Tuning | None = None
 ) -> AsyncGenerator[pa.RecordBatch, None]:
-    """The records of the one endpoint in `options`, each id once (the first met), in page order.
+    """The records of the one endpoint in `options`, each identity once (the first met), in page order.
+
+    Records that share an identity within one answer are all given, with a warning, and so are those without any.
 
     Pages are fetched ahead only as far as the consumer keeps up, so memory is bounded, but for some 12 bytes a record
     that tell duplicates. Closing the generator ends the requests.
@@ -118,25 +121,47 @@ async def _produce(
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(fetch)
-                await _convert(order, Decoder(endpoint, columns=True, lines=None, redaction=options.redaction), send)
+                decoder = Decoder(endpoint, columns=True, lines=None, redaction=options.redaction)
+                await _convert(order, decoder, endpoint, send, observer)
         finally:
             observer.closed()
         if failures:
             raise failures[0]
 
 
-async def _convert(order: _PageOrder, decoder: Decoder, send: MemoryObjectSendStream[pa.RecordBatch]) -> None:
-    seen = SeenIds()
+async def _convert(
+    order: _PageOrder,
+    decoder: Decoder,
+    endpoint: Endpoint,
+    send: MemoryObjectSendStream[pa.RecordBatch],
+    observer: Observer,
+) -> None:
+    # One answer repeats nothing, however many pages it was cut into.
+    met = None if endpoint.paging.style == "none" else MetBefore()
+    arrangement = Arrangement(endpoint)
     thread = anyio.CapacityLimiter(1)
+    is_told = False
+
+    def decoded(bodies: Sequence[bytes]) -> Block:
+        block = decoder.decode(bodies)
+        return block if met is None else _first_met(block, bodies, met, arrangement)
+
     while bodies := await order.next_block():
-        block = await anyio.to_thread.run_sync(functools.partial(decoder.decode, bodies), limiter=thread)
-        block = _first_met(block, seen)
+        block = await anyio.to_thread.run_sync(decoded, bodies, limiter=thread)
+        if met is not None and met.is_shared and not is_told:
+            is_told = True
+            observer.warned(f"{endpoint.name}: several records of one page share an id, so all of them are given.")
         if block.batch is not None and block.batch.num_rows:
             await send.send(block.batch)
 
 
-def _first_met(block: Block, seen: SeenIds) -> Block:
-    repeated = [row for row, identity in enumerate(block.ids) if not seen.add(identity)]
+def _first_met(block: Block, bodies: Sequence[bytes], met: MetBefore, arrangement: Arrangement) -> Block:
+    repeated: list[int] = []
+    first = 0
+    for body, count in zip(bodies, block.rows_per_page, strict=True):
+        rows = met.rows(block.ids[first : first + count], functools.partial(arrangement.split, body))
+        repeated.extend(first + row for row in rows)
+        first += count
     return block.without(repeated) if repeated else block
 
 

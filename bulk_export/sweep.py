@@ -19,10 +19,20 @@ _SAME_RECORD_OFTEN = 20
 
 
 class Sweep:
-    """The pages of `endpoint` with `page_size` records each, filtered. `number` is 0 for the first pass."""
+    """The pages of `endpoint` with `page_size` records each, filtered. `number` is 0 for the first pass.
+
+    If it `proves_end`, a page shorter than asked for is not taken for the last one: an empty one has to follow.
+    """
 
     def __init__(
-        self, endpoint: Endpoint, *, number: int, page_size: int, stride: int, filters: Sequence[tuple[str, str]]
+        self,
+        endpoint: Endpoint,
+        *,
+        number: int,
+        page_size: int,
+        stride: int,
+        filters: Sequence[tuple[str, str]],
+        proves_end: bool = False,
     ) -> None:
         largest = endpoint.paging.largest
         page_size = min(page_size, largest or page_size)
@@ -30,15 +40,23 @@ class Sweep:
         self.number = number
         self.page_size = page_size
         self.arrangement = Arrangement(endpoint)
-        self.plan = _plan(endpoint, page_size, stride)
+        self.proves_end = proves_end
+        self.plan = _plan(endpoint, page_size, stride, proves_end=proves_end)
         self.horizon: int | None = None
         self._filters = filters
         self._alike: Counter[tuple[int, int, int]] = Counter()
         self._first_seen: dict[int, int] = {}
 
-    def again(self, number: int, page_size: int) -> Sweep:
+    def again(self, number: int, page_size: int, *, proves_end: bool = False) -> Sweep:
         """A further pass over the same records, one page after the other."""
-        return Sweep(self.endpoint, number=number, page_size=page_size, stride=1, filters=self._filters)
+        return Sweep(
+            self.endpoint,
+            number=number,
+            page_size=page_size,
+            stride=1,
+            filters=self._filters,
+            proves_end=proves_end,
+        )
 
     def key(self, page: int) -> PageKey:
         """The name of a page of this sweep."""
@@ -104,7 +122,7 @@ class Sweep:
         return min(seen, page) == 1
 
 
-def _plan(endpoint: Endpoint, page_size: int, stride: int) -> EndpointPlan:
+def _plan(endpoint: Endpoint, page_size: int, stride: int, *, proves_end: bool) -> EndpointPlan:
     if endpoint.paging.style == "none":
         return WholePlan(page_size)
-    return EndpointPlan(page_size, stride, is_exact=endpoint.paging.largest is not None)
+    return EndpointPlan(page_size, stride, is_exact=endpoint.paging.largest is not None and not proves_end)

@@ -35,7 +35,7 @@ class Arrangement:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._shape = shape = endpoint.shape
-        self.is_usual = shape == RecordShape()
+        self.is_usual = is_usual(shape)
         self._ids_are_integers = shape.id_type is Kind.INTEGER
         self._id, self._type, self._attributes = map(_single, (shape.id, shape.type, shape.attributes))
         parts = ((schema.ID, shape.id), (schema.TYPE, shape.type or ()), (schema.ATTRIBUTES, shape.attributes))
@@ -75,7 +75,7 @@ class Arrangement:
         if self.is_usual:
             return record
         shape = self._shape
-        given = _members(record)
+        given = members_of(record)
         found: Members = []
         for name, path in self._further_down:
             value, given = _taken_out(given, path)
@@ -123,6 +123,11 @@ class Arrangement:
         return value[1:-1] if fits else value
 
 
+def is_usual(shape: RecordShape) -> bool:
+    """Whether records of this shape need no arranging, whatever identifies them."""
+    return replace(shape, identity=()) == RecordShape()
+
+
 def with_moved(redaction: Redaction) -> Redaction:
     """The same rules for members that have a slash before their name once they are arranged."""
     moved = {RESERVED + name: rule for name, rule in redaction.rules.items() if name in _OURS}
@@ -133,7 +138,7 @@ def _single(path: Sequence[str] | None) -> str | None:
     return path[0] if path and len(path) == 1 else None
 
 
-def _members(record: bytes) -> Members:
+def members_of(record: bytes) -> Members:
     """The members of an object in order, those of a name that stands twice as well."""
     try:
         found = _MEMBERS.decode(record)
@@ -146,19 +151,19 @@ def _members(record: bytes) -> Members:
     return [(name, bytes(value)) for name, value in found.items()]
 
 
-def _at(given: Members, path: Sequence[str]) -> bytes | None:
+def member_at(given: Members, path: Sequence[str]) -> bytes | None:
     """The value that a path leads to; None where it does not lead to one value."""
     values = [value for name, value in given if name == path[0]]
     if len(values) != 1:
         return None
     if len(path) == 1:
         return values[0]
-    return _at(_members(values[0]), path[1:]) if values[0].startswith(b"{") else None
+    return member_at(members_of(values[0]), path[1:]) if values[0].startswith(b"{") else None
 
 
 def _taken_out(given: Members, path: Sequence[str]) -> tuple[bytes | None, Members]:
     """The value that a path leads to, and what is left of the members around it."""
-    value = _at(given, path)
+    value = member_at(given, path)
     if value is None:
         return None, given
     left: Members = []
@@ -166,7 +171,7 @@ def _taken_out(given: Members, path: Sequence[str]) -> tuple[bytes | None, Membe
         if name != path[0]:
             left.append((name, member))
         elif len(path) > 1:
-            _, inside = _taken_out(_members(member), path[1:])
+            _, inside = _taken_out(members_of(member), path[1:])
             if inside:
                 left.append((name, _object(inside)))
     return value, left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -9,16 +10,17 @@ from typing import Literal
 import pyarrow as pa
 
 from bulk_export import schema
-from bulk_export.decode.arrangement import Arrangement, with_moved
+from bulk_export.decode.arrangement import Arrangement, is_usual, with_moved
 from bulk_export.decode.columns import NotAsDescribed
 from bulk_export.decode.drift import Drift
 from bulk_export.decode.envelope import Body, SplitBody, UnusablePage, split_page, text_of
+from bulk_export.decode.identity import Identity, Key, keys
 from bulk_export.decode.lines import compact, flat
 from bulk_export.decode.plain import PlainDecoder, identities
 from bulk_export.decode.redacted import Redactor
 from bulk_export.decode.typed import TypedDecoder
-from bulk_export.model import Endpoint, RecordShape
-from bulk_export.redaction import NO_REDACTION, Redaction
+from bulk_export.model import Endpoint
+from bulk_export.redaction import NO_REDACTION, Redaction, Treatment
 
 Lines = Literal["raw", "flat"]
 
@@ -27,10 +29,10 @@ Lines = Literal["raw", "flat"]
 class Block:
     """Records of some pages, row by row: as a batch, as lines (without line ends), or both.
 
-    `ids` are what tells records apart.
+    `ids` are what tells records apart: the identity of each, or the record itself where it has none.
     """
 
-    ids: Sequence[str]
+    ids: Sequence[Key]
     rows_per_page: Sequence[int]
     batch: pa.RecordBatch | None
     lines: Sequence[bytes] | None
@@ -58,7 +60,7 @@ class Decoder:
     def __init__(
         self, endpoint: Endpoint, *, columns: bool, lines: Lines | None, redaction: Redaction = NO_REDACTION
     ) -> None:
-        if redaction and endpoint.shape != RecordShape():
+        if redaction and not is_usual(endpoint.shape):
             redaction = with_moved(redaction)
         left = redaction.endpoint(endpoint)
         self.schema = schema.arrow_schema(left)
@@ -71,6 +73,9 @@ class Decoder:
         self._has_types = endpoint.shape.type is not None
         self._as_sent = Redactor(redaction, endpoint.shape) if redaction else None
         self._redactor = Redactor(redaction) if redaction else None
+        self._identity = Identity(endpoint.shape) if endpoint.shape.identity else None
+        # A pseudonym tells records apart as the id does, but hides whether there is one.
+        self._pseudonym = redaction.pseudonym if redaction.rules.get(schema.ID) is Treatment.PSEUDONYMISE else None
 
     def decode(self, bodies: Sequence[Body]) -> Block:
         """The records of some pages, in order. Raises UnusablePage for a body that is none."""
@@ -80,16 +85,21 @@ class Decoder:
             bodies = [self._arrangement.page(text_of(body)) for body in sent]
         batch: pa.RecordBatch | None = None
         lines: Sequence[bytes] | None = None
-        ids: Sequence[Sequence[str]]
+        found: Sequence[Sequence[str | None]] | None = None
         if self._wants_batch:
-            batch, ids = self._batch(bodies, drift)
+            batch, found = self._batch(bodies, drift)
         if self._lines == "flat" and batch is not None:
             lines = flat(batch)
         elif self._lines == "raw" or batch is None:
             pages = list(map(self._lines_of, sent))
             lines = [line for page in pages for line in page]
-            if batch is None:
-                ids = [self._ids(*page) for page in zip(bodies, pages, strict=True)]
+            if batch is None and self._reads_ids:
+                found = [self._ids(*page) for page in zip(bodies, pages, strict=True)]
+        if found is None or not self._reads_ids:
+            found = list(map(self._identities, sent))
+        ids = [
+            keys(page, functools.partial(self._arrangement.split, body)) for page, body in zip(found, sent, strict=True)
+        ]
         return Block(
             ids=[identity for page_ids in ids for identity in page_ids],
             rows_per_page=[len(page_ids) for page_ids in ids],
@@ -98,23 +108,26 @@ class Decoder:
             drift=drift,
         )
 
-    def _batch(self, bodies: Sequence[Body], drift: Drift) -> tuple[pa.RecordBatch, list[list[str]]]:
+    @property
+    def _reads_ids(self) -> bool:
+        """Whether the ids of what is exported identify the records."""
+        return self._identity is None and self._pseudonym is None
+
+    def _batch(self, bodies: Sequence[Body], drift: Drift) -> tuple[pa.RecordBatch, Sequence[Sequence[str | None]]]:
         """One batch for all pages at once where the fast way takes them, else one a page, put together; and ids."""
+        ids: Sequence[Sequence[str | None]]
         try:
             batch, ids = self._fast(list(map(text_of, bodies)), drift)
         except NotAsDescribed:
-            batches = []
-            ids = []
-            for body in bodies:
-                page, page_ids = self._page_batch(body, drift)
-                batches.append(page)
-                ids.append(page_ids)
+            pages = [self._page_batch(body, drift) for body in bodies]
+            ids = [page_ids for _, page_ids in pages]
+            batches = [page for page, _ in pages]
             batch = pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], self.schema)
         if not self._has_types:
             batch = batch.set_column(1, self.schema.field(1), pa.nulls(batch.num_rows, pa.string()))
         return batch, ids
 
-    def _page_batch(self, body: Body, drift: Drift) -> tuple[pa.RecordBatch, list[str]]:
+    def _page_batch(self, body: Body, drift: Drift) -> tuple[pa.RecordBatch, Sequence[str | None]]:
         try:
             batch, (ids,) = self._fast([text_of(body)], drift)
         except NotAsDescribed:
@@ -124,7 +137,7 @@ class Decoder:
             drift.add(met)
         return batch, ids
 
-    def _fast(self, bodies: Sequence[bytes], drift: Drift) -> tuple[pa.RecordBatch, list[list[str]]]:
+    def _fast(self, bodies: Sequence[bytes], drift: Drift) -> tuple[pa.RecordBatch, Sequence[Sequence[str | None]]]:
         block = self._typed.decode(bodies, drift)
         rows = sum(map(len, block.ids))
         if block.extra:
@@ -140,10 +153,19 @@ class Decoder:
             return records
         return _redacted(compact(text_of(body), records), self._redactor)
 
-    def _ids(self, body: Body, lines: Sequence[bytes]) -> Sequence[str]:
-        if self._redactor is None and isinstance(body, SplitBody) and body.ids is not None:
+    def _ids(self, body: Body, lines: Sequence[bytes]) -> Sequence[str | None]:
+        if isinstance(body, SplitBody) and body.ids is not None:
             return body.ids
         return identities(lines if self._arrangement.is_usual else self._records(body))
+
+    def _identities(self, sent: Body) -> Sequence[str | None]:
+        """The identities of the records of a page, read from what was sent."""
+        if self._identity is not None:
+            return self._identity.of(self._arrangement.split(sent))
+        found = identities(self._arrangement.records(sent))
+        if self._pseudonym is None:
+            return found
+        return [identity and self._pseudonym(identity.encode("utf-8", "surrogatepass")) for identity in found]
 
     def _lines_of(self, body: Body) -> Sequence[bytes]:
         """The records of a page as they were sent, compact, with what the redaction leaves of them."""

@@ -26,17 +26,21 @@ class PlainDecoder:
         self._schema = arrow_schema
         self._fields = fields
 
-    def batch(self, records: Sequence[bytes], drift: Drift) -> tuple[pa.RecordBatch, list[str]]:
-        """The records as a batch, and their identities. What they hold beyond the schema is counted in `drift`."""
-        rows = [self._row(record, drift) for record in records]
-        columns = [pa.array([row[field.name] for row in rows], field.type) for field in self._schema]
-        return pa.RecordBatch.from_arrays(columns, schema=self._schema), [row[schema.ID] for row in rows]
+    def batch(self, records: Sequence[bytes], drift: Drift) -> tuple[pa.RecordBatch, list[str | None]]:
+        """The records as a batch, and their ids, None where one is no string.
 
-    def _row(self, text: bytes, drift: Drift) -> dict[str, Any]:
+        What they hold beyond the schema is counted in `drift`.
+        """
+        rows = [self._row(record, drift) for record in records]
+        columns = [pa.array([row[field.name] for row, _ in rows], field.type) for field in self._schema]
+        return pa.RecordBatch.from_arrays(columns, schema=self._schema), [identity for _, identity in rows]
+
+    def _row(self, text: bytes, drift: Drift) -> tuple[dict[str, Any], str | None]:
         if exact.nested_deeper_than(DEEPEST, text):
             return self._stored_whole(text, drift)
         record = exact.loads(text)
-        row: dict[str, Any] = {schema.ID: _identity(record.get(schema.ID))}
+        shown, identity = _shown_and_identity(record.get(schema.ID))
+        row: dict[str, Any] = {schema.ID: shown}
         around: dict[str, Any] = {}
         for name in sorted(record.keys() - _ENVELOPE):
             drift.unknown[f"{RECORD}.{name}"] += 1
@@ -64,23 +68,23 @@ class PlainDecoder:
         if around:
             overlay[RECORD] = around
         row[schema.EXTRA] = exact.dumps(overlay) if overlay else None
-        return row
+        return row, identity
 
-    def _stored_whole(self, text: bytes, drift: Drift) -> dict[str, Any]:
+    def _stored_whole(self, text: bytes, drift: Drift) -> tuple[dict[str, Any], str | None]:
         """A record nested too deeply to be taken apart stands in `_extra` as it is."""
         drift.misfits[RECORD] += 1
         row: dict[str, Any] = dict.fromkeys(self._schema.names)
-        row[schema.ID] = _identity_of(text)
+        row[schema.ID], identity = _shown_and_identity(_id_of(text))
         row[schema.EXTRA] = f'{{"{WHOLE}":{text.decode()}}}'
-        return row
+        return row, identity
 
 
-def identities(records: Sequence[bytes]) -> list[str]:
-    """What tells records apart: the id, or the JSON text of an id that is no string; empty where there is none."""
+def identities(records: Sequence[bytes]) -> list[str | None]:
+    """The id of each arranged record, None where there is none or it is no string."""
     try:
         return [_WITH_ID.decode(record).id for record in records]
     except (msgspec.DecodeError, RecursionError):
-        return list(map(_identity_of, records))
+        return [_shown_and_identity(_id_of(record))[1] for record in records]
 
 
 class _WithId(msgspec.Struct):
@@ -95,12 +99,13 @@ _WITH_ID = msgspec.json.Decoder(_WithId)
 _WITH_ANY_ID = msgspec.json.Decoder(_WithAnyId)
 
 
-def _identity_of(record: bytes) -> str:
+def _id_of(record: bytes) -> Any:
+    """The value of the id; as JSON text, in bytes, where that is nested too deeply."""
     try:
         found = bytes(_WITH_ANY_ID.decode(record).id)
     except (msgspec.DecodeError, RecursionError):
-        return _identity(exact.loads(record).get(schema.ID))
-    return found.decode() if exact.nested_deeper_than(DEEPEST, found) else _identity(exact.loads(found))
+        return exact.loads(record).get(schema.ID)
+    return found if exact.nested_deeper_than(DEEPEST, found) else exact.loads(found)
 
 
 def version(record: bytes) -> float | None:
@@ -111,9 +116,12 @@ def version(record: bytes) -> float | None:
     return instant(attributes.get("updated_at")) if isinstance(attributes, dict) else None
 
 
-def _identity(value: Any) -> str:
+def _shown_and_identity(value: Any) -> tuple[str, str | None]:
+    """An id as its column holds it, which is never null, and as it identifies a record, None where it does not."""
     if value is None:
-        return ""
-    if isinstance(value, str) and not isinstance(value, exact.Number) and exact.is_utf8(value):
-        return value
-    return exact.dumps(value)
+        return "", None
+    if isinstance(value, bytes):
+        return value.decode(), None
+    is_string = isinstance(value, str) and not isinstance(value, exact.Number)
+    text = value if is_string and exact.is_utf8(value) else exact.dumps(value)
+    return text, text if is_string and value else None

@@ -15,7 +15,6 @@ from bulk_export.local_service.records import TIE, RecordFactory, partner_name, 
 from bulk_export.model import Endpoint
 
 _CACHED_BYTES = 64 * 1024 * 1024
-_STABLE = (("created_at", False), ("id", False))
 
 
 class Dataset:
@@ -54,7 +53,7 @@ class Dataset:
         last = min(first + query.page_size, len(numbers))
         unsorted = not query.sort and self._endpoint.sort is None
         total = self._endpoint.order_is_total or self._endpoint.order == ("created_at", "id")
-        stable = query.sort[:2] == _STABLE or (unsorted and total)
+        stable = any(name == "id" for name, _ in query.sort) or (unsorted and total)
         if not stable:
             return self._join(self._with_ties_shuffled(numbers, query, first, last))
         index = (self._generation, query)

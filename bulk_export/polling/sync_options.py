@@ -87,7 +87,7 @@ class SyncOptions:
             )
         return cls(
             full=full,
-            changes=replace(full, page_size=size),
+            changes=replace(full, page_size=size, asks_twice=False),
             output=directory,
             format=format,
             full_every=_duration(full_every, "--full-every"),

@@ -43,6 +43,11 @@ def remarks(summary: ExportSummary) -> list[str]:
             lines.append(f"{one.name}: new fields, kept in _extra: {_names(unknown)}")
         if isinstance(misfits, dict) and misfits:
             lines.append(f"{one.name}: values of another type, kept in _extra: {_names(misfits)}")
+        if one.shared_ids:
+            lines.append(
+                f"{one.name}: {one.shared_ids} records share their id with another one in the same answer,"
+                " so the id does not identify them; all were kept"
+            )
         if one.consistent is False:
             lines.append(
                 f"{one.name}: no two sweeps agreed, so a record may be missing; export it again when it is quiet"

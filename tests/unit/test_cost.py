@@ -56,17 +56,20 @@ def test_requests_are_the_least_possible_and_the_search_for_the_end_is_bounded()
     assert [most_search(records, 300) for records in (0, 300, 301, 900, 300_000)] == [0, 0, 2, 2, 10]
 
 
-def test_a_consistent_export_sweeps_twice_more_once_if_the_largest_page_holds_all_not_after_a_single_page() -> None:
+def test_a_consistent_export_sweeps_twice_more_and_once_if_one_answer_holds_all() -> None:
     assert [further_sweeps(records, 300, 3_000) for records in (0, 299, 300, 2_999, 3_000, 30_000)] == [
-        0,
-        0,
+        1,
+        1,
         1,
         1,
         4,
         22,
     ]
+    assert [further_sweeps(records, 3_000, 3_000) for records in (3_000, 3_001)] == [2, 4]
 
 
-def test_what_comes_in_one_answer_is_one_request_and_proves_itself() -> None:
-    assert (Asked(1_000_000, None, 3_000).requests, Asked(1_000_000, None).search) == (1, 0)
+def test_what_comes_in_one_answer_is_one_request_and_a_second_one_to_prove_it() -> None:
+    assert (Asked(1_000_000, None).requests, Asked(1_000_000, None).search) == (1, 0)
+    assert Asked(1_000_000, None, 3_000).requests == 2
+    assert [Asked(records, 300, 3_000, asks_twice=False).requests for records in (299, 300)] == [1, 3]
     assert (Asked(1_000, 300, 3_000).requests, Asked(1_000, 300).search) == (5, 3)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_export import duplicates
-from bulk_export.duplicates import Occurrence, fingerprints, repeated, superseded
+from bulk_export.duplicates import Occurrence, Repeats, fingerprints, repeated, settle
 from bulk_export.model import PageKey
 
 
@@ -48,18 +48,81 @@ def test_the_newest_version_stays_and_the_first_of_equals() -> None:
         Occurrence("c", page(2), 2, None),
         Occurrence("c", page(3), 1, 1.0),
     ]
-    assert superseded(rows) == {page(1): {5}, page(2): {1, 2}, page(3): {0}}
+    found = settle(rows)
+    assert found.left_out == {page(1): {5}, page(2): {1, 2}, page(3): {0}}
+    assert (found.duplicates, found.shared) == (4, 0)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 4), st.none() | st.floats(0, 5)), max_size=20))
+def kept(rows: list[Occurrence], found: Repeats) -> list[Occurrence]:
+    return [one for one in rows if one.row not in found.left_out.get(one.page, ())]
+
+
+VERSIONS = st.none() | st.floats(0, 5)
+ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 4), VERSIONS, st.integers(0, 2)), max_size=20)
+
+
+@given(ROWS)
 def test_each_id_is_left_exactly_once_whatever_the_order_they_are_met_in(
-    drawn: list[tuple[str, int, float | None]],
+    drawn: list[tuple[str, int, float | None, int]],
 ) -> None:
-    rows = [Occurrence(identity, page(number), row, version) for row, (identity, number, version) in enumerate(drawn)]
-    left_out = superseded(rows)
-    assert superseded(reversed(rows)) == left_out
-    kept = [one for one in rows if one.row not in left_out.get(one.page, ())]
-    assert sorted(one.id for one in kept) == sorted({one.id for one in rows})
-    for one in kept:
+    once = {(name, number): (name, number, version, content) for name, number, version, content in drawn}
+    rows = [Occurrence(name, page(number), row, *rest) for row, (name, number, *rest) in enumerate(once.values())]
+    found = settle(rows)
+    assert settle(reversed(rows)) == found
+    left = kept(rows, found)
+    assert sorted(one.id for one in left) == sorted({one.id for one in rows})
+    assert (found.shared, found.duplicates) == (0, len(rows) - len(left))
+    for one in left:
         versions = [other.version for other in rows if other.id == one.id and other.version is not None]
         assert one.version == max(versions, default=None)
+
+
+@given(ROWS)
+def test_what_a_page_shows_twice_are_two_records_and_only_repetitions_on_other_pages_are_left_out(
+    drawn: list[tuple[str, int, float | None, int]],
+) -> None:
+    twins = [("twin", 1, None, 7), ("twin", 1, None, 8), ("twin", 1, None, 8)]
+    rows = [Occurrence(name, page(number), row, *rest) for row, (name, number, *rest) in enumerate([*twins, *drawn])]
+    found = settle(rows)
+    assert settle(reversed(rows)) == found
+    on_a_page = Counter((one.page, one.id, one.content) for one in rows)
+    proven: Counter[tuple[object, int]] = Counter()
+    for (_, name, content), count in on_a_page.items():
+        proven[name, content] = max(proven[name, content], count)
+    assert Counter((one.id, one.content) for one in kept(rows, found)) == proven
+    assert found.shared >= 3
+    assert found.duplicates == len(rows) - sum(proven.values())
+
+
+@given(ROWS)
+def test_records_without_an_identity_are_all_kept_and_those_shown_again_are_counted(
+    drawn: list[tuple[str, int, float | None, int]],
+) -> None:
+    rows = [
+        Occurrence.of(f"{name}{content}".encode(), page(number), row, version, content)
+        for row, (name, number, version, content) in enumerate(drawn)
+    ]
+    found = settle(rows)
+    assert (found.left_out, found.shared) == ({}, 0)
+    pages = Counter((one.id, one.page) for one in rows)
+    proven = {name: max(count for (other, _), count in pages.items() if other == name) for name, _ in pages}
+    assert found.duplicates == len(rows) - sum(proven.values())
+    assert found.unexplained == (found.duplicates > 0)
+
+
+@given(ROWS)
+def test_one_answer_repeats_nothing_however_many_pages_it_was_cut_into(
+    drawn: list[tuple[str, int, float | None, int]],
+) -> None:
+    rows = [Occurrence(name, page(number), row, *rest) for row, (name, number, *rest) in enumerate(drawn)]
+    found = settle(rows, is_one_answer=True)
+    counts = Counter(one.id for one in rows)
+    assert found == Repeats({}, 0, sum(count for count in counts.values() if count > 1), unexplained=False)
+
+
+def test_a_record_that_stands_on_two_pages_without_an_update_is_noticed() -> None:
+    updated = [Occurrence("a", page(1), 0, 1.0, 5), Occurrence("a", page(2), 0, 2.0, 6)]
+    assert not settle(updated).unexplained
+    assert settle([*updated, Occurrence("a", page(3), 0, 2.0, 6)]).unexplained
+    assert settle([*updated, Occurrence("a", page(3), 0, 2.0, 7)]).unexplained
+    assert settle([Occurrence("a", page(1), 0, None, 5), Occurrence("a", page(2), 0, None, 6)]).unexplained

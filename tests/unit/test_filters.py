@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,7 +97,30 @@ def test_a_chosen_sort_replaces_the_own_one_and_stays_total(sort: str, sent: str
     assert (applications.sort, applications.order, applications.order_is_total) == (sent, order, True)
 
 
-def test_where_the_tie_break_may_be_ignored_none_is_added() -> None:
+@pytest.mark.parametrize(
+    ("own", "is_total", "sorts", "chosen", "sent", "stays_total"),
+    [
+        (None, False, ("updated_at", "-updated_at"), "-updated_at", "-updated_at", False),
+        ("id", True, ("id", "updated_at"), "updated_at", "updated_at", False),
+        ("id", True, ("-id", "updated_at"), "-id", "-id", True),
+        ("id", True, ("id", "updated_at"), "updated_at,id", "updated_at,id", False),
+        ("created_at", True, ("updated_at",), "updated_at", "updated_at", False),
+        ("created_at,id", False, ("name",), "name", "name,id", False),
+        ("created_at,id", True, ("-updated_at",), "-updated_at", "-updated_at,id", True),
+        ("created_at,id", True, ("-id", "name"), "name,-id", "name,-id", True),
+        (None, True, ("name,created_at",), "name,created_at", "name,created_at", False),
+        (None, False, ("name,id",), "name,id", "name,id", True),
+    ],
+)
+def test_a_tie_break_is_added_where_several_keys_are_taken_and_else_ties_are_open(
+    own: str | None, is_total: bool, sorts: tuple[str, ...], chosen: str, sent: str, stays_total: bool
+) -> None:
+    described = replace(npq("npq-applications")[0], sort=own, order_is_total=is_total, sorts=sorts)
+    (found,) = with_sort([described], chosen)
+    assert (found.sort, found.order_is_total) == (sent, stays_total)
+
+
+def test_mentors_have_open_ties_under_the_sort_they_take() -> None:
     (mentors,) = with_sort(choose_endpoints(ECF, ["unfunded-mentors-ecf"]), "-updated_at")
     assert (mentors.sort, mentors.order_is_total) == ("-updated_at", False)
 

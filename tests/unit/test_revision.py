@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bulk_export.duplicates import Occurrence
 from bulk_export.model import PageKey
-from bulk_export.revision import Ballot, Revision
+from bulk_export.revision import Ballot, Revision, is_outdated
 
 
 def seen(sweep: int, page: int, version: float | None, content: int, identity: str = "a", row: int = 0) -> Occurrence:
@@ -74,3 +79,90 @@ def test_a_revision_reads_back_from_its_text() -> None:
     assert Revision.from_text("things", revision.to_text()) == revision
     assert revision.alters
     assert not Revision({}, 0, swept_again=2, settled=True).alters
+
+
+def rows_written(ballot: Ballot, *occurrences: Occurrence) -> list[tuple[int, int, int]]:
+    """Sweep, page and row of each that is written."""
+    places = [
+        (one.page.sweep, one.page.page, one.row)
+        for one in occurrences
+        if (one.page.sweep == 0 and one.row not in ballot.left_out.get(one.page, ()))
+        or one.row in ballot.taken.get(one.page, ())
+    ]
+    return sorted(places)
+
+
+def test_what_one_answer_shows_twice_is_written_twice_however_the_others_divide_it() -> None:
+    first = [seen(0, 1, 1.0, 1), seen(0, 2, 2.0, 2)]
+    later = [seen(sweep, 1, float(content), content, row=content) for sweep in (1, 2) for content in (1, 2)]
+    ballot = Ballot(2, drop_gone=True)
+    ballot.decide([*first, *later])
+    assert rows_written(ballot, *first, *later) == [(0, 1, 0), (0, 2, 0)]
+    assert (ballot.duplicates, ballot.gone, ballot.recovered) == (0, 0, 0)
+
+
+def test_two_contents_that_two_sweeps_show_one_after_the_other_are_two_records() -> None:
+    sightings = [seen(sweep, page, float(page), page) for sweep in (0, 1, 2) for page in (1, 2)]
+    ballot = Ballot(2, drop_gone=False)
+    ballot.decide(sightings)
+    assert rows_written(ballot, *sightings) == [(0, 1, 0), (0, 2, 0)]
+
+
+def test_a_record_that_changed_and_moved_within_a_sweep_is_one() -> None:
+    sightings = [seen(0, 1, 1.0, 1), seen(0, 2, 2.0, 2), seen(1, 2, 2.0, 2), seen(2, 2, 2.0, 2)]
+    ballot = Ballot(2, drop_gone=False)
+    ballot.decide(sightings)
+    assert rows_written(ballot, *sightings) == [(0, 2, 0)]
+    assert ballot.duplicates == 1
+
+
+def test_twins_missed_by_the_first_sweep_are_taken_from_a_later_one_and_vanish_only_if_that_is_asked_for() -> None:
+    sightings = [seen(0, 1, None, 1), seen(1, 1, None, 1, row=1), seen(1, 1, None, 2, row=2), seen(2, 1, None, 2)]
+    ballot = Ballot(2, drop_gone=False)
+    ballot.decide(sightings)
+    assert rows_written(ballot, *sightings) == [(0, 1, 0), (2, 1, 0)]
+    assert (ballot.gone, ballot.recovered) == (1, 1)
+    ballot = Ballot(2, drop_gone=True)
+    ballot.decide(sightings)
+    assert rows_written(ballot, *sightings) == [(2, 1, 0)]
+
+
+NAMELESS = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3), st.integers(0, 2)), max_size=20)
+
+
+@given(NAMELESS)
+def test_records_without_an_identity_are_written_as_often_as_a_sweep_showed_them(
+    drawn: list[tuple[int, int, int]],
+) -> None:
+    sightings = [
+        Occurrence(b"%d" % content, PageKey("things", sweep, page), row, None, content)
+        for row, (sweep, page, content) in enumerate(drawn)
+    ]
+    shown = {content: [0, 0, 0] for _, _, content in drawn}
+    for sweep, _, content in drawn:
+        shown[content][sweep] += 1
+    for drop_gone in (False, True):
+        ballot = Ballot(2, drop_gone)
+        ballot.decide(sightings)
+        written = Counter(drawn[row][2] for _, _, row in rows_written(ballot, *sightings))
+        assert written == Counter(
+            {content: counts[2] if drop_gone else max(counts) for content, counts in shown.items()}
+        )
+        assert ballot.gone == sum(max(counts) - counts[2] for counts in shown.values())
+
+
+def test_pages_of_one_answer_repeat_nothing() -> None:
+    sightings = [seen(sweep, page, None, page) for sweep in (0, 1) for page in (1, 2)]
+    ballot = Ballot(1, drop_gone=False, is_one_answer=True)
+    ballot.decide(sightings)
+    assert rows_written(ballot, *sightings) == [(0, 1, 0), (0, 2, 0)]
+    assert ballot.duplicates == 0
+
+
+def test_revisions_of_earlier_versions_are_read_and_those_that_can_be_made_anew_are_known() -> None:
+    found = Revision.from_text("things", "[[[0, 3, [1]]], [], [1, 0, 0, 0, 0, false]]")
+    assert dict(found.left_out) == {PageKey("things", 0, 3): frozenset({1})}
+    assert (found.duplicates, found.shared) == (1, 0)
+    assert is_outdated("[[[0, 3, [1]]], [], [1, 0, 0, 0, 0, false]]")
+    assert not is_outdated("[[[0, 3, [1]]], [], [1, 2, 0, 0, 0, true]]")
+    assert not is_outdated(Revision({}, 0, shared=2).to_text())

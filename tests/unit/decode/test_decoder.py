@@ -237,12 +237,18 @@ def test_keys_that_stand_twice_are_kept_and_counted() -> None:
     assert block.drift.duplicate_keys == {"name": 1}
 
 
-@pytest.mark.parametrize(("identity", "expected"), [("null", ""), ("7", "7"), ('{"a":1}', '{"a":1}'), ('"x"', "x")])
-def test_an_id_that_is_no_string_is_kept(identity: str, expected: str) -> None:
-    body = f'{{"data":[{{"id":{identity},"type":"t","attributes":{{}}}}]}}'.encode()
+@pytest.mark.parametrize(
+    ("identity", "shown"), [("null", ""), ("7", "7"), ('{"a":1}', '{"a":1}'), ('""', ""), ('"x"', "x")]
+)
+def test_an_id_that_is_no_string_is_kept(identity: str, shown: str) -> None:
+    """And it does not make the record the same as another one."""
+    record = f'{{"id":{identity},"type":"t","attributes":{{}}}}'.encode()
     for lines in (None, "raw"):
-        block = Decoder(THINGS, columns=lines is None, lines=lines).decode([body])
-        assert list(block.ids) == [expected]
+        block = Decoder(THINGS, columns=True, lines=lines).decode([b'{"data":[' + record + b"]}"])
+        assert block.batch is not None
+        assert block.batch.column("id").to_pylist() == [shown]
+        without = Decoder(THINGS, columns=False, lines=lines).decode([b'{"data":[ ' + record + b"]}"])
+        assert list(block.ids) == list(without.ids) == [shown if identity == '"x"' else record]
 
 
 def test_lines_are_the_records_as_sent_without_white_space_between_tokens() -> None:

@@ -1,0 +1,113 @@
+"""One answer is no proof: whatever arrives once, nothing is lost, dropped or called consistent because of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bulk_export.resweep import MOST_SWEEPS
+from tests.list_service import LARGEST, NAME, ListService, Records, described, exported, person, serving_list
+from tests.service.test_export import read_ndjson
+
+BENT: dict[str, Callable[[Records], Records]] = {
+    "empty": lambda _: [],
+    "one record": lambda records: records[:1],
+    "half": lambda records: records[: len(records) // 2],
+    "one fewer": lambda records: records[:-1],
+    "the end of it": lambda records: records[-2:],
+}
+
+
+async def run(records: int, output: Path, bend: Callable[[int, Records], Records], **changes: Any) -> dict[str, Any]:
+    async with serving_list([person(number) for number in range(records)], bend=bend) as service:
+        return await exported(service, output, described(), consistent=True, **changes)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    records=st.integers(0, 24),
+    page_size=st.integers(1, LARGEST),
+    number=st.integers(1, 12),
+    how=st.sampled_from(sorted(BENT)),
+    gone=st.sampled_from(["keep", "drop"]),
+)
+@example(records=3, page_size=5, number=1, how="empty", gone="drop")
+@example(records=3, page_size=5, number=2, how="empty", gone="drop")
+@example(records=20, page_size=5, number=6, how="empty", gone="drop")
+@example(records=20, page_size=5, number=9, how="one record", gone="drop")
+def test_any_one_answer_may_be_empty_or_short_and_everything_is_exported(
+    records: int, page_size: int, number: int, how: str, gone: str
+) -> None:
+    def bend(asked: int, shown: Records) -> Records:
+        return BENT[how](shown) if asked == number else shown
+
+    with TemporaryDirectory() as directory:
+        output = Path(directory) / "out"
+        stated = anyio.run(lambda: run(records, output, bend, page_size=page_size, gone=gone))
+        written = read_ndjson(output / NAME)
+    assert sorted(record["id"] for record in written) == [person(place)["id"] for place in range(records)]
+    assert (stated["consistent"], stated["gone"]) == (True, 0)
+
+
+@pytest.mark.parametrize("since", range(5, 14))
+async def test_a_cap_that_falls_after_the_first_sweep_loses_nothing(tmp_path: Path, since: int) -> None:
+    """20 records are read with 4 requests of 5 and one that finds the end, then with 3 of 7."""
+
+    def bend(asked: int, shown: Records) -> Records:
+        service.cap = LARGEST if asked < since else 3
+        return shown
+
+    async with serving_list([person(number) for number in range(20)], bend=bend) as service:
+        stated = await exported(service, tmp_path / "out", described(), consistent=True, gone="drop", workers=1)
+    assert len(read_ndjson(tmp_path / "out" / NAME)) == 20
+    assert (stated["consistent"], stated["gone"]) == (True, 0)
+
+
+async def test_nothing_but_empty_answers_never_outweighs_what_was_seen(tmp_path: Path) -> None:
+    stated = await run(6, tmp_path / "out", lambda asked, shown: shown if asked == 1 else [], gone="drop", page_size=7)
+    assert len(read_ndjson(tmp_path / "out" / NAME)) == stated["records"] == 6
+    assert (stated["consistent"], stated["swept_again"]) == (False, MOST_SWEEPS)
+
+
+async def test_what_two_sweeps_agree_on_is_gone_when_the_end_is_proven(tmp_path: Path) -> None:
+    """The second of two sweeps that lack records asks for the page behind the last one."""
+
+    def bend(asked: int, shown: Records) -> Records:
+        if asked == 1:
+            service.records = service.records[:4]
+        return shown
+
+    async with serving_list([person(number) for number in range(6)], bend=bend) as service:
+        stated = await exported(service, tmp_path / "out", described(), consistent=True, gone="drop", page_size=7)
+        assert service.queries[-1]["page[page]"] == "2"
+    assert (stated["records"], stated["consistent"], stated["gone"]) == (4, True, 2)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_a_table_that_comes_in_one_answer_is_asked_for_until_two_answers_agree(
+    tmp_path: Path, number: int
+) -> None:
+    described_as = described(format="csv")
+
+    async def export(service: ListService) -> dict[str, Any]:
+        return await exported(service, tmp_path / "out", described_as, consistent=True, gone="drop")
+
+    people = [person(place) for place in range(12)]
+    async with serving_list(
+        people, as_table=True, bend=lambda asked, rows: rows[:3] if asked == number else rows
+    ) as it:
+        stated = await export(it)
+        assert len(it.queries) == {1: 3, 2: 4, 3: 2}[number]
+    assert (stated["records"], stated["consistent"], stated["gone"]) == (12, True, 0)
+
+
+async def test_quiet_data_cost_one_more_sweep_where_one_answer_holds_all(tmp_path: Path) -> None:
+    stated = await run(4, tmp_path / "out", lambda _, shown: shown)
+    assert (stated["swept_again"], stated["consistent"], stated["changed_during_export"]) == (1, True, False)
