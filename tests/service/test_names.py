@@ -150,6 +150,13 @@ async def test_an_export_has_every_value_and_no_two_columns_that_a_reader_takes_
     assert_holds([json.loads(line) for line in lines if line], records)
 
 
+async def test_what_is_described_is_no_drift_under_strict_though_its_name_can_have_no_column(tmp_path: Path) -> None:
+    async with served(record(1, NAMES), record(2, NAMES[::-1])) as server:
+        chosen = options(server, tmp_path, service=described(NAMES), schema="strict")
+        await export(ExportOptions.of((), **chosen), tuning=QUICK)
+    assert_holds(by_pyarrow(tmp_path / "things"), [record(1, NAMES), record(2, NAMES[::-1])])
+
+
 async def test_a_column_of_a_copy_keeps_its_name_whatever_the_description_calls_it_later(tmp_path: Path) -> None:
     async with served(record(1, ["email"])) as server:
         await poll(server, tmp_path / "copy", 0, service=described(["email"]))
