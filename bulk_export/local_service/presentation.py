@@ -45,10 +45,12 @@ class Presentation:
         return {name: _cell(value) or None for name, value in shown.items()} if self._is_table else shown
 
     def _table(self, records: Iterable[dict[str, Any]]) -> bytes:
+        """A table with the names of its columns first; where there are no records, not even these are sent."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self._columns)
-        for record in records:
+        for number, record in enumerate(records):
+            if number == 0:
+                writer.writerow(self._columns)
             row = self.shown(record)
             writer.writerow([row.get(name) or "" for name in self._columns])
         return text.getvalue().encode()

@@ -147,13 +147,13 @@ class LocalService:
             compressor = zlib.compressobj(level=1, wbits=_GZIP)
             body = compressor.compress(body) + compressor.flush()
             headers["Content-Encoding"] = "gzip"
-        if self._happens(self.settings.truncate_rate):
+        if self._happens(self.settings.truncate_rate) and len(body) > 1:
             return await self._truncated(request, body, headers)
         return web.Response(body=body, headers=headers)
 
     async def _truncated(self, request: web.Request, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
         """Either a body that stops before its announced length, or a shorter one that claims to be whole."""
-        cut = body[: self._rng.randrange(len(body))]
+        cut = body[: self._rng.randrange(1, len(body))]
         if self._rng.random() < 0.5:
             return web.Response(body=cut, headers=headers)
         response = web.StreamResponse(headers=headers)
