@@ -200,6 +200,7 @@ class _Export:
                 uniform=self._tuning.uniform,
                 opening=Opening(self._options.window, clock=self._tuning.clock, closed=self._observer.outside_window),
                 served_at=served_at,
+                successor=self._options.service.successor,
             )
             names = [conversion.sweep.endpoint.name for conversion in conversions]
             self._observer.started(names, named_by_user(self._output), budget.windows)

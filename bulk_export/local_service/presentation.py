@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bulk_export.model import Endpoint, Kind, RecordShape
@@ -16,7 +17,7 @@ class Presentation:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._shape = endpoint.shape
-        self._is_usual = endpoint.shape == RecordShape()
+        self._is_usual = replace(endpoint.shape, identity=()) == RecordShape()
         self._columns = [*endpoint.shape.id, *(endpoint.shape.type or ()), *(field.name for field in endpoint.fields)]
         self._is_table = endpoint.format == "csv"
         self.media_type = "text/csv" if self._is_table else "application/json"
