@@ -30,6 +30,7 @@ class Deviation:
 
 _INSTANT = "published without a format; instants are sent"
 _DAY = "published without a format; calendar days are sent"
+_YEARS = "published as a list of nobody knows what; years are sent"
 DEVIATIONS = (
     Deviation("npq", "*", "participant-declarations", "has_passed", "string", "a boolean is sent"),
     Deviation("npq", "*", "participant-declarations", "declaration_date", "string", _INSTANT),
@@ -44,7 +45,8 @@ DEVIATIONS = (
     Deviation("ect", "v3", "schools", "cohort", "years", "one year is heeded"),
     Deviation("ect", "v3", "statements", "cut_off_date", "string", _DAY),
     Deviation("ect", "v3", "statements", "payment_date", "string", _DAY),
-    Deviation("ect", "v3", "delivery-partners", "cohort[]", "", "a list of years is sent, published without items"),
+    Deviation("ect", "v3", "delivery-partners", "cohort[]", "", _YEARS),
+    Deviation("ect", "v3", "delivery-partners", "cohort[]", "any", _YEARS),
 )
 
 

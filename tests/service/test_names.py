@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -108,6 +109,11 @@ def by_polars(table: Path) -> Rows:
     return frame.to_arrow().to_pylist()
 
 
+def by_spark(table: Path) -> Rows:
+    spark = pytest.importorskip("pyspark.sql").SparkSession.builder.master("local[1]").getOrCreate()
+    return [row.asDict(recursive=True) for row in spark.read.parquet(*map(str, table.glob("*.parquet"))).collect()]
+
+
 def assert_holds(rows: Rows, records: Rows) -> None:
     """Every record is there with every value, and no row has two names that a reader takes for one."""
     own = ("_synced_at", "_removed_at")
@@ -148,6 +154,15 @@ async def test_an_export_has_every_value_and_no_two_columns_that_a_reader_takes_
         assert_holds(reader(tmp_path / "things"), records)
     lines = (tmp_path / "things/part-00000.ndjson").read_text().split("\n")
     assert_holds([json.loads(line) for line in lines if line], records)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyspark") is None, reason="Spark is not installed")
+async def test_spark_reads_every_value_of_an_export(tmp_path: Path) -> None:
+    records = [record(number, NAMES) for number in range(9)]
+    async with served(*records) as server:
+        chosen = options(server, tmp_path, service=described([]), schema="infer")
+        await export(ExportOptions.of((), **chosen), tuning=QUICK)
+    assert_holds(by_spark(tmp_path / "things"), records)
 
 
 async def test_what_is_described_is_no_drift_under_strict_though_its_name_can_have_no_column(tmp_path: Path) -> None:
