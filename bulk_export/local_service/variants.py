@@ -5,6 +5,7 @@ A variant is JSON text with gaps for what differs from record to record: ids, ti
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import re
@@ -21,6 +22,7 @@ VARIANTS = 512
 _GAP = re.compile(r'"\x01([a-z_]+\d*)\x01"')
 
 
+@functools.lru_cache(maxsize=32)
 def variants(endpoint: Endpoint, seed: int) -> list[list[str]]:
     """The attributes of each variant as JSON text cut at its gaps: text, gap name, text, gap name, …, text."""
     rng = random.Random(f"{seed}/{endpoint.name}")
