@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast
 
+from bulk_export.catalogue.identity import in_a_row, read_identity
 from bulk_export.catalogue.table import Table, near, wrong
 from bulk_export.errors import UsageError
 from bulk_export.model import (
@@ -116,20 +117,21 @@ def _paging(table: Table, default: Paging) -> Paging:
     return paging
 
 
-def _shape(table: Table, default: RecordShape) -> RecordShape:
+def _shape(table: Table, default: RecordShape, *, is_row: bool = False) -> RecordShape:
+    attributes = table.texts("attributes", default.attributes)
+    identifier, identity = read_identity(table, default, attributes, is_row=is_row)
     given_type = table.value("type", list(default.type) if default.type else None)
     shape = RecordShape(
         at=table.texts("at", default.at),
-        id=table.texts("id", default.id),
+        id=identifier,
         type=None if given_type in (None, []) else table.texts("type", default.type or ()),
-        attributes=table.texts("attributes", default.attributes),
+        attributes=attributes,
         id_type=_KINDS[table.choice("id_type", ("string", "integer"), default.id_type.value)],
+        identity=identity,
     )
-    if not shape.id:
-        raise wrong(table.at("id"), "must name a member")
     if not shape.attributes and "type" not in table and default.attributes:
         # Records without a place for attributes hardly ever have one for a type.
-        return RecordShape(shape.at, shape.id, None, (), shape.id_type)
+        return replace(shape, type=None, attributes=())
     if shape.attributes and shape.attributes in (shape.id, shape.type):
         raise wrong(table.at("attributes"), "must be another member than id and type")
     return shape
@@ -140,7 +142,7 @@ def _endpoint(name: str, table: Table, paging: Paging, shape: RecordShape) -> En
     if form == "csv":
         # A row has neither a list around it nor members of members.
         paging = replace(paging, style="none")
-        shape = RecordShape((), shape.id, None, (), shape.id_type)
+        shape = RecordShape((), shape.id, None, (), shape.id_type, in_a_row(shape.identity))
     own_pages, own_records = table.table("pages"), table.table("records")
     path = table.text("path")
     if not path.startswith("/") or not path.isprintable() or set(path) & set(" ?#"):
@@ -160,7 +162,7 @@ def _endpoint(name: str, table: Table, paging: Paging, shape: RecordShape) -> En
         order=table.texts("order"),
         order_is_total=table.flag("order_is_total", default=False),
         paging=_paging(own_pages, paging),
-        shape=_shape(own_records, shape),
+        shape=_shape(own_records, shape, is_row=form == "csv"),
         format=form,
         sorts=table.texts("sorts"),
         filter_types=_filter_types(table.table("filter_types"), filters),

@@ -35,7 +35,7 @@ class Arrangement:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._shape = shape = endpoint.shape
-        self.is_usual = shape == RecordShape()
+        self.is_usual = is_usual(shape)
         self._ids_are_integers = shape.id_type is Kind.INTEGER
         self._id, self._type, self._attributes = map(_single, (shape.id, shape.type, shape.attributes))
         parts = ((schema.ID, shape.id), (schema.TYPE, shape.type or ()), (schema.ATTRIBUTES, shape.attributes))
@@ -121,6 +121,11 @@ class Arrangement:
         else:
             fits = bool(_JSON_NUMBER.fullmatch(text)) and number(exact.Number(text)) is not None
         return value[1:-1] if fits else value
+
+
+def is_usual(shape: RecordShape) -> bool:
+    """Whether records of this shape need no arranging, whatever identifies them."""
+    return replace(shape, identity=()) == RecordShape()
 
 
 def with_moved(redaction: Redaction) -> Redaction:

@@ -9,7 +9,7 @@ from typing import Literal
 import pyarrow as pa
 
 from bulk_export import schema
-from bulk_export.decode.arrangement import Arrangement, with_moved
+from bulk_export.decode.arrangement import Arrangement, is_usual, with_moved
 from bulk_export.decode.columns import NotAsDescribed
 from bulk_export.decode.drift import Drift
 from bulk_export.decode.envelope import Body, SplitBody, UnusablePage, split_page, text_of
@@ -17,7 +17,7 @@ from bulk_export.decode.lines import compact, flat
 from bulk_export.decode.plain import PlainDecoder, identities
 from bulk_export.decode.redacted import Redactor
 from bulk_export.decode.typed import TypedDecoder
-from bulk_export.model import Endpoint, RecordShape
+from bulk_export.model import Endpoint
 from bulk_export.redaction import NO_REDACTION, Redaction
 
 Lines = Literal["raw", "flat"]
@@ -58,7 +58,7 @@ class Decoder:
     def __init__(
         self, endpoint: Endpoint, *, columns: bool, lines: Lines | None, redaction: Redaction = NO_REDACTION
     ) -> None:
-        if redaction and endpoint.shape != RecordShape():
+        if redaction and not is_usual(endpoint.shape):
             redaction = with_moved(redaction)
         left = redaction.endpoint(endpoint)
         self.schema = schema.arrow_schema(left)
