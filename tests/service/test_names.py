@@ -21,6 +21,7 @@ from deltalake import DeltaTable, write_deltalake
 from bulk_export.catalogue import read_description
 from bulk_export.column_names import comparable
 from bulk_export.database import connect
+from bulk_export.decode import Decoder
 from bulk_export.errors import DamagedState
 from bulk_export.model import Service
 from bulk_export.options import ExportOptions
@@ -45,7 +46,7 @@ def record(number: int, names: list[str]) -> dict[str, Any]:
     """A record whose values tell where they belong, the same names at every level."""
     values = {name: f"{number} of {place}" for place, name in enumerate(names)}
     inside = {name: f"inside {value}" for name, value in values.items()}
-    attributes = {**values, "updated_at": f"2025-06-02T00:00:{number:02}Z", "one": inside, "many": [inside, {}]}
+    attributes = {**values, "updated_at": f"2025-06-02T00:{number:02}:00Z", "one": inside, "many": [inside, {}]}
     return {"id": f"id-{number}", "type": "thing", "attributes": attributes}
 
 
@@ -163,6 +164,19 @@ async def test_spark_reads_every_value_of_an_export(tmp_path: Path) -> None:
         chosen = options(server, tmp_path, service=described([]), schema="infer")
         await export(ExportOptions.of((), **chosen), tuning=QUICK)
     assert_holds(by_spark(tmp_path / "things"), records)
+
+
+def test_all_ways_to_decode_a_page_agree_on_which_name_has_the_column() -> None:
+    (things,) = described(TWINS)
+    usual, decoder = [*TWINS[1::2], "name"], Decoder(things, columns=True, lines="flat")
+    for number in range(6):
+        # The exact way comes first; what was met often is then taken the fast way.
+        records = [record(number, TWINS), record(50 + number, usual)]
+        block = decoder.decode([json.dumps({"data": records}).encode()])
+        assert block.batch is not None
+        assert block.lines is not None
+        assert_holds(block.batch.to_pylist(), records)
+        assert_holds(list(map(json.loads, block.lines)), records)
 
 
 async def test_what_is_described_is_no_drift_under_strict_though_its_name_can_have_no_column(tmp_path: Path) -> None:
