@@ -58,7 +58,8 @@ class RecordFactory:
 
     def record(self, number: int, version: int, created_at: int, updated_at: int) -> str:
         """The JSON text of a record. `version` counts its changes; times are in seconds since the epoch."""
-        template = self._variants[(number * 31 + version * 7) % VARIANTS]
+        person = _first_of_twins(number) if self._has_twins else number
+        template = self._variants[(person * 31 + version * 7) % VARIANTS]
         parts = list(template)
         for position in range(1, len(parts), 2):
             parts[position] = f'"{self._fill(parts[position], number, created_at, updated_at)}"'
@@ -100,7 +101,8 @@ class RecordFactory:
         if gap == "name":
             return partner_name(number)
         if gap == "participant_type":
-            return "mentor" if number != _first_of_twins(number) or number % 3 == 0 else "ect"
+            is_first = number + 1 != _first_of_twins(number + 1)
+            return "ect" if is_first or (number == _first_of_twins(number) and number % 3) else "mentor"
         if gap == "former_id":
             return _uuid(number, self._salt + self._seed + 1)
         if gap in _REFERS_TO:

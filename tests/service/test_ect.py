@@ -156,3 +156,22 @@ async def test_ecf_names_its_successor_where_its_paths_are_not_found(tmp_path: P
             await export(options(it, tmp_path, f"participants-{service}", service=service), tuning=QUICK)
         assert refused.value.exit_code == 3
         assert ("--service ect" in refused.value.next_step) == (service == "ecf")
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("name", ["participants-ecf", "participants-ecf-csv"])
+async def test_older_versions_of_ecf_show_who_is_teacher_and_mentor_twice_and_both_are_exported(
+    tmp_path: Path, version: str, name: str
+) -> None:
+    service = load_service("ecf", version)
+    async with serving(settings(service=service, records_by_endpoint={name: 275}, records=1)) as it:
+        shown = [one.get("attributes", one) | {"id": one["id"]} for one in it.truth(name)]
+        await export(options(it, tmp_path, name, service=service), tuning=QUICK)
+    kinds: dict[str, set[str]] = {}
+    for one in shown:
+        kinds.setdefault(one["id"], set()).add(one["participant_type"])
+    assert [len(some) for some in kinds.values()].count(2) == len(shown) - len(kinds) == 25
+    trainings = {(one["id"], one["training_record_id"]) for one in shown}
+    assert len(trainings) == 275
+    taken = [(row["id"], row["training_record_id"]) for row in rows(tmp_path, name)]
+    assert sorted(taken) == sorted(trainings)
