@@ -37,7 +37,9 @@ ODD += ["\U0001f469\u200d\U0001f3eb", "x" * 300, "e\u0301", "percent%20", "[a]",
 ODD += ["back\\slash", "$1", "select", "1", "*", "\u202e", "nul\0"]
 TWINS = ["ID", "Type", "_Extra", "_Synced_At", "_REMOVED_AT", "Data", "name", "Name", "NAME", "é", "É", "ﬁ", "fi"]
 TWINS += ["straße", "STRASSE"]
-NAMES = [*TWINS, *ODD]
+# What queries may call their tables and columns.
+ALIASES = [*"abcefgknorstx", "change", "record", "shared", "rank", "source", "target", "k0"]
+NAMES = [*TWINS, *ODD, *ALIASES]
 BEGAN = datetime(2025, 6, 2, 12, tzinfo=UTC)
 Rows = list[dict[str, Any]]
 
@@ -46,14 +48,22 @@ def record(number: int, names: list[str]) -> dict[str, Any]:
     """A record whose values tell where they belong, the same names at every level."""
     values = {name: f"{number} of {place}" for place, name in enumerate(names)}
     inside = {name: f"inside {value}" for name, value in values.items()}
-    attributes = {**values, "updated_at": f"2025-06-02T00:{number:02}:00Z", "one": inside, "many": [inside, {}]}
+    objects = {name: {"id": f"no id {value}", "_synced_at": value} for name, value in values.items() if name in ALIASES}
+    attributes = {
+        **values,
+        **objects,
+        "updated_at": f"2025-06-02T00:{number:02}:00Z",
+        "one": inside,
+        "many": [inside, {}],
+    }
     return {"id": f"id-{number}", "type": "thing", "attributes": attributes}
 
 
 def described(names: list[str]) -> Service:
     """A description of all the names in this order, at every level."""
     members = dict.fromkeys(names, "string")
-    fields = {**members, "updated_at": "timestamp", "one": members, "many": [members]}
+    objects = {name: {"id": "string", "_synced_at": "string"} for name in names if name in ALIASES}
+    fields = {**members, **objects, "updated_at": "timestamp", "one": members, "many": [members]}
     things = {"path": "/things", "fields": fields, "order": [], "filters": ["updated_since"], "since": "updated_since"}
     return read_description({"name": "odd", "versions": {"v1": {"things": things}}, "pages": {"largest": 100}}, None)
 
