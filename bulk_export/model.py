@@ -139,7 +139,10 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One version of one service: its endpoints, limits and page sizes. None is a limit or size nobody knows."""
+    """One version of one service: its endpoints, limits and page sizes. None is a limit or size nobody knows.
+
+    `successor` is the name of the service that took its place, where one did.
+    """
 
     name: str
     version: str
@@ -151,6 +154,7 @@ class Service:
     default_page_size: int
     largest_page_size: int | None
     auth: Authorization = Authorization()
+    successor: str | None = None
 
     def __iter__(self) -> Iterator[Endpoint]:
         return iter(self.endpoints)

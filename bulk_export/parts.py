@@ -130,7 +130,7 @@ class PartSequence:
         """Close the last part. An endpoint without records gets one without rows."""
         if self._is_strict:
             for part in self.parts:
-                refuse_drift(self._endpoint.name, Drift.from_json(part.drift), f"up to page {part.last_page}")
+                refuse_drift(self._endpoint, Drift.from_json(part.drift), f"up to page {part.last_page}")
         if not self.parts and not self._writers:
             self._open_part()
         if self._writers:
@@ -166,7 +166,7 @@ class PartSequence:
         """Raise SchemaDrift where there is any, naming the first of the pages."""
         if drift.unknown or drift.misfits or drift.duplicate_keys:
             for page in pages:
-                refuse_drift(self._endpoint.name, self._decoder.decode([page.body]).drift, f"page {page.key.page}")
+                refuse_drift(self._endpoint, self._decoder.decode([page.body]).drift, f"page {page.key.page}")
 
     def _open_part(self) -> None:
         with local_failures(f"Opening a part of {self._endpoint.name}"):

@@ -37,6 +37,7 @@ from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.publish import JOURNAL, STAGING, clear_leftovers, decide, decided, publish
 from bulk_export.pulse import Pulse
 from bulk_export.retry import Backoff
+from bulk_export.schema import with_names_apart
 from bulk_export.schema_mode import resumable
 from bulk_export.server_clock import seconds_ahead
 from bulk_export.sweep import Sweep
@@ -199,6 +200,7 @@ class _Export:
                 uniform=self._tuning.uniform,
                 opening=Opening(self._options.window, clock=self._tuning.clock, closed=self._observer.outside_window),
                 served_at=served_at,
+                successor=self._options.service.successor,
             )
             names = [conversion.sweep.endpoint.name for conversion in conversions]
             self._observer.started(names, named_by_user(self._output), budget.windows)
@@ -350,7 +352,7 @@ class _Export:
             "api_version": self._options.service.version,
             "base_url": service_name(self._options),
             # It may be edited between two runs; pages stored under one do not fit another.
-            "description": description_digest(self._options.endpoints),
+            "description": description_digest([with_names_apart(endpoint) for endpoint in self._options.endpoints]),
             **self._parameters() | {"schema": resumable(self._options.schema)},
         }
 

@@ -33,6 +33,7 @@ _MOST_OBJECTS = 4_096
 # What may still arrive after the export has been given up is worth waiting for, briefly.
 _LAST_ANSWERS = 5.0
 
+_NOT_FOUND = 404
 _ADVICE = {
     400: "Check the filters and --updated-since.",
     401: "Check the token; with a valid one the same command goes on.",
@@ -61,6 +62,7 @@ class Pool:
     `changed` beats whenever a plan has changed, and may be beaten by whoever changes a horizon.
     `uniform` gives random numbers from 0 to 1, for the jitter. Nothing is sent while `opening` is closed.
     `served_at` hears the `Date` header of each page before the page is delivered.
+    `successor` names the service that took the place of this one.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Pool:
         uniform: Callable[[], float],
         opening: Opening | None = None,
         served_at: Callable[[str | None], None] = lambda _: None,
+        successor: str | None = None,
     ) -> None:
         self._sweeps = list(sweeps)
         self._closed = False
@@ -92,6 +95,7 @@ class Pool:
         self._uniform = uniform
         self._opening = opening or Opening(None, closed=lambda _: None)
         self._served_at = served_at
+        self._successor = successor
         self._in_flight = 0
         self._cooling = 0
         self._answered = False
@@ -231,8 +235,14 @@ class Pool:
                 raise ServiceRefused(
                     f"The service refused page {page} of {sweep.endpoint.name} with status {answer.status}{said}.",
                     kept="Every page stored so far is kept.",
-                    next_step=_ADVICE.get(answer.status, "Check --base-url; redirects are never followed."),
+                    next_step=self._advice(answer.status),
                 )
+
+    def _advice(self, status: int) -> str:
+        advice = _ADVICE.get(status, "Check --base-url; redirects are never followed.")
+        if status == _NOT_FOUND and self._successor is not None:
+            advice += f" Another service took the place of this one: --service {self._successor}."
+        return advice
 
     async def _store(self, answer: Answer, sweep: Sweep, page: int) -> None:
         if len(answer.body) > _LARGE and answer.body.count(b"{") > _MOST_OBJECTS * (sweep.page_size + 100):

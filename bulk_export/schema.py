@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import pyarrow as pa
 
-from bulk_export.model import Endpoint, Field, FieldType, Kind, ListOf
+from bulk_export.column_names import can_name_a_column, distinct
+from bulk_export.model import Endpoint, Field, FieldType, Kind, ListOf, Struct
 
 ID, TYPE, EXTRA = "id", "type", "_extra"
 # What a synced copy says of its rows.
@@ -12,7 +16,8 @@ SYNCED_AT, REMOVED_AT = "_synced_at", "_removed_at"
 # The member of a record that holds its attributes.
 ATTRIBUTES = "attributes"
 
-_TAKEN = {ID, TYPE, EXTRA, SYNCED_AT, REMOVED_AT}
+# The columns that an export or a copy has anyway.
+TAKEN = frozenset({ID, TYPE, EXTRA, SYNCED_AT, REMOVED_AT})
 _SCALARS: dict[Kind, pa.DataType] = {
     Kind.STRING: pa.string(),
     Kind.BOOLEAN: pa.bool_(),
@@ -24,12 +29,37 @@ _SCALARS: dict[Kind, pa.DataType] = {
 
 
 def columns(endpoint: Endpoint) -> tuple[Field, ...]:
-    """The attributes that have a column of their own.
+    """The attributes that have a column of their own, with the members that their columns have.
 
-    All but those named like a column that an export or a copy has anyway, and those with an object of no described
-    members, which Parquet cannot hold.
+    All but those that `with_names_apart` leaves out, those named like a column that an export or a copy has anyway,
+    and those with an object of no described members, which Parquet cannot hold.
     """
-    return tuple(field for field in endpoint.fields if field.name not in _TAKEN and _can_hold(field.type))
+    return tuple(
+        field for field in with_names_apart(endpoint).fields if field.name not in TAKEN and _can_hold(field.type)
+    )
+
+
+def with_names_apart(endpoint: Endpoint) -> Endpoint:
+    """The endpoint without attributes, and without members of objects, that some reader would take for an earlier one.
+
+    Attributes are told from the columns that there are anyway, too, but for those of exactly their names, which stay.
+    Names that no column can have are left out as well.
+    """
+    described = {field.name: field for field in endpoint.fields}
+    apart = {field.name: field for field in _apart(endpoint.fields, TAKEN)}
+    fields = (apart.get(name, field) for name, field in described.items() if name in apart or name in TAKEN)
+    return replace(endpoint, fields=tuple(fields))
+
+
+def _apart(fields: Iterable[Field], taken: Iterable[str]) -> tuple[Field, ...]:
+    types = {field.name: field.type for field in fields if can_name_a_column(field.name)}
+    return tuple(Field(name, _members_apart(types[name])) for name in distinct(types, taken))
+
+
+def _members_apart(declared: FieldType) -> FieldType:
+    if isinstance(declared, ListOf):
+        return ListOf(_members_apart(declared.item))
+    return Struct(_apart(declared.fields, ())) if isinstance(declared, Struct) else declared
 
 
 def _can_hold(declared: FieldType) -> bool:

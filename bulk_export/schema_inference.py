@@ -6,11 +6,12 @@ pages end. What has no common type gets no column, and stays in `_extra`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bulk_export import schema
+from bulk_export.column_names import can_name_a_column, distinct
 from bulk_export.decode import exact
 from bulk_export.decode.drift import Drift
 from bulk_export.decode.values import NOTHING, day, fit, instant
@@ -64,7 +65,7 @@ class Seen:
             item = self.item.type()
             return None if item is None else ListOf(item)
         if self.members is not None:
-            fields = _fields(self.members, set())
+            fields = _fields(self.members)
             return Struct(fields) if fields else None
         return self.kind
 
@@ -99,7 +100,7 @@ class SchemaInference:
 
     def described(self) -> Endpoint:
         """The endpoint with fields for what was met: after those described, in the order of names."""
-        return replace(self.endpoint, fields=_extended(self.endpoint.fields, self._top))
+        return replace(self.endpoint, fields=_extended(self.endpoint.fields, self._top, schema.TAKEN))
 
 
 def _take_unknown(fields: Sequence[Field], members: Mapping[str, Any], seen: Seen) -> None:
@@ -129,12 +130,12 @@ def _place(seen: Seen, name: str) -> Seen:
     return seen.members.setdefault(name, Seen())
 
 
-def _extended(fields: Sequence[Field], seen: Seen) -> tuple[Field, ...]:
+def _extended(fields: Sequence[Field], seen: Seen, taken: Iterable[str] = ()) -> tuple[Field, ...]:
     members = seen.members or {}
     inside = tuple(
         Field(one.name, _type_extended(one.type, members[one.name])) if one.name in members else one for one in fields
     )
-    return inside + _fields(members, {one.name.casefold() for one in fields})
+    return inside + _fields(members, [*taken, *(one.name for one in fields)])
 
 
 def _type_extended(declared: FieldType, seen: Seen) -> FieldType:
@@ -143,19 +144,14 @@ def _type_extended(declared: FieldType, seen: Seen) -> FieldType:
     return Struct(_extended(declared.fields, seen)) if isinstance(declared, Struct) else declared
 
 
-def _fields(members: Mapping[str, Seen], taken: set[str]) -> tuple[Field, ...]:
-    """Fields for members whose names are not `taken`; many programs that read columns do not tell letters' cases."""
-    found = []
-    for name in sorted(members):
-        declared = members[name].type()
-        if declared is not None and _can_name_a_column(name) and name.casefold() not in taken:
-            taken.add(name.casefold())
-            found.append(Field(name, declared))
-    return tuple(found)
+def _fields(members: Mapping[str, Seen], taken: Iterable[str] = ()) -> tuple[Field, ...]:
+    """Fields for members whose names no reader takes for one another, nor for one that is `taken`."""
+    types = {name: declared for name in sorted(members) if (declared := members[name].type()) is not None}
+    return tuple(Field(name, types[name]) for name in distinct(filter(_is_readable, types), taken))
 
 
-def _can_name_a_column(name: str) -> bool:
-    return bool(name) and name.isprintable() and exact.is_utf8(name)
+def _is_readable(name: str) -> bool:
+    return name.isprintable() and can_name_a_column(name)
 
 
 def _kind_of(value: Any) -> Kind | None:

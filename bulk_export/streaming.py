@@ -106,6 +106,7 @@ async def _produce(
             count_request=lambda _: None,
             uniform=tuning.uniform,
             opening=Opening(options.window, clock=tuning.clock, closed=observer.outside_window),
+            successor=options.service.successor,
         )
         pool.close()
         failures: list[BulkExportError] = []

@@ -72,6 +72,7 @@ def read_description(document: Mapping[str, Any], version: str | None) -> Servic
         default_page_size=default_size or _DEFAULT_PAGE_SIZE,
         largest_page_size=paging.largest,
         auth=_authorization(top.table("auth")),
+        successor=top.optional_text("successor"),
     )
     for table in (limits, pages, records, top):
         table.done()

@@ -100,7 +100,7 @@ def _show(described: Service, chosen: tuple[Endpoint, ...]) -> None:
     for name in built_in_services():
         if name == described.name:
             others = [version for version in service_versions(name) if version != described.version]
-            typer.echo(f"  other versions: {', '.join(others)}")
+            typer.echo(f"  other versions: {', '.join(others) or 'none'}")
     typer.echo(f"  other services: {', '.join(name for name in built_in_services() if name != described.name)}")
     for endpoint in chosen:
         typer.echo(f"\n{endpoint.name}  {endpoint.path}" + ("  (csv)" if endpoint.format == "csv" else ""))

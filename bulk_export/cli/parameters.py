@@ -43,7 +43,7 @@ Service = Annotated[
     str | None,
     typer.Option(
         "--service",
-        metavar="npq|ecf|FILE|URL",
+        metavar="npq|ecf|ect|FILE|URL",
         help="Which service: built in, or described in TOML or OpenAPI. (npq)",
         autocompletion=_services,
     ),

@@ -70,7 +70,12 @@ def table_rows(body: bytes) -> Iterator[bytes]:
 
 
 def _check_table(body: bytes, *, is_framed: bool) -> int:
-    """How many rows a table has. A body that ends within a row is refused as far as that can be seen."""
+    """How many rows a table has; none is a body of nothing, too, as services send it for a list without records.
+
+    A body that ends within a row is refused as far as that can be seen.
+    """
+    if not body and is_framed:
+        return 0
     if not body.strip():
         raise UnusablePage("empty, without even the names of columns")
     if body.removeprefix(_BOM).lstrip()[:1] in (b"<", b"{"):

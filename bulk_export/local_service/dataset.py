@@ -15,6 +15,8 @@ from bulk_export.local_service.records import TIE, RecordFactory, partner_name, 
 from bulk_export.model import Endpoint
 
 _CACHED_BYTES = 64 * 1024 * 1024
+# Sorts that the records stand in by themselves.
+_BY_CREATION = ((), (("created_at", False),), (("created_at", False), ("id", False)))
 
 
 class Dataset:
@@ -120,8 +122,7 @@ class Dataset:
             self._cached_bytes -= len(dropped)
 
     def _matching(self, query: Query) -> Sequence[int]:
-        ordinary = not query.sort or query.sort[0] == ("created_at", False) or self._natural_key() is not None
-        if query.since is None and not query.filters and ordinary:
+        if query.since is None and not query.filters and query.sort in _BY_CREATION:
             return self._numbers
         index = (self._generation, query.since, query.filters, query.sort)
         if self._selected is None or self._selected[0] != index:
@@ -139,7 +140,12 @@ class Dataset:
         if not query.filters:
             return True
         record = json.loads(self._render(number))
-        return all(_has(record, key, value.split(",")) for key, value in query.filters)
+        return all(_has(record, key, self._wanted(key, value)) for key, value in query.filters)
+
+    def _wanted(self, key: str, value: str) -> list[str]:
+        """The values that a filter asks for; of schools, the service heeds the first cohort only."""
+        values = value.split(",")
+        return values[:1] if key == "cohort" and self._endpoint.record_type == "school" else values
 
     def _key(self, name: str) -> Callable[[int], Any]:
         if name == "updated_at":
@@ -152,7 +158,9 @@ class Dataset:
 
     def _natural_key(self) -> Callable[[int], Any] | None:
         """What the endpoint orders by when no sort is asked for, where that is not the creation time."""
-        return {"statements": payment_date, "delivery-partners": partner_name}.get(self._endpoint.name)
+        if self._endpoint.name == "statements" and self._endpoint.order[:1] == ("payment_date",):
+            return payment_date
+        return partner_name if self._endpoint.name == "delivery-partners" and "name" in self._endpoint.sorts else None
 
     def _with_ties_shuffled(self, numbers: Sequence[int], query: Query, first: int, last: int) -> list[int]:
         """The rows from `first` to `last`, where numbers of one group come in an order of this request's own."""
@@ -176,11 +184,10 @@ class Dataset:
 
 def _has(record: Any, key: str, wanted: list[str]) -> bool:
     attributes = record["attributes"]
-    if key == "participant_id":
-        return attributes.get("participant_id") in wanted
     if key == "from_participant_id":
         return any(change["from_participant_id"] in wanted for change in attributes.get("participant_id_changes", ()))
-    if key == "training_status":
-        return any(one["training_status"] in wanted for one in attributes.get("npq_enrolments", ()))
-    value = attributes.get(key)
-    return any(str(element) in wanted for element in (value if isinstance(value, list) else [value]))
+    trainings = [*attributes.get("npq_enrolments", ()), *attributes.get("ecf_enrolments", ())]
+    values = [attributes[key]] if key in attributes else [one.get(key) for one in trainings]
+    return any(
+        str(element) in wanted for value in values for element in (value if isinstance(value, list) else [value])
+    )

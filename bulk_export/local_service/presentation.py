@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bulk_export.model import Endpoint, Kind, RecordShape
@@ -16,7 +17,7 @@ class Presentation:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._shape = endpoint.shape
-        self._is_usual = endpoint.shape == RecordShape()
+        self._is_usual = replace(endpoint.shape, identity=()) == RecordShape()
         self._columns = [*endpoint.shape.id, *(endpoint.shape.type or ()), *(field.name for field in endpoint.fields)]
         self._is_table = endpoint.format == "csv"
         self.media_type = "text/csv" if self._is_table else "application/json"
@@ -45,10 +46,12 @@ class Presentation:
         return {name: _cell(value) or None for name, value in shown.items()} if self._is_table else shown
 
     def _table(self, records: Iterable[dict[str, Any]]) -> bytes:
+        """A table with the names of its columns first; where there are no records, not even these are sent."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self._columns)
-        for record in records:
+        for number, record in enumerate(records):
+            if number == 0:
+                writer.writerow(self._columns)
             row = self.shown(record)
             writer.writerow([row.get(name) or "" for name in self._columns])
         return text.getvalue().encode()

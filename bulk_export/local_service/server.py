@@ -26,6 +26,8 @@ from bulk_export.model import Endpoint, Limit, Paging
 from bulk_export.openapi import spec_text
 
 _LOGGED = 1_000_000
+# The endpoints that list people, one in each service.
+_PEOPLE = ("participants-npq", "participants-ecf", "participants")
 _GZIP = 31
 
 
@@ -55,11 +57,19 @@ class LocalService:
         self.before_request: Callable[[LocalService, RequestRecord], None] | None = None
         self._endpoints = {endpoint.path: endpoint for endpoint in settings.service.endpoints}
         self._rng = random.Random(settings.seed)
-        people, applications = settings.count("participants-npq"), settings.count("npq-applications")
+        counts = {endpoint.name: settings.count(endpoint.name) for endpoint in settings.service.endpoints}
+        people_in = next(filter(counts.__contains__, _PEOPLE), _PEOPLE[0])
         self._datasets = {
             endpoint.name: Dataset(
                 endpoint,
-                RecordFactory(endpoint, settings.seed, people=people, applications=applications),
+                RecordFactory(
+                    endpoint,
+                    settings.seed,
+                    people=settings.count(people_in),
+                    applications=settings.count("npq-applications"),
+                    people_in=people_in,
+                    counts=counts,
+                ),
                 settings.count(endpoint.name),
                 settings.seed,
             )
@@ -109,19 +119,19 @@ class LocalService:
         self.log.append(record)
         if self.before_request is not None:
             self.before_request(self, record)
-        admitted = [
-            self._per_token is None or self._per_token.admits(request.headers.get(auth.header, "")),
-            self._per_address is None or self._per_address.admits(record.peer),
-        ]
+        # Both count each request; the limit of an address is one for all tokens.
+        throttles = ((self._per_token, request.headers.get(auth.header, "")), (self._per_address, record.peer))
+        refusing = [throttle for throttle, key in throttles if throttle is not None and not throttle.admits(key)]
         if settings.latency:
             await anyio.sleep(settings.latency * (1 + settings.latency_spread * self._rng.uniform(-1, 1)))
-        if not all(admitted):
-            return self._throttled()
+        if refusing:
+            return self._throttled(refusing[0].limit)
         if request.path == f"/api/docs/{settings.service.version}/swagger.yaml" and request.method == "GET":
             # Published to everybody, and counted like any other request.
             return web.Response(body=spec_text(settings.service), content_type="text/yaml", charset="utf-8")
-        expected = f"{auth.scheme} {settings.token}".lstrip()
-        if not hmac.compare_digest(request.headers.get(auth.header, "").encode(), expected.encode()):
+        given = request.headers.get(auth.header, "").encode()
+        known = (f"{auth.scheme} {token}".lstrip().encode() for token in (settings.token, *settings.other_tokens))
+        if not any(hmac.compare_digest(given, expected) for expected in known):
             return web.json_response({"error": "HTTP Token: Access denied"}, status=401)
         if endpoint is None or request.method != "GET":
             return _errors(404, "Resource not found", "Nothing could be found for the provided details")
@@ -147,13 +157,13 @@ class LocalService:
             compressor = zlib.compressobj(level=1, wbits=_GZIP)
             body = compressor.compress(body) + compressor.flush()
             headers["Content-Encoding"] = "gzip"
-        if self._happens(self.settings.truncate_rate):
+        if self._happens(self.settings.truncate_rate) and len(body) > 1:
             return await self._truncated(request, body, headers)
         return web.Response(body=body, headers=headers)
 
     async def _truncated(self, request: web.Request, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
         """Either a body that stops before its announced length, or a shorter one that claims to be whole."""
-        cut = body[: self._rng.randrange(len(body))]
+        cut = body[: self._rng.randrange(1, len(body))]
         if self._rng.random() < 0.5:
             return web.Response(body=cut, headers=headers)
         response = web.StreamResponse(headers=headers)
@@ -176,10 +186,9 @@ class LocalService:
     def _largest_page(self, endpoint: Endpoint) -> int | None:
         return self.settings.largest_page or endpoint.paging.largest
 
-    def _throttled(self) -> web.Response:
-        limit = self.settings.service_limit or self.settings.ip_limit
+    def _throttled(self, limit: Limit) -> web.Response:
         headers = {}
-        if self.settings.retry_after and limit is not None:
+        if self.settings.retry_after:
             headers["Retry-After"] = str(math.ceil(limit.period - self.settings.clock() % limit.period))
         return web.Response(status=429, text="Retry later\n", headers=headers)
 

@@ -18,6 +18,8 @@ ChurnKind = Literal["append", "touch", "vanish"]
 class LocalServiceSettings:
     """What the service holds, whom it lets in, and what goes wrong.
 
+    `other_tokens` are let in like `token`, and show the same records. The limits are those of a token, and of an
+    address for all tokens together.
     `records` is the number in each endpoint, `records_by_endpoint` overrides it. `largest_page` is the most records
     shown at once, where that is not what the description says. A limit of None is no limit; windows are `fixed`
     (aligned to the epoch, as the service counts) or `rolling` (as documented). `latency` is in seconds, give or
@@ -45,6 +47,7 @@ class LocalServiceSettings:
     churn: float = 0.0
     churn_kinds: tuple[ChurnKind, ...] = ("append", "touch", "vanish")
     clock: Callable[[], float] = time.time
+    other_tokens: tuple[str, ...] = ()
 
     def count(self, endpoint: str) -> int:
         """How many records an endpoint starts with."""

@@ -13,6 +13,8 @@ from bulk_export.model import Limit
 class Throttle(Protocol):
     """Counts requests under a key."""
 
+    limit: Limit
+
     def admits(self, key: str) -> bool:
         """Count one more request; whether it is within the limit."""
 
@@ -21,26 +23,26 @@ class FixedWindows:
     """As implemented: a counter per key for each window of the epoch."""
 
     def __init__(self, limit: Limit, clock: Callable[[], float]) -> None:
-        self._limit = limit
+        self.limit = limit
         self._clock = clock
         self._window = -1
         self._counts: dict[str, int] = {}
 
     def admits(self, key: str) -> bool:
         """Count one more request; whether it is within the limit."""
-        window = math.floor(self._clock() / self._limit.period)
+        window = math.floor(self._clock() / self.limit.period)
         if window != self._window:
             self._window = window
             self._counts.clear()
         self._counts[key] = self._counts.get(key, 0) + 1
-        return self._counts[key] <= self._limit.requests
+        return self._counts[key] <= self.limit.requests
 
 
 class RollingWindow:
     """As documented: the requests of the last period."""
 
     def __init__(self, limit: Limit, clock: Callable[[], float]) -> None:
-        self._limit = limit
+        self.limit = limit
         self._clock = clock
         self._moments: dict[str, deque[float]] = {}
 
@@ -48,7 +50,7 @@ class RollingWindow:
         """Count one more request; whether it is within the limit."""
         now = self._clock()
         moments = self._moments.setdefault(key, deque())
-        while moments and moments[0] <= now - self._limit.period:
+        while moments and moments[0] <= now - self.limit.period:
             moments.popleft()
         moments.append(now)
-        return len(moments) <= self._limit.requests
+        return len(moments) <= self.limit.requests

@@ -5,32 +5,29 @@ A variant is JSON text with gaps for what differs from record to record: ids, ti
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bulk_export.decode import Drift, exact
 from bulk_export.decode.values import NOTHING, fit
-from bulk_export.local_service import text
+from bulk_export.local_service import early_careers, text
+from bulk_export.local_service.values import day, email, gap, instant, person, reference_number, urn, words
 from bulk_export.model import Endpoint, FieldType, Kind, ListOf
 
 VARIANTS = 512
 _GAP = re.compile(r'"\x01([a-z_]+\d*)\x01"')
-_AWKWARD_SHARE = 0.04
 
 
-def gap(name: str) -> str:
-    """Stands for a value that is filled in when a record is rendered."""
-    return f"\x01{name}\x01"
-
-
+@functools.lru_cache(maxsize=32)
 def variants(endpoint: Endpoint, seed: int) -> list[list[str]]:
     """The attributes of each variant as JSON text cut at its gaps: text, gap name, text, gap name, …, text."""
     rng = random.Random(f"{seed}/{endpoint.name}")
-    overlay = _OVERLAYS.get(endpoint.name, _plain)
     types = {field.name: field.type for field in endpoint.fields}
+    overlay = _overlay(endpoint.name, types)
     made = []
     for number in range(VARIANTS):
         attributes = {field.name: _value(field.type, field.name, rng) for field in endpoint.fields}
@@ -68,29 +65,13 @@ def _value(declared: FieldType, name: str, rng: random.Random) -> Any:
     return _SCALARS[declared](rng)
 
 
-def instant(rng: random.Random) -> str:
-    """A time in one of the two forms that the service shows."""
-    moment = f"20{rng.randint(21, 25)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}T{rng.randint(0, 23):02}:21:32"
-    return moment + rng.choice(("Z", ".000Z"))
-
-
-def _day(rng: random.Random) -> str:
-    return instant(rng)[:10]
-
-
-def _words(rng: random.Random) -> str:
-    if rng.random() < _AWKWARD_SHARE:
-        return rng.choice(text.AWKWARD)
-    return f"{rng.choice(text.EMPLOYERS)} {rng.randint(1, 999)}"
-
-
 _SCALARS: dict[Kind, Callable[[random.Random], Any]] = {
-    Kind.STRING: _words,
+    Kind.STRING: words,
     Kind.BOOLEAN: lambda rng: rng.random() < 0.5,
     Kind.INTEGER: lambda rng: rng.randint(-1_000_000, 1_000_000),
     Kind.NUMBER: lambda rng: rng.randint(-1_000_000, 1_000_000) / 64,
     Kind.TIMESTAMP: instant,
-    Kind.DATE: _day,
+    Kind.DATE: day,
 }
 
 
@@ -98,34 +79,20 @@ def _plain(rng: random.Random) -> dict[str, Any]:
     return {}
 
 
-def _person(rng: random.Random) -> str:
-    if rng.random() < _AWKWARD_SHARE:
-        return rng.choice(text.AWKWARD)
-    return f"{rng.choice(text.FIRST_NAMES)} {rng.choice(text.LAST_NAMES)}"
-
-
-def _email(rng: random.Random) -> str | None:
-    return None if rng.random() < 0.05 else f"teacher.{rng.randint(1, 99_999)}@some-school.example.com"
-
-
-def _reference_number(rng: random.Random) -> str | None:
-    return None if rng.random() < 0.05 else f"{rng.randint(0, 9_999_999):07}"
-
-
 def _application(rng: random.Random) -> dict[str, Any]:
     status = rng.choice(("pending", "accepted", "accepted", "accepted", "rejected"))
     return {
         "course_identifier": rng.choice(text.COURSES),
-        "email": _email(rng),
-        "full_name": _person(rng),
-        "employment_role": _words(rng),
+        "email": email(rng),
+        "full_name": person(rng),
+        "employment_role": words(rng),
         "funding_choice": rng.choice(("school", "trust", "self", "another", "employer", None)),
         "headteacher_status": rng.choice(("no", "yes_when_course_starts", "yes_in_first_two_years")),
         "ineligible_for_funding_reason": rng.choice((None, None, "previously-funded", "establishment-ineligible")),
         "participant_id": gap("participant_id"),
         "private_childcare_provider_urn": rng.choice((None, "EY944860")),
-        "teacher_reference_number": _reference_number(rng),
-        "school_urn": str(rng.randint(100_000, 150_000)),
+        "teacher_reference_number": reference_number(rng),
+        "school_urn": urn(rng),
         "school_ukprn": str(rng.randint(10_000_000, 10_099_999)),
         "status": status,
         "reason_for_rejection": "Application does not meet eligibility criteria" if status == "rejected" else None,
@@ -151,10 +118,10 @@ def _participant(rng: random.Random) -> dict[str, Any]:
             "npq_application_id": gap(f"application{number}"),
             "eligible_for_funding": rng.random() < 0.5,
             "training_status": status,
-            "school_urn": str(rng.randint(100_000, 150_000)),
+            "school_urn": urn(rng),
             "targeted_delivery_funding_eligibility": rng.random() < 0.5,
             "funded_place": rng.choice((True, False, None)),
-            "email": _email(rng),
+            "email": email(rng),
             "withdrawal": left if status == "withdrawn" else None,
             "deferral": left if status == "deferred" else None,
             "created_at": instant(rng),
@@ -162,9 +129,9 @@ def _participant(rng: random.Random) -> dict[str, Any]:
 
     change = {"from_participant_id": gap("id"), "to_participant_id": gap("id"), "changed_at": instant(rng)}
     return {
-        "full_name": _person(rng),
-        "previous_names": [_person(rng) for _ in range(rng.choice((0, 0, 1, 2)))],
-        "teacher_reference_number": _reference_number(rng),
+        "full_name": person(rng),
+        "previous_names": [person(rng) for _ in range(rng.choice((0, 0, 1, 2)))],
+        "teacher_reference_number": reference_number(rng),
         "npq_enrolments": [enrolment(number) for number in range(rng.choice((0, 1, 1, 2)))],
         "participant_id_changes": [change] if rng.random() < 0.1 else [],
     }
@@ -173,7 +140,7 @@ def _participant(rng: random.Random) -> dict[str, Any]:
 def _outcome(rng: random.Random) -> dict[str, Any]:
     return {
         "state": rng.choice(("passed", "failed", "voided")),
-        "completion_date": f"{_day(rng)}T00:00:00+00:00",
+        "completion_date": f"{day(rng)}T00:00:00+00:00",
         "course_identifier": rng.choice(text.COURSES),
         "participant_id": gap("participant_id"),
     }
@@ -214,4 +181,20 @@ _OVERLAYS: dict[str, Callable[[random.Random], dict[str, Any]]] = {
     "participant-declarations": _declaration,
     "statements": _statement,
     "delivery-partners": _delivery_partner,
+    "participants": early_careers.participant,
+    "participants-transfers": early_careers.transfers,
+    "unfunded-mentors": early_careers.unfunded_mentor,
+    "partnerships": early_careers.partnership,
+    "schools": early_careers.school,
 }
+
+
+def _overlay(name: str, types: Mapping[str, FieldType]) -> Callable[[random.Random], dict[str, Any]]:
+    """What makes the records of an endpoint plausible; the services differ in what they call by one name."""
+    if name == "participant-declarations" and "evidence_held" in types:
+        return early_careers.declaration
+    if name == "delivery-partners" and types.get("cohort") == ListOf(Kind.STRING):
+        return early_careers.delivery_partner
+    if name.startswith("participants-ecf") and "training_record_id" in types:
+        return early_careers.trained_person
+    return _OVERLAYS.get(name, _plain)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pyarrow as pa
 
 from bulk_export import schema
+from bulk_export.column_names import comparable, distinct
 from bulk_export.errors import DamagedState
 from bulk_export.model import Endpoint, Field, FieldType, Kind, ListOf, Struct
 
@@ -28,24 +30,37 @@ _KINDS = {
 def described_as_copied(endpoint: Endpoint, copied: pa.Schema | None) -> Endpoint:
     """The endpoint with the fields that its copy has as they are there, and those that only one of both knows.
 
-    Raises DamagedState for a column that no poll can have written.
+    A described field that readers take for another one of the copy has no column. Raises DamagedState for a column
+    that no poll can have written, and for columns that readers take for one.
     """
     if copied is None:
         return endpoint
-    always = {schema.ID, schema.TYPE, schema.EXTRA, *OWN}
-    known = tuple(_field(column) for column in _in_plain_types(copied) if column.name not in always)
+    if alike := _alike(copied):
+        raise DamagedState(
+            f"The copy of {endpoint.name} has columns that most readers take for one: {', '.join(map(repr, alike))}.",
+            kept="Nothing was changed.",
+            next_step="An earlier version may have mixed up their values. Choose another --output to start a new copy,"
+            " in which only the first of them is a column.",
+        )
+    known = tuple(_field(column) for column in _in_plain_types(copied) if column.name not in schema.TAKEN)
     return replace(endpoint, fields=_united(endpoint.fields, known))
 
 
 def united(copied: pa.Schema | None, fetched: pa.Schema) -> pa.Schema:
-    """The columns of a copy after what was fetched is merged into it. Raises ValueError where a type would change."""
+    """The columns of a copy after what was fetched is merged into it.
+
+    Raises ValueError where a type would change, or two names would be alike.
+    """
     fetched = _in_plain_types(fetched)
     columns = [column for column in fetched if column.name not in (schema.EXTRA, *OWN)]
     if copied is not None:
         own = _in_plain_types(copied)
         columns = list(_united_columns([column for column in own if column.name not in (schema.EXTRA, *OWN)], columns))
     instant = pa.timestamp("us", "UTC")
-    return pa.schema([*columns, pa.field(schema.EXTRA, pa.string()), *(pa.field(name, instant) for name in OWN)])
+    wanted = pa.schema([*columns, pa.field(schema.EXTRA, pa.string()), *(pa.field(name, instant) for name in OWN)])
+    if _alike(wanted):
+        raise ValueError("two columns would have names that readers take for one")
+    return wanted
 
 
 def is_only_added_to(copied: pa.Schema, wanted: pa.Schema) -> bool:
@@ -55,11 +70,32 @@ def is_only_added_to(copied: pa.Schema, wanted: pa.Schema) -> bool:
 
 def _united(described: tuple[Field, ...], copied: tuple[Field, ...]) -> tuple[Field, ...]:
     there = {one.name: one.type for one in copied}
-    names = {one.name for one in described}
+    names = [one.name for one in described]
+    # What the copy has keeps its column, however the description may call it now.
+    new = set(distinct([name for name in names if name not in there], there))
     kept = tuple(
-        Field(one.name, _united_type(one.type, there[one.name])) if one.name in there else one for one in described
+        Field(one.name, _united_type(one.type, there[one.name])) if one.name in there else one
+        for one in described
+        if one.name in there or one.name in new
     )
     return kept + tuple(one for one in copied if one.name not in names)
+
+
+def _alike(columns: Iterable[pa.Field]) -> list[str]:
+    """The names of columns, or of members of one object, that readers take for one; none where there are no such."""
+    by_name = {column.name: column for column in columns}
+    kept = set(distinct(by_name))
+    for name in by_name:
+        if name not in kept:
+            return [other for other in by_name if comparable(other) == comparable(name)]
+    inside = (_alike(_members(column.type)) for column in by_name.values())
+    return next(filter(None, inside), [])
+
+
+def _members(type_: pa.DataType) -> Iterable[pa.Field]:
+    while pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        type_ = type_.value_type
+    return list(type_) if pa.types.is_struct(type_) else ()
 
 
 def _united_type(described: FieldType, copied: FieldType) -> FieldType:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from bulk_export import schema
+from bulk_export.column_names import can_name_a_column
 from bulk_export.database import missing_extra
 from bulk_export.delta_files import LOG, check_path, files_of
 from bulk_export.errors import DamagedState, LocalFailure
@@ -75,7 +76,7 @@ class CopiedDelta:
         with self._failures("Writing"), private_umask():
             if self._table is None:
                 self._create(difference, properties)
-            elif self.schema is not None and is_only_added_to(self.schema, difference.schema):
+            elif self.schema is not None and _can_merge(self.schema, difference.schema):
                 self._merge(self._table, difference, properties, delete_removed=delete_removed)
             else:
                 self._replace(self._table, difference, properties, delete_removed=delete_removed)
@@ -165,6 +166,11 @@ class CopiedDelta:
                 kept="The table is as it was before this poll.",
                 next_step="Look at it with --debug; a new copy can be made in another --output.",
             ) from None
+
+
+def _can_merge(copied: pa.Schema, wanted: pa.Schema) -> bool:
+    # Earlier versions made columns of names that the library writes and reads, and cannot merge by.
+    return is_only_added_to(copied, wanted) and all(map(can_name_a_column, wanted.names))
 
 
 def _writing() -> WriterProperties:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bulk_export import database, schema
+from bulk_export.column_names import unlike
 from bulk_export.errors import DamagedState
 from bulk_export.polling.copied_schema import OWN, united
 from bulk_export.units import format_instant
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EXTRA = "delta"
-_CHANGE = '"/change"'  # no attribute is likely to be named so
 _BATCH = 16_384
 
 
@@ -70,6 +70,7 @@ class Difference:
         with self._readable():
             written = pq.read_schema(fetched[0])
             self.schema = united(copied, written)
+            self._change = database.name(unlike("/change", self.schema.names))
             self._fetched_columns = set(written.names)
             self._current_columns = set() if copied is None else set(copied.names)
             older = f"c.{schema.SYNCED_AT} <= {_instant(started_at)}" if is_overtaken else "true"
@@ -97,7 +98,7 @@ class Difference:
                 f" ANTI JOIN {changed} x ON c.id = x.id"
             )
         added = ", ".join(self._column("", column, self._written) for column in self.schema.names)
-        gone = f" WHERE {_CHANGE} <> 'remove'" if delete_removed else ""
+        gone = f" WHERE {self._change} <> 'remove'" if delete_removed else ""
         selects.append(f"SELECT {added} FROM {changed}{gone}")  # noqa: S608  # quoted names
         return self._reader(" UNION ALL ".join(selects))
 
@@ -109,7 +110,7 @@ class Difference:
         if not self._current:
             query = (
                 f"SELECT {shown}, {started} AS {schema.SYNCED_AT}, NULL::TIMESTAMPTZ AS {schema.REMOVED_AT},"  # noqa: S608
-                f" 'insert' AS {_CHANGE} FROM {source} f"
+                f" 'insert' AS {self._change} FROM {source} f"
             )
         else:
             current = database.read_parquet(self._current)
@@ -121,7 +122,7 @@ class Difference:
             )
             query = (
                 f"SELECT {shown}, {started} AS {schema.SYNCED_AT}, NULL::TIMESTAMPTZ AS {schema.REMOVED_AT},"  # noqa: S608
-                f" CASE WHEN c.id IS NULL THEN 'insert' ELSE 'update' END AS {_CHANGE}"
+                f" CASE WHEN c.id IS NULL THEN 'insert' ELSE 'update' END AS {self._change}"
                 f" FROM {source} f LEFT JOIN {current} c ON f.id = c.id"
                 f" WHERE c.id IS NULL OR ({older} AND (c.{schema.REMOVED_AT} IS NOT NULL OR {unlike}))"
             )
@@ -137,7 +138,7 @@ class Difference:
 
     def _count(self, fetched: Sequence[Path]) -> Counts:
         rows = self._connection.execute(
-            f"SELECT {_CHANGE}, count(*) FROM {self._read_changes()} GROUP BY {_CHANGE}"  # noqa: S608  # quoted names
+            f"SELECT {self._change}, count(*) FROM {self._read_changes()} GROUP BY {self._change}"  # noqa: S608  # quoted names
         ).fetchall()
         found = dict(rows)
         total = sum(pq.read_metadata(file).num_rows for file in fetched)

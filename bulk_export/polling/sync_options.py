@@ -72,8 +72,6 @@ class SyncOptions:
             endpoints, output=output, page_size=page_size, consistent=True, gone="drop", schema=schema, **options
         )
         directory = output_of(output, full.service)
-        for endpoint in full.endpoints:
-            _refuse_alike(endpoint.name, [one.name for one in endpoint.fields])
         size = full.page_size if page_size is not None else min(full.page_size, full.service.default_page_size)
         if parse_word("--format", format, FORMATS) == "delta":
             check_path(directory)
@@ -126,18 +124,6 @@ def split_every(options: Mapping[str, Any]) -> tuple[dict[str, Any], float | Non
     if seconds < 1:
         raise UsageError("--every must be a second at least.", next_step="Write it like 1h or 15m.")
     return rest, seconds
-
-
-def _refuse_alike(endpoint: str, names: Sequence[str]) -> None:
-    """Tables do not tell letters' cases in the names of columns."""
-    known: dict[str, str] = {}
-    for name in names:
-        other = known.setdefault(name.casefold(), name)
-        if other != name:
-            raise UsageError(
-                f"{endpoint} has the fields {other} and {name}, which no table can tell apart.",
-                next_step="Take one of them out of the description; its values are then in _extra.",
-            )
 
 
 def _duration(given: str | float | timedelta, option: str) -> timedelta:

@@ -219,12 +219,12 @@ async def test_a_check_that_finds_nothing_is_exit_code_0_and_needs_no_token(tmp_
 
 async def test_endpoints_shows_services_versions_filters_sorts_and_arrow_types(tmp_path: Path) -> None:
     table = (await run("endpoints", "schools-ecf", "--service", "ecf", cwd=tmp_path)).stdout
-    assert "Early Career Framework (ecf v3)\n  other versions: v1, v2\n  other services: npq\n" in table
+    assert "Early Career Framework (ecf v3)\n  other versions: v1, v2\n  other services: ect, npq\n" in table
     assert "  filters: cohort (years, required), urn (string), updated_since (timestamp)\n" in table
     assert "  sorts: updated_at, -updated_at\n" in table
     assert "delivery-partners" not in table
     shown = json.loads((await run("endpoints", "--json", "--api-version", "v2", cwd=tmp_path)).stdout)
-    assert shown["services"] == {"ecf": ["v3", "v1", "v2"], "npq": ["v3", "v1", "v2"]}
+    assert shown["services"] == {"ecf": ["v3", "v1", "v2"], "ect": ["v3"], "npq": ["v3", "v1", "v2"]}
     formats = {endpoint["name"]: endpoint["format"] for endpoint in shown["endpoints"]}
     assert (formats["npq-enrolments"], formats["participants-npq"]) == ("csv", "json")
     schema = json.loads((await run("endpoints", "statements", "--arrow-schema", "--json", cwd=tmp_path)).stdout)

@@ -150,6 +150,13 @@ async def test_what_comes_with_one_answer_costs_one_request(tmp_path: Path, shap
     assert manifest["endpoints"]["boxes"]["pages"] == 34
 
 
+async def test_a_table_without_records_comes_as_an_empty_body_and_is_no_failure(tmp_path: Path) -> None:
+    async with serving(settings(service=SHAPES["a table"], records_by_endpoint={"boxes": 0})) as served:
+        manifest = await exported_exactly(served, tmp_path / "out", retries=0)
+        assert len(served.log) == 1
+    assert manifest["endpoints"]["boxes"]["records"] == 0
+
+
 async def test_a_service_is_described_by_a_file(tmp_path: Path) -> None:
     file = tmp_path / "things.toml"
     file.write_text(

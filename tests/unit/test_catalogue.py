@@ -99,9 +99,14 @@ def test_what_is_nested_is_described() -> None:
 
 
 def test_every_service_and_version_of_the_family_is_built_in() -> None:
-    assert built_in_services() == ("ecf", "npq")
+    assert built_in_services() == ("ecf", "ect", "npq")
     assert [(service.name, service.version) for service in SERVICES] == VERSIONS
-    assert load_service("npq").version == load_service("ecf").version == "v3"
+    assert {load_service(name).version for name in built_in_services()} == {"v3"}
+    assert {name: load_service(name).successor for name in built_in_services()} == {
+        "ecf": "ect",
+        "ect": None,
+        "npq": None,
+    }
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])

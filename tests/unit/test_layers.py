@@ -16,7 +16,7 @@ ROOT = Path(bulk_export.__file__).parent
 LAYERS = [
     {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"}
     | {"text_encoding", "state_directory"}
-    | {"timetable", "opening", "repeat", "server_clock", "allocator"},
+    | {"timetable", "opening", "repeat", "server_clock", "allocator", "column_names"},
     {"catalogue", "openapi", "filters", "schema", "schema_inference", "schema_mode", "redaction", "options"}
     | {"page_plan", "page_order", "retry"}
     | {"decode", "duplicates", "seen_ids", "agreement", "revision"},

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from bulk_export.catalogue import built_in_services, load_service
 from bulk_export.model import Field, Kind, ListOf, Struct
-from bulk_export.schema import arrow_schema, arrow_type, columns, describe
+from bulk_export.schema import arrow_schema, arrow_type, columns, describe, with_names_apart
 from tests.unit.decode.described import THINGS, endpoint
 
 
@@ -39,6 +39,19 @@ def test_an_attribute_named_like_a_column_that_is_always_there_has_none_of_its_o
     described = endpoint({"id": Kind.INTEGER, "_extra": Kind.STRING, "type": Kind.DATE, "name": Kind.STRING})
     assert [field.name for field in columns(described)] == ["name"]
     assert arrow_schema(described).names == ["id", "type", "name", "_extra"]
+
+
+def test_of_attributes_that_a_reader_takes_for_one_the_first_has_a_column_at_every_level() -> None:
+    inside = Struct((Field("Email", Kind.STRING), Field("email", Kind.DATE), Field("a`b", Kind.STRING)))
+    described = endpoint({"ID": Kind.INTEGER, "_Synced_At": Kind.DATE, "one": inside, "ONE": Kind.DATE, "": Kind.DATE})
+    assert columns(described) == (Field("one", Struct((Field("Email", Kind.STRING),))),)
+    assert columns(endpoint({"many": ListOf(inside)})) == (Field("many", ListOf(Struct((inside.fields[0],)))),)
+
+
+def test_built_in_descriptions_have_no_names_that_a_reader_takes_for_one() -> None:
+    for service in map(load_service, built_in_services()):
+        for described in service:
+            assert with_names_apart(described) == described
 
 
 def test_an_object_without_members_has_no_column_for_parquet_could_not_hold_it() -> None:

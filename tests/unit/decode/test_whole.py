@@ -103,7 +103,7 @@ def test_a_column_that_stands_twice_keeps_both_cells() -> None:
 @pytest.mark.parametrize(
     ("body", "is_framed"),
     [
-        (b"", True),
+        (b"", False),
         (b"\n", True),
         (b'id,name\n1,"canary', True),
         (b'id,name\n1,"canary\n', True),
@@ -137,6 +137,11 @@ def test_every_cut_within_quotes_or_before_the_last_cell_shows() -> None:
 
 def test_an_empty_table_is_one_page_without_records() -> None:
     whole = WholeBody(TABLE, b"id,name\n", page_size=10, is_framed=True)
+    assert (whole.counts, list(whole.pages())) == ([0], [([], b"[]")])
+
+
+def test_a_body_of_nothing_is_a_table_without_records_where_it_is_known_to_be_whole() -> None:
+    whole = WholeBody(TABLE, b"", page_size=10, is_framed=True)
     assert (whole.counts, list(whole.pages())) == ([0], [([], b"[]")])
 
 

@@ -20,7 +20,10 @@ FILES = {
     ("npq", "v1"): "npq-v1.yaml",
     ("npq", "v2"): "npq-v2.yaml",
     ("npq", "v3"): "npq-v3.yaml",
+    ("ecf", "v1"): "ecf-v1.json",
+    ("ecf", "v2"): "ecf-v2.json",
     ("ecf", "v3"): "ecf-v3.json",
+    ("ect", "v3"): "ect-v3.yaml",
 }
 
 
@@ -38,8 +41,11 @@ def differences(service: Service) -> list[Change]:
     described = describe(parse_spec(path.read_bytes(), path.name), path.name, identifiers=identifiers)
     assert described.remarks == ()
     published = read_description(described.document, None)
-    assert {endpoint.name for endpoint in published} == {endpoint.name for endpoint in service}
-    return compare(service, published)
+    lacking = {endpoint.name for endpoint in service} - {endpoint.name for endpoint in published}
+    # Tables are published as one text, whose columns a description need not show.
+    assert all(endpoint.format == "csv" for endpoint in service if endpoint.name in lacking)
+    assert {endpoint.name for endpoint in published} <= {endpoint.name for endpoint in service}
+    return [change for change in compare(service, published) if change.what != "endpoint"]
 
 
 @pytest.mark.parametrize(("name", "version"), FILES, ids="-".join)

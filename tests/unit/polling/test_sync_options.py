@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 
 from bulk_export.catalogue import load_service
 from bulk_export.errors import UsageError
-from bulk_export.model import Field, Kind
 from bulk_export.polling.sync_options import SyncOptions, split_every
 
 NPQ = load_service("npq")
@@ -41,13 +39,6 @@ def test_options_of_exports_that_a_copy_chooses_itself_are_not_taken(tmp_path: P
     for name in ("updated_since", "sort", "consistent", "gone", "compression", "flatten", "overwrite", "keep_pages"):
         with pytest.raises(TypeError, match=name):
             options(tmp_path, **{name: "x"})
-
-
-def test_fields_that_no_table_can_tell_apart_are_refused(tmp_path: Path) -> None:
-    (statements,) = (one for one in NPQ.endpoints if one.name == "statements")
-    alike = replace(statements, fields=(Field("Email", Kind.STRING), Field("email", Kind.STRING)))
-    with pytest.raises(UsageError, match="Email and email"):
-        options(tmp_path, service=replace(NPQ, endpoints=(alike,)))
 
 
 def test_every_is_taken_out_of_the_options() -> None:
