@@ -15,7 +15,7 @@ import bulk_export
 ROOT = Path(bulk_export.__file__).parent
 LAYERS = [
     {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"}
-    | {"timetable", "opening", "repeat", "server_clock", "allocator"},
+    | {"timetable", "opening", "repeat", "server_clock", "allocator", "printable"},
     {"catalogue", "openapi", "filters", "schema", "schema_inference", "schema_mode", "redaction", "options"}
     | {"page_plan", "page_order", "retry"}
     | {"decode", "duplicates", "seen_ids", "agreement", "revision"},
@@ -70,7 +70,7 @@ def test_imports_point_down_the_layers(path: Path) -> None:
         assert layer_of(imported) <= layer_of(own), f"{own} imports {imported}"
 
 
-@pytest.mark.parametrize("name", ["errors", "model"])
+@pytest.mark.parametrize("name", ["errors", "model", "printable"])
 def test_leaves_import_nothing_of_the_project(name: str) -> None:
     assert imports(ROOT / f"{name}.py") == set()
 
