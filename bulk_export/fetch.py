@@ -193,7 +193,7 @@ class Fetcher:
     def _authorization(self) -> dict[str, str]:
         if self._token is None:
             return {}
-        return {self._auth.header: f"{self._auth.scheme} {self._token.reveal()}".lstrip()}
+        return {self._auth.header: self._auth.value(self._token.reveal())}
 
     async def _exchange(self, target: str, source: str | None, accept: str, cap: int) -> Answer | Failure:
         async with self._sessions[source].get(

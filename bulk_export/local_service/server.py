@@ -117,10 +117,13 @@ class LocalService:
             await anyio.sleep(settings.latency * (1 + settings.latency_spread * self._rng.uniform(-1, 1)))
         if not all(admitted):
             return self._throttled()
-        if request.path == f"/api/docs/{settings.service.version}/swagger.yaml" and request.method == "GET":
+        if (
+            request.path == settings.service.spec_path.replace("{version}", settings.service.version)
+            and request.method == "GET"
+        ):
             # Published to everybody, and counted like any other request.
             return web.Response(body=spec_text(settings.service), content_type="text/yaml", charset="utf-8")
-        expected = f"{auth.scheme} {settings.token}".lstrip()
+        expected = auth.value(settings.token)
         if not hmac.compare_digest(request.headers.get(auth.header, "").encode(), expected.encode()):
             return web.json_response({"error": "HTTP Token: Access denied"}, status=401)
         if endpoint is None or request.method != "GET":

@@ -100,7 +100,9 @@ def test_pages_by_cursor_are_left_out_and_said_so() -> None:
     paths = {"/boxes": listing(query("cursor"), query("limit")), "/lids": listing(query("page"), query("size"))}
     found = described(spec(paths))
     assert [endpoint.name for endpoint in read(spec(paths))] == ["lids"]
-    assert any("GET /boxes is left out" in remark for remark in found.remarks)
+    assert found.document["left_out"] == {
+        "v1": {"/boxes": "its pages are asked for with cursor, neither by number and size nor by position"}
+    }
 
 
 def test_a_list_without_page_parameters_is_one_request_and_said_so() -> None:
@@ -141,12 +143,11 @@ def test_what_is_no_list_is_not_an_endpoint() -> None:
         described(spec(paths))
 
 
-def test_records_without_an_id_are_left_out_unless_it_is_known_what_identifies_them() -> None:
+def test_records_without_an_id_have_none_unless_it_is_known_what_identifies_them() -> None:
     bare = {"type": "array", "items": {"properties": {"code": {"type": "string"}}}}
     document = spec({"/codes": listing(schema=bare)})
-    with pytest.raises(UsageError) as refused:
-        described(document)
-    assert "its records have no id" in refused.value.next_step
+    assert only(document).shape.id == ()
+    assert any("nothing identifies its records" in remark for remark in described(document).remarks)
     known = describe(document, "spec", identifiers={"/codes": "code"})
     assert read_description(known.document, None).endpoints[0].shape.id == ("code",)
 
@@ -177,6 +178,7 @@ def test_records_without_an_id_are_left_out_unless_it_is_known_what_identifies_t
             Struct((Field("a", Kind.STRING), Field("b", Kind.STRING))),
         ),
         ({"type": "object", "additionalProperties": {"type": "string"}}, Struct(())),
+        ({"type": "array"}, ListOf(Kind.ANY)),
     ],
 )
 def test_types_are_found_through_whatever_declares_them(schema: Any, kind: Any) -> None:
@@ -185,9 +187,10 @@ def test_types_are_found_through_whatever_declares_them(schema: Any, kind: Any) 
 
 
 @pytest.mark.parametrize("schema", [{}, True, {"type": ["string", "integer"]}, {"oneOf": [{"type": "string"}, RECORD]}])
-def test_what_no_column_holds_is_left_to_extra(schema: Any) -> None:
+def test_what_no_column_holds_may_be_anything(schema: Any) -> None:
     assert fields({"properties": {"id": {"type": "string"}, "it": schema, "ok": {"type": "string"}}}) == {
-        "ok": Kind.STRING
+        "it": Kind.ANY,
+        "ok": Kind.STRING,
     }
 
 
@@ -198,7 +201,7 @@ def test_a_type_that_holds_itself_ends_where_it_begins_again() -> None:
         {"/trees": listing(schema={"type": "array", "items": {"$ref": "#/components/schemas/Tree"}})},
         components={"schemas": {"Tree": tree}},
     )
-    assert only(document).fields == ()
+    assert only(document).fields == (Field("below", ListOf(Kind.ANY)),)
     assert any("holds itself" in remark for remark in described(document).remarks)
 
 

@@ -1,0 +1,126 @@
+"""The lists that a spec offers: those that can be described, and those that cannot, with the reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bulk_export.openapi.names import PathName, named
+from bulk_export.openapi.parameters import Query, read_query
+from bulk_export.openapi.records import (
+    Answer,
+    NoRecords,
+    Place,
+    Shape,
+    find_records,
+    is_described,
+    read_answers,
+    read_shape,
+)
+from bulk_export.openapi.schemas import Schemas
+
+_IN_PATH = re.compile(r"\{([^{}]*)\}")
+# Members of an answer that Spring's pages have, which count from 0.
+_SPRING = frozenset({"totalPages", "totalElements", "numberOfElements", "pageable"})
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One list endpoint as found."""
+
+    path: str
+    named: PathName
+    format: str
+    query: Query
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A list that cannot be described, by its path, and why."""
+
+    path: str
+    named: PathName
+    reason: str
+
+
+def find_listings(
+    schemas: Schemas, spec: Mapping[str, Any], prefix: str, identifiers: Mapping[str, str], remarks: dict[str, None]
+) -> Iterator[Listing | LeftOut]:
+    """Every list in the paths of a spec, in their order. `remarks` collects what a person should know of some."""
+    paths = spec.get("paths")
+    for path, entry in paths.items() if isinstance(paths, Mapping) else ():
+        item = schemas.resolved(entry)
+        if not isinstance(path, str) or path.startswith("x-"):
+            continue
+        full = prefix + (path if path.startswith("/") else f"/{path}")
+        found = _at_path(schemas, item, full, identifiers.get(full), f"GET {path}", remarks)
+        if isinstance(found, str):
+            yield LeftOut(full, named(full), found)
+        elif found is not None:
+            yield found
+
+
+def _at_path(
+    schemas: Schemas,
+    item: Mapping[str, Any],
+    path: str,
+    identifier: str | None,
+    where: str,
+    remarks: dict[str, None],
+) -> Listing | str | None:
+    """The list at a path, or why there is none that can be described; None where nothing looks like a list."""
+    operation = item.get("get")
+    if not isinstance(operation, Mapping):
+        posted = item.get("post")
+        search = _list_in(schemas, read_answers(schemas, posted), where) if isinstance(posted, Mapping) else None
+        return None if search is None else "it is asked for by POST"
+    answers = read_answers(schemas, operation)
+    found = _list_in(schemas, answers, where)
+    missing = _IN_PATH.findall(path)
+    if found is None:
+        undescribed = answers and not any(map(is_described, answers)) and not missing
+        return "the spec does not say what it answers with" if undescribed else None
+    if missing:
+        return f"its path needs {', '.join(missing)}"
+    if not path.isprintable() or set(path) & set(" ?#{}"):
+        return "its path is none that can be asked for"
+    answer, place = found
+    if isinstance(place, NoRecords):
+        return place.reason
+    listed = [one for origin in (item, operation) for one in _sequence(origin.get("parameters"))]
+    query = read_query(schemas, listed, where, counts_from=_counts_from(schemas, answer, where))
+    if query.paging.style == "cursor":
+        return f"its pages are asked for with {query.paging.number}, neither by number and size nor by position"
+    if query.demanded:
+        return f"it demands {', '.join(query.demanded)}, which cannot be given as a filter"
+    if query.paging.style == "none" and answer.form == "json":
+        remarks[f"{where} takes no page parameters: one request must give all"] = None
+    if query.unused:
+        remarks[f"{where}: {', '.join(query.unused)} cannot be given as filters"] = None
+    if place.beside:
+        remarks[f"{where} has other lists beside its records, which are left out: {', '.join(place.beside)}"] = None
+    if not place.record:
+        remarks[f"{where}: the spec does not say what its records hold, and all goes to _extra"] = None
+    name = named(path)
+    shape = read_shape(schemas, answer, place, identifier, name.name.removesuffix("-csv"), where)
+    if not shape.id:
+        remarks[f"{where}: nothing identifies its records, so that all are kept and none is looked for again"] = None
+    return Listing(path, name, answer.form, query, shape)
+
+
+def _list_in(schemas: Schemas, answers: list[Answer], where: str) -> tuple[Answer, Place | NoRecords] | None:
+    """The first answer that holds a list of records, else one that holds a list of something else."""
+    found = [(answer, place) for answer in answers if (place := find_records(schemas, answer, where)) is not None]
+    return next((one for one in found if isinstance(one[1], Place)), found[0] if found else None)
+
+
+def _counts_from(schemas: Schemas, answer: Answer, where: str) -> int | None:
+    declared = schemas.type_of(answer.schema, where) if answer.form == "json" else None
+    return 0 if isinstance(declared, dict) and len(_SPRING & declared.keys()) > 1 else None
+
+
+def _sequence(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
