@@ -125,7 +125,8 @@ def _authorization(table: Table) -> Authorization:
 
 
 def _paging(table: Table, default: Paging) -> Paging:
-    style = cast("Literal['pages', 'offset', 'none']", table.choice("style", _STYLES, default.style))
+    chosen = table.choice("style", (*_STYLES, _UNKNOWN), default.style if default.style_is_known else _UNKNOWN)
+    style = cast("Literal['pages', 'offset', 'none']", "pages" if chosen == _UNKNOWN else chosen)
     first, first_is_known = default.first, default.first_is_known
     if style == "offset" and default.style != "offset":
         first, first_is_known = 0, True  # offsets count from 0 where nothing else is said
@@ -149,6 +150,7 @@ def _paging(table: Table, default: Paging) -> Paging:
         sort=table.text("sort", default.sort),
         largest=largest,
         first_is_known=first_is_known,
+        style_is_known=chosen != _UNKNOWN,
     )
     if "{name}" not in paging.filter or paging.filter.replace("{name}", "").count("{"):
         raise wrong(table.at("filter"), "must hold {name} where the name of a filter goes")

@@ -29,6 +29,12 @@ class Described:
     document: Mapping[str, Any]
     remarks: tuple[str, ...]
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The lists that could not be described, each with the reason."""
+        lists = [entry for entries in self.document.get("left_out", {}).values() for entry in entries.items()]
+        return tuple(f"{path} is left out: {reason}" for path, reason in dict.fromkeys(lists))
+
 
 def describe(
     spec: Mapping[str, Any],
@@ -116,7 +122,8 @@ def _endpoint(listing: Listing, common: _Common) -> dict[str, Any]:
     own, said = _pages(query.paging, query.template, query.sort), _pages(common.paging, common.template, common.sort)
     if query.paging.style == "none":
         own = {"style": "none", "filter": query.template}
-    overriding = {key: value for key, value in own.items() if said.get(key) != value}
+    # The usual size is that of the service.
+    overriding = {key: value for key, value in own.items() if said.get(key) != value and key != "default"}
     if not query.filters:
         overriding.pop("filter", None)
     if not query.sorts:

@@ -12,7 +12,7 @@ from bulk_export.openapi.schemas import Schemas
 _WORD = re.compile(r"[\[\]._$-]+|(?<=[a-z])(?=[A-Z])")
 _NUMBERS = {"page", "page page", "page number", "page no", "page index", "page num", "p", "filter page"}
 _OFFSETS = {"offset", "page offset", "skip", "start", "start index", "start at", "from", "first"}
-# They may as well name the beginning of a span of time.
+# They may as well name the beginning of a span of time, or a page.
 _OFFSETS_THAT_COUNT = {"start", "from", "first"}
 _SIZES = {
     *("per page", "page per page", "page size", "size", "page limit", "limit", "take", "count", "max results", "top"),
@@ -71,7 +71,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """How pages are asked for; `style` is "pages", "offset", "none" or, where nothing here can ask, "cursor".
+    """How pages are asked for; `style` is "pages", "offset", "unknown" (one of both), "none", or "cursor" for no way.
 
     `first` is None where it is not known. With "cursor", `number` names the parameter that cannot be used.
     """
@@ -190,20 +190,26 @@ def _paging(
     if start is None or size is None:
         lone = next((one for one in parameters if one.words in _CURSORS), None) or start or size
         return (Paging("none"), set()) if lone is None else (Paging("cursor", lone.name), {lone.name})
-    # A name says less than a text that speaks of the one thing only.
-    says_position, says_page = bool(_SAYS_POSITION.search(start.text)), bool(_SAYS_PAGE.search(start.text))
-    by_page = (number is not None) if says_position == says_page else says_page
+    style = _style(start)
     paging = Paging(
-        style="pages" if by_page else "offset",
+        style=style,
         number=start.name,
         size=size.name,
-        first=_first(schemas, start, where, counts_from if by_page else None, by_page=by_page),
+        first=_first(schemas, start, where, counts_from, by_position=style == "offset"),
         default=_positive(_whole(schemas, size, "default", where), _DEFAULT.search(size.text)),
         largest=_positive(_whole(schemas, size, "maximum", where), _LARGEST.search(size.text)),
     )
     if (paging.number, paging.size) == FAMILY and paging.first is None:
         return replace(paging, first=1), {start.name, size.name}
     return paging, {start.name, size.name}
+
+
+def _style(start: Parameter) -> str:
+    """What a number counts by its name and by what is said of it: "pages", "offset", or "unknown" in doubt."""
+    said = {style for style, words in (("offset", _SAYS_POSITION), ("pages", _SAYS_PAGE)) if words.search(start.text)}
+    if start.words not in _OFFSETS_THAT_COUNT:
+        said.add("pages" if start.words in _NUMBERS else "offset")
+    return said.pop() if len(said) == 1 else "unknown"
 
 
 def _may_count(schemas: Schemas, parameter: Parameter, where: str) -> bool:
@@ -219,7 +225,7 @@ def _may_count(schemas: Schemas, parameter: Parameter, where: str) -> bool:
     return True
 
 
-def _first(schemas: Schemas, start: Parameter, where: str, counts_from: int | None, *, by_page: bool) -> int | None:
+def _first(schemas: Schemas, start: Parameter, where: str, counts_from: int | None, *, by_position: bool) -> int | None:
     """The number of the first page, None where nothing says it or not everything says the same.
 
     The position of the first record is 0 in doubt: a service that counts records from 1 then shows one of them twice.
@@ -232,10 +238,10 @@ def _first(schemas: Schemas, start: Parameter, where: str, counts_from: int | No
         _whole(schemas, start, "default", where),
         _least(schemas, start, where),
         example,
-        counts_from,
+        None if by_position else counts_from,
         *(number for number, words in _FIRST.items() if words.search(start.text)),
     } & {0, 1}
-    if not by_page:
+    if by_position:
         return 1 if said == {1} else 0
     return next(iter(said)) if len(said) == 1 else None
 

@@ -142,7 +142,7 @@ def read_shape(schemas: Schemas, answer: Answer, place: Place, identifier: str |
     fields = record["attributes"] if nested else record
     # What identifies a record that has its attributes beside it is the column `id`.
     left_out = {"", path[-1] if len(path) == 2 else ""} if nested else {"", "_extra", *path, *typed}
-    words = _type_words(schemas, declared, where) if typed and not is_table else []
+    words = _type_words(schemas, declared, where) if typed else []
     known = fields.get(path[-1]) if len(path) == 2 else record.get(chosen or "")
     return Shape(
         at=place.at,

@@ -15,8 +15,8 @@ import bulk_export
 ROOT = Path(bulk_export.__file__).parent
 LAYERS = [
     {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"}
-    | {"timetable", "opening", "repeat", "server_clock", "allocator", "printable"},
-    {"catalogue", "openapi", "filters", "schema", "schema_inference", "schema_mode", "redaction", "options"}
+    | {"timetable", "opening", "repeat", "server_clock", "allocator", "printable", "text_encoding"},
+    {"catalogue", "openapi", "filters", "schema", "schema_inference", "schema_mode", "redaction", "options", "base_url"}
     | {"page_plan", "page_order", "retry"}
     | {"decode", "duplicates", "seen_ids", "agreement", "revision"},
     {"budget", "fetch", "journal", "files", "sinks", "schedule", "cost", "database", "delta_files"},
