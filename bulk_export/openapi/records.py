@@ -101,7 +101,7 @@ def _in_json(declared: Declared | None, depth: int = 0) -> Place | NoRecords | N
     lists = [name for name in ranked if isinstance(declared[name], list)]
     preferred = [name for name in lists if name in _PREFERRED]
     of_objects = [name for name in lists if isinstance(declared[name][0], dict)]
-    if depth == 0 and "id" in declared and not preferred:
+    if "id" in declared and not preferred:
         return None  # a single record that holds lists
     for name in preferred:
         record = _as_record(declared[name][0])

@@ -294,6 +294,16 @@ def test_sorts_are_found_and_the_one_that_leaves_no_ties_is_sent() -> None:
             {"type": "apiKey", "in": "header", "name": "Authorization", "description": 'with prefix "Token"'},
             Authorization("Authorization", "Token"),
         ),
+        ({"type": "http", "scheme": "Token"}, Authorization("Authorization", "Token")),
+        (
+            {"type": "http", "scheme": "token", "description": 'Write `Token token="abc"`'},
+            Authorization("Authorization", 'Token token="{token}"'),
+        ),
+        (
+            {"type": "apiKey", "in": "header", "name": "Authorization", "description": "Token token=abc"},
+            Authorization("Authorization", "Token token={token}"),
+        ),
+        ({"type": "http", "scheme": "basic"}, Authorization("Authorization", "Bearer")),
     ],
 )
 def test_the_header_of_the_token_is_found(scheme: dict[str, Any], auth: Authorization) -> None:
@@ -310,6 +320,49 @@ def test_servers_are_environments_and_a_relative_one_is_a_prefix() -> None:
     nowhere = ["http://0.0.0.0:3000", "https://{tenant}.example", "http://[::1"]
     document["servers"] = [*({"url": url} for url in nowhere), 3]
     assert read(document).environments == ()
+
+
+def test_the_scheme_in_use_is_taken_before_others() -> None:
+    schemes = {"old": {"type": "http", "scheme": "bearer"}, "new": {"type": "apiKey", "in": "header", "name": "X-Key"}}
+    document = spec({"/boxes": listing()}, components={"securitySchemes": schemes}, security=[{"new": []}])
+    assert read(document).auth == Authorization("X-Key", "")
+
+
+def test_the_variables_of_servers_are_filled_in() -> None:
+    variables = {"host": {"default": "live", "enum": ["live", "trial"]}, "base": {"default": "v2"}}
+    document = spec({"/boxes": listing()}, servers=[{"url": "https://{host}.example/{base}", "variables": variables}])
+    assert read(document).environments == (
+        ("live-example", "https://live.example/v2"),
+        ("trial-example", "https://trial.example/v2"),
+    )
+    named = {"url": "https://{host}.example", "description": "Main", "variables": variables}
+    document["servers"] = [named, {"url": "https://{unknown}.example"}]
+    assert dict(read(document).environments) == {
+        "main": "https://live.example",
+        "main-trial-example": "https://trial.example",
+    }
+    assert any("nothing says what unknown may be" in remark for remark in described(document).remarks)
+
+
+def test_kinds_and_words_of_filters_are_found() -> None:
+    parameters = [
+        query("open", type="boolean"),
+        query("size"),
+        query("made", type="string", format="date"),
+        query("state", type="string", enum=["new", "old"]),
+        query("colours", type="array", items={"type": "string", "enum": ["red"]}),
+        query("open_ended", anyOf=[{"type": "string", "enum": ["a"]}, {"type": "string"}], type="string"),
+    ]
+    endpoint = only(spec({"/boxes": listing(query("page"), query("per_page"), *parameters)}))
+    assert dict(endpoint.filter_types) == {
+        "open": "boolean",
+        "size": "integer",
+        "made": "date",
+        "state": "string",
+        "colours": "strings",
+        "open_ended": "string",
+    }
+    assert dict(endpoint.filter_values) == {"state": ("new", "old"), "colours": ("red",)}
 
 
 def test_names_and_versions_come_from_the_paths() -> None:
