@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from bulk_export.catalogue import load_service
-from bulk_export.catalogue import read_description
+from bulk_export.catalogue import load_service, read_description
 from bulk_export.errors import UsageError
 from bulk_export.model import Field, Kind
 from bulk_export.polling.sync_options import SyncOptions, split_every
