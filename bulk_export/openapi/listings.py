@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bulk_export.openapi.names import PathName, named
-from bulk_export.openapi.parameters import Query, read_query
+from bulk_export.openapi.parameters import Query, first_page_said, read_query
 from bulk_export.openapi.records import (
     Answer,
     NoRecords,
@@ -24,6 +24,15 @@ from bulk_export.openapi.schemas import Schemas
 _IN_PATH = re.compile(r"\{([^{}]*)\}")
 # Members of an answer that Spring's pages have, which count from 0.
 _SPRING = frozenset({"totalPages", "totalElements", "numberOfElements", "pageable"})
+# Objects beside the records that speak of pages, and what an answer that is not the whole list has.
+_ABOUT_PAGES = frozenset({"links", "_links", "meta", "_meta", "page", "paging", "pagination", "pageInfo", "page_info"})
+_FURTHER_PAGES = frozenset(
+    {
+        *("next", "next_page", "nextPage", "next_url", "nextUrl", "nextLink", "next_link", "@odata.nextLink"),
+        *("next_cursor", "nextCursor", "nextToken", "next_token", "nextPageToken", "next_page_token", "endCursor"),
+        *("has_more", "hasMore", "has_next", "hasNext", "has_next_page", "hasNextPage", "total_pages", "totalPages"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +100,13 @@ def _at_path(
     if isinstance(place, NoRecords):
         return place.reason
     listed = [one for origin in (item, operation) for one in _sequence(origin.get("parameters"))]
-    query = read_query(schemas, listed, where, counts_from=_counts_from(schemas, answer, where))
+    members = _members(schemas, answer, where)
+    query = read_query(schemas, listed, where, counts_from=_counts_from(operation, members))
     if query.paging.style == "cursor":
         return f"its pages are asked for with {query.paging.number}, neither by number and size nor by position"
+    further = sorted(_FURTHER_PAGES & members)
+    if query.paging.style == "none" and further:
+        return f"its answer speaks of further pages ({', '.join(further)}), and nothing says how to ask for them"
     if query.demanded:
         return f"it demands {', '.join(query.demanded)}, which cannot be given as a filter"
     if query.paging.style == "none" and answer.form == "json":
@@ -117,9 +130,20 @@ def _list_in(schemas: Schemas, answers: list[Answer], where: str) -> tuple[Answe
     return next((one for one in found if isinstance(one[1], Place)), found[0] if found else None)
 
 
-def _counts_from(schemas: Schemas, answer: Answer, where: str) -> int | None:
+def _members(schemas: Schemas, answer: Answer, where: str) -> set[str]:
+    """The names of what stands around the records in an answer, that in objects on paging as well."""
     declared = schemas.type_of(answer.schema, where) if answer.form == "json" else None
-    return 0 if isinstance(declared, dict) and len(_SPRING & declared.keys()) > 1 else None
+    if not isinstance(declared, dict):
+        return set()
+    inside = [value for name, value in declared.items() if name in _ABOUT_PAGES and isinstance(value, dict)]
+    return {name for members in (declared, *inside) for name in members}
+
+
+def _counts_from(operation: Mapping[str, Any], members: set[str]) -> set[int]:
+    """The numbers of the first page that the words of an operation and the members of its answer hint at."""
+    texts = [str(operation.get(key) or "") for key in ("summary", "description")]
+    said = first_page_said("\n".join(texts))
+    return said | {0} if len(_SPRING & members) > 1 else said
 
 
 def _sequence(value: Any) -> list[Any]:

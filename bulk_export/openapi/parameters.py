@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +42,15 @@ _SAYS_FIRST = r"""
 _FIRST = {
     0: re.compile(_SAYS_FIRST.format(n="(?:0|zero)", word="zero", below="-1"), re.IGNORECASE | re.VERBOSE),
     1: re.compile(_SAYS_FIRST.format(n="1", word="one", below="(?:0|zero)"), re.IGNORECASE | re.VERBOSE),
+}
+# Words of an operation may speak of other things, too.
+_OF_PAGES = r"""
+    \b(?:{n}|{word})[\s-](?:based|indexed)\b | \bfirst\s+page\s+(?:is|=|has\s+(?:the\s+)?(?:number|index))\s+{n}\b
+    | \bpages?\s+(?:\w+\s+){{0,2}}?(?:start|begin|count)\w*\s+(?:at|with|from)\s+{n}\b
+"""
+_FIRST_OF_PAGES = {
+    0: re.compile(_OF_PAGES.format(n="(?:0|zero)", word="zero"), re.IGNORECASE | re.VERBOSE),
+    1: re.compile(_OF_PAGES.format(n="(?:1|one)", word="one"), re.IGNORECASE | re.VERBOSE),
 }
 _SAYS_POSITION = re.compile(
     r"\b(?:records|items|rows|results|entries|elements)\s+to\s+(?:skip|pass)|\bto\s+skip\b"
@@ -102,10 +111,15 @@ class Query:
     demanded: tuple[str, ...] = ()
 
 
-def read_query(schemas: Schemas, listed: list[Any], where: str, *, counts_from: int | None = None) -> Query:
+def first_page_said(text: str) -> set[int]:
+    """The numbers that the description of an operation gives to the first page."""
+    return {number for number, words in _FIRST_OF_PAGES.items() if words.search(text)}
+
+
+def read_query(schemas: Schemas, listed: list[Any], where: str, *, counts_from: Set[int] = frozenset()) -> Query:
     """The query of an operation from its parameters, those of its path first.
 
-    `counts_from` is the number of the first page that the answer hints at, where it does.
+    `counts_from` has the numbers of the first page that other parts of the operation hint at.
     """
     parameters: dict[str, Parameter] = {}
     for entry in listed:
@@ -180,7 +194,7 @@ def _flat(schemas: Schemas, entry: Any, where: str) -> Iterator[Parameter]:
 
 
 def _paging(
-    schemas: Schemas, parameters: list[Parameter], where: str, counts_from: int | None
+    schemas: Schemas, parameters: list[Parameter], where: str, counts_from: Set[int]
 ) -> tuple[Paging, set[str]]:
     counting = [one for one in parameters if _may_count(schemas, one, where)]
     size = next((one for one in counting if one.words in _SIZES), None)
@@ -225,7 +239,7 @@ def _may_count(schemas: Schemas, parameter: Parameter, where: str) -> bool:
     return True
 
 
-def _first(schemas: Schemas, start: Parameter, where: str, counts_from: int | None, *, by_position: bool) -> int | None:
+def _first(schemas: Schemas, start: Parameter, where: str, counts_from: Set[int], *, by_position: bool) -> int | None:
     """The number of the first page, None where nothing says it or not everything says the same.
 
     The position of the first record is 0 in doubt: a service that counts records from 1 then shows one of them twice.
@@ -238,7 +252,7 @@ def _first(schemas: Schemas, start: Parameter, where: str, counts_from: int | No
         _whole(schemas, start, "default", where),
         _least(schemas, start, where),
         example,
-        None if by_position else counts_from,
+        *(() if by_position else counts_from),
         *(number for number, words in _FIRST.items() if words.search(start.text)),
     } & {0, 1}
     if by_position:

@@ -61,6 +61,11 @@ def test_lists_of_the_same_name_in_different_places_are_different_lists() -> Non
             "its pages are asked for with page, neither by number and size nor by position",
         ),
         (
+            "/linked",
+            listing(schema={"properties": {"data": array(RECORD), "links": {"properties": {"next": {}}}}}),
+            "its answer speaks of further pages (next), and nothing says how to ask for them",
+        ),
+        (
             "/mine",
             listing(*PAGED, query("filter[a]"), query("tenant") | {"required": True}),
             "it demands tenant, which cannot be given as a filter",

@@ -68,6 +68,17 @@ def test_the_pages_of_spring_count_from_0_however_they_are_declared() -> None:
     assert first(pageable) == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("Lists boxes. Pages are zero-based.", 0), ("The first page is 1.", 1), ("Pages start at 0", 0), ("1 to 9", None)],
+)
+def test_the_words_of_an_operation_count_too(text: str, number: int | None) -> None:
+    item = listing(query("page"), SIZE)
+    item["get"]["description"] = text
+    found = only({"/boxes": item}).paging
+    assert (found.first if found.first_is_known else None) == number
+
+
 def test_the_family_counts_pages_from_1() -> None:
     assert first(query("page[page]"), query("page[per_page]")) == 1
 
