@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bulk_export.openapi.names import PathName, named
-from bulk_export.openapi.parameters import Query, first_page_said, read_query
+from bulk_export.openapi.parameters import Query, first_page_said, looks_like_paging, read_query
 from bulk_export.openapi.records import (
     Answer,
     NoRecords,
@@ -104,6 +104,11 @@ def _at_path(
     query = read_query(schemas, listed, where, counts_from=_counts_from(operation, members))
     if query.paging.style == "cursor":
         return f"its pages are asked for with {query.paging.number}, neither by number and size nor by position"
+    odd = [name for name in (*query.filters, *query.unused) if looks_like_paging(name)]
+    if query.paging.style == "none" and odd:
+        return f"{', '.join(odd)} may ask for its pages, in a way that is not known here"
+    if query.paging.style != "none" and answer.form == "csv":
+        return "it is a table that comes in pages"
     further = sorted(_FURTHER_PAGES & members)
     if query.paging.style == "none" and further:
         return f"its answer speaks of further pages ({', '.join(further)}), and nothing says how to ask for them"

@@ -9,20 +9,36 @@ from typing import Any
 
 from bulk_export.openapi.schemas import Schemas
 
-_WORD = re.compile(r"[\[\]._$-]+|(?<=[a-z])(?=[A-Z])")
-_NUMBERS = {"page", "page page", "page number", "page no", "page index", "page num", "p", "filter page"}
-_OFFSETS = {"offset", "page offset", "skip", "start", "start index", "start at", "from", "first"}
+_WORD = re.compile(r"[\[\]._$ -]+")
+
+
+def _without_spaces(*names: str) -> frozenset[str]:
+    return frozenset(name.replace(" ", "") for name in names)
+
+
+# Names as `Parameter.words` gives them.
+_NUMBERS = _without_spaces(
+    *("page", "page page", "page number", "page no", "page nr", "page num", "page index", "page idx", "p", "pg"),
+    *("filter page", "current page", "start page"),
+)
+_OFFSETS = _without_spaces(
+    *("offset", "page offset", "skip", "start", "start index", "start at", "from", "first", "display start"),
+)
 # They may as well name the beginning of a span of time, or a page.
 _OFFSETS_THAT_COUNT = {"start", "from", "first"}
-_SIZES = {
+_SIZES = _without_spaces(
     *("per page", "page per page", "page size", "size", "page limit", "limit", "take", "count", "max results", "top"),
-    *("results per page", "items per page", "records per page", "page page size", "rows", "max", "page count"),
-}
-_CURSORS = {
+    *("results per page", "items per page", "records per page", "hits per page", "page page size", "rows", "max", "ps"),
+    *("page count", "page length", "batch size", "max items", "max page size", "max size", "display length"),
+)
+_CURSORS = _without_spaces(
     *("cursor", "page cursor", "page after", "page before", "after", "before", "next token", "page token", "token"),
     *("starting after", "ending before", "continuation token", "next", "marker", "next cursor", "scroll id"),
-}
-_SORTS = {"sort", "sort by", "order", "order by", "ordering", "orderby"}
+)
+_SORTS = _without_spaces("sort", "sort by", "order", "order by", "ordering")
+_LIKE_PAGING = re.compile(
+    r"(?:page|pg|paging)(?!s$)|.*(?:offset|cursor|skip|perpage|pagesize|pageno|pagenumber|displaystart|displaylength)"
+)
 # How services of the lead-provider family ask; their pages count from 1.
 FAMILY = ("page[page]", "page[per_page]")
 _BRACKETED = re.compile(r"([\w-]+)\[([^\[\]]+)\]")
@@ -74,8 +90,8 @@ class Parameter:
 
     @property
     def words(self) -> str:
-        """The name in lower-case words, so that `page[per_page]`, `perPage` and `per-page` can be told alike."""
-        return " ".join(word.lower() for word in _WORD.split(self.name) if word)
+        """The letters and digits of the name, so that `page[per_page]`, `perPage` and `per-page` can be told alike."""
+        return "".join(word.lower() for word in _WORD.split(self.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +171,11 @@ def read_query(schemas: Schemas, listed: list[Any], where: str, *, counts_from: 
     )
 
 
+def looks_like_paging(name: str) -> bool:
+    """Whether a parameter may ask for pages in a way that is not known here."""
+    return _LIKE_PAGING.match(Parameter(name, None, required=False, text="", example=None).words) is not None
+
+
 def changed_since(filters: Mapping[str, str]) -> str | None:
     """The filter that selects by time of change, by its name."""
     found = [name for name in filters if _CHANGED.fullmatch(name)]
@@ -201,6 +222,8 @@ def _paging(
     number = next((one for one in counting if one.words in _NUMBERS), None)
     offset = next((one for one in counting if one.words in _OFFSETS), None) if number is None and size else None
     start = number or offset
+    if size is None and number is not None and not any(one.words in _CURSORS for one in parameters):
+        size = Parameter("", {}, required=False, text="", example=None)  # the service says how much a page holds
     if start is None or size is None:
         lone = next((one for one in parameters if one.words in _CURSORS), None) or start or size
         return (Paging("none"), set()) if lone is None else (Paging("cursor", lone.name), {lone.name})
@@ -215,7 +238,7 @@ def _paging(
     )
     if (paging.number, paging.size) == FAMILY and paging.first is None:
         return replace(paging, first=1), {start.name, size.name}
-    return paging, {start.name, size.name}
+    return paging, {start.name, size.name} - {""}
 
 
 def _style(start: Parameter) -> str:

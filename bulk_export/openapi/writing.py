@@ -77,7 +77,8 @@ def _parameters(service: Service, endpoint: Endpoint) -> list[dict[str, Any]]:
             size["maximum"] = paging.largest
         first = {"default": paging.first} if paging.first_is_known else {}
         parameters.append(_parameter(paging.number, {"type": "integer", **first}))
-        parameters.append(_parameter(paging.size, size))
+        if paging.size:
+            parameters.append(_parameter(paging.size, size))
     types, values = dict(endpoint.filter_types), dict(endpoint.filter_values)
     for name in endpoint.filters:
         schema = _filter_schema(types.get(name, "string"), values.get(name, ()))

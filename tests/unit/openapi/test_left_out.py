@@ -56,9 +56,19 @@ def test_lists_of_the_same_name_in_different_places_are_different_lists() -> Non
             "its pages are asked for with page_token, neither by number and size nor by position",
         ),
         (
-            "/unsized",
-            listing(query("page")),
-            "its pages are asked for with page, neither by number and size nor by position",
+            "/limited",
+            listing(query("limit")),
+            "its pages are asked for with limit, neither by number and size nor by position",
+        ),
+        (
+            "/odd",
+            listing(query("pageRef"), query("n")),
+            "pageRef may ask for its pages, in a way that is not known here",
+        ),
+        (
+            "/paged.csv",
+            answering({"text/csv": {}}, *PAGED),
+            "it is a table that comes in pages",
         ),
         (
             "/linked",

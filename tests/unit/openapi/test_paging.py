@@ -9,6 +9,7 @@ import pytest
 import tomli_w
 
 from bulk_export.catalogue import read_description
+from bulk_export.fetch import page_target
 from bulk_export.model import Paging
 from tests.unit.openapi.specs import BOXES, RECORD, described, listing, only, query, read
 
@@ -112,6 +113,21 @@ def test_a_number_counts_pages_or_records_or_it_is_not_known_which(
 ) -> None:
     found = paging(start, size)
     assert (found.style if found.style_is_known else "unknown") == style
+
+
+@pytest.mark.parametrize(
+    ("number", "size"),
+    [("pagenumber", "pagesize"), ("PageNumber", "PageSize"), ("page_no", "per-page"), ("_page", "_limit")],
+)
+def test_names_are_known_however_their_words_are_joined(number: str, size: str) -> None:
+    found = paging(query(number), query(size))
+    assert (found.style, found.number, found.size) == ("pages", number, size)
+
+
+def test_pages_of_a_size_that_cannot_be_chosen_are_asked_for_by_number_alone() -> None:
+    endpoint = only({"/boxes": listing(query("page", minimum=1))})
+    assert (endpoint.paging.number, endpoint.paging.size, endpoint.paging.largest) == ("page", "", None)
+    assert page_target(endpoint, 3, 300) == "/boxes?page=3"
 
 
 def test_the_position_of_the_first_record_is_0_in_doubt() -> None:
