@@ -15,9 +15,10 @@ from bulk_export.openapi.records import (
     Place,
     Shape,
     find_records,
-    is_described,
+    other_form,
     read_answers,
     read_shape,
+    says_nothing,
 )
 from bulk_export.openapi.schemas import Schemas
 
@@ -84,14 +85,16 @@ def _at_path(
     operation = item.get("get")
     if not isinstance(operation, Mapping):
         posted = item.get("post")
-        search = _list_in(schemas, read_answers(schemas, posted), where) if isinstance(posted, Mapping) else None
+        search = _list_in(schemas, read_answers(schemas, posted, ""), where) if isinstance(posted, Mapping) else None
         return None if search is None else "it is asked for by POST"
-    answers = read_answers(schemas, operation)
-    found = _list_in(schemas, answers, where)
+    found = _list_in(schemas, read_answers(schemas, operation, path), where)
     missing = _IN_PATH.findall(path)
     if found is None:
-        undescribed = answers and not any(map(is_described, answers)) and not missing
-        return "the spec does not say what it answers with" if undescribed else None
+        form = other_form(schemas, operation, where)
+        if form is not None:
+            return f"it answers with {form}, which is not read here"
+        is_open = says_nothing(schemas, operation) and not missing
+        return "the spec does not say what it answers with" if is_open else None
     if missing:
         return f"its path needs {', '.join(missing)}"
     if not path.isprintable() or set(path) & set(" ?#{}"):

@@ -16,6 +16,8 @@ _IDENTIFIERS = ("id", "uuid", "guid", "_id")
 _UNIQUE_IF_SAID = ("identifier", "reference", "ref", "code", "key", "number", "slug", "urn")
 _UNIQUE = re.compile(r"\bunique", re.IGNORECASE)
 _DEEPEST_LIST = 3
+_SUCCESS = ("200", "2XX", "2xx", "206", "203", "default")
+_OTHER_LISTS = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 _TABLES = ("text/csv", "application/csv", "text/comma-separated-values")
 _COLUMN = re.compile(r"[\w .()/-]{1,100}")
 _SCALAR_IDS = ("string", "integer", "number", "timestamp", "date", ANY)
@@ -62,33 +64,72 @@ class NoRecords:
     reason: str
 
 
-def read_answers(schemas: Schemas, operation: Mapping[str, Any]) -> list[Answer]:
-    """The forms of a successful answer that can be read here, JSON first."""
-    responses = schemas.resolved(operation.get("responses"))
-    answer = next((responses[code] for code in ("200", "2XX", "2xx", "default") if code in responses), None)
-    content = schemas.resolved(answer).get("content")
-    if not isinstance(content, Mapping):
-        return []
+def read_answers(schemas: Schemas, operation: Mapping[str, Any], path: str) -> list[Answer]:
+    """The forms of a successful answer that can be read here, JSON first. A path in `.csv` has a table."""
+    content = _content(schemas, operation)
+    if path.endswith(".csv") and not any("json" in kind for kind in content):
+        return [Answer("csv", _with_example(next(iter(content.values()), {})))]
     found: dict[str, Answer] = {}
-    for media, value in content.items():
-        kind = str(media).partition(";")[0].strip().lower()
+    for kind, value in content.items():
         is_json = kind in ("application/json", "text/json", "*/*", "application/*") or kind.endswith("+json")
         form = "json" if is_json else "csv" if kind in _TABLES else None
-        if form is not None and isinstance(value, Mapping):
+        if form is not None:
             found.setdefault(form, Answer(form, _with_example(value) if form == "csv" else value.get("schema")))
     return [found[form] for form in ("json", "csv") if form in found]
 
 
-def is_described(answer: Answer) -> bool:
-    """Whether the spec says anything of what an answer holds."""
-    return answer.schema not in (None, {}, True)
+def other_form(schemas: Schemas, operation: Mapping[str, Any], where: str) -> str | None:
+    """The media type of a list in a form that cannot be read here, as XML; None where there is none."""
+    for kind, value in _content(schemas, operation).items():
+        listed = isinstance(_in_json(schemas.type_of(value.get("schema"), where)), Place)
+        if listed or kind in _OTHER_LISTS:
+            return kind
+    return None
+
+
+def says_nothing(schemas: Schemas, operation: Mapping[str, Any]) -> bool:
+    """Whether the spec leaves open what a successful answer holds."""
+    content = _content(schemas, operation)
+    schemas_given = [value.get("schema") for kind, value in content.items() if "json" in kind or kind == "*/*"]
+    return not content or (bool(schemas_given) and all(schema in (None, {}, True) for schema in schemas_given))
+
+
+def _content(schemas: Schemas, operation: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What a successful answer may hold, by media type without parameters."""
+    responses = schemas.resolved(operation.get("responses"))
+    answer = next((responses[code] for code in _SUCCESS if code in responses), None)
+    content = schemas.resolved(answer).get("content")
+    return {
+        str(media).partition(";")[0].strip().lower(): value
+        for media, value in (content.items() if isinstance(content, Mapping) else ())
+        if isinstance(value, Mapping)
+    }
 
 
 def find_records(schemas: Schemas, answer: Answer, where: str) -> Place | NoRecords | None:
     """The list of records in an answer; None where the answer is no list."""
     if answer.form == "csv":
         return Place((), _table_row(schemas, answer.schema, where))
-    return _in_json(schemas.type_of(answer.schema, where))
+    declared = schemas.type_of(answer.schema, where)
+    found = _in_json(declared)
+    if (
+        found is None
+        and declared == ANY
+        and any(
+            isinstance(_in_json(schemas.type_of(part, where)), Place) for part in schemas.parts(answer.schema, where)
+        )
+    ):
+        return NoRecords("its answer may be a list or something else")
+    if (
+        found is None
+        and declared == {}
+        and any(
+            isinstance(schemas.type_of(part.get("additionalProperties"), where), dict)
+            for part in schemas.parts(answer.schema, where)
+        )
+    ):
+        return NoRecords("its records are the members of an object, not of a list")
+    return found
 
 
 def _in_json(declared: Declared | None, depth: int = 0) -> Place | NoRecords | None:

@@ -163,8 +163,10 @@ class Schemas:
 
 def both(left: Declared | None, right: Declared | None) -> Declared | None:
     """The type of what fits two schemas at once: members of both objects, the narrower of two scalars."""
-    if left is None or right is None or ANY in (left, right):
-        return right if left is None or left == ANY else left
+    if left is None or right is None:
+        return right if left is None else left
+    if ANY in (left, right):
+        return right if left == ANY else left
     if isinstance(left, dict) and isinstance(right, dict):
         return {name: both(left.get(name), right.get(name)) for name in {**left, **right}}
     if isinstance(left, list) and isinstance(right, list):

@@ -71,6 +71,31 @@ def test_lists_of_the_same_name_in_different_places_are_different_lists() -> Non
             "it is a table that comes in pages",
         ),
         (
+            "/silent",
+            {"get": {"responses": {"200": {"description": "ok"}}}},
+            "the spec does not say what it answers with",
+        ),
+        (
+            "/boxes.xml",
+            answering({"application/xml": {"schema": array(RECORD)}}),
+            "it answers with application/xml, which is not read here",
+        ),
+        (
+            "/lines",
+            answering({"application/x-ndjson": {}}),
+            "it answers with application/x-ndjson, which is not read here",
+        ),
+        (
+            "/by-name",
+            listing(schema={"type": "object", "additionalProperties": RECORD}),
+            "its records are the members of an object, not of a list",
+        ),
+        (
+            "/either",
+            listing(schema={"oneOf": [array(RECORD), RECORD]}),
+            "its answer may be a list or something else",
+        ),
+        (
             "/linked",
             listing(schema={"properties": {"data": array(RECORD), "links": {"properties": {"next": {}}}}}),
             "its answer speaks of further pages (next), and nothing says how to ask for them",
@@ -98,6 +123,7 @@ def test_what_is_no_list_is_not_named() -> None:
         "/boxes/{id}": listing(schema=RECORD),
         "/health": listing(schema={"properties": {"status": {"type": "string"}}}),
         "/picture": answering({"image/png": {}}),
+        "/counts": listing(schema={"type": "object", "additionalProperties": {"type": "integer"}}),
         "/boxes/{id}/picture": answering({"application/json": {}}),
     }
     assert "left_out" not in described(paths).document
@@ -169,6 +195,8 @@ def test_a_table_of_which_nothing_is_said_is_exported_all_the_same(schema: Any) 
     paths = {"/boxes.csv": table(schema), "/lids": listing(*PAGED)}
     endpoint = read(paths).endpoints[0]
     assert (endpoint.name, endpoint.format, endpoint.fields, endpoint.shape.id) == ("boxes", "csv", (), ("id",))
+    silent = {"get": {"responses": {"200": {"description": "ok"}}}}
+    assert read({"/boxes.csv": silent}).endpoints[0].format == "csv"
     assert any("does not say what its records hold" in remark for remark in described(paths).remarks)
 
 
