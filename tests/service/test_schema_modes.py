@@ -100,6 +100,12 @@ async def test_strict_accepts_anything_where_anything_is_described_and_nothing_o
             await run(service, tmp_path / "other", "strict", things(FIELDS, **shape))
 
 
+async def test_strict_accepts_all_records_of_which_nothing_is_said(tmp_path: Path) -> None:
+    async with served() as service:
+        manifest = await run(service, tmp_path / "out", "strict", things({}))
+    assert (manifest["endpoints"]["boxes"]["records"], len(columns(manifest))) == (120, 3)
+
+
 async def test_strict_notices_drift_in_raw_lines_too(tmp_path: Path) -> None:
     async with served() as service:
         with pytest.raises(SchemaDrift):
