@@ -91,7 +91,7 @@ def _parse(content: bytes, source: str, address: str | None) -> Mapping[str, Any
     from bulk_export.openapi import describe, parse_spec
 
     described = describe(parse_spec(content, source), source, address=address)
-    for remark in (*described.remarks, *described.left_out):
+    for remark in described.remarks:
         warnings.warn(f"{source}: {remark}", UserWarning, stacklevel=4)
     return described.document
 

@@ -37,7 +37,8 @@ _CURSORS = _without_spaces(
 )
 _SORTS = _without_spaces("sort", "sort by", "order", "order by", "ordering")
 _LIKE_PAGING = re.compile(
-    r"(?:page|pg|paging)(?!s$)|.*(?:offset|cursor|skip|perpage|pagesize|pageno|pagenumber|displaystart|displaylength)"
+    r"(?:page|paging)(?!s$)|pg(?:no|nr|num|size)?$"
+    r"|.*(?:(?<!utc)(?<!tz)(?<!zone)offset|cursor|skip|perpage|pagesize|pageno|pagenumber|displaystart|displaylength)"
 )
 # How services of the lead-provider family ask; their pages count from 1.
 FAMILY = ("page[page]", "page[per_page]")
