@@ -1,4 +1,4 @@
-"""The address of a service, given with a part of the paths of its endpoints at the end."""
+"""The address of a service, given with a part of the paths of its endpoints at the end, or without its own path."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ _VERSION = re.compile(r"v\d+(?:[._-]?\d+)*", re.IGNORECASE)
 
 
 def without_paths(service: Service, url: str) -> str:
-    """The address without what the paths of the endpoints begin with, as `/api/v3`. Warns where it is shortened.
+    """The address without what the paths of the endpoints begin with, as `/api/v3`. Warns where it is changed.
 
-    Raises UsageError where it ends so for another version of the service.
+    The beginning of an environment's address stands for all of that. Raises UsageError where it is that of several, and
+    where an address ends so for another version of the service.
     """
+    meant = sorted({known for _, known in service.environments if known.startswith(f"{url}/")})
+    if len(meant) == 1:
+        _say(f"the service is at {meant[0]}, which is used in place of {url}")
+        return meant[0]
+    if meant:
+        raise UsageError(f"{url} is where several environments are.", next_step=f"Give one of: {', '.join(meant)}.")
     _, slash, path = url.partition("://")[2].partition("/")
     if not slash:
         return url
@@ -28,11 +35,7 @@ def without_paths(service: Service, url: str) -> str:
         # A single segment like `api` may be where a gateway has the service, unless all paths begin with it.
         if end == shared or any(end == one[:length] and (_has_version(end) or end == one) for one in paths):
             shortened = _shortened(url, end)
-            warnings.warn(
-                f"the address ends with /{'/'.join(end)}, which is a part of the paths already: {shortened} is used",
-                UserWarning,
-                stacklevel=5,
-            )
+            _say(f"the address ends with /{'/'.join(end)}, which is a part of the paths already: {shortened} is used")
             return shortened
     for one in paths:
         for length in range(min(len(given), len(one)), 0, -1):
@@ -43,6 +46,10 @@ def without_paths(service: Service, url: str) -> str:
                     next_step=f"Give {_shortened(url, given[-length:])}, and choose the version with --api-version.",
                 )
     return url
+
+
+def _say(what: str) -> None:
+    warnings.warn(what, UserWarning, stacklevel=6)
 
 
 def _shared(paths: Sequence[Sequence[str]]) -> list[str]:

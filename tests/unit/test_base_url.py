@@ -33,6 +33,17 @@ def test_a_part_of_the_paths_at_the_end_is_taken_off_and_said(given: str, used: 
         assert ExportOptions.of(base_url=f"{given}/", token="t").base_url == used
 
 
+def test_the_beginning_of_the_address_of_an_environment_stands_for_all_of_it() -> None:
+    placed = replace(NPQ, environments=(("live", "https://a.org/npq/live"), ("trial", "https://b.org/npq")))
+    with pytest.warns(UserWarning, match="the service is at https://b.org/npq, which is used"):
+        assert without_paths(placed, "https://b.org") == "https://b.org/npq"
+    assert without_paths(placed, "https://a.org/npq/live") == "https://a.org/npq/live"
+    both = replace(NPQ, environments=(("live", "https://a.org/live"), ("trial", "https://a.org/trial")))
+    with pytest.raises(UsageError) as refused:
+        without_paths(both, "https://a.org")
+    assert refused.value.next_step == "Give one of: https://a.org/live, https://a.org/trial."
+
+
 def test_a_part_of_some_paths_is_enough_where_it_names_the_version() -> None:
     with pytest.warns(UserWarning, match="is used"):
         assert without_paths(MIXED, "https://a.org/b/v2") == "https://a.org"
