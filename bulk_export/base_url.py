@@ -18,7 +18,8 @@ def without_paths(service: Service, url: str) -> str:
     The beginning of an environment's address stands for all of that. Raises UsageError where it is that of several, and
     where an address ends so for another version of the service.
     """
-    meant = sorted({known for _, known in service.environments if known.startswith(f"{url}/")})
+    places = {known.rstrip("/") for _, known in service.environments}
+    meant = sorted(known for known in places if known.startswith(f"{url}/") and url not in places)
     if len(meant) == 1:
         _say(f"the service is at {meant[0]}, which is used in place of {url}")
         return meant[0]

@@ -213,7 +213,7 @@ def base_url_of(
             )
         if environment == LOCAL:
             return None
-        base_url = known[str(environment)]
+        return check_base_url(known[str(environment)], allow_plain_http=allow_plain_http)
     return without_paths(service, check_base_url(base_url, allow_plain_http=allow_plain_http))
 
 

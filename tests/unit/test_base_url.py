@@ -38,6 +38,10 @@ def test_the_beginning_of_the_address_of_an_environment_stands_for_all_of_it() -
     with pytest.warns(UserWarning, match="the service is at https://b.org/npq, which is used"):
         assert without_paths(placed, "https://b.org") == "https://b.org/npq"
     assert without_paths(placed, "https://a.org/npq/live") == "https://a.org/npq/live"
+    nested = replace(NPQ, environments=(("live", "https://a.org/"), ("trial", "https://a.org/trial/")))
+    for url in ("https://a.org", "https://a.org/trial"):
+        assert without_paths(nested, url) == url
+    assert ExportOptions.of(service=nested, environment="live", token="t").base_url == "https://a.org"
     both = replace(NPQ, environments=(("live", "https://a.org/live"), ("trial", "https://a.org/trial")))
     with pytest.raises(UsageError) as refused:
         without_paths(both, "https://a.org")
