@@ -81,8 +81,7 @@ def read_answers(schemas: Schemas, operation: Mapping[str, Any], path: str) -> l
 def other_form(schemas: Schemas, operation: Mapping[str, Any], where: str) -> str | None:
     """The media type of a list in a form that cannot be read here, as XML; None where there is none."""
     for kind, value in _content(schemas, operation).items():
-        listed = isinstance(_in_json(schemas.type_of(value.get("schema"), where)), Place)
-        if listed or kind in _OTHER_LISTS:
+        if kind in _OTHER_LISTS or _in_json(schemas.type_of(value.get("schema"), where)) is not None:
             return kind
     return None
 

@@ -22,33 +22,34 @@ class Version:
 def versions_of(found: Sequence[Listing | LeftOut], info_version: Any) -> list[Version]:
     """The versions of a service, the oldest first.
 
-    A version has what its own paths offer. What it does not offer is taken from the newest version before it, or from
-    the paths without a version, so that the last version has everything: an older list too many costs requests, one
-    too few costs records.
+    A version has what its own paths offer, and the paths without a version. What it does not offer is taken from the
+    newest version before it, so that the last version has everything: a list too many costs requests, one too few costs
+    records.
     """
     named = {one.named.version for one in found if isinstance(one, Listing) and one.named.version is not None}
     names = sorted(named, key=by_number) or [version_of(info_version)]
-    return [_version(name, _offered(found, names[: place + 1])) for place, name in enumerate(names)]
+    return [_version(name, _offered(found, names, place)) for place, name in enumerate(names)]
 
 
-def _offered(found: Sequence[Listing | LeftOut], names: Sequence[str]) -> list[Listing | LeftOut]:
-    """Of each list, the newest that one of some versions, in their order, or no version names."""
+def _offered(found: Sequence[Listing | LeftOut], names: Sequence[str], place: int) -> list[Listing | LeftOut]:
+    """What no version has, and of each other list the newest of the versions up to that at a place."""
     newest: dict[tuple[str, ...], tuple[int, Listing | LeftOut]] = {}
+    alone: list[Listing | LeftOut] = []
     for one in found:
-        version = one.named.version
-        if version is not None and version not in names and isinstance(one, Listing):
-            continue
-        age = names.index(version) if version in names else -1
-        known = newest.get(one.named.resource)
-        if known is None or age > known[0]:
+        age = names.index(one.named.version) if one.named.version in names else None
+        if age is None:
+            alone.append(one)  # without a version, or left out of one of which nothing is described
+        elif age <= place and age > newest.get(one.named.resource, (-1,))[0]:
             newest[one.named.resource] = (age, one)
-    return [one for one in found if newest.get(one.named.resource, (0, None))[1] is one]
+    chosen = [one for _, one in newest.values()] + alone
+    return [one for one in found if any(one is other for other in chosen)]
 
 
 def _version(name: str, offered: Sequence[Listing | LeftOut]) -> Version:
     version = Version(name)
     as_json = {one.named.name for one in offered if isinstance(one, Listing) and one.format == "json"}
-    for one in offered:
+    # Lists of a version come first to their names.
+    for one in sorted(offered, key=lambda other: other.named.version is None):
         if isinstance(one, LeftOut):
             version.left_out[one.path] = one.reason
             continue

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bulk_export.catalogue import read_description
 from bulk_export.errors import UsageError
 from bulk_export.openapi import describe
+from bulk_export.openapi.names import named
 from tests.unit.openapi.specs import RECORD, answering, described, listing, only, query, read, spec, table
 
 PAGED = [query("page", minimum=1), query("size")]
@@ -130,8 +133,13 @@ def test_what_is_no_list_is_not_named() -> None:
 
 
 def test_an_older_list_that_cannot_be_described_is_not_named_where_a_newer_one_takes_its_place() -> None:
-    paths = {"/v1/boxes": listing(query("cursor"), query("limit")), "/v2/boxes": listing(*PAGED)}
+    cursor = listing(query("cursor"), query("limit"))
+    paths = {"/v1/boxes": cursor, "/v1/lids": listing(*PAGED), "/v2/boxes": listing(*PAGED)}
     assert read(paths).left_out == ()
+    assert [path for path, _ in read(paths, "v1").left_out] == ["/v1/boxes"]
+    # Of a version that has nothing else, it is named wherever it is.
+    del paths["/v1/lids"]
+    assert [path for path, _ in read(paths).left_out] == ["/v1/boxes"]
 
 
 IDENTIFIED = [
@@ -227,3 +235,46 @@ def test_what_is_read_back_from_a_file_of_windows_is_the_same(tmp_path: Path) ->
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
         description.write_bytes(toml.encode(encoding))
         assert [endpoint.path for endpoint in load_service(str(description))] == ["/boxes"]
+
+
+NAMES = st.sampled_from(["page", "size", "limit", "offset", "cursor", "from", "state", "pageRef", "tenant", "sort"])
+PARAMETERS = st.lists(
+    st.builds(
+        lambda name, required, kind: query(name, type=kind) | {"required": required},
+        NAMES,
+        st.booleans(),
+        st.sampled_from(["integer", "string", "boolean"]),
+    ),
+    max_size=4,
+    unique_by=lambda one: str(one["name"]),
+)
+ITEMS = st.sampled_from([RECORD, {}, {"type": "object"}, {"properties": {"size": {}}}, {"type": "string"}])
+LISTS = ITEMS.flatmap(
+    lambda item: st.sampled_from(
+        [
+            array(item),
+            {"type": "object", "properties": {"data": array(item)}},
+            {"properties": {"page": {"properties": {"number": {}}}, "items": array(item), "next": {"type": "string"}}},
+            {"allOf": [{"properties": {"results": array(item)}}]},
+            {"oneOf": [array(item), {"type": "null"}]},
+        ]
+    )
+)
+FORMS = st.lists(st.sampled_from(["application/json", "text/csv", "application/xml"]), min_size=1, unique=True)
+PATHS = st.sampled_from(["/boxes", "/v1/boxes", "/v2/boxes", "/api/v3/lids", "/boxes/{id}/lids", "/lids.csv", "/a/b/c"])
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.dictionaries(PATHS, st.tuples(LISTS, FORMS, PARAMETERS), min_size=1, max_size=5))
+def test_every_list_is_described_or_named_whatever_it_looks_like(offered: Any) -> None:
+    paths = {
+        path: answering({media: {"schema": schema} for media in forms}, *parameters)
+        for path, (schema, forms, parameters) in offered.items()
+    }
+    # One list that can always be described, so that the others are named beside it.
+    found = described(paths | {"/last": listing(*PAGED)})
+    versions = [read_description(found.document, version) for version in found.document["versions"]]
+    said = [{endpoint.path for endpoint in service} | dict(service.left_out).keys() for service in versions]
+    assert set().union(*said) == {*paths, "/last"}
+    # The newest version has all of them, but where one has taken the place of an older one.
+    assert {named(path).resource for path in said[-1]} == {named(path).resource for path in [*paths, "/last"]}
