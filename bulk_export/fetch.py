@@ -193,7 +193,7 @@ class Fetcher:
     def _authorization(self) -> dict[str, str]:
         if self._token is None:
             return {}
-        return {self._auth.header: f"{self._auth.scheme} {self._token.reveal()}".lstrip()}
+        return {self._auth.header: self._auth.value(self._token.reveal())}
 
     async def _exchange(self, target: str, source: str | None, accept: str, cap: int) -> Answer | Failure:
         async with self._sessions[source].get(
@@ -253,13 +253,13 @@ def _around_page(
     path: str, paging: Paging, sort: str | None, page_size: int, filters: tuple[tuple[str, str], ...]
 ) -> tuple[str, str]:
     """What stands before and after the number of the page: encoding it anew takes a tenth of a request's time."""
-    parameters = [(paging.size, str(page_size))] if paging.style != "none" else []
+    parameters = [(paging.size, str(page_size))] if paging.style != "none" and paging.size else []
     if sort is not None:
         parameters.append((paging.sort, sort))
     parameters.extend((paging.filter.replace("{name}", key), value) for key, value in filters)
     encoded = functools.partial(urlencode, quote_via=quote, safe=",:")
     if paging.style != "none":
-        return f"{quote(path)}?{encoded({paging.number: ''})}", f"&{encoded(parameters)}"
+        return f"{quote(path)}?{encoded({paging.number: ''})}", f"&{encoded(parameters)}" if parameters else ""
     return f"{quote(path)}?{encoded(parameters)}" if parameters else quote(path), ""
 
 

@@ -7,7 +7,7 @@ import difflib
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 
 from bulk_export.errors import UsageError
 from bulk_export.model import Endpoint
@@ -46,24 +46,46 @@ def read_filters(
 
 
 def with_required_filters(
-    endpoints: Sequence[Endpoint], given: Sequence[tuple[str, str]], *, named: bool
+    endpoints: Sequence[Endpoint], given: Sequence[tuple[str, str]], *, named: bool, by_time: bool = False
 ) -> tuple[Endpoint, ...]:
-    """The endpoints that can be asked with these filters.
+    """The endpoints that can be asked with these filters, and `by_time` with the one that selects by time of change.
 
     One that needs another filter gives nothing or an error without it. Raises UsageError where such a one was
     `named`; otherwise it is left out with a warning.
     """
     keys = {key for key, _ in given}
-    lacking = {endpoint.name: missing for endpoint in endpoints if (missing := set(endpoint.requires) - keys)}
+    lacking = {
+        endpoint.name: (endpoint, missing)
+        for endpoint in endpoints
+        if (missing := set(endpoint.requires) - keys - ({endpoint.since} if by_time else set()))
+    }
     kept = tuple(endpoint for endpoint in endpoints if endpoint.name not in lacking)
-    for name, missing in lacking.items():
-        wanted = " ".join(f"--filter {key}=…" for key in sorted(missing))
+    for name, (endpoint, missing) in lacking.items():
+        wanted = " ".join(
+            "--updated-since …" if key == endpoint.since else f"--filter {key}=…" for key in sorted(missing)
+        )
         if named or not kept:
             raise UsageError(f"{name} gives nothing without a filter.", next_step=f"Add {wanted}.")
         warnings.warn(
             f"{name} gives nothing without a filter and is left out; export it with {wanted}", UserWarning, stacklevel=4
         )
     return kept
+
+
+def lacking_filters(endpoints: Sequence[Endpoint], kept: Sequence[Endpoint]) -> tuple[tuple[str, str], ...]:
+    """The endpoints that `with_required_filters` did not keep, each with the reason."""
+    names = {endpoint.name for endpoint in kept}
+    return tuple(
+        (endpoint.name, f"gives nothing without {' and '.join(endpoint.requires)}")
+        for endpoint in endpoints
+        if endpoint.name not in names
+    )
+
+
+def since_value(endpoint: Endpoint, moment: datetime) -> str:
+    """A time as the filter of an endpoint that selects by it takes one: where that takes days, the day it is on."""
+    kind = dict(endpoint.filter_types).get(endpoint.since or "")
+    return moment.astimezone(UTC).date().isoformat() if kind == "date" else format_instant(moment)
 
 
 def with_sort(endpoints: Sequence[Endpoint], sort: str | None) -> tuple[Endpoint, ...]:
@@ -122,6 +144,8 @@ def _value(key: str, value: str, endpoint: Endpoint) -> str:
     kind = dict(endpoint.filter_types).get(key, "timestamp" if key.endswith("_since") else "string")
     if kind == "timestamp":
         return format_instant(parse_instant(value))
+    if words := dict(endpoint.filter_values).get(key):
+        return _one_of(key, value, words, endpoint, several=kind == "strings")
     if kind not in _CHECKS:
         return value
     accepts, wanted = _CHECKS[kind]
@@ -130,6 +154,19 @@ def _value(key: str, value: str, endpoint: Endpoint) -> str:
         if not accepts(part):
             raise UsageError(
                 f"The filter {key} of {endpoint.name} does not take {part!r}.", next_step=f"Give {wanted}."
+            )
+    return ",".join(parts)
+
+
+def _one_of(key: str, value: str, words: Sequence[str], endpoint: Endpoint, *, several: bool) -> str:
+    parts = [part.strip() for part in value.split(",")] if several else [value]
+    for part in parts:
+        if part not in words:
+            near = difflib.get_close_matches(part, words, n=1)
+            hint = f"Did you mean {near[0]}? " if near else ""
+            raise UsageError(
+                f"The filter {key} of {endpoint.name} does not take {part!r}.",
+                next_step=f"{hint}It takes: {', '.join(words)}.",
             )
     return ",".join(parts)
 

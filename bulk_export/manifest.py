@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from bulk_export import __version__
@@ -16,6 +17,7 @@ from bulk_export.journal import PartFile
 
 TOOL = "bulk-export"
 _LARGEST = 256 * 1024 * 1024
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,12 @@ def build_manifest(
     finished_at: str,
     endpoints: Sequence[EndpointResult],
     run: RunCounters,
+    not_exported: Mapping[str, str] = _NOTHING,
 ) -> dict[str, Any]:
-    """The manifest as JSON values, in the order a person reads it."""
+    """The manifest as JSON values, in the order a person reads it.
+
+    `not_exported` has the lists that an export of everything lacks, with the reasons; without any, it is not stated.
+    """
     return {
         "tool": {"name": TOOL, "version": __version__},
         "service": service,
@@ -79,6 +85,7 @@ def build_manifest(
             "server_clock_ahead": run.server_clock_ahead,
         },
         "endpoints": {result.name: _endpoint(result) for result in endpoints},
+        **({"not_exported": dict(not_exported)} if not_exported else {}),
     }
 
 

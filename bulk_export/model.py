@@ -14,7 +14,11 @@ from typing import Literal
 
 
 class Kind(enum.Enum):
-    """The scalar types a field may be declared with."""
+    """The types a field may be declared with, but for lists and objects.
+
+    ANY is declared for what may be of several types, or for an object whose members nobody knows: such values have no
+    column.
+    """
 
     STRING = "string"
     BOOLEAN = "boolean"
@@ -22,6 +26,7 @@ class Kind(enum.Enum):
     NUMBER = "number"
     TIMESTAMP = "timestamp"
     DATE = "date"
+    ANY = "any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +73,11 @@ class Paging:
     """How a page is asked for.
 
     `number` is the parameter for the number of the page (style `pages`, the first one being `first`) or for the
-    position of its first record (style `offset`); `size` the one for the number of records. With style `none`
+    position of its first record (style `offset`); `size` the one for the number of records, empty where there is none.
+    With style `none`
     neither is sent: one request gives everything. `filter` holds `{name}`. `largest` is the most records that the
-    service gives at once, None where nobody knows.
+    service gives at once, None where nobody knows. Unless `first_is_known` and `style_is_known`, `first` and whether
+    `number` counts pages or records are guesses, and are found out with the first requests.
     """
 
     style: Literal["pages", "offset", "none"] = "pages"
@@ -80,14 +87,16 @@ class Paging:
     filter: str = "filter[{name}]"
     sort: str = "sort"
     largest: int | None = 3000
+    first_is_known: bool = True
+    style_is_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class RecordShape:
     """Where things are: `at` leads to the list of records in a body, the others from a record to its parts.
 
-    An empty `at` means that the body is the list. Without a `type`, records have none. Empty `attributes` stand
-    beside the id. `id_type` is STRING or INTEGER. `identity` holds the paths, from the record, of the values that
+    An empty `at` means that the body is the list. Without an `id` or a `type`, records have none. Empty `attributes`
+    stand beside the id. `id_type` is STRING or INTEGER. `identity` holds the paths, from the record, of the values that
     together identify it where the id alone does not; it is empty where the id identifies the record.
     """
 
@@ -101,10 +110,19 @@ class RecordShape:
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """The header that carries the token, after `scheme` and a space where there is one."""
+    """The header that carries the token, after `scheme` and a space where there is one.
+
+    A `scheme` that holds `{token}` is the whole value, as `Token token="{token}"`.
+    """
 
     header: str = "Authorization"
     scheme: str = "Bearer"
+
+    def value(self, token: str) -> str:
+        """What the header says."""
+        if "{token}" in self.scheme:
+            return self.scheme.replace("{token}", token)
+        return f"{self.scheme} {token}".lstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +133,8 @@ class Endpoint:
     `sort` parameter that makes the order total, or None where the endpoint takes no such parameter;
     `order` names the attributes (and `id`) the rows are then ordered by. `order_is_total` says whether
     that order leaves no ties, so that a record stands on exactly one page of unchanging data.
-    `sorts` are the values of `sort` that a user may choose; `filter_types` says what filters take, by name.
+    `sorts` are the values of `sort` that a user may choose; `filter_types` says what filters take, by name, and
+    `filter_values` lists the words that some take.
     `requires` names the filters without which the service answers with an error or with nothing.
     Bodies are JSON, or CSV: then one has everything.
     """
@@ -135,6 +154,7 @@ class Endpoint:
     sorts: tuple[str, ...] = ()
     filter_types: tuple[tuple[str, str], ...] = ()
     requires: tuple[str, ...] = ()
+    filter_values: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +162,8 @@ class Service:
     """One version of one service: its endpoints, limits and page sizes. None is a limit or size nobody knows.
 
     `successor` is the name of the service that took its place, where one did.
+    `left_out` names lists that the service offers and the description lacks, each with the reason. `spec_path` is
+    where the service publishes its OpenAPI file; `{version}` stands for the version.
     """
 
     name: str
@@ -155,6 +177,8 @@ class Service:
     largest_page_size: int | None
     auth: Authorization = Authorization()
     successor: str | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
+    spec_path: str = "/api/docs/{version}/swagger.yaml"
 
     def __iter__(self) -> Iterator[Endpoint]:
         return iter(self.endpoints)

@@ -16,15 +16,15 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from bulk_export.base_url import without_paths
 from bulk_export.catalogue import choose_endpoints, load_service
 from bulk_export.credentials import Token, find_token, read_pseudonym_key
 from bulk_export.errors import UsageError
-from bulk_export.filters import read_filters, with_required_filters, with_sort
+from bulk_export.filters import lacking_filters, read_filters, since_value, with_required_filters, with_sort
 from bulk_export.model import LAX, NO_LIMIT, SCHEMA_MODES, Endpoint, Limit, Service
 from bulk_export.redaction import Redaction
 from bulk_export.timetable import Window
 from bulk_export.units import (
-    format_instant,
     in_utc,
     parse_instant,
     parse_interval,
@@ -53,7 +53,8 @@ class ExportOptions:
     `base_url` and `token` are None only for the bundled service. `formats` maps each format to its
     compression. `sources` are local addresses to send from; None stands for the system's choice. `gone` says
     what becomes of records that vanish during a consistent export: they are kept or dropped. Requests are
-    sent while `window` is open, always where it is None.
+    sent while `window` is open, always where it is None. `left_out` names the lists that an export of everything lacks,
+    each with the reason.
     """
 
     service: Service
@@ -87,6 +88,7 @@ class ExportOptions:
     window: Window | None
     # Whether a consistent export asks again where one answer showed everything; a poll leaves that to the next one.
     asks_twice: bool = True
+    left_out: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(
@@ -137,8 +139,10 @@ class ExportOptions:
         chosen = choose_endpoints(described, [endpoints] if isinstance(endpoints, str) else endpoints)
         url = base_url_of(described, environment, base_url, allow_plain_http=allow_plain_http)
         filters = read_filters(filter, chosen)
-        chosen = with_sort(with_required_filters(chosen, filters, named=bool(endpoints)), sort)
         since = _since(updated_since)
+        asked = with_required_filters(chosen, filters, named=bool(endpoints), by_time=since is not None)
+        left_out = () if endpoints else (*lacking_filters(chosen, asked), *described.left_out)
+        chosen = with_sort(asked, sort)
         if since is not None:
             _warn_of_endpoints_without_since(chosen)
             if any(key in {endpoint.since for endpoint in chosen} for key, _ in filters):
@@ -181,13 +185,14 @@ class ExportOptions:
             drop_columns=drop,
             pseudonymised=pseudonymised,
             window=_window(between, timezone),
+            left_out=left_out,
         )
 
     def filters_for(self, endpoint: Endpoint) -> list[tuple[str, str]]:
         """The filters to send to one endpoint; times in UTC with `Z` (service facts, "Filters")."""
         filters = list(self.filters)
         if self.updated_since is not None and endpoint.since is not None:
-            filters.append((endpoint.since, format_instant(self.updated_since)))
+            filters.append((endpoint.since, since_value(endpoint, self.updated_since)))
         return filters
 
 
@@ -210,8 +215,8 @@ def base_url_of(
             )
         if environment == LOCAL:
             return None
-        base_url = known[str(environment)]
-    return check_base_url(base_url, allow_plain_http=allow_plain_http)
+        return check_base_url(known[str(environment)], allow_plain_http=allow_plain_http)
+    return without_paths(service, check_base_url(base_url, allow_plain_http=allow_plain_http))
 
 
 def check_base_url(base_url: str, *, allow_plain_http: bool = False, option: str = "--base-url") -> str:

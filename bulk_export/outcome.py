@@ -12,6 +12,8 @@ from bulk_export.decode import Drift
 from bulk_export.manifest import EndpointResult
 from bulk_export.progress.observer import EndpointSummary, ExportSummary
 
+_MOST_NAMED = 20
+
 
 def endpoint_result(
     conversion: EndpointConversion, *, requests: int, backwards: int, consistent: bool
@@ -54,6 +56,15 @@ def endpoint_result(
         signs_of_change={name: count for name, count in signs.items() if count},
         more=more,
     )
+
+
+def not_exported_text(left_out: Sequence[tuple[str, str]]) -> str:
+    """A warning that names the lists that an export of everything lacks, with the reasons."""
+    named = [f"{name} ({reason})" for name, reason in left_out[:_MOST_NAMED]]
+    more = len(left_out) - len(named)
+    named += [f"and {more} more, which manifest.json names"] if more else []
+    lists = "1 list was" if len(left_out) == 1 else f"{len(left_out)} lists were"
+    return f"{lists} not exported: {'; '.join(named)}"
 
 
 def staged_files(conversions: Sequence[EndpointConversion]) -> dict[str, Path]:

@@ -69,7 +69,8 @@ class PartSequence:
         part_rows: int = PART_ROWS,
         is_strict: bool = False,
     ) -> None:
-        self._is_strict = is_strict
+        # Without fields, nothing is said of what records hold.
+        self._is_strict = is_strict and bool(endpoint.fields)
         self._endpoint = endpoint
         self._arrangement = Arrangement(endpoint)
         self._decoder = decoder

@@ -29,7 +29,7 @@ from bulk_export.manifest import RunCounters, build_manifest, now
 from bulk_export.model import STRICT, Endpoint, description_digest
 from bulk_export.opening import Opening, utc_now
 from bulk_export.options import LARGEST_PAGE, ExportOptions
-from bulk_export.outcome import endpoint_result, staged_files, summarise
+from bulk_export.outcome import endpoint_result, not_exported_text, staged_files, summarise
 from bulk_export.page_order import backwards, edge_reader
 from bulk_export.parts import PART_ROWS, OutputFormat
 from bulk_export.pool import FetchedPage, Pool
@@ -117,6 +117,8 @@ class _Export:
                 manifest = await self._fetch_and_convert(store)
             rewrite = page_rewriter(self._options.redaction, self._options.endpoints)
             await anyio.to_thread.run_sync(functools.partial(publish, store, self._output, rewrite=rewrite))
+        if self._options.left_out:
+            self._observer.warned(not_exported_text(self._options.left_out))
         summary = summarise(manifest, self._output, time.monotonic() - self._began)
         self._observer.finished(summary)
         return summary
@@ -323,6 +325,7 @@ class _Export:
                 resumed=counters.resumed,
                 server_clock_ahead=counters.clock_ahead,
             ),
+            not_exported=dict(self._options.left_out),
         )
         decide(store, self._output, manifest, staged_files(conversions), keep_pages=self._options.keep_pages)
         return manifest

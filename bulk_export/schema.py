@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pyarrow as pa
@@ -32,11 +32,10 @@ def columns(endpoint: Endpoint) -> tuple[Field, ...]:
     """The attributes that have a column of their own, with the members that their columns have.
 
     All but those that `with_names_apart` leaves out, those named like a column that an export or a copy has anyway,
-    and those with an object of no described members, which Parquet cannot hold.
+    those that may be of any type, and those with an object of no described members, which Parquet cannot hold.
     """
-    return tuple(
-        field for field in with_names_apart(endpoint).fields if field.name not in TAKEN and _can_hold(field.type)
-    )
+    fields = _typed(with_names_apart(endpoint).fields)
+    return tuple(field for field in fields if field.name not in TAKEN and _can_hold(field.type))
 
 
 def with_names_apart(endpoint: Endpoint) -> Endpoint:
@@ -62,6 +61,39 @@ def _members_apart(declared: FieldType) -> FieldType:
     return Struct(_apart(declared.fields, ())) if isinstance(declared, Struct) else declared
 
 
+def without_column(endpoint: Endpoint) -> frozenset[str]:
+    """The dotted paths of what is described, but has no column: it goes to `_extra`, and is no drift."""
+    return frozenset(_lacking(endpoint.fields, columns(endpoint), ""))
+
+
+def _lacking(described: Iterable[Field], held: Iterable[Field], prefix: str) -> Iterator[str]:
+    types = {field.name: field.type for field in held}
+    for field in described:
+        path = prefix + field.name
+        inner, column = field.type, types.get(field.name)
+        while isinstance(inner, ListOf) and isinstance(column, ListOf):
+            inner, column = inner.item, column.item
+        if field.name not in types:
+            yield path
+        elif isinstance(inner, Struct) and isinstance(column, Struct):
+            yield from _lacking(inner.fields, column.fields, f"{path}.")
+
+
+def _typed(fields: Iterable[Field]) -> tuple[Field, ...]:
+    """The fields without what may be of any type, at every level."""
+    return tuple(Field(field.name, kept) for field in fields if (kept := _typed_part(field.type)) is not None)
+
+
+def _typed_part(declared: FieldType) -> FieldType | None:
+    if isinstance(declared, ListOf):
+        item = _typed_part(declared.item)
+        return None if item is None else ListOf(item)
+    if isinstance(declared, Struct):
+        kept = _typed(declared.fields)
+        return None if declared.fields and not kept else Struct(kept)
+    return None if declared is Kind.ANY else declared
+
+
 def _can_hold(declared: FieldType) -> bool:
     if isinstance(declared, Kind):
         return True
@@ -80,10 +112,13 @@ def arrow_type(declared: FieldType) -> pa.DataType:
 
 
 def arrow_schema(endpoint: Endpoint) -> pa.Schema:
-    """`id`, `type`, the attributes in the catalogue's order, and `_extra`; everything nullable except `id`."""
+    """`id`, `type`, the attributes in the catalogue's order, and `_extra`.
+
+    Everything is nullable except `id`, and that is null throughout where records have none.
+    """
     return pa.schema(
         [
-            pa.field(ID, pa.string(), nullable=False),
+            pa.field(ID, pa.string(), nullable=not endpoint.shape.id),
             pa.field(TYPE, pa.string()),
             *(pa.field(field.name, arrow_type(field.type)) for field in columns(endpoint)),
             pa.field(EXTRA, pa.string()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from bulk_export.catalogue.reading import field_type
 from bulk_export.decode import Arrangement, Decoder, Drift
 from bulk_export.errors import SchemaDrift
-from bulk_export.model import INFER, LAX, Endpoint, Field, FieldType, Kind, ListOf, Struct
+from bulk_export.model import INFER, LAX, Endpoint, Field, FieldType, Kind, ListOf
 from bulk_export.schema_inference import SchemaInference
 
 _SAYS = {
@@ -29,30 +29,15 @@ def resumable(mode: str) -> str:
 
 
 def refuse_drift(endpoint: Endpoint, drift: Drift, where: str) -> None:
-    """Raise SchemaDrift naming the first place, if records held more or other things than is described.
-
-    What is described and has no column, as by its name, is as described wherever it stands.
-    """
-    described = set(_paths(endpoint.fields))
+    """Raise SchemaDrift naming the first place, if records held more or other things than is described."""
     for kind, says in _SAYS.items():
-        if paths := sorted(path for path in getattr(drift, kind) if kind != "unknown" or path not in described):
+        if paths := sorted(getattr(drift, kind)):
             more = f", and {len(paths) - 1} more like it" if len(paths) > 1 else ""
             raise SchemaDrift(
                 f"{endpoint.name} {says}: {paths[0]} ({where}){more}.",
                 kept="Every page stored so far is kept; nothing was published.",
                 next_step="The same command with --schema lax goes on, and keeps such values in _extra.",
             )
-
-
-def _paths(fields: Iterable[Field], before: str = "") -> Iterator[str]:
-    """The paths of fields and of members inside of them, as drift counts them."""
-    for field in fields:
-        path, declared = before + field.name, field.type
-        yield path
-        while isinstance(declared, ListOf):
-            declared = declared.item
-        if isinstance(declared, Struct):
-            yield from _paths(declared.fields, f"{path}.")
 
 
 class Surveyor:

@@ -32,10 +32,9 @@ async def fetch_published(service: Service, base_url: str, *, allow_plain_http: 
 
     Raises UsageError, and ServiceFailing or ServiceRefused where it cannot be had.
     """
-    path = f"/api/docs/{quote(service.version)}/swagger.yaml"
-    url = base_url + path
+    url = base_url + service.spec_path.replace("{version}", quote(service.version))
     spec = parse_spec(await fetch_document(url, allow_plain_http=allow_plain_http), url)
-    identifiers = {endpoint.path: endpoint.shape.id[-1] for endpoint in service}
+    identifiers = {endpoint.path: endpoint.shape.id[-1] for endpoint in service if endpoint.shape.id}
     described = describe(spec, url, service=service.name, identifiers=identifiers)
     return read_description(described.document, None)
 

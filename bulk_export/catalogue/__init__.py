@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from bulk_export.catalogue.reading import read_description
 from bulk_export.errors import UsageError
 from bulk_export.model import Endpoint, Service
+from bulk_export.text_encoding import decode_text
 
 __all__ = [
     "LARGEST_FILE",
@@ -97,10 +98,12 @@ def _parse(content: bytes, source: str, address: str | None) -> Mapping[str, Any
 
 def _from_toml(content: bytes, source: str) -> Mapping[str, Any] | None:
     """None where it is not TOML, and not said to be."""
+    text = ""
     try:
-        return tomllib.loads(content.decode("utf-8-sig"))
+        text = decode_text(content)
+        return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        if not urlsplit(source).path.endswith(".toml") and b"openapi" in content:
+        if not urlsplit(source).path.endswith(".toml") and "openapi" in text:
             return None
         reason = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "it is no text of TOML"
         raise UsageError(f"{source} is not a description in TOML: {reason}.", next_step=_advice()) from None

@@ -21,8 +21,6 @@ def read_identity(
     Raises UsageError.
     """
     path = table.texts("id", default.id)
-    if not path:
-        raise wrong(table.at("id"), "must name a member")
     names_fields = "id" in table and _names_fields(path, attributes, is_row=is_row)
     if names_fields and "identity" in table:
         raise wrong(table.at("id"), "names what identifies a record, and so does identity: only one of them may")

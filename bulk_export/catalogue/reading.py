@@ -28,6 +28,7 @@ _DEFAULT_PAGE_SIZE = 100
 _STYLES = ("pages", "offset", "none")
 _FORMATS = ("json", "csv")
 FILTER_TYPES = ("string", "strings", "uuids", "years", "timestamp", "date", "integer", "boolean")
+_UNKNOWN = "unknown"
 _KINDS = {kind.value: kind for kind in Kind}
 _DEEPEST = 100
 # Names of endpoints become directories, that of the service the beginning of one.
@@ -70,13 +71,43 @@ def read_description(document: Mapping[str, Any], version: str | None) -> Servic
         service_limit=limits.parsed("service", parse_limit),
         ip_limit=limits.parsed("ip", parse_limit),
         default_page_size=default_size or _DEFAULT_PAGE_SIZE,
-        largest_page_size=paging.largest,
+        largest_page_size=_largest_of(read[chosen], paging),
         auth=_authorization(top.table("auth")),
         successor=top.optional_text("successor"),
+        left_out=_left_out(top.table("left_out"), names, chosen),
+        spec_path=_spec_path(top),
     )
     for table in (limits, pages, records, top):
         table.done()
     return service
+
+
+def _largest_of(endpoints: Sequence[Endpoint], usual: Paging) -> int | None:
+    """The largest page that any endpoint gives; None where that is not known of all."""
+    stated = {one.paging.largest for one in endpoints if one.paging.style != "none"} or {usual.largest}
+    known = [largest for largest in stated if largest is not None]
+    return max(known) if len(known) == len(stated) else None
+
+
+def _left_out(table: Table, versions: Sequence[str], chosen: str) -> tuple[tuple[str, str], ...]:
+    """What the chosen version leaves out; that of the others is checked only."""
+    read = {}
+    for version, lists in table.tables():
+        if version not in versions:
+            raise wrong(lists.path, "is none of the versions", near(version, versions))
+        read[version] = tuple((name, lists.text(name)) for name, _ in lists.value_items())
+    return read.get(chosen, ())
+
+
+def _spec_path(table: Table) -> str:
+    path = table.text("spec", "/api/docs/{version}/swagger.yaml")
+    if not _is_path(path):
+        raise wrong(table.at("spec"), "must be a path like /api/docs/{version}/swagger.yaml")
+    return path
+
+
+def _is_path(text: str) -> bool:
+    return text.startswith("/") and text.isprintable() and not set(text) & set(" ?#")
 
 
 def _environments(table: Table) -> tuple[tuple[str, str], ...]:
@@ -96,17 +127,32 @@ def _authorization(table: Table) -> Authorization:
 
 
 def _paging(table: Table, default: Paging) -> Paging:
-    style = cast("Literal['pages', 'offset', 'none']", table.choice("style", _STYLES, default.style))
-    # Offsets count from 0 where nothing else is said.
-    first = 0 if style == "offset" and default.style != "offset" else default.first
+    chosen = table.choice("style", (*_STYLES, _UNKNOWN), default.style if default.style_is_known else _UNKNOWN)
+    style = cast("Literal['pages', 'offset', 'none']", "pages" if chosen == _UNKNOWN else chosen)
+    first, first_is_known = default.first, default.first_is_known
+    if style == "offset" and default.style != "offset":
+        first, first_is_known = 0, True  # offsets count from 0 where nothing else is said
+    if table.value("first", None) == _UNKNOWN:
+        if style == "offset":
+            raise wrong(table.at("first"), "must be a whole number where pages are asked for by offset")
+        first, first_is_known = 1, False
+    elif "first" in table:
+        first, first_is_known = table.whole("first", first, least=0) or 0, True
+    largest = default.largest
+    if table.value("largest", None) == _UNKNOWN:
+        largest = None
+    elif "largest" in table:
+        largest = table.whole("largest", None, least=1)
     paging = Paging(
         style=style,
         number=table.text("number", default.number),
         size=table.text("size", default.size),
-        first=table.whole("first", first, least=0) or 0,
+        first=first,
         filter=table.text("filter", default.filter),
         sort=table.text("sort", default.sort),
-        largest=table.whole("largest", default.largest, least=1),
+        largest=largest,
+        first_is_known=first_is_known,
+        style_is_known=chosen != _UNKNOWN,
     )
     if "{name}" not in paging.filter or paging.filter.replace("{name}", "").count("{"):
         raise wrong(table.at("filter"), "must hold {name} where the name of a filter goes")
@@ -145,7 +191,7 @@ def _endpoint(name: str, table: Table, paging: Paging, shape: RecordShape) -> En
         shape = RecordShape((), shape.id, None, (), shape.id_type, in_a_row(shape.identity))
     own_pages, own_records = table.table("pages"), table.table("records")
     path = table.text("path")
-    if not path.startswith("/") or not path.isprintable() or set(path) & set(" ?#"):
+    if not _is_path(path):
         raise wrong(table.at("path"), "must be a path like /api/v3/statements")
     filters = table.texts("filters")
     since = table.optional_text("since")
@@ -167,6 +213,7 @@ def _endpoint(name: str, table: Table, paging: Paging, shape: RecordShape) -> En
         sorts=table.texts("sorts"),
         filter_types=_filter_types(table.table("filter_types"), filters),
         requires=table.texts("requires"),
+        filter_values=_filter_values(table.table("filter_values"), filters),
     )
     for required in endpoint.requires:
         if required not in filters:
@@ -185,6 +232,13 @@ def _filter_types(table: Table, filters: Sequence[str]) -> tuple[tuple[str, str]
         if name not in filters:
             raise wrong(table.at(name), "is none of the filters", near(name, filters))
     return tuple((name, table.choice(name, FILTER_TYPES, "string")) for name, _ in table.value_items())
+
+
+def _filter_values(table: Table, filters: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    for name, _ in table.value_items():
+        if name not in filters:
+            raise wrong(table.at(name), "is none of the filters", near(name, filters))
+    return tuple((name, table.texts(name)) for name, _ in table.value_items())
 
 
 def _fields(table: Table, depth: int = 0) -> tuple[Field, ...]:

@@ -10,6 +10,7 @@ import typer
 from bulk_export.cli import parameters as p
 from bulk_export.cli.running import begin
 from bulk_export.errors import UsageError
+from bulk_export.printable import printable
 from bulk_export.progress.console import one_line
 
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help="An OpenAPI 3.0 or 3.1 file, or its address.")]
@@ -43,10 +44,13 @@ def describe(
     address = spec if "://" in spec else None
     described = description_of(parse_spec(content, spec), spec, service=options.get("name"), address=address)
     read_description(described.document, None)  # what is printed can be used as it is
-    comments = "".join(f"# Note: {one_line(remark)}.\n" for remark in described.remarks)
-    for remark in described.remarks:
+    remarks = (*described.remarks, *described.left_out)
+    comments = "".join(f"# Note: {one_line(remark)}.\n" for remark in remarks)
+    for remark in remarks:
         console.line(one_line(remark), level="warning")
-    typer.echo(_HEADER.format(source=one_line(spec)) + comments + "\n" + tomli_w.dumps(described.document), nl=False)
+    # Escapes of TOML, which read back as what they stand for.
+    document = "\n".join(map(printable, tomli_w.dumps(described.document).split("\n")))
+    typer.echo(_HEADER.format(source=one_line(spec)) + comments + "\n" + document, nl=False)
 
 
 def _content(spec: str, *, allow_plain_http: bool) -> bytes:

@@ -103,18 +103,26 @@ def _show(described: Service, chosen: tuple[Endpoint, ...]) -> None:
             typer.echo(f"  other versions: {', '.join(others) or 'none'}")
     typer.echo(f"  other services: {', '.join(name for name in built_in_services() if name != described.name)}")
     for endpoint in chosen:
-        typer.echo(f"\n{endpoint.name}  {endpoint.path}" + ("  (csv)" if endpoint.format == "csv" else ""))
+        typer.echo(
+            "\n" + one_line(f"{endpoint.name}  {endpoint.path}" + ("  (csv)" if endpoint.format == "csv" else ""))
+        )
         typer.echo(one_line(f"  filters: {', '.join(_filters(endpoint)) or 'none'}"))
         typer.echo(one_line(f"  sorts: {', '.join(endpoint.sorts) or 'none'}"))
         width = max((len(field.name) for field in endpoint.fields), default=0)
         for field in endpoint.fields:
             typer.echo(one_line(f"  {field.name:<{width}}  {_text_type(field.type)}"))
+    if described.left_out:
+        typer.echo("\nleft out:")
+    for name, reason in described.left_out:
+        typer.echo(one_line(f"  {name}: {reason}"))
 
 
 def _filters(endpoint: Endpoint) -> list[str]:
     types = dict(endpoint.filter_types)
+    values = dict(endpoint.filter_values)
     return [
-        f"{name} ({types.get(name, 'string')}{', required' if name in endpoint.requires else ''})"
+        f"{name} ({'|'.join(values.get(name, ())) or types.get(name, 'string')}"
+        f"{', required' if name in endpoint.requires else ''})"
         for name in endpoint.filters
     ]
 
@@ -133,6 +141,7 @@ def _as_json(described: Service, chosen: tuple[Endpoint, ...]) -> dict[str, Any]
                 "format": endpoint.format,
                 "filters": list(endpoint.filters),
                 "filter_types": dict(endpoint.filter_types),
+                "filter_values": {name: list(words) for name, words in endpoint.filter_values},
                 "requires": list(endpoint.requires),
                 "sort": endpoint.sort,
                 "sorts": list(endpoint.sorts),
@@ -140,6 +149,7 @@ def _as_json(described: Service, chosen: tuple[Endpoint, ...]) -> dict[str, Any]
             }
             for endpoint in chosen
         ],
+        "left_out": dict(described.left_out),
     }
 
 
@@ -152,7 +162,7 @@ def _show_schemas(chosen: tuple[Endpoint, ...], *, wants_json: bool) -> None:
     for number, endpoint in enumerate(chosen):
         columns = arrow_schema(endpoint)
         width = max(len(name) for name in columns.names)
-        typer.echo(("\n" if number else "") + endpoint.name)
+        typer.echo(("\n" if number else "") + one_line(endpoint.name))
         for column in columns:
             typer.echo(one_line(f"  {column.name:<{width}}  {column.type}" + ("" if column.nullable else " not null")))
 

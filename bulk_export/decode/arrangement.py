@@ -93,8 +93,10 @@ class Arrangement:
                 found.append((RESERVED + name if name in _OURS else name, value))
             else:
                 beside.append((name, self._typed(name, value) if self._texts else value))
+        # Where there is none, whoever reads this record leaves it out again.
+        if not shape.id:
+            found.append((schema.ID, b'""'))
         if shape.type is None:
-            # There is none; whoever reads this record leaves it out again.
             found.append((schema.TYPE, b'""'))
         if not shape.attributes:
             found.append((schema.ATTRIBUTES, _object(beside)))

@@ -71,6 +71,8 @@ class Decoder:
         self._typed = TypedDecoder(endpoint, redaction)
         self._arrangement = Arrangement(endpoint)
         self._has_types = endpoint.shape.type is not None
+        self._has_ids = bool(endpoint.shape.id)
+        self._without_column = schema.without_column(endpoint)
         self._as_sent = Redactor(redaction, endpoint.shape) if redaction else None
         self._redactor = Redactor(redaction) if redaction else None
         self._identity = Identity(endpoint.shape) if endpoint.shape.identity else None
@@ -100,6 +102,8 @@ class Decoder:
         ids = [
             keys(page, functools.partial(self._arrangement.split, body)) for page, body in zip(found, sent, strict=True)
         ]
+        for path in self._without_column & drift.unknown.keys():
+            del drift.unknown[path]
         return Block(
             ids=[identity for page_ids in ids for identity in page_ids],
             rows_per_page=[len(page_ids) for page_ids in ids],
@@ -123,8 +127,9 @@ class Decoder:
             ids = [page_ids for _, page_ids in pages]
             batches = [page for page, _ in pages]
             batch = pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], self.schema)
-        if not self._has_types:
-            batch = batch.set_column(1, self.schema.field(1), pa.nulls(batch.num_rows, pa.string()))
+        for place, is_sent in enumerate((self._has_ids, self._has_types)):
+            if not is_sent:
+                batch = batch.set_column(place, self.schema.field(place), pa.nulls(batch.num_rows, pa.string()))
         return batch, ids
 
     def _page_batch(self, body: Body, drift: Drift) -> tuple[pa.RecordBatch, Sequence[str | None]]:

@@ -37,8 +37,9 @@ class Presentation:
             return record
         shape = self._shape
         shown: dict[str, Any] = {}
-        identity = int(record["id"]) if shape.id_type is Kind.INTEGER and not self._is_table else record["id"]
-        _put(shown, shape.id, identity)
+        if shape.id:
+            identity = int(record["id"]) if shape.id_type is Kind.INTEGER and not self._is_table else record["id"]
+            _put(shown, shape.id, identity)
         if shape.type is not None:
             _put(shown, shape.type, record["type"])
         for name, value in record["attributes"].items():

@@ -126,11 +126,14 @@ class LocalService:
             await anyio.sleep(settings.latency * (1 + settings.latency_spread * self._rng.uniform(-1, 1)))
         if refusing:
             return self._throttled(refusing[0].limit)
-        if request.path == f"/api/docs/{settings.service.version}/swagger.yaml" and request.method == "GET":
+        if (
+            request.path == settings.service.spec_path.replace("{version}", settings.service.version)
+            and request.method == "GET"
+        ):
             # Published to everybody, and counted like any other request.
             return web.Response(body=spec_text(settings.service), content_type="text/yaml", charset="utf-8")
         given = request.headers.get(auth.header, "").encode()
-        known = (f"{auth.scheme} {token}".lstrip().encode() for token in (settings.token, *settings.other_tokens))
+        known = (auth.value(token).encode() for token in (settings.token, *settings.other_tokens))
         if not any(hmac.compare_digest(given, expected) for expected in known):
             return web.json_response({"error": "HTTP Token: Access denied"}, status=401)
         if endpoint is None or request.method != "GET":

@@ -42,6 +42,8 @@ def _fits(declared: FieldType | None, value: Any) -> bool:
     """Whether the description has a place for a value; the same names mean other things elsewhere."""
     if declared is None:
         return False
+    if declared is Kind.ANY:
+        return True
     if isinstance(value, str) and value.startswith("\x01"):
         return declared in _FILLED_WITH.get(value.strip("\x01"), (Kind.STRING,))
     _, left = fit(declared, exact.loads(json.dumps(value).encode()), "", Drift())
@@ -72,6 +74,7 @@ _SCALARS: dict[Kind, Callable[[random.Random], Any]] = {
     Kind.NUMBER: lambda rng: rng.randint(-1_000_000, 1_000_000) / 64,
     Kind.TIMESTAMP: instant,
     Kind.DATE: day,
+    Kind.ANY: lambda rng: rng.choice((7, "seven", True, [1, "a"], {"a": None})),
 }
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tomli_w
 
 from bulk_export.errors import UsageError
 from bulk_export.openapi.access import read_auth, read_servers
-from bulk_export.openapi.names import free, named, slug
-from bulk_export.openapi.parameters import Paging, Query, changed_since, read_query
-from bulk_export.openapi.records import Shape, find_records, read_content, read_shape
+from bulk_export.openapi.listings import LeftOut, Listing, find_listings
+from bulk_export.openapi.names import slug
+from bulk_export.openapi.parameters import FAMILY, Paging, Query, changed_since
+from bulk_export.openapi.records import Shape
 from bulk_export.openapi.schemas import Schemas
+from bulk_export.openapi.versions import versions_of
+
+_MOST_REASONS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +29,11 @@ class Described:
     document: Mapping[str, Any]
     remarks: tuple[str, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    """One list endpoint as found."""
-
-    path: str
-    version: str
-    name: str
-    format: str
-    query: Query
-    shape: Shape
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The lists that could not be described, each with the reason."""
+        lists = [entry for entries in self.document.get("left_out", {}).values() for entry in entries.items()]
+        return tuple(f"{path} is left out: {reason}" for path, reason in dict.fromkeys(lists))
 
 
 def describe(
@@ -55,29 +52,23 @@ def describe(
     """
     schemas = Schemas(spec, source)
     info = schemas.resolved(spec.get("info"))
-    prefix, environments = read_servers(spec, address)
     remarks: dict[str, None] = {}
-    listings = list(_listings(schemas, spec, prefix, identifiers or {}, remarks))
+    prefix, environments = read_servers(spec, address, remarks)
+    found = list(find_listings(schemas, spec, prefix, identifiers or {}, remarks))
+    listings = [one for one in found if isinstance(one, Listing)]
     if not listings:
+        reasons = [f"{one.path}: {one.reason}" for one in found if isinstance(one, LeftOut)]
         raise UsageError(
             f"{source} has no list endpoint: no GET without path parameters that answers with an array of objects.",
-            next_step="; ".join(remarks) or "Describe the service by hand.",
+            next_step="; ".join([*reasons[:_MOST_REASONS], *remarks]) or "Describe the service by hand.",
         )
     common = _common(listings)
     title = str(info.get("title") or "").strip()
-    versions: dict[str, dict[str, Any]] = {}
-    as_json = {(one.version, one.name) for one in listings if one.format == "json"}
-    for listing in listings:
-        endpoints = versions.setdefault(listing.version, {})
-        # `things.csv` is `things`, unless that is there as JSON.
-        plain = listing.name.removesuffix("-csv") if listing.format == "csv" else listing.name
-        name = listing.name if (listing.version, plain) in as_json else plain
-        endpoints[free(name, endpoints)] = _endpoint(listing, common)
-    versions = dict(sorted(versions.items(), key=lambda item: _numbers(item[0])))
+    versions = versions_of(found, info.get("version"))
     document: dict[str, Any] = {
         "name": slug(service or title) or "service",
         "title": title or service or "Service",
-        "default_version": list(versions)[-1],
+        "default_version": versions[-1].name,
     }
     if environments:
         document["environments"] = environments
@@ -86,7 +77,12 @@ def describe(
     document["pages"] = _pages(common.paging, common.template, common.sort)
     document["records"] = _records(common.shape)
     document["auth"] = read_auth(schemas, spec, remarks)
-    document["versions"] = versions
+    left_out = {version.name: version.left_out for version in versions if version.left_out}
+    if left_out:
+        document["left_out"] = left_out
+    document["versions"] = {
+        version.name: {name: _endpoint(one, common) for name, one in version.listings.items()} for version in versions
+    }
     # TOML puts tables behind values; so do fields then, whether the description was written down or not.
     return Described(tomllib.loads(tomli_w.dumps(document)), (*remarks, *schemas.remarks))
 
@@ -101,54 +97,18 @@ class _Common:
     shape: Shape
 
 
-def _listings(
-    schemas: Schemas, spec: Mapping[str, Any], prefix: str, identifiers: Mapping[str, str], remarks: dict[str, None]
-) -> Iterator[_Listing]:
-    paths = spec.get("paths")
-    for path, entry in paths.items() if isinstance(paths, Mapping) else ():
-        item = schemas.resolved(entry)
-        operation = item.get("get")
-        if not isinstance(path, str) or "{" in path or not isinstance(operation, Mapping):
-            continue
-        if not path.isprintable() or set(path) & set(" ?#"):
-            remarks[f"GET {path!r} is left out: that is no path"] = None
-            continue
-        where, full = f"GET {path}", prefix + (path if path.startswith("/") else f"/{path}")
-        found = read_content(schemas, operation)
-        if found is None:
-            continue
-        form, schema = found
-        declared = schemas.type_of(schema, where)
-        place = find_records(declared, inside=form == "csv")
-        if place is None:
-            continue
-        shape = read_shape(schemas, schema, place, identifiers.get(full), form, where)
-        if shape is None:
-            remarks[f"{where} is left out: its records have no id"] = None
-            continue
-        listed = [one for origin in (item, operation) for one in _sequence(origin.get("parameters"))]
-        query = read_query(schemas, listed, where)
-        if query.paging.style == "cursor":
-            remarks[f"{where} is left out: its pages are asked for neither by number and size nor by offset"] = None
-            continue
-        if query.paging.style == "none" and form == "json":
-            remarks[f"{where} takes no page parameters: one request must give all"] = None
-        if query.unused:
-            remarks[f"{where}: {', '.join(query.unused)} cannot be given as filters"] = None
-        version, name = named(path, schemas.resolved(spec.get("info")).get("version"))
-        yield _Listing(full, version, name, form, query, shape)
-
-
-def _endpoint(listing: _Listing, common: _Common) -> dict[str, Any]:
+def _endpoint(listing: Listing, common: _Common) -> dict[str, Any]:
     query, shape = listing.query, listing.shape
     fields = shape.fields
     sort, order, total = _order(query, fields, family=_is_family(query.paging))
-    entry: dict[str, Any] = {"path": listing.path, "record_type": shape.record_type or listing.name}
+    entry: dict[str, Any] = {"path": listing.path, "record_type": shape.record_type or listing.named.name}
     if listing.format != "json":
         entry["format"] = listing.format
     entry["filters"] = list(query.filters)
     if query.filters:
         entry["filter_types"] = dict(query.filters)
+    if query.values:
+        entry["filter_values"] = {name: list(words) for name, words in query.values.items()}
     if query.required:
         entry["requires"] = list(query.required)
     since = changed_since(query.filters)
@@ -162,7 +122,8 @@ def _endpoint(listing: _Listing, common: _Common) -> dict[str, Any]:
     own, said = _pages(query.paging, query.template, query.sort), _pages(common.paging, common.template, common.sort)
     if query.paging.style == "none":
         own = {"style": "none", "filter": query.template}
-    overriding = {key: value for key, value in own.items() if said.get(key) != value}
+    # The usual size is that of the service.
+    overriding = {key: value for key, value in own.items() if said.get(key) != value and key != "default"}
     if not query.filters:
         overriding.pop("filter", None)
     if not query.sorts:
@@ -196,10 +157,10 @@ def _order(query: Query, fields: Mapping[str, Any], *, family: bool) -> tuple[st
 
 
 def _is_family(paging: Paging) -> bool:
-    return (paging.number, paging.size) == ("page[page]", "page[per_page]")
+    return (paging.number, paging.size) == FAMILY
 
 
-def _common(listings: Sequence[_Listing]) -> _Common:
+def _common(listings: Sequence[Listing]) -> _Common:
     paged = [one for one in listings if one.query.paging.style != "none"] or list(listings)
     filtered = [one for one in listings if one.query.filters] or list(listings)
     sorted_ones = [one for one in listings if one.query.sorts] or list(listings)
@@ -208,8 +169,12 @@ def _common(listings: Sequence[_Listing]) -> _Common:
         (one.shape.at, one.shape.id, one.shape.id_type, one.shape.type, one.shape.attributes) for one in shaped
     )
     usual = places.most_common(1)[0][0]
+    paging = Counter(one.query.paging for one in paged).most_common(1)[0][0]
+    if any(one.query.paging.largest != paging.largest for one in paged):
+        # What one endpoint states says nothing of those that state nothing.
+        paging = replace(paging, largest=None)
     return _Common(
-        paging=Counter(one.query.paging for one in paged).most_common(1)[0][0],
+        paging=paging,
         template=Counter(one.query.template for one in filtered).most_common(1)[0][0],
         sort=Counter(one.query.sort for one in sorted_ones).most_common(1)[0][0],
         shape=Shape(*usual, fields={}, record_type=""),
@@ -223,27 +188,19 @@ def _pages(paging: Paging, template: str, sort: str) -> dict[str, Any]:
         "style": paging.style,
         "number": paging.number,
         "size": paging.size,
-        "first": paging.first,
+        "first": "unknown" if paging.first is None else paging.first,
         "default": paging.default or min(100, paging.largest or 100),
     }
-    if paging.largest is not None:
-        pages["largest"] = max(paging.largest, pages["default"])
+    if paging.largest is not None and paging.largest >= pages["default"]:
+        pages["largest"] = paging.largest
     return pages | {"filter": template, "sort": sort}
 
 
 def _records(shape: Shape) -> dict[str, Any]:
     return {
         "at": list(shape.at),
-        "id": [shape.id],
+        "id": list(shape.id),
         "id_type": shape.id_type,
         "type": list(shape.type),
         "attributes": list(shape.attributes),
     }
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(digits) for digits in re.findall(r"\d{1,9}", version)]
-
-
-def _sequence(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

@@ -4,23 +4,49 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 _VERSION = re.compile(r"v\d+(?:[._-]?\d+)*", re.IGNORECASE)
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9_]+")
 
 
-def named(path: str, version: Any) -> tuple[str, str]:
-    """The version that a path belongs to, and the name of the endpoint."""
+@dataclass(frozen=True, slots=True)
+class PathName:
+    """What a path says of an endpoint: its name, and the version it belongs to, None where it names none.
+
+    Paths that differ in their version only have the same `resource`.
+    """
+
+    name: str
+    version: str | None
+    resource: tuple[str, ...]
+
+
+def named(path: str) -> PathName:
+    """The name and version of the endpoint at a path."""
     parts = [part for part in path.split("/") if part]
     at = next((place for place, part in enumerate(parts) if _VERSION.fullmatch(part)), None)
-    if at is not None:
-        found, rest = parts[at].lower(), parts[at + 1 :]
-    else:
-        number = re.match(r"v?(\d+(?:\.\d+)*)", str(version or ""))
-        found = f"v{number[1]}".removesuffix(".0").removesuffix(".0") if number else "v1"
+    if at is None:
         rest = parts[1:] if parts[:1] == ["api"] else parts
-    return found.replace(".", "-"), slug("-".join(rest)) or "records"
+        return PathName(slug("-".join(rest)) or "records", None, tuple(parts))
+    before, rest = parts[:at], parts[at + 1 :]
+    return PathName(slug("-".join(rest)) or "records", _as_version(parts[at]), (*before, *rest))
+
+
+def version_of(info_version: Any) -> str:
+    """The version that a document says it describes, v1 where it says none."""
+    number = re.match(r"v?(\d+(?:\.\d+)*)", str(info_version or ""))
+    return _as_version(f"v{number[1]}".removesuffix(".0").removesuffix(".0")) if number else "v1"
+
+
+def by_number(version: str) -> list[int]:
+    """What versions are ordered by."""
+    return [int(digits) for digits in re.findall(r"\d{1,9}", version)]
+
+
+def _as_version(text: str) -> str:
+    return text.lower().replace(".", "-")
 
 
 def slug(text: str) -> str:

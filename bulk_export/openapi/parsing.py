@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from bulk_export.errors import UsageError
+from bulk_export.text_encoding import decode_text
 
 LARGEST_SPEC = 16 * 1024 * 1024
 _DEEPEST = 200
@@ -28,9 +29,11 @@ def parse_spec(content: bytes, source: str) -> Mapping[str, Any]:
     if len(content) > LARGEST_SPEC:
         raise UsageError(f"{source} is larger than {LARGEST_SPEC:,} bytes.", next_step=_ADVICE)
     try:
-        text = content.decode("utf-8-sig")
+        text = decode_text(content)
     except UnicodeDecodeError as error:
-        raise UsageError(f"{source} is not UTF-8 text (byte {error.start}).", next_step=_ADVICE) from None
+        raise UsageError(
+            f"{source} is neither UTF-8 nor UTF-16 text (byte {error.start}).", next_step=_ADVICE
+        ) from None
     document = _from_json(text) if text.lstrip()[:1] == "{" else None
     if document is None:
         document = _from_yaml(text, source)

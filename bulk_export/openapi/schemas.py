@@ -1,11 +1,12 @@
 """Schemas to the types of a description, through references, compositions and nullability.
 
-A type is written as in a description: "string", "timestamp", [type], {name: type}; None where a schema says
-nothing that a column could hold. Everything is nullable, so nullability is dropped.
+A type is written as in a description: "string", "timestamp", [type], {name: type}, and "any" where values of several
+types are allowed; None where a schema says nothing. Everything is nullable, so nullability is dropped.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from bulk_export.errors import UsageError
 Declared = str | list[Any] | dict[str, Any]
 _MOST_SCHEMAS = 50_000
 _DEEPEST = 64
+ANY = "any"
 _ALTERNATIVES = ("oneOf", "anyOf")
 _FORMATS = {"date-time": "timestamp", "date": "date"}
 _SCALARS = {"string": "string", "boolean": "boolean", "integer": "integer", "number": "number"}
@@ -120,12 +122,12 @@ class Schemas:
             members: dict[str, Any] = {}
             for key, value in properties.items() if isinstance(properties, Mapping) else ():
                 declared = self.type_of(value, f"{where}.{key}", refs, depth + 1)
-                if isinstance(key, str) and declared is not None:
-                    members[key] = declared
+                if isinstance(key, str):
+                    members[key] = ANY if declared is None else declared
             return members
         if name == "array":
             item = self.type_of(schema.get("items"), f"{where}[]", refs, depth + 1)
-            return None if item is None else [item]
+            return [ANY if item is None else item]
         if name == "string" and isinstance(schema.get("format"), str):
             return _FORMATS.get(schema["format"], "string")
         return _SCALARS.get(name)
@@ -134,10 +136,8 @@ class Schemas:
         known = [one for one in offered if one is not None]
         if not known:
             return None
-        found: Declared | None = known[0]
-        for one in known[1:]:
-            found = None if found is None else either(found, one)
-        if found is None:
+        found = functools.reduce(either, known)
+        if found == ANY and ANY not in known:
             self.remarks[f"{where} may be of types that no one column holds: it is left to _extra"] = None
         return found
 
@@ -165,6 +165,8 @@ def both(left: Declared | None, right: Declared | None) -> Declared | None:
     """The type of what fits two schemas at once: members of both objects, the narrower of two scalars."""
     if left is None or right is None:
         return right if left is None else left
+    if ANY in (left, right):
+        return right if left == ANY else left
     if isinstance(left, dict) and isinstance(right, dict):
         return {name: both(left.get(name), right.get(name)) for name in {**left, **right}}
     if isinstance(left, list) and isinstance(right, list):
@@ -173,28 +175,25 @@ def both(left: Declared | None, right: Declared | None) -> Declared | None:
     return right if isinstance(left, str) and isinstance(right, str) and (left, right) in narrower else left
 
 
-def either(left: Declared, right: Declared) -> Declared | None:
-    """The type of what fits one of two schemas, None where no column takes both."""
+def either(left: Declared, right: Declared) -> Declared:
+    """The type of what fits one of two schemas, "any" where no column takes both."""
     if left == right:
         return left
     if isinstance(left, dict) and isinstance(right, dict):
-        joined: dict[str, Any] = {}
-        for name in {**left, **right}:
-            one = either(left[name], right[name]) if name in left and name in right else left.get(name, right.get(name))
-            if one is not None:
-                joined[name] = one
-        return joined
+        return {
+            name: either(left[name], right[name]) if name in left and name in right else {**left, **right}[name]
+            for name in {**left, **right}
+        }
     if isinstance(left, list) and isinstance(right, list):
-        item = either(left[0], right[0])
-        return None if item is None else [item]
+        return [either(left[0], right[0])]
     if isinstance(left, str) and isinstance(right, str):
         kinds = {left, right}
         if kinds <= {"integer", "number"}:
             return "number"
         if kinds == {"date", "timestamp"}:
             return "timestamp"
-        return "string" if kinds <= {"string", "date", "timestamp"} else None
-    return None
+        return "string" if kinds <= {"string", "date", "timestamp"} else ANY
+    return ANY
 
 
 def _listed(schema: Mapping[str, Any], word: str) -> list[Any]:

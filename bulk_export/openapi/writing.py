@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -15,6 +16,7 @@ _KINDS: dict[Kind, dict[str, Any]] = {
     Kind.NUMBER: {"type": "number"},
     Kind.TIMESTAMP: {"type": "string", "format": "date-time"},
     Kind.DATE: {"type": "string", "format": "date"},
+    Kind.ANY: {},
 }
 _EXAMPLES = {
     "years": "2021,2022",
@@ -48,7 +50,9 @@ def spec_of(service: Service) -> dict[str, Any]:
 def _security(service: Service) -> dict[str, Any]:
     if (service.auth.header.lower(), service.auth.scheme) == ("authorization", "Bearer"):
         return {"type": "http", "scheme": "bearer"}
-    described = {"description": f"prefix {service.auth.scheme}"} if service.auth.scheme else {}
+    scheme = service.auth.scheme
+    shown = service.auth.value("TOKEN") if "{token}" in scheme else f"prefix {scheme}"
+    described = {"description": shown} if scheme else {}
     return {"type": "apiKey", "in": "header", "name": service.auth.header, **described}
 
 
@@ -71,11 +75,14 @@ def _parameters(service: Service, endpoint: Endpoint) -> list[dict[str, Any]]:
         size: dict[str, Any] = {"type": "integer", "default": service.default_page_size}
         if paging.largest is not None:
             size["maximum"] = paging.largest
-        parameters.append(_parameter(paging.number, {"type": "integer", "default": paging.first}))
-        parameters.append(_parameter(paging.size, size))
-    types = dict(endpoint.filter_types)
+        first = {"default": paging.first} if paging.first_is_known else {}
+        parameters.append(_parameter(paging.number, {"type": "integer", **first}))
+        if paging.size:
+            parameters.append(_parameter(paging.size, size))
+    types, values = dict(endpoint.filter_types), dict(endpoint.filter_values)
     for name in endpoint.filters:
-        written = _parameter(paging.filter.replace("{name}", name), _filter_schema(types.get(name, "string")))
+        schema = _filter_schema(types.get(name, "string"), values.get(name, ()))
+        written = _parameter(paging.filter.replace("{name}", name), schema)
         parameters.append(written | {"required": name in endpoint.requires})
     if endpoint.sorts or endpoint.sort:
         enum = {"enum": list(endpoint.sorts)} if endpoint.sorts else {}
@@ -83,14 +90,15 @@ def _parameters(service: Service, endpoint: Endpoint) -> list[dict[str, Any]]:
     return parameters
 
 
-def _filter_schema(kind: str) -> dict[str, Any]:
+def _filter_schema(kind: str, values: Sequence[str]) -> dict[str, Any]:
     formats = {"timestamp": "date-time", "date": "date"}
+    enum = {"enum": list(values)} if values else {}
     if kind in formats:
         return {"type": "string", "format": formats[kind]}
     if kind == "strings":
-        return {"type": "array", "items": {"type": "string"}}
+        return {"type": "array", "items": {"type": "string", **enum}}
     example = {"example": _EXAMPLES[kind]} if kind in _EXAMPLES else {}
-    return {"type": kind if kind in ("integer", "boolean") else "string", **example}
+    return {"type": kind if kind in ("integer", "boolean") else "string", **enum, **example}
 
 
 def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +110,8 @@ def _record(endpoint: Endpoint) -> dict[str, Any]:
     record: dict[str, Any] = _schema(Struct(endpoint.fields))
     for name in reversed(shape.attributes):
         record = {"type": "object", "properties": {name: record}}
-    _put(record, shape.id, _KINDS[shape.id_type], replace=False)
+    if shape.id:
+        _put(record, shape.id, _KINDS[shape.id_type], replace=False)
     if shape.type:
         _put(record, shape.type, {"type": "string", "enum": [endpoint.record_type]}, replace=True)
     return record

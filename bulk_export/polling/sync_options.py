@@ -71,6 +71,7 @@ class SyncOptions:
         full = ExportOptions.of(
             endpoints, output=output, page_size=page_size, consistent=True, gone="drop", schema=schema, **options
         )
+        full = _with_ids(full, named=bool(endpoints))
         directory = output_of(output, full.service)
         size = full.page_size if page_size is not None else min(full.page_size, full.service.default_page_size)
         if parse_word("--format", format, FORMATS) == "delta":
@@ -85,7 +86,7 @@ class SyncOptions:
             )
         return cls(
             full=full,
-            changes=replace(full, page_size=size, asks_twice=False),
+            changes=replace(full, page_size=size, asks_twice=False, left_out=()),
             output=directory,
             format=format,
             full_every=_duration(full_every, "--full-every"),
@@ -124,6 +125,19 @@ def split_every(options: Mapping[str, Any]) -> tuple[dict[str, Any], float | Non
     if seconds < 1:
         raise UsageError("--every must be a second at least.", next_step="Write it like 1h or 15m.")
     return rest, seconds
+
+
+def _with_ids(options: ExportOptions, *, named: bool) -> ExportOptions:
+    """The options without endpoints whose records nothing identifies. Raises UsageError where one was `named`."""
+    kept = tuple(endpoint for endpoint in options.endpoints if endpoint.shape.id)
+    lacking = [endpoint.name for endpoint in options.endpoints if not endpoint.shape.id]
+    if lacking and (named or not kept):
+        raise UsageError(
+            f"Nothing identifies the records of {', '.join(lacking)}, so that a copy cannot follow them.",
+            next_step="Name other endpoints, or export these each time.",
+        )
+    reason = "nothing identifies its records, so that a copy cannot follow them"
+    return replace(options, endpoints=kept, left_out=(*options.left_out, *((name, reason) for name in lacking)))
 
 
 def _duration(given: str | float | timedelta, option: str) -> timedelta:

@@ -242,11 +242,11 @@ async def test_describe_says_what_it_left_out_and_refuses_what_it_cannot_read(tm
     document = spec_of(NPQ)
     record = {"type": "array", "items": {"type": "object", "properties": {"code": {"type": "string"}}}}
     answer = {"description": "OK", "content": {"application/json": {"schema": record}}}
-    document["paths"]["/api/v3/codes"] = {"get": {"responses": {"200": answer}}}
+    document["paths"]["/api/v3/boxes/{id}/codes"] = {"get": {"responses": {"200": answer}}}
     (tmp_path / "spec.json").write_text(json.dumps(document))
     printed = await run("describe", "spec.json", "--name", "Boxes & Lids", cwd=tmp_path)
     assert printed.returncode == 0
-    left_out = "GET /api/v3/codes is left out: its records have no id"
+    left_out = "/api/v3/boxes/{id}/codes is left out: its path needs id"
     assert left_out in printed.stderr
     assert "# Note: " + left_out in printed.stdout
     described = read_description(tomllib.loads(printed.stdout), None)

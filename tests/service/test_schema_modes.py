@@ -20,7 +20,7 @@ from bulk_export.model import Service
 from bulk_export.pipeline import Tuning, export
 from tests.exporting import QUICK, options, settings
 from tests.restore import canonical, restore
-from tests.service.test_shapes import FIELDS, OFFSET, ORDER, rows
+from tests.service.test_shapes import FIELDS, OFFSET, ORDER, exported_exactly, rows
 
 KNOWN = {"name": "string", "size": "integer", "owner": {"email": "string"}, "created_at": "timestamp"}
 FLAT = {"records": {"attributes": []}, "pages": OFFSET}
@@ -82,6 +82,28 @@ async def test_strict_is_content_with_what_is_as_described(tmp_path: Path, form:
     async with served() as service:
         manifest = await run(service, tmp_path, "strict", service.settings.service, format=form)
     assert manifest["endpoints"]["boxes"]["records"] == 120
+
+
+ANYTHING = {"free": "any", "bag": {}, "mixed": ["any"], "part": {"a": "string", "b": "any"}, "loose": {"c": "any"}}
+
+
+@pytest.mark.parametrize("shape", [{}, FLAT], ids=["usual", "flat"])
+async def test_strict_accepts_anything_where_anything_is_described_and_nothing_of_it_is_lost(
+    tmp_path: Path, shape: dict[str, Any]
+) -> None:
+    known = things(FIELDS | ANYTHING, **shape)
+    async with serving(settings(service=known, records_by_endpoint={"boxes": 60})) as service:
+        manifest = await exported_exactly(service, tmp_path / "out", schema="strict", page_size=25)
+        assert {"part", *FIELDS} <= columns(manifest).keys()
+        assert not {"free", "bag", "mixed", "loose"} & columns(manifest).keys()
+        with pytest.raises(SchemaDrift, match="not described: bag"):
+            await run(service, tmp_path / "other", "strict", things(FIELDS, **shape))
+
+
+async def test_strict_accepts_all_records_of_which_nothing_is_said(tmp_path: Path) -> None:
+    async with served() as service:
+        manifest = await run(service, tmp_path / "out", "strict", things({}))
+    assert (manifest["endpoints"]["boxes"]["records"], len(columns(manifest))) == (120, 3)
 
 
 async def test_strict_notices_drift_in_raw_lines_too(tmp_path: Path) -> None:

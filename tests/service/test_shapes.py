@@ -113,6 +113,7 @@ SHAPES: dict[str, Service] = {
     "a key without a scheme": described(auth={"header": "X-Api-Key", "scheme": ""}),
     "a table": described({"format": "csv", "fields": CELLS}),
     "a table with numbers": described({"format": "csv", "fields": CELLS, "records": {"id_type": "integer"}}),
+    "pages whose size the service chooses": described(pages={"size": "", "default": 7}),
     "no fields at all": described({"fields": {}}, records={"attributes": []}),
 }
 

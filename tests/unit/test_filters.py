@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulk_export.catalogue import choose_endpoints, load_service
+from bulk_export.catalogue import choose_endpoints, load_service, read_description
 from bulk_export.errors import UsageError
 from bulk_export.filters import read_filters, with_required_filters, with_sort
-from bulk_export.model import Endpoint
+from bulk_export.model import Endpoint, Service
+from bulk_export.options import ExportOptions
 
 NPQ = load_service("npq")
 ECF = load_service("ecf")
 UUIDS = [f"7e5bcdbf-c818-4961-8da5-43{number:010x}" for number in range(3)]
+
+
+def service_of(endpoints: tuple[Endpoint, ...]) -> Service:
+    return replace(NPQ, endpoints=endpoints)
 
 
 def npq(*names: str) -> tuple[Endpoint, ...]:
@@ -35,6 +41,68 @@ def npq(*names: str) -> tuple[Endpoint, ...]:
 def test_values_are_sent_as_the_service_takes_them(endpoint: str, text: str, sent: str) -> None:
     ((_, value),) = read_filters([text], npq(endpoint))
     assert value == sent
+
+
+KINDS = read_description(
+    {
+        "name": "things",
+        "versions": {
+            "v1": {
+                "boxes": {
+                    "path": "/boxes",
+                    "filters": ["open", "size", "made", "state", "colours", "changed_since"],
+                    "filter_types": {
+                        "open": "boolean",
+                        "size": "integer",
+                        "made": "date",
+                        "state": "string",
+                        "colours": "strings",
+                        "changed_since": "date",
+                    },
+                    "filter_values": {"state": ["new", "old"], "colours": ["red", "blue"]},
+                    "since": "changed_since",
+                    "requires": ["changed_since"],
+                }
+            }
+        },
+    },
+    None,
+).endpoints
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("open=true", "open=yes"),
+        ("size=-3", "size=3.0"),
+        ("made=2024-02-29", "made=2023-02-29"),
+        ("state=new", "state=New"),
+        ("state=old", "state=new,old"),
+        ("colours=red, blue", "colours=red,green"),
+    ],
+)
+def test_every_kind_of_filter_is_checked_before_it_is_sent(good: str, bad: str) -> None:
+    assert read_filters([good], KINDS) == (tuple(good.replace(", ", ",").split("=")),)
+    with pytest.raises(UsageError, match="does not take"):
+        read_filters([bad], KINDS)
+
+
+def test_a_time_of_change_satisfies_the_filter_that_is_required_for_it() -> None:
+    assert with_required_filters(KINDS, [], named=True, by_time=True) == KINDS
+    with pytest.raises(UsageError) as refused:
+        with_required_filters(KINDS, [], named=True)
+    assert refused.value.next_step == "Add --updated-since …."
+    common: dict[str, Any] = {"environment": "local", "service": service_of(KINDS)}
+    asked = ExportOptions.of(updated_since="2024-01-31T23:30:00-01:00", **common)
+    assert asked.filters_for(asked.endpoints[0]) == [("changed_since", "2024-02-01")]
+
+
+def test_what_an_export_of_everything_lacks_is_said_with_the_reason() -> None:
+    service = replace(ECF, left_out=(("/api/v3/schools/ecf/{id}/lids", "its path needs id"),))
+    with pytest.warns(UserWarning, match="schools-ecf"):
+        everything = ExportOptions.of(environment="local", service=service)
+    assert everything.left_out == (("schools-ecf", "gives nothing without cohort"), *service.left_out)
+    assert ExportOptions.of(["statements"], environment="local", service=service).left_out == ()
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,6 @@ def test_an_endpoint_takes_what_the_service_says_or_says_its_own() -> None:
 @pytest.mark.parametrize(
     "records",
     [
-        {"id": []},
         {"id": ["attributes.a"], "identity": ["id"]},
         {"identity": "id"},
         {"identity": [3]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from bulk_export.decode import Block, Decoder, SplitBody, UnusablePage, exact, split_page, version
 from bulk_export.decode.exact import Number, RepeatedKeys
 from bulk_export.decode.values import instant
-from bulk_export.model import Endpoint, FieldType, Kind, ListOf, Struct
+from bulk_export.model import Endpoint, FieldType, Kind, ListOf, RecordShape, Struct
 from bulk_export.sinks import open_part
 from tests.json_values import Pairs, Raw, records, text_of
 from tests.unit.decode.described import FIELDS, THINGS, endpoint
@@ -335,3 +336,17 @@ def test_escapes_are_what_makes_a_text_longer_than_what_it_stands_for(text: str,
     whole = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     shown = json.dumps(whole, ensure_ascii=ascii_only).encode()
     assert len(shown) - exact.escapes(shown) == len(whole.encode()) + 2
+
+
+def test_records_without_an_id_have_a_null_in_its_column_and_nothing_else() -> None:
+    shape = RecordShape(at=(), id=(), type=None, attributes=())
+    nameless = replace(endpoint({"size": Kind.INTEGER}), shape=shape)
+    block = Decoder(nameless, columns=True, lines="raw").decode([b'[{"size":1},{"size":1},{"size":2,"id":"a"}]'])
+    assert block.batch is not None
+    assert block.batch.schema.field("id").nullable
+    assert [tuple(row.values()) for row in block.batch.to_pylist()] == [
+        (None, None, 1, None),
+        (None, None, 1, None),
+        (None, None, 2, '{"id":"a"}'),
+    ]
+    assert block.lines == [b'{"size":1}', b'{"size":1}', b'{"size":2,"id":"a"}']

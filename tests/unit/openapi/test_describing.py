@@ -100,7 +100,9 @@ def test_pages_by_cursor_are_left_out_and_said_so() -> None:
     paths = {"/boxes": listing(query("cursor"), query("limit")), "/lids": listing(query("page"), query("size"))}
     found = described(spec(paths))
     assert [endpoint.name for endpoint in read(spec(paths))] == ["lids"]
-    assert any("GET /boxes is left out" in remark for remark in found.remarks)
+    assert found.document["left_out"] == {
+        "v1": {"/boxes": "its pages are asked for with cursor, neither by number and size nor by position"}
+    }
 
 
 def test_a_list_without_page_parameters_is_one_request_and_said_so() -> None:
@@ -141,12 +143,11 @@ def test_what_is_no_list_is_not_an_endpoint() -> None:
         described(spec(paths))
 
 
-def test_records_without_an_id_are_left_out_unless_it_is_known_what_identifies_them() -> None:
+def test_records_without_an_id_have_none_unless_it_is_known_what_identifies_them() -> None:
     bare = {"type": "array", "items": {"properties": {"code": {"type": "string"}}}}
     document = spec({"/codes": listing(schema=bare)})
-    with pytest.raises(UsageError) as refused:
-        described(document)
-    assert "its records have no id" in refused.value.next_step
+    assert only(document).shape.id == ()
+    assert any("nothing identifies its records" in remark for remark in described(document).remarks)
     known = describe(document, "spec", identifiers={"/codes": "code"})
     assert read_description(known.document, None).endpoints[0].shape.id == ("code",)
 
@@ -177,6 +178,7 @@ def test_records_without_an_id_are_left_out_unless_it_is_known_what_identifies_t
             Struct((Field("a", Kind.STRING), Field("b", Kind.STRING))),
         ),
         ({"type": "object", "additionalProperties": {"type": "string"}}, Struct(())),
+        ({"type": "array"}, ListOf(Kind.ANY)),
     ],
 )
 def test_types_are_found_through_whatever_declares_them(schema: Any, kind: Any) -> None:
@@ -185,9 +187,10 @@ def test_types_are_found_through_whatever_declares_them(schema: Any, kind: Any) 
 
 
 @pytest.mark.parametrize("schema", [{}, True, {"type": ["string", "integer"]}, {"oneOf": [{"type": "string"}, RECORD]}])
-def test_what_no_column_holds_is_left_to_extra(schema: Any) -> None:
+def test_what_no_column_holds_may_be_anything(schema: Any) -> None:
     assert fields({"properties": {"id": {"type": "string"}, "it": schema, "ok": {"type": "string"}}}) == {
-        "ok": Kind.STRING
+        "it": Kind.ANY,
+        "ok": Kind.STRING,
     }
 
 
@@ -198,7 +201,7 @@ def test_a_type_that_holds_itself_ends_where_it_begins_again() -> None:
         {"/trees": listing(schema={"type": "array", "items": {"$ref": "#/components/schemas/Tree"}})},
         components={"schemas": {"Tree": tree}},
     )
-    assert only(document).fields == ()
+    assert only(document).fields == (Field("below", ListOf(Kind.ANY)),)
     assert any("holds itself" in remark for remark in described(document).remarks)
 
 
@@ -291,6 +294,16 @@ def test_sorts_are_found_and_the_one_that_leaves_no_ties_is_sent() -> None:
             {"type": "apiKey", "in": "header", "name": "Authorization", "description": 'with prefix "Token"'},
             Authorization("Authorization", "Token"),
         ),
+        ({"type": "http", "scheme": "Token"}, Authorization("Authorization", "Token")),
+        (
+            {"type": "http", "scheme": "token", "description": 'Write `Token token="abc"`'},
+            Authorization("Authorization", 'Token token="{token}"'),
+        ),
+        (
+            {"type": "apiKey", "in": "header", "name": "Authorization", "description": "Token token=abc"},
+            Authorization("Authorization", "Token token={token}"),
+        ),
+        ({"type": "http", "scheme": "basic"}, Authorization("Authorization", "Bearer")),
     ],
 )
 def test_the_header_of_the_token_is_found(scheme: dict[str, Any], auth: Authorization) -> None:
@@ -307,6 +320,49 @@ def test_servers_are_environments_and_a_relative_one_is_a_prefix() -> None:
     nowhere = ["http://0.0.0.0:3000", "https://{tenant}.example", "http://[::1"]
     document["servers"] = [*({"url": url} for url in nowhere), 3]
     assert read(document).environments == ()
+
+
+def test_the_scheme_in_use_is_taken_before_others() -> None:
+    schemes = {"old": {"type": "http", "scheme": "bearer"}, "new": {"type": "apiKey", "in": "header", "name": "X-Key"}}
+    document = spec({"/boxes": listing()}, components={"securitySchemes": schemes}, security=[{"new": []}])
+    assert read(document).auth == Authorization("X-Key", "")
+
+
+def test_the_variables_of_servers_are_filled_in() -> None:
+    variables = {"host": {"default": "live", "enum": ["live", "trial"]}, "base": {"default": "v2"}}
+    document = spec({"/boxes": listing()}, servers=[{"url": "https://{host}.example/{base}", "variables": variables}])
+    assert read(document).environments == (
+        ("live-example", "https://live.example/v2"),
+        ("trial-example", "https://trial.example/v2"),
+    )
+    named = {"url": "https://{host}.example", "description": "Main", "variables": variables}
+    document["servers"] = [named, {"url": "https://{unknown}.example"}]
+    assert dict(read(document).environments) == {
+        "main": "https://live.example",
+        "main-trial-example": "https://trial.example",
+    }
+    assert any("nothing says what unknown may be" in remark for remark in described(document).remarks)
+
+
+def test_kinds_and_words_of_filters_are_found() -> None:
+    parameters = [
+        query("open", type="boolean"),
+        query("size"),
+        query("made", type="string", format="date"),
+        query("state", type="string", enum=["new", "old"]),
+        query("colours", type="array", items={"type": "string", "enum": ["red"]}),
+        query("open_ended", anyOf=[{"type": "string", "enum": ["a"]}, {"type": "string"}], type="string"),
+    ]
+    endpoint = only(spec({"/boxes": listing(query("page"), query("per_page"), *parameters)}))
+    assert dict(endpoint.filter_types) == {
+        "open": "boolean",
+        "size": "integer",
+        "made": "date",
+        "state": "string",
+        "colours": "strings",
+        "open_ended": "string",
+    }
+    assert dict(endpoint.filter_values) == {"state": ("new", "old"), "colours": ("red",)}
 
 
 def test_names_and_versions_come_from_the_paths() -> None:

@@ -58,7 +58,7 @@ def test_anchors_and_merge_keys_are_understood() -> None:
         (b"openapi: 2.0\n", "a version of OpenAPI"),
         (b"swagger: '2.0'\n", "not an OpenAPI file"),
         (b"openapi: 3.2.0\n", "a version of OpenAPI"),
-        (b"\xff\xfe{}", "not UTF-8 text (byte 0)"),
+        (b"\xff{}", "neither UTF-8 nor UTF-16 text (byte 0)"),
         (b"openapi: 3.0.1\n\tpaths: {", "neither JSON nor YAML at line 2"),
         (b"openapi: 3.0.1\n? [a]\n: 1\n", "neither JSON nor YAML at line 2"),
         (b'{"openapi": "3.0.1", "info": {"title": "\\ud800"}}', "neither JSON nor YAML"),

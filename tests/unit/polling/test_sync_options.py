@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bulk_export.catalogue import load_service
+from bulk_export.catalogue import load_service, read_description
 from bulk_export.errors import UsageError
 from bulk_export.polling.sync_options import SyncOptions, split_every
 
@@ -52,3 +52,17 @@ def test_the_mark_of_a_token_tells_it_from_others_and_gives_nothing_away(tmp_pat
     one, same, other = (options(tmp_path, token=token).token_mark(b"key") for token in ("a", "a", "b"))
     assert one == same != other
     assert options(tmp_path, token="a").token_mark(b"another") != one
+
+
+def test_a_list_that_nothing_identifies_is_no_table_of_a_copy(tmp_path: Path) -> None:
+    document = {
+        "name": "things",
+        "versions": {"v1": {"boxes": {"path": "/boxes"}, "notes": {"path": "/notes", "records": {"id": []}}}},
+    }
+    common: dict[str, Any] = {"service": read_description(document, None), "environment": "local", "output": tmp_path}
+    everything = SyncOptions.of((), **common)
+    assert [endpoint.name for endpoint in everything.full.endpoints] == ["boxes"]
+    assert [name for name, _ in everything.full.left_out] == ["notes"]
+    assert everything.changes.left_out == ()
+    with pytest.raises(UsageError, match="Nothing identifies the records of notes"):
+        SyncOptions.of(["notes"], **common)

@@ -1,0 +1,90 @@
+"""What a service offers and nobody described is named, and nothing that a spec says deceives a reader."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import anyio.to_thread
+from aiohttp import web
+
+from bulk_export.catalogue import load_service, read_description
+from bulk_export.local_service import serving
+from bulk_export.openapi import describe, spec_text
+from bulk_export.pipeline import export
+from bulk_export.progress.observer import Observer
+from bulk_export.service_source import fetch_published
+from tests.exporting import NPQ, QUICK, options, settings
+from tests.unit.openapi.specs import listing, query, spec
+from tests.warm_command import run_warm
+from tests.web_server import web_server
+
+DECEIVING = "\u202egnp\u2066\u2028\x9b2J"
+
+
+class Heard(Observer):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warned(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+async def test_an_export_of_everything_names_what_it_lacks_at_its_end_and_in_the_manifest(tmp_path: Path) -> None:
+    lists = (("/api/v3/npq-applications/{id}/notes", "its path needs id"),)
+    service = replace(NPQ, left_out=lists)
+    few = dict.fromkeys([endpoint.name for endpoint in NPQ], 3)
+    async with serving(settings(service=service, records_by_endpoint=few)) as served:
+        everything, named = Heard(), Heard()
+        await export(options(served, tmp_path / "all", service=service), everything, tuning=QUICK)
+        await export(options(served, tmp_path / "one", "statements", service=service), named, tuning=QUICK)
+    said = "1 list was not exported: /api/v3/npq-applications/{id}/notes (its path needs id)"
+    assert (everything.warnings, named.warnings) == ([said], [])
+    manifests = [json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("all", "one")]
+    assert [manifest.get("not_exported") for manifest in manifests] == [dict(lists), None]
+
+
+async def test_nothing_in_a_spec_reaches_a_terminal_as_it_is(tmp_path: Path) -> None:
+    state = query(f"state{DECEIVING}", type="string", enum=["new", f"old{DECEIVING}"])
+    paths = {"/boxes": listing(query("page"), query("size"), state), f"/lids/{{id}}/{DECEIVING}": listing()}
+    document = spec(paths, info={"title": f"Boxes{DECEIVING}", "version": "1"})
+    (tmp_path / "spec.json").write_text(json.dumps(document))
+
+    async def run(*arguments: str) -> str:
+        finished = await anyio.to_thread.run_sync(
+            lambda: run_warm(arguments, cwd=tmp_path, env={"HOME": str(tmp_path)})
+        )
+        shown: str = finished.stdout + finished.stderr
+        assert all(line.isprintable() for line in shown.split("\n")), ascii(shown)
+        return finished.stdout
+
+    printed = await run("describe", "spec.json")
+    assert tomllib.loads(printed) == describe(document, "x").document
+    assert "\\u202egnp" in await run("endpoints", "--service", "spec.json")
+    await run("endpoints", "--service", "spec.json", f"{DECEIVING}")
+
+
+async def test_what_is_left_out_is_listed_beside_the_endpoints(tmp_path: Path) -> None:
+    document = spec({"/boxes": listing(query("page"), query("size")), "/boxes/{id}/lids": listing()})
+    (tmp_path / "spec.json").write_text(json.dumps(document))
+    shown = await anyio.to_thread.run_sync(
+        lambda: run_warm(["endpoints", "--service", "spec.json", "--json"], cwd=tmp_path, env={"HOME": str(tmp_path)})
+    )
+    assert json.loads(shown.stdout)["left_out"] == {"/boxes/{id}/lids": "its path needs id"}
+
+
+async def test_each_service_is_asked_for_its_description_where_it_publishes_it() -> None:
+    asked = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(body=spec_text(NPQ))
+
+    async with web_server(answer) as address:
+        for service in (load_service("ecf"), NPQ):
+            await fetch_published(service, address)
+    assert asked == ["/lead-providers/api-docs/v3/api_spec.yml", "/api/docs/v3/swagger.yaml"]
+    own = read_description({"name": "boxes", "spec": "/{version}.yaml", "versions": {"v1": {}}}, None)
+    assert own.spec_path == "/{version}.yaml"
