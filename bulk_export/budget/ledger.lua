@@ -265,7 +265,7 @@ local function pause(refusals)
   end
   if ask.told then
     local patience = refusals > 2 and backoff(refusals - 2) or 0
-    return math.min(math.max(ask.told, patience, ask.margin), ask.period) + ask.uniform * ask.margin
+    return math.min(math.max(ask.told, patience, ask.margin), ask.most_told) + ask.uniform * ask.margin
   end
   return math.min(ask.edge or ask.period, backoff(refusals), ask.period)
 end
@@ -301,7 +301,8 @@ reply.now = now
 redis.call('HSET', state, 'raw', raw, 'now', now, 'reach', reach, 'longest', longest, 'full_until', full_until)
 redis.call('HSET', state, 'restraint', cjson.encode(restraint), 'sources', cjson.encode(sources))
 redis.call('HSET', state, 'service', ask.service, 'token', ask.token, 'limits', ask.limits)
-local lapse = math.floor((2 * (reach + longest)) / 1000) + 60000
+local held = restraint.refusals > 0 and math.max(0, restraint.hold_until - now) or 0
+local lapse = math.floor((2 * (reach + longest) + held) / 1000) + 60000
 for _, key in ipairs({ state, spent, through, queue, waiters }) do
   redis.call('PEXPIRE', key, lapse)
 end

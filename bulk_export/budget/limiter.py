@@ -14,7 +14,7 @@ import anyio
 from aiolimiter import AsyncLimiter
 
 from bulk_export.budget.interface import Granted, Outcome, Room, Store, Terms
-from bulk_export.budget.refusal import read_refusal
+from bulk_export.budget.refusal import ServiceClock, read_refusal
 from bulk_export.errors import LocalFailure, ServiceFailing
 from bulk_export.model import Limit
 from bulk_export.progress.observer import WindowUse
@@ -58,6 +58,7 @@ class Budget:
         self._spacing = AsyncLimiter(1, min_interval) if min_interval > 0 else None
         self._wall = wall
         self._uniform = uniform
+        self._service_clock = ServiceClock()
         self._turn = anyio.Lock()
         self._changed = Pulse()
         self._changes = 0
@@ -90,18 +91,24 @@ class Budget:
         await self._settle(slot.identity, outcome)
         self._note_change()
 
-    async def refused(self, slot: Slot, *, retry_after: str | None, date: str | None) -> float:
+    async def refused(
+        self, slot: Slot, *, retry_after: str | None, date: str | None, longest: float | None = None
+    ) -> float:
         """A 429: settle the slot, and hold all that share the record. The seconds until the next attempt.
 
-        The headers may hold anything.
+        The headers may hold anything. An announced wait is kept to up to a period, or up to `longest` seconds
+        where that is more.
         """
         self.throttled += 1
+        wall = self._wall()
         refusal = read_refusal(
             retry_after=retry_after,
             date=date,
-            wall=self._wall(),
+            wall=wall,
             period=self._terms.service_limit.period,
             uniform=self._uniform(),
+            longest=longest,
+            trusted=self._service_clock.trusts(date, wall=wall, elapsed=anyio.current_time()),
         )
         with anyio.CancelScope(shield=True):
             try:

@@ -132,6 +132,7 @@ class RedisStore:
             told=None if refusal.told is None else _micros(refusal.told),
             edge=None if refusal.edge is None else _micros(refusal.edge),
             period=_micros(refusal.period),
+            most_told=_micros(refusal.most_told),
             uniform=refusal.uniform,
         )
         del self._in_flight[identity]
