@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bulk_export.budget.place import Memory, RedisServer, SqliteFile, parse_place
+from bulk_export.budget.routes import addresses, leaves_from
 from bulk_export.model import Limit
 
 
@@ -33,17 +33,29 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountRecord:
-    """What a store holds on one account: for each request its source and how many seconds ago it was over.
+class Request:
+    """A request on record: its route, how many seconds ago it was over, and whether it was sent with the token.
 
-    A request that may still be under way is over in the future, so less than 0 seconds ago.
+    One that may still be under way is over in the future, so less than 0 seconds ago.
+    """
+
+    route: str
+    over_ago: float
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRecord:
+    """What a store holds on one account: its requests, and those that others sent to the service with other tokens.
+
+    The limit on an address is the address's, so those count there, too.
     """
 
     service: str
     token: str
     service_limit: Limit
     address_limit: Limit
-    over_ago: tuple[tuple[str | None, float], ...]
+    requests: tuple[Request, ...]
     held_for: float
 
 
@@ -70,15 +82,13 @@ def spent(url: str) -> list[Spent]:
 
 
 def _uses(record: AccountRecord) -> Iterable[Spent]:
-    by_source: dict[str | None, list[float]] = defaultdict(list)
-    for source, ago in record.over_ago:
-        by_source[source].append(ago)
-    everything = [ago for _, ago in record.over_ago]
-    yield _use(record, None, record.service_limit, everything)
-    for source in sorted(by_source, key=str):
-        yield _use(record, source or "this machine", record.address_limit, by_source[source])
+    own = [request for request in record.requests if request.own]
+    yield _use(record, None, record.service_limit, own)
+    for address in sorted({address for request in own for address in addresses(request.route)}):
+        from_there = [request for request in record.requests if leaves_from(request.route, address)]
+        yield _use(record, address or "this machine", record.address_limit, from_there)
 
 
-def _use(record: AccountRecord, address: str | None, limit: Limit, over_ago: Iterable[float]) -> Spent:
-    free_in = sorted(limit.period - ago for ago in over_ago if ago < limit.period)
+def _use(record: AccountRecord, address: str | None, limit: Limit, requests: Iterable[Request]) -> Spent:
+    free_in = sorted(limit.period - request.over_ago for request in requests if request.over_ago < limit.period)
     return Spent(record.service, record.token, address, limit, tuple(free_in), record.held_for)

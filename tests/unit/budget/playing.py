@@ -66,8 +66,13 @@ def in_memory(of: Terms, min_interval: float = 0.0) -> Budget:
     return Budget(InLoop(ledger), of, min_interval=min_interval, wall=lambda: 0.0, uniform=lambda: 0.5)
 
 
+def virtual_clock(boot: str = "this boot", *, ahead: float = 0.0, wall: float = 0.0) -> BootClock:
+    """The clock of a machine that was up for `ahead` seconds at the start, and whose wall clock is wrong by `wall`."""
+    return BootClock(boot, lambda: anyio.current_time() + ahead, lambda: 1.8e9 + anyio.current_time() + wall)
+
+
 def ledger_on_disk(path: Path, of: Terms, clock: BootClock | None = None) -> SqliteLedger:
-    return SqliteLedger(path, SERVICE, TOKEN, of, clock or BootClock("this boot", anyio.current_time))
+    return SqliteLedger(path, SERVICE, TOKEN, of, clock or virtual_clock())
 
 
 def on_disk(path: Path, of: Terms, min_interval: float = 0.0) -> Budget:

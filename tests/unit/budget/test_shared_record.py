@@ -54,12 +54,13 @@ def a_file() -> Iterator[Path]:
 class Hand:
     """A clock that stands where it is put."""
 
-    def __init__(self, boot: str = "this boot", now: float = 1000.0) -> None:
+    def __init__(self, boot: str = "this boot", now: float = 1000.0, *, started: float = 1.8e9) -> None:
         self.boot = boot
         self.time = now
+        self.started = started
 
     def clock(self) -> BootClock:
-        return BootClock(self.boot, lambda: self.time)
+        return BootClock(self.boot, lambda: self.time, lambda: self.started + self.time)
 
 
 identities = itertools.count(1_000_000)
@@ -256,21 +257,25 @@ def test_requests_of_a_process_that_died_are_reckoned_with_at_their_latest(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("service", "token", "shares"),
+    ("service", "token", "left"),
     [
-        ("https://service.example", "token-of-the-tests", True),
-        ("https://SERVICE.example:443/path", "token-of-the-tests", True),
-        ("https://service.example", "another", False),
-        ("http://service.example", "token-of-the-tests", False),
-        ("https://service.example:8443", "token-of-the-tests", False),
+        ("https://service.example", "token-of-the-tests", 0),
+        ("https://SERVICE.example:443/path", "token-of-the-tests", 0),
+        ("https://service.example.", "token-of-the-tests", 0),
+        ("https://service.example", "another", 1),
+        ("http://service.example", "token-of-the-tests", 2),
+        ("https://service.example:8443", "token-of-the-tests", 2),
     ],
 )
-def test_windows_are_those_of_a_service_and_a_token(tmp_path: Path, service: str, token: str, shares: bool) -> None:
-    agreed = terms(Limit(2, 60), Limit(2, 60))
+def test_one_window_is_that_of_a_service_and_a_token_the_other_of_a_service_and_an_address(
+    tmp_path: Path, service: str, token: str, left: int
+) -> None:
+    """Two of two are spent with one token, so two of three from the address, whatever the token."""
+    agreed = terms(Limit(2, 60), Limit(3, 60))
     first = ledger_on_disk(tmp_path / "budget.sqlite", agreed, Hand().clock())
     assert claim_all(first) == 2
     second = SqliteLedger(tmp_path / "budget.sqlite", service, Token(token), agreed, Hand().clock())
-    assert claim_all(second) == (0 if shares else 2)
+    assert claim_all(second) == left
     first.close()
     second.close()
 
@@ -326,7 +331,7 @@ def spend(path: Path, hand: Hand, count: int, *, close: bool = True) -> None:
 def test_after_a_restart_of_the_machine_what_was_left_of_a_period_is_left_at_most(tmp_path: Path) -> None:
     hand, path = Hand(now=50_000.0), tmp_path / "budget.sqlite"
     spend(path, hand, 5)
-    hand = Hand("the next boot", now=20.0)
+    hand = Hand("the next boot", now=20.0, started=1.8e9 + 50_000.0 + 60.0)
     again = ledger_on_disk(path, terms(Limit(5, 60), Limit(5, 60)), hand.clock())
     assert claim_all(again) == 0
     hand.time = 60.0
@@ -337,7 +342,7 @@ def test_after_a_restart_of_the_machine_what_was_left_of_a_period_is_left_at_mos
 def test_after_a_power_cut_everything_counts_as_spent_until_it_cannot_matter(tmp_path: Path) -> None:
     hand, path = Hand(now=50_000.0), tmp_path / "budget.sqlite"
     spend(path, hand, 1, close=False)
-    hand = Hand("the next boot", now=20.0)
+    hand = Hand("the next boot", now=20.0, started=1.8e9 + 50_000.0 + 60.0)
     again = ledger_on_disk(path, terms(Limit(5, 60), Limit(5, 60)), hand.clock())
     assert claim_all(again) == 0
     hand.time = 60.0 + ANSWER_TIMEOUT
