@@ -19,10 +19,10 @@ from bulk_export.credentials import Token
 _PORTS = {"http": 80, "https": 443}
 # Names that lead to one service: the limits are counted there, not by name.
 _OTHER_NAMES = {"sandbox.register-npq.education.gov.uk": "npq-registration-sandbox-web.teacherservices.cloud"}
-LOOPBACK = "localhost"
-_LOOPBACK_NAMES = {LOOPBACK, "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"}
+LOOPBACK = "127.0.0.1"
+_LOOPBACK_NAMES = {"localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"}
 # The unspecified addresses lead to the same place when they are connected to.
-_LOOPBACK_ADDRESSES = {"127.0.0.1", "::1", "0.0.0.0", "::"}  # noqa: S104 - compared, not listened on
+_LOOPBACK_ADDRESSES = {LOOPBACK, "::1", "0.0.0.0", "::"}  # noqa: S104 - compared, not listened on
 
 
 @dataclass(frozen=True, slots=True)

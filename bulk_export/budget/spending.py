@@ -14,8 +14,9 @@ from bulk_export.model import Limit
 class Spent:
     """The use of one limit of one service with one token.
 
-    `token` is a keyed hash. `address` is None for the limit on the whole service. `limit` is the one that was
-    kept to last. `free_in` tells for each slot that is used in how many seconds it comes free, in order;
+    `token` is a keyed hash. `address` is None for the limit on the whole service, and "this machine" for several
+    addresses that the system chooses from. What is used of an address was used with any token. `limit` is the one
+    that was kept to last. `free_in` tells for each slot that is used in how many seconds it comes free, in order;
     `held_for` for how many more seconds nothing is sent because the service refused.
     """
 
@@ -84,9 +85,13 @@ def spent(url: str) -> list[Spent]:
 def _uses(record: AccountRecord) -> Iterable[Spent]:
     own = [request for request in record.requests if request.own]
     yield _use(record, None, record.service_limit, own)
-    for address in sorted({address for request in own for address in addresses(request.route)}):
-        from_there = [request for request in record.requests if leaves_from(request.route, address)]
-        yield _use(record, address or "this machine", record.address_limit, from_there)
+    for route in sorted({request.route for request in own}):
+        fullest = max((_from(record, address) for address in addresses(route)), key=len)
+        yield _use(record, route if len(route.split()) == 1 else "this machine", record.address_limit, fullest)
+
+
+def _from(record: AccountRecord, address: str) -> list[Request]:
+    return [request for request in record.requests if leaves_from(request.route, address)]
 
 
 def _use(record: AccountRecord, address: str | None, limit: Limit, requests: Iterable[Request]) -> Spent:
