@@ -68,7 +68,7 @@ async def _open_store(
 ) -> Store:
     place = parse_place(url)
     route: Route = named_route
-    if None in terms.sources and (place != Memory() or len(terms.sources) > 1):
+    if place != Memory() or len(terms.sources) > 1:
         route = await anyio.to_thread.run_sync(kernel_route, base_url)
     match place:
         case Memory():

@@ -13,6 +13,7 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 from bulk_export.budget.account import LOOPBACK, host_name
 
@@ -39,8 +40,12 @@ def named_route(source: str | None) -> str:
 def kernel_route(base_url: str) -> Route:
     """Tells routes to the service at `base_url`, anew at each call, since a machine may change its network.
 
-    Blocking: the name of the service is looked up, once. Where that fails, the way to most of the world is asked for.
+    Through a proxy all requests arrive from one address, that of the proxy. Blocking: the name of the service is
+    looked up, once. Where that fails, the way to most of the world is asked for.
     """
+    proxy = _proxy(base_url)
+    if proxy is not None:
+        return lambda _: f"proxy:{proxy}"
     targets = _targets(base_url)
 
     def route(source: str | None) -> str:
@@ -62,6 +67,20 @@ def leaves_from(route: str, address: str) -> bool:
 def load(route: str, used: Mapping[str, int]) -> int:
     """How many slots are used of the fullest address of a route, when `used` counts them by route."""
     return max(sum(count for other, count in used.items() if leaves_from(other, one)) for one in addresses(route))
+
+
+def _proxy(base_url: str) -> str | None:
+    """The host of the proxy that the environment names for the service, None where there is none."""
+    parts = urlsplit(base_url.strip())
+    host = parts.hostname or ""
+    proxies = getproxies_environment()
+    named = proxies.get("https") or proxies.get("all")
+    if parts.scheme != "https" or host_name(host) == LOOPBACK or not named or proxy_bypass(host):
+        return None
+    try:
+        return host_name(urlsplit(named if "//" in named else f"//{named}").hostname or "") or None
+    except ValueError:
+        return None
 
 
 def _targets(base_url: str) -> Sequence[Target]:

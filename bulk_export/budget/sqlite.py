@@ -142,7 +142,7 @@ class SqliteLedger:
         limit = believed if probing else restraint.limit(believed, now)
         shut = max(restraint.shut_for(now), full_until - now)
         used, used_from = record.used(now)
-        record.forget_before(now - reach)
+        record.forget_before(now - reach, {*routes, *used_from})
         ahead = record.ahead(self._ticket, now)
         place = next_source(terms, limit=limit, used=used, used_from=used_from, ahead=ahead)
         if shut > 0 or place is None:

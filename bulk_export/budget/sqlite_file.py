@@ -22,6 +22,22 @@ from bulk_export.files import make_private_directory, sync_directory
 
 # A step takes a fraction of a millisecond. Whoever holds the file for so long is stopped, not slow.
 _BUSY_SECONDS = 15.0
+_MOUNTS = Path("/proc/self/mountinfo")
+_NETWORK = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "ceph",
+    "sshfs",
+    "glusterfs",
+    "lustre",
+    "beegfs",
+    "afs",
+    "gpfs",
+}
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _REPAIR = "Look at the file; if it is none of yours to keep, move it away and wait for one period of the limits."
 
@@ -108,7 +124,7 @@ def file_number(path: Path) -> tuple[int, int]:
 def _refuse_second_name(path: Path) -> None:
     """SQLite keeps what was written last beside the file, by its name: under two names there would be two records."""
     file_number(path)
-    if _is_mounted(path.resolve()):
+    if path.resolve() in _mounts():
         raise _second_name(path, "is mounted by itself, so it has another name elsewhere")
 
 
@@ -120,14 +136,30 @@ def _remove_unfinished(path: Path, found: os.stat_result) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def _is_mounted(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
-    """Whether this very path is a mount point. A character that would break a line is written in octal there."""
+def _mounts() -> dict[Path, str]:
+    """The kind of the file system at each mount point; empty where the system does not tell.
+
+    A character that would break a line is written in octal there.
+    """
+    found: dict[Path, str] = {}
     try:
-        lines = mounts.read_bytes().splitlines()
+        lines = _MOUNTS.read_bytes().splitlines()
     except OSError:
-        return False
-    points = (line.split(b" ")[4] for line in lines if line.count(b" ") > 4)
-    return any(_OCTAL.sub(lambda code: bytes([int(code[1], 8)]), point) == os.fsencode(path) for point in points)
+        return found
+    for line in lines:
+        before, _, after = line.partition(b" - ")
+        fields = before.split(b" ")
+        if len(fields) > 4:
+            point = _OCTAL.sub(lambda code: bytes([int(code[1], 8)]), fields[4])
+            found[Path(os.fsdecode(point))] = os.fsdecode(after.split(b" ")[0])
+    return found
+
+
+def _is_shared_by_machines(path: Path) -> bool:
+    """Whether a file is on a network file system: machines have no memory in common, which SQLite's log needs."""
+    mounts = _mounts()
+    point = next((above for above in path.resolve().parents if above in mounts), None)
+    return point is not None and mounts[point].removeprefix("fuse.") in _NETWORK
 
 
 def _second_name(path: Path, what: str) -> BudgetUnavailable:
@@ -180,6 +212,8 @@ def _check(connection: sqlite3.Connection, path: Path, clock: BootClock, last_wr
         raise _damaged(path)
     if version == TAKEN_OVER:
         _take_over(connection, clock, last_written)
+    if _is_shared_by_machines(path):
+        connection.execute("PRAGMA journal_mode = DELETE")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA journal_size_limit = 1048576")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -91,14 +91,13 @@ class Record:
         """A request that was never sent."""
         self._execute("DELETE FROM spent WHERE identity = ?", identity)
 
-    def forget_before(self, moment: float) -> None:
-        """Requests to the service that matter to nobody any more."""
-        sources = self._rows("SELECT DISTINCT source FROM spent WHERE service = ?", self._account.service_number)
-        for (source,) in sources:
+    def forget_before(self, moment: float, routes: Iterable[str]) -> None:
+        """Requests on these routes that matter to nobody any more."""
+        for route in routes:
             self._execute(
                 "DELETE FROM spent WHERE service = ? AND source = ? AND over_at <= ?",
                 self._account.service_number,
-                source,
+                route,
                 moment - TOLERANCE,
             )
 

@@ -241,6 +241,17 @@ async def test_the_default_route_and_the_same_address_by_name_are_one(tmp_path: 
     assert granted == 10
 
 
+def test_on_a_network_file_system_the_file_needs_no_memory_in_common(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / {tmp_path} rw shared:1 - nfs4 host:/ rw\n")
+    monkeypatch.setattr(sqlite_file, "_MOUNTS", mounts)
+    with closing(open_ledger(path)) as one, closing(open_ledger(path)) as two:
+        assert claim_many(one, 100) + claim_many(two, 200) == 10
+        assert [file.name for file in tmp_path.iterdir() if file.name.startswith("budget")] == ["budget.sqlite"]
+
+
 def test_on_a_full_disk_no_slot_is_given(path: Path) -> None:
     with closing(open_ledger(path)) as ledger:
         with no_room_beyond(4096), pytest.raises(BudgetUnavailable) as failure:

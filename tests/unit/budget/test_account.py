@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +12,10 @@ from bulk_export.budget.account import account, service_origin
 from bulk_export.budget.interface import Granted, NotYet, Terms
 from bulk_export.budget.memory import MemoryLedger
 from bulk_export.budget.routes import kernel_route, load, named_route
+from bulk_export.budget.sqlite import SqliteLedger
 from bulk_export.credentials import Token
 from bulk_export.model import Limit
+from tests.unit.budget.playing import SERVICE, TOKEN, Hand, claim_all
 
 
 @pytest.mark.parametrize(
@@ -116,3 +120,25 @@ def test_the_default_route_and_the_same_address_share_one_window_within_a_run() 
         sources.append(reply.source)
     assert isinstance(reply, NotYet)
     assert sorted(map(str, sources)) == ["10.0.0.2"] * 3 + ["None"] * 3
+
+
+def test_through_a_proxy_all_addresses_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@Proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "direct.example")
+    route = kernel_route("https://service.example")
+    assert {route(None), route("10.0.0.1"), route("10.0.0.2")} == {"proxy:proxy.example"}
+    for direct in ("https://direct.example", "http://service.example", "https://127.0.0.1:8443"):
+        assert kernel_route(direct)("10.0.0.1") == "10.0.0.1"
+
+
+def test_after_a_change_of_the_network_the_new_address_has_a_window_of_its_own(tmp_path: Path) -> None:
+    """What the old one spent stays on record: the machine may come back to it."""
+    hand, here = Hand(), ["10.0.0.1"]
+    five = Terms(Limit(20, 60), Limit(5, 60), (None,), 20.0)
+    path = tmp_path / "budget.sqlite"
+    with closing(SqliteLedger(path, SERVICE, TOKEN, five, hand.clock(), lambda _: here[0])) as ledger:
+        assert claim_all(ledger) == 5
+        here[0] = "10.9.9.9"
+        assert claim_all(ledger) == 5
+        here[0] = "10.0.0.1"
+        assert claim_all(ledger) == 0
