@@ -366,7 +366,7 @@ async def test_a_server_that_is_not_there_stops_the_start(own_server: RedisProce
         await anyio.to_thread.run_sync(spent, own_server.url)
 
 
-async def test_a_server_lost_in_mid_run_is_waited_for_and_then_everything_counts_as_spent_for_a_period(
+async def test_a_server_lost_in_mid_run_is_waited_for_and_remembers(
     tmp_path: Path,
 ) -> None:
     own_server = RedisProcess(tmp_path, durable=True)
