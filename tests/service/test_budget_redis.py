@@ -487,6 +487,19 @@ async def test_a_secret_of_the_version_before_without_anything_spent_holds_nobod
             assert await spend_all(store) == 4
 
 
+async def test_an_announced_wait_longer_than_a_period_is_remembered_to_its_end(server: RedisProcess) -> None:
+    hand = Hand()
+    async with opened(server, hand) as store, await redis_client(server) as client:
+        await store.claim(1)
+        hold = await store.refuse(1, Refusal(told=800.0, edge=None, period=60.0, uniform=0.0, longest=900.0))
+        assert hold == 800
+        assert await client.pttl(f"{{bulk-export}}:2:{store._account.number:x}:state") > 800_000
+        hand.passes(799)
+        assert await claim_all(store) == 0
+        hand.passes(1)
+        assert await claim_all(store) == 1
+
+
 async def test_tokens_share_the_limit_of_an_address_and_not_that_of_the_service(server: RedisProcess) -> None:
     hand, base_url = Hand(), service_of(next(tokens))
     terms = Terms(Limit(3, 60), Limit(4, 60), ("127.0.0.1", "127.0.0.2"), 20.0)
