@@ -69,7 +69,8 @@ async def _open_store(
     place = parse_place(url)
     route: Route = named_route
     if place != Memory() or len(terms.sources) > 1:
-        route = await anyio.to_thread.run_sync(kernel_route, base_url)
+        # A name server that does not answer must not keep an interrupted run.
+        route = await anyio.to_thread.run_sync(kernel_route, base_url, abandon_on_cancel=True)
     match place:
         case Memory():
             return InLoop(MemoryLedger(terms, anyio.current_time, route))
