@@ -23,6 +23,7 @@ from bulk_export.budget.memory import MemoryLedger
 from bulk_export.budget.place import RedisServer
 from bulk_export.budget.redis_store import RedisStore
 from bulk_export.budget.refusal import Refusal
+from bulk_export.budget.routes import Route, named_route
 from bulk_export.budget.sqlite import SqliteLedger
 from bulk_export.credentials import Token
 from bulk_export.errors import BudgetUnavailable, UsageError
@@ -78,10 +79,13 @@ async def opened(
     terms: Terms = AGREED,
     token: str | None = None,
     base_url: str | None = None,
+    route: Route = named_route,
 ) -> AsyncIterator[RedisStore]:
     clocks: dict[str, Any] = {} if hand is None else {"clock": lambda: hand.server, "elapsed": lambda: hand.here}
     token = token or next(tokens)
-    store = RedisStore(RedisServer(server.url), base_url or service_of(token), Token(token), terms, **clocks)
+    store = RedisStore(
+        RedisServer(server.url), base_url or service_of(token), Token(token), terms, route=route, **clocks
+    )
     try:
         await store.enter()
         yield store
@@ -110,8 +114,9 @@ async def spend_all(store: RedisStore) -> int:
 
 @asynccontextmanager
 async def budget_on(server: RedisProcess, limit: Limit, token: str, **options: Any) -> AsyncIterator[Budget]:
-    chosen: dict[str, Any] = {"min_interval": 0, "answer_timeout": 0.5, "base_url": service_of(token)} | options
-    async with open_budget(server.url, token=Token(token), service_limit=limit, ip_limit=limit, **chosen) as budget:
+    chosen: dict[str, Any] = {"min_interval": 0, "answer_timeout": 0.5, "base_url": service_of(token)}
+    chosen |= {"service_limit": limit, "ip_limit": limit} | options
+    async with open_budget(server.url, token=Token(token), **chosen) as budget:
         yield budget
 
 
@@ -137,6 +142,7 @@ def steps(draw: st.DrawFn) -> list[tuple[str, int, float]]:
     address=st.integers(1, 6),
     sources=st.integers(1, 3),
     periods=st.tuples(st.sampled_from([10.0, 60.0]), st.sampled_from([10.0, 60.0])),
+    ways=st.sampled_from(["{}", "{}", "{} fd00::1", "10.0.0.0"]),
 )
 @example(
     script=[
@@ -151,6 +157,7 @@ def steps(draw: st.DrawFn) -> list[tuple[str, int, float]]:
     address=12,
     sources=1,
     periods=(60.0, 60.0),
+    ways="{}",
 )
 def test_all_ledgers_decide_alike(
     server: RedisProcess,
@@ -160,19 +167,32 @@ def test_all_ledgers_decide_alike(
     address: int,
     sources: int,
     periods: tuple[float, float],
+    ways: str,
 ) -> None:
-    """One script of steps for memory, a file and a server: the same slots from the same addresses, the same holds."""
+    """One script of steps for memory, a file and a server: the same slots from the same addresses, the same holds.
+
+    The addresses may be reached by `ways` that share one.
+    """
+
+    def route(source: str | None) -> str:
+        return ways.format(source)
+
     terms = Terms(
         Limit(service, periods[0]), Limit(address, periods[1]), tuple(f"10.0.0.{n}" for n in range(sources)), 20.0
     )
     hand, directory = Hand(), tmp_path_factory.mktemp("differential")
 
     async def play() -> None:
-        memory = MemoryLedger(terms, lambda: hand.here)
+        memory = MemoryLedger(terms, lambda: hand.here, route)
         file = SqliteLedger(
-            directory / "budget.sqlite", service_of(SECRET), Token(SECRET), terms, BootClock("boot", lambda: hand.here)
+            directory / "budget.sqlite",
+            service_of(SECRET),
+            Token(SECRET),
+            terms,
+            BootClock("boot", lambda: hand.here),
+            route,
         )
-        async with opened(server, hand, terms) as store:
+        async with opened(server, hand, terms, route=route) as store:
             in_flight: list[int] = []
             for kind, number, amount in script:
                 if kind == "pass":
@@ -485,6 +505,18 @@ async def test_a_secret_of_the_version_before_without_anything_spent_holds_nobod
         await client.set("{bulk-export}:secret", "0" * 64)
         async with opened(own_server, Hand()) as store:
             assert await spend_all(store) == 4
+
+
+async def test_the_default_route_and_the_same_address_by_name_are_one(server: RedisProcess) -> None:
+    granted = 0
+    for host, sources in (("127.0.0.1", (None,)), ("localhost", ("127.0.0.1",)), ("[::1]", (None,))):
+        chosen: dict[str, Any] = {"base_url": f"http://{host}:1", "sources": sources, "service_limit": Limit(3, 60)}
+        async with budget_on(server, Limit(5, 60), f"t{granted}", **chosen) as budget:
+            with anyio.move_on_after(0.2):
+                for _ in range(3):
+                    await budget.settle(await budget.acquire(), Outcome.ANSWERED)
+                    granted += 1
+    assert granted == 5
 
 
 async def test_an_announced_wait_longer_than_a_period_is_remembered_to_its_end(server: RedisProcess) -> None:
