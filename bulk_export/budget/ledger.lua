@@ -83,7 +83,7 @@ end
 for account in pairs(accounts) do
   local requests = forget_before(ask.prefix .. account .. ':spent')
   by_account = by_account + requests
-  if requests == 0 and account ~= ask.account then
+  if requests == 0 and redis.call('EXISTS', ask.prefix .. account .. ':state') == 0 and account ~= ask.account then
     accounts[account] = nil
   end
 end

@@ -47,7 +47,7 @@ async def open_budget(
     or UsageError where the place cannot be used.
     """
     # A slot is claimed before the distance to the request before is waited for.
-    until_sent = min_interval + min(SENDING_SECONDS, answer_timeout)
+    until_sent = min_interval + min(SENDING_SECONDS, max(1.0, answer_timeout))
     terms = Terms(
         service_limit=part_of(service_limit, share),
         address_limit=part_of(ip_limit, share),

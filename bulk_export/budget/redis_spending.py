@@ -23,14 +23,20 @@ async def _read(server: RedisServer) -> list[AccountRecord]:
         client = RedisClient(server)
         stack.push_async_callback(client.close)
         try:
-            return [await _account(client, prefix, state) for prefix, state in await client.accounts()]
+            found = [await _account(client, prefix, state) for prefix, state in await client.accounts()]
+            return [record for record in found if record is not None]
         except ServerLost:
             raise client.unreachable() from None
 
 
-async def _account(client: RedisClient, prefix: str, state: dict[bytes, bytes]) -> AccountRecord:
+async def _account(client: RedisClient, prefix: str, state: dict[bytes, bytes]) -> AccountRecord | None:
+    if not state:
+        return None
     service_limit, address_limit = msgspec.json.decode(state[b"limits"], type=tuple[Limit, Limit])
     clock = await client.clock_of(state[b"clock"].decode())
+    if not clock:
+        # It has lapsed meanwhile.
+        return None
     now = int(clock[b"now"]) + max(0, await client.clock() - int(clock[b"raw"]))
     restraint = msgspec.json.decode(state[b"restraint"])
     shut = float(clock[b"full_until"]) - now
