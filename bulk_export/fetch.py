@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 import io
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 import anyio
 import msgspec
+from aiohttp.connector import Connection
 from yarl import URL
 
 from bulk_export import __version__
@@ -84,6 +86,23 @@ class _SecondSending(Exception):
     """aiohttp was about to repeat the request."""
 
 
+class _NoLongerAllowed(Exception):
+    """The permission to send lapsed while a connection was made."""
+
+
+_MAY_SEND: ContextVar[Callable[[], bool]] = ContextVar("may_send")
+
+
+class _CheckedRequest(aiohttp.ClientRequest):
+    """A request that asks, once it has its connection, whether it may still be sent."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        may_send = _MAY_SEND.get(None)
+        if may_send is not None and not may_send():
+            raise _NoLongerAllowed
+        return await super().send(conn)
+
+
 class _SendOnce:
     """Client middleware that lets a request through to the wire a single time."""
 
@@ -140,6 +159,7 @@ class Fetcher:
                     total=None, sock_connect=self._timeouts.connect, sock_read=self._timeouts.read
                 ),
                 auto_decompress=False,
+                request_class=_CheckedRequest,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=through_proxy,
                 read_bufsize=_READ_AHEAD,
@@ -152,6 +172,24 @@ class Fetcher:
     ) -> None:
         with anyio.CancelScope(shield=True):
             await self._stack.aclose()
+
+    async def get_while(
+        self,
+        may_send: Callable[[], bool],
+        target: str,
+        source: str | None = None,
+        *,
+        accept: str = JSON,
+        is_whole: bool = False,
+    ) -> Answer | Failure | None:
+        """As `get`, but None, with nothing sent, where `may_send` says no right before the bytes would go out."""
+        before = _MAY_SEND.set(may_send)
+        try:
+            return await self.get(target, source, accept=accept, is_whole=is_whole)
+        except _NoLongerAllowed:
+            return None
+        finally:
+            _MAY_SEND.reset(before)
 
     async def get(
         self, target: str, source: str | None = None, *, accept: str = JSON, is_whole: bool = False

@@ -32,6 +32,8 @@ _LARGE = 4 * 1024 * 1024
 _MOST_OBJECTS = 4_096
 # What may still arrive after the export has been given up is worth waiting for, briefly.
 _LAST_ANSWERS = 5.0
+# A gateway says with these that it waited for the service in vain: the request may yet be counted there.
+_GATEWAY_GAVE_UP = (504, 524)
 
 _NOT_FOUND = 404
 _ADVICE = {
@@ -185,14 +187,23 @@ class Pool:
             self._changed.beat()
 
     async def _send(self, slot: Slot, sweep: Sweep, page: int) -> Answer | Failure | None:
-        """Put one request on the wire and settle its slot; None where the service said to come later."""
-        settled: Outcome | None = Outcome.FAILED
+        """Put one request on the wire and settle its slot.
+
+        None where its page is to be asked for again: the service said to come later, or the slot was void by the time
+        the request could go out.
+        """
+        # Without an answer nobody knows when the service counts the request.
+        settled: Outcome | None = Outcome.GIVEN_UP
         try:
             self._count_request(sweep.endpoint.name)
             self._observer.request_sent(sweep.endpoint.name)
-            outcome = await self._get(sweep, page, slot.source)
+            outcome = await self._get(sweep, page, slot)
+            if outcome is None:
+                settled = Outcome.UNSENT
+                sweep.plan.give_back(page)
+                return None
             if isinstance(outcome, Answer):
-                settled = Outcome.ANSWERED
+                settled = Outcome.GIVEN_UP if outcome.status in _GATEWAY_GAVE_UP else Outcome.ANSWERED
                 if disposition(outcome.status) is Disposition.THROTTLED:
                     sweep.plan.give_back(page)
                     settled = None
@@ -206,10 +217,12 @@ class Pool:
             if settled is not None:
                 await self._budget.settle(slot, settled)
 
-    async def _get(self, sweep: Sweep, page: int, source: str | None) -> Answer | Failure:
+    async def _get(self, sweep: Sweep, page: int, slot: Slot) -> Answer | Failure | None:
         accept = CSV if sweep.endpoint.format == "csv" else JSON
         is_whole = sweep.endpoint.paging.style == "none"
-        return await self._fetcher.get(sweep.target(page), source, accept=accept, is_whole=is_whole)
+        return await self._fetcher.get_while(
+            lambda: self._budget.is_fresh(slot), sweep.target(page), slot.source, accept=accept, is_whole=is_whole
+        )
 
     async def _accept(self, answer: Answer, sweep: Sweep, page: int) -> Failure | None:
         """Store a page that arrived; what is wrong with it where it is none, or may be one another time."""

@@ -15,10 +15,15 @@ from bulk_export.model import Limit
 
 
 class Outcome(enum.Enum):
-    """What became of a slot: the answer arrived, the request failed but may have counted, or was never sent."""
+    """What became of a slot.
+
+    The answer arrived; the request failed, but was counted by now if it ever is; it was given up and may yet be
+    counted, when the service gets to it; or it was never sent.
+    """
 
     ANSWERED = "answered"
     FAILED = "failed"
+    GIVEN_UP = "given up"
     UNSENT = "unsent"
 
 
@@ -27,18 +32,24 @@ class Terms:
     """What one process keeps to.
 
     `sources` are the local addresses it sends from, each with a window of `address_limit` under the common
-    one of `service_limit`. A request is over at most `longest_request` seconds after its slot was claimed.
+    one of `service_limit`. A request is over at most `longest_request` seconds after its slot was claimed. One that
+    was given up may be counted until `late` seconds later.
     """
 
     service_limit: Limit
     address_limit: Limit
     sources: tuple[str | None, ...]
     longest_request: float
+    late: float = 0.0
 
     @property
     def reach(self) -> float:
         """For how many seconds after its end a request can still matter to one of the windows."""
         return max(self.service_limit.period, self.address_limit.period)
+
+    def over_at(self, now: float, outcome: Outcome) -> float:
+        """The latest moment at which the service may count a request that came to this end now."""
+        return now + self.late if outcome is Outcome.GIVEN_UP else now
 
 
 @dataclass(frozen=True, slots=True)

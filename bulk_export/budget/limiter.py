@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import anyio
 from aiolimiter import AsyncLimiter
 
+from bulk_export.budget.clock import boot_clock
 from bulk_export.budget.interface import Granted, Outcome, Room, Store, Terms
-from bulk_export.budget.refusal import read_refusal
+from bulk_export.budget.refusal import ServiceClock, read_refusal
 from bulk_export.errors import LocalFailure, ServiceFailing
 from bulk_export.model import Limit
 from bulk_export.progress.observer import WindowUse
@@ -29,10 +30,14 @@ _LEAST_WAIT = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Permission to put one request on the wire, from one local address (None: the system's choice)."""
+    """Permission to put one request on the wire, from one local address (None: the system's choice).
+
+    It is void after `fresh_until`, in seconds on the clock of the budget: see `Budget.is_fresh`.
+    """
 
     source: str | None
     identity: int
+    fresh_until: float = math.inf
 
 
 class Budget:
@@ -40,7 +45,8 @@ class Budget:
 
     The next slot is for the address that may send first. After a refusal nothing is given out until the hold
     is over, then a single slot until a request got through, then only as many as did before. `throttled`
-    counts the refusals of this process.
+    counts the refusals of this process. A slot is void `fresh_for` seconds after it was asked for, on a clock that
+    `elapsed` reads and that runs on while the machine sleeps.
     """
 
     def __init__(
@@ -51,13 +57,18 @@ class Budget:
         min_interval: float = 0.0,
         wall: Callable[[], float] = time.time,
         uniform: Callable[[], float] = random.random,
+        fresh_for: float = math.inf,
+        elapsed: Callable[[], float] | None = None,
     ) -> None:
+        self._fresh_for = fresh_for
+        self._elapsed = elapsed or boot_clock().now
         self.throttled = 0
         self._store = store
         self._terms = terms
         self._spacing = AsyncLimiter(1, min_interval) if min_interval > 0 else None
         self._wall = wall
         self._uniform = uniform
+        self._service_clock = ServiceClock()
         self._turn = anyio.Lock()
         self._changed = Pulse()
         self._changes = 0
@@ -81,6 +92,15 @@ class Budget:
                     await self._store.withdraw()
                 raise
 
+    def is_fresh(self, slot: Slot) -> bool:
+        """Whether the request may still be sent; ask right before its bytes go out.
+
+        The record expects a request to be over some time after its slot was given. A process that was stopped in
+        between, or a machine that slept, would send it when the slot is somebody else's: such a slot is settled as
+        unsent, and another one acquired.
+        """
+        return self._elapsed() <= slot.fresh_until
+
     async def settle(self, slot: Slot, outcome: Outcome) -> None:
         """Say what became of a slot. Every slot must be settled, once, by this or by `refused`.
 
@@ -90,18 +110,24 @@ class Budget:
         await self._settle(slot.identity, outcome)
         self._note_change()
 
-    async def refused(self, slot: Slot, *, retry_after: str | None, date: str | None) -> float:
+    async def refused(
+        self, slot: Slot, *, retry_after: str | None, date: str | None, longest: float | None = None
+    ) -> float:
         """A 429: settle the slot, and hold all that share the record. The seconds until the next attempt.
 
-        The headers may hold anything.
+        The headers may hold anything. An announced wait is kept to up to a period, or up to `longest` seconds
+        where that is more.
         """
         self.throttled += 1
+        wall = self._wall()
         refusal = read_refusal(
             retry_after=retry_after,
             date=date,
-            wall=self._wall(),
+            wall=wall,
             period=self._terms.service_limit.period,
             uniform=self._uniform(),
+            longest=longest,
+            trusted=self._service_clock.trusts(date, wall=wall, elapsed=anyio.current_time()),
         )
         with anyio.CancelScope(shield=True):
             try:
@@ -148,7 +174,7 @@ class Budget:
                 raise
             if slot is None:
                 continue
-            if self._own_hold > anyio.current_time():
+            if self._own_hold > anyio.current_time() or not self.is_fresh(slot):
                 await self._settle(identity, Outcome.UNSENT)
                 continue
             return slot
@@ -156,13 +182,14 @@ class Budget:
     async def _claimed(self, identity: int) -> Slot | None:
         """A slot, or None after the time that there was to wait."""
         changes = self._changes
+        fresh_until = self._elapsed() + self._fresh_for
         reply = await self._store.claim(identity)
         if await self._settle_the_rest():
             self._note_change()
         self._rooms, self._rooms_seen = reply.rooms, anyio.current_time()
         self._give_up_in_the_end(reply.refusals)
         if isinstance(reply, Granted):
-            return Slot(reply.source, identity)
+            return Slot(reply.source, identity, fresh_until)
         if self._changes == changes:
             with anyio.move_on_after(max(reply.delay, _LEAST_WAIT)):
                 await self._changed.wait()

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from bulk_export.budget.interface import Granted, NotYet, Outcome, Room, Terms
 from bulk_export.budget.refusal import Refusal
 from bulk_export.budget.restraint import Restraint
-from bulk_export.budget.turns import next_source
+from bulk_export.budget.routes import Route, addresses, named_route
+from bulk_export.budget.turns import SHORTEST_POLL, next_source
 from bulk_export.budget.window import SlidingWindow
 
 
 @dataclass(frozen=True, slots=True)
 class _InFlight:
-    source: str | None
+    route: str
     claimed_at: float
 
 
 class MemoryLedger:
     """Counts by a clock that is passed in: that of the event loop, or one of a simulation."""
 
-    def __init__(self, terms: Terms, clock: Callable[[], float]) -> None:
+    def __init__(self, terms: Terms, clock: Callable[[], float], route: Route = named_route) -> None:
         self._terms = terms
         self._clock = clock
+        self._route = route
         self._service = SlidingWindow(terms.service_limit.period)
-        self._addresses = {source: SlidingWindow(terms.address_limit.period) for source in terms.sources}
+        self._addresses = defaultdict[str, SlidingWindow](lambda: SlidingWindow(terms.address_limit.period))
         self._in_flight: dict[int, _InFlight] = {}
         self._through: deque[float] = deque()
         self._restraint = Restraint()
@@ -40,14 +42,18 @@ class MemoryLedger:
         probing = restraint.refusals > 0
         believed = terms.service_limit.requests
         limit = believed if probing else restraint.limit(believed, now)
-        used_from = {source: window.used(now) for source, window in self._addresses.items()}
-        place = next_source(terms, limit=limit, used=self._service.used(now), used_from=used_from)
+        routes = self._routes()
+        used_from = {address: window.used(now) for address, window in self._addresses.items()}
+        place = next_source(
+            replace(terms, sources=routes), limit=limit, used=self._service.used(now), used_from=used_from
+        )
         if shut or place is None:
-            return NotYet(max(shut, self._free_in(limit, now)), restraint.refusals, self.rooms())
+            delay = max(shut, self._free_in(limit, routes, now)) or SHORTEST_POLL
+            return NotYet(delay, restraint.refusals, self.rooms())
         source = terms.sources[place]
-        self._service.take()
-        self._addresses[source].take()
-        self._in_flight[identity] = _InFlight(source, now)
+        for window in self._windows(routes[place]):
+            window.take()
+        self._in_flight[identity] = _InFlight(routes[place], now)
         if probing:
             self._restraint = restraint.probing(identity, now + terms.longest_request)
         elif restraint.forgotten(believed, now):
@@ -61,7 +67,7 @@ class MemoryLedger:
             return
         now = self._clock()
         answered = outcome is Outcome.ANSWERED
-        self._end(request, now, sent=outcome is not Outcome.UNSENT)
+        self._end(request, self._terms.over_at(now, outcome), sent=outcome is not Outcome.UNSENT)
         if answered:
             self._got_through(now)
             self._through.append(now)
@@ -95,24 +101,35 @@ class MemoryLedger:
         """The use of the common window, then of each address's."""
         now = self._clock()
         held = self._restraint.shut_for(now)
-        limits = [(self._service, self._terms.service_limit.requests)]
-        limits += [(window, self._terms.address_limit.requests) for window in self._addresses.values()]
+        limits = [([self._service], self._terms.service_limit.requests)]
+        limits += [
+            ([self._addresses[address] for address in addresses(route)], self._terms.address_limit.requests)
+            for route in self._routes()
+        ]
         rooms = []
-        for window, limit in limits:
-            free_at = window.free_at(limit, now)
-            rooms.append(Room(window.used(now), max(held, 0.0 if math.isinf(free_at) else free_at - now)))
+        for windows, limit in limits:
+            free_at = max(window.free_at(limit, now) for window in windows)
+            used = max(window.used(now) for window in windows)
+            rooms.append(Room(used, max(held, 0.0 if math.isinf(free_at) else free_at - now)))
         return tuple(rooms)
 
-    def _free_in(self, limit: int, now: float) -> float:
-        address = min(window.free_at(self._terms.address_limit.requests, now) for window in self._addresses.values())
+    def _routes(self) -> tuple[str, ...]:
+        return tuple(self._route(source) for source in self._terms.sources)
+
+    def _windows(self, route: str) -> list[SlidingWindow]:
+        return [self._service, *(self._addresses[address] for address in addresses(route))]
+
+    def _free_in(self, limit: int, routes: Iterable[str], now: float) -> float:
+        most = self._terms.address_limit.requests
+        address = min(max(self._addresses[one].free_at(most, now) for one in addresses(route)) for route in routes)
         grown = now + self._restraint.next_growth(self._terms.service_limit.requests, now)
         service = min(self._service.free_at(limit, now), max(grown, self._service.free_at(limit + 1, now)))
         return max(address, service) - now
 
-    def _end(self, request: _InFlight, now: float, *, sent: bool) -> None:
-        for window in (self._service, self._addresses[request.source]):
+    def _end(self, request: _InFlight, over_at: float, *, sent: bool) -> None:
+        for window in self._windows(request.route):
             if sent:
-                window.answered(now)
+                window.answered(over_at)
             else:
                 window.give_back()
 

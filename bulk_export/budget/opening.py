@@ -7,14 +7,22 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.to_thread
 
 from bulk_export.budget.interface import InLoop, Store, Terms
 from bulk_export.budget.limiter import Budget
 from bulk_export.budget.memory import MemoryLedger
 from bulk_export.budget.place import Memory, RedisServer, SqliteFile, parse_place
+from bulk_export.budget.routes import Route, kernel_route, named_route
 from bulk_export.budget.share import part_of
 from bulk_export.credentials import Token
 from bulk_export.model import Limit
+
+# A slot whose request was not on the wire so long after it could be is given back.
+SENDING_SECONDS = 5.0
+# A service that stood still works off what had queued up when it goes on. A request that was given up is taken to be
+# counted at most so much later.
+LATEST = 90.0
 
 
 @asynccontextmanager
@@ -38,15 +46,17 @@ async def open_budget(
     died. `notice` is told what the user should know that stops nothing. Raises BudgetUnavailable, DamagedState
     or UsageError where the place cannot be used.
     """
+    # A slot is claimed before the distance to the request before is waited for.
+    until_sent = min_interval + min(SENDING_SECONDS, max(1.0, answer_timeout))
     terms = Terms(
         service_limit=part_of(service_limit, share),
         address_limit=part_of(ip_limit, share),
         sources=tuple(sources),
-        # A slot is claimed before the distance to the request before is waited for.
-        longest_request=min_interval + answer_timeout,
+        longest_request=until_sent + answer_timeout,
+        late=min(LATEST, max(answer_timeout, service_limit.period)),
     )
     store = await _open_store(url, base_url, token, terms, notice)
-    budget = Budget(store, terms, min_interval=min_interval)
+    budget = Budget(store, terms, min_interval=min_interval, fresh_for=until_sent)
     try:
         yield budget
     finally:
@@ -57,17 +67,23 @@ async def _open_store(
     url: str, base_url: str, token: Token | None, terms: Terms, notice: Callable[[str], None]
 ) -> Store:
     place = parse_place(url)
+    route: Route = named_route
+    if place != Memory() or len(terms.sources) > 1:
+        # A name server that does not answer must not keep an interrupted run.
+        route = await anyio.to_thread.run_sync(kernel_route, base_url, abandon_on_cancel=True)
     match place:
         case Memory():
-            return InLoop(MemoryLedger(terms, anyio.current_time))
+            return InLoop(MemoryLedger(terms, anyio.current_time, route))
         case SqliteFile(path):
             # Only needed by those who share a budget.
             from bulk_export.budget.clock import boot_clock
             from bulk_export.budget.sqlite import SqliteLedger
             from bulk_export.budget.worker_thread import InThread
 
-            return await InThread.open(functools.partial(SqliteLedger, path, base_url, token, terms, boot_clock()))
+            return await InThread.open(
+                functools.partial(SqliteLedger, path, base_url, token, terms, boot_clock(), route)
+            )
         case RedisServer() as server:
             from bulk_export.budget.redis_store import RedisStore
 
-            return await RedisStore.open(server, base_url, token, terms, notice)
+            return await RedisStore.open(server, base_url, token, terms, notice, route)

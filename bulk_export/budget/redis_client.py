@@ -14,11 +14,30 @@ from bulk_export.budget.place import RedisServer
 from bulk_export.errors import BudgetUnavailable, UsageError
 
 # All names share a hash tag, so that they live on one node of a cluster.
-TAG = "{bulk-export}"
+_FIRST_TAG = "{bulk-export}"
+TAG = f"{_FIRST_TAG}:2"
 SECRET = f"{TAG}:secret"
+SERVER = f"{TAG}:server"
+# Where version 1 had its secret. It has another type now, so that a program of that version stops: the two do not
+# see what the other spends.
+_FIRST_SECRET = f"{_FIRST_TAG}:secret"
 SECRET_DAYS = 30
 # An answer of a healthy server takes a fraction of a millisecond. Cancelled runs wait for one.
 _ANSWER_SECONDS = 2.0
+# Whether version 1 was here. What it spent is then not looked for: everything counts as spent for a period.
+_TAKE_OVER = """
+local first, secret, server = unpack(KEYS)
+if redis.call('TYPE', first).ok ~= 'string' then
+  return 0
+end
+local time = redis.call('TIME')
+redis.call('SET', secret, redis.call('GET', first), 'NX', 'EX', ARGV[1])
+redis.call('HSET', server, 'since', time[1] * 1000000 + time[2])
+redis.call('DEL', first)
+redis.call('HSET', first, 'version', 2)
+redis.call('EXPIRE', first, ARGV[1])
+return 1
+"""
 
 
 class ServerLost(Exception):
@@ -60,11 +79,21 @@ class RedisClient:
     async def secret(self) -> bytes:
         """The secret of the store, made if it has none."""
         with self._failures(), anyio.CancelScope(shield=True):
+            await self._take_over()
             await self._redis.set(SECRET, secrets.token_hex(32), nx=True, ex=SECRET_DAYS * 86_400)
             found = await self._redis.get(SECRET)
         if not isinstance(found, bytes):
             raise ServerLost
         return found
+
+    async def _take_over(self) -> None:
+        if await self._redis.type(_FIRST_SECRET) != b"string":
+            return
+        evaluate: Any = self._redis.eval
+        if await evaluate(_TAKE_OVER, 3, _FIRST_SECRET, SECRET, SERVER, SECRET_DAYS * 86_400):
+            states = [name async for name in self._redis.scan_iter(match=f"{_FIRST_TAG}:*:state", count=1000)]
+            if not any(name.count(b":") == _FIRST_TAG.count(":") + 2 for name in states):
+                await self._redis.hdel(SERVER, "since")
 
     async def accounts(self) -> list[tuple[str, dict[bytes, bytes]]]:
         """The name before `state`, and the state, of each account."""
@@ -74,6 +103,12 @@ class RedisClient:
             )
             states: list[Any] = [await self._redis.hgetall(name) for name in names]
         return [(name.decode().removesuffix("state"), state) for name, state in zip(names, states, strict=True)]
+
+    async def clock_of(self, name: str) -> dict[bytes, bytes]:
+        """What is known of the time of one service."""
+        with self._failures():
+            found: Any = await self._redis.hgetall(name)
+        return dict(found)
 
     async def ends(self, name: str) -> list[tuple[bytes, float]]:
         """The requests in one set, each with the time at which it was over."""

@@ -9,7 +9,7 @@ import msgspec
 
 from bulk_export.budget.place import RedisServer
 from bulk_export.budget.redis_client import RedisClient, ServerLost
-from bulk_export.budget.spending import AccountRecord
+from bulk_export.budget.spending import AccountRecord, Request
 from bulk_export.model import Limit
 
 
@@ -23,28 +23,36 @@ async def _read(server: RedisServer) -> list[AccountRecord]:
         client = RedisClient(server)
         stack.push_async_callback(client.close)
         try:
-            return [await _account(client, prefix, state) for prefix, state in await client.accounts()]
+            found = [await _account(client, prefix, state) for prefix, state in await client.accounts()]
+            return [record for record in found if record is not None]
         except ServerLost:
             raise client.unreachable() from None
 
 
-async def _account(client: RedisClient, prefix: str, state: dict[bytes, bytes]) -> AccountRecord:
+async def _account(client: RedisClient, prefix: str, state: dict[bytes, bytes]) -> AccountRecord | None:
+    if not state:
+        return None
     service_limit, address_limit = msgspec.json.decode(state[b"limits"], type=tuple[Limit, Limit])
-    now = int(state[b"now"]) + max(0, await client.clock() - int(state[b"raw"]))
+    clock = await client.clock_of(state[b"clock"].decode())
+    if not clock:
+        # It has lapsed meanwhile.
+        return None
+    now = int(clock[b"now"]) + max(0, await client.clock() - int(clock[b"raw"]))
     restraint = msgspec.json.decode(state[b"restraint"])
-    shut = float(state[b"full_until"]) - now
+    shut = float(clock[b"full_until"]) - now
     if restraint["refusals"]:
         shut = max(shut, restraint["hold_until"] - now, restraint.get("probe_until", now) - now)
-    over_ago = [
-        (source or None, (now - over_at) / 1e6)
-        for source in sorted(msgspec.json.decode(state[b"sources"]))
-        for _, over_at in await client.ends(f"{prefix}from:{source}")
+    own = {identity for identity, _ in await client.ends(f"{prefix}spent")}
+    requests = [
+        Request(route, (now - over_at) / 1e6, identity in own)
+        for route in sorted(msgspec.json.decode(clock[b"sources"]))
+        for identity, over_at in await client.ends(f"{state[b'routes'].decode()}{route}")
     ]
     return AccountRecord(
         service=state[b"service"].decode(),
         token=state[b"token"].decode(),
         service_limit=service_limit,
         address_limit=address_limit,
-        over_ago=tuple(over_ago),
+        requests=tuple(requests),
         held_for=max(0.0, shut / 1e6),
     )

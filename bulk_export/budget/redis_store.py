@@ -15,9 +15,10 @@ from bulk_export.budget.account import Account, account
 from bulk_export.budget.clock import boot_clock
 from bulk_export.budget.interface import Granted, NotYet, Outcome, Room, Terms
 from bulk_export.budget.place import RedisServer
-from bulk_export.budget.redis_client import SECRET, SECRET_DAYS, TAG, RedisClient, ServerLost
+from bulk_export.budget.redis_client import SECRET, SECRET_DAYS, SERVER, TAG, RedisClient, ServerLost
 from bulk_export.budget.refusal import FIRST_BACKOFF, MARGIN, Refusal
 from bulk_export.budget.restraint import AFTER_LOST_PROBE, GROWTH_PERIODS
+from bulk_export.budget.routes import Route, named_route
 from bulk_export.budget.turns import GRACE, SHORTEST_POLL, longest_poll
 from bulk_export.credentials import Token
 from bulk_export.errors import BudgetUnavailable
@@ -27,7 +28,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 @dataclass(frozen=True, slots=True)
 class _InFlight:
-    source: str
+    route: str
     claimed_at: int
     known_until: float
 
@@ -50,7 +51,9 @@ class RedisStore:
         clock: Callable[[], float] | None = None,
         elapsed: Callable[[], float] | None = None,
         uniform: Callable[[], float] = random.random,
+        route: Route = named_route,
     ) -> None:
+        self._route = route
         self._client = RedisClient(server)
         self._base_url = base_url
         self._token = token
@@ -64,7 +67,7 @@ class RedisStore:
         self._waits = False
         self._away = False
         self._secret = ""
-        self._account = Account("", "", 0)
+        self._account = Account("", "", 0, 0)
         self._suspect = False
         self._asked: int | None = None
         self._seen: tuple[int, float] | None = None
@@ -77,9 +80,10 @@ class RedisStore:
         token: Token | None,
         terms: Terms,
         notice: Callable[[str], None],
+        route: Route,
     ) -> Self:
         """Raises BudgetUnavailable where the server cannot be reached or used, UsageError without the redis package."""
-        store = cls(server, base_url, token, terms, notice=notice)
+        store = cls(server, base_url, token, terms, notice=notice, route=route)
         try:
             await store.enter()
         except BaseException:
@@ -106,9 +110,10 @@ class RedisStore:
             self._waits = True
             return NotYet(reply["delay"] / 1e6, reply["refusals"], rooms)
         self._waits = False
-        source: str = reply["source"]
-        self._in_flight[identity] = _InFlight(source, reply["now"], self._elapsed() + self._terms.longest_request)
-        return Granted(source or None, reply["refusals"], rooms)
+        self._in_flight[identity] = _InFlight(
+            reply["route"], reply["now"], self._elapsed() + self._terms.longest_request
+        )
+        return Granted(self._terms.sources[reply["place"]], reply["refusals"], rooms)
 
     async def settle(self, identity: int, outcome: Outcome) -> None:
         """As `Ledger.settle`. Raises BudgetUnavailable while the server is away."""
@@ -118,7 +123,8 @@ class RedisStore:
             request = _InFlight("", 0, 0.0)
         if request is not None:
             sent, answered = outcome is not Outcome.UNSENT, outcome is Outcome.ANSWERED
-            await self._once("settle", **self._naming(identity, request), sent=sent, answered=answered)
+            over_in = _micros(self._terms.over_at(0.0, outcome))
+            await self._once("settle", **self._naming(identity, request), sent=sent, answered=answered, over_in=over_in)
             self._in_flight.pop(identity, None)
 
     async def refuse(self, identity: int, refusal: Refusal) -> float:
@@ -132,6 +138,7 @@ class RedisStore:
             told=None if refusal.told is None else _micros(refusal.told),
             edge=None if refusal.edge is None else _micros(refusal.edge),
             period=_micros(refusal.period),
+            most_told=_micros(refusal.most_told),
             uniform=refusal.uniform,
         )
         del self._in_flight[identity]
@@ -191,6 +198,11 @@ class RedisStore:
                 await self._client.step(self._keys(), msgspec.json.encode(request))
             )
             if not reply.get("emptied"):
+                if reply.get("restarted"):
+                    self._notice(
+                        f"{self._client.shown} was started again: what was spent before is not known for sure, "
+                        "so everything counts as spent for a period"
+                    )
                 self._seen = (reply["now"], sent_at)
                 self._suspect = False
                 return reply
@@ -203,18 +215,21 @@ class RedisStore:
         standing: dict[str, object] = {
             "secret": self._secret,
             "secret_lapse": SECRET_DAYS * 86_400_000,
-            "prefix": self._name("from:"),
+            "prefix": f"{TAG}:",
+            "account": f"{self._account.number:x}",
+            "routes": self._service_name("from:"),
             "claimant": self._claimant,
             "service": self._account.service,
             "token": self._account.token,
             "limits": msgspec.json.encode((terms.service_limit, terms.address_limit)).decode(),
-            "sources": [source or "" for source in terms.sources],
+            "sources": [self._route(source) for source in terms.sources],
             "service_limit": terms.service_limit.requests,
             "service_period": _micros(terms.service_limit.period),
             "address_limit": terms.address_limit.requests,
             "address_period": _micros(terms.address_limit.period),
             "reach": _micros(terms.reach),
             "longest": _micros(terms.longest_request),
+            "late": _micros(terms.late),
             "grace": _micros(GRACE),
             "shortest_poll": _micros(SHORTEST_POLL),
             "longest_poll": _micros(longest_poll(terms)),
@@ -234,16 +249,21 @@ class RedisStore:
 
     def _matters(self, now: float) -> bool:
         """Whether what was on record when the server was last heard of can still matter."""
-        return self._seen is not None and now - self._seen[1] < self._terms.reach + self._terms.longest_request
+        terms = self._terms
+        return self._seen is not None and now - self._seen[1] < terms.reach + terms.longest_request + terms.late
 
     def _naming(self, identity: int, request: _InFlight) -> dict[str, object]:
-        return {"identity": str(identity), "source": request.source, "claimed_at": request.claimed_at}
+        return {"identity": str(identity), "route": request.route, "claimed_at": request.claimed_at}
 
     def _keys(self) -> list[str]:
-        return [SECRET, *(self._name(kind) for kind in ("state", "spent", "through", "queue", "waiters"))]
+        own = (self._name(kind) for kind in ("state", "spent", "through", "queue", "waiters"))
+        return [SECRET, SERVER, self._service_name("clock"), *own]
 
     def _name(self, kind: str) -> str:
         return f"{TAG}:{self._account.number:x}:{kind}"
+
+    def _service_name(self, kind: str) -> str:
+        return f"{TAG}:{self._account.service_number:x}:{kind}"
 
     async def _learn_secret(self) -> None:
         found = await self._client.secret()

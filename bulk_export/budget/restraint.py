@@ -23,7 +23,7 @@ class Restraint:
     While `refusals` is above 0, nothing is sent before `hold_until`, and then one `probe` at a time. Its
     sender is given up at `probe_until`. Requests claimed at or before `epoch` (None: never) tell nothing new
     by being refused. `ceiling` (None: none) is the number of requests in a window that the service was seen to let
-    through at `since`; it grows by `growth` requests a second.
+    through at `since`; it grows by `growth` requests a second. `held` is for how many seconds the last hold was meant.
     """
 
     hold_until: float = 0.0
@@ -34,6 +34,7 @@ class Restraint:
     ceiling: float | None = None
     since: float = 0.0
     growth: float = 0.0
+    held: float = 0.0
 
     def limit(self, believed: int, now: float) -> int:
         """How many requests a window may hold, of the `believed` ones."""
@@ -76,8 +77,10 @@ class Restraint:
         ceiling: float = self.limit(believed, now)
         if refusals == 1:
             ceiling = max(1, min(ceiling, through))
+        pause = refusal.pause(refusals)
         return Restraint(
-            hold_until=now + refusal.pause(refusals),
+            hold_until=now + pause,
+            held=pause,
             refusals=refusals,
             epoch=now,
             ceiling=ceiling,
@@ -93,6 +96,15 @@ class Restraint:
             return replace(self, refusals=0, probe=None, epoch=claimed_at, since=now)
         hold_until = now + AFTER_LOST_PROBE if sent else self.hold_until
         return replace(self, probe=None, hold_until=hold_until)
+
+    def possible(self, now: float, longest_request: float) -> Restraint:
+        """The same with no time further ahead than it can be, whatever a clock of another machine made of it."""
+        return replace(
+            self,
+            hold_until=min(self.hold_until, now + max(self.held, AFTER_LOST_PROBE)),
+            probe_until=min(self.probe_until, now + longest_request),
+            since=min(self.since, now),
+        )
 
     def moved(self, by: float) -> Restraint:
         """The same on a clock that shows `by` seconds more."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bulk_export.budget.place import Memory, RedisServer, SqliteFile, parse_place
+from bulk_export.budget.routes import addresses, leaves_from
 from bulk_export.model import Limit
 
 
@@ -14,8 +14,9 @@ from bulk_export.model import Limit
 class Spent:
     """The use of one limit of one service with one token.
 
-    `token` is a keyed hash. `address` is None for the limit on the whole service. `limit` is the one that was
-    kept to last. `free_in` tells for each slot that is used in how many seconds it comes free, in order;
+    `token` is a keyed hash. `address` is None for the limit on the whole service, and "this machine" for several
+    addresses that the system chooses from. What is used of an address was used with any token. `limit` is the one
+    that was kept to last. `free_in` tells for each slot that is used in how many seconds it comes free, in order;
     `held_for` for how many more seconds nothing is sent because the service refused.
     """
 
@@ -33,17 +34,29 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountRecord:
-    """What a store holds on one account: for each request its source and how many seconds ago it was over.
+class Request:
+    """A request on record: its route, how many seconds ago it was over, and whether it was sent with the token.
 
-    A request that may still be under way is over in the future, so less than 0 seconds ago.
+    One that may still be under way is over in the future, so less than 0 seconds ago.
+    """
+
+    route: str
+    over_ago: float
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRecord:
+    """What a store holds on one account: its requests, and those that others sent to the service with other tokens.
+
+    The limit on an address is the address's, so those count there, too.
     """
 
     service: str
     token: str
     service_limit: Limit
     address_limit: Limit
-    over_ago: tuple[tuple[str | None, float], ...]
+    requests: tuple[Request, ...]
     held_for: float
 
 
@@ -70,15 +83,17 @@ def spent(url: str) -> list[Spent]:
 
 
 def _uses(record: AccountRecord) -> Iterable[Spent]:
-    by_source: dict[str | None, list[float]] = defaultdict(list)
-    for source, ago in record.over_ago:
-        by_source[source].append(ago)
-    everything = [ago for _, ago in record.over_ago]
-    yield _use(record, None, record.service_limit, everything)
-    for source in sorted(by_source, key=str):
-        yield _use(record, source or "this machine", record.address_limit, by_source[source])
+    own = [request for request in record.requests if request.own]
+    yield _use(record, None, record.service_limit, own)
+    for route in sorted({request.route for request in own}):
+        fullest = max((_from(record, address) for address in addresses(route)), key=len)
+        yield _use(record, route if len(route.split()) == 1 else "this machine", record.address_limit, fullest)
 
 
-def _use(record: AccountRecord, address: str | None, limit: Limit, over_ago: Iterable[float]) -> Spent:
-    free_in = sorted(limit.period - ago for ago in over_ago if ago < limit.period)
+def _from(record: AccountRecord, address: str) -> list[Request]:
+    return [request for request in record.requests if leaves_from(request.route, address)]
+
+
+def _use(record: AccountRecord, address: str | None, limit: Limit, requests: Iterable[Request]) -> Spent:
+    free_in = sorted(limit.period - request.over_ago for request in requests if request.over_ago < limit.period)
     return Spent(record.service, record.token, address, limit, tuple(free_in), record.held_for)

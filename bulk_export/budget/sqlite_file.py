@@ -3,48 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
 import os
+import re
 import secrets
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from bulk_export.budget.clock import BootClock
+from bulk_export.budget.sqlite_schema import APPLICATION_ID, SCHEMA, TAKEN_OVER, VERSION, take_over
 from bulk_export.errors import BudgetUnavailable, DamagedState
 from bulk_export.files import make_private_directory, sync_directory
 
-_APPLICATION_ID = 0x62784247
-_VERSION = 1
-# `last` is the latest time that was seen on the clock of the start `boot` of the machine. `opened` and `closed`
-# count the processes in that time: where they differ after a power cut, the latest requests may be missing.
-# `over_at` is the latest moment at which the service may have counted a request.
-# SQLite stores anything in any column, but for what is checked; a damaged value shows as a broken check.
-_SCHEMA = """
-CREATE TABLE state (
-    key BLOB CHECK (length(key) = 32), boot TEXT CHECK (typeof(boot) = 'text'),
-    last REAL CHECK (typeof(last) = 'real'), opened INTEGER CHECK (typeof(opened) = 'integer'),
-    closed INTEGER CHECK (typeof(closed) = 'integer')
-);
-CREATE TABLE accounts (
-    number INTEGER PRIMARY KEY, service TEXT CHECK (typeof(service) = 'text'),
-    token TEXT CHECK (typeof(token) = 'text'), terms TEXT CHECK (typeof(terms) = 'text'),
-    reach REAL CHECK (typeof(reach) = 'real'), longest REAL CHECK (typeof(longest) = 'real'),
-    full_until REAL CHECK (typeof(full_until) = 'real'), restraint TEXT
-);
-CREATE TABLE spent (
-    identity INTEGER PRIMARY KEY, account INTEGER CHECK (typeof(account) = 'integer'),
-    source TEXT CHECK (typeof(source) = 'text'), over_at REAL CHECK (typeof(over_at) = 'real'),
-    state INTEGER CHECK (state IN (0, 1, 2))
-);
-CREATE INDEX spent_by_source ON spent (account, source, over_at);
-CREATE TABLE waiting (
-    ticket INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER CHECK (typeof(account) = 'integer'),
-    until REAL CHECK (typeof(until) = 'real'), terms TEXT CHECK (typeof(terms) = 'text')
-);
-"""
 # A step takes a fraction of a millisecond. Whoever holds the file for so long is stopped, not slow.
 _BUSY_SECONDS = 15.0
+_MOUNTS = Path("/proc/self/mountinfo")
+_NETWORK = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "ceph",
+    "sshfs",
+    "glusterfs",
+    "lustre",
+    "beegfs",
+    "afs",
+    "gpfs",
+}
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 _REPAIR = "Look at the file; if it is none of yours to keep, move it away and wait for one period of the limits."
 
 
@@ -67,15 +61,20 @@ def file_failures(path: Path) -> Iterator[None]:
         ) from None
 
 
-def open_file(path: Path) -> sqlite3.Connection:
-    """A connection to the budget file at `path`, made with mode 0600 where there is none."""
+def open_file(path: Path, clock: BootClock) -> sqlite3.Connection:
+    """A connection to the budget file at `path`, made with mode 0600 where there is none.
+
+    A file of the version before is taken over.
+    """
     with file_failures(path):
         make_private_directory(path.parent)
         if not os.path.lexists(path):
             _make(path)
+        _refuse_second_name(path)
+        last_written = _last_written(path)
         connection = connect(path)
         try:
-            _check(connection, path)
+            _check(connection, path, clock, last_written)
         except BaseException:
             connection.close()
             raise
@@ -97,10 +96,11 @@ def _make(path: Path) -> None:
         with contextlib.closing(connect(temporary)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
             connection.executescript(
-                f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION}; COMMIT;"
+                f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
             )
-            connection.execute("INSERT INTO state VALUES (?, '', 0.0, 0, 0)", (secrets.token_bytes(32),))
+            connection.execute("INSERT INTO state VALUES (?, NULL)", (secrets.token_bytes(32),))
             connection.execute("PRAGMA journal_mode = WAL")
+        _remove_log_without_file(path)
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(temporary)
     finally:
@@ -108,15 +108,101 @@ def _make(path: Path) -> None:
     sync_directory(path.parent)
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
-    if _number(connection, "application_id") != _APPLICATION_ID:
+def file_number(path: Path) -> tuple[int, int]:
+    """What tells the file at `path` from any other. Raises BudgetUnavailable for one that has a second name."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        return found.st_dev, found.st_ino
+    if found.st_nlink > 1:
+        _remove_unfinished(path, found)
+        found = path.stat()
+    if found.st_nlink > 1:
+        raise _second_name(path, "has a second name, a hard link")
+    return found.st_dev, found.st_ino
+
+
+def _refuse_second_name(path: Path) -> None:
+    """SQLite keeps what was written last beside the file, by its name: under two names there would be two records."""
+    file_number(path)
+    if path.resolve() in _mounts():
+        raise _second_name(path, "is mounted by itself, so it has another name elsewhere")
+
+
+def _remove_unfinished(path: Path, found: os.stat_result) -> None:
+    """Whoever makes the file gives it a second name for a moment, or for longer where it was killed in between."""
+    resolved = path.resolve()
+    for leftover in resolved.parent.glob(f".{glob.escape(resolved.name)}.*"):
+        if leftover.name != resolved.name and os.path.samestat(leftover.lstat(), found):
+            leftover.unlink(missing_ok=True)
+
+
+def _mounts() -> dict[Path, str]:
+    """The kind of the file system at each mount point; empty where the system does not tell.
+
+    A character that would break a line is written in octal there.
+    """
+    found: dict[Path, str] = {}
+    try:
+        lines = _MOUNTS.read_bytes().splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        before, _, after = line.partition(b" - ")
+        fields = before.split(b" ")
+        if len(fields) > 4:
+            point = _OCTAL.sub(lambda code: bytes([int(code[1], 8)]), fields[4])
+            found[Path(os.fsdecode(point))] = os.fsdecode(after.split(b" ")[0])
+    return found
+
+
+def _is_shared_by_machines(path: Path) -> bool:
+    """Whether a file is on a network file system: machines have no memory in common, which SQLite's log needs."""
+    mounts = _mounts()
+    point = next((above for above in path.resolve().parents if above in mounts), None)
+    return point is not None and mounts[point].removeprefix("fuse.") in _NETWORK
+
+
+def _second_name(path: Path, what: str) -> BudgetUnavailable:
+    return BudgetUnavailable(
+        f"The budget file {path} {what}; requests counted under one name would not be seen under the other.",
+        kept="It was not touched, and nothing was sent.",
+        next_step="Remove the other name, share the directory instead of the file, or name another file with --budget.",
+    )
+
+
+def _last_written(path: Path) -> float:
+    """When the file, or the log beside it, was changed last, in seconds since the epoch."""
+    times = [path.stat().st_mtime]
+    with contextlib.suppress(OSError):
+        times.append(path.with_name(f"{path.name}-wal").stat().st_mtime)
+    return max(times)
+
+
+def _remove_log_without_file(path: Path) -> None:
+    """Remove the log of a file that was removed: its changes must not get into the one that takes its place."""
+    log = path.with_name(f"{path.name}-wal")
+    if not log.exists():
+        return
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # Somebody else may be making the file, and have begun a log of its own.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.lexists(path):
+            path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+            log.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _check(connection: sqlite3.Connection, path: Path, clock: BootClock, last_written: float) -> None:
+    if _number(connection, "application_id") != APPLICATION_ID:
         raise DamagedState(
             f"{path} is not a budget file.", kept="It was not touched.", next_step="Name another with --budget."
         )
     version = _number(connection, "user_version")
-    if version != _VERSION:
+    if version not in (VERSION, TAKEN_OVER):
         raise DamagedState(
-            f"The budget file {path} is of version {version}, and this program knows version {_VERSION}.",
+            f"The budget file {path} is of version {version}, and this program knows version {VERSION}.",
             kept="It was not touched.",
             next_step="Use one version of the program, or name another file with --budget.",
         )
@@ -124,8 +210,24 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     states = connection.execute("SELECT count(*) FROM state").fetchone()[0]
     if found != "ok" or states != 1:
         raise _damaged(path)
+    if version == TAKEN_OVER:
+        _take_over(connection, clock, last_written)
+    if _is_shared_by_machines(path):
+        connection.execute("PRAGMA journal_mode = DELETE")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA journal_size_limit = 1048576")
+
+
+def _take_over(connection: sqlite3.Connection, clock: BootClock, last_written: float) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _number(connection, "user_version") == TAKEN_OVER:
+            take_over(connection, clock, last_written)
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _number(connection: sqlite3.Connection, pragma: str) -> int:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from bulk_export.budget.interface import Terms
+from bulk_export.budget.routes import UNKNOWN, load
 
 # Longer than a waiting process that is alive is ever late in asking again.
 GRACE = 1.0
@@ -20,22 +21,22 @@ def longest_poll(terms: Terms) -> float:
 
 
 def next_source(
-    terms: Terms, *, limit: int, used: int, used_from: Mapping[str | None, int], ahead: Sequence[Terms] = ()
+    terms: Terms, *, limit: int, used: int, used_from: Mapping[str, int], ahead: Sequence[Terms] = ()
 ) -> int | None:
-    """The place in `terms.sources` of the address to send from now; None where nothing may be sent.
+    """The place in `terms.sources`, here routes, of the one to send from now; None where nothing may be sent.
 
-    `limit` is what the common window may hold and `used` what it holds, `used_from` the same by address.
+    `limit` is what the common window may hold and `used` what it holds, `used_from` the same by route.
     Those `ahead` have waited for longer, the longest first: each is served in thought before, so that nobody
     overtakes where slots are scarce. One who could not be served anyway, having lower limits or full
     addresses, holds nobody up.
     """
     taken = 0
-    taken_from: Counter[str | None] = Counter()
+    held: Counter[str] = Counter(used_from)
 
     def choice(of: Terms, limit: int) -> int | None:
         if used + taken >= limit:
             return None
-        loads = [used_from.get(source, 0) + taken_from[source] for source in of.sources]
+        loads = [load(route or UNKNOWN, held) for route in of.sources]
         least = min(range(len(loads)), key=loads.__getitem__)
         return least if loads[least] < of.address_limit.requests else None
 
@@ -43,5 +44,5 @@ def next_source(
         place = choice(other, min(limit, other.service_limit.requests))
         if place is not None:
             taken += 1
-            taken_from[other.sources[place]] += 1
+            held[other.sources[place] or UNKNOWN] += 1
     return choice(terms, limit)

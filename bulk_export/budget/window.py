@@ -40,10 +40,10 @@ class SlidingWindow:
         """Use a slot for a request that is about to be sent."""
         self._in_flight += 1
 
-    def answered(self, now: float) -> None:
-        """The answer to a request was here at `now`, or it is known that none will come."""
+    def answered(self, over_at: float) -> None:
+        """The service counted a request no later than `over_at`: its answer was here, or none will come."""
         self._in_flight -= 1
-        heapq.heappush(self._free_at, now + self.period)
+        heapq.heappush(self._free_at, over_at + self.period)
 
     def give_back(self) -> None:
         """The request was never sent."""

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -152,6 +153,103 @@ def test_a_read_only_file_system_is_refused(path: Path, tmp_path: Path) -> None:
             open_ledger(mounted / "another.sqlite")
     finally:
         subprocess.run(["umount", str(mounted)], check=True)
+
+
+def test_a_file_with_a_second_name_is_refused_under_both(path: Path, tmp_path: Path) -> None:
+    """SQLite keeps what was written last beside the file, by name: each name would have a record of its own."""
+    with closing(open_ledger(path)) as ledger:
+        (tmp_path / "elsewhere").mkdir()
+        second = tmp_path / "elsewhere" / "other.sqlite"
+        second.hardlink_to(path)
+        with pytest.raises(BudgetUnavailable, match="hard link"):
+            ledger.claim(100)
+        for name in (path, second):
+            with pytest.raises(BudgetUnavailable, match="hard link") as refusal:
+                open_ledger(name)
+            assert refusal.value.exit_code == 5
+            with pytest.raises(BudgetUnavailable):
+                spent(f"sqlite:///{name}")
+        second.unlink()
+        assert isinstance(ledger.claim(101), Granted)
+
+
+def test_a_file_that_is_mounted_by_itself_is_refused(path: Path, tmp_path: Path) -> None:
+    inside = tmp_path / "a container's" / "budget.sqlite"
+    inside.parent.mkdir()
+    inside.touch()
+    mount = subprocess.run(["mount", "--bind", str(path), str(inside)], capture_output=True, check=False)
+    if mount.returncode != 0:
+        pytest.skip("nothing may be mounted here")
+    try:
+        with pytest.raises(BudgetUnavailable, match="mounted by itself") as refusal:
+            open_ledger(inside)
+        assert refusal.value.exit_code == 5
+        (tmp_path / "link.sqlite").symlink_to(inside)
+        with pytest.raises(BudgetUnavailable, match="mounted by itself"):
+            open_ledger(tmp_path / "link.sqlite")
+    finally:
+        subprocess.run(["umount", str(inside)], check=True)
+    with closing(open_ledger(path)) as ledger:
+        assert isinstance(ledger.claim(100), Granted)
+
+
+def test_a_symbolic_link_is_the_file_itself(path: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.sqlite"
+    link.symlink_to(path)
+    with closing(open_ledger(path)) as one, closing(open_ledger(link)) as two:
+        assert claim_many(one, 100) + claim_many(two, 200) == 10
+
+
+def test_what_was_killed_while_it_made_the_file_does_not_leave_a_second_name(path: Path) -> None:
+    path.with_name(f".{path.name}.0123456789abcdef").hardlink_to(path)
+    with closing(open_ledger(path)) as ledger:
+        assert isinstance(ledger.claim(100), Granted)
+    assert [file.name for file in path.parent.glob(".*")] == []
+
+
+def test_the_log_of_a_file_that_was_removed_does_not_get_into_the_next(path: Path) -> None:
+    with closing(open_ledger(path)) as ledger:
+        assert claim_many(ledger, 100) == 10
+        path.unlink()
+        with closing(open_ledger(path)) as anew:
+            assert claim_many(anew, 200) == 20
+
+
+async def test_the_default_route_and_the_same_address_by_name_are_one(tmp_path: Path) -> None:
+    """And so are the names of this machine: of ten from an address, ten in all."""
+    granted = 0
+    for base_url, source in (
+        ("http://127.0.0.1:8080", None),
+        ("http://localhost:8080", "127.0.0.1"),
+        ("http://127.0.0.1:8080", "127.0.0.1"),
+        ("http://localhost:8080", None),
+    ):
+        async with open_budget(
+            f"sqlite:///{tmp_path}/budget.sqlite",
+            base_url=base_url,
+            token=Token(f"t{granted}"),
+            service_limit=Limit(4, 60),
+            ip_limit=Limit(10, 60),
+            min_interval=0,
+            sources=(source,),
+            answer_timeout=1,
+        ) as budget:
+            with anyio.move_on_after(0.2):
+                for _ in range(4):
+                    await budget.settle(await budget.acquire(), Outcome.ANSWERED)
+                    granted += 1
+    assert granted == 10
+
+
+def test_on_a_network_file_system_the_file_needs_no_memory_in_common(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / {tmp_path} rw shared:1 - nfs4 host:/ rw\n")
+    monkeypatch.setattr(sqlite_file, "_MOUNTS", mounts)
+    with closing(open_ledger(path)) as one, closing(open_ledger(path)) as two:
+        assert claim_many(one, 100) + claim_many(two, 200) == 10
+        assert [file.name for file in tmp_path.iterdir() if file.name.startswith("budget")] == ["budget.sqlite"]
 
 
 def test_on_a_full_disk_no_slot_is_given(path: Path) -> None:

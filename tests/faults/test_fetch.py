@@ -344,3 +344,14 @@ async def test_an_answer_that_holds_everything_may_be_larger_and_take_longer() -
     async with raw_server(answer(response(large))) as server:
         (capped,) = await get(server.base_url)
     assert_failure(capped, "a body of more than", final=True)
+
+
+async def test_a_request_whose_slot_lapses_while_its_connection_is_made_is_not_sent() -> None:
+    """It is asked right before the bytes go out, on a new connection and on a kept one."""
+    async with raw_server(answer(response(BODY))) as server, fetcher(server.base_url) as client:
+        for allowed in (False, True, False, True):
+            outcome = await client.get_while(lambda allowed=allowed: allowed, "/things")  # type: ignore[misc]
+            assert isinstance(outcome, Answer) == allowed
+            assert outcome is not None or not allowed
+        assert isinstance(await client.get("/things"), Answer)
+    assert len(server.requests) == 3

@@ -86,7 +86,14 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
         ("deltalake", {"check.copy", "delta_files", "polling.delta_table"}),
         (
             "sqlite3",
-            {"journal.store", "budget.sqlite", "budget.sqlite_file", "budget.sqlite_record", "budget.sqlite_time"},
+            {
+                "journal.store",
+                "budget.sqlite",
+                "budget.sqlite_file",
+                "budget.sqlite_record",
+                "budget.sqlite_schema",
+                "budget.sqlite_time",
+            },
         ),
         ("yaml", {"openapi.parsing", "openapi.writing"}),
         ("referencing", {"openapi.schemas"}),

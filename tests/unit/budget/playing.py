@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +16,7 @@ from hypothesis import strategies as st
 
 from bulk_export.budget import Budget, Outcome
 from bulk_export.budget.clock import BootClock
-from bulk_export.budget.interface import InLoop, Terms
+from bulk_export.budget.interface import Granted, InLoop, NotYet, Terms
 from bulk_export.budget.memory import MemoryLedger
 from bulk_export.budget.sqlite import SqliteLedger
 from bulk_export.credentials import Token
@@ -27,11 +31,17 @@ TOKEN = Token("token-of-the-tests")
 
 @dataclass(frozen=True)
 class Planned:
-    """A request to send: it counts at the service after `part` of its `latency`."""
+    """A request to send: it counts at the service after `part` of its `latency`.
+
+    One that was given up counts `late` seconds after that. Its process is stopped for `stop` seconds between getting
+    the slot and sending.
+    """
 
     latency: float
     part: float
     outcome: Outcome
+    late: float = 0.0
+    stop: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,9 +66,11 @@ planned = st.lists(
 )
 
 
-def terms(service: Limit, address: Limit, sources: int = 1, longest: float = ANSWER_TIMEOUT) -> Terms:
+def terms(
+    service: Limit, address: Limit, sources: int = 1, longest: float = ANSWER_TIMEOUT, late: float = 0.0
+) -> Terms:
     names = tuple(f"127.0.0.{number}" for number in range(1, sources + 1))
-    return Terms(service, address, names, longest)
+    return Terms(service, address, names, longest, late)
 
 
 def in_memory(of: Terms, min_interval: float = 0.0) -> Budget:
@@ -66,8 +78,13 @@ def in_memory(of: Terms, min_interval: float = 0.0) -> Budget:
     return Budget(InLoop(ledger), of, min_interval=min_interval, wall=lambda: 0.0, uniform=lambda: 0.5)
 
 
+def virtual_clock(boot: str = "this boot", *, ahead: float = 0.0, wall: float = 0.0) -> BootClock:
+    """The clock of a machine that was up for `ahead` seconds at the start, and whose wall clock is wrong by `wall`."""
+    return BootClock(boot, lambda: anyio.current_time() + ahead, lambda: 1.8e9 + anyio.current_time() + wall)
+
+
 def ledger_on_disk(path: Path, of: Terms, clock: BootClock | None = None) -> SqliteLedger:
-    return SqliteLedger(path, SERVICE, TOKEN, of, clock or BootClock("this boot", anyio.current_time))
+    return SqliteLedger(path, SERVICE, TOKEN, of, clock or virtual_clock())
 
 
 def on_disk(path: Path, of: Terms, min_interval: float = 0.0) -> Budget:
@@ -82,6 +99,10 @@ async def send_all(budget: Budget, requests: Sequence[Planned], workers: int, lo
     async def worker() -> None:
         for request in waiting:
             slot = await budget.acquire()
+            await anyio.sleep(request.stop)
+            while not budget.is_fresh(slot):
+                await budget.settle(slot, Outcome.UNSENT)
+                slot = await budget.acquire()
             sent = anyio.current_time()
             if request.outcome is not Outcome.UNSENT:
                 over, counted = sent + ANSWER_TIMEOUT, sent + request.part * ANSWER_TIMEOUT
@@ -90,7 +111,8 @@ async def send_all(budget: Budget, requests: Sequence[Planned], workers: int, lo
                     over = anyio.current_time()
                     counted = sent + request.part * (over - sent)
                 finally:
-                    log.append(Sent(sent, counted, over, slot.source))
+                    late = request.late if request.outcome is Outcome.GIVEN_UP else 0.0
+                    log.append(Sent(sent, counted + late, over, slot.source))
             await budget.settle(slot, request.outcome)
 
     async with anyio.create_task_group() as tasks:
@@ -148,3 +170,126 @@ def least_time(count: int, service: Limit, address: Limit, sources: int, min_int
 
 def gaps(log: Iterable[Sent]) -> list[float]:
     return [after.sent - before.sent for before, after in itertools.pairwise(sorted(log, key=lambda one: one.sent))]
+
+
+@contextmanager
+def a_file() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp())
+    try:
+        yield directory / "budget.sqlite"
+    finally:
+        shutil.rmtree(directory)
+
+
+class Hand:
+    """A clock that stands where it is put."""
+
+    def __init__(self, boot: str = "this boot", now: float = 1000.0, *, started: float = 1.8e9) -> None:
+        self.boot = boot
+        self.time = now
+        self.started = started
+
+    def clock(self) -> BootClock:
+        return BootClock(self.boot, lambda: self.time, lambda: self.started + self.time)
+
+
+identities = itertools.count(1_000_000)
+
+
+def claim_all(ledger: SqliteLedger) -> int:
+    """Claim until there is no slot; how many there were."""
+    granted = 0
+    while isinstance(ledger.claim(next(identities)), Granted):
+        granted += 1
+    return granted
+
+
+class Mortal(InLoop):
+    """A store of a process that can be killed: then nothing more is put on record, whatever the tasks do."""
+
+    def __init__(self, ledger: SqliteLedger) -> None:
+        super().__init__(ledger)
+        self._file = ledger
+        self._killed = False
+
+    async def die_after(self, seconds: float, process: anyio.CancelScope) -> None:
+        await anyio.sleep(seconds)
+        self._killed = True
+        self._file._connection.close()
+        process.cancel()
+
+    async def claim(self, identity: int) -> Granted | NotYet:
+        if self._killed:
+            await anyio.sleep_forever()
+        return await super().claim(identity)
+
+    async def settle(self, identity: int, outcome: Outcome) -> None:
+        if not self._killed:
+            await super().settle(identity, outcome)
+
+    async def withdraw(self) -> None:
+        if not self._killed:
+            await super().withdraw()
+
+    async def close(self) -> None:
+        if not self._killed:
+            await super().close()
+
+
+@dataclass(frozen=True)
+class Process:
+    """One that starts at a time, sends requests with some workers, and is killed at another, if at all.
+
+    `machine` numbers the one it runs on.
+    """
+
+    starts: float
+    lives: float
+    workers: int
+    requests: list[Planned]
+    machine: int = 0
+
+
+processes = st.lists(
+    st.builds(
+        Process,
+        starts=st.sampled_from([0.0, 0.0, 1.0]) | st.floats(0, 30),
+        lives=st.just(10_000.0) | st.floats(0, 20),
+        workers=st.integers(1, 5),
+        requests=planned,
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def play_processes(
+    playing: Sequence[Process],
+    of: Terms,
+    machines: Sequence[BootClock],
+    places: Sequence[tuple[str, Token]] = ((SERVICE, TOKEN),),
+    fresh_for: float = math.inf,
+) -> list[Sent]:
+    """Let processes come, be killed and end, on one file. The places are taken in turn."""
+    log: list[Sent] = []
+
+    async def live(number: int, process: Process, path: Path) -> None:
+        await anyio.sleep(process.starts)
+        base_url, token = places[number % len(places)]
+        clock = machines[process.machine % len(machines)]
+        store = Mortal(SqliteLedger(path, base_url, token, of, clock))
+        budget = Budget(store, of, fresh_for=fresh_for, elapsed=anyio.current_time)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store.die_after, process.lives, tasks.cancel_scope)
+            await send_all(budget, process.requests, process.workers, log)
+            tasks.cancel_scope.cancel()
+        await budget.aclose()
+
+    async def main(path: Path) -> None:
+        async with anyio.create_task_group() as tasks:
+            for number, process in enumerate(playing):
+                tasks.start_soon(live, number, process, path)
+
+    with a_file() as path:
+        run_virtually(lambda: main(path))
+    return log
