@@ -20,6 +20,7 @@ from bulk_export.catalogue import choose_endpoints, load_service
 from bulk_export.credentials import Token, find_token, read_pseudonym_key
 from bulk_export.errors import UsageError
 from bulk_export.filters import read_filters, with_required_filters, with_sort
+from bulk_export.masking import without_password
 from bulk_export.model import LAX, NO_LIMIT, SCHEMA_MODES, Endpoint, Limit, Service
 from bulk_export.redaction import Redaction
 from bulk_export.timetable import Window
@@ -203,7 +204,7 @@ def base_url_of(
         known = dict(service.environments)
         if environment != LOCAL and environment not in known:
             raise UsageError(
-                f"There is no environment {environment!r} for {service.name}.",
+                f"There is no environment {without_password(str(environment))!r} for {service.name}.",
                 next_step=f"Choose from: {', '.join([LOCAL, *known])}.",
             )
         if environment == LOCAL:
@@ -212,11 +213,16 @@ def base_url_of(
     return check_base_url(base_url, allow_plain_http=allow_plain_http)
 
 
-def check_base_url(base_url: str, *, allow_plain_http: bool = False, option: str = "--base-url") -> str:
-    """An address to send requests to, in ASCII and without a trailing slash. Raises UsageError."""
+def check_base_url(
+    base_url: str, *, allow_plain_http: bool = False, option: str = "--base-url", shown: str | None = None
+) -> str:
+    """An address to send requests to, in ASCII and without a trailing slash. Raises UsageError.
+
+    Messages show it as `shown`, by default as it is but without what may be a password.
+    """
     text = base_url.strip()
     advice = "Write it like https://example.org, without a query."
-    shown = option if "@" in text else repr(text)  # what stands before an @ may be a password
+    shown = repr(without_password(text) if shown is None else shown)
     try:
         parts = urlsplit(text)
         host, port = _ascii_host(parts.hostname or ""), parts.port

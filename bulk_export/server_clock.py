@@ -1,7 +1,8 @@
-"""What the service's clock shows, by the `Date` of its answers."""
+"""Times that the service states: its clock in `Date`, and when to come back in `Retry-After`."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -24,3 +25,18 @@ def seconds_ahead(date: str | None, now: datetime) -> float | None:
     """
     shown = server_time(date)
     return None if shown is None else round((shown - now).total_seconds(), 3)
+
+
+def announced_wait(retry_after: str | None, *, now: float) -> float | None:
+    """Seconds that a `Retry-After` asks to wait, in either of its forms (RFC 9110, 10.2.3); None for anything else.
+
+    `now` is the time that a date is compared with, in seconds since the epoch: the service's own where it is known.
+    A date in the past gives a negative number.
+    """
+    if retry_after is None:
+        return None
+    text = retry_after.strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
+        return float(text)
+    until = server_time(text)
+    return None if until is None else until.timestamp() - now

@@ -7,6 +7,7 @@ from urllib.parse import quote, urlsplit
 from bulk_export.catalogue import LARGEST_FILE, read_description, read_service
 from bulk_export.errors import ServiceFailing, ServiceRefused, UsageError
 from bulk_export.fetch import Answer, Fetcher
+from bulk_export.masking import without_password
 from bulk_export.model import Service
 from bulk_export.openapi import describe, parse_spec
 from bulk_export.options import check_base_url, is_loopback
@@ -24,7 +25,8 @@ async def fetch_service(url: str, version: str | None = None, *, allow_plain_htt
 
     Raises UsageError, and ServiceFailing or ServiceRefused where it cannot be had.
     """
-    return read_service(await fetch_document(url, allow_plain_http=allow_plain_http), url, version, address=url)
+    content = await fetch_document(url, allow_plain_http=allow_plain_http)
+    return read_service(content, without_password(url), version, address=url)
 
 
 async def fetch_published(service: Service, base_url: str, *, allow_plain_http: bool = False) -> Service:
@@ -51,14 +53,14 @@ async def fetch_published_locally(service: Service) -> Service:
 async def fetch_document(url: str, *, allow_plain_http: bool = False) -> bytes:
     """What stands at an address. No token is sent, and no redirect followed."""
     address, _, query = url.partition("?")
-    parts = urlsplit(check_base_url(address, allow_plain_http=True, option="The address"))
+    shown = without_password(url)
+    parts = urlsplit(check_base_url(address, allow_plain_http=True, option="The address", shown=shown))
     if parts.scheme == "http" and not allow_plain_http and not is_loopback(parts.hostname or ""):
         raise UsageError(
             f"What comes from http://{parts.hostname} could be changed on its way here.",
             next_step="Use https, or fetch the file and name that.",
         )
     target = (parts.path or "/") + (f"?{quote(query, safe='=&%/:,+[]')}" if query else "")
-    shown = f"{parts.scheme}://{parts.netloc}{parts.path}"
     async with Fetcher(f"{parts.scheme}://{parts.netloc}", None, body_cap=LARGEST_FILE) as fetcher:
         answer = await fetcher.get(target, accept=_ACCEPT)
     if not isinstance(answer, Answer):

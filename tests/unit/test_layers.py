@@ -14,7 +14,7 @@ import bulk_export
 
 ROOT = Path(bulk_export.__file__).parent
 LAYERS = [
-    {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"}
+    {"errors", "model", "units", "masking", "credentials", "progress.observer", "pulse", "settings", "encoding"}
     | {"timetable", "opening", "repeat", "server_clock", "allocator"},
     {"catalogue", "openapi", "filters", "schema", "schema_inference", "schema_mode", "redaction", "options"}
     | {"page_plan", "page_order", "retry"}
