@@ -8,6 +8,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from bulk_export.printable import printable
+
 _MASK = "[token]"
 # A part of the token this long is masked too: a message may be cut anywhere.
 _PART = 8
@@ -71,8 +73,7 @@ def without_password(url: str) -> str:
     start = ats[-1].end() if ats else scheme.end() if scheme else 0
     rest, query, _ = url[start:].partition("?")
     rest, fragment, _ = rest.partition("#")
-    shown = (scheme[0] if scheme else "") + rest + ("?…" if query else "") + ("#…" if fragment else "")
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in shown)
+    return printable((scheme[0] if scheme else "") + rest + ("?…" if query else "") + ("#…" if fragment else ""))
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Literal, TextIO, get_args
 
 from bulk_export.errors import BulkExportError
+from bulk_export.printable import printable
 
 LogFormat = Literal["text", "json"]
 FORMS: tuple[str, ...] = get_args(LogFormat)
@@ -56,5 +57,5 @@ class Console:
 
 
 def one_line(text: str) -> str:
-    """A text as one line without control characters: names and messages of a service may hold any."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    """A text as one line in which nothing is hidden: names and messages of a service may hold any character."""
+    return printable(text.replace("\r\n", " ").replace("\n", " "))

@@ -118,8 +118,8 @@ def test_names_and_reasons_of_a_service_are_neither_markup_nor_control_character
         display.progress.warned("[/nothing] to close\x1b[2J")
     for text in (display.shown(), capture.get()):
         assert "\x1b[2J" not in text
-    assert "[bold red] [2J no" in display.shown()
-    assert capture.get() == "warning: [/nothing] to close [2J\n"
+    assert "[bold red]\\u001b[2J no" in display.shown()
+    assert capture.get() == "warning: [/nothing] to close\\u001b[2J\n"
 
 
 def test_the_summary_takes_the_place_of_the_display() -> None:
