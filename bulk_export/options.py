@@ -17,13 +17,14 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from bulk_export.catalogue import choose_endpoints, load_service
+from bulk_export.certificates import ca_file_of
 from bulk_export.credentials import Token, find_token, read_pseudonym_key
 from bulk_export.errors import UsageError
 from bulk_export.filters import read_filters, with_required_filters, with_sort
 from bulk_export.masking import without_password
 from bulk_export.model import LAX, NO_LIMIT, SCHEMA_MODES, Endpoint, Limit, Service
 from bulk_export.redaction import Redaction
-from bulk_export.timetable import Window
+from bulk_export.timetable import Window, window_of
 from bulk_export.units import (
     format_instant,
     in_utc,
@@ -31,6 +32,7 @@ from bulk_export.units import (
     parse_interval,
     parse_limit,
     parse_share,
+    parse_wait,
     parse_word,
 )
 
@@ -54,7 +56,8 @@ class ExportOptions:
     `base_url` and `token` are None only for the bundled service. `formats` maps each format to its
     compression. `sources` are local addresses to send from; None stands for the system's choice. `gone` says
     what becomes of records that vanish during a consistent export: they are kept or dropped. Requests are
-    sent while `window` is open, always where it is None.
+    sent while `window` is open, always where it is None. Waits that the service announces are sat out for up to
+    `max_wait` seconds. The authorities in `ca_file` are trusted beside those of the system.
     """
 
     service: Service
@@ -86,6 +89,8 @@ class ExportOptions:
     drop_columns: tuple[str, ...]
     pseudonymised: tuple[str, ...]
     window: Window | None
+    max_wait: float
+    ca_file: Path | None
 
     @classmethod
     def of(
@@ -125,6 +130,8 @@ class ExportOptions:
         between: str | None = None,
         timezone: str | None = None,
         allow_plain_http: bool = False,
+        max_wait: str | float = "15m",
+        ca_file: str | os.PathLike[str] | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> ExportOptions:
         """Check the options of the command line, under the same names. Raises UsageError.
@@ -179,7 +186,9 @@ class ExportOptions:
             redaction=redaction_of(drop, pseudonymised, pseudonym_key_file, chosen),
             drop_columns=drop,
             pseudonymised=pseudonymised,
-            window=_window(between, timezone),
+            window=window_of(between, timezone),
+            max_wait=parse_wait(max_wait),
+            ca_file=ca_file_of(ca_file),
         )
 
     def filters_for(self, endpoint: Endpoint) -> list[tuple[str, str]]:
@@ -374,15 +383,6 @@ def _budget(given: str | None, environment: str | None) -> str:
 
 def _since(given: str | datetime | date | None) -> datetime | None:
     return parse_instant(given) if isinstance(given, str) else None if given is None else in_utc(given)
-
-
-def _window(between: str | None, timezone: str | None) -> Window | None:
-    if (between is None) != (timezone is None):
-        missing = "--timezone" if timezone is None else "--between"
-        raise UsageError(
-            f"{missing} is missing.", next_step="Give both, like --between 01:00-05:00 --timezone Europe/London."
-        )
-    return None if between is None or timezone is None else Window.of(between, timezone)
 
 
 def output_of(given: str | os.PathLike[str] | None, service: Service) -> Path:

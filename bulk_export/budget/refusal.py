@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from bulk_export.server_clock import announced_wait, server_time
+from bulk_export.server_clock import server_time
 
 FIRST_BACKOFF = 2.0
 # The service counts in windows aligned to the epoch; a moment later than the edge is surely in the next one.
@@ -50,8 +51,19 @@ def read_refusal(*, retry_after: str | None, date: str | None, wall: float, peri
     """
     theirs = _seconds(date)
     edge = None if theirs is None else period - theirs % period + MARGIN
-    told = announced_wait(retry_after, now=wall if theirs is None else theirs)
-    return Refusal(told=told, edge=edge, period=period, uniform=uniform)
+    return Refusal(
+        told=_told(retry_after, wall if theirs is None else theirs), edge=edge, period=period, uniform=uniform
+    )
+
+
+def _told(retry_after: str | None, now: float) -> float | None:
+    if retry_after is None:
+        return None
+    text = retry_after.strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
+        return float(text)
+    until = _seconds(text)
+    return None if until is None else until - now
 
 
 def _seconds(date: str | None) -> float | None:

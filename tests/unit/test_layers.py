@@ -18,7 +18,8 @@ LAYERS = [
     | {"timetable", "opening", "repeat", "server_clock", "allocator", "printable"}
     | {"masking"},
     {"catalogue", "openapi", "filters", "schema", "schema_inference", "schema_mode", "redaction", "options"}
-    | {"page_plan", "page_order", "retry"}
+    | {"page_plan", "page_order", "retry", "outage"}
+    | {"certificates", "explanation", "descriptors"}
     | {"decode", "duplicates", "seen_ids", "agreement", "revision"},
     {"budget", "connections", "fetch", "journal", "files", "sinks", "schedule", "cost", "database", "delta_files"},
     {"counters", "sweep", "pool", "parts", "resweep", "convert", "outcome", "manifest", "publish"}
