@@ -351,3 +351,13 @@ def test_no_password_in_a_url_is_shown(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as refused:
         parse_place(ExportOptions.of(token="t", **{"base_url": None} | given).budget)
     assert "secret" not in " ".join(refused.value.lines())
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("15m", 900), ("2h", 7_200), ("0", 0), (90, 90), ("7d", 604_800)])
+def test_the_longest_announced_wait_is_a_time(given: str | int, seconds: float) -> None:
+    assert options(max_wait=given).max_wait == seconds
+
+
+@pytest.mark.parametrize("given", ["-1", "soon", "8d", "nan", "", float("nan"), float("inf"), -1])
+def test_a_wait_that_cannot_be_is_refused(given: str | float) -> None:
+    assert "--max-wait" in refusal(max_wait=given)
