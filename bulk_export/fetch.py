@@ -64,7 +64,7 @@ class Timeouts:
     read: float = 30.0
     total: float = 90.0
     whole: float = 900.0
-    settling: float = 0.05
+    settling: float = 0.02
 
 
 @dataclass(frozen=True, slots=True)

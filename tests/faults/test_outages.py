@@ -208,7 +208,7 @@ async def test_a_redirect_to_what_is_no_address_is_a_refusal(tmp_path: Path) -> 
             await export(chosen(server.base_url, tmp_path / "out"), tuning=QUICK)
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.02])
+@pytest.mark.parametrize("pause", [0.0, 0.01])
 async def test_a_service_that_sends_each_answer_twice_is_exported_right(tmp_path: Path, pause: float) -> None:
     async def script(connection: Connection, head: bytes, number: int) -> None:
         await anyio.sleep(1.5 * pause)
