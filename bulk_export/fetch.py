@@ -304,12 +304,17 @@ class Fetcher:
             )
 
     async def _explained(self, response: aiohttp.ClientResponse) -> Answer:
-        """An answer that is no page. Its status and headers count, even where its body does not arrive."""
-        body = b""
+        """An answer that is no page. Its status and headers count, even where its body does not arrive whole."""
+        read = bytearray()
         with anyio.move_on_after(_EXPLANATION_SECONDS), suppress(aiohttp.ClientError, TimeoutError, OSError):
-            body = await self._read(response, _EXPLANATION_CAP) or b""
-        with suppress(Undecodable):
-            body = inflate(body, _encoding(response), _EXPLANATION_CAP)
+            async for chunk in response.content.iter_any():
+                read += chunk
+                if len(read) >= _EXPLANATION_CAP:
+                    break
+        try:
+            body = inflate(bytes(read), _encoding(response), 2 * _EXPLANATION_CAP)
+        except Undecodable:
+            body = b""
         message = explanation(response.status, response.headers, body)
         return Answer(
             status=response.status,

@@ -316,6 +316,7 @@ async def test_a_refusal_counts_even_where_its_body_does_not_arrive(cut: str, mo
     monkeypatch.setattr("bulk_export.fetch._EXPLANATION_SECONDS", 0.05)
     packed = "Retry-After: 7\r\n" + ("Content-Encoding: gzip\r\n" if cut == "not gzip" else "")
     content = response(b"slow", "429 Slow", packed, length=10**9 if cut == "too large" else 4 + (cut != "not gzip"))
+    content = content.replace(b"application/json", b"text/plain")
 
     async def script(connection: Connection, head: bytes, number: int) -> None:
         await connection.send(content)
@@ -327,6 +328,7 @@ async def test_a_refusal_counts_even_where_its_body_does_not_arrive(cut: str, mo
         outcome = await client.get("/things")
     assert isinstance(outcome, Answer)
     assert (outcome.status, outcome.retry_after) == (429, "7")
+    assert outcome.message == ("" if cut == "not gzip" else "slow")
 
 
 @pytest.mark.parametrize(
