@@ -14,6 +14,7 @@ import pyarrow as pa
 from bulk_export import pipeline
 from bulk_export.archive_replay import ReplayOptions
 from bulk_export.archive_replay import replay as replay_pages
+from bulk_export.certificates import ca_file_of
 from bulk_export.options import ExportOptions
 from bulk_export.polling.continually import keep_current
 from bulk_export.polling.once import SyncSummary, sync_once
@@ -164,5 +165,6 @@ async def _with_fetched_service(options: Mapping[str, Any]) -> dict[str, Any]:
     if not _is_fetched(options):
         return dict(options)
     insecure = bool(options.get("allow_plain_http", False))
-    service = await fetch_service(options["service"], options.get("api_version"), allow_plain_http=insecure)
+    ca_file, version = ca_file_of(options.get("ca_file")), options.get("api_version")
+    service = await fetch_service(options["service"], version, allow_plain_http=insecure, ca_file=ca_file)
     return {**options, "service": service}

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bulk_export.errors import UsageError
+from bulk_export.masking import Masker
 from bulk_export.text_encoding import decode_text
 
 TOKEN_VARIABLE = "BULK_EXPORT_TOKEN"
@@ -21,7 +22,7 @@ _AROUND = " \t\r\n\v\f\ufeff"
 class Token:
     """A bearer token. Its repr, str and pickled form hold no part of it; `reveal` gives it away."""
 
-    __slots__ = ("_secret",)
+    __slots__ = ("_masker", "_secret")
 
     def __init__(self, secret: str) -> None:
         if not 0 < len(secret) <= _LONGEST or any(not " " < character < "\x7f" for character in secret):
@@ -30,6 +31,13 @@ class Token:
                 next_step="A token is one word of printable ASCII, as the service issued it.",
             )
         self._secret = secret
+        self._masker: Masker | None = None
+
+    def mask(self, text: str) -> str:
+        """A text of the service's with `[token]` wherever it repeats the token, in whatever encoding."""
+        if self._masker is None:
+            self._masker = Masker(self._secret)
+        return self._masker.mask(text)
 
     def reveal(self) -> str:
         """The token itself, for the Authorization header and for keyed hashing only."""

@@ -1,55 +1,72 @@
-"""One request, one outcome: the only module that talks HTTP, and the only one that sees aiohttp.
+"""One request, one outcome: the only module that sends requests to the service.
 
 A request goes on the wire once. aiohttp would silently repeat one that met a dead kept connection; that
-repetition is refused here, so that each request sent has had its own permission. No redirect is followed.
-Bodies are read whole, under a cap, before anything else happens, so that a slow disk never holds a socket.
+repetition is refused here, so that each request sent has had its own permission. No redirect is followed, and
+~/.netrc is not read. Bodies are read whole, under a cap, before anything else happens, so that a slow disk never
+holds a socket. What the service says of itself leaves here without the token, in whatever encoding it repeats it.
 """
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
+import os
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlencode
 
 import aiohttp
 import anyio
-import msgspec
 from aiohttp.connector import Connection
 from yarl import URL
 
 from bulk_export import __version__
+from bulk_export.certificates import trusting
+from bulk_export.connections import BadProxy, CleanConnector, Proxy, UnaskedBytes, find_proxy
 from bulk_export.credentials import Token
+from bulk_export.descriptors import cannot_open_files, is_shortage, too_few_descriptors
 from bulk_export.encoding import Undecodable, inflate
+from bulk_export.explanation import explanation, one_line
 from bulk_export.model import Authorization, Endpoint, Paging
 from bulk_export.options import is_loopback
+from bulk_export.printable import printable
 
-_MESSAGE_LENGTH = 300
 JSON, CSV = "application/json", "text/csv"
 # Enough for a usual page, so that reading one is not paused on the way.
 _READ_AHEAD = 512 * 1024
 _READ_AT_ONCE = 8 * 1024 * 1024
 # The body of an answer that brings everything is held once while it is cut into pages.
 _WHOLE_CAP = 2 * 1024**3
+# The body of an answer that is no page only holds an explanation: its status and headers are enough.
+_EXPLANATION_CAP = 64 * 1024
+_EXPLANATION_SECONDS = 5.0
+_PROXY_ADVICE = "Write HTTPS_PROXY like http://USER:PASSWORD@HOST:PORT, with special characters as %40 for @."
+_CERTIFICATE_ADVICE = (
+    "If your organisation has an authority of its own, name the file with its certificate with --ca-file FILE,"
+    " or in the variable SSL_CERT_FILE."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds: to connect, between two reads, and for a request as a whole, from sending to the last byte.
 
-    An answer that holds everything an endpoint has may take up to `whole` instead of `total`.
+    An answer that holds everything an endpoint has may take up to `whole` instead of `total`. Before its second
+    request a connection is idle for `settling` seconds.
     """
 
     connect: float = 15.0
     read: float = 30.0
     total: float = 90.0
     whole: float = 900.0
+    settling: float = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +91,13 @@ class Answer:
 class Failure:
     """No whole response. `sent` is False only where nothing can have reached the service.
 
-    `final` says that trying again would only repeat it.
+    `final` says that trying again would only repeat it, and `advice` what to do then.
     """
 
     reason: str
     sent: bool = True
     final: bool = False
+    advice: str = ""
 
 
 class _SecondSending(Exception):
@@ -120,8 +138,9 @@ class Fetcher:
     """Sends GET requests from one or several local addresses, each with connections of its own.
 
     `sources` are local IP addresses; None stands for the system's choice. `body_cap` bounds a body in
-    bytes, as sent and inflated. The token goes into the header that `auth` names; without one none is sent. Use as
-    an async context manager.
+    bytes, as sent and inflated. The token goes into the header that `auth` names; without one none is sent. The
+    authorities in `ca_file` are trusted beside those of the system. `notice` hears of what the user should know. Use
+    as an async context manager.
     """
 
     def __init__(
@@ -133,6 +152,8 @@ class Fetcher:
         body_cap: int,
         timeouts: Timeouts | None = None,
         auth: Authorization | None = None,
+        ca_file: Path | None = None,
+        notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._auth = auth or Authorization()
@@ -140,17 +161,38 @@ class Fetcher:
         self._sources = sources
         self._body_cap = body_cap
         self._timeouts = timeouts or Timeouts()
+        self._ca_file = ca_file
+        self._tls: ssl.SSLContext | None = None
+        self._notice = notice
+        self._keep = True
+        self._proxy: Proxy | None = None
+        self._bad_proxy: str | None = None
         self._sessions: dict[str | None, aiohttp.ClientSession] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         url = URL(self._base_url)
-        through_proxy = url.scheme == "https" and not is_loopback(url.host or "")
+        if url.scheme == "https" and self._ca_file is not None:
+            self._tls = trusting(self._ca_file)
+        if url.scheme == "https" and not is_loopback(url.host or ""):
+            try:
+                self._proxy = find_proxy(url)
+            except BadProxy as error:
+                self._bad_proxy = str(error)
+        self._open_sessions()
+        return self
+
+    def _open_sessions(self) -> None:
         for source in self._sources:
+            connector = CleanConnector(
+                source=source,
+                tls=self._tls,
+                keep=self._keep,
+                settling=self._timeouts.settling,
+                disturbed=self._disturbed,
+            )
             session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0, local_addr=(source, 0) if source else None, keepalive_timeout=30.0
-                ),
+                connector=connector,
                 headers={
                     "Accept-Encoding": "gzip",
                     "User-Agent": f"bulk-export/{__version__}",
@@ -161,11 +203,22 @@ class Fetcher:
                 auto_decompress=False,
                 request_class=_CheckedRequest,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=through_proxy,
+                trust_env=False,
                 read_bufsize=_READ_AHEAD,
             )
-            self._sessions[source] = await self._stack.enter_async_context(session)
-        return self
+            self._sessions[source] = session
+            self._stack.push_async_callback(session.close)
+
+    def _disturbed(self) -> None:
+        """Trust no connection for a second answer once one has held bytes that nobody asked for."""
+        if not self._keep:
+            return
+        self._keep = False
+        self._open_sessions()
+        self._notice(
+            "The service sent something that it was not asked for. It was not used, and from here on each request has"
+            " a connection of its own."
+        )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -194,29 +247,32 @@ class Fetcher:
     async def get(
         self, target: str, source: str | None = None, *, accept: str = JSON, is_whole: bool = False
     ) -> Answer | Failure:
-        """Send one request for `target` (path and query, encoded) from `source`; it never raises for trouble.
+        """Send one request for `target` (path and query, encoded) from `source`.
 
         `accept` is the media type to ask for. An answer that `is_whole` holds everything an endpoint has: it may be
-        larger and take longer than others.
+        larger and take longer than others. Raises LocalFailure where this machine cannot open a connection, and
+        nothing for trouble on the way.
         """
+        if self._bad_proxy is not None:
+            return Failure(self._bad_proxy, sent=False, final=True, advice=_PROXY_ADVICE)
         seconds, cap = self._timeouts.total, self._body_cap
         if is_whole:
             seconds, cap = max(seconds, self._timeouts.whole), max(cap, _WHOLE_CAP)
         try:
             with anyio.fail_after(seconds):
                 return await self._exchange(target, source, accept, cap)
+        except aiohttp.ClientConnectorError as error:
+            return self._unconnected(error, source)
+        except aiohttp.ConnectionTimeoutError:
+            return Failure("no connection in time", sent=False)
         except TimeoutError:
             return Failure("no whole answer in time")
+        except UnaskedBytes:
+            return Failure("something arrived on a new connection before a request was sent", sent=False)
         except _SecondSending:
             return Failure("the connection was closed by the service")
-        except aiohttp.ClientConnectorCertificateError:
-            return Failure("the service's certificate is not trusted", sent=False, final=True)
-        except aiohttp.ClientConnectorDNSError:
-            return Failure("the host name could not be resolved", sent=False)
-        except aiohttp.ClientSSLError:
-            return Failure("no secure connection could be made", sent=False)
-        except aiohttp.ClientConnectorError as error:
-            return Failure(f"no connection: {_os_reason(error.os_error)}", sent=False)
+        except aiohttp.ClientHttpProxyError as error:
+            return _refused_by_proxy(error.status)
         except aiohttp.ClientPayloadError:
             return Failure("the answer was cut short")
         except aiohttp.ServerDisconnectedError:
@@ -227,6 +283,31 @@ class Fetcher:
             return Failure(f"the connection broke: {_os_reason(error)}")
         except (aiohttp.ClientError, OSError) as error:
             return Failure(f"the request failed: {type(error).__name__}")
+
+    def _unconnected(self, error: aiohttp.ClientConnectorError, source: str | None) -> Failure:
+        """Why there is no connection. Raises LocalFailure where no more files can be opened."""
+        if is_shortage(error.os_error) or cannot_open_files():
+            raise too_few_descriptors()
+        host = "the service" if self._proxy is None else "the proxy"
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            found = getattr(error.certificate_error, "verify_message", "")
+            why = f": {printable(found).rstrip('.')}" if found else ""
+            return Failure(
+                f"the service's certificate is not trusted{why}", sent=False, final=True, advice=_CERTIFICATE_ADVICE
+            )
+        if isinstance(error, aiohttp.ClientConnectorDNSError):
+            return Failure(f"the host name of {host} could not be resolved", sent=False)
+        if isinstance(error, aiohttp.ClientSSLError):
+            return Failure("no secure connection could be made", sent=False)
+        if source is not None and error.os_error.errno == errno.EADDRNOTAVAIL:
+            return Failure(
+                f"this machine does not send from {source}",
+                sent=False,
+                final=True,
+                advice="--source-address takes addresses of this machine.",
+            )
+        to = "" if self._proxy is None else " to the proxy"
+        return Failure(f"no connection{to}: {_os_reason(error.os_error)}", sent=False)
 
     def _authorization(self) -> dict[str, str]:
         if self._token is None:
@@ -239,27 +320,49 @@ class Fetcher:
             headers={"Accept": accept, **self._authorization()},
             allow_redirects=False,
             middlewares=(_SendOnce(),),
+            proxy=None if self._proxy is None else self._proxy.url,
+            proxy_headers=None if self._proxy is None else self._proxy.headers,
         ) as response:
+            if response.status != 200:
+                return await self._explained(response)
             stored = await self._read(response, cap)
             if stored is None:
                 return Failure(f"a body of more than {cap} bytes", final=True)
-            encoding = response.headers.get("Content-Encoding", "").strip().lower()
             try:
-                body = inflate(stored, encoding, cap)
+                body = inflate(stored, _encoding(response), cap)
             except Undecodable as error:
-                if response.status == 200:
-                    return Failure(str(error), final=error.oversized)
-                body = b""
+                return Failure(str(error), final=error.oversized)
             return Answer(
                 status=response.status,
                 body=body,
                 stored=stored,
                 encoding="gzip" if body is not stored else "identity",
                 is_framed=body is not stored or _is_framed(response),
-                message="" if response.status == 200 else _message(response, body),
-                retry_after=response.headers.get("Retry-After"),
                 date=response.headers.get("Date"),
             )
+
+    async def _explained(self, response: aiohttp.ClientResponse) -> Answer:
+        """An answer that is no page. Its status and headers count, even where its body does not arrive whole."""
+        read = bytearray()
+        with anyio.move_on_after(_EXPLANATION_SECONDS), suppress(aiohttp.ClientError, TimeoutError, OSError):
+            async for chunk in response.content.iter_any():
+                read += chunk
+                if len(read) >= _EXPLANATION_CAP:
+                    break
+        try:
+            body = inflate(bytes(read), _encoding(response), 2 * _EXPLANATION_CAP)
+        except Undecodable:
+            body = b""
+        message = explanation(response.status, response.headers, body)
+        return Answer(
+            status=response.status,
+            body=body,
+            stored=body,
+            encoding="identity",
+            message=one_line(message if self._token is None else self._token.mask(message)),
+            retry_after=response.headers.get("Retry-After"),
+            date=response.headers.get("Date"),
+        )
 
     async def _read(self, response: aiohttp.ClientResponse, cap: int) -> bytes | None:
         announced = response.content_length
@@ -308,36 +411,16 @@ def _is_framed(response: aiohttp.ClientResponse) -> bool:
 def _os_reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError):
         return "the secure connection failed"
-    strerror = getattr(error, "strerror", None)
-    return strerror if isinstance(strerror, str) and strerror else type(error).__name__
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if isinstance(number, int) and number > 0 else type(error).__name__
 
 
-def _message(response: aiohttp.ClientResponse, body: bytes) -> str:
-    """The service's own words in an error response: its JSON errors, or the start of a plain text."""
-    if 300 <= response.status < 400:
-        target = URL(response.headers.get("Location", ""))
-        return f"a redirect to {target.host}" if target.host else "a redirect"
-    try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        is_text = response.content_type == "text/plain"
-        return _one_line(body[:_MESSAGE_LENGTH].decode("utf-8", "replace")) if is_text else ""
-    return _one_line(_json_message(document))
+def _encoding(response: aiohttp.ClientResponse) -> str:
+    return response.headers.get("Content-Encoding", "").strip().lower()
 
 
-def _json_message(document: object) -> str:
-    if not isinstance(document, Mapping):
-        return ""
-    errors = document.get("errors")
-    if isinstance(errors, Sequence) and not isinstance(errors, str):
-        return "; ".join(
-            ": ".join(str(part) for part in (entry.get("title"), entry.get("detail")) if part)
-            for entry in errors
-            if isinstance(entry, Mapping)
-        )
-    return str(document.get("error", "") or document.get("message", ""))
-
-
-def _one_line(text: str) -> str:
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(printable.split())[:_MESSAGE_LENGTH]
+def _refused_by_proxy(status: int) -> Failure:
+    if status == 407:
+        reason = "the proxy asks for a user name and a password (status 407)"
+        return Failure(reason, sent=False, final=True, advice=_PROXY_ADVICE)
+    return Failure(f"the proxy answered with status {status}", sent=False, final=400 <= status < 500)

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from bulk_export.descriptors import is_shortage, too_few_descriptors
 from bulk_export.errors import LocalFailure, UsageError
 
 WORKING_DIRECTORY = ".bulk-export"
@@ -30,6 +31,8 @@ def local_failures(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if is_shortage(error):
+            raise too_few_descriptors() from None
         raise LocalFailure(
             f"{doing} failed: {error.strerror or type(error).__name__}.",
             kept="Every page stored so far is kept.",

@@ -18,18 +18,21 @@ from urllib.parse import quote, urlsplit
 
 from bulk_export.base_url import without_paths
 from bulk_export.catalogue import choose_endpoints, load_service
+from bulk_export.certificates import ca_file_of
 from bulk_export.credentials import Token, find_token, read_pseudonym_key
 from bulk_export.errors import UsageError
 from bulk_export.filters import lacking_filters, read_filters, since_value, with_required_filters, with_sort
+from bulk_export.masking import without_password
 from bulk_export.model import LAX, NO_LIMIT, SCHEMA_MODES, Endpoint, Limit, Service
 from bulk_export.redaction import Redaction
-from bulk_export.timetable import Window
+from bulk_export.timetable import Window, window_of
 from bulk_export.units import (
     in_utc,
     parse_instant,
     parse_interval,
     parse_limit,
     parse_share,
+    parse_wait,
     parse_word,
 )
 
@@ -53,8 +56,9 @@ class ExportOptions:
     `base_url` and `token` are None only for the bundled service. `formats` maps each format to its
     compression. `sources` are local addresses to send from; None stands for the system's choice. `gone` says
     what becomes of records that vanish during a consistent export: they are kept or dropped. Requests are
-    sent while `window` is open, always where it is None. `left_out` names the lists that an export of everything lacks,
-    each with the reason.
+    sent while `window` is open, always where it is None. Waits that the service announces are sat out for up to
+    `max_wait` seconds. The authorities in `ca_file` are trusted beside those of the system. `left_out` names the lists
+    that an export of everything lacks, each with the reason.
     """
 
     service: Service
@@ -86,6 +90,8 @@ class ExportOptions:
     drop_columns: tuple[str, ...]
     pseudonymised: tuple[str, ...]
     window: Window | None
+    max_wait: float
+    ca_file: Path | None
     # Whether a consistent export asks again where one answer showed everything; a poll leaves that to the next one.
     asks_twice: bool = True
     left_out: tuple[tuple[str, str], ...] = ()
@@ -128,6 +134,8 @@ class ExportOptions:
         between: str | None = None,
         timezone: str | None = None,
         allow_plain_http: bool = False,
+        max_wait: str | float = "15m",
+        ca_file: str | os.PathLike[str] | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> ExportOptions:
         """Check the options of the command line, under the same names. Raises UsageError.
@@ -184,7 +192,9 @@ class ExportOptions:
             redaction=redaction_of(drop, pseudonymised, pseudonym_key_file, chosen),
             drop_columns=drop,
             pseudonymised=pseudonymised,
-            window=_window(between, timezone),
+            window=window_of(between, timezone),
+            max_wait=parse_wait(max_wait),
+            ca_file=ca_file_of(ca_file),
             left_out=left_out,
         )
 
@@ -210,7 +220,7 @@ def base_url_of(
         known = dict(service.environments)
         if environment != LOCAL and environment not in known:
             raise UsageError(
-                f"There is no environment {environment!r} for {service.name}.",
+                f"There is no environment {without_password(str(environment))!r} for {service.name}.",
                 next_step=f"Choose from: {', '.join([LOCAL, *known])}.",
             )
         if environment == LOCAL:
@@ -219,11 +229,16 @@ def base_url_of(
     return without_paths(service, check_base_url(base_url, allow_plain_http=allow_plain_http))
 
 
-def check_base_url(base_url: str, *, allow_plain_http: bool = False, option: str = "--base-url") -> str:
-    """An address to send requests to, in ASCII and without a trailing slash. Raises UsageError."""
+def check_base_url(
+    base_url: str, *, allow_plain_http: bool = False, option: str = "--base-url", shown: str | None = None
+) -> str:
+    """An address to send requests to, in ASCII and without a trailing slash. Raises UsageError.
+
+    Messages show it as `shown`, by default as it is but without what may be a password.
+    """
     text = base_url.strip()
     advice = "Write it like https://example.org, without a query."
-    shown = option if "@" in text else repr(text)  # what stands before an @ may be a password
+    shown = repr(without_password(text) if shown is None else shown)
     try:
         parts = urlsplit(text)
         host, port = _ascii_host(parts.hostname or ""), parts.port
@@ -375,15 +390,6 @@ def _budget(given: str | None, environment: str | None) -> str:
 
 def _since(given: str | datetime | date | None) -> datetime | None:
     return parse_instant(given) if isinstance(given, str) else None if given is None else in_utc(given)
-
-
-def _window(between: str | None, timezone: str | None) -> Window | None:
-    if (between is None) != (timezone is None):
-        missing = "--timezone" if timezone is None else "--between"
-        raise UsageError(
-            f"{missing} is missing.", next_step="Give both, like --between 01:00-05:00 --timezone Europe/London."
-        )
-    return None if between is None or timezone is None else Window.of(between, timezone)
 
 
 def output_of(given: str | os.PathLike[str] | None, service: Service) -> Path:

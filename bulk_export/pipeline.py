@@ -20,6 +20,7 @@ from bulk_export.budget import open_budget
 from bulk_export.convert import EndpointConversion, convert_all
 from bulk_export.counters import CLOCK_AHEAD, Counters
 from bulk_export.decode import Decoder, Lines, page_rewriter
+from bulk_export.descriptors import require_descriptors
 from bulk_export.environment import service_address, service_name
 from bulk_export.errors import BulkExportError, Interrupted, UsageError
 from bulk_export.fetch import Fetcher, Timeouts
@@ -55,8 +56,10 @@ class Tuning:
     """Bounds that users need not know: timeouts, backoff, and where parts are cut."""
 
     timeouts: Timeouts = field(default_factory=Timeouts)
-    shortest_backoff: float = 0.25
-    longest_backoff: float = 30.0
+    # Seven retries, each on average half of its bound, are spread over three and a half minutes.
+    shortest_backoff: float = 0.7
+    longest_backoff: float = 180.0
+    backoff_growth: float = 3.0
     part_rows: int = PART_ROWS
     uniform: Callable[[], float] = random.random
     clock: Callable[[], datetime] = utc_now
@@ -68,7 +71,12 @@ class Tuning:
 
     def backoff(self, retries: int) -> Backoff:
         """How to retry, where `retries` requests may follow the first one for a page."""
-        return Backoff(attempts=retries + 1, base=self.shortest_backoff, longest=self.longest_backoff)
+        return Backoff(
+            attempts=retries + 1,
+            base=self.shortest_backoff,
+            longest=self.longest_backoff,
+            growth=self.backoff_growth,
+        )
 
 
 async def export(
@@ -83,6 +91,7 @@ async def export(
     When `stop` is set, what is on its way is kept and Interrupted is raised. Raises the exceptions of
     `bulk_export.errors`; whatever is raised, the same options go on from there.
     """
+    require_descriptors(options.workers * len(options.sources))
     return await _Export(options, observer or Observer(), stop or anyio.Event(), tuning or Tuning()).run()
 
 
@@ -153,6 +162,8 @@ class _Export:
                     body_cap=self._cap,
                     timeouts=self._tuning.timeouts,
                     auth=self._options.service.auth,
+                    ca_file=self._options.ca_file,
+                    notice=self._observer.warned,
                 )
             )
             journal = await stack.enter_async_context(GroupCommit(store))
@@ -200,6 +211,7 @@ class _Export:
                 backoff=self._tuning.backoff(self._options.retries),
                 count_request=journal.count_request,
                 uniform=self._tuning.uniform,
+                max_wait=self._options.max_wait,
                 opening=Opening(self._options.window, clock=self._tuning.clock, closed=self._observer.outside_window),
                 served_at=served_at,
                 successor=self._options.service.successor,

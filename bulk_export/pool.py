@@ -4,11 +4,13 @@ A single dispatcher waits for a free worker, then for a page worth requesting, t
 then decides which page it is, so that the newest knowledge chooses. The first request goes out alone: a
 wrong token costs one request, not one a worker. Pages that failed wait out their backoff on the side while
 others are fetched, but never more of them than there are workers, so that a failing service is not hammered.
+While the service is away for everybody, all pages wait, and then again a single request goes out.
 """
 
 from __future__ import annotations
 
 import functools
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,12 +21,14 @@ import anyio.to_thread
 
 from bulk_export.budget import Budget, Outcome, Slot
 from bulk_export.decode import SplitBody, UnusablePage, WholeBody
-from bulk_export.errors import BulkExportError, ServiceFailing, ServiceRefused
+from bulk_export.errors import BulkExportError, LocalFailure, ServiceFailing, ServiceRefused
 from bulk_export.fetch import CSV, JSON, Answer, Failure, Fetcher
 from bulk_export.opening import Opening
+from bulk_export.outage import Outage
 from bulk_export.progress.observer import Observer
 from bulk_export.pulse import Pulse
-from bulk_export.retry import Backoff, Disposition, disposition
+from bulk_export.retry import UNAVAILABLE, Backoff, Disposition, disposition
+from bulk_export.server_clock import announced_wait
 from bulk_export.sweep import Sweep
 
 # Objects in a large body are counted before each of them takes memory; real records hold some tens.
@@ -41,6 +45,7 @@ _ADVICE = {
     401: "Check the token; with a valid one the same command goes on.",
     403: "Check that the token may read this service; with a valid one the same command goes on.",
     404: "Check --base-url, --service and --api-version.",
+    407: "A proxy on the way asks for a user name and a password: check HTTPS_PROXY.",
     422: "Check the filters and --updated-since.",
 }
 
@@ -62,7 +67,8 @@ class Pool:
     `deliver` is awaited with the pages of an answer, made as they are asked for, before they count as come back;
     what it raises ends the run.
     `changed` beats whenever a plan has changed, and may be beaten by whoever changes a horizon.
-    `uniform` gives random numbers from 0 to 1, for the jitter. Nothing is sent while `opening` is closed.
+    `uniform` gives random numbers from 0 to 1, for the jitter. Nothing is sent while `opening` is closed. Waits that
+    the service announces are sat out up to `max_wait` seconds.
     `served_at` hears the `Date` header of each page before the page is delivered.
     `successor` names the service that took the place of this one.
     """
@@ -80,6 +86,7 @@ class Pool:
         backoff: Backoff,
         count_request: Callable[[str], None],
         uniform: Callable[[], float],
+        max_wait: float = 900.0,
         opening: Opening | None = None,
         served_at: Callable[[str | None], None] = lambda _: None,
         successor: str | None = None,
@@ -95,6 +102,8 @@ class Pool:
         self._backoff = backoff
         self._count_request = count_request
         self._uniform = uniform
+        self._outage = Outage(backoff, max_wait=max_wait, uniform=uniform)
+        self._reasons: set[str] = set()
         self._opening = opening or Opening(None, closed=lambda _: None)
         self._served_at = served_at
         self._successor = successor
@@ -145,9 +154,13 @@ class Pool:
     async def _dispatch(self, tasks: anyio.abc.TaskGroup) -> None:
         while await self._work_appears():
             await self._opening.wait()
+            if shut := self._outage.shut_for(anyio.current_time()):
+                await anyio.sleep(shut)
+                continue
             slot = await self._budget.acquire()
-            # The slot may have been minutes away, and the window closed meanwhile.
-            sweep, page = self._take() if self._opening.is_open() else (None, 0)
+            # The slot may have been minutes away, and the window closed meanwhile, or the service gone.
+            may_send = self._opening.is_open() and not self._outage.shut_for(anyio.current_time())
+            sweep, page = self._take() if may_send else (None, 0)
             if sweep is None:
                 await self._budget.settle(slot, Outcome.UNSENT)
                 continue
@@ -173,12 +186,22 @@ class Pool:
         return (None, 0) if page is None else (sweep, page)
 
     async def _request(self, slot: Slot, sweep: Sweep, page: int) -> None:
+        sent_in = self._outage.holds
         try:
             outcome = await self._send(slot, sweep, page)
             if isinstance(outcome, Answer):
+                self._reached()
+                if self._sits_out(outcome, sweep, page, sent_in):
+                    return
                 # Nothing holds an unusable body while its page waits for another attempt.
                 outcome = await self._accept(outcome, sweep, page)
-            if outcome is not None:
+                # A page from before the service went away does not say that it is back.
+                if outcome is None and sent_in == self._outage.holds:
+                    self._answered = True
+                    self._outage.over()
+            if outcome is not None and not outcome.sent:
+                self._unreachable(outcome, sweep, page, sent_in)
+            elif outcome is not None:
                 await self._failed(outcome, sweep, page)
         except BulkExportError as error:
             self._give_up(error)
@@ -208,10 +231,16 @@ class Pool:
                     sweep.plan.give_back(page)
                     settled = None
                     pause = await self._budget.refused(slot, retry_after=outcome.retry_after, date=outcome.date)
-                    self._observer.throttled(pause)
+                    self._reached()
+                    told = _announced(outcome)
+                    self._observer.throttled(self._outage.refused(told, pause, now=anyio.current_time()))
                     return None
             elif not outcome.sent:
                 settled = Outcome.UNSENT
+        except LocalFailure:
+            settled = None if settled is None else Outcome.UNSENT
+            raise
+        else:
             return outcome
         finally:
             if settled is not None:
@@ -237,7 +266,6 @@ class Pool:
                         await self._store(answer, sweep, page)
                 except UnusablePage as error:
                     return Failure(f"the body is not a page of records: {error}")
-                self._answered = True
                 if sweep.number == 0 and sweep.plan.end is not None and sweep.plan.end != end:
                     self._observer.end_found(sweep.endpoint.name, sweep.plan.end)
                 return None
@@ -256,6 +284,46 @@ class Pool:
         if status == _NOT_FOUND and self._successor is not None:
             advice += f" Another service took the place of this one: --service {self._successor}."
         return advice
+
+    def _sits_out(self, answer: Answer, sweep: Sweep, page: int, sent_in: int) -> bool:
+        """Whether the service announced when it will be back: its page is asked for again then."""
+        told = _announced(answer) if answer.status in UNAVAILABLE else None
+        if told is None:
+            return False
+        index, now = (id(sweep), page), anyio.current_time()
+        wait = self._outage.announced(answer.status, told, index, sent_in=sent_in, now=now)
+        if wait is not None:
+            self._observer.unavailable(f"the service answered {answer.status} and announced when it will be back", wait)
+        self._ask_again(sweep, page)
+        return True
+
+    def _unreachable(self, failure: Failure, sweep: Sweep, page: int, sent_in: int) -> None:
+        """No connection could be made: that concerns all pages, and is no failure of this one."""
+        if failure.final:
+            raise ServiceFailing(
+                f"The service cannot be reached: {failure.reason}.",
+                kept="Every page stored so far is kept.",
+                next_step=failure.advice,
+            )
+        wait = self._outage.unreachable(failure.reason, sent_in=sent_in, now=anyio.current_time())
+        if wait is not None:
+            if failure.reason not in self._reasons:
+                self._reasons.add(failure.reason)
+                self._observer.unavailable(failure.reason, wait)
+            else:
+                self._observer.still_unavailable(self._outage.failures, wait)
+        self._ask_again(sweep, page)
+
+    def _ask_again(self, sweep: Sweep, page: int) -> None:
+        """Give a page back that waits for the service, which a single request tries then."""
+        self.retries += 1
+        self._answered = False
+        sweep.plan.give_back(page)
+
+    def _reached(self) -> None:
+        failures = self._outage.reached()
+        if failures:
+            self._observer.available_again(failures)
 
     async def _store(self, answer: Answer, sweep: Sweep, page: int) -> None:
         if len(answer.body) > _LARGE and answer.body.count(b"{") > _MOST_OBJECTS * (sweep.page_size + 100):
@@ -295,7 +363,7 @@ class Pool:
             raise ServiceFailing(
                 f"Page {page} of {sweep.endpoint.name} failed{times}, last: {failure.reason}.",
                 kept="Every page stored so far is kept.",
-                next_step="When the service answers again, the same command goes on from here.",
+                next_step=failure.advice or "When the service answers again, the same command goes on from here.",
             )
         delay = self._backoff.delay(failures, self._uniform())
         self.retries += 1
@@ -315,3 +383,8 @@ class Pool:
             self._fatal = error
         if self._dispatching is not None:
             self._dispatching.cancel()
+
+
+def _announced(answer: Answer) -> float | None:
+    """In how many seconds the service says that it will be back, None where it does not say."""
+    return announced_wait(answer.retry_after, date=answer.date, wall=time.time())

@@ -33,17 +33,22 @@ def disposition(status: int) -> Disposition:
     return Disposition.REFUSED
 
 
+# Statuses whose Retry-After announces when a service that is down for everybody comes back.
+UNAVAILABLE = frozenset({502, 503, 504})
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Exponential backoff with full jitter, a bounded number of times.
 
-    `attempts` counts requests for one page, the first included. Before attempt n+1 one waits a random
-    time from nothing up to `base * 2**(n-1)` seconds, `longest` at most.
+    `attempts` counts requests for one page, the first included. The delay before attempt n+1 is a random
+    time from nothing up to `base * growth**(n-1)` seconds, `longest` at most.
     """
 
     attempts: int
     base: float = 0.25
     longest: float = 30.0
+    growth: float = 2.0
 
     def exhausted(self, failures: int) -> bool:
         """Whether `failures` failed requests for one page are all that it gets."""
@@ -51,4 +56,4 @@ class Backoff:
 
     def delay(self, failures: int, uniform: float) -> float:
         """Seconds to wait after the `failures`-th failure; `uniform` is a random number from 0 to 1."""
-        return uniform * min(self.longest, self.base * 2.0 ** (failures - 1))
+        return uniform * min(self.longest, self.base * self.growth ** min(failures - 1, 64))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from bulk_export.catalogue import LARGEST_FILE, read_description, read_service
 from bulk_export.errors import ServiceFailing, ServiceRefused, UsageError
 from bulk_export.fetch import Answer, Fetcher
+from bulk_export.masking import without_password
 from bulk_export.model import Service
 from bulk_export.openapi import describe, parse_spec
 from bulk_export.options import check_base_url, is_loopback
@@ -19,21 +21,26 @@ def is_address(name: str) -> bool:
     return "://" in name
 
 
-async def fetch_service(url: str, version: str | None = None, *, allow_plain_http: bool = False) -> Service:
+async def fetch_service(
+    url: str, version: str | None = None, *, allow_plain_http: bool = False, ca_file: Path | None = None
+) -> Service:
     """The service that a description or an OpenAPI file at an address describes.
 
     Raises UsageError, and ServiceFailing or ServiceRefused where it cannot be had.
     """
-    return read_service(await fetch_document(url, allow_plain_http=allow_plain_http), url, version, address=url)
+    content = await fetch_document(url, allow_plain_http=allow_plain_http, ca_file=ca_file)
+    return read_service(content, without_password(url), version, address=url)
 
 
-async def fetch_published(service: Service, base_url: str, *, allow_plain_http: bool = False) -> Service:
+async def fetch_published(
+    service: Service, base_url: str, *, allow_plain_http: bool = False, ca_file: Path | None = None
+) -> Service:
     """What the service at an address publishes of itself, in the version at hand.
 
     Raises UsageError, and ServiceFailing or ServiceRefused where it cannot be had.
     """
     url = base_url + service.spec_path.replace("{version}", quote(service.version))
-    spec = parse_spec(await fetch_document(url, allow_plain_http=allow_plain_http), url)
+    spec = parse_spec(await fetch_document(url, allow_plain_http=allow_plain_http, ca_file=ca_file), url)
     identifiers = {endpoint.path: endpoint.shape.id[-1] for endpoint in service if endpoint.shape.id}
     described = describe(spec, url, service=service.name, identifiers=identifiers)
     return read_description(described.document, None)
@@ -47,21 +54,23 @@ async def fetch_published_locally(service: Service) -> Service:
         return await fetch_published(service, local.base_url)
 
 
-async def fetch_document(url: str, *, allow_plain_http: bool = False) -> bytes:
+async def fetch_document(url: str, *, allow_plain_http: bool = False, ca_file: Path | None = None) -> bytes:
     """What stands at an address. No token is sent, and no redirect followed."""
     address, _, query = url.partition("?")
-    parts = urlsplit(check_base_url(address, allow_plain_http=True, option="The address"))
+    shown = without_password(url)
+    parts = urlsplit(check_base_url(address, allow_plain_http=True, option="The address", shown=shown))
     if parts.scheme == "http" and not allow_plain_http and not is_loopback(parts.hostname or ""):
         raise UsageError(
             f"What comes from http://{parts.hostname} could be changed on its way here.",
             next_step="Use https, or fetch the file and name that.",
         )
     target = (parts.path or "/") + (f"?{quote(query, safe='=&%/:,+[]')}" if query else "")
-    shown = f"{parts.scheme}://{parts.netloc}{parts.path}"
-    async with Fetcher(f"{parts.scheme}://{parts.netloc}", None, body_cap=LARGEST_FILE) as fetcher:
+    async with Fetcher(f"{parts.scheme}://{parts.netloc}", None, body_cap=LARGEST_FILE, ca_file=ca_file) as fetcher:
         answer = await fetcher.get(target, accept=_ACCEPT)
     if not isinstance(answer, Answer):
-        raise ServiceFailing(f"{shown} could not be fetched: {answer.reason}.", next_step="Try again, or name a file.")
+        raise ServiceFailing(
+            f"{shown} could not be fetched: {answer.reason}.", next_step=answer.advice or "Try again, or name a file."
+        )
     if answer.status != 200:
         raise ServiceRefused(
             f"{shown} was answered with {answer.status}" + (f": {answer.message}." if answer.message else "."),

@@ -92,6 +92,8 @@ async def _produce(
             body_cap=cap,
             timeouts=tuning.timeouts,
             auth=options.service.auth,
+            ca_file=options.ca_file,
+            notice=observer.warned,
         ) as fetcher,
     ):
         pool = Pool(
@@ -105,6 +107,7 @@ async def _produce(
             backoff=tuning.backoff(options.retries),
             count_request=lambda _: None,
             uniform=tuning.uniform,
+            max_wait=options.max_wait,
             opening=Opening(options.window, clock=tuning.clock, closed=observer.outside_window),
             successor=options.service.successor,
         )

@@ -102,3 +102,13 @@ def _zone(name: str) -> ZoneInfo:
 
 def _clock(minutes: int) -> str:
     return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
+def window_of(between: str | None, timezone: str | None) -> Window | None:
+    """The window of two options that belong together, None where neither is given. Raises UsageError."""
+    if (between is None) != (timezone is None):
+        missing = "--timezone" if timezone is None else "--between"
+        raise UsageError(
+            f"{missing} is missing.", next_step="Give both, like --between 01:00-05:00 --timezone Europe/London."
+        )
+    return None if between is None or timezone is None else Window.of(between, timezone)

@@ -5,6 +5,7 @@ Every function here takes text and gives a value, or raises UsageError with an e
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
@@ -47,6 +48,26 @@ def parse_interval(given: str | float) -> float:
     if not 0 <= seconds <= 3600:
         raise UsageError("--min-interval must be from 0 to an hour.", next_step="Write it like 100ms, or 0 for none.")
     return seconds
+
+
+def parse_wait(given: str | float) -> float:
+    """The longest announced wait that is sat out, in seconds, from 0 to a week."""
+    seconds = parse_duration(given, "a time for --max-wait") if isinstance(given, str) else float(given)
+    if not 0 <= seconds <= 7 * 86400:
+        raise UsageError("--max-wait must be from 0 to 7 days.", next_step="Write it like 15m or 2h.")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as `7 s`, `15 min`, `4 min 5 s` or `2 h 3 min`."""
+    whole = max(0, math.ceil(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        minutes, rest = divmod(whole, 60)
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, rest = divmod(math.ceil(whole / 60), 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
 
 
 def parse_word(option: str, given: str, words: Sequence[str]) -> str:

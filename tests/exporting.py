@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bulk_export.catalogue import load_service
+from bulk_export.fetch import Timeouts
 from bulk_export.local_service import LocalService, LocalServiceSettings
 from bulk_export.options import ExportOptions
 from bulk_export.pipeline import Tuning
@@ -27,7 +28,7 @@ FREE: dict[str, Any] = {
     "ip_limit": "100000/1s",
     "min_interval": 0,
 }
-QUICK = Tuning(shortest_backoff=0.001, longest_backoff=0.01)
+QUICK = Tuning(shortest_backoff=0.001, longest_backoff=0.01, timeouts=Timeouts(settling=0))
 
 
 def settings(**changes: Any) -> LocalServiceSettings:

@@ -7,10 +7,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bulk_export.errors import UsageError
+from bulk_export.masking import without_password
 from bulk_export.state_directory import state_directory
 
 _NO_HOME = "Name a file with --budget sqlite:////PATH/FILE, set XDG_STATE_HOME, or choose --budget memory://."
 _ADVICE = "Write memory://, sqlite:///FILE or redis://HOST:PORT/DB."
+_IN_A_PASSWORD = "In a password, write # as %23, ? as %3F, / as %2F and @ as %40."
+# Others are not shown: what stands before a colon may be anything.
+_SCHEMES = ("memory", "sqlite", "http", "https", "file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,7 @@ class RedisServer:
     @property
     def shown(self) -> str:
         """The address without user and password."""
-        parts = urlsplit(self.address)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return without_password(self.address)
 
 
 Place = Memory | SqliteFile | RedisServer
@@ -62,9 +65,12 @@ def parse_place(url: str) -> Place:
             return SqliteFile(_file_of_the_user())
         if not parts.path.endswith("/"):
             return SqliteFile(_file(unquote(parts.path[1:])))
-    if parts.scheme in ("redis", "rediss") and parts.hostname and _is_database(parts.path) and not parts.query:
-        return RedisServer(url.strip())
-    raise UsageError(f"--budget cannot be a {parts.scheme or 'nameless'} URL like this.", next_step=_ADVICE)
+    if parts.scheme in ("redis", "rediss"):
+        if parts.hostname and _is_database(parts.path) and not parts.query and not parts.fragment:
+            return RedisServer(url.strip())
+        raise UsageError(f"--budget cannot be a {parts.scheme} URL like this.", next_step=f"{_ADVICE} {_IN_A_PASSWORD}")
+    shown = parts.scheme if parts.scheme in _SCHEMES else "nameless"
+    raise UsageError(f"--budget cannot be a {shown} URL like this.", next_step=_ADVICE)
 
 
 def _file_of_the_user() -> Path:

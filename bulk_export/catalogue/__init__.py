@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from bulk_export.catalogue.reading import read_description
 from bulk_export.errors import UsageError
+from bulk_export.masking import without_password
 from bulk_export.model import Endpoint, Service
 from bulk_export.text_encoding import decode_text
 
@@ -61,7 +62,7 @@ def _document(service: str) -> Mapping[str, Any]:
     path = Path(service)
     if "\0" in service or not (path.suffix in (".toml", *_OF_SPECS) or "/" in service):
         raise UsageError(
-            f"There is no built-in service {service!r}.",
+            f"There is no built-in service {without_password(service)!r}.",
             next_step=f"Choose --service from: {', '.join(built_in_services())}, or name a file like my-service.toml.",
         )
     try:
@@ -70,7 +71,9 @@ def _document(service: str) -> Mapping[str, Any]:
             raise UsageError(f"{path} is too large for a description ({size} bytes).", next_step=_advice())
         content = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.", next_step=_advice()) from None
+        raise UsageError(
+            f"{without_password(str(path))} cannot be read: {error.strerror}.", next_step=_advice()
+        ) from None
     return _parse(content, str(path), None)
 
 

@@ -26,12 +26,14 @@ def describe(
     spec: Spec,
     name: Name = None,
     allow_plain_http: p.AllowPlainHttp = False,
+    ca_file: p.CaFile = None,
     log_format: p.LogFormat = None,
     debug: p.Debug = False,
     config: p.Config = None,
 ) -> None:
     """Print a description of a service in TOML, made from its OpenAPI file, to save, correct and pass to --service."""
-    line = {"name": name, "allow_plain_http": allow_plain_http, "log_format": log_format, "debug": debug}
+    line = {"name": name, "allow_plain_http": allow_plain_http, "ca_file": ca_file}
+    line |= {"log_format": log_format, "debug": debug}
     options, console, _ = begin("describe", line, p.DESCRIBE, config)
 
     import tomli_w
@@ -40,7 +42,7 @@ def describe(
     from bulk_export.openapi import describe as description_of
     from bulk_export.openapi import parse_spec
 
-    content = _content(spec, allow_plain_http=options.get("allow_plain_http", False))
+    content = _content(spec, allow_plain_http=options.get("allow_plain_http", False), ca_file=options.get("ca_file"))
     address = spec if "://" in spec else None
     described = description_of(parse_spec(content, spec), spec, service=options.get("name"), address=address)
     read_description(described.document, None)  # what is printed can be used as it is
@@ -53,13 +55,15 @@ def describe(
     typer.echo(_HEADER.format(source=one_line(spec)) + comments + "\n" + document, nl=False)
 
 
-def _content(spec: str, *, allow_plain_http: bool) -> bytes:
+def _content(spec: str, *, allow_plain_http: bool, ca_file: str | None) -> bytes:
     if "://" in spec:
         import anyio
 
+        from bulk_export.certificates import ca_file_of
         from bulk_export.service_source import fetch_document
 
-        return anyio.run(lambda: fetch_document(spec, allow_plain_http=allow_plain_http))
+        trusted = ca_file_of(ca_file)
+        return anyio.run(lambda: fetch_document(spec, allow_plain_http=allow_plain_http, ca_file=trusted))
     from bulk_export.openapi import LARGEST_SPEC
 
     try:

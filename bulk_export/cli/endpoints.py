@@ -29,6 +29,7 @@ def endpoints(
     as_json: p.AsJson = False,
     arrow_schema: ArrowSchema = False,
     allow_plain_http: p.AllowPlainHttp = False,
+    ca_file: p.CaFile = None,
     log_format: p.LogFormat = None,
     debug: p.Debug = False,
     config: p.Config = None,
@@ -61,6 +62,7 @@ def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> 
 
     import anyio
 
+    from bulk_export.certificates import ca_file_of
     from bulk_export.openapi import compare, unexpected
     from bulk_export.options import LOCAL, base_url_of
     from bulk_export.service_source import fetch_published, fetch_published_locally
@@ -69,11 +71,12 @@ def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> 
     url = base_url_of(described, options.get("environment"), options.get("base_url"), allow_plain_http=insecure)
     if options.get("endpoints"):
         raise UsageError("--check compares all endpoints.", next_step="Leave the names out.")
+    ca_file = ca_file_of(options.get("ca_file"))
     published = anyio.run(
         lambda: (
             fetch_published_locally(described)
             if url is None
-            else fetch_published(described, url, allow_plain_http=insecure)
+            else fetch_published(described, url, allow_plain_http=insecure, ca_file=ca_file)
         )
     )
     changes = unexpected(described, compare(described, published))

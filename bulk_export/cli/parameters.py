@@ -219,6 +219,16 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks; never the
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Options in TOML. (bulk-export.toml, if there is one)")
 ]
+MaxWait = Annotated[
+    str | None,
+    typer.Option(
+        "--max-wait", metavar="TIME", help="Longest wait announced by the service (Retry-After) to sit out. (15m)"
+    ),
+]
+CaFile = Annotated[
+    str | None,
+    typer.Option("--ca-file", metavar="FILE", help="Certificates of further authorities to trust, in PEM."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 CONNECTION = {
@@ -266,6 +276,8 @@ EXPORT = {
     "between": Takes.ONE,
     "timezone": Takes.ONE,
     "allow_plain_http": Takes.NOTHING,
+    "max_wait": Takes.ONE,
+    "ca_file": Takes.ONE,
 }
 PLAN = {
     **CONNECTION,
@@ -306,8 +318,9 @@ ENDPOINTS = {
     "json": Takes.NOTHING,
     "arrow_schema": Takes.NOTHING,
     "allow_plain_http": Takes.NOTHING,
+    "ca_file": Takes.ONE,
 }
-DESCRIBE = {**OUTPUT, "name": Takes.ONE, "allow_plain_http": Takes.NOTHING}
+DESCRIBE = {**OUTPUT, "name": Takes.ONE, "allow_plain_http": Takes.NOTHING, "ca_file": Takes.ONE}
 CHECK = {"log_format": Takes.ONE, "debug": Takes.NOTHING, "json": Takes.NOTHING}
 EVERY = tuple({**EXPORT, **SYNC, **PLAN, **BUDGET, **ENDPOINTS, **DESCRIBE})
 COMMANDS = (

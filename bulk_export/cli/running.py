@@ -71,10 +71,13 @@ def with_fetched_service(options: Mapping[str, Any]) -> dict[str, Any]:
         return dict(options)
     import anyio
 
+    from bulk_export.certificates import ca_file_of
     from bulk_export.service_source import fetch_service
 
+    ca_file = ca_file_of(options.get("ca_file"))
     insecure = bool(options.get("allow_plain_http", False))
-    service = anyio.run(lambda: fetch_service(name, options.get("api_version"), allow_plain_http=insecure))
+    version = options.get("api_version")
+    service = anyio.run(lambda: fetch_service(name, version, allow_plain_http=insecure, ca_file=ca_file))
     return {**options, "service": service}
 
 

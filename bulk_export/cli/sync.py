@@ -40,6 +40,8 @@ def sync(
     pseudonymise: p.Pseudonymise = None,
     pseudonym_key_file: p.PseudonymKeyFile = None,
     allow_plain_http: p.AllowPlainHttp = False,
+    max_wait: p.MaxWait = None,
+    ca_file: p.CaFile = None,
     progress: p.Progress = None,
     log_format: p.LogFormat = None,
     debug: p.Debug = False,

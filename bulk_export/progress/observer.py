@@ -101,6 +101,15 @@ class Observer:
     def throttled(self, pause: float) -> None:
         """The service answered 429; nothing is sent for about `pause` seconds."""
 
+    def unavailable(self, reason: str, pause: float) -> None:
+        """The service is away for everybody, for a `reason`; nothing is sent for about `pause` seconds."""
+
+    def still_unavailable(self, failures: int, pause: float) -> None:
+        """It still is, for a reason that was told: `failures` attempts to connect have failed in a row."""
+
+    def available_again(self, failures: int) -> None:
+        """The service answers, after `failures` failed attempts to connect."""
+
     def outside_window(self, until: datetime) -> None:
         """Nothing is sent before `until`, when the window of the run opens."""
 

@@ -65,6 +65,16 @@ class CountingProgress(SilentProgress):
         if self._tally is not None:
             self._tally.requests += 1
 
+    def unavailable(self, reason: str, pause: float) -> None:
+        """Remember until when nothing is sent."""
+        if self._tally is not None:
+            self._tally.away_for(pause)
+
+    def still_unavailable(self, failures: int, pause: float) -> None:
+        """Remember until when nothing is sent."""
+        if self._tally is not None:
+            self._tally.away_for(pause)
+
 
 class PlainProgress(CountingProgress):
     """A line at the start, every ten seconds at most, for each end found, each retry and refusal, and a summary."""
@@ -106,6 +116,15 @@ class PlainProgress(CountingProgress):
     def throttled(self, pause: float) -> None:
         """Say that the service refused."""
         self._console.line(f"the service answered 429; next attempt in {clock_text(pause)}", level="warning")
+
+    def unavailable(self, reason: str, pause: float) -> None:
+        """Say that the service is away."""
+        super().unavailable(reason, pause)
+        self._console.line(f"{reason}; next attempt in {clock_text(pause)}", level="warning")
+
+    def available_again(self, failures: int) -> None:
+        """Say that it is back, and how often it was not."""
+        self._console.line(f"the service can be reached again ({failures} attempts failed)")
 
     def outside_window(self, until: datetime) -> None:
         """Say when it goes on."""

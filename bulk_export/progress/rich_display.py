@@ -61,6 +61,11 @@ class RichProgress(CountingProgress):
         """Show that the service refused."""
         self._note(f"the service answered 429; next attempt in {clock_text(pause)}", pause)
 
+    def unavailable(self, reason: str, pause: float) -> None:
+        """Show why nothing is sent."""
+        super().unavailable(reason, pause)
+        self._note(f"{reason}; next attempt in {clock_text(pause)}", pause)
+
     def outside_window(self, until: datetime) -> None:
         """Show when it goes on, until then."""
         self._note(pause_text(until), (until - datetime.now(UTC)).total_seconds())

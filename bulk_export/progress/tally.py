@@ -37,7 +37,12 @@ class Tally:
         self._windows = windows
         self._now = now
         self._began = now()
+        self._away_until = self._began
         self.look()
+
+    def away_for(self, pause: float) -> None:
+        """Nothing is sent for so many seconds, since the service is away."""
+        self._away_until = self._now() + pause
 
     def look(self) -> None:
         """See how the limits stand. To be called on the event loop, unlike everything else here."""
@@ -103,6 +108,9 @@ class Tally:
 
     def state(self) -> str:
         """What it is at, in words."""
+        away = self._away_until - self._now()
+        if away > 0:
+            return f"the service is away; next attempt in {clock_text(away)}"
         left, waiting = self.seconds_left(), self.waiting()
         if left == 0:
             return "all pages are here, writing the rest"

@@ -22,6 +22,7 @@ import anyio
 from bulk_export.archive_replay import ReplayOptions, replay
 from bulk_export.cli.interrupts import until_signalled
 from bulk_export.errors import BulkExportError
+from bulk_export.fetch import Timeouts
 from bulk_export.options import ExportOptions
 from bulk_export.pipeline import Tuning, export
 from bulk_export.progress.console import Console
@@ -31,7 +32,7 @@ from tests.faults.awaits import awaits_counted
 from tests.faults.disk_calls import Act, counted, fail_at, kill_at
 from tests.faults.small_service import ENDPOINTS, PAGE_SIZE
 
-TUNING = Tuning(shortest_backoff=0.001, longest_backoff=0.01, part_rows=20)
+TUNING = Tuning(shortest_backoff=0.001, longest_backoff=0.01, part_rows=20, timeouts=Timeouts(settling=0))
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["tests.faults.warm"])
 

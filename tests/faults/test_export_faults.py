@@ -20,7 +20,7 @@ from tests.exporting import options, settings
 from tests.raw_server import Connection, answer, raw_server, response
 from tests.restore import restore
 
-QUICK = Tuning(shortest_backoff=0.001, longest_backoff=0.01, timeouts=Timeouts(connect=1, read=1, total=2))
+QUICK = Tuning(shortest_backoff=0.001, longest_backoff=0.01, timeouts=Timeouts(connect=1, read=1, total=2, settling=0))
 
 
 def chosen(base_url: str, output: Path, **changes: Any) -> ExportOptions:

@@ -26,7 +26,7 @@ from tests.raw_server import Connection, raw_server, response
 PAGE_SIZE = 5
 PAGES = 6
 SECRET = "a-person-nobody-may-name"
-TUNING = Tuning(shortest_backoff=0.0, longest_backoff=0.0, timeouts=Timeouts(connect=2, read=2, total=4))
+TUNING = Tuning(shortest_backoff=0.0, longest_backoff=0.0, timeouts=Timeouts(connect=2, read=2, total=4, settling=0))
 # More requests than pages, retries and the search for the end can take.
 MOST_REQUESTS = 150
 

@@ -16,11 +16,13 @@ ROOT = Path(bulk_export.__file__).parent
 LAYERS = [
     {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"}
     | {"timetable", "opening", "repeat", "server_clock", "allocator", "printable", "text_encoding"}
-    | {"state_directory", "column_names"},
+    | {"state_directory", "column_names", "masking"},
     {"catalogue", "openapi", "filters", "schema", "schema_inference", "schema_mode", "redaction", "options", "base_url"}
-    | {"page_plan", "page_order", "retry"}
+    | {"page_plan", "page_order", "retry", "outage"}
+    | {"certificates", "explanation", "descriptors"}
     | {"decode", "duplicates", "seen_ids", "agreement", "revision"},
-    {"budget", "fetch", "journal", "files", "sinks", "schedule", "cost", "database", "delta_files", "settings_trust"},
+    {"budget", "connections", "fetch", "journal", "files", "sinks", "schedule", "cost", "database", "delta_files"}
+    | {"settings_trust"},
     {"counters", "sweep", "pool", "parts", "resweep", "convert", "outcome", "manifest", "publish"}
     | {"local_service", "environment", "service_source"},
     {"pipeline", "streaming", "archive_replay", "verification", "check"},
@@ -79,7 +81,7 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("aiohttp", {"fetch", "local_service.server"}),
+        ("aiohttp", {"connections", "fetch", "local_service.server"}),
         ("aiolimiter", {"budget.limiter"}),
         ("redis", {"budget.redis_client"}),
         ("duckdb", {"database", "check.answer"}),

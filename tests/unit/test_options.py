@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bulk_export.budget.place import parse_place
 from bulk_export.credentials import ReadableByOthers, Token
 from bulk_export.errors import UsageError
 from bulk_export.model import Limit
@@ -328,3 +329,35 @@ def test_a_window_is_given_whole_or_not_at_all() -> None:
     for half in ({"between": "22:00-04:00"}, {"timezone": "Europe/London"}):
         with pytest.raises(UsageError, match="is missing"):
             ExportOptions.of(**local, **half)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"base_url": "https://user:12#secret@h"},
+        {"base_url": "https://user:se?secret@h/api"},
+        {"base_url": "https://user:secret@[bad"},
+        {"base_url": "user:secret@h"},
+        {"base_url": "https://h/?key=secret"},
+        {"environment": "https://user:secret@h"},
+        {"environment": "local", "service": "https://user:secret@h"},
+        {"environment": "local", "service": "user:secret@h"},
+        {"environment": "local", "budget": "redis://user:12#secret@h/0"},
+        {"environment": "local", "budget": "redis://user:1/secret@h/0"},
+        {"environment": "local", "budget": "secret:sqlite://h"},
+    ],
+)
+def test_no_password_in_a_url_is_shown(given: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_place(ExportOptions.of(token="t", **{"base_url": None} | given).budget)
+    assert "secret" not in " ".join(refused.value.lines())
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("15m", 900), ("2h", 7_200), ("0", 0), (90, 90), ("7d", 604_800)])
+def test_the_longest_announced_wait_is_a_time(given: str | int, seconds: float) -> None:
+    assert options(max_wait=given).max_wait == seconds
+
+
+@pytest.mark.parametrize("given", ["-1", "soon", "8d", "nan", "", float("nan"), float("inf"), -1])
+def test_a_wait_that_cannot_be_is_refused(given: str | float) -> None:
+    assert "--max-wait" in refusal(max_wait=given)

@@ -79,12 +79,17 @@ def test_ends_retries_refusals_and_warnings_are_said_at_once() -> None:
     progress.end_found("statements", 9)
     progress.retrying("statements", 3, "status 503", 1.26)
     progress.throttled(30)
+    progress.unavailable("no connection: Connection refused", 2)
+    progress.still_unavailable(2, 8)
+    progress.available_again(3)
     progress.warned("look out")
     assert stream.getvalue().splitlines()[1:] == [
         "going on with an interrupted export: 7 pages are there already",
         "statements: 9 pages in all",
         "warning: statements page 3: status 503; again in 1.3 s",
         "warning: the service answered 429; next attempt in 30 s",
+        "warning: no connection: Connection refused; next attempt in 2 s",
+        "the service can be reached again (3 attempts failed)",
         "warning: look out",
     ]
 

@@ -110,6 +110,10 @@ def test_what_went_wrong_last_is_shown_for_a_while(display: Display) -> None:
     display.progress.throttled(120)
     display.clock.now += 100
     assert "429; next attempt in 2 min 00 s" in display.shown()
+    display.progress.unavailable("the service answered 503", 60)
+    assert "the service answered 503; next attempt in 1 min 00 s" in display.shown()
+    display.clock.now += 50
+    assert "the service is away; next attempt in 10 s" in display.shown()
 
 
 def test_names_and_reasons_of_a_service_are_neither_markup_nor_control_characters(display: Display) -> None:

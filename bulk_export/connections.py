@@ -1,0 +1,149 @@
+"""Connections to the service: only those on which nothing unasked has arrived, and through which proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import functools
+import select
+import ssl
+import time
+import urllib.request
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from yarl import URL
+
+from bulk_export.masking import without_password
+
+_KEPT_FOR = 30.0
+
+
+class UnaskedBytes(Exception):
+    """The other side sent something on a new connection before it was asked for anything."""
+
+
+class CleanConnector(aiohttp.TCPConnector):
+    """Hands out connections on which nothing has arrived yet, and closes all others.
+
+    Bytes that wait on an idle connection would be taken for the answer to the next request. A connection is used for
+    the second time only after it was idle for `settling` seconds, so that a service that always sends more than it is
+    asked for is found out by then. `disturbed` is called for each connection on which something was found.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: str | None,
+        tls: ssl.SSLContext | None,
+        keep: bool,
+        settling: float,
+        disturbed: Callable[[], None],
+    ) -> None:
+        super().__init__(
+            limit=0,
+            local_addr=(source, 0) if source else None,
+            ssl=True if tls is None else tls,
+            **({"keepalive_timeout": _KEPT_FOR} if keep else {"force_close": True}),
+        )
+        self._settling = settling
+        self._disturbed = disturbed
+        self._uses: weakref.WeakKeyDictionary[ResponseHandler, int] = weakref.WeakKeyDictionary()
+        self._idle_since: weakref.WeakKeyDictionary[ResponseHandler, float] = weakref.WeakKeyDictionary()
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[aiohttp.tracing.Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # the superclass's
+    ) -> aiohttp.connector.Connection:
+        """As the superclass; raises UnaskedBytes where even a new connection holds something."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            protocol = connection.protocol
+            if protocol is None:
+                return connection
+            uses = self._uses.get(protocol, 0)
+            if uses == 1:
+                await self._settled(connection, protocol)
+            if protocol.should_close:
+                self._disturbed()
+            elif not (uses and _has_input(connection.transport)):
+                self._uses[protocol] = uses + 1
+                connection.add_callback(functools.partial(self._note_idle, weakref.ref(protocol)))
+                return connection
+            elif not req.is_ssl():
+                # Under TLS it may be a record that concerns TLS alone.
+                self._disturbed()
+            connection.close()
+            if not uses:
+                raise UnaskedBytes
+
+    async def _settled(self, connection: aiohttp.connector.Connection, protocol: ResponseHandler) -> None:
+        wait = self._idle_since.get(protocol, 0.0) + self._settling - time.monotonic()
+        if wait <= 0:
+            return
+        try:
+            await asyncio.sleep(wait)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _note_idle(self, protocol: weakref.ref[ResponseHandler]) -> None:
+        released = protocol()
+        if released is not None:
+            self._idle_since[released] = time.monotonic()
+
+
+def _has_input(transport: asyncio.Transport | None) -> bool:
+    """Whether there is something to read on an idle connection: bytes, or its end."""
+    socket = None if transport is None else transport.get_extra_info("socket")
+    descriptor = -1 if socket is None else socket.fileno()
+    if descriptor < 0:
+        return False
+    if not hasattr(select, "poll"):
+        return bool(select.select([descriptor], [], [], 0)[0])
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy on the way to the service. `headers` may hold a password, and go to the proxy alone."""
+
+    url: URL
+    headers: dict[str, str] = field(repr=False)
+
+
+class BadProxy(ValueError):
+    """The environment names a proxy that cannot be one; the text says which, without its password."""
+
+
+def find_proxy(base_url: URL) -> Proxy | None:
+    """The proxy that the environment names for an address, None where it is reached without one.
+
+    HTTPS_PROXY, HTTP_PROXY and NO_PROXY count, in either case of letters, or what the system is set to; ~/.netrc does
+    not, since its passwords belong to other programs. Raises BadProxy.
+    """
+    host = base_url.raw_host or ""
+    if urllib.request.proxy_bypass(host) or urllib.request.proxy_bypass(f"{host}:{base_url.port}"):
+        return None
+    text = urllib.request.getproxies().get(base_url.scheme, "").strip()
+    if not text:
+        return None
+    try:
+        url = URL(text if "://" in text else f"http://{text}")
+        bare, user, password = url.with_user(None), url.user or "", url.password or ""
+    except ValueError:
+        bare, user, password = URL(), "", ""
+    if bare.scheme not in ("http", "https") or not bare.host or not bare.port or ":" in user:
+        name = f"{base_url.scheme.upper()}_PROXY"
+        raise BadProxy(f"{name} holds {without_password(text)!r}, which is not the address of a proxy")
+    if not (user or password):
+        return Proxy(bare, {})
+    credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return Proxy(bare, {"Proxy-Authorization": f"Basic {credentials}"})
