@@ -64,6 +64,11 @@ def test_lists_of_the_same_name_in_different_places_are_different_lists() -> Non
             "its pages are asked for with limit, neither by number and size nor by position",
         ),
         (
+            "/begun",
+            listing(query("start")),
+            "its pages are asked for with start, neither by number and size nor by position",
+        ),
+        (
             "/odd",
             listing(query("pageRef"), query("n")),
             "pageRef may ask for its pages, in a way that is not known here",
