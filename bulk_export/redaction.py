@@ -134,6 +134,8 @@ def _leads(names: Sequence[str], declared: FieldType) -> bool:
         declared = declared.item
     if not names:
         return True
+    if declared in (Kind.ANY, Struct(())):
+        return True  # nobody knows what is inside
     if not isinstance(declared, Struct):
         return False
     return any(_leads(names[1:], member.type) for member in declared.fields if member.name == names[0])

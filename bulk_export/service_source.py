@@ -43,7 +43,8 @@ async def fetch_published(
     spec = parse_spec(await fetch_document(url, allow_plain_http=allow_plain_http, ca_file=ca_file), url)
     identifiers = {endpoint.path: endpoint.shape.id[-1] for endpoint in service if endpoint.shape.id}
     described = describe(spec, url, service=service.name, identifiers=identifiers)
-    return read_description(described.document, None)
+    versions = described.document["versions"]
+    return read_description(described.document, service.version if service.version in versions else None)
 
 
 async def fetch_published_locally(service: Service) -> Service:

@@ -129,8 +129,15 @@ def choose_endpoints(service: Service, names: Sequence[str]) -> tuple[Endpoint, 
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             hint = f"Did you mean {nearest[0]}? " if nearest else ""
+            left_out = [f"{path} is left out: {reason}. " for path, reason in service.left_out if _is_of(name, path)]
             raise UsageError(
                 f"Service {service.name} {service.version} has no endpoint {name!r}.",
-                next_step=f"{hint}It has: {', '.join(known)}.",
+                next_step=f"{''.join(left_out) or hint}It has: {', '.join(known)}.",
             )
     return tuple(endpoint for endpoint in service.endpoints if not names or endpoint.name in names)
+
+
+def _is_of(name: str, path: str) -> bool:
+    """Whether a name is that of the list at a path, as a user may think of it."""
+    written = [part for part in path.split("/") if part and "{" not in part]
+    return name == path or "-".join(written).endswith(name)

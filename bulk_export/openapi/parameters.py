@@ -221,12 +221,12 @@ def _paging(
     counting = [one for one in parameters if _may_count(schemas, one, where)]
     size = next((one for one in counting if one.words in _SIZES), None)
     number = next((one for one in counting if one.words in _NUMBERS), None)
-    offset = next((one for one in counting if one.words in _OFFSETS), None) if number is None and size else None
-    start = number or offset
-    if size is None and number is not None and not any(one.words in _CURSORS for one in parameters):
+    cursor = next((one for one in parameters if one.words in _CURSORS and not _is_time(schemas, one, where)), None)
+    start = number or next((one for one in counting if one.words in _OFFSETS), None)
+    if size is None and cursor is None and start is not None and start.words not in _OFFSETS_THAT_COUNT:
         size = Parameter("", {}, required=False, text="", example=None)  # the service says how much a page holds
     if start is None or size is None:
-        lone = next((one for one in parameters if one.words in _CURSORS), None) or start or size
+        lone = cursor or start or size
         return (Paging("none"), set()) if lone is None else (Paging("cursor", lone.name), {lone.name})
     style = _style(start)
     paging = Paging(
@@ -253,14 +253,19 @@ def _style(start: Parameter) -> str:
 def _may_count(schemas: Schemas, parameter: Parameter, where: str) -> bool:
     """Whether a parameter can be a number of pages or records: no date, and no word that only looks like one."""
     declared = schemas.type_of(parameter.schema, where)
-    if declared in ("date", "timestamp", "boolean") or not isinstance(declared, str | None):
-        return False
-    if isinstance(parameter.example, str) and _DATES.match(parameter.example):
+    if _is_time(schemas, parameter, where) or declared == "boolean" or not isinstance(declared, str | None):
         return False
     if parameter.words in _OFFSETS_THAT_COUNT and declared not in ("integer", "number"):
         # The beginning of a span of time, unless numbers are spoken of.
         return any(_whole(schemas, parameter, word, where) is not None for word in ("default", "minimum"))
     return True
+
+
+def _is_time(schemas: Schemas, parameter: Parameter, where: str) -> bool:
+    """Whether a parameter is a time or a day, by its type, its example or what is said of it."""
+    shown = parameter.example
+    is_shown = isinstance(shown, str) and _DATES.match(shown) is not None
+    return is_shown or "ISO 8601" in parameter.text or schemas.type_of(parameter.schema, where) in ("date", "timestamp")
 
 
 def _first(schemas: Schemas, start: Parameter, where: str, counts_from: Set[int], *, by_position: bool) -> int | None:

@@ -114,6 +114,7 @@ SHAPES: dict[str, Service] = {
     "a table": described({"format": "csv", "fields": CELLS}),
     "a table with numbers": described({"format": "csv", "fields": CELLS, "records": {"id_type": "integer"}}),
     "pages whose size the service chooses": described(pages={"size": "", "default": 7}),
+    "positions without a size": described(pages=OFFSET | {"size": "", "default": 7}),
     "no fields at all": described({"fields": {}}, records={"attributes": []}),
 }
 

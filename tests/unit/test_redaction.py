@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from bulk_export.decode import Block, Decoder, Lines, UnusablePage
 from bulk_export.errors import UsageError
-from bulk_export.model import Field, Kind, ListOf, Struct
+from bulk_export.model import Field, FieldType, Kind, ListOf, Struct
 from bulk_export.redaction import NO_REDACTION, Redaction, Treatment
 from bulk_export.schema import arrow_schema
 from tests.json_values import Pairs, Raw, records
-from tests.unit.decode.described import FIELDS, THINGS, page, record
+from tests.unit.decode.described import FIELDS, THINGS, endpoint, page, record
 
 KEY = bytes(range(32))
 CANARY = "canary"
@@ -222,3 +222,17 @@ def test_rules_that_were_applied_before_tell_what_is_left() -> None:
     left = {field.name: field.type for field in before.endpoint(THINGS).fields}
     assert "name" not in left
     assert left["age"] is Kind.STRING
+
+
+@pytest.mark.parametrize("declared", [Kind.ANY, Struct(()), ListOf(Kind.ANY)], ids=str)
+def test_what_may_be_anything_is_dropped_and_pseudonymised_like_anything_else(declared: FieldType) -> None:
+    described = endpoint({"free": declared, "bag": declared, "code": Kind.ANY})
+    redaction = Redaction.of(["free.secret", "bag"], ["code"], KEY)
+    assert redaction.unmatched(described) == []
+    sent = record(free=[{"secret": CANARY, "a": 1}], bag={"secret": CANARY}, code=[CANARY])
+    block = Decoder(described, columns=True, lines="raw", redaction=redaction).decode([page(sent)])
+    row, line = only(block)
+    assert (row["code"], json.loads(row["_extra"])["free"]) == (None, [{"a": 1}])
+    assert line["attributes"]["free"] == [{"a": 1}]
+    assert line["attributes"]["code"] == [hashed(CANARY)]
+    assert CANARY not in repr(row) + repr(line)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulk_export.catalogue import read_description
+from bulk_export.catalogue import choose_endpoints, read_description
 from bulk_export.errors import UsageError
 from bulk_export.openapi import describe
 from bulk_export.openapi.names import named
@@ -62,6 +62,11 @@ def test_lists_of_the_same_name_in_different_places_are_different_lists() -> Non
             "/limited",
             listing(query("limit")),
             "its pages are asked for with limit, neither by number and size nor by position",
+        ),
+        (
+            "/begun",
+            listing(query("start")),
+            "its pages are asked for with start, neither by number and size nor by position",
         ),
         (
             "/odd",
@@ -118,6 +123,14 @@ def test_a_list_that_cannot_be_described_is_named_with_the_reason(path: str, ite
     with pytest.raises(UsageError, match="no list endpoint") as refused:
         described({path: item})
     assert reason in refused.value.next_step
+
+
+@pytest.mark.parametrize("name", ["boxes-lids", "lids", "/boxes/{id}/lids"])
+def test_who_names_what_is_left_out_is_told_why(name: str) -> None:
+    service = read({"/boxes": listing(*PAGED), "/boxes/{id}/lids": listing(*PAGED)})
+    with pytest.raises(UsageError) as refused:
+        choose_endpoints(service, [name])
+    assert refused.value.next_step == "/boxes/{id}/lids is left out: its path needs id. It has: boxes."
 
 
 def test_what_is_no_list_is_not_named() -> None:

@@ -154,6 +154,16 @@ def test_the_ends_of_a_span_of_time_are_filters(schema: dict[str, Any]) -> None:
     assert (alone.paging.style, alone.filters) == ("none", ("from", "to"))
 
 
+def test_the_times_after_and_before_are_filters_and_no_cursors() -> None:
+    times = [query("after", type="string", format="date-time"), query("before", "In ISO 8601", type="string")]
+    assert only({"/boxes": listing(*times)}).filters == ("after", "before")
+
+
+def test_positions_are_asked_for_alone_where_the_size_of_pages_cannot_be_chosen() -> None:
+    endpoint = only({"/boxes": listing(query("offset"))})
+    assert (endpoint.paging.style, endpoint.paging.number, endpoint.paging.size) == ("offset", "offset", "")
+
+
 def test_what_one_endpoint_states_is_not_assumed_of_others() -> None:
     paths = {
         "/a": listing(query("page", minimum=1), query("size", maximum=100, default=50)),
