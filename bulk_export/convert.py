@@ -83,6 +83,11 @@ class EndpointConversion:
             part_rows=part_rows,
         )
         self.sequence = self._sequence()
+        if self.revision is None:
+            sweep.plan.settle(self.sequence.converted)
+        else:
+            # What is settled rests on the pages as they are.
+            sweep.plan.conclude()
         self._repeated: frozenset[int] = frozenset()
         self._looked_through = 0
         self._occurrences: list[Occurrence] = []
@@ -178,7 +183,8 @@ class EndpointConversion:
 
     def _finish(self) -> int:
         self.sequence.finish()
-        if self.revision is None and self._consistent:
+        # Where some pages were cut and others not, there may be records between them that no page showed.
+        if self.revision is None and (self._consistent or (self.sweep.plan.is_mixed and self._pages is self._store)):
             self._sweep_again()
         elif self.revision is None:
             self._repeated = self.sequence.duplicates()

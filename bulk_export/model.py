@@ -70,7 +70,8 @@ class Paging:
     `number` is the parameter for the number of the page (style `pages`, the first one being `first`) or for the
     position of its first record (style `offset`); `size` the one for the number of records. With style `none`
     neither is sent: one request gives everything. `filter` holds `{name}`. `largest` is the most records that the
-    service gives at once, None where nobody knows.
+    service gives at once, None where nobody knows. Unless `first_is_known` and `style_is_known`, `first` and whether
+    `number` counts pages or records are guesses, and are found out with the first requests.
     """
 
     style: Literal["pages", "offset", "none"] = "pages"
@@ -80,6 +81,8 @@ class Paging:
     filter: str = "filter[{name}]"
     sort: str = "sort"
     largest: int | None = 3000
+    first_is_known: bool = True
+    style_is_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

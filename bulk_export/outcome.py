@@ -29,6 +29,8 @@ def endpoint_result(
         "short_pages": len(plan.short_pages()),
         "duplicates": conversion.duplicates,
         "backwards": backwards,
+        "suspicious_end": int(conversion.sweep.has_suspicious_end),
+        "mixed_page_sizes": int(plan.is_mixed),
     }
     more: dict[str, Any] = {}
     if revision is not None and revision.swept_again:
@@ -37,7 +39,11 @@ def endpoint_result(
         if consistent:
             signs |= {name: more[name] for name in ("recovered", "changed", "gone")}
         elif revision.settled:
-            signs = {}
+            signs = {"suspicious_end": signs["suspicious_end"]}
+    if plan.clamp is not None:
+        more["clamped"] = plan.clamp
+    if conversion.sweep.longest_beyond:
+        more["larger_pages"] = conversion.sweep.longest_beyond
     if consistent:
         more["consistent"] = revision is not None and revision.settled
     return EndpointResult(

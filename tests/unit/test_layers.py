@@ -17,7 +17,7 @@ LAYERS = [
     {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"}
     | {"timetable", "opening", "repeat", "server_clock", "allocator"},
     {"catalogue", "openapi", "filters", "schema", "schema_inference", "schema_mode", "redaction", "options"}
-    | {"page_plan", "page_order", "retry"}
+    | {"page_plan", "page_order", "retry", "paging_facts", "first_page", "page_evidence"}
     | {"decode", "duplicates", "seen_ids", "agreement", "revision"},
     {"budget", "fetch", "journal", "files", "sinks", "schedule", "cost", "database", "delta_files"},
     {"counters", "sweep", "pool", "parts", "resweep", "convert", "outcome", "manifest", "publish"}
@@ -85,7 +85,8 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
         ("deltalake", {"check.copy", "delta_files", "polling.delta_table"}),
         (
             "sqlite3",
-            {"journal.store", "budget.sqlite", "budget.sqlite_file", "budget.sqlite_record", "budget.sqlite_time"},
+            {"journal.store", "budget.sqlite", "budget.sqlite_file", "budget.sqlite_record", "budget.sqlite_time"}
+            | {"budget.service_facts"},
         ),
         ("yaml", {"openapi.parsing", "openapi.writing"}),
         ("referencing", {"openapi.schemas"}),
