@@ -48,8 +48,8 @@ class PagingFacts:
         """Whether a page shorter than asked for is the last one without asking for the next.
 
         `found` is the number of records up to its end. A page is believed where one of this length was checked
-        before; or where its length is not that of a usual cap, and longer ones are known to come or just as many records
-        were found the last time. It never is where more records were found then.
+        before; or where its length is not that of a usual cap, and longer ones are known to come or just as many
+        records were found the last time. It never is where more records were found then.
         """
         if self.records is not None and found < self.records:
             return False

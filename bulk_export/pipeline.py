@@ -275,6 +275,8 @@ class _Export:
                 stride=2 * options.workers,
                 filters=options.filters_for(endpoint),
                 known=facts.of(endpoint.path),
+                # Changes are asked for by two polls.
+                empty_is_enough=options.consistent and options.updated_since is not None and endpoint.since is not None,
             )
             state = store.fact(paging_fact(endpoint.name, 0))
             sweep.restore(store.page_counts(endpoint.name, 0), store.body, state=state)

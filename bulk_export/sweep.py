@@ -23,7 +23,8 @@ _NOTHING_KNOWN = PagingFacts()
 class Sweep:
     """The pages of `endpoint` with `page_size` records each, filtered. `number` is 0 for the first pass.
 
-    `known` is what earlier sweeps found out about the endpoint.
+    `known` is what earlier sweeps found out about the endpoint. With `empty_is_enough`, one answer without records is
+    believed: where nothing is lost by it, since the same is asked for again the next time.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Sweep:
         stride: int,
         filters: Sequence[tuple[str, str]],
         known: PagingFacts = _NOTHING_KNOWN,
+        empty_is_enough: bool = False,
     ) -> None:
         largest = endpoint.paging.largest
         page_size = min(page_size, largest or page_size)
@@ -48,11 +50,12 @@ class Sweep:
         self.longest_beyond: int = 0
         self._filters = filters
         self._known = known
+        records = 0 if empty_is_enough else None
         self.plan = _plan(
             self.first_page.endpoint.paging.style,
             page_size,
             stride,
-            known if not filters else replace(known, records=None),
+            known if not filters else replace(known, records=records),
         )
         self._first_seen: dict[int, int] = {}
         self._repeating: set[int] = set()

@@ -274,7 +274,7 @@ async def test_each_poll_leaves_a_record_in_the_log(tmp_path: Path) -> None:
     async with copying(tmp_path / "copy") as it:
         summary = await it.poll(NAME)
         assert summary.line() == (
-            "poll 1, full: 1 requests; 250 fetched, 250 inserted, 0 updated, 0 unchanged, 0 removed"
+            "poll 1, full: 2 requests; 250 fetched, 250 inserted, 0 updated, 0 unchanged, 0 removed"
         )
         (entry,) = it.log()
         assert entry == json.loads(json.dumps(summary.to_json()))
@@ -323,7 +323,8 @@ async def test_an_interrupted_poll_goes_on_without_asking_again_for_what_it_has(
         assert resumed.kind == "full"
         later = list(it.service.log)[len(before) :]
         again = [one.page for one in later if one.page_size == 100 and "since" not in one.query]
-        assert not set(again) & set(before[:-1])
+        # But for the empty page behind the last full one, which takes two answers.
+        assert set(again) & set(before[:-1]) <= {21}
         it.assert_current()
 
 
@@ -550,5 +551,6 @@ async def test_a_failed_write_leaves_the_table_as_it_was_and_the_poll_goes_on(tm
         asked = len(it.service.log)
         resumed, poll = (await it.sync(NAME)).polls
         assert (counts(resumed)[2], counts(poll)[2], it.version()) == (1, 0, 1)
-        assert len(it.service.log) == asked + 1
+        # Nothing is known of the service here, so a short page is followed by a look behind it.
+        assert len(it.service.log) == asked + 2
         it.assert_current()
