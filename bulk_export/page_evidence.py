@@ -8,6 +8,7 @@ No single answer ends a sweep, but for a short page of a service that is known t
 - A page that came back short or empty although a later one holds records is asked for once more, and the longer
   answer is kept. Where it is as long again, or as long as another page, the service cuts its pages (a clamp), and
   that length is a full page from then on.
+- Where the service cut its pages, and was not known to, one of them is asked for once more at the end.
 - Where a status such as 404 stands for an empty page behind a full one, that page is read again in between: a
   service that answers so to everything for a minute has no end.
 """
@@ -58,6 +59,9 @@ class PageEvidence:
         self._read_again: int | None = None
         self._sealed: int | None = None
         self._first_in_doubt = False
+        # Whether a page that was cut was asked for once more at the end, and whether it was longer then.
+        self._is_clamp_checked = False
+        self._is_raised = False
         self._concluded = False
         self._pages = 0
         self._records = 0
@@ -106,7 +110,7 @@ class PageEvidence:
     @property
     def is_mixed(self) -> bool:
         """Whether the service cut some pages and not others: there may be records between them that were not shown."""
-        return bool(self._clamps) and self._longest > min(self._clamps)
+        return self._is_raised or (bool(self._clamps) and self._longest > min(self._clamps))
 
     @property
     def has_suspicious_end(self) -> bool:
@@ -158,6 +162,11 @@ class PageEvidence:
         """Pages that came back short or empty although a later one held records, each time they were asked for."""
         return tuple(sorted(page for page in self._counts if page < self._last and not self._is_full(page)))
 
+    @property
+    def is_clamp_checked(self) -> bool:
+        """Whether a page that was cut was asked for once more at the end."""
+        return self._is_clamp_checked
+
     def count(self, page: int) -> int | None:
         """How many records came back on `page`, None while it has not."""
         return self._counts.get(page)
@@ -165,7 +174,7 @@ class PageEvidence:
     def keeps(self, page: int, records: int) -> bool:
         """Whether an answer is to be stored: the first for a page, and a later one that holds more."""
         before = self._counts.get(page)
-        return before is None or records > before
+        return before is None or (records > before and page > self._settled)
 
     def count_by_position(self, *, by_position: bool) -> None:
         """Whether pages are asked for by position, where that was found out only after the plan was made."""
@@ -219,7 +228,11 @@ class PageEvidence:
                 self._first_in_doubt = False
                 if records == before:
                     self._clamps.add(records)
-        if before is None or records > before:
+            if self.end is not None and page == self._cut_page():
+                self._is_clamp_checked = True
+        if before is not None and records > before and page <= self._settled:
+            self._is_raised = True
+        elif before is None or records > before:
             self._enter(page, records)
         self._judge(page)
 
@@ -286,6 +299,15 @@ class PageEvidence:
             self._pass_by_empty_pages(page)
         elif self._first_empty_after == page:
             self._first_empty_after = self._nearest_empty(self._last)
+
+    def _cut_page(self) -> int | None:
+        """A page that was cut, to be asked for once more at the end: the service may cut at another length by then.
+
+        Records between two pages would not have been shown then. None where that is known of the service.
+        """
+        if not self._clamps or self._by_position or self._known.clamp in self._clamps:
+            return None
+        return min(self._of_length.get(min(self._clamps), ()), default=None)
 
     def _may_be_clamp(self, length: int) -> bool:
         """Whether equal lengths say that pages are cut: not where there are longer ones, unless it is a usual cap."""

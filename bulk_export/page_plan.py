@@ -45,6 +45,7 @@ class EndpointPlan(PageEvidence):
             and not self._returned
             and not self._doubted
             and self._first_missing > end
+            and (self._concluded or self._is_clamp_checked or self._cut_page() is None)
         )
 
     @property
@@ -106,9 +107,16 @@ class EndpointPlan(PageEvidence):
         self.give_back(page)
         self._first_in_doubt = True
 
-    def restore(self, stored: Iterable[tuple[int, int]], answers: Mapping[int, int] | None = None) -> None:
+    def restore(
+        self,
+        stored: Iterable[tuple[int, int]],
+        answers: Mapping[int, int] | None = None,
+        *,
+        is_clamp_checked: bool = False,
+    ) -> None:
         """Take in `(page, records)` pairs that an earlier run stored, and how many answers they rest on."""
         self._answers.update(answers or {})
+        self._is_clamp_checked |= is_clamp_checked
         for page, records in stored:
             self.came_back(page, records)
 
@@ -190,6 +198,9 @@ class EndpointPlan(PageEvidence):
     def _next_proof(self) -> int | None:
         """The page whose emptiness is still to be proven, or the one in front of it."""
         last = self._last
+        if self.end is not None and not self._doubted and self._first_missing > last and not self._is_clamp_checked:
+            page = self._cut_page()
+            return None if page in self._in_flight else page
         if self._counts.get(last + 1) != 0 or self.end is not None:
             return None
         is_open = last + 1 in self._by_status and self._needs_reading_again(last) and self._read_again != last

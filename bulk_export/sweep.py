@@ -129,7 +129,8 @@ class Sweep:
         facts = json.loads(state) if state else {}
         self.first_page.restore(facts)
         self.counted()
-        self.plan.restore((), {int(page): int(answers) for page, answers in facts.get("answers", {}).items()})
+        answers = {int(page): int(count) for page, count in facts.get("answers", {}).items()}
+        self.plan.restore((), answers, is_clamp_checked=bool(facts.get("clamp_checked")))
         self._only_first_page = bool(facts.get("only_first_page"))
         for page, records in counts:
             repeats = False
@@ -144,7 +145,8 @@ class Sweep:
     def state(self) -> str:
         """What a later run has to know besides the stored pages."""
         answers = {str(page): answers for page, answers in sorted(self.plan.answers.items())}
-        return json.dumps({"answers": answers, "only_first_page": self._only_first_page} | self.first_page.state())
+        found = {"only_first_page": self._only_first_page, "clamp_checked": self.plan.is_clamp_checked}
+        return json.dumps({"answers": answers} | found | self.first_page.state())
 
     def counted(self) -> None:
         """It may have been found out just now how pages are counted."""
