@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from bulk_export.paging_facts import PagingFacts, is_round
 
@@ -58,7 +59,11 @@ class PageEvidence:
         # status came after that, too.
         self._read_again: int | None = None
         self._sealed: int | None = None
-        self._first_in_doubt = False
+        # The last page, where a position behind it showed that it was cut, until it is read again.
+        # The last page behind which an empty page came after it: what came before may have been cut otherwise.
+        self._empty_since: int | None = None
+        self._looked_behind: int | None = None
+        self._cut_short: int | None = None
         # Whether a page that was cut was asked for once more at the end, and whether it was longer then.
         self._is_clamp_checked = False
         self._is_raised = False
@@ -81,7 +86,12 @@ class PageEvidence:
             return last
         behind = last + 1
         empty_answers = self._answers.get(behind, 1) if self._counts.get(behind) == 0 else 0
-        if empty_answers < self._empty_answers_needed(last):
+        needed = self._empty_answers_needed(last)
+        if empty_answers < needed:
+            return None
+        if needed and last and not self._is_full(last) and self._empty_since != last:
+            return None
+        if needed and self.is_last_open() and self._looked_behind != last:
             return None
         if behind in self._by_status and self._needs_reading_again(last) and self._sealed != last:
             return None
@@ -128,11 +138,6 @@ class PageEvidence:
         at_depth = -(-self._records // _DEPTH) * _DEPTH < self._records + self.page_size
         return last + 1 in self._by_status and self._is_full(last) and at_depth
 
-    @property
-    def answers(self) -> Mapping[int, int]:
-        """How many answers pages have had, for those that were asked for again."""
-        return self._answers
-
     def learned(self, *, unfiltered: bool) -> PagingFacts:
         """What is known now that the sweep is complete; `unfiltered` where it showed everything there is."""
         known, last = self._known, self._last
@@ -162,10 +167,21 @@ class PageEvidence:
         """Pages that came back short or empty although a later one held records, each time they were asked for."""
         return tuple(sorted(page for page in self._counts if page < self._last and not self._is_full(page)))
 
-    @property
-    def is_clamp_checked(self) -> bool:
-        """Whether a page that was cut was asked for once more at the end."""
-        return self._is_clamp_checked
+    def state(self) -> dict[str, Any]:
+        """What has to be known besides the stored pages to go on from here: JSON values."""
+        return {
+            "answers": {str(page): answers for page, answers in sorted(self._answers.items())},
+            "clamp_checked": self._is_clamp_checked,
+            "raised": self._is_raised,
+            "looked_behind": self._looked_behind,
+        }
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Take in what `state` gave an earlier run, before its pages are restored."""
+        self._answers.update((int(page), int(answers)) for page, answers in state.get("answers", {}).items())
+        self._is_clamp_checked = bool(state.get("clamp_checked"))
+        self._is_raised = bool(state.get("raised"))
+        self._looked_behind = state.get("looked_behind")
 
     def count(self, page: int) -> int | None:
         """How many records came back on `page`, None while it has not."""
@@ -179,6 +195,11 @@ class PageEvidence:
     def count_by_position(self, *, by_position: bool) -> None:
         """Whether pages are asked for by position, where that was found out only after the plan was made."""
         self._by_position = by_position
+
+    def is_last_open(self) -> bool:
+        """Whether the last page seen, asked for by position, is short, which one answer tells."""
+        last = self._last
+        return self._by_position and last > 0 and not self._is_full(last) and last not in self._answers
 
     def expect(self, records: int) -> None:
         """An earlier sweep over the same records found so many."""
@@ -224,16 +245,18 @@ class PageEvidence:
             if records == before and 0 < records < self._asked and page < self._last and self._may_be_clamp(records):
                 self._clamps.add(records)
                 self._judge_all(self._of_length.get(records, ()))
-            if page == 1 and self._first_in_doubt:
-                self._first_in_doubt = False
-                if records == before:
-                    self._clamps.add(records)
+            if page == self._cut_short:
+                self._cut_short = None
+                if records <= before:
+                    self._clamps.add(before)
             if self.end is not None and page == self._cut_page():
                 self._is_clamp_checked = True
         if before is not None and records > before and page <= self._settled:
             self._is_raised = True
         elif before is None or records > before:
             self._enter(page, records)
+        if not self._counts[page] and page == self._last + 1:
+            self._empty_since = self._last
         self._judge(page)
 
     def _add_status(self, page: int) -> None:
@@ -243,6 +266,8 @@ class PageEvidence:
         else:
             self._enter(page, 0)
         self._by_status.add(page)
+        if page == self._last + 1:
+            self._empty_since = self._last
         if page == self._last + 1 and self._read_again == self._last:
             self._sealed = self._last
 

@@ -11,7 +11,7 @@ not known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from bulk_export.page_evidence import NOTHING_KNOWN, PageEvidence
 from bulk_export.paging_facts import PagingFacts
@@ -88,35 +88,22 @@ class EndpointPlan(PageEvidence):
         self._add_status(page)
         self._advance()
 
-    def is_first_open(self) -> bool:
-        """Whether a later page would show that the first one was cut, of which one answer is not enough."""
-        length = self._counts.get(1, 0)
-        return (
-            self._by_position
-            and 0 < length < self._asked
-            and not self._is_full(1)
-            and 1 not in self._answers
-            and self._last == 1
-        )
+    def nothing_behind(self, page: int) -> None:
+        """`page` came back empty, asked for by the position right behind the last record seen."""
+        if page == self._last + 1:
+            self._looked_behind = self._last
 
-    def doubt_first(self, page: int) -> None:
-        """`page`, asked for by a position that depends on the length of the first page, holds records.
+    def doubt_last(self, page: int) -> None:
+        """`page`, asked for by the position right behind the last record seen, holds records.
 
-        The first page is shorter than asked for, so its length is asked for again before that answer counts.
+        So the last page was cut. It is asked for again, and `page` after it.
         """
         self.give_back(page)
-        self._first_in_doubt = True
+        if self.is_last_open():
+            self._cut_short = self._last
 
-    def restore(
-        self,
-        stored: Iterable[tuple[int, int]],
-        answers: Mapping[int, int] | None = None,
-        *,
-        is_clamp_checked: bool = False,
-    ) -> None:
-        """Take in `(page, records)` pairs that an earlier run stored, and how many answers they rest on."""
-        self._answers.update(answers or {})
-        self._is_clamp_checked |= is_clamp_checked
+    def restore(self, stored: Iterable[tuple[int, int]]) -> None:
+        """Take in `(page, records)` pairs that an earlier run stored."""
         for page, records in stored:
             self.came_back(page, records)
 
@@ -152,15 +139,15 @@ class EndpointPlan(PageEvidence):
             self._settled += 1
 
     def _is_settled(self, page: int) -> bool:
-        if page not in self._counts or page in self._doubted or (page == 1 and self._first_in_doubt):
+        if page not in self._counts or page in self._doubted or page == self._cut_short:
             return False
         return page < self._last or (page == self._last and self._is_full(page))
 
     def _choose(self, horizon: int | None) -> int | None:
         if self._concluded:
             return None
-        if self._first_in_doubt:
-            return None if 1 in self._in_flight else 1
+        if self._cut_short is not None:
+            return None if self._cut_short in self._in_flight else self._cut_short
         candidates = (
             min(self._returned, default=None),
             next((page for page in self._doubted if page not in self._in_flight), None),

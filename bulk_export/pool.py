@@ -280,7 +280,7 @@ class Pool:
 
     def _no_such_page(self, sweep: Sweep, page: int) -> None:
         end = sweep.plan.end
-        sweep.plan.nothing_there(page)
+        sweep.nothing_there(page)
         self._took_in(sweep, end)
 
     def _took_in(self, sweep: Sweep, end: int | None) -> None:

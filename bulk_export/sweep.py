@@ -60,6 +60,8 @@ class Sweep:
         self._first_seen: dict[int, int] = {}
         self._repeating: set[int] = set()
         self._only_first_page = False
+        # Pages that were asked for by the position right behind the last record seen.
+        self._behind: set[int] = set()
 
     def again(self, number: int, page_size: int) -> Sweep:
         """A further pass over the same records, one page after the other."""
@@ -76,12 +78,20 @@ class Sweep:
         return PageKey(self.endpoint.name, self.number, page)
 
     def target(self, page: int) -> str:
-        """Path and query that ask for a page."""
+        """Path and query that ask for a page now."""
         endpoint = self.first_page.asked()
+        self._behind.discard(page)
+        if endpoint.paging.style != "offset" or page == 1:
+            return page_target(endpoint, page, self.page_size, self._filters)
         # By position, every page has to begin where the one before ends; by number, the service cuts.
-        by_position = endpoint.paging.style == "offset" and page > 1
-        size = self.plan.page_size if by_position else self.page_size
-        return page_target(endpoint, page, size, self._filters)
+        size = self.plan.page_size
+        position = (page - 1) * size
+        last = self.plan.known_pages
+        if page == last + 1 and self.plan.is_last_open():
+            # The last page may have been cut, so what is asked for is the record behind it.
+            position = (last - 1) * size + (self.plan.count(last) or 0)
+            self._behind.add(page)
+        return page_target(endpoint, page, size, self._filters, position=position)
 
     def learned(self) -> PagingFacts:
         """What is known of the endpoint now that it was read to its end."""
@@ -129,8 +139,7 @@ class Sweep:
         facts = json.loads(state) if state else {}
         self.first_page.restore(facts)
         self.counted()
-        answers = {int(page): int(count) for page, count in facts.get("answers", {}).items()}
-        self.plan.restore((), answers, is_clamp_checked=bool(facts.get("clamp_checked")))
+        self.plan.resume(facts.get("plan", {}))
         self._only_first_page = bool(facts.get("only_first_page"))
         for page, records in counts:
             repeats = False
@@ -144,9 +153,8 @@ class Sweep:
 
     def state(self) -> str:
         """What a later run has to know besides the stored pages."""
-        answers = {str(page): answers for page, answers in sorted(self.plan.answers.items())}
-        found = {"only_first_page": self._only_first_page, "clamp_checked": self.plan.is_clamp_checked}
-        return json.dumps({"answers": answers} | found | self.first_page.state())
+        found = {"plan": self.plan.state(), "only_first_page": self._only_first_page}
+        return json.dumps(found | self.first_page.state())
 
     def counted(self) -> None:
         """It may have been found out just now how pages are counted."""
@@ -185,7 +193,7 @@ class Sweep:
                 kept="Every page stored so far is kept.",
                 next_step="Check that the address belongs to this service: it does not heed the page number.",
             )
-        if page > 1 and records and self.plan.is_first_open() and seen == page:
+        if records and page in self._behind and seen == page:
             return False
         return self.plan.keeps(page, 0 if seen < page else len(records))
 
@@ -194,28 +202,38 @@ class Sweep:
         only one."""
         if not records or self.endpoint.paging.style == "none":
             self.plan.came_back(page, len(records))
+            self._looked_behind(page)
             return False
         content = hash(tuple(records))
+        if page in self._behind and self._first_seen.get(content, page) == page:
+            self.plan.doubt_last(page)
+            return False
         seen = self._first_seen.setdefault(content, page)
         if seen < page:
             self._repeating.add(page)
             self.plan.came_back(page, 0)
+            self._looked_behind(page)
             self._only_first_page = seen == 1 and self.plan.pages == 1
             return self._only_first_page and not self._shows_nothing_else() and self.plan.end == 1
-        if page > 1 and self.plan.is_first_open():
-            del self._first_seen[content]
-            self.plan.doubt_first(page)
-            return False
         self._only_first_page = False
         self._repeating.discard(page)
         if len(records) > self.page_size:
             self.longest_beyond = max(self.longest_beyond, len(records))
-        self.plan.came_back(page, len(records))
         if seen > page:
             self._first_seen[content] = page
             self._repeating.add(seen)
             self.plan.repeats(seen)
+        self.plan.came_back(page, len(records))
         return False
+
+    def nothing_there(self, page: int) -> None:
+        """A status said that there is no such page."""
+        self.plan.nothing_there(page)
+        self._looked_behind(page)
+
+    def _looked_behind(self, page: int) -> None:
+        if page in self._behind:
+            self.plan.nothing_behind(page)
 
     def _shows_nothing_else(self) -> bool:
         """Whether there is one page only, as full as was asked for.

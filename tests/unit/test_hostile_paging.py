@@ -91,7 +91,7 @@ def read(sweep: Sweep, server: Server, workers: int = 1, pick: st.DataObject | N
                 pages[page] = answer
             sweep.came_back(page, answer)
         elif sweep.says_no_such_page(page, answer):
-            sweep.plan.nothing_there(page)
+            sweep.nothing_there(page)
         else:
             assert sweep.is_out_of_order(page, answer)
             sweep.plan.give_back(page)
