@@ -183,8 +183,8 @@ class EndpointConversion:
 
     def _finish(self) -> int:
         self.sequence.finish()
-        # Where some pages were cut and others not, there may be records between them that no page showed.
-        if self.revision is None and (self._consistent or (self.sweep.plan.is_mixed and self._pages is self._store)):
+        is_doubtful = self.sweep.is_to_be_read_again and self._pages is self._store
+        if self.revision is None and (self._consistent or is_doubtful):
             self._sweep_again()
         elif self.revision is None:
             self._repeated = self.sequence.duplicates()

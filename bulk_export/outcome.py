@@ -31,6 +31,7 @@ def endpoint_result(
         "backwards": backwards,
         "suspicious_end": int(conversion.sweep.has_suspicious_end),
         "mixed_page_sizes": int(plan.is_mixed),
+        "stray_answers": int(conversion.sweep.has_stray_answers),
     }
     more: dict[str, Any] = {}
     if revision is not None and revision.swept_again:

@@ -107,6 +107,10 @@ class EndpointPlan(PageEvidence):
         for page, records in stored:
             self.came_back(page, records)
 
+    def disregard(self, page: int) -> None:
+        """What an earlier run stored for `page` is not restored: it is asked for anew."""
+        self._answers.pop(page, None)
+
     def settle(self, last: int) -> None:
         """Pages up to `last` were converted by an earlier run, so they are not asked for again."""
         for page in sorted(self._doubted):
@@ -120,6 +124,11 @@ class EndpointPlan(PageEvidence):
         self._concluded = True
         self._doubted.clear()
         self._advance()
+
+    @property
+    def is_concluded(self) -> bool:
+        """Whether the pages are those of a finished export."""
+        return self._concluded
 
     def _arrived(self, page: int) -> None:
         self._in_flight.discard(page)

@@ -139,6 +139,8 @@ def _signs(sweep: Sweep) -> list[str]:
     signs = []
     if plan.is_mixed:
         signs.append(f"{name}: the service changed how many records it gives at once; a record may be missing.")
+    if sweep.has_stray_answers:
+        signs.append(f"{name}: the service answered with a page that was not asked for; a record may be missing.")
     if short := len(plan.short_pages()):
         signs.append(
             f"{name}: {short} pages were short although later ones held records; a record that moved may be missing."

@@ -60,6 +60,9 @@ class Sweep:
         self._first_seen: dict[int, int] = {}
         self._repeating: set[int] = set()
         self._only_first_page = False
+        self._was_suspicious = False
+        # Whether an answer was that to another page: asked for again, the page held something else.
+        self.has_stray_answers = False
         # Pages that were asked for by the position right behind the last record seen.
         self._behind: set[int] = set()
 
@@ -129,7 +132,14 @@ class Sweep:
     @property
     def has_suspicious_end(self) -> bool:
         """Whether the end is where one would not expect it, although every rule for it was kept."""
+        if self.plan.is_concluded:
+            return self._was_suspicious
         return self._only_first_page or self.plan.has_suspicious_end
+
+    @property
+    def is_to_be_read_again(self) -> bool:
+        """Whether there may be records that no page showed: some pages were cut and others not, or answers strayed."""
+        return self.plan.is_mixed or self.has_stray_answers
 
     def restore(
         self, counts: Iterable[tuple[int, int]], body: Callable[[PageKey], bytes], *, state: str | None = None
@@ -141,11 +151,17 @@ class Sweep:
         self.counted()
         self.plan.resume(facts.get("plan", {}))
         self._only_first_page = bool(facts.get("only_first_page"))
+        self._was_suspicious = bool(facts.get("suspicious_end"))
+        self.has_stray_answers = bool(facts.get("stray_answers"))
         for page, records in counts:
             repeats = False
             if self.endpoint.paging.style != "none" and records:
                 content = hash(tuple(self.arrangement.split(body(self.key(page)))))
                 if repeats := self._first_seen.setdefault(content, page) != page:
+                    if self.has_stray_answers:
+                        # It may be the answer to another page, so this one is asked for anew.
+                        self.plan.disregard(page)
+                        continue
                     self._repeating.add(page)
                 elif records > self.page_size:
                     self.longest_beyond = max(self.longest_beyond, records)
@@ -153,7 +169,12 @@ class Sweep:
 
     def state(self) -> str:
         """What a later run has to know besides the stored pages."""
-        found = {"plan": self.plan.state(), "only_first_page": self._only_first_page}
+        found = {
+            "plan": self.plan.state(),
+            "only_first_page": self._only_first_page,
+            "suspicious_end": self.has_suspicious_end,
+            "stray_answers": self.has_stray_answers,
+        }
         return json.dumps(found | self.first_page.state())
 
     def counted(self) -> None:
@@ -213,9 +234,16 @@ class Sweep:
             self._repeating.add(page)
             self.plan.came_back(page, 0)
             self._looked_behind(page)
+            if self.has_stray_answers and self.plan.end is not None and self.plan.end + 1 in self._repeating:
+                raise ServiceFailing(
+                    f"{self.endpoint.name} is answered with pages that were not asked for (page {page} among them).",
+                    kept="Every page stored so far is kept.",
+                    next_step="Check what stands between here and the service; the same command goes on from here.",
+                )
             self._only_first_page = seen == 1 and self.plan.pages == 1
             return self._only_first_page and not self._shows_nothing_else() and self.plan.end == 1
         self._only_first_page = False
+        self.has_stray_answers |= page in self._repeating
         self._repeating.discard(page)
         if len(records) > self.page_size:
             self.longest_beyond = max(self.longest_beyond, len(records))
