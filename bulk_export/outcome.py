@@ -87,6 +87,7 @@ def summarise(manifest: Mapping[str, Any], output: Path, seconds: float) -> Expo
                 drift=endpoint["drift"],
                 changed_during_export=endpoint["changed_during_export"],
                 consistent=endpoint.get("consistent"),
+                suspicious_end="suspicious_end" in endpoint["signs_of_change"],
                 **{name: endpoint.get(name, 0) for name in ("recovered", "changed", "gone")},
             )
             for name, endpoint in manifest["endpoints"].items()

@@ -31,7 +31,8 @@ class EndpointSummary:
     """One endpoint of a finished export. `bytes` is what its files take on disk.
 
     `consistent` says whether two sweeps agreed in the end, None where that was not asked for. Further sweeps found
-    `recovered` records that the first had missed and `changed` ones; `gone` had vanished by the last.
+    `recovered` records that the first had missed and `changed` ones; `gone` had vanished by the last. With a
+    `suspicious_end`, the list may go on behind its last page.
     """
 
     name: str
@@ -47,6 +48,7 @@ class EndpointSummary:
     recovered: int = 0
     changed: int = 0
     gone: int = 0
+    suspicious_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)

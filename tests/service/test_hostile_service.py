@@ -19,7 +19,9 @@ from bulk_export.catalogue import load_service
 from bulk_export.errors import Interrupted, ServiceFailing, ServiceRefused
 from bulk_export.model import Paging, Service
 from bulk_export.options import ExportOptions
+from bulk_export.outcome import summarise
 from bulk_export.progress.observer import Observer
+from bulk_export.progress.summary import remarks
 from bulk_export.streaming import stream_batches
 from tests.exporting import FREE, QUICK, TOKEN
 from tests.web_server import web_server
@@ -199,6 +201,8 @@ async def test_a_refusal_to_page_any_deeper_is_stated_and_warned_of(tmp_path: Pa
         True,
     )
     assert "the list may go on behind page 10" in warnings[0]
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert f"{NAME}: the list may go on behind its last page (10 pages)" in remarks(summarise(manifest, tmp_path, 1))[0]
 
 
 async def test_each_answer_twice_is_noticed(tmp_path: Path) -> None:
