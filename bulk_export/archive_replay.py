@@ -34,7 +34,7 @@ from bulk_export.publish import ARCHIVE, JOURNAL, STAGING, clear_leftovers, deci
 from bulk_export.redaction import Redaction
 from bulk_export.revision import is_outdated
 from bulk_export.schema_mode import resumable
-from bulk_export.sweep import Sweep
+from bulk_export.sweep import Sweep, paging_fact
 from bulk_export.units import parse_word
 
 
@@ -208,7 +208,10 @@ class _Replay:
         options = self._options
         page_size = int(options.origin["parameters"]["page_size"])
         sweep = Sweep(endpoint, number=0, page_size=page_size, stride=1, filters=())
-        sweep.restore(pages.page_counts(endpoint.name, 0), pages.body)
+        state = pages.fact(paging_fact(endpoint.name, 0))
+        sweep.restore(pages.page_counts(endpoint.name, 0), pages.body, state=state)
+        # The export was finished, so no page is in doubt any more.
+        sweep.plan.conclude()
         settled = pages.fact(f"revision/{endpoint.name}")
         if settled is not None and not is_outdated(settled):
             store.put_fact(f"revision/{endpoint.name}", settled)

@@ -87,6 +87,11 @@ class EndpointConversion:
             part_rows=part_rows,
         )
         self.sequence = self._sequence()
+        if self.revision is None:
+            sweep.plan.settle(self.sequence.converted)
+        else:
+            # What is settled rests on the pages as they are.
+            sweep.plan.conclude()
         self._repeated: frozenset[int] = frozenset()
         self._looked_through = 0
         self._occurrences: list[Occurrence] = []
@@ -183,7 +188,8 @@ class EndpointConversion:
 
     def _finish(self) -> int:
         self.sequence.finish()
-        if self.revision is None and self._consistent:
+        is_doubtful = self.sweep.is_to_be_read_again and self._pages is self._store
+        if self.revision is None and (self._consistent or is_doubtful):
             self._sweep_again()
         elif self.revision is None:
             self._repeated = self.sequence.duplicates()

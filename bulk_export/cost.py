@@ -107,9 +107,10 @@ def further_sweeps(records: int, page_size: int, largest_page: int) -> int:
 
 
 def most_search(records: int, page_size: int) -> int:
-    """The most requests that finding the end may cost beyond that: 1 + log2 of the pages, none for one page."""
+    """The most requests that finding the end may cost beyond that: 1 + log2 of the pages, none for one page, and one
+    more where it is not known yet how the service pages."""
     pages = math.ceil(records / page_size)
-    return 0 if pages <= 1 else 1 + math.floor(math.log2(pages))
+    return 1 if pages <= 1 else 2 + math.floor(math.log2(pages))
 
 
 def estimate(

@@ -379,14 +379,25 @@ class Fetcher:
         return body.getvalue()
 
 
-def page_target(endpoint: Endpoint, page: int, page_size: int, filters: Sequence[tuple[str, str]] = ()) -> str:
-    """Path and query for one page (the first is 1), percent-encoded, with the sort that makes the order total."""
+def page_target(
+    endpoint: Endpoint,
+    page: int,
+    page_size: int,
+    filters: Sequence[tuple[str, str]] = (),
+    *,
+    position: int | None = None,
+) -> str:
+    """Path and query for one page (the first is 1), percent-encoded, with the sort that makes the order total.
+
+    `position` is that of its first record, where it is asked for by position and does not follow from its number.
+    """
     paging = endpoint.paging
     before, after = _around_page(endpoint.path, paging, endpoint.sort, page_size, tuple(filters))
     if paging.style == "none":
         return before
-    step = page_size if paging.style == "offset" else 1
-    return f"{before}{paging.first + (page - 1) * step}{after}"
+    if position is None:
+        position = (page - 1) * (page_size if paging.style == "offset" else 1)
+    return f"{before}{paging.first + position}{after}"
 
 
 @functools.lru_cache(maxsize=256)

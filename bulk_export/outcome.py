@@ -31,6 +31,9 @@ def endpoint_result(
         "short_pages": len(plan.short_pages()),
         "duplicates": conversion.duplicates,
         "backwards": backwards,
+        "suspicious_end": int(conversion.sweep.has_suspicious_end),
+        "mixed_page_sizes": int(plan.is_mixed),
+        "stray_answers": int(conversion.sweep.has_stray_answers),
     }
     more: dict[str, Any] = {}
     if revision is not None and revision.swept_again:
@@ -39,9 +42,13 @@ def endpoint_result(
         if consistent:
             signs |= {name: more[name] for name in ("recovered", "changed", "gone")}
         elif revision.settled:
-            signs = {}
+            signs = {"suspicious_end": signs["suspicious_end"]}
     if revision is not None and revision.shared:
         more["shared_ids"] = revision.shared
+    if plan.clamp is not None:
+        more["clamped"] = plan.clamp
+    if conversion.sweep.longest_beyond:
+        more["larger_pages"] = conversion.sweep.longest_beyond
     if consistent:
         more["consistent"] = revision is not None and revision.settled
     return EndpointResult(
@@ -93,6 +100,7 @@ def summarise(manifest: Mapping[str, Any], output: Path, seconds: float) -> Expo
                 drift=endpoint["drift"],
                 changed_during_export=endpoint["changed_during_export"],
                 consistent=endpoint.get("consistent"),
+                suspicious_end="suspicious_end" in endpoint["signs_of_change"],
                 **{name: endpoint.get(name, 0) for name in ("recovered", "changed", "gone", "shared_ids")},
             )
             for name, endpoint in manifest["endpoints"].items()

@@ -1,100 +1,63 @@
 """Which page to ask for next, when nobody says how many there are.
 
 Pure state machines, one an endpoint, told what came back and asked what is worth requesting. A page is
-worth requesting when it is known to hold records (a later page did), when it follows a full page (it holds
-records, or is the empty page that proves an exactly full last one), or when it is the one probe that looks
-for the end. Probes gallop forward from the last page seen, by at most `stride`, and bisect once one came
-back empty. With `n` pages that hold records, at most `1 + log2(n)` requests come back empty beyond the one
-that an exactly full last page makes necessary, however many workers ask.
-
-Where nobody knows how many records a service gives at most, a page shorter than asked for proves nothing: the
-first page tells how many come at once, and only an empty page (or one that repeats an earlier one) is the end.
+worth requesting when it is known to hold records (a later page did), when it follows the last page seen (it holds
+records, or is the empty page that proves the end), when it is the one probe that looks for the end, or when one
+answer for it is not enough (`page_evidence`). Probes gallop forward from the last page seen, by at most `stride`, and
+bisect once one came back empty. With `n` pages that hold records, at most `1 + log2(n)` requests come back empty beyond
+the one that an exactly full last page makes necessary, however many workers ask, and one more where the service is
+not known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bulk_export.page_evidence import NOTHING_KNOWN, PageEvidence
+from bulk_export.paging_facts import PagingFacts
 
-class EndpointPlan:
+
+class EndpointPlan(PageEvidence):
     """The pages of one sweep over one endpoint.
 
-    `page_size` is the number of records asked for per page; unless it `is_exact`, the service may give fewer at
-    once. `stride` bounds how far a probe leaps, and so how many pages become known at once: about twice the number
-    of workers keeps them all busy.
+    `stride` bounds how far a probe leaps, and so how many pages become known at once: about twice the number of workers
+    keeps them all busy. The other arguments are those of `PageEvidence`.
     """
 
-    def __init__(self, page_size: int, stride: int, *, is_exact: bool = True) -> None:
-        self._page_size = page_size
-        self._is_exact = is_exact
+    def __init__(
+        self,
+        page_size: int,
+        stride: int,
+        *,
+        known: PagingFacts = NOTHING_KNOWN,
+        by_position: bool = False,
+        proves_end: bool = False,
+    ) -> None:
+        super().__init__(page_size, known=known, by_position=by_position, proves_end=proves_end)
         self._stride = max(1, stride)
-        self._counts: dict[int, int] = {}
         self._in_flight: set[int] = set()
         self._returned: set[int] = set()
-        self._last_nonempty = 0
-        self._first_empty_after: int | None = None
         self._probe: int | None = None
         self._first_missing = 1
         self._first_unrequested = 1
-        self._pages = 0
-        self._records = 0
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether a page shorter than asked for is known to be the last one."""
-        return self._is_exact
-
-    @property
-    def page_size(self) -> int:
-        """How many records a full page holds, as far as is known."""
-        return self._page_size if self._is_exact else self._counts.get(1) or self._page_size
-
-    @property
-    def end(self) -> int | None:
-        """The last page that holds records, 0 where there is none, None while it is not known."""
-        if self._first_empty_after == self._last_nonempty + 1:
-            return self._last_nonempty
-        if self._is_exact and 0 < self._counts.get(self._last_nonempty, 0) < self._page_size:
-            return self._last_nonempty
-        return None
 
     @property
     def complete(self) -> bool:
-        """Whether every page that holds records has come back."""
+        """Whether every page that holds records has come back, and none is in doubt."""
         end = self.end
-        return end is not None and not self._in_flight and not self._returned and self._first_missing > end
-
-    @property
-    def pages(self) -> int:
-        """How many pages with records have come back."""
-        return self._pages
-
-    @property
-    def known_pages(self) -> int:
-        """How many pages are known to hold records, come back or not."""
-        return self._last_nonempty
-
-    @property
-    def records(self) -> int:
-        """How many records have come back, duplicates included."""
-        return self._records
+        return (
+            end is not None
+            and not self._in_flight
+            and not self._returned
+            and not self._doubted
+            and self._first_missing > end
+            and (self._concluded or self._is_clamp_checked or self._cut_page() is None)
+        )
 
     @property
     def contiguous(self) -> int:
-        """The page up to which every page has come back."""
-        return self._first_missing - 1
-
-    def short_pages(self) -> tuple[int, ...]:
-        """Pages that came back short or empty although a later one held records: the data changed."""
-        return tuple(
-            sorted(
-                page for page, count in self._counts.items() if page < self._last_nonempty and count < self.page_size
-            )
-        )
-
-    def count(self, page: int) -> int | None:
-        """How many records came back on `page`, None while it has not."""
-        return self._counts.get(page)
+        """The page up to which every page has come back and will not be asked for again."""
+        return self._first_missing - 1 if self.complete else self._settled
 
     def take(self, horizon: int | None = None) -> int | None:
         """A page to request now, from then on in flight; None where nothing is worth requesting yet.
@@ -106,7 +69,7 @@ class EndpointPlan:
             return None
         self._returned.discard(page)
         self._in_flight.add(page)
-        if page > self._last_nonempty + 1 or self._last_nonempty == 0:
+        if page > self._last + 1 or self._last == 0:
             self._probe = page
         return page
 
@@ -121,39 +84,92 @@ class EndpointPlan:
 
     def came_back(self, page: int, records: int) -> None:
         """`page` came back with `records` records. Also used for pages that an earlier run stored."""
-        self._in_flight.discard(page)
-        self._returned.discard(page)
-        self._counts[page] = records
-        self._records += records
-        self._pages += records > 0
-        while self._first_missing in self._counts:
-            self._first_missing += 1
-        if page == self._probe:
-            self._probe = None
-        if records:
-            if page > self._last_nonempty:
-                self._last_nonempty = page
-                if self._first_empty_after is not None and self._first_empty_after <= page:
-                    self._first_empty_after = self._nearest_empty(page)
-        elif page > self._last_nonempty:
-            nearest = self._first_empty_after
-            self._first_empty_after = page if nearest is None else min(page, nearest)
+        self._arrived(page)
+        self._add(page, records)
+        self._advance()
 
-    def repeats(self, page: int) -> None:
-        """`page` turned out to hold nothing but what an earlier page holds: it counts as empty."""
-        self._records -= self._counts[page]
-        self._pages -= self._counts[page] > 0
-        self._counts[page] = 0
-        self._last_nonempty = max((one for one, count in self._counts.items() if count), default=0)
-        self._first_empty_after = self._nearest_empty(self._last_nonempty)
+    def nothing_there(self, page: int) -> None:
+        """`page` was answered with a status that says that there is no such page; it lies behind the last one seen."""
+        self._arrived(page)
+        self._add_status(page)
+        self._advance()
+
+    def nothing_behind(self, page: int) -> None:
+        """`page` came back empty, asked for by the position right behind the last record seen."""
+        if page == self._last + 1:
+            self._looked_behind = self._last
+
+    def doubt_last(self, page: int) -> None:
+        """`page`, asked for by the position right behind the last record seen, holds records.
+
+        So the last page was cut. It is asked for again, and `page` after it.
+        """
+        self.give_back(page)
+        if self.is_last_open():
+            self._cut_short = self._last
 
     def restore(self, stored: Iterable[tuple[int, int]]) -> None:
         """Take in `(page, records)` pairs that an earlier run stored."""
         for page, records in stored:
             self.came_back(page, records)
 
+    def disregard(self, page: int) -> None:
+        """What an earlier run stored for `page` is not restored: it is asked for anew."""
+        self._answers.pop(page, None)
+
+    def settle(self, last: int) -> None:
+        """Pages up to `last` were converted by an earlier run, so they are not asked for again."""
+        for page in sorted(self._doubted):
+            if page <= last:
+                self._answers.setdefault(page, 2)
+                self._doubted.discard(page)
+        self._advance()
+
+    def conclude(self) -> None:
+        """What came back is all there is: the pages are those of a finished export."""
+        self._concluded = True
+        self._doubted.clear()
+        self._advance()
+
+    @property
+    def is_concluded(self) -> bool:
+        """Whether the pages are those of a finished export."""
+        return self._concluded
+
+    def _arrived(self, page: int) -> None:
+        self._in_flight.discard(page)
+        self._returned.discard(page)
+        if page == self._probe:
+            self._probe = None
+
+    def _forget(self, page: int) -> None:
+        super()._forget(page)
+        self._first_missing = min(self._first_missing, page)
+        self._first_unrequested = min(self._first_unrequested, page)
+
+    def _advance(self) -> None:
+        while self._first_missing in self._counts:
+            self._first_missing += 1
+        while self._is_settled(self._settled + 1):
+            self._settled += 1
+
+    def _is_settled(self, page: int) -> bool:
+        if page not in self._counts or page in self._doubted or page == self._cut_short:
+            return False
+        return page < self._last or (page == self._last and self._is_full(page))
+
     def _choose(self, horizon: int | None) -> int | None:
-        candidates = (min(self._returned, default=None), self._next_probe(), self._next_known())
+        if self._concluded:
+            return None
+        if self._cut_short is not None:
+            return None if self._cut_short in self._in_flight else self._cut_short
+        candidates = (
+            min(self._returned, default=None),
+            next((page for page in self._doubted if page not in self._in_flight), None),
+            self._next_probe(),
+            self._next_known(),
+            self._next_proof(),
+        )
         for page in candidates:
             if page is not None and (horizon is None or page <= horizon):
                 return page
@@ -162,25 +178,36 @@ class EndpointPlan:
     def _next_probe(self) -> int | None:
         if self._probe is not None or self.end is not None:
             return None
-        reached = self._last_nonempty
-        if self._first_empty_after is None:
+        reached = self._last
+        if reached and not self._is_full(reached):
+            page = reached + 1
+        elif self._first_empty_after is None:
             page = reached + min(max(1, reached), self._stride)
         else:
             page = (reached + self._first_empty_after) // 2
-        return None if page in self._in_flight else page
+        return None if page in self._in_flight or page in self._counts or page < 1 else page
 
     def _next_known(self) -> int | None:
         # Pages below this mark have come back, are in flight, or were given back.
         while self._first_unrequested in self._counts or self._first_unrequested in self._in_flight:
             self._first_unrequested += 1
         page = self._first_unrequested
-        if page < self._last_nonempty:
+        if page < self._last:
             return page
-        follows_full_page = page == self._last_nonempty + 1 and page > 1 and self.end is None
-        return page if follows_full_page else None
+        follows = page == self._last + 1 and page > 1 and self.end is None
+        return page if follows else None
 
-    def _nearest_empty(self, page: int) -> int | None:
-        return min((empty for empty, count in self._counts.items() if not count and empty > page), default=None)
+    def _next_proof(self) -> int | None:
+        """The page whose emptiness is still to be proven, or the one in front of it."""
+        last = self._last
+        if self.end is not None and not self._doubted and self._first_missing > last and not self._is_clamp_checked:
+            page = self._cut_page()
+            return None if page in self._in_flight else page
+        if self._counts.get(last + 1) != 0 or self.end is not None:
+            return None
+        is_open = last + 1 in self._by_status and self._needs_reading_again(last) and self._read_again != last
+        page = last if is_open else last + 1
+        return None if page in self._in_flight else page
 
 
 class WholePlan(EndpointPlan):
@@ -195,11 +222,34 @@ class WholePlan(EndpointPlan):
     @property
     def end(self) -> int | None:
         """The last page that holds records, None while nothing came back."""
-        return self._last_nonempty if self._counts else None
+        return self._last if self._counts else None
+
+    @property
+    def contiguous(self) -> int:
+        """The page up to which every page has come back."""
+        return self._first_missing - 1
+
+    @property
+    def clamp(self) -> None:
+        """None: nothing was cut."""
+        return None
+
+    @property
+    def is_mixed(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def has_suspicious_end(self) -> bool:
+        """Never: there is no page behind."""
+        return False
 
     def short_pages(self) -> tuple[int, ...]:
         """None: what came with one answer is of one moment."""
         return ()
+
+    def _judge(self, page: int) -> None:
+        return
 
     def _choose(self, horizon: int | None) -> int | None:
         wanted = not self._counts and not self._in_flight and (horizon is None or horizon >= 1)

@@ -17,6 +17,7 @@ import anyio.to_thread
 
 from bulk_export import __version__
 from bulk_export.budget import open_budget
+from bulk_export.budget.service_facts import ServiceFacts, open_service_facts
 from bulk_export.convert import EndpointConversion, convert_all
 from bulk_export.counters import CLOCK_AHEAD, Counters
 from bulk_export.decode import Decoder, Lines, page_rewriter
@@ -41,7 +42,7 @@ from bulk_export.retry import Backoff
 from bulk_export.schema import with_names_apart
 from bulk_export.schema_mode import resumable
 from bulk_export.server_clock import seconds_ahead
-from bulk_export.sweep import Sweep
+from bulk_export.sweep import Sweep, paging_fact
 from bulk_export.units import format_instant
 
 # What a record may take at most, on average over a page, and a page at least: caps on bodies, not goals.
@@ -139,7 +140,8 @@ class _Export:
             before = Counters.of(store)
             if self._resumed:
                 before = before.resumed_once_more(store)
-            conversions = await anyio.to_thread.run_sync(self._open_conversions, store)
+            facts = await stack.enter_async_context(open_service_facts(self._options.budget, address.base_url))
+            conversions = await anyio.to_thread.run_sync(self._open_conversions, store, facts)
             budget = await stack.enter_async_context(
                 open_budget(
                     self._options.budget,
@@ -215,6 +217,7 @@ class _Export:
                 opening=Opening(self._options.window, clock=self._tuning.clock, closed=self._observer.outside_window),
                 served_at=served_at,
                 successor=self._options.service.successor,
+                taken_in=lambda sweep: journal.note(paging_fact(sweep.endpoint.name, sweep.number), sweep.state()),
             )
             names = [conversion.sweep.endpoint.name for conversion in conversions]
             self._observer.started(names, named_by_user(self._output), budget.windows)
@@ -232,6 +235,11 @@ class _Export:
                 observer=self._observer,
             )
             await self._until_done(pool, convert)
+            for sweep in (conversion.sweep for conversion in conversions):
+                if sweep.is_of_pages:
+                    facts.learn(sweep.endpoint.path, sweep.learned())
+                for warning in sweep.warnings():
+                    self._observer.warned(warning)
         return await anyio.to_thread.run_sync(self._decide, store, conversions)
 
     async def _until_done(self, pool: Pool, convert: Callable[[], Awaitable[None]]) -> None:
@@ -272,7 +280,7 @@ class _Export:
         if errors:
             raise errors[0]
 
-    def _open_conversions(self, store: JournalStore) -> list[EndpointConversion]:
+    def _open_conversions(self, store: JournalStore, facts: ServiceFacts) -> list[EndpointConversion]:
         options = self._options
         conversions = []
         for endpoint in options.endpoints:
@@ -282,8 +290,12 @@ class _Export:
                 page_size=options.page_size,
                 stride=2 * options.workers,
                 filters=options.filters_for(endpoint),
+                known=facts.of(endpoint.path),
+                # Changes are asked for by two polls.
+                empty_is_enough=options.consistent and options.updated_since is not None and endpoint.since is not None,
             )
-            sweep.restore(store.page_counts(endpoint.name, 0), store.body)
+            state = store.fact(paging_fact(endpoint.name, 0))
+            sweep.restore(store.page_counts(endpoint.name, 0), store.body, state=state)
             conversions.append(
                 EndpointConversion(
                     sweep,

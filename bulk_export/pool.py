@@ -13,7 +13,7 @@ import functools
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 import anyio.abc
@@ -69,8 +69,8 @@ class Pool:
     `changed` beats whenever a plan has changed, and may be beaten by whoever changes a horizon.
     `uniform` gives random numbers from 0 to 1, for the jitter. Nothing is sent while `opening` is closed. Waits that
     the service announces are sat out up to `max_wait` seconds.
-    `served_at` hears the `Date` header of each page before the page is delivered.
-    `successor` names the service that took the place of this one.
+    `served_at` hears the `Date` header of each page before the page is delivered. `taken_in` hears of each sweep
+    whenever an answer changed what is known of it. `successor` names the service that took the place of this one.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class Pool:
         opening: Opening | None = None,
         served_at: Callable[[str | None], None] = lambda _: None,
         successor: str | None = None,
+        taken_in: Callable[[Sweep], None] = lambda _: None,
     ) -> None:
         self._sweeps = list(sweeps)
         self._closed = False
@@ -107,6 +108,7 @@ class Pool:
         self._opening = opening or Opening(None, closed=lambda _: None)
         self._served_at = served_at
         self._successor = successor
+        self._taken_in = taken_in
         self._in_flight = 0
         self._cooling = 0
         self._answered = False
@@ -255,9 +257,14 @@ class Pool:
 
     async def _accept(self, answer: Answer, sweep: Sweep, page: int) -> Failure | None:
         """Store a page that arrived; what is wrong with it where it is none, or may be one another time."""
+        if sweep.first_page.is_answer(answer.status):
+            await self._number_shown(sweep, page, None, None)
+            return None
+        if sweep.says_no_such_page(page, answer.status):
+            self._no_such_page(sweep, page)
+            return None
         match disposition(answer.status):
             case Disposition.ACCEPT:
-                end = sweep.plan.end
                 self._served_at(answer.date)
                 try:
                     if sweep.endpoint.paging.style == "none":
@@ -266,11 +273,11 @@ class Pool:
                         await self._store(answer, sweep, page)
                 except UnusablePage as error:
                     return Failure(f"the body is not a page of records: {error}")
-                if sweep.number == 0 and sweep.plan.end is not None and sweep.plan.end != end:
-                    self._observer.end_found(sweep.endpoint.name, sweep.plan.end)
                 return None
             case Disposition.RETRY:
                 return Failure(f"status {answer.status}")
+            case Disposition.REFUSED if sweep.is_out_of_order(page, answer.status):
+                return Failure(f"status {answer.status}, although there is such a page")
             case _:
                 said = f": {answer.message}" if answer.message else ""
                 raise ServiceRefused(
@@ -330,14 +337,46 @@ class Pool:
             raise UnusablePage("it holds far more objects than the records that were asked for could")
         body = sweep.arrangement.identified(answer.body)
         records = body.records
-        sweep.inspect(page, records)
-        await self._deliver([FetchedPage(sweep, page, body, answer.stored, answer.encoding)])
+        fetched = FetchedPage(sweep, page, body, answer.stored, answer.encoding)
+        if sweep.first_page.is_open:
+            await self._number_shown(sweep, page, records, fetched)
+        else:
+            await self._keep(fetched)
+
+    async def _number_shown(
+        self, sweep: Sweep, page: int, records: Sequence[bytes] | None, fetched: FetchedPage | None
+    ) -> None:
+        """Go on with another number for the first page, or with what was found out about how pages are counted."""
+        pages = sweep.first_page.answered(records, fetched)
+        if not pages:
+            sweep.plan.give_back(page)
+            return
+        sweep.counted()
+        for number, one in pages:
+            await self._keep(replace(one, page=number))
+
+    async def _keep(self, fetched: FetchedPage) -> None:
+        sweep, page, records = fetched.sweep, fetched.page, fetched.body.records
+        end, is_new = sweep.plan.end, sweep.plan.count(page) is None
+        if sweep.inspect(page, records):
+            await self._deliver([fetched])
         if sweep.came_back(page, records):
             self._observer.warned(
                 f"{sweep.endpoint.name} shows its first page again when asked for page {page}: it is taken for all."
             )
-        if sweep.number == 0:
+        if sweep.number == 0 and is_new and sweep.plan.count(page) is not None:
             self._observer.page_stored(sweep.endpoint.name, page, len(records))
+        self._took_in(sweep, end)
+
+    def _no_such_page(self, sweep: Sweep, page: int) -> None:
+        end = sweep.plan.end
+        sweep.nothing_there(page)
+        self._took_in(sweep, end)
+
+    def _took_in(self, sweep: Sweep, end: int | None) -> None:
+        self._taken_in(sweep)
+        if sweep.number == 0 and sweep.plan.end is not None and sweep.plan.end != end:
+            self._observer.end_found(sweep.endpoint.name, sweep.plan.end)
 
     async def _store_whole(self, answer: Answer, sweep: Sweep) -> None:
         whole = await anyio.to_thread.run_sync(

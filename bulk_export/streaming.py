@@ -13,6 +13,7 @@ import pyarrow as pa
 from anyio.streams.memory import MemoryObjectSendStream
 
 from bulk_export.budget import open_budget
+from bulk_export.budget.service_facts import open_service_facts
 from bulk_export.convert import block_pages
 from bulk_export.decode import Arrangement, Block, Decoder
 from bulk_export.environment import service_address
@@ -61,18 +62,11 @@ async def _produce(
 ) -> None:
     (endpoint,) = options.endpoints
     changed = Pulse()
-    sweep = Sweep(
-        endpoint,
-        number=0,
-        page_size=options.page_size,
-        stride=2 * options.workers,
-        filters=options.filters_for(endpoint),
-    )
-    order = _PageOrder(sweep, ahead=4 * options.workers + block_pages(options.page_size), changed=changed)
     cap = body_cap(options.page_size)
     async with (
         send,
         service_address(options) as address,
+        open_service_facts(options.budget, address.base_url) as facts,
         open_budget(
             options.budget,
             base_url=address.base_url,
@@ -96,6 +90,15 @@ async def _produce(
             notice=observer.warned,
         ) as fetcher,
     ):
+        sweep = Sweep(
+            endpoint,
+            number=0,
+            page_size=options.page_size,
+            stride=2 * options.workers,
+            filters=options.filters_for(endpoint),
+            known=facts.of(endpoint.path),
+        )
+        order = _PageOrder(sweep, ahead=4 * options.workers + block_pages(options.page_size), changed=changed)
         pool = Pool(
             [sweep],
             fetcher=fetcher,
@@ -131,6 +134,26 @@ async def _produce(
             observer.closed()
         if failures:
             raise failures[0]
+        if sweep.plan.complete:
+            if sweep.is_of_pages:
+                facts.learn(endpoint.path, sweep.learned())
+            for warning in (*sweep.warnings(), *_signs(sweep)):
+                observer.warned(warning)
+
+
+def _signs(sweep: Sweep) -> list[str]:
+    """What an export would have stated or read again, but a stream has handed on."""
+    plan, name = sweep.plan, sweep.endpoint.name
+    signs = []
+    if plan.is_mixed:
+        signs.append(f"{name}: the service changed how many records it gives at once; a record may be missing.")
+    if sweep.has_stray_answers:
+        signs.append(f"{name}: the service answered with a page that was not asked for; a record may be missing.")
+    if short := len(plan.short_pages()):
+        signs.append(
+            f"{name}: {short} pages were short although later ones held records; a record that moved may be missing."
+        )
+    return signs
 
 
 async def _convert(
@@ -186,12 +209,14 @@ class _PageOrder:
     async def next_block(self) -> Sequence[bytes]:
         """The bodies of the next pages in order, up to a block of them; none at the end."""
         plan = self._sweep.plan
-        while self._next not in self._waiting:
+        # A page that may be asked for again is not handed on yet.
+        while self._next > plan.contiguous or self._next not in self._waiting:
             if plan.complete and self._next > (plan.end or 0):
                 return []
             await self._changed.wait()
+        last = min(plan.contiguous, plan.end or plan.contiguous)
         bodies: list[bytes] = []
-        while self._next in self._waiting and len(bodies) < block_pages(self._sweep.page_size):
+        while self._next <= last and len(bodies) < block_pages(self._sweep.page_size):
             bodies.append(self._waiting.pop(self._next))
             self._next += 1
         self._sweep.horizon = self._next + self._ahead

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from bulk_export.decode import Arrangement
 from bulk_export.errors import ServiceFailing
 from bulk_export.fetch import page_target
+from bulk_export.first_page import NO_SUCH_PAGE, FirstPage
 from bulk_export.model import Endpoint, PageKey
 from bulk_export.page_plan import EndpointPlan, WholePlan
+from bulk_export.paging_facts import PagingFacts
 
 # Far beyond any real endpoint: it ends a service that makes up new records for ever.
 _MOST_PAGES = 5_000_000
-# Three different pages with the same many records are one page served again; single records may repeat more.
-_SAME_PAGE_TWICE_OVER = 3
-_SAME_RECORD_OFTEN = 20
+_NOTHING_KNOWN = PagingFacts()
 
 
 class Sweep:
     """The pages of `endpoint` with `page_size` records each, filtered. `number` is 0 for the first pass.
 
     If it `proves_end`, a page shorter than asked for is not taken for the last one: an empty one has to follow.
+    `known` is what earlier sweeps found out about the endpoint. With `empty_is_enough`, one answer without records is
+    believed: where nothing is lost by it, since the same is asked for again the next time.
     """
 
     def __init__(
@@ -33,6 +37,8 @@ class Sweep:
         stride: int,
         filters: Sequence[tuple[str, str]],
         proves_end: bool = False,
+        known: PagingFacts = _NOTHING_KNOWN,
+        empty_is_enough: bool = False,
     ) -> None:
         largest = endpoint.paging.largest
         page_size = min(page_size, largest or page_size)
@@ -40,89 +46,247 @@ class Sweep:
         self.number = number
         self.page_size = page_size
         self.arrangement = Arrangement(endpoint)
-        self.proves_end = proves_end
-        self.plan = _plan(endpoint, page_size, stride, proves_end=proves_end)
+        self.first_page: FirstPage[Any] = FirstPage(endpoint, known)
         self.horizon: int | None = None
+        # The longest page, where it holds more records than were asked for.
+        self.longest_beyond: int = 0
         self._filters = filters
-        self._alike: Counter[tuple[int, int, int]] = Counter()
+        self._known = known
+        records = 0 if empty_is_enough else None
+        self.plan = _plan(
+            self.first_page.endpoint.paging.style,
+            page_size,
+            stride,
+            known if not filters else replace(known, records=records),
+            proves_end=proves_end,
+        )
+        self.proves_end = proves_end
         self._first_seen: dict[int, int] = {}
+        self._repeating: set[int] = set()
+        self._only_first_page = False
+        self._was_suspicious = False
+        # Whether an answer was that to another page: asked for again, the page held something else.
+        self.has_stray_answers = False
+        # Pages that were asked for by the position right behind the last record seen.
+        self._behind: set[int] = set()
 
     def again(self, number: int, page_size: int, *, proves_end: bool = False) -> Sweep:
         """A further pass over the same records, one page after the other."""
-        return Sweep(
-            self.endpoint,
+        known = self.learned() if self.plan.end is not None else self._known
+        sweep = Sweep(
+            self.first_page.endpoint,
             number=number,
             page_size=page_size,
             stride=1,
             filters=self._filters,
             proves_end=proves_end,
+            known=known,
         )
+        if self.plan.end is not None:
+            sweep.plan.expect(self.plan.records)
+        return sweep
 
     def key(self, page: int) -> PageKey:
         """The name of a page of this sweep."""
         return PageKey(self.endpoint.name, self.number, page)
 
     def target(self, page: int) -> str:
-        """Path and query that ask for a page."""
+        """Path and query that ask for a page now."""
+        endpoint = self.first_page.asked()
+        self._behind.discard(page)
+        if endpoint.paging.style != "offset" or page == 1:
+            return page_target(endpoint, page, self.page_size, self._filters)
         # By position, every page has to begin where the one before ends; by number, the service cuts.
-        size = self.plan.page_size if self.endpoint.paging.style == "offset" else self.page_size
-        return page_target(self.endpoint, page, size, self._filters)
+        size = self.plan.page_size
+        position = (page - 1) * size
+        last = self.plan.known_pages
+        if page == last + 1 and self.plan.is_last_open():
+            # The last page may have been cut, so what is asked for is the record behind it.
+            position = (last - 1) * size + (self.plan.count(last) or 0)
+            self._behind.add(page)
+        return page_target(endpoint, page, size, self._filters, position=position)
 
-    def restore(self, counts: Iterable[tuple[int, int]], body: Callable[[PageKey], bytes]) -> None:
-        """Take in `(page, records)` pairs that an earlier run stored; `body` gives what it stored."""
-        self.plan.restore(counts := list(counts))
-        if not self.plan.is_exact:
-            for page, records in counts:
-                if records:
-                    self._note(page, self.arrangement.split(body(self.key(page))))
+    def learned(self) -> PagingFacts:
+        """What is known of the endpoint now that it was read to its end."""
+        found = self.plan.learned(unfiltered=not self._filters)
+        if found.records is None:
+            found = replace(found, records=self._known.records)
+        return self.first_page.learned(found)
 
-    def inspect(self, page: int, records: Sequence[bytes]) -> None:
-        """Raise ServiceFailing where the service serves one page for ever, whatever is asked for."""
+    @property
+    def is_of_pages(self) -> bool:
+        """Whether more than one request may be needed for it."""
+        return self.endpoint.paging.style != "none"
+
+    def warnings(self) -> list[str]:
+        """What a user has to know of how the service paged, whatever else is shown."""
+        name, plan = self.endpoint.name, self.plan
+        found = []
+        if plan.clamp is not None:
+            found.append(
+                f"{name}: the service gives {plan.clamp} records at once where {self.page_size} were asked for;"
+                " all pages were read by that."
+            )
+        if self.longest_beyond:
+            found.append(
+                f"{name}: the service gave up to {self.longest_beyond} records at once where {self.page_size} were"
+                " asked for."
+            )
+        if self.has_suspicious_end:
+            found.append(
+                f"{name}: the list may go on behind page {plan.end}, where the service says that it ends"
+                f" ({plan.records} records); compare that with the service, or export it again."
+            )
+        return found
+
+    @property
+    def has_suspicious_end(self) -> bool:
+        """Whether the end is where one would not expect it, although every rule for it was kept."""
+        if self.plan.is_concluded:
+            return self._was_suspicious
+        return self._only_first_page or self.plan.has_suspicious_end
+
+    @property
+    def is_to_be_read_again(self) -> bool:
+        """Whether there may be records that no page showed: some pages were cut and others not, or answers strayed."""
+        return self.plan.is_mixed or self.has_stray_answers
+
+    def restore(
+        self, counts: Iterable[tuple[int, int]], body: Callable[[PageKey], bytes], *, state: str | None = None
+    ) -> None:
+        """Take in `(page, records)` pairs that an earlier run stored; `body` gives what it stored, `state` is what
+        `state` said last."""
+        facts = json.loads(state) if state else {}
+        self.first_page.restore(facts)
+        self.counted()
+        self.plan.resume(facts.get("plan", {}))
+        self._only_first_page = bool(facts.get("only_first_page"))
+        self._was_suspicious = bool(facts.get("suspicious_end"))
+        self.has_stray_answers = bool(facts.get("stray_answers"))
+        for page, records in counts:
+            repeats = False
+            if self.endpoint.paging.style != "none" and records:
+                content = hash(tuple(self.arrangement.split(body(self.key(page)))))
+                if repeats := self._first_seen.setdefault(content, page) != page:
+                    if self.has_stray_answers:
+                        # It may be the answer to another page, so this one is asked for anew.
+                        self.plan.disregard(page)
+                        continue
+                    self._repeating.add(page)
+                elif records > self.page_size:
+                    self.longest_beyond = max(self.longest_beyond, records)
+            self.plan.restore([(page, 0 if repeats else records)])
+
+    def state(self) -> str:
+        """What a later run has to know besides the stored pages."""
+        found = {
+            "plan": self.plan.state(),
+            "only_first_page": self._only_first_page,
+            "suspicious_end": self.has_suspicious_end,
+            "stray_answers": self.has_stray_answers,
+        }
+        return json.dumps(found | self.first_page.state())
+
+    def counted(self) -> None:
+        """It may have been found out just now how pages are counted."""
+        self.plan.count_by_position(by_position=self.first_page.endpoint.paging.style == "offset")
+
+    def says_no_such_page(self, page: int, status: int) -> bool:
+        """Whether a status may mean that there is no such page, behind the last one that holds records.
+
+        In front of it, it means that the service is out of order for a while, and so did the same statuses before.
+        """
+        if status not in NO_SUCH_PAGE or page == 1 or self.endpoint.paging.style == "none":
+            return False
+        if self.plan.may_end_before(page):
+            return True
+        self.plan.forget_statuses()
+        return False
+
+    def is_out_of_order(self, page: int, status: int) -> bool:
+        """Whether a status says that there is no such page, of a page that is known to hold records."""
+        return status in NO_SUCH_PAGE and 1 <= page <= self.plan.known_pages and self.plan.pages > 0
+
+    def inspect(self, page: int, records: Sequence[bytes]) -> bool:
+        """Whether an answer is to be stored. Raise ServiceFailing where the service serves one page for ever."""
         if page > _MOST_PAGES:
             raise ServiceFailing(
                 f"{self.endpoint.name} has no end: page {page} still holds records.",
                 kept="Every page stored so far is kept.",
                 next_step="Check the address of the service, or raise --page-size.",
             )
-        if not records or self.endpoint.paging.style == "none" or self._may_repeat(records):
-            return
-        alike = (len(records), hash(records[0]), hash(records[-1]))
-        self._alike[alike] += 1
-        bound = _SAME_PAGE_TWICE_OVER if len(records) > 1 else _SAME_RECORD_OFTEN
-        if self._alike[alike] >= bound:
+        if self.endpoint.paging.style == "none":
+            return True
+        seen = self._first_seen.get(hash(tuple(records)), page) if records else page
+        if seen == 1 and page in self._repeating and self._shows_nothing_else():
             raise ServiceFailing(
                 f"{self.endpoint.name} answers with the same page again and again (page {page} among them).",
                 kept="Every page stored so far is kept.",
                 next_step="Check that the address belongs to this service: it does not heed the page number.",
             )
+        if records and page in self._behind and seen == page:
+            return False
+        return self.plan.keeps(page, 0 if seen < page else len(records))
 
     def came_back(self, page: int, records: Sequence[bytes]) -> bool:
-        """A page is durable. Whether it only repeats the first page, which is then taken for the only one."""
-        self.plan.came_back(page, len(records))
-        return not self.plan.is_exact and self._note(page, records)
-
-    def _may_repeat(self, records: Sequence[bytes]) -> bool:
-        """Whether a repetition of such a page is a way to say that there is nothing more.
-
-        Of a page as full as was asked for, the first one, it says that the number of the page is not heeded;
-        and a single record is shown twice whenever data change.
-        """
-        if self.plan.is_exact or len(records) <= 1:
+        """A page is durable, or not to be stored. Whether it only repeats the first page, which is then taken for the
+        only one."""
+        if not records or self.endpoint.paging.style == "none":
+            self.plan.came_back(page, len(records))
+            self._looked_behind(page)
             return False
-        is_first = self._first_seen.get(hash(tuple(records))) == 1
-        return not (is_first and len(records) >= self.page_size)
-
-    def _note(self, page: int, records: Sequence[bytes]) -> bool:
         content = hash(tuple(records))
-        seen = self._first_seen.setdefault(content, page)
-        if seen == page or not self._may_repeat(records):
+        if page in self._behind and self._first_seen.get(content, page) == page:
+            self.plan.doubt_last(page)
             return False
-        self._first_seen[content] = min(seen, page)
-        self.plan.repeats(max(seen, page))
-        return min(seen, page) == 1
+        seen = self._first_seen.setdefault(content, page)
+        if seen < page:
+            self._repeating.add(page)
+            self.plan.came_back(page, 0)
+            self._looked_behind(page)
+            if self.has_stray_answers and self.plan.end is not None and self.plan.end + 1 in self._repeating:
+                raise ServiceFailing(
+                    f"{self.endpoint.name} is answered with pages that were not asked for (page {page} among them).",
+                    kept="Every page stored so far is kept.",
+                    next_step="Check what stands between here and the service; the same command goes on from here.",
+                )
+            self._only_first_page = seen == 1 and self.plan.pages == 1
+            return self._only_first_page and not self._shows_nothing_else() and self.plan.end == 1
+        self._only_first_page = False
+        self.has_stray_answers |= page in self._repeating
+        self._repeating.discard(page)
+        if len(records) > self.page_size:
+            self.longest_beyond = max(self.longest_beyond, len(records))
+        if seen > page:
+            self._first_seen[content] = page
+            self._repeating.add(seen)
+            self.plan.repeats(seen)
+        self.plan.came_back(page, len(records))
+        return False
+
+    def nothing_there(self, page: int) -> None:
+        """A status said that there is no such page."""
+        self.plan.nothing_there(page)
+        self._looked_behind(page)
+
+    def _looked_behind(self, page: int) -> None:
+        if page in self._behind:
+            self.plan.nothing_behind(page)
+
+    def _shows_nothing_else(self) -> bool:
+        """Whether there is one page only, as full as was asked for.
+
+        Then its repetition says that the number of the page is not heeded.
+        """
+        return self.plan.pages == 1 and (self.plan.count(1) or 0) >= self.page_size
 
 
-def _plan(endpoint: Endpoint, page_size: int, stride: int, *, proves_end: bool) -> EndpointPlan:
-    if endpoint.paging.style == "none":
+def paging_fact(endpoint: str, sweep: int) -> str:
+    """The name under which a journal keeps the `state` of a sweep."""
+    return f"paging/{endpoint}/{sweep}"
+
+
+def _plan(style: str, page_size: int, stride: int, known: PagingFacts, *, proves_end: bool) -> EndpointPlan:
+    if style == "none":
         return WholePlan(page_size)
-    return EndpointPlan(page_size, stride, is_exact=endpoint.paging.largest is not None and not proves_end)
+    return EndpointPlan(page_size, stride, known=known, by_position=style == "offset", proves_end=proves_end)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
 
@@ -121,6 +121,20 @@ class RedisClient:
         with self._failures():
             seconds, micros = await self._redis.time()
         return int(seconds) * 1_000_000 + int(micros)
+
+    async def texts(self, name: str) -> dict[str, str]:
+        """The texts kept under a name, by their own names."""
+        with self._failures():
+            found: Any = await self._redis.hgetall(f"{TAG}:{name}")
+        return {key.decode(errors="replace"): text.decode(errors="replace") for key, text in found.items()}
+
+    async def put_texts(self, name: str, texts: Mapping[str, str]) -> None:
+        """Keep texts under a name, each in place of an earlier one, for as long as the secret is kept."""
+        with self._failures(), anyio.CancelScope(shield=True):
+            rows: Any = texts
+            written: Any = self._redis.hset(f"{TAG}:{name}", mapping=rows)
+            await written
+            await self._redis.expire(f"{TAG}:{name}", SECRET_DAYS * 86_400)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -60,6 +60,7 @@ class GroupCommit:
 
         Raises LocalFailure where it could not be stored, to every caller from then on.
         """
+        self.take_fresh(page.key)
         if self._fresh_bytes + len(body) <= _FRESH_BYTES:
             self._fresh[page.key] = body
             self._fresh_bytes += len(body)

@@ -126,7 +126,7 @@ class JournalStore:
         """Make pages durable in one transaction, with the numbers of requests spent since the last one."""
         rows = [self._row(page) for page in pages]
         with self._transaction() as writer:
-            writer.executemany("INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            writer.executemany("INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             writer.executemany(
                 "INSERT INTO requests VALUES (?, ?) ON CONFLICT (endpoint) DO UPDATE SET sent = sent + excluded.sent",
                 list(requests.items()),

@@ -32,7 +32,8 @@ class EndpointSummary:
 
     `consistent` says whether two sweeps agreed in the end, None where that was not asked for. Further sweeps found
     `recovered` records that the first had missed and `changed` ones; `gone` had vanished by the last. `shared_ids`
-    counts records whose identity another record of the same answer has, too.
+    counts records whose identity another record of the same answer has, too. With a `suspicious_end`, the list may go
+    on behind its last page.
     """
 
     name: str
@@ -49,6 +50,7 @@ class EndpointSummary:
     changed: int = 0
     gone: int = 0
     shared_ids: int = 0
+    suspicious_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)

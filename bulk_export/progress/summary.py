@@ -48,6 +48,11 @@ def remarks(summary: ExportSummary) -> list[str]:
                 f"{one.name}: {one.shared_ids} records share their id with another one in the same answer,"
                 " so the id does not identify them; all were kept"
             )
+        if one.suspicious_end:
+            lines.append(
+                f"{one.name}: the list may go on behind its last page ({one.pages} pages);"
+                " compare the number of records with the service"
+            )
         if one.consistent is False:
             lines.append(
                 f"{one.name}: no two sweeps agreed, so a record may be missing; export it again when it is quiet"
@@ -57,7 +62,7 @@ def remarks(summary: ExportSummary) -> list[str]:
                 f"{one.name}: the data changed while they were read; two sweeps agree on the outcome"
                 f" ({one.recovered} recovered, {one.changed} changed, {one.gone} gone)"
             )
-        elif one.changed_during_export:
+        elif one.changed_during_export and not one.suspicious_end:
             lines.append(
                 f"{one.name}: the data changed while they were read ({one.duplicates} duplicates);"
                 " a record that moved may be missing, so use --consistent, or export it again when it is quiet"

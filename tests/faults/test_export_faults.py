@@ -84,7 +84,8 @@ async def test_a_page_that_is_always_broken_is_named_and_the_others_are_kept(tmp
         summary = await export(chosen(server.base_url, output, page_size=10), tuning=QUICK)
         after = {page_of(head) for head in server.requests}
     assert summary.endpoints[0].records == 70
-    assert before & after == {3}
+    # That page 8 is empty takes two answers, since page 7 is full.
+    assert before & after == {3, 8}
 
 
 def rename_base_url(journal: Path, base_url: str) -> None:
@@ -148,7 +149,7 @@ async def test_a_token_revoked_midway_keeps_what_was_fetched(tmp_path: Path) -> 
         renewed = options(service, output, "npq-applications", page_size=20, workers=2, token="another")
         summary = await export(renewed)
         assert summary.endpoints[0].records == 400
-        assert len(service.log) - stored <= 21 - 6
+        assert len(service.log) - stored <= 22 - 6
 
 
 async def test_a_stalled_request_does_not_stop_the_others(tmp_path: Path) -> None:

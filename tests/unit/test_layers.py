@@ -18,7 +18,7 @@ LAYERS = [
     | {"timetable", "opening", "repeat", "server_clock", "allocator", "printable", "text_encoding"}
     | {"state_directory", "column_names", "masking"},
     {"catalogue", "openapi", "filters", "schema", "schema_inference", "schema_mode", "redaction", "options", "base_url"}
-    | {"page_plan", "page_order", "retry", "outage"}
+    | {"page_plan", "page_order", "retry", "outage", "paging_facts", "first_page", "page_evidence"}
     | {"certificates", "explanation", "descriptors"}
     | {"decode", "duplicates", "seen_ids", "agreement", "revision"},
     {"budget", "connections", "fetch", "journal", "files", "sinks", "schedule", "cost", "database", "delta_files"}
@@ -95,6 +95,7 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
                 "budget.sqlite_record",
                 "budget.sqlite_schema",
                 "budget.sqlite_time",
+                "budget.service_facts",
             },
         ),
         ("yaml", {"openapi.parsing", "openapi.writing"}),
