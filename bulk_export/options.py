@@ -53,7 +53,7 @@ class ExportOptions:
     `base_url` and `token` are None only for the bundled service. `formats` maps each format to its
     compression. `sources` are local addresses to send from; None stands for the system's choice. `gone` says
     what becomes of records that vanish during a consistent export: they are kept or dropped. Requests are
-    sent while `window` is open, always where it is None.
+    sent while `window` is open, always where it is None. `work_dir` holds the working state, if the output does not.
     """
 
     service: Service
@@ -85,6 +85,7 @@ class ExportOptions:
     drop_columns: tuple[str, ...]
     pseudonymised: tuple[str, ...]
     window: Window | None
+    work_dir: Path | None = None
 
     @classmethod
     def of(
@@ -124,6 +125,7 @@ class ExportOptions:
         between: str | None = None,
         timezone: str | None = None,
         allow_plain_http: bool = False,
+        work_dir: str | os.PathLike[str] | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> ExportOptions:
         """Check the options of the command line, under the same names. Raises UsageError.
@@ -179,6 +181,7 @@ class ExportOptions:
             drop_columns=drop,
             pseudonymised=pseudonymised,
             window=_window(between, timezone),
+            work_dir=None if work_dir is None else directory_of(work_dir, "--work-dir"),
         )
 
     def filters_for(self, endpoint: Endpoint) -> list[tuple[str, str]]:
@@ -384,7 +387,12 @@ def output_of(given: str | os.PathLike[str] | None, service: Service) -> Path:
     if given is None:
         moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         return Path("output") / f"{service.name}-{service.version}-{moment}"
+    return directory_of(given, "--output")
+
+
+def directory_of(given: str | os.PathLike[str], option: str) -> Path:
+    """A directory that an option names. Raises UsageError."""
     name = os.fspath(given)
     if not name.strip() or "\0" in name:
-        raise UsageError(f"{name!r} is not a directory.", next_step="Name one with --output, or leave it out.")
+        raise UsageError(f"{name!r} is not a directory.", next_step=f"Name one with {option}, or leave it out.")
     return Path(name)

@@ -21,9 +21,9 @@ from bulk_export.convert import EndpointConversion, convert_all
 from bulk_export.counters import CLOCK_AHEAD, Counters
 from bulk_export.decode import Decoder, Lines, page_rewriter
 from bulk_export.environment import service_address, service_name
-from bulk_export.errors import BulkExportError, Interrupted, UsageError
+from bulk_export.errors import BulkExportError, Interrupted
 from bulk_export.fetch import Fetcher, Timeouts
-from bulk_export.files import WORKING_DIRECTORY, inspect_output, locked_directory, named_by_user, prepare_output
+from bulk_export.files import named_by_user
 from bulk_export.journal import GroupCommit, JournalStore, StoredPage
 from bulk_export.manifest import RunCounters, build_manifest, now
 from bulk_export.model import STRICT, Endpoint, description_digest
@@ -34,13 +34,15 @@ from bulk_export.page_order import backwards, edge_reader
 from bulk_export.parts import PART_ROWS, OutputFormat
 from bulk_export.pool import FetchedPage, Pool
 from bulk_export.progress.observer import ExportSummary, Observer
-from bulk_export.publish import JOURNAL, STAGING, clear_leftovers, decide, decided, publish
+from bulk_export.publish import STAGING, decide, decided, publish
 from bulk_export.pulse import Pulse
+from bulk_export.replaceable import check_replaceable
 from bulk_export.retry import Backoff
 from bulk_export.schema_mode import resumable
 from bulk_export.server_clock import seconds_ahead
 from bulk_export.sweep import Sweep
 from bulk_export.units import format_instant
+from bulk_export.workplace import Workplace, already_finished, not_ours, workplace
 
 # What a record may take at most, on average over a page, and a page at least: caps on bodies, not goals.
 _BYTES_PER_RECORD = 32 * 1024
@@ -98,36 +100,40 @@ class _Export:
         self._resumed = False
 
     async def run(self) -> ExportSummary:
-        finished = inspect_output(self._output)
-        journal_path = self._output / WORKING_DIRECTORY / JOURNAL
-        if finished and not self._options.overwrite and not journal_path.exists():
-            clear_leftovers(self._output)
-            raise already_finished(self._output)
-        prepare_output(self._output)
+        options = self._options
+        names = [endpoint.name for endpoint in options.endpoints]
         with ExitStack() as stack:
-            stack.enter_context(locked_directory(self._output))
-            store = await anyio.to_thread.run_sync(functools.partial(JournalStore, journal_path, cap=self._cap))
+            place = stack.enter_context(
+                workplace(
+                    self._output, options.work_dir, names, overwrite=options.overwrite, keep_pages=options.keep_pages
+                )
+            )
+            store = await anyio.to_thread.run_sync(functools.partial(JournalStore, place.journal, cap=self._cap))
             stack.callback(store.close)
-            self._resumed = store.claim(self._identity())
+            claim = functools.partial(store.claim, self._identity(), output=self._output)
+            self._resumed = await anyio.to_thread.run_sync(claim)
             manifest = decided(store)
             if manifest is None:
-                if finished and not self._options.overwrite:
+                if place.finished and not options.overwrite:
                     raise already_finished(self._output)
-                manifest = await self._fetch_and_convert(store)
-            rewrite = page_rewriter(self._options.redaction, self._options.endpoints)
-            await anyio.to_thread.run_sync(functools.partial(publish, store, self._output, rewrite=rewrite))
+                check_replaceable(self._output, names, finished=place.finished, keep_pages=options.keep_pages)
+                manifest = await self._fetch_and_convert(store, place)
+            rewrite = page_rewriter(options.redaction, options.endpoints)
+            left = await anyio.to_thread.run_sync(functools.partial(publish, store, place, rewrite=rewrite))
+        for path in left:
+            self._observer.warned(not_ours(path))
         summary = summarise(manifest, self._output, time.monotonic() - self._began)
         self._observer.finished(summary)
         return summary
 
-    async def _fetch_and_convert(self, store: JournalStore) -> dict[str, Any]:
+    async def _fetch_and_convert(self, store: JournalStore, place: Workplace) -> dict[str, Any]:
         async with AsyncExitStack() as stack:
             stack.callback(self._observer.closed)
             address = await stack.enter_async_context(service_address(self._options))
             before = Counters.of(store)
             if self._resumed:
                 before = before.resumed_once_more(store)
-            conversions = await anyio.to_thread.run_sync(self._open_conversions, store)
+            conversions = await anyio.to_thread.run_sync(self._open_conversions, store, place)
             budget = await stack.enter_async_context(
                 open_budget(
                     self._options.budget,
@@ -216,7 +222,7 @@ class _Export:
                 observer=self._observer,
             )
             await self._until_done(pool, convert)
-        return await anyio.to_thread.run_sync(self._decide, store, conversions)
+        return await anyio.to_thread.run_sync(self._decide, store, place, conversions)
 
     async def _until_done(self, pool: Pool, convert: Callable[[], Awaitable[None]]) -> None:
         errors: list[BulkExportError] = []
@@ -256,7 +262,7 @@ class _Export:
         if errors:
             raise errors[0]
 
-    def _open_conversions(self, store: JournalStore) -> list[EndpointConversion]:
+    def _open_conversions(self, store: JournalStore, place: Workplace) -> list[EndpointConversion]:
         options = self._options
         conversions = []
         for endpoint in options.endpoints:
@@ -275,7 +281,7 @@ class _Export:
                     decoder=self._decoder,
                     formats=[OutputFormat(name, compression) for name, compression in options.formats.items()],
                     store=store,
-                    staging=self._output / WORKING_DIRECTORY / STAGING,
+                    staging=place.state / STAGING,
                     part_rows=self._tuning.part_rows,
                     consistent=options.consistent,
                     drop_gone=options.gone == "drop",
@@ -294,7 +300,9 @@ class _Export:
             redaction=self._options.redaction,
         )
 
-    def _decide(self, store: JournalStore, conversions: Sequence[EndpointConversion]) -> dict[str, Any]:
+    def _decide(
+        self, store: JournalStore, place: Workplace, conversions: Sequence[EndpointConversion]
+    ) -> dict[str, Any]:
         counters = Counters.of(store)
         requests = store.requests()
         manifest = build_manifest(
@@ -302,7 +310,7 @@ class _Export:
             api_version=self._options.service.version,
             base_url=service_name(self._options),
             parameters=self._parameters(),
-            started_at=store.fact("started_at") or now(),
+            started_at=counters.started_at,
             finished_at=now(),
             endpoints=[
                 endpoint_result(
@@ -321,7 +329,7 @@ class _Export:
                 server_clock_ahead=counters.clock_ahead,
             ),
         )
-        decide(store, self._output, manifest, staged_files(conversions), keep_pages=self._options.keep_pages)
+        decide(store, place, manifest, staged_files(conversions), keep_pages=self._options.keep_pages)
         return manifest
 
     def _parameters(self) -> dict[str, Any]:
@@ -357,15 +365,6 @@ class _Export:
 def body_cap(page_size: int | None) -> int:
     """How many bytes the body of a page may have, as sent and inflated; None is a size that nobody knows."""
     return max(_SMALLEST_CAP, (page_size or LARGEST_PAGE) * _BYTES_PER_RECORD)
-
-
-def already_finished(output: Path) -> UsageError:
-    """The refusal to write where a finished export is."""
-    return UsageError(
-        f"{output} holds a finished export.",
-        kept="Nothing was changed.",
-        next_step="Choose another --output, or replace it with --overwrite.",
-    )
 
 
 def _interrupted(output: Path) -> Interrupted:

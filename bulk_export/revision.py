@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from bulk_export.duplicates import Occurrence
 from bulk_export.model import PageKey
 
+_MOST = 2**53
+
 LeftOut = Mapping[PageKey, frozenset[int]]
 
 
@@ -44,8 +46,13 @@ class Revision:
 
     @classmethod
     def from_text(cls, endpoint: str, text: str) -> Revision:
-        """What `to_text` gave."""
+        """What `to_text` gave. Raises ValueError and TypeError for anything else."""
         rows, late, (duplicates, swept_again, recovered, changed, gone, settled) = json.loads(text)
+        _check_counts(duplicates, swept_again, recovered, changed, gone)
+        _check_counts(*(number for sweep, page, left_out in rows for number in (sweep, page, *left_out)))
+        _check_counts(*(number for sweep, page in late for number in (sweep, page)))
+        if type(settled) is not bool:
+            raise TypeError("neither settled nor not")
         return cls(
             {PageKey(endpoint, sweep, page): frozenset(left_out) for sweep, page, left_out in rows},
             duplicates,
@@ -103,6 +110,11 @@ class Ballot:
             self.taken.setdefault(chosen.page, set()).add(chosen.row)
             self.changed += bool(first)
             self.recovered += not first
+
+
+def _check_counts(*numbers: object) -> None:
+    if not all(type(number) is int and 0 <= number < _MOST for number in numbers):
+        raise ValueError("no counts")
 
 
 def _supersedes(sighting: Occurrence, chosen: Occurrence) -> bool:

@@ -45,10 +45,10 @@ def response(body: bytes, status: str = "200 OK", headers: str = "", length: int
 
 
 @asynccontextmanager
-async def raw_server(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
+async def raw_server(script: Script, tls: ssl.SSLContext | None = None, *, port: int = 0) -> AsyncIterator[RawServer]:
     """Serve on loopback: `script(connection, head, number)` answers request `number` (from 1); the server
     closes the connection when the script raises EndOfStream, and otherwise waits for the next request."""
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
     server = RawServer(listener.extra(SocketAttribute.local_port))
 
     async def serve(stream: SocketStream) -> None:

@@ -19,8 +19,32 @@ LAYERS = [
     {"catalogue", "openapi", "filters", "schema", "schema_inference", "schema_mode", "redaction", "options"}
     | {"page_plan", "page_order", "retry"}
     | {"decode", "duplicates", "seen_ids", "agreement", "revision"},
-    {"budget", "fetch", "journal", "files", "sinks", "schedule", "cost", "database", "delta_files"},
-    {"counters", "sweep", "pool", "parts", "resweep", "convert", "outcome", "manifest", "publish"}
+    {
+        "budget",
+        "fetch",
+        "journal",
+        "files",
+        "directories",
+        "working_state",
+        "sinks",
+        "schedule",
+        "cost",
+        "database",
+        "delta_files",
+    },
+    {
+        "counters",
+        "sweep",
+        "pool",
+        "parts",
+        "resweep",
+        "convert",
+        "outcome",
+        "manifest",
+        "publish",
+        "replaceable",
+        "workplace",
+    }
     | {"local_service", "environment", "service_source"},
     {"pipeline", "streaming", "archive_replay", "verification", "check"},
     {"polling"},
@@ -85,7 +109,15 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
         ("deltalake", {"check.copy", "delta_files", "polling.delta_table"}),
         (
             "sqlite3",
-            {"journal.store", "budget.sqlite", "budget.sqlite_file", "budget.sqlite_record", "budget.sqlite_time"},
+            {
+                "journal.file",
+                "journal.layout",
+                "journal.store",
+                "budget.sqlite",
+                "budget.sqlite_file",
+                "budget.sqlite_record",
+                "budget.sqlite_time",
+            },
         ),
         ("yaml", {"openapi.parsing", "openapi.writing"}),
         ("referencing", {"openapi.schemas"}),
