@@ -31,7 +31,7 @@ from bulk_export.page_order import backwards
 from bulk_export.parts import OutputFormat
 from bulk_export.pipeline import body_cap
 from bulk_export.progress.observer import ExportSummary, Observer
-from bulk_export.publish import ARCHIVE, STAGING, decide, decided, publish
+from bulk_export.publish import ARCHIVE, decide, decided, publish
 from bulk_export.redaction import Redaction
 from bulk_export.replaceable import check_replaceable
 from bulk_export.revision import Revision
@@ -240,7 +240,7 @@ class _Replay:
             ),
             formats=[OutputFormat(name, compression) for name, compression in options.formats.items()],
             store=store,
-            staging=place.state / STAGING,
+            staging=place.staging,
             pages=pages,
             schema_mode=options.schema,
         )

@@ -73,12 +73,14 @@ def make_private_directory(path: Path) -> list[Path]:
 
 
 def make_directory_below(path: Path, *names: str) -> Path:
-    """Make the directories `names`, one in the other, in the directory `path`, each with mode 0700.
+    """Make the directories `names`, one in the other, in the directory `path`, links to which are followed.
+
+    Each is made with mode 0700.
 
     Raises LocalFailure where one of them is there already and is no directory of ours: a link, or somebody else's.
     """
     with contextlib.ExitStack() as stack:
-        directory = stack.enter_context(opened_directory(path))
+        directory = stack.enter_context(_opened(path))
         for name in names:
             path = path / name
             found = look_at(name, within=directory)

@@ -34,7 +34,7 @@ from bulk_export.page_order import backwards, edge_reader
 from bulk_export.parts import PART_ROWS, OutputFormat
 from bulk_export.pool import FetchedPage, Pool
 from bulk_export.progress.observer import ExportSummary, Observer
-from bulk_export.publish import STAGING, decide, decided, publish
+from bulk_export.publish import decide, decided, publish
 from bulk_export.pulse import Pulse
 from bulk_export.replaceable import check_replaceable
 from bulk_export.retry import Backoff
@@ -281,7 +281,7 @@ class _Export:
                     decoder=self._decoder,
                     formats=[OutputFormat(name, compression) for name, compression in options.formats.items()],
                     store=store,
-                    staging=place.state / STAGING,
+                    staging=place.staging,
                     part_rows=self._tuning.part_rows,
                     consistent=options.consistent,
                     drop_gone=options.gone == "drop",

@@ -35,11 +35,9 @@ from bulk_export.journal import ORIGIN, JournalStore, write_archive
 from bulk_export.manifest import check_outcome, files_of, manifest_text, read_manifest
 from bulk_export.replaceable import files_named, in_the_way
 from bulk_export.working_state import ARCHIVE, JOURNAL, is_endpoint, is_part
-from bulk_export.workplace import Workplace
+from bulk_export.workplace import STAGING, Workplace
 
-__all__ = ["ARCHIVE", "JOURNAL", "STAGING", "decide", "decided", "publish"]
-
-STAGING = "parts"
+__all__ = ["ARCHIVE", "JOURNAL", "decide", "decided", "publish"]
 
 _DECIDED = "manifest"
 _REPLACED = "replaced"
@@ -64,7 +62,9 @@ def decide(
     store.put_fact(_REPLACED, json.dumps(replaced))
     store.put_fact(_REPLACED_MANIFEST, "" if earlier is None else _digest(earlier))
     # Relative to the working state, which `.bulk-export` stands for wherever it lies.
-    places = {path: f"{WORKING_DIRECTORY}/{at.relative_to(place.state).as_posix()}" for path, at in staged.items()}
+    places = {
+        path: f"{WORKING_DIRECTORY}/{at.relative_to(place.staging.parent).as_posix()}" for path, at in staged.items()
+    }
     store.put_fact(_DECIDED, json.dumps({"manifest": manifest, "staged": places}))
 
 

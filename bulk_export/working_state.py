@@ -17,7 +17,7 @@ JOURNAL = "journal.sqlite"
 ARCHIVE = "pages.sqlite"
 PARTIAL = ".partial"
 # A part file of any format.
-PART_NAME = re.compile(r"part-[0-9]{5,9}\.(?:parquet|csv|ndjson)(?:\.[a-z0-9]{1,4})?", re.ASCII)
+PART_NAME = re.compile(r"part-[0-9]{5,9}\.(?:parquet|csv|ndjson)(?:\.gz|\.zst)?", re.ASCII)
 # The directory of one conversion of an endpoint.
 REVISION_NAME = re.compile(r"revision-[0-9]{1,9}", re.ASCII)
 # SQLite's own files beside a database.

@@ -33,6 +33,8 @@ from bulk_export.files import (
 from bulk_export.replaceable import check_replaceable
 from bulk_export.working_state import JOURNAL, remove_ours
 
+STAGING = "parts"
+
 _POINTER = "elsewhere.json"
 _LARGEST_POINTER = 64 * 1024
 
@@ -54,6 +56,12 @@ class Workplace:
     def journal(self) -> Path:
         """The file of the journal."""
         return self.state / JOURNAL
+
+    @property
+    def staging(self) -> Path:
+        """The directory of finished parts, by way of the descriptor where the system can: it leads nowhere else."""
+        by_descriptor = Path(f"/proc/self/fd/{self.working}")
+        return (by_descriptor if by_descriptor.is_dir() else self.state) / STAGING
 
     def clear(self) -> list[Path]:
         """Remove the working state, the journal after everything that it can account for; what was not ours stays."""
