@@ -104,6 +104,7 @@ class PartSequence:
         written = 0
         for group in self._up_to_each_cut(pages):
             block = self._decoder.decode([page.body for page in group])
+            self._check_counts(block, group)
             if self._is_strict:
                 self._refuse_drift(block.drift, group)
             block = self._without_left_out(block, group)
@@ -160,6 +161,18 @@ class PartSequence:
             for row, fingerprint in enumerate(prints)
             if fingerprint in wanted
         ]
+
+    def _check_counts(self, block: Block, group: Sequence[PageBody]) -> None:
+        """Raise DamagedState where a page holds more or fewer records than were counted when it came."""
+        for page, count in zip(group, block.rows_per_page, strict=True):
+            # What is taken from further sweeps is not counted by page.
+            if page.key.sweep == 0 and count != page.records:
+                raise DamagedState(
+                    f"Page {page.key.page} of {page.key.endpoint} holds {count} records, and the journal says"
+                    f" {page.records}.",
+                    kept="Nothing was deleted.",
+                    next_step="Choose another --output, or remove this unfinished export to start afresh.",
+                )
 
     def _refuse_drift(self, drift: Drift, pages: Sequence[PageBody]) -> None:
         """Raise SchemaDrift where there is any, naming the first of the pages."""

@@ -46,13 +46,20 @@ def checked_prints(values: Sequence[Any]) -> PagePrints:
 
 def checked_part(values: Sequence[Any]) -> Part:
     """A part without its fingerprints, which come last. Raises Misshapen, ValueError and TypeError."""
-    endpoint, revision, part, last_page, rows, files, drift, *_ = values
+    endpoint, revision, part, last_page, rows, files, drift, fingerprints = values
     if not (isinstance(endpoint, str) and _are_counts(revision, part, last_page, rows)):
         raise Misshapen("is not described as a part")
     described = tuple(PartFile(*file) for file in json.loads(files))
+    if not isinstance(fingerprints, bytes) or len(fingerprints) % _HASH_BYTES:
+        raise Misshapen("has no fingerprints")
+    if not described:
+        raise Misshapen("has no file")
     for file in described:
         if not (isinstance(file.path, str) and isinstance(file.sha256, str) and _are_counts(file.rows, file.bytes)):
             raise Misshapen("has files that are not described")
+        folder, _, name = file.path.partition("/")
+        if folder != endpoint or not name or "/" in name or "\0" in name or file.rows != rows:
+            raise Misshapen("has files of another part")
     found = json.loads(drift)
     if not isinstance(found, dict):
         raise Misshapen("does not say what was unknown in it")

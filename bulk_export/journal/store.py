@@ -8,6 +8,7 @@ dropped by SQLite's own checksums. What is read back is checked: its sum, its sh
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -73,7 +74,8 @@ class JournalStore(JournalFile):
                 kept="Nothing was changed.",
                 next_step=way_on(before, identity, differing),
             )
-        self._check_pages()
+        names = before.get("endpoints")
+        self._check_everything(names if isinstance(names, list) else None)
         if by_another:
             self._take_over(identity)
         return True
@@ -168,7 +170,7 @@ class JournalStore(JournalFile):
 
     def prints(self, endpoint: str, sweep: int) -> Iterator[PagePrints]:
         """The fingerprints of a sweep in page order, some hundred pages at a time."""
-        page = 0
+        page: float = -math.inf
         while True:
             where = "WHERE endpoint = ? AND sweep = ? AND page > ? ORDER BY page LIMIT ?"
             rows = self._select("prints", where, (endpoint, sweep, page, _PRINTS_AT_ONCE))
@@ -188,7 +190,13 @@ class JournalStore(JournalFile):
 
     def parts(self, endpoint: str, revision: int) -> list[Part]:
         """The finished parts of an endpoint's revision in order, their fingerprints left out."""
-        return [checked_part(row) for row in self._part_rows(endpoint, revision)]
+        parts = [checked_part(row) for row in self._part_rows(endpoint, revision)]
+        last = -1
+        for number, part in enumerate(parts):
+            if part.part != number or part.last_page <= last:
+                raise self._damaged(f"a part of {endpoint} is missing, or does not follow the one before it")
+            last = part.last_page
+        return parts
 
     def fingerprints(self, endpoint: str, revision: int) -> Iterator[bytes]:
         """The fingerprints of an endpoint's rows, a part at a time."""
@@ -235,11 +243,26 @@ class JournalStore(JournalFile):
             said = str(error) if isinstance(error, Misshapen) else "is not as it was stored"
             raise self._damaged(f"{_row_name(table, values)} {said}") from None
 
-    def _check_pages(self) -> None:
-        """Read every page and compare it with its sums, before anything is spent on going on from them."""
-        for _ in self.pages():
-            pass
+    def _check_everything(self, endpoints: Sequence[str] | None) -> None:
+        """Compare every row with its sum and its shape, before anything is spent on going on from them.
+
+        `endpoints` are those that the journal may hold pages of, where that is known.
+        """
+        for page in self.pages():
+            if endpoints is not None and page.key.endpoint not in endpoints:
+                raise self._damaged(f"it holds a page of {short(page.key.endpoint)}, which is not exported")
         self.requests()
+        self.facts()
+        with self._failures():
+            parts = self._reader.execute("SELECT DISTINCT endpoint, revision FROM parts").fetchall()
+            prints = self._reader.execute("SELECT DISTINCT endpoint, sweep FROM prints").fetchall()
+        for endpoint, revision in parts:
+            if endpoints is not None and endpoint not in endpoints:
+                raise self._damaged(f"it holds a part of {short(endpoint)}, which is not exported")
+            self.parts(endpoint, revision)
+        for endpoint, sweep in prints:
+            for _ in self.prints(endpoint, sweep):
+                pass
 
     def _has_pages(self) -> bool:
         with self._failures():
