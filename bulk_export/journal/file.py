@@ -105,7 +105,8 @@ class JournalFile:
 
     def _open(self, *, shares_memory: bool) -> None:
         """Connect twice. Without shared memory the journal takes turns by locks on the file, which is slower."""
-        self._writer = self._connect()
+        # A write-ahead log of an earlier run can be folded in without shared memory only by who is alone.
+        self._writer = self._connect(is_alone=not shares_memory)
         try:
             self._begin(shares_memory=shares_memory)
             self._reader = self._connect()
@@ -118,13 +119,16 @@ class JournalFile:
             self._writer.close()
             raise
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, *, is_alone: bool = False) -> sqlite3.Connection:
         place = f"{self.path.absolute().as_uri()}?{'mode=ro&immutable=1' if self._read_only else 'mode=rw'}"
         connection = sqlite3.connect(
             place, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(_LARGEST_VALUE, 4 * self.cap))
+            if is_alone:
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+                connection.execute("PRAGMA journal_mode = TRUNCATE")
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = OFF")
@@ -134,10 +138,6 @@ class JournalFile:
         return connection
 
     def _begin(self, *, shares_memory: bool) -> None:
-        if not shares_memory:
-            # A write-ahead log of an earlier run is folded in without shared memory only by who is alone.
-            self._writer.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._writer.execute("PRAGMA journal_mode = TRUNCATE")
         (application,) = self._writer.execute("PRAGMA application_id").fetchone()
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()
         declared = layout.structure(self._writer)
