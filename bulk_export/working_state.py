@@ -28,13 +28,15 @@ _FILE = re.compile(
     rf"{_DATABASE.pattern}"
     rf"|{re.escape(ARCHIVE)}(?:{re.escape(PARTIAL)}(?:-wal|-shm|-journal)?)?"
     rf"|{PART_NAME.pattern}(?:{re.escape(PARTIAL)})?"
-    r"|manifest\.json|elsewhere\.json|\.[a-z]{1,20}\.json\.[0-9a-f]{16}|(?:probe|copy)\.[0-9a-f]{16}",
+    r"|manifest\.json|elsewhere\.json|[a-z]{1,20}\.lock|\.[a-z]{1,20}\.json\.[0-9a-f]{16}|(?:probe|copy)\.[0-9a-f]{16}",
     re.ASCII,
 )
-# Parts by endpoint and revision, and the exports that a poll makes, in numbered directories.
-_DIRECTORY = re.compile(rf"parts|{REVISION_NAME.pattern}|full|changes|[0-9]{{1,9}}|\.bulk-export", re.ASCII)
+_NESTED = r"[0-9]{1,9}|again-[a-z0-9_-]{1,128}"
+# Parts by endpoint and revision; the exports that polls make, by poll, in numbered directories and others for a second
+# look at an endpoint.
+_DIRECTORY = re.compile(rf"parts|{REVISION_NAME.pattern}|full|changes|[0-9a-f]{{32}}|{_NESTED}|\.bulk-export", re.ASCII)
 # Where the directories of endpoints lie, and how these may be called.
-_HOLDS_ENDPOINTS = re.compile(r"parts|[0-9]{1,9}", re.ASCII)
+_HOLDS_ENDPOINTS = re.compile(rf"parts|{_NESTED}", re.ASCII)
 _ENDPOINT = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}", re.ASCII)
 # Everything in it is written by us and by the database that works there.
 _SCRATCH = "merge"
