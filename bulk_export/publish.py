@@ -131,28 +131,31 @@ class _Parts:
     def publish(self, folder: str, staged: Sequence[_Staged]) -> None:
         """Put the parts of an endpoint into its directory."""
         with made_directory(folder, within=self.place.root) as target:
-            copied = [part for part in staged if self._publish(part, target)]
-            sync_descriptor(target)
-            for part in copied:
-                with _staging(self.place.working, part) as source:
-                    if source is not None:
-                        os.unlink(part.name, dir_fd=source)
+            for revision in dict.fromkeys(part.revision for part in staged):
+                with _staging(self.place.working, folder, revision) as source:
+                    copied = [
+                        part.name
+                        for part in staged
+                        if part.revision == revision and self._publish(part, source, target)
+                    ]
+                    sync_descriptor(target)
+                    for name in copied:
+                        os.unlink(name, dir_fd=source)
 
-    def _publish(self, part: _Staged, target: int) -> bool:
+    def _publish(self, part: _Staged, source: int | None, target: int) -> bool:
         """Put one part into its directory; whether a copy of it stays behind."""
-        with _staging(self.place.working, part) as source:
-            final = look_at(part.name, within=target)
-            if source is None or look_at(part.name, within=source) is None:
-                if final is None:
-                    raise DamagedState(
-                        f"A finished part, {part.path}, is missing.",
-                        kept="Nothing was deleted.",
-                        next_step="Choose another --output, or remove this unfinished export to start afresh.",
-                    )
-                return False
-            if final is not None and part.path not in self.replaced and not self._is_in_place(part, final, target):
-                raise in_the_way(self.place.output / part.path)
-            return move_file(part.name, source, target, self.scratch)
+        final = look_at(part.name, within=target)
+        if source is None or look_at(part.name, within=source) is None:
+            if final is None:
+                raise DamagedState(
+                    f"A finished part, {part.path}, is missing.",
+                    kept="Nothing was deleted.",
+                    next_step="Choose another --output, or remove this unfinished export to start afresh.",
+                )
+            return False
+        if final is not None and part.path not in self.replaced and not self._is_in_place(part, final, target):
+            raise in_the_way(self.place.output / part.path)
+        return move_file(part.name, source, target, self.scratch)
 
     def _is_in_place(self, part: _Staged, final: os.stat_result, target: int) -> bool:
         """Whether an earlier run copied the part to its place already."""
@@ -162,12 +165,12 @@ class _Parts:
 
 
 @contextlib.contextmanager
-def _staging(working: int, part: _Staged) -> Iterator[int | None]:
-    """The directory that a part is staged in, None where it is not there."""
+def _staging(working: int, endpoint: str, revision: str) -> Iterator[int | None]:
+    """The directory that parts of an endpoint are staged in, None where it is not there."""
     with contextlib.ExitStack() as stack:
         directory: int | None = working
         try:
-            for name in (STAGING, part.endpoint, part.revision):
+            for name in (STAGING, endpoint, revision):
                 directory = stack.enter_context(opened_directory(name, within=directory))
         except FileNotFoundError:
             directory = None
