@@ -163,7 +163,7 @@ class _Replay:
             place = stack.enter_context(
                 workplace(options.output, options.work_dir, names, overwrite=options.overwrite, keep_pages=False)
             )
-            store = await anyio.to_thread.run_sync(functools.partial(JournalStore, place.journal, cap=cap))
+            store = await anyio.to_thread.run_sync(functools.partial(place.open_journal, cap=cap))
             stack.callback(store.close)
             store.claim(self._identity(), output=options.output)
             manifest = decided(store)

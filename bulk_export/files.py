@@ -243,11 +243,16 @@ def refuse_swapped(path: Path, held: int) -> None:
     with local_failures(f"Looking at {path}"):
         same = is_same(path.stat(follow_symlinks=False), os.fstat(held))
     if not same:
-        raise LocalFailure(
-            f"{path} was replaced by another directory while it was written to.",
-            kept="Neither of the two was changed any further.",
-            next_step="Put the first one back in its place, then run the same command again.",
-        )
+        raise swapped(path)
+
+
+def swapped(path: Path) -> LocalFailure:
+    """That another directory took the place of one that is in use."""
+    return LocalFailure(
+        f"{path} was replaced by another directory while it was in use.",
+        kept="Neither of the two was changed any further.",
+        next_step="Put the first one back in its place, then run the same command again.",
+    )
 
 
 def named_by_user(output: Path) -> Path:
@@ -342,14 +347,17 @@ def check_working_directory(working: Path) -> None:
     """Raise UsageError for a working directory that is a link or another user's, DamagedState for such things in it."""
     with local_failures(f"Looking at {working}"), opened_directory(working.parent) as above:
         found = look_at(working.name, within=above)
-        if found is None:
-            return
-        is_directory = stat.S_ISDIR(found.st_mode)
-        reason = why_not_ours(found, within=above) if is_directory else f"is {kind_of(found)}"
-        if reason is not None:
-            raise UsageError(f"{working} {reason}.", kept="Nothing was changed.", next_step=_OTHER_OUTPUT)
-        with opened_directory(working.name, within=above) as state:
+        if found is not None and not stat.S_ISDIR(found.st_mode):
+            raise UsageError(f"{working} is {kind_of(found)}.", kept="Nothing was changed.", next_step=_OTHER_OUTPUT)
+        with contextlib.suppress(FileNotFoundError), opened_directory(working.name, within=above) as state:
+            check_owner(state, above, working)
             check_working_state(state, working)
+
+
+def check_owner(directory: int, above: int, path: Path) -> None:
+    """Raise UsageError where an open directory, which lies in the open one `above`, is not ours alone."""
+    if reason := why_not_ours(os.fstat(directory), within=above):
+        raise UsageError(f"{path} {reason}.", kept="Nothing was changed.", next_step=_OTHER_OUTPUT)
 
 
 def remove_tree(path: Path) -> list[Path]:

@@ -108,7 +108,7 @@ class _Export:
                     self._output, options.work_dir, names, overwrite=options.overwrite, keep_pages=options.keep_pages
                 )
             )
-            store = await anyio.to_thread.run_sync(functools.partial(JournalStore, place.journal, cap=self._cap))
+            store = await anyio.to_thread.run_sync(functools.partial(place.open_journal, cap=self._cap))
             stack.callback(store.close)
             claim = functools.partial(store.claim, self._identity(), output=self._output)
             self._resumed = await anyio.to_thread.run_sync(claim)

@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bulk_export.directories import opened_directory, sync_descriptor
+from bulk_export.directories import is_same, look_at, opened_directory, sync_descriptor
 from bulk_export.errors import DamagedState, UsageError
 from bulk_export.files import (
     WORKING_DIRECTORY,
+    check_owner,
     check_place,
     check_working_directory,
     inspect_output,
@@ -27,9 +28,11 @@ from bulk_export.files import (
     open_regular,
     prepare_output,
     remove_tree,
+    swapped,
     sync_directory,
     write_atomically,
 )
+from bulk_export.journal import JournalStore
 from bulk_export.replaceable import check_replaceable
 from bulk_export.working_state import JOURNAL, remove_ours
 
@@ -52,10 +55,14 @@ class Workplace:
     working: int
     finished: bool
 
-    @property
-    def journal(self) -> Path:
-        """The file of the journal."""
-        return self.state / JOURNAL
+    def open_journal(self, *, cap: int) -> JournalStore:
+        """The journal, made where there is none. Raises as `JournalStore`, and LocalFailure for one of elsewhere."""
+        store = JournalStore(self.state / JOURNAL, cap=cap)
+        found = look_at(JOURNAL, within=self.working)
+        if found is None or not is_same(found, store.path.stat()):
+            store.close()
+            raise swapped(self.state)
+        return store
 
     @property
     def staging(self) -> Path:
@@ -104,6 +111,7 @@ def workplace(
         else:
             with local_failures(f"Opening the directory {state}"):
                 working = stack.enter_context(opened_directory(WORKING_DIRECTORY, within=root))
+                check_owner(working, root, state)
         check_place(state)
         yield Workplace(output, root, state, working, finished)
 

@@ -207,7 +207,9 @@ class JournalFile:
             f"{self.path} was written by another version of this tool: it has format {version},"
             f" and {' and '.join(map(str, layout.VERSIONS))} are known here.",
             kept="Nothing was deleted.",
-            next_step="Go on with the version that wrote it, or choose another --output.",
+            next_step="Use the version that wrote it."
+            if self._read_only
+            else "Go on with the version that wrote it, or choose another --output.",
         )
 
     def _damaged(self, reason: str) -> DamagedState:
