@@ -77,6 +77,8 @@ def _check(directory: int, path: Path, name: str, depth: int) -> None:
         is_directory = _is_our_directory(entry, name)
         if found is None or not (is_directory or _FILE.fullmatch(entry)):
             continue
+        if is_directory and stat.S_ISREG(found.st_mode) and not _DIRECTORY.fullmatch(entry):
+            continue  # a file of the user's, which only could be the name of an endpoint
         if not (stat.S_ISDIR if is_directory else stat.S_ISREG)(found.st_mode):
             raise _untrusted(path / entry, f"it is {kind_of(found)}")
         if reason := why_not_ours(found, within=directory):

@@ -107,7 +107,7 @@ def test_a_part_is_known_by_its_name(name: str, is_ours: bool) -> None:
 
 def test_what_is_not_ours_by_name_is_neither_looked_at_nor_removed(tmp_path: Path) -> None:
     working = tmp_path / ".bulk-export"
-    kept = ["notes.txt", "parts/things/sketch.png", "full/0/things/notes.txt", "full/manifest.json.old"]
+    kept = ["notes.txt", "parts/readme", "parts/things/sketch.png", "full/0/things/notes.txt", "full/manifest.json.old"]
     gone = [
         "journal.sqlite",
         "parts/things/revision-0/part-00000.parquet",
