@@ -32,7 +32,9 @@ SYNC_STATE = "sync.json"
 _SAFE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,126}[a-z0-9])?", re.ASCII)
 _CHUNK = 1 << 20
 _OTHER_OUTPUT = "Choose another --output: a new directory, or one that holds an export."
-_WORK_ELSEWHERE = "Choose another --output, or keep the working state on a local disk with --work-dir DIR."
+_WORK_ELSEWHERE = (
+    "Choose another --output; `export` can keep its working state on a local disk instead, with --work-dir DIR."
+)
 # A file system that has no locks answers with one of these.
 _NO_LOCKS = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL, errno.EBADF}
 

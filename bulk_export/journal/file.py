@@ -46,7 +46,7 @@ class JournalFile:
             except sqlite3.OperationalError:
                 if read_only:
                     raise
-                self._open(shares_memory=False)
+                self._open_without_shared_memory()
             if not is_same(found, path.stat()):
                 self.close()
                 raise self._damaged("another file took its place while it was opened")
@@ -118,6 +118,17 @@ class JournalFile:
         except BaseException:
             self._writer.close()
             raise
+
+    def _open_without_shared_memory(self) -> None:
+        try:
+            self._open(shares_memory=False)
+        except sqlite3.OperationalError as error:
+            raise LocalFailure(
+                f"The journal {self.path} cannot be used there: {error}.",
+                kept="Every page stored so far is kept.",
+                next_step="Make room or repair access, then run the same command again; `export` can also keep its"
+                " working state on a local disk, with --work-dir DIR.",
+            ) from None
 
     def _connect(self, *, is_alone: bool = False) -> sqlite3.Connection:
         place = f"{self.path.absolute().as_uri()}?{'mode=ro&immutable=1' if self._read_only else 'mode=rw'}"
