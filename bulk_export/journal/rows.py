@@ -10,7 +10,7 @@ from bulk_export.journal.entries import PagePrints, Part, PartFile, StoredPage
 from bulk_export.model import PageKey
 
 _MOST = 2**53
-_ENCODINGS = ("lz4", "gzip", "x-gzip")
+_ENCODINGS = ("lz4", "gzip", "x-gzip", "identity", "")
 # A body that was redacted before it was kept may have grown; nothing else passes the cap.
 _GROWTH = 2
 _HASH_BYTES = 8
@@ -23,7 +23,7 @@ class Misshapen(ValueError):
 def checked_page(values: Sequence[Any], cap: int) -> StoredPage:
     """A page without its body, from the columns of its row. Raises Misshapen."""
     endpoint, sweep, page, records, first, last, encoding, size, crc = values
-    if not (isinstance(endpoint, str) and endpoint and _are_counts(sweep, page, records, size, crc) and page > 0):
+    if not (isinstance(endpoint, str) and endpoint and _are_counts(sweep, page, records, size, crc)):
         raise Misshapen("is not described as a page")
     if not all(key is None or type(key) is int for key in (first, last)) or encoding not in _ENCODINGS:
         raise Misshapen("is not described as a page")
@@ -37,7 +37,7 @@ def checked_page(values: Sequence[Any], cap: int) -> StoredPage:
 def checked_prints(values: Sequence[Any]) -> PagePrints:
     """The fingerprints of a page. Raises Misshapen."""
     _, _, page, ids, contents = values
-    if not (_are_counts(page) and page > 0 and isinstance(ids, bytes) and isinstance(contents, bytes)):
+    if not (_are_counts(page) and isinstance(ids, bytes) and isinstance(contents, bytes)):
         raise Misshapen("has no fingerprints")
     if len(ids) != len(contents) or len(ids) % _HASH_BYTES:
         raise Misshapen("has other fingerprints than records")
