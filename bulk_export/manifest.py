@@ -117,7 +117,11 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         tool = manifest.get("tool")
         if isinstance(tool, dict) and tool.get("name") == TOOL and isinstance(manifest.get("endpoints"), dict):
             return manifest
-    raise _untrusted(path, "it was not written by this tool")
+    raise _untrusted(
+        path,
+        "it was not written by this tool",
+        "Choose another directory, or move this file away if no export belongs to it.",
+    )
 
 
 def files_of(manifest: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -181,9 +185,9 @@ def _endpoint(result: EndpointResult) -> dict[str, Any]:
     }
 
 
-def _untrusted(path: Path, reason: str) -> DamagedState:
+def _untrusted(path: Path, reason: str, advice: str = "") -> DamagedState:
     return DamagedState(
         f"The manifest {path} cannot be used: {reason}.",
         kept="Nothing was deleted.",
-        next_step="Run the export again to finish it, or export into another directory.",
+        next_step=advice or "Run the export again to finish it, or export into another directory.",
     )
