@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -16,26 +17,31 @@ import anyio
 import anyio.to_thread
 
 from bulk_export import __version__
-from bulk_export.catalogue import choose_endpoints, load_service
+from bulk_export.catalogue import built_in_services, choose_endpoints, load_service
 from bulk_export.convert import EndpointConversion
 from bulk_export.decode import Decoder, Lines
+from bulk_export.directories import kind_of
 from bulk_export.errors import DamagedState, Interrupted, UsageError
-from bulk_export.files import WORKING_DIRECTORY, inspect_output, locked_directory, prepare_output
 from bulk_export.journal import ORIGIN, JournalStore, open_archive
-from bulk_export.manifest import RunCounters, build_manifest, now
+from bulk_export.manifest import RunCounters, build_manifest, check_outcome, now
 from bulk_export.model import LAX, SCHEMA_MODES, STRICT, Endpoint, Service
-from bulk_export.options import content_names, formats_of, output_of, redaction_of
+from bulk_export.options import content_names, directory_of, formats_of, output_of, redaction_of
 from bulk_export.outcome import endpoint_result, staged_files, summarise
 from bulk_export.page_order import backwards
 from bulk_export.parts import OutputFormat
-from bulk_export.pipeline import already_finished, body_cap
+from bulk_export.pipeline import body_cap
 from bulk_export.progress.observer import ExportSummary, Observer
-from bulk_export.publish import ARCHIVE, JOURNAL, STAGING, clear_leftovers, decide, decided, publish
+from bulk_export.publish import ARCHIVE, decide, decided, publish
 from bulk_export.redaction import Redaction
-from bulk_export.revision import is_outdated
+from bulk_export.replaceable import check_replaceable
+from bulk_export.revision import Revision, is_outdated
 from bulk_export.schema_mode import resumable
-from bulk_export.sweep import Sweep, paging_fact
+from bulk_export.sweep import Sweep, paging_fact, parse_state
 from bulk_export.units import parse_word
+from bulk_export.workplace import Workplace, already_finished, not_ours, workplace
+
+# More than any page of any service holds.
+_MOST_RECORDS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,7 @@ class ReplayOptions:
     drop_columns: tuple[str, ...]
     pseudonymised: tuple[str, ...]
     overwrite: bool
+    work_dir: Path | None = None
 
     @classmethod
     def of(
@@ -72,6 +79,7 @@ class ReplayOptions:
         drop_column: str | Sequence[str] = (),
         pseudonymise: str | Sequence[str] = (),
         pseudonym_key_file: str | os.PathLike[str] | None = None,
+        work_dir: str | os.PathLike[str] | None = None,
     ) -> ReplayOptions:
         """Check the options of the command line, under the same names. Raises UsageError and DamagedState.
 
@@ -82,6 +90,11 @@ class ReplayOptions:
         origin = _origin(pages)
         if service is None:
             api_version = api_version or origin["api_version"]
+            if origin["service"] not in built_in_services():
+                raise UsageError(
+                    f"{archive} holds pages of a service whose description is not built in.",
+                    next_step="Name its description with --service FILE.",
+                )
         described = service if isinstance(service, Service) else load_service(service or origin["service"], api_version)
         kept = [endpoint.name for endpoint in described.endpoints if endpoint.name in origin["endpoints"]]
         chosen = choose_endpoints(described, ([endpoints] if isinstance(endpoints, str) else endpoints) or kept)
@@ -120,6 +133,7 @@ class ReplayOptions:
             drop_columns=drop,
             pseudonymised=pseudonymised,
             overwrite=overwrite,
+            work_dir=None if work_dir is None else directory_of(work_dir, "--work-dir"),
         )
 
 
@@ -143,43 +157,43 @@ class _Replay:
 
     async def run(self) -> ExportSummary:
         options = self._options
-        finished = inspect_output(options.output)
-        journal = options.output / WORKING_DIRECTORY / JOURNAL
-        if finished and not options.overwrite and not journal.exists():
-            clear_leftovers(options.output)
-            raise already_finished(options.output)
-        prepare_output(options.output)
+        names = [endpoint.name for endpoint in options.endpoints]
         cap = body_cap(options.service.largest_page_size)
         with ExitStack() as stack:
-            stack.enter_context(locked_directory(options.output))
-            store = await anyio.to_thread.run_sync(functools.partial(JournalStore, journal, cap=cap))
+            place = stack.enter_context(
+                workplace(options.output, options.work_dir, names, overwrite=options.overwrite, keep_pages=False)
+            )
+            store = await anyio.to_thread.run_sync(functools.partial(place.open_journal, cap=cap))
             stack.callback(store.close)
-            store.claim(self._identity())
+            store.claim(self._identity(), output=options.output)
             manifest = decided(store)
             if manifest is None:
-                if finished and not options.overwrite:
+                if place.finished and not options.overwrite:
                     raise already_finished(options.output)
+                check_replaceable(options.output, names, finished=place.finished, keep_pages=False)
                 pages = await anyio.to_thread.run_sync(functools.partial(open_archive, options.archive, cap=cap))
                 stack.callback(pages.close)
-                manifest = await self._convert(store, pages)
-            await anyio.to_thread.run_sync(publish, store, options.output)
+                manifest = await self._convert(store, pages, place)
+            left = await anyio.to_thread.run_sync(publish, store, place)
+        for path in left:
+            self._observer.warned(not_ours(path))
         summary = summarise(manifest, options.output, time.monotonic() - self._began)
         self._observer.finished(summary)
         return summary
 
-    async def _convert(self, store: JournalStore, pages: JournalStore) -> dict[str, Any]:
+    async def _convert(self, store: JournalStore, pages: JournalStore, place: Workplace) -> dict[str, Any]:
         if store.fact("started_at") is None:
             store.put_fact("started_at", now())
         self._observer.started([endpoint.name for endpoint in self._options.endpoints], self._options.output, list)
         conversions = []
         try:
             for endpoint in self._options.endpoints:
-                conversion = await anyio.to_thread.run_sync(self._conversion, endpoint, store, pages)
+                conversion = await anyio.to_thread.run_sync(self._conversion, endpoint, store, pages, place)
                 conversions.append(conversion)
                 await self._finish(conversion)
         finally:
             self._observer.closed()
-        return await anyio.to_thread.run_sync(self._decide, store, pages, conversions)
+        return await anyio.to_thread.run_sync(self._decide, store, pages, place, conversions)
 
     async def _finish(self, conversion: EndpointConversion) -> None:
         name, plan = conversion.sweep.endpoint.name, conversion.sweep.plan
@@ -204,17 +218,21 @@ class _Replay:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(conversion.abort)
 
-    def _conversion(self, endpoint: Endpoint, store: JournalStore, pages: JournalStore) -> EndpointConversion:
+    def _conversion(
+        self, endpoint: Endpoint, store: JournalStore, pages: JournalStore, place: Workplace
+    ) -> EndpointConversion:
         options = self._options
         page_size = int(options.origin["parameters"]["page_size"])
         sweep = Sweep(endpoint, number=0, page_size=page_size, stride=1, filters=())
-        state = pages.fact(paging_fact(endpoint.name, 0))
+        state = pages.parsed_fact(paging_fact(endpoint.name, 0), parse_state)
         sweep.restore(pages.page_counts(endpoint.name, 0), pages.body, state=state)
         # The export was finished, so no page is in doubt any more.
         sweep.plan.conclude()
-        settled = pages.fact(f"revision/{endpoint.name}")
-        if settled is not None and not is_outdated(settled):
-            store.put_fact(f"revision/{endpoint.name}", settled)
+        settled = f"revision/{endpoint.name}"
+        text = pages.fact(settled)
+        revision = pages.parsed_fact(settled, functools.partial(Revision.from_text, endpoint.name))
+        if revision is not None and text is not None and not is_outdated(text):
+            store.put_fact(settled, text)
         lines: Lines = "flat" if options.flatten else "raw"
         return EndpointConversion(
             sweep,
@@ -227,13 +245,17 @@ class _Replay:
             ),
             formats=[OutputFormat(name, compression) for name, compression in options.formats.items()],
             store=store,
-            staging=options.output / WORKING_DIRECTORY / STAGING,
+            staging=place.staging,
             pages=pages,
             schema_mode=options.schema,
         )
 
     def _decide(
-        self, store: JournalStore, pages: JournalStore, conversions: Sequence[EndpointConversion]
+        self,
+        store: JournalStore,
+        pages: JournalStore,
+        place: Workplace,
+        conversions: Sequence[EndpointConversion],
     ) -> dict[str, Any]:
         origin = self._options.origin
         results = [
@@ -256,7 +278,7 @@ class _Replay:
             run=RunCounters(requests=0, retries=0, throttled=0, resumed=0),
         )
         manifest["replayed"] = {name: origin[name] for name in ("started_at", "finished_at", "tool", "run")}
-        decide(store, self._options.output, manifest, staged_files(conversions), keep_pages=False)
+        decide(store, place, manifest, staged_files(conversions), keep_pages=False)
         return manifest
 
     def _parameters(self) -> dict[str, Any]:
@@ -284,18 +306,41 @@ class _Replay:
 
 
 def _pages_of(archive: Path) -> Path:
-    pages = archive / ARCHIVE if archive.is_dir() else archive
-    if not pages.is_file():
+    """The file of kept pages: one that was named, or the one in a directory, which must not lead elsewhere."""
+    is_export = archive.is_dir()
+    pages = archive / ARCHIVE if is_export else archive
+    try:
+        found = pages.stat(follow_symlinks=not is_export)
+    except OSError:
         raise UsageError(
-            f"{archive} holds no kept pages." if archive.is_dir() else f"{archive} is not there.",
+            f"{archive} holds no kept pages." if is_export else f"{archive} is not there.",
             next_step=f"Name an export that was made with --keep-pages, or its {ARCHIVE}.",
-        )
+        ) from None
+    if not stat.S_ISREG(found.st_mode):
+        raise UsageError(f"{pages} is {kind_of(found)}.", next_step="Name a file of kept pages.")
     return pages
 
 
 def _origin(archive: Path) -> dict[str, Any]:
     pages = open_archive(archive, cap=1)
     try:
-        return dict(json.loads(pages.fact(ORIGIN) or "{}"))
+        return pages.parsed_fact(ORIGIN, _checked_origin) or {}
     finally:
         pages.close()
+
+
+def _checked_origin(text: str) -> dict[str, Any]:
+    """The manifest that came with kept pages, if what a replay takes from it has the right shape."""
+    origin = json.loads(text)
+    check_outcome(origin)
+    parameters = origin["parameters"]
+    texts = [origin[name] for name in ("service", "api_version", "base_url", "started_at", "finished_at")]
+    names = [*parameters["drop_columns"], *parameters["pseudonymise"]]
+    key = parameters["pseudonym_key"]
+    if not all(isinstance(one, str) for one in (*texts, *names, *([] if key is None else [key]))):
+        raise TypeError("no texts")
+    if type(parameters["page_size"]) is not int or not 1 <= parameters["page_size"] <= _MOST_RECORDS:
+        raise ValueError("no size of a page")
+    if not isinstance(parameters["consistent"], bool):
+        raise TypeError("neither consistent nor not")
+    return dict(origin)

@@ -72,8 +72,7 @@ class EndpointConversion:
         self._largest_page = largest_page
         self._store = store
         self._fact = f"revision/{sweep.endpoint.name}"
-        text = store.fact(self._fact)
-        self.revision = None if text is None else Revision.from_text(sweep.endpoint.name, text)
+        self.revision = store.parsed_fact(self._fact, functools.partial(Revision.from_text, sweep.endpoint.name))
         self._described, self._surveyor = self._survey(schema_mode)
         self._open: Callable[[int, LeftOut], PartSequence] = lambda revision, left_out: PartSequence(
             sweep.endpoint,
@@ -143,8 +142,8 @@ class EndpointConversion:
         endpoint = self.sweep.endpoint
         if schema_mode != INFER:
             return endpoint, None
-        found = self._store.fact(f"fields/{endpoint.name}")
-        return (endpoint, Surveyor(endpoint)) if found is None else (with_fields(endpoint, found), None)
+        found = self._store.parsed_fact(f"fields/{endpoint.name}", functools.partial(with_fields, endpoint))
+        return (endpoint, Surveyor(endpoint)) if found is None else (found, None)
 
     def _next_survey(self, surveyor: Surveyor) -> Callable[[], int] | None:
         if pages := self._ready(surveyor.looked_at):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +15,8 @@ from bulk_export.errors import UsageError
 if TYPE_CHECKING:
     import duckdb
 
+_DESCRIPTORS: dict[Path, int] = {}
+_HOLDING = threading.Lock()
 _WILDCARD = re.compile(r"([*?\[])")
 
 
@@ -26,7 +31,7 @@ def connect(extra: str, *, spill_to: Path | None = None) -> duckdb.DuckDBPyConne
         raise missing_extra(extra) from None
     connection = duckdb.connect(
         config={
-            "temp_directory": "" if spill_to is None else str(spill_to),
+            "temp_directory": "" if spill_to is None else place(spill_to),
             "autoinstall_known_extensions": False,
             "python_enable_replacements": False,
         }
@@ -57,7 +62,36 @@ def read_parquet(files: Sequence[Path]) -> str:
 
 def quoted_files(files: Sequence[Path]) -> str:
     """Paths as a list in SQL, in which no name is taken for a pattern."""
-    return "[" + ", ".join(text(_WILDCARD.sub(r"[\1]", str(file.absolute()))) for file in files) + "]"
+    return "[" + ", ".join(text(_WILDCARD.sub(r"[\1]", place(file))) for file in files) + "]"
+
+
+def place(path: Path) -> str:
+    """An absolute path as the database takes it: where its directory is not UTF-8, by way of a descriptor.
+
+    Raises UsageError where the system has no such way.
+    """
+    absolute = path.absolute()
+    with contextlib.suppress(UnicodeEncodeError):
+        str(absolute).encode()
+        return str(absolute)
+    by_descriptor = Path(f"/proc/self/fd/{_held(absolute.parent)}")
+    if not by_descriptor.is_dir():
+        raise UsageError(
+            f"{path} is not UTF-8, and DuckDB takes no other names.", next_step="Choose another name for the directory."
+        )
+    return str(by_descriptor / absolute.name)
+
+
+def _held(directory: Path) -> int:
+    """A descriptor of a directory, which stays open for as long as the database may read there."""
+    with _HOLDING:
+        held = _DESCRIPTORS.get(directory)
+        if held is not None:
+            if os.path.samestat(os.fstat(held), directory.stat()):
+                return held
+            os.close(held)
+        _DESCRIPTORS[directory] = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return _DESCRIPTORS[directory]
 
 
 def text(value: str) -> str:

@@ -18,6 +18,13 @@ _UNFIT = set("[]%")
 def check_path(path: Path) -> str:
     """The place of a table as the library wants it. Raises UsageError for a path that it would not take as it is."""
     absolute = str(path.absolute())
+    try:
+        absolute.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{path} is not UTF-8, and Delta tables take no other names.",
+            next_step="Choose another name for the directory, or --format parquet.",
+        ) from None
     if found := sorted(_UNFIT & set(absolute)):
         raise UsageError(
             f"{path} has {' and '.join(found)} in its name, which Delta tables cannot have.",

@@ -9,20 +9,35 @@ import hashlib
 import os
 import re
 import secrets
-import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from bulk_export.descriptors import is_shortage, too_few_descriptors
+from bulk_export.directories import (
+    is_same,
+    kind_of,
+    look_at,
+    made_directory,
+    opened_directory,
+    sync_descriptor,
+    why_not_ours,
+)
 from bulk_export.errors import LocalFailure, UsageError
+from bulk_export.working_state import ARCHIVE, check_working_state, remove_ours
 
 WORKING_DIRECTORY = ".bulk-export"
 MANIFEST = "manifest.json"
 SYNC_STATE = "sync.json"
 
 _SAFE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,126}[a-z0-9])?", re.ASCII)
-_HASH_CHUNK = 1 << 20
+_CHUNK = 1 << 20
 _OTHER_OUTPUT = "Choose another --output: a new directory, or one that holds an export."
+_WORK_ELSEWHERE = (
+    "Choose another --output; `export` can keep its working state on a local disk instead, with --work-dir DIR."
+)
+# A file system that has no locks answers with one of these.
+_NO_LOCKS = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL, errno.EBADF}
 
 
 @contextlib.contextmanager
@@ -50,8 +65,8 @@ def safe_name(name: str) -> str:
     return name
 
 
-def make_private_directory(path: Path) -> None:
-    """Make a directory, and the ones above it that are missing, each with mode 0700."""
+def make_private_directory(path: Path) -> list[Path]:
+    """Make a directory, and the ones above it that are missing, each with mode 0700; which were made, topmost first."""
     missing = []
     while not path.exists():
         missing.append(path)
@@ -59,6 +74,33 @@ def make_private_directory(path: Path) -> None:
     for directory in reversed(missing):
         with contextlib.suppress(FileExistsError):
             directory.mkdir(mode=0o700)
+    return missing[::-1]
+
+
+def make_directory_below(path: Path, *names: str) -> Path:
+    """Make the directories `names`, one in the other, in the directory `path`, links to which are followed.
+
+    Each is made with mode 0700.
+
+    Raises LocalFailure where one of them is there already and is no directory of ours: a link, or somebody else's.
+    """
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(_opened(path))
+        for name in names:
+            path = path / name
+            found = look_at(name, within=directory)
+            reason = None
+            if found is not None:
+                is_directory = stat.S_ISDIR(found.st_mode)
+                reason = why_not_ours(found, within=directory) if is_directory else f"is {kind_of(found)}"
+            if reason is not None:
+                raise LocalFailure(
+                    f"{path} {reason}.",
+                    kept="Nothing was changed.",
+                    next_step="Remove it, then run the same command again.",
+                )
+            directory = stack.enter_context(made_directory(name, within=directory))
+    return path
 
 
 def write_atomically(path: Path, content: bytes, *, scratch: Path | None = None) -> None:
@@ -66,18 +108,28 @@ def write_atomically(path: Path, content: bytes, *, scratch: Path | None = None)
 
     It is begun in the directory `scratch` of the same file system, or beside its place: a crash leaves it there.
     """
-    temporary = (scratch or path.parent) / f".{path.name}.{secrets.token_hex(8)}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(_opened(path.parent))
+        beside = directory if scratch is None else stack.enter_context(_opened(scratch))
+        write_within(path.name, content, directory, scratch=beside)
+
+
+def write_within(name: str, content: bytes, directory: int, *, scratch: int) -> None:
+    """Put a file into an open directory as `write_atomically` does; it is begun in the open directory `scratch`."""
+    temporary = f".{name}.{secrets.token_hex(8)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    descriptor = os.open(temporary, flags, 0o600, dir_fd=scratch)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        os.replace(temporary, name, src_dir_fd=scratch, dst_dir_fd=directory)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=scratch)
         raise
-    sync_directory(path.parent)
+    sync_descriptor(directory)
 
 
 @contextlib.contextmanager
@@ -91,28 +143,83 @@ def private_umask() -> Iterator[None]:
 
 
 def sync_directory(path: Path) -> None:
-    """Make the entries of a directory durable: what was created, renamed or removed in it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    """Make the entries of a directory durable, as far as its file system can: what was created or removed in it."""
+    with _opened(path) as descriptor:
+        sync_descriptor(descriptor)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """The descriptor of a directory, links to it followed."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
+def open_regular(path: Path | str, *, within: int | None = None, follows: bool = False) -> int:
+    """The descriptor of a file to read from: one that is neither a pipe nor a device, and no link unless it `follows`.
+
+    `within` is the directory that a relative path starts from. Raises OSError.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follows else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags, dir_fd=within)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, kind_of(found))
+    return descriptor
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_HASH_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    with os.fdopen(open_regular(path, follows=True), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_within(name: str, directory: int) -> str:
+    """The SHA-256 of a file in an open directory, in hexadecimal. Raises OSError."""
+    with os.fdopen(open_regular(name, within=directory), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def move_file(name: str, source: int, target: int, scratch: int) -> bool:
+    """Move a file from one open directory to another, in place of an earlier one.
+
+    Between file systems it is copied by way of `scratch`, a directory on the file system of `target`: then True is
+    returned, and the file is to be removed from `source` when `target` was synced. Raises OSError.
+    """
+    try:
+        os.replace(name, name, src_dir_fd=source, dst_dir_fd=target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    else:
+        return False
+    copy = f"copy.{secrets.token_hex(8)}"
+    with os.fdopen(open_regular(name, within=source), "rb") as original:
+        descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=scratch)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                while chunk := original.read(_CHUNK):
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(copy, name, src_dir_fd=scratch, dst_dir_fd=target)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(copy, dir_fd=scratch)
+            raise
+    return True
 
 
 @contextlib.contextmanager
-def locked_directory(path: Path) -> Iterator[None]:
-    """Hold the directory for this process alone; UsageError where another holds it.
+def locked_directory(path: Path, *, needs_lock: bool = True) -> Iterator[int]:
+    """Hold the directory for this process alone, and give its descriptor; UsageError where another holds it.
 
-    The lock is the kernel's, on the directory itself, so that a crash leaves none behind.
+    The lock is the kernel's, on the directory itself, so that a crash leaves none behind. A file system without locks
+    is refused, unless it `needs_lock` no more than others do.
     """
     with local_failures(f"Opening the directory {path}"):
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -120,15 +227,37 @@ def locked_directory(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise LocalFailure(f"The directory {path} cannot be locked: {error.strerror}.") from None
-            raise UsageError(
-                f"Another process is exporting into {path}.",
-                next_step="Wait for it to end, or choose another --output.",
-            ) from None
-        yield
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise UsageError(
+                    f"Another process is exporting into {path}.",
+                    next_step="Wait for it to end, or choose another --output.",
+                ) from None
+            if needs_lock or error.errno not in _NO_LOCKS:
+                raise LocalFailure(
+                    f"The directory {path} cannot be locked: {error.strerror}.",
+                    kept="Nothing was changed.",
+                    next_step=_WORK_ELSEWHERE,
+                ) from None
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def refuse_swapped(path: Path, held: int) -> None:
+    """Raise LocalFailure where another directory took the place of the one that is `held` open."""
+    with local_failures(f"Looking at {path}"):
+        same = is_same(path.stat(follow_symlinks=False), os.fstat(held))
+    if not same:
+        raise swapped(path)
+
+
+def swapped(path: Path) -> LocalFailure:
+    """That another directory took the place of one that is in use."""
+    return LocalFailure(
+        f"{path} was replaced by another directory while it was in use.",
+        kept="Neither of the two was changed any further.",
+        next_step="Put the first one back in its place, then run the same command again.",
+    )
 
 
 def named_by_user(output: Path) -> Path:
@@ -140,7 +269,7 @@ def inspect_output(path: Path) -> bool:
     """Whether `path` holds a finished export; it must be new, empty, unfinished or finished.
 
     Changes nothing. Raises UsageError for anything else: a file, a symbolic link, a directory that holds
-    files of others.
+    files of others, and one where a link, a pipe or a device has the name of a file of ours.
     """
     try:
         if path.is_symlink():
@@ -149,31 +278,105 @@ def inspect_output(path: Path) -> bool:
             return False
         if not path.is_dir():
             raise UsageError(f"{path} is not a directory.", next_step=_OTHER_OUTPUT)
-        entries = {entry.name for entry in path.iterdir()}
+        entries = {entry.name: entry.stat(follow_symlinks=False) for entry in os.scandir(path)}
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", next_step=_OTHER_OUTPUT) from None
     if SYNC_STATE in entries:
         raise UsageError(f"{path} holds a copy that sync keeps.", next_step=_OTHER_OUTPUT)
-    if entries and not entries & {WORKING_DIRECTORY, MANIFEST}:
+    if entries and not entries.keys() & {WORKING_DIRECTORY, MANIFEST}:
         raise UsageError(f"{path} holds files that are not an export.", next_step=_OTHER_OUTPUT)
-    if (path / WORKING_DIRECTORY).is_symlink():
-        raise UsageError(f"{path / WORKING_DIRECTORY} is a symbolic link.", next_step=_OTHER_OUTPUT)
+    for name in (MANIFEST, ARCHIVE, WORKING_DIRECTORY):
+        found = entries.get(name)
+        is_right = stat.S_ISDIR if name == WORKING_DIRECTORY else stat.S_ISREG
+        if found is not None and not is_right(found.st_mode):
+            raise UsageError(
+                f"{path / name} is {kind_of(found)}.", kept="Nothing was changed.", next_step=_OTHER_OUTPUT
+            )
     return MANIFEST in entries
 
 
 def prepare_output(path: Path) -> None:
-    """Make the output directory and its working directory, and see that they can be written; UsageError if not."""
+    """Make the output directory and its working directory, and see that they can be used.
+
+    Raises UsageError where they cannot be written to, DamagedState for working state that is not ours alone, and
+    LocalFailure where the disk fails.
+    """
     working = path / WORKING_DIRECTORY
+    if os.path.lexists(working):
+        check_working_directory(working)
     try:
-        make_private_directory(working)
+        made = make_private_directory(working)
         probe = working / f"probe.{secrets.token_hex(8)}"
-        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
         probe.unlink()
     except OSError as error:
         raise UsageError(f"{path} cannot be written to: {error.strerror}.", next_step=_OTHER_OUTPUT) from None
+    with local_failures(f"Preparing {path}"):
+        for directory in {path: None, **dict.fromkeys(directory.parent for directory in made)}:
+            sync_directory(directory)
 
 
-def remove_tree(path: Path) -> None:
-    """Remove a directory of ours and everything in it, following no links."""
-    if path.exists():
-        shutil.rmtree(path)
+def check_place(working: Path) -> None:
+    """Raise LocalFailure where the file system of a directory cannot do what a journal needs.
+
+    That is to lock a file, and to put one file in the place of another.
+    """
+    names = [f"probe.{secrets.token_hex(8)}" for _ in range(2)]
+    doing = "making a file"
+    try:
+        with opened_directory(working) as directory:
+            try:
+                for name in names:
+                    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+                    descriptor = os.open(name, flags, 0o600, dir_fd=directory)
+                    try:
+                        doing = "locking a file"
+                        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    finally:
+                        os.close(descriptor)
+                doing = "putting one file in the place of another"
+                os.replace(names[0], names[1], src_dir_fd=directory, dst_dir_fd=directory)
+            finally:
+                for name in names:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=directory)
+    except OSError as error:
+        raise LocalFailure(
+            f"{working} cannot hold the working state of an export: {doing} failed ({error.strerror}).",
+            kept="Nothing was sent.",
+            next_step=_WORK_ELSEWHERE,
+        ) from None
+
+
+def check_working_directory(working: Path) -> None:
+    """Raise UsageError for a working directory that is a link or another user's, DamagedState for such things in it."""
+    with local_failures(f"Looking at {working}"), opened_directory(working.parent) as above:
+        found = look_at(working.name, within=above)
+        if found is not None and not stat.S_ISDIR(found.st_mode):
+            raise UsageError(f"{working} is {kind_of(found)}.", kept="Nothing was changed.", next_step=_OTHER_OUTPUT)
+        with contextlib.suppress(FileNotFoundError), opened_directory(working.name, within=above) as state:
+            check_owner(state, above, working)
+            check_working_state(state, working)
+
+
+def check_owner(directory: int, above: int, path: Path) -> None:
+    """Raise UsageError where an open directory, which lies in the open one `above`, is not ours alone."""
+    if reason := why_not_ours(os.fstat(directory), within=above):
+        raise UsageError(f"{path} {reason}.", kept="Nothing was changed.", next_step=_OTHER_OUTPUT)
+
+
+def remove_tree(path: Path) -> list[Path]:
+    """Remove what is ours of a directory, following no links, and itself if nothing is left; what is left.
+
+    Raises OSError.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            above = stack.enter_context(opened_directory(path.parent))
+            directory = stack.enter_context(opened_directory(path.name, within=above))
+        except FileNotFoundError:
+            return []
+        left = remove_ours(directory, path)
+        if not left:
+            os.rmdir(path.name, dir_fd=above)
+        return left

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,12 +14,20 @@ from typing import Any
 
 from bulk_export import __version__
 from bulk_export.errors import DamagedState
-from bulk_export.files import MANIFEST
+from bulk_export.files import MANIFEST, open_regular
 from bulk_export.journal import PartFile
+from bulk_export.working_state import is_endpoint, is_part
 
 TOOL = "bulk-export"
+MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 _LARGEST = 256 * 1024 * 1024
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_MOST = 2**63
+_COUNTED = ("requests", "retries", "throttled", "resumed")
+
+
+class MisshapenManifest(ValueError):
+    """A manifest that no export of ours wrote; the message says in what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,28 +105,74 @@ def manifest_text(manifest: Mapping[str, Any]) -> str:
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest of a finished export. Raises DamagedState where it is missing, torn or another tool's."""
+    """The manifest of a finished export. Raises DamagedState where it is missing, torn, no file or another tool's."""
     path = directory / MANIFEST
     try:
-        if path.stat().st_size > _LARGEST:
+        with os.fdopen(open_regular(path), "rb") as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
             raise _untrusted(path, "it is far too large")
-        manifest = json.loads(path.read_text("utf-8"))
+        manifest = json.loads(content.decode("utf-8"))
     except FileNotFoundError:
         raise _untrusted(path, "it does not exist, so the export is not finished") from None
     except OSError as error:
-        raise _untrusted(path, f"it cannot be read ({error.strerror})") from None
+        reason = "it is a symbolic link" if error.errno == errno.ELOOP else f"it cannot be read ({error.strerror})"
+        raise _untrusted(path, reason) from None
     except (ValueError, RecursionError):
         raise _untrusted(path, "it is not whole") from None
     if isinstance(manifest, dict):
         tool = manifest.get("tool")
         if isinstance(tool, dict) and tool.get("name") == TOOL and isinstance(manifest.get("endpoints"), dict):
             return manifest
-    raise _untrusted(path, "it was not written by this tool")
+    raise _untrusted(
+        path,
+        "it was not written by this tool",
+        "Choose another directory, or move this file away if no export belongs to it.",
+    )
+
+
+def files_of(manifest: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The files that a manifest names, by path, if each can be a part of its endpoint; MisshapenManifest otherwise."""
+    files: list[tuple[str, Mapping[str, Any]]] = []
+    for name, endpoint in manifest["endpoints"].items():
+        if not isinstance(endpoint, dict) or not isinstance(endpoint.get("files"), list):
+            raise MisshapenManifest(f"endpoint {name!r} has no list of files")
+        for file in endpoint["files"]:
+            path = file.get("path") if isinstance(file, dict) else None
+            if not isinstance(path, str):
+                raise MisshapenManifest(f"it lists what is no file of {name!r}")
+            folder, _, part = path.partition("/")
+            if folder != name or not is_endpoint(folder) or not is_part(part):
+                raise MisshapenManifest(f"it names a file that is no part of an export: {path!r}")
+            if not all(_is_count(file.get(number)) for number in ("rows", "bytes")):
+                raise MisshapenManifest(f"it does not say how large {path} is")
+            if not isinstance(file.get("sha256"), str):
+                raise MisshapenManifest(f"it has no hash of {path}")
+            files.append((path, file))
+    return files
+
+
+def check_outcome(manifest: Any) -> None:
+    """Raise MisshapenManifest for what cannot be the manifest of an export that this tool decided to publish."""
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("endpoints"), dict):
+        raise MisshapenManifest("no manifest")
+    files_of(manifest)
+    for endpoint in manifest["endpoints"].values():
+        counts = [endpoint.get(name) for name in ("records", "pages", "requests", "duplicates")]
+        if not all(map(_is_count, counts)) or not isinstance(endpoint.get("drift"), dict):
+            raise MisshapenManifest("an endpoint without its counts")
+    run = manifest.get("run")
+    if not isinstance(run, dict) or not all(_is_count(run.get(name)) for name in _COUNTED):
+        raise MisshapenManifest("no counts of the run")
+
+
+def _is_count(number: Any) -> bool:
+    return type(number) is int and 0 <= number < _MOST
 
 
 def now() -> str:
     """The present moment as the manifest writes it: UTC, whole seconds."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.now(UTC).strftime(MOMENT)
 
 
 def _endpoint(result: EndpointResult) -> dict[str, Any]:
@@ -136,9 +192,9 @@ def _endpoint(result: EndpointResult) -> dict[str, Any]:
     }
 
 
-def _untrusted(path: Path, reason: str) -> DamagedState:
+def _untrusted(path: Path, reason: str, advice: str = "") -> DamagedState:
     return DamagedState(
         f"The manifest {path} cannot be used: {reason}.",
         kept="Nothing was deleted.",
-        next_step="Run the export again to finish it, or export into another directory.",
+        next_step=advice or "Run the export again to finish it, or export into another directory.",
     )

@@ -58,7 +58,7 @@ class ExportOptions:
     what becomes of records that vanish during a consistent export: they are kept or dropped. Requests are
     sent while `window` is open, always where it is None. Waits that the service announces are sat out for up to
     `max_wait` seconds. The authorities in `ca_file` are trusted beside those of the system. `left_out` names the lists
-    that an export of everything lacks, each with the reason.
+    that an export of everything lacks, with the reason. `work_dir` holds the working state if the output does not.
     """
 
     service: Service
@@ -95,6 +95,7 @@ class ExportOptions:
     # Whether a consistent export asks again where one answer showed everything; a poll leaves that to the next one.
     asks_twice: bool = True
     left_out: tuple[tuple[str, str], ...] = ()
+    work_dir: Path | None = None
 
     @classmethod
     def of(
@@ -136,6 +137,7 @@ class ExportOptions:
         allow_plain_http: bool = False,
         max_wait: str | float = "15m",
         ca_file: str | os.PathLike[str] | None = None,
+        work_dir: str | os.PathLike[str] | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> ExportOptions:
         """Check the options of the command line, under the same names. Raises UsageError.
@@ -196,6 +198,7 @@ class ExportOptions:
             max_wait=parse_wait(max_wait),
             ca_file=ca_file_of(ca_file),
             left_out=left_out,
+            work_dir=None if work_dir is None else directory_of(work_dir, "--work-dir"),
         )
 
     def filters_for(self, endpoint: Endpoint) -> list[tuple[str, str]]:
@@ -397,7 +400,12 @@ def output_of(given: str | os.PathLike[str] | None, service: Service) -> Path:
     if given is None:
         moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         return Path("output") / f"{service.name}-{service.version}-{moment}"
+    return directory_of(given, "--output")
+
+
+def directory_of(given: str | os.PathLike[str], option: str) -> Path:
+    """A directory that an option names. Raises UsageError."""
     name = os.fspath(given)
     if not name.strip() or "\0" in name:
-        raise UsageError(f"{name!r} is not a directory.", next_step="Name one with --output, or leave it out.")
+        raise UsageError(f"{name!r} is not a directory.", next_step=f"Name one with {option}, or leave it out.")
     return Path(name)

@@ -18,16 +18,16 @@ from bulk_export.allocator import trim_heap
 from bulk_export.decode import Arrangement, Block, Body, Decoder, Drift, version
 from bulk_export.duplicates import Occurrence, fingerprints, fingerprints_of, repeated
 from bulk_export.errors import DamagedState
-from bulk_export.files import local_failures, make_private_directory, remove_tree, safe_name, sync_directory
+from bulk_export.files import local_failures, make_directory_below, remove_tree, safe_name, sync_directory
 from bulk_export.journal import JournalStore, Part, PartFile
 from bulk_export.model import Endpoint, PageKey
 from bulk_export.schema_mode import refuse_drift
 from bulk_export.sinks import PartWriter, extension, open_part
+from bulk_export.working_state import PARTIAL, REVISION_NAME, is_part
 
 PART_ROWS = 600_000
 # Rows after which freed memory is given back: some row groups.
 _TRIM_ROWS = 131_072
-_PARTIAL = ".partial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,7 @@ class PartSequence:
         written = 0
         for group in self._up_to_each_cut(pages):
             block = self._decoder.decode([page.body for page in group])
+            self._check_counts(block, group)
             if self._is_strict:
                 self._refuse_drift(block.drift, group)
             block = self._without_left_out(block, group)
@@ -163,6 +164,18 @@ class PartSequence:
             for row, content in zip(rows, contents, strict=True)
         ]
 
+    def _check_counts(self, block: Block, group: Sequence[PageBody]) -> None:
+        """Raise DamagedState where a page holds more or fewer records than were counted when it came."""
+        for page, count in zip(group, block.rows_per_page, strict=True):
+            # What is taken from further sweeps is not counted by page.
+            if page.key.sweep == 0 and count != page.records:
+                raise DamagedState(
+                    f"Page {page.key.page} of {page.key.endpoint} holds {count} records, and the journal says"
+                    f" {page.records}.",
+                    kept="Nothing was deleted.",
+                    next_step="Choose another --output, or remove this unfinished export to start afresh.",
+                )
+
     def _refuse_drift(self, drift: Drift, pages: Sequence[PageBody]) -> None:
         """Raise SchemaDrift where there is any, naming the first of the pages."""
         if drift.unknown or drift.misfits or drift.duplicate_keys:
@@ -173,7 +186,7 @@ class PartSequence:
         with local_failures(f"Opening a part of {self._endpoint.name}"):
             for form in self._formats:
                 final = self.folder / f"part-{len(self.parts):05}.{extension(form.name, form.compression)}"
-                partial = final.with_name(final.name + _PARTIAL)
+                partial = final.with_name(final.name + PARTIAL)
                 writer = open_part(partial, form.name, form.compression, self._decoder.schema)
                 self._writers.append((writer, final))
 
@@ -182,7 +195,7 @@ class PartSequence:
         with local_failures(f"Finishing a part of {self._endpoint.name}"):
             for writer, final in self._writers:
                 writer.close()
-                partial = final.with_name(final.name + _PARTIAL)
+                partial = final.with_name(final.name + PARTIAL)
                 size = partial.stat().st_size
                 partial.rename(final)
                 files.append(PartFile(f"{self._endpoint.name}/{final.name}", self._rows, size, writer.sha256))
@@ -221,7 +234,14 @@ class PartSequence:
         rows: list[int] = []
         first = 0
         for page, count in zip(group, block.rows_per_page, strict=True):
-            rows.extend(first + row for row in self._left_out.get(page.key, ()))
+            left_out = self._left_out.get(page.key, frozenset())
+            if max(left_out, default=0) >= max(count, 1):
+                raise DamagedState(
+                    f"The journal leaves out a record of {page.key.endpoint} that page {page.key.page} does not hold.",
+                    kept="Nothing was deleted.",
+                    next_step="Choose another --output, or remove this unfinished export to start afresh.",
+                )
+            rows.extend(first + row for row in left_out)
             first += count
         return block.without(rows) if rows else block
 
@@ -229,13 +249,15 @@ class PartSequence:
         """Remove what a crash left of an unfinished part, and earlier revisions; check the finished parts."""
         known = {Path(file.path).name: file.bytes for part in self.parts for file in part.files}
         with local_failures(f"Preparing the parts of {self._endpoint.name}"):
-            make_private_directory(self.folder)
-            for entry in os.scandir(self.folder.parent):
-                if entry.name != self.folder.name:
+            above = self.folder.parent
+            make_directory_below(above.parents[1], above.parent.name, above.name, self.folder.name)
+            for entry in os.scandir(above):
+                if entry.name != self.folder.name and REVISION_NAME.fullmatch(entry.name):
                     remove_tree(Path(entry.path))
             sizes = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in os.scandir(self.folder)}
             for name in sizes.keys() - known.keys():
-                (self.folder / name).unlink()
+                if is_part(name.removesuffix(PARTIAL)):
+                    (self.folder / name).unlink()
         for name, size in known.items():
             if sizes.get(name) != size:
                 raise DamagedState(

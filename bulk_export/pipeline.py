@@ -23,9 +23,9 @@ from bulk_export.counters import CLOCK_AHEAD, Counters
 from bulk_export.decode import Decoder, Lines, page_rewriter
 from bulk_export.descriptors import require_descriptors
 from bulk_export.environment import service_address, service_name
-from bulk_export.errors import BulkExportError, Interrupted, UsageError
+from bulk_export.errors import BulkExportError, Interrupted
 from bulk_export.fetch import Fetcher, Timeouts
-from bulk_export.files import WORKING_DIRECTORY, inspect_output, locked_directory, named_by_user, prepare_output
+from bulk_export.files import named_by_user
 from bulk_export.journal import GroupCommit, JournalStore, StoredPage
 from bulk_export.manifest import RunCounters, build_manifest, now
 from bulk_export.model import STRICT, Endpoint, description_digest
@@ -36,14 +36,16 @@ from bulk_export.page_order import backwards, edge_reader
 from bulk_export.parts import PART_ROWS, OutputFormat
 from bulk_export.pool import FetchedPage, Pool
 from bulk_export.progress.observer import ExportSummary, Observer
-from bulk_export.publish import JOURNAL, STAGING, clear_leftovers, decide, decided, publish
+from bulk_export.publish import decide, decided, publish
 from bulk_export.pulse import Pulse
+from bulk_export.replaceable import check_replaceable
 from bulk_export.retry import Backoff
 from bulk_export.schema import with_names_apart
 from bulk_export.schema_mode import resumable
 from bulk_export.server_clock import seconds_ahead
-from bulk_export.sweep import Sweep, paging_fact
+from bulk_export.sweep import Sweep, paging_fact, parse_state
 from bulk_export.units import format_instant
+from bulk_export.workplace import Workplace, already_finished, not_ours, workplace
 
 # What a record may take at most, on average over a page, and a page at least: caps on bodies, not goals.
 _BYTES_PER_RECORD = 32 * 1024
@@ -109,31 +111,35 @@ class _Export:
         self._resumed = False
 
     async def run(self) -> ExportSummary:
-        finished = inspect_output(self._output)
-        journal_path = self._output / WORKING_DIRECTORY / JOURNAL
-        if finished and not self._options.overwrite and not journal_path.exists():
-            clear_leftovers(self._output)
-            raise already_finished(self._output)
-        prepare_output(self._output)
+        options = self._options
+        names = [endpoint.name for endpoint in options.endpoints]
         with ExitStack() as stack:
-            stack.enter_context(locked_directory(self._output))
-            store = await anyio.to_thread.run_sync(functools.partial(JournalStore, journal_path, cap=self._cap))
+            place = stack.enter_context(
+                workplace(
+                    self._output, options.work_dir, names, overwrite=options.overwrite, keep_pages=options.keep_pages
+                )
+            )
+            store = await anyio.to_thread.run_sync(functools.partial(place.open_journal, cap=self._cap))
             stack.callback(store.close)
-            self._resumed = store.claim(self._identity())
+            claim = functools.partial(store.claim, self._identity(), output=self._output)
+            self._resumed = await anyio.to_thread.run_sync(claim)
             manifest = decided(store)
             if manifest is None:
-                if finished and not self._options.overwrite:
+                if place.finished and not options.overwrite:
                     raise already_finished(self._output)
-                manifest = await self._fetch_and_convert(store)
-            rewrite = page_rewriter(self._options.redaction, self._options.endpoints)
-            await anyio.to_thread.run_sync(functools.partial(publish, store, self._output, rewrite=rewrite))
-        if self._options.left_out:
-            self._observer.warned(not_exported_text(self._options.left_out))
+                check_replaceable(self._output, names, finished=place.finished, keep_pages=options.keep_pages)
+                manifest = await self._fetch_and_convert(store, place)
+            rewrite = page_rewriter(options.redaction, options.endpoints)
+            left = await anyio.to_thread.run_sync(functools.partial(publish, store, place, rewrite=rewrite))
+        for path in left:
+            self._observer.warned(not_ours(path))
+        if options.left_out:
+            self._observer.warned(not_exported_text(options.left_out))
         summary = summarise(manifest, self._output, time.monotonic() - self._began)
         self._observer.finished(summary)
         return summary
 
-    async def _fetch_and_convert(self, store: JournalStore) -> dict[str, Any]:
+    async def _fetch_and_convert(self, store: JournalStore, place: Workplace) -> dict[str, Any]:
         async with AsyncExitStack() as stack:
             stack.callback(self._observer.closed)
             address = await stack.enter_async_context(service_address(self._options))
@@ -141,7 +147,7 @@ class _Export:
             if self._resumed:
                 before = before.resumed_once_more(store)
             facts = await stack.enter_async_context(open_service_facts(self._options.budget, address.base_url))
-            conversions = await anyio.to_thread.run_sync(self._open_conversions, store, facts)
+            conversions = await anyio.to_thread.run_sync(self._open_conversions, store, place, facts)
             budget = await stack.enter_async_context(
                 open_budget(
                     self._options.budget,
@@ -240,7 +246,7 @@ class _Export:
                     facts.learn(sweep.endpoint.path, sweep.learned())
                 for warning in sweep.warnings():
                     self._observer.warned(warning)
-        return await anyio.to_thread.run_sync(self._decide, store, conversions)
+        return await anyio.to_thread.run_sync(self._decide, store, place, conversions)
 
     async def _until_done(self, pool: Pool, convert: Callable[[], Awaitable[None]]) -> None:
         errors: list[BulkExportError] = []
@@ -280,7 +286,7 @@ class _Export:
         if errors:
             raise errors[0]
 
-    def _open_conversions(self, store: JournalStore, facts: ServiceFacts) -> list[EndpointConversion]:
+    def _open_conversions(self, store: JournalStore, place: Workplace, facts: ServiceFacts) -> list[EndpointConversion]:
         options = self._options
         conversions = []
         for endpoint in options.endpoints:
@@ -294,7 +300,7 @@ class _Export:
                 # Changes are asked for by two polls.
                 empty_is_enough=options.consistent and options.updated_since is not None and endpoint.since is not None,
             )
-            state = store.fact(paging_fact(endpoint.name, 0))
+            state = store.parsed_fact(paging_fact(endpoint.name, 0), parse_state)
             sweep.restore(store.page_counts(endpoint.name, 0), store.body, state=state)
             conversions.append(
                 EndpointConversion(
@@ -303,7 +309,7 @@ class _Export:
                     decoder=self._decoder,
                     formats=[OutputFormat(name, compression) for name, compression in options.formats.items()],
                     store=store,
-                    staging=self._output / WORKING_DIRECTORY / STAGING,
+                    staging=place.staging,
                     part_rows=self._tuning.part_rows,
                     consistent=options.consistent,
                     drop_gone=options.gone == "drop",
@@ -323,7 +329,9 @@ class _Export:
             redaction=self._options.redaction,
         )
 
-    def _decide(self, store: JournalStore, conversions: Sequence[EndpointConversion]) -> dict[str, Any]:
+    def _decide(
+        self, store: JournalStore, place: Workplace, conversions: Sequence[EndpointConversion]
+    ) -> dict[str, Any]:
         counters = Counters.of(store)
         requests = store.requests()
         manifest = build_manifest(
@@ -331,7 +339,7 @@ class _Export:
             api_version=self._options.service.version,
             base_url=service_name(self._options),
             parameters=self._parameters(),
-            started_at=store.fact("started_at") or now(),
+            started_at=counters.started_at,
             finished_at=now(),
             endpoints=[
                 endpoint_result(
@@ -351,7 +359,7 @@ class _Export:
             ),
             not_exported=dict(self._options.left_out),
         )
-        decide(store, self._output, manifest, staged_files(conversions), keep_pages=self._options.keep_pages)
+        decide(store, place, manifest, staged_files(conversions), keep_pages=self._options.keep_pages)
         return manifest
 
     def _parameters(self) -> dict[str, Any]:
@@ -387,15 +395,6 @@ class _Export:
 def body_cap(page_size: int | None) -> int:
     """How many bytes the body of a page may have, as sent and inflated; None is a size that nobody knows."""
     return max(_SMALLEST_CAP, (page_size or LARGEST_PAGE) * _BYTES_PER_RECORD)
-
-
-def already_finished(output: Path) -> UsageError:
-    """The refusal to write where a finished export is."""
-    return UsageError(
-        f"{output} holds a finished export.",
-        kept="Nothing was changed.",
-        next_step="Choose another --output, or replace it with --overwrite.",
-    )
 
 
 def _interrupted(output: Path) -> Interrupted:

@@ -25,7 +25,7 @@ from bulk_export.duplicates import Occurrence, column, fingerprints, fingerprint
 from bulk_export.journal import JournalStore, PagePrints
 from bulk_export.model import PageKey
 from bulk_export.revision import Ballot, Revision
-from bulk_export.sweep import Sweep, paging_fact
+from bulk_export.sweep import Sweep, paging_fact, parse_state
 
 MOST_SWEEPS = 6
 # What is done in one step, and what is held of records that the sweeps did not see alike.
@@ -109,7 +109,7 @@ class Resweep:
 
     def _begin(self) -> None:
         sweep = self._sweeps[0].again(len(self._sweeps), self._page_size, proves_end=self._has_lost)
-        state = self._store.fact(paging_fact(sweep.endpoint.name, sweep.number))
+        state = self._store.parsed_fact(paging_fact(sweep.endpoint.name, sweep.number), parse_state)
         sweep.restore(self._store.page_counts(sweep.endpoint.name, sweep.number), self._store.body, state=state)
         self._sweeps.append(sweep)
         self._given = False

@@ -12,6 +12,7 @@ from bulk_export.model import PageKey
 
 # How many numbers the text of a revision ends with.
 _COUNTS = 7
+_MOST = 2**53
 
 LeftOut = Mapping[PageKey, frozenset[int]]
 
@@ -50,8 +51,16 @@ class Revision:
 
     @classmethod
     def from_text(cls, endpoint: str, text: str) -> Revision:
-        """What `to_text` gave, in earlier versions without the number of shared identities."""
+        """What `to_text` gave, in earlier versions without the number of shared identities.
+
+        Raises ValueError and TypeError for anything else.
+        """
         rows, late, (duplicates, swept_again, recovered, changed, gone, settled, *shared) = json.loads(text)
+        _check_counts(duplicates, swept_again, recovered, changed, gone, *shared)
+        _check_counts(*(number for sweep, page, left_out in rows for number in (sweep, page, *left_out)))
+        _check_counts(*(number for sweep, page in late for number in (sweep, page)))
+        if type(settled) is not bool:
+            raise TypeError("neither settled nor not")
         return cls(
             {PageKey(endpoint, sweep, page): frozenset(left_out) for sweep, page, left_out in rows},
             duplicates,
@@ -177,6 +186,11 @@ def _by_sweep(seen: Sequence[Occurrence]) -> dict[int, list[Occurrence]]:
     for sighting in seen:
         sweeps.setdefault(sighting.page.sweep, []).append(sighting)
     return sweeps
+
+
+def _check_counts(*numbers: object) -> None:
+    if not all(type(number) is int and 0 <= number < _MOST for number in numbers):
+        raise ValueError("no counts")
 
 
 def _supersedes(sighting: Occurrence, chosen: Occurrence) -> bool:

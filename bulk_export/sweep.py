@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from bulk_export.paging_facts import PagingFacts
 # Far beyond any real endpoint: it ends a service that makes up new records for ever.
 _MOST_PAGES = 5_000_000
 _NOTHING_KNOWN = PagingFacts()
+_MOST = 2**53
 
 
 class Sweep:
@@ -152,11 +153,15 @@ class Sweep:
         return self.plan.is_mixed or self.has_stray_answers
 
     def restore(
-        self, counts: Iterable[tuple[int, int]], body: Callable[[PageKey], bytes], *, state: str | None = None
+        self,
+        counts: Iterable[tuple[int, int]],
+        body: Callable[[PageKey], bytes],
+        *,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
         """Take in `(page, records)` pairs that an earlier run stored; `body` gives what it stored, `state` is what
-        `state` said last."""
-        facts = json.loads(state) if state else {}
+        `parse_state` makes of what `state` said last."""
+        facts = state or {}
         self.first_page.restore(facts)
         self.counted()
         self.plan.resume(facts.get("plan", {}))
@@ -284,6 +289,22 @@ class Sweep:
 def paging_fact(endpoint: str, sweep: int) -> str:
     """The name under which a journal keeps the `state` of a sweep."""
     return f"paging/{endpoint}/{sweep}"
+
+
+def parse_state(text: str) -> Mapping[str, Any]:
+    """What `Sweep.state` said. Raises ValueError, TypeError or AttributeError for any other text."""
+    facts = json.loads(text)
+    plan = facts["plan"]
+    numbers = [*map(int, plan["answers"]), *plan["answers"].values()]
+    numbers += [facts.get("first") or 0, plan["looked_behind"] or 0]
+    switches = (facts["only_first_page"], facts["suspicious_end"], facts["stray_answers"])
+    if not all(type(number) is int and 0 <= number < _MOST for number in numbers):
+        raise ValueError("no numbers of pages")
+    if not all(type(one) is bool for one in (*switches, plan["clamp_checked"], plan["raised"])):
+        raise TypeError("neither true nor false")
+    if facts.get("style", "pages") not in ("pages", "offset"):
+        raise ValueError("no way to ask for pages")
+    return dict(facts)
 
 
 def _plan(style: str, page_size: int, stride: int, known: PagingFacts, *, proves_end: bool) -> EndpointPlan:

@@ -43,6 +43,7 @@ def export(
     drop_column: p.DropColumn = None,
     pseudonymise: p.Pseudonymise = None,
     pseudonym_key_file: p.PseudonymKeyFile = None,
+    work_dir: p.WorkDir = None,
     allow_plain_http: p.AllowPlainHttp = False,
     max_wait: p.MaxWait = None,
     ca_file: p.CaFile = None,

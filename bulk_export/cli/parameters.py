@@ -155,6 +155,10 @@ Pseudonymise = Annotated[
 PseudonymKeyFile = Annotated[
     str | None, typer.Option("--pseudonym-key-file", metavar="FILE", help="Holds the secret key of the pseudonyms.")
 ]
+WorkDir = Annotated[
+    str | None,
+    typer.Option("--work-dir", metavar="DIR", help="Where the working state lies. (.bulk-export in the output)"),
+]
 CopyOutput = Annotated[str | None, typer.Option("--output", metavar="DIR", help="Where the copy is. Required.")]
 CopyPageSize = Annotated[
     str | None, typer.Option("--page-size", metavar="N", help="Records a page. (300 for everything, 100 for changes)")
@@ -253,6 +257,7 @@ CONTENT = {
     "drop_column": Takes.MANY,
     "pseudonymise": Takes.MANY,
     "pseudonym_key_file": Takes.ONE,
+    "work_dir": Takes.ONE,
 }
 OUTPUT = {"progress": Takes.ONE, "log_format": Takes.ONE, "debug": Takes.NOTHING}
 EXPORT = {
@@ -295,7 +300,17 @@ PLAN = {
     "json": Takes.NOTHING,
 }
 # A copy says itself from when on it wants what changed, and in which form it is kept.
-_ONLY_EXPORTED = ("updated_since", "sort", "keep_pages", "consistent", "gone", "compression", "flatten", "overwrite")
+_ONLY_EXPORTED = (
+    "updated_since",
+    "sort",
+    "keep_pages",
+    "consistent",
+    "gone",
+    "compression",
+    "flatten",
+    "overwrite",
+    "work_dir",
+)
 SYNC = {
     **{name: takes for name, takes in EXPORT.items() if name not in _ONLY_EXPORTED},
     "format": Takes.ONE,

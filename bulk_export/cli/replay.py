@@ -31,6 +31,7 @@ def replay(
     drop_column: p.DropColumn = None,
     pseudonymise: p.Pseudonymise = None,
     pseudonym_key_file: p.PseudonymKeyFile = None,
+    work_dir: p.WorkDir = None,
     progress: p.Progress = None,
     log_format: p.LogFormat = None,
     debug: p.Debug = False,

@@ -8,6 +8,10 @@ from typing import Any
 
 from bulk_export.model import PageKey
 
+# A byte of lz4 stands for 255 at most; the frame has a header.
+_BEST_LZ4 = 255
+_LZ4_FRAME = 64
+
 
 @dataclass(frozen=True, slots=True)
 class StoredPage:
@@ -22,6 +26,10 @@ class StoredPage:
     size: int
     stored: bytes
     edges: tuple[int | None, int | None] = (None, None)
+
+    def may_hold(self, stored: int) -> bool:
+        """Whether a stored body of so many bytes can inflate to `size`: no packer does better than this."""
+        return self.encoding != "lz4" or self.size <= _BEST_LZ4 * stored + _LZ4_FRAME
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ from bulk_export.polling.sync_options import SyncOptions
 from bulk_export.polling.taking_in import Fetched, started, table_of, take_in, tend
 from bulk_export.polling.watermark import Watermark, same_since
 from bulk_export.progress.observer import Observer
-from bulk_export.publish import JOURNAL
+from bulk_export.working_state import JOURNAL
 
 FULL, CHANGES = "full", "changes"
 # A clock that is set, or a machine that slept, is noticed within this many seconds.

@@ -21,7 +21,17 @@ from bulk_export.units import parse_duration, parse_word
 FORMATS = ("delta", "parquet")
 REMOVED = ("mark", "delete")
 _LEAST_HISTORY = timedelta(days=7)
-_NOT_HERE = ("updated_since", "sort", "consistent", "gone", "compression", "flatten", "overwrite", "keep_pages")
+_NOT_HERE = (
+    "updated_since",
+    "sort",
+    "consistent",
+    "gone",
+    "compression",
+    "flatten",
+    "overwrite",
+    "keep_pages",
+    "work_dir",
+)
 
 
 @dataclass(frozen=True, slots=True)

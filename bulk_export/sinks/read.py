@@ -27,8 +27,15 @@ def count_rows(path: Path) -> int:
         raise UnreadablePart(f"it cannot be read ({type(error).__name__})") from None
 
 
+def schema_of(path: Path) -> pa.Schema:
+    """The columns of a Parquet file, whatever its name is made of. Raises OSError and Arrow's exceptions."""
+    with path.open("rb") as content:
+        return pq.read_schema(content)
+
+
 def _parquet_rows(path: Path) -> int:
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    # Arrow takes names for UTF-8 only.
+    with path.open("rb") as content, pq.ParquetFile(content, page_checksum_verification=True) as file:
         rows: int = sum(batch.num_rows for batch in file.iter_batches(_BATCH_ROWS))
         if rows != file.metadata.num_rows:
             raise UnreadablePart("its footer counts other rows than it holds")
@@ -47,7 +54,7 @@ def _ndjson_rows(path: Path) -> int:
 def _lines(path: Path) -> Iterator[bytes]:
     compression = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix)
     beginning: list[bytes] = []
-    with pa.input_stream(str(path), compression=compression) as stream:
+    with path.open("rb") as content, pa.input_stream(content, compression=compression) as stream:
         while chunk := stream.read(_CHUNK):
             first, *others = chunk.split(b"\n")
             beginning.append(first)

@@ -185,6 +185,37 @@ def _counted_sqlite(counter: Counter) -> Iterator[None]:
             vfs.contents.set_system_call(vfs, name.encode(), None)
 
 
+@contextlib.contextmanager
+def no_shared_memory() -> Iterator[list[int]]:
+    """SQLite cannot map a file into memory, as on FUSE with direct_io; counts the attempts."""
+    library = ctypes.CDLL(_sqlite3.__file__)
+    library.sqlite3_vfs_find.restype = ctypes.POINTER(_Vfs)
+    vfs = library.sqlite3_vfs_find(None)
+    attempts: list[int] = []
+
+    def refuse(*arguments: Any) -> int:
+        attempts.append(len(attempts))
+        ctypes.set_errno(errno.ENODEV)
+        return ctypes.c_void_p(-1).value or 0
+
+    kind = ctypes.CFUNCTYPE(
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_int64,
+        use_errno=True,
+    )
+    replacement = kind(refuse)
+    vfs.contents.set_system_call(vfs, b"mmap", ctypes.cast(replacement, ctypes.c_void_p))
+    try:
+        yield attempts
+    finally:
+        vfs.contents.set_system_call(vfs, b"mmap", None)
+
+
 def _sqlite_call(counter: Counter, name: str, original: Any) -> Callable[..., int]:
     def call(*arguments: Any) -> int:
         existing = name == "open" and not arguments[1] & os.O_CREAT

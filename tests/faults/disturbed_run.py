@@ -125,7 +125,13 @@ async def _prove(base_url: str, output: Path) -> None:
     await export(small_options(base_url, output, **more), tuning=TUNING)
 
 
-WORK = {"export": _export, "replace": _replace, "replay": _replay, "prove": _prove}
+async def _elsewhere(base_url: str, output: Path) -> None:
+    """`base_url` has the directory of the working state after a space."""
+    url, _, work_dir = base_url.partition(" ")
+    await export(small_options(url, output, work_dir=work_dir), tuning=TUNING)
+
+
+WORK = {"export": _export, "replace": _replace, "replay": _replay, "prove": _prove, "elsewhere": _elsewhere}
 
 
 def run_and_die(base_url: str, output: Path, number: int, *, torn: bool, work: str = "export") -> bool:

@@ -130,7 +130,7 @@ async def fail_each(room: Path, error: int, numbers: range, *, lasting: bool, to
 async def test_a_disk_call_that_fails_is_a_local_failure_and_the_export_goes_on_when_it_works(
     room: Path, error: int, lasting: bool, torn: bool, first: int
 ) -> None:
-    await fail_each(room, error, range(first + 21 * lasting, 360, 42), lasting=lasting, torn=torn)
+    await fail_each(room, error, range(first + 21 * lasting, 410, 42), lasting=lasting, torn=torn)
 
 
 @pytest.mark.torture
@@ -139,7 +139,7 @@ async def test_a_disk_call_that_fails_is_a_local_failure_and_the_export_goes_on_
 async def test_whichever_disk_call_fails_the_export_goes_on_when_it_works(
     room: Path, error: int, lasting: bool, torn: bool, first: int
 ) -> None:
-    await fail_each(room, error, range(first, 370, 10), lasting=lasting, torn=torn)
+    await fail_each(room, error, range(first, 420, 10), lasting=lasting, torn=torn)
 
 
 async def kill_other_work(room: Path, work: str, first: int, step: int) -> int:

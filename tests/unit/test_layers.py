@@ -22,8 +22,9 @@ LAYERS = [
     | {"certificates", "explanation", "descriptors"}
     | {"decode", "duplicates", "seen_ids", "agreement", "revision"},
     {"budget", "connections", "fetch", "journal", "files", "sinks", "schedule", "cost", "database", "delta_files"}
-    | {"settings_trust"},
+    | {"settings_trust", "directories", "working_state"},
     {"counters", "sweep", "pool", "parts", "resweep", "convert", "outcome", "manifest", "publish"}
+    | {"replaceable", "workplace"}
     | {"local_service", "environment", "service_source"},
     {"pipeline", "streaming", "archive_replay", "verification", "check"},
     {"polling"},
@@ -89,6 +90,8 @@ def test_leaves_import_nothing_of_the_project(name: str) -> None:
         (
             "sqlite3",
             {
+                "journal.file",
+                "journal.layout",
                 "journal.store",
                 "budget.sqlite",
                 "budget.sqlite_file",

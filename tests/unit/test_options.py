@@ -271,6 +271,13 @@ def test_an_output_directory_has_a_name(output: str) -> None:
     assert "not a directory" in refusal(output=output)
 
 
+def test_a_directory_for_the_working_state_has_a_name_too() -> None:
+    assert options().work_dir is None
+    assert options(work_dir="scratch").work_dir == Path("scratch")
+    for name in ("", " ", "a\0b"):
+        assert "--work-dir" in refusal(work_dir=name)
+
+
 def test_filters_of_endpoints_that_were_not_named_must_suit_them_too() -> None:
     """Sent to some endpoints only, a filter would leave an extract of which nobody knows what it holds."""
     assert "does not take the filter 'cohort'" in refusal(filter=["cohort=2021"])

@@ -1,0 +1,74 @@
+"""Directories whose names are no UTF-8: whatever works elsewhere works in them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from bulk_export.archive_replay import ReplayOptions, replay
+from bulk_export.check.answer import check
+from bulk_export.errors import UsageError
+from bulk_export.pipeline import export
+from bulk_export.polling.sync_options import SyncOptions
+from bulk_export.sinks.read import schema_of
+from bulk_export.verification import verify
+from tests.exporting import FREE
+from tests.faults.disturbed_run import TUNING, small_options
+from tests.faults.small_service import content_of, small_service
+from tests.service.test_check import application, declaration, exported
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
+NAME = os.fsdecode(b"caf\xe9 \xff\xfe [x] %41 'q\"")
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    path = tmp_path / NAME
+    try:
+        path.mkdir()
+    except OSError:
+        pytest.skip("the file system takes UTF-8 only")
+    return path
+
+
+async def test_an_export_is_made_resumed_verified_replaced_and_replayed(odd: Path) -> None:
+    async with small_service() as service:
+        await export(small_options(service.base_url, odd.parent / "plain"), tuning=TUNING)
+        whole = content_of(odd.parent / "plain")
+        changes = {"format": ("parquet", "ndjson")}
+        for step, more in enumerate(({}, {"overwrite": True}, {"overwrite": True, "work_dir": odd / "work"})):
+            await export(small_options(service.base_url, odd / "out", **changes, **more), tuning=TUNING)
+            assert content_of(odd / "out") == whole, step
+            assert verify(odd / "out").files == 8
+        assert not (odd / "out/.bulk-export").exists()
+        assert list((odd / "work").iterdir()) == []
+        with pytest.raises(UsageError, match="finished export"):
+            await export(small_options(service.base_url, odd / "out"), tuning=TUNING)
+    await replay(ReplayOptions.of(odd / "out", output=odd / "again", format="ndjson", compression="zstd"))
+    assert verify(odd / "again").rows == verify(odd / "out").rows // 2
+    part = odd / "out/delivery-partners/part-00000.parquet"
+    with part.open("rb") as content:
+        assert schema_of(part) == pq.read_schema(content)
+
+
+def test_questions_are_answered(odd: Path) -> None:
+    rows = {"npq_applications": [application("a", None)], "participant_declarations": [declaration("d", "b")]}
+    plain = exported(odd.parent / "plain", **rows)
+    answers = check(plain)
+    assert any(answer.found for answer in answers)
+    plain.rename(odd / "export")
+    assert check(odd / "export") == answers
+    # The descriptor that a name was replaced by is of this directory, and not of one that was there before.
+    (odd / "export").rename(odd / "elsewhere")
+    exported(odd.parent / "empty").rename(odd / "export")
+    with pytest.raises(UsageError, match="answers no question"):
+        check(odd / "export")
+
+
+def test_a_copy_in_delta_tables_is_refused_with_what_to_do(odd: Path) -> None:
+    with pytest.raises(UsageError, match="is not UTF-8") as refused:
+        SyncOptions.of(["statements"], base_url="https://service.example", token="t", output=odd / "copy", **FREE)
+    assert "--format parquet" in refused.value.next_step
