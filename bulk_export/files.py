@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from bulk_export.errors import LocalFailure, UsageError
+from bulk_export.errors import DirectoryInUse, LocalFailure, UsageError
 
 WORKING_DIRECTORY = ".bulk-export"
 MANIFEST = "manifest.json"
@@ -119,7 +119,7 @@ def locked_directory(path: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise LocalFailure(f"The directory {path} cannot be locked: {error.strerror}.") from None
-            raise UsageError(
+            raise DirectoryInUse(
                 f"Another process is exporting into {path}.",
                 next_step="Wait for it to end, or choose another --output.",
             ) from None
