@@ -67,11 +67,15 @@ def open_copy(options: SyncOptions) -> OpenedCopy:
     return OpenedCopy(state, _source_of(asked), unproven)
 
 
-def look_at_tables(options: SyncOptions, state: CopyState, now: datetime, remarks: list[str]) -> CopyState:
+def look_at_tables(
+    options: SyncOptions, state: CopyState, now: datetime, remarks: list[str]
+) -> tuple[CopyState, list[str]]:
     """Compare the tables with the state, and believe the older of both. Clear what a run that died left.
 
-    Raises DamagedState where a table cannot be read.
+    Returns the state to go on with, and the names of the tables that are gone. Raises DamagedState where a table cannot
+    be read.
     """
+    gone = []
     names = [endpoint.name for endpoint in options.full.endpoints]
     noted = state.marks
     under_way = {poll.id for poll in state.open.values() if poll.id}
@@ -90,6 +94,7 @@ def look_at_tables(options: SyncOptions, state: CopyState, now: datetime, remark
             case Standing.ABSENT:
                 # Like an endpoint that is new: changes alone would make a table that lacks everything else.
                 del marks[name]
+                gone.append(name)
                 remarks.append(f"{name}: its table is gone, so everything is fetched again.")
             case Standing.BEHIND:
                 marks[name] = mark.again()
@@ -108,7 +113,7 @@ def look_at_tables(options: SyncOptions, state: CopyState, now: datetime, remark
     died = (options.output / WORKING_DIRECTORY / MERGE).exists() or any(name not in state.tables for name in names)
     if died or state.open:
         remove_unused(options, names)
-    return state
+    return state, gone
 
 
 def _source_of(identity: Mapping[str, Any]) -> str:

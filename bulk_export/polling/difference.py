@@ -332,7 +332,10 @@ class Difference:
             if (failure := out_of_room(error, self._changes.parent)) is not None:
                 raise failure from None
             raise DamagedState(
-                f"The tables of the copy cannot be compared ({type(error).__name__}).", kept="Nothing was changed."
+                f"The tables of the copy cannot be compared ({type(error).__name__}).",
+                kept="Nothing was changed.",
+                next_step="Restore them from a backup, or remove the directory of the damaged one: the next sync"
+                " fetches it whole.",
             ) from None
 
 

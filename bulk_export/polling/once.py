@@ -42,7 +42,16 @@ from bulk_export.polling.noting import moved, refuse_another_provider, removal_r
 from bulk_export.polling.poll_log import PollSummary, append_entry
 from bulk_export.polling.removals import Missing
 from bulk_export.polling.sync_options import SyncOptions
-from bulk_export.polling.taking_in import MERGE, Fetched, clock_remark, missing_from, started, take_in, tend
+from bulk_export.polling.taking_in import (
+    MERGE,
+    Fetched,
+    clock_remark,
+    missing_from,
+    remove_unused,
+    started,
+    take_in,
+    tend,
+)
 from bulk_export.polling.watermark import Rhythm, Watermark, same_since
 from bulk_export.progress.observer import Observer
 from bulk_export.server_clock import TOLERANCE
@@ -130,6 +139,8 @@ class _Sync:
                 polls.append(await self._poll(CHANGES, rest))
             if not self._state.open:
                 await anyio.to_thread.run_sync(self._clear)
+                # Files of a table whose log is lost are in no version of the one that took its place.
+                await anyio.to_thread.run_sync(remove_unused, self._options, self._gone)
         summary = SyncSummary(polls, self._remarks)
         self._report(summary)
         if self._refused:
@@ -140,7 +151,7 @@ class _Sync:
         opened = open_copy(self._options)
         self._state, self._source, self._unproven = opened.state, opened.source, opened.unproven
         now = self._there(self._clock())
-        self._state = look_at_tables(self._options, opened.state, now, self._remarks)
+        self._state, self._gone = look_at_tables(self._options, opened.state, now, self._remarks)
         self._polls_before = self._state.polls
 
     @property
