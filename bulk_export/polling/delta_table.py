@@ -45,13 +45,14 @@ _LOOK_BACK = 20
 # Bytes of a data file, about 5,000 records; and so many files, many of them smaller, are put together.
 _FILE_SIZE = 256 * 1024
 _MOST_SMALL_FILES = 64
+_SIZE = "delta.targetFileSize"
 # What changes no row.
 _HARMLESS = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "FSCK")
 _CONFIGURATION = {
     # The history ends where its owner ends it, by --vacuum.
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.dataSkippingNumIndexedCols": "0",  # least and greatest values would stand in the log in clear
-    "delta.targetFileSize": str(_FILE_SIZE),
+    _SIZE: str(_FILE_SIZE),
 }
 
 
@@ -118,10 +119,13 @@ class CopiedDelta:
         with self._failures("Writing"), private_umask():
             if self._table is None:
                 self._create(difference, properties)
-            elif self._can_merge(difference):
+            elif (has_small_files := _SIZE in self._table.metadata().configuration) and self._can_merge(difference):
                 self._merge(self._table, difference, properties, delete_removed=delete_removed)
             else:
+                # An earlier version wrote one large file, which any change would rewrite.
                 self._replace(self._table, difference, properties, delete_removed=delete_removed)
+                if not has_small_files:
+                    self._table.alter.set_table_properties({_SIZE: _CONFIGURATION[_SIZE]})
         self._read()
 
     def compact(self) -> None:

@@ -63,7 +63,7 @@ async def test_a_second_daemon_is_refused_at_once_and_a_sync_between_two_polls_i
     async with scene(tmp_path, people=3) as it:
         async with daemon(options(it)) as told:
             await told.polled.wait()
-            with pytest.raises(DirectoryInUse, match="keeps the copy .* current") as refused:
+            with pytest.raises(DirectoryInUse, match=r"keeps the copy .* current") as refused:
                 await keep_current(options(it), 60, stop=anyio.Event(), report=told.report, notice=told.notice)
             assert refused.value.exit_code == 2
             await sync_once(options(it))
