@@ -75,7 +75,8 @@ def poll(table_at: Path, room: Path, number: int, fetched: pa.Table, mark: Table
     finally:
         difference.close()
     noted = table.mark
-    CopiedDelta(table_at).compact_if_scattered()
+    if (table := CopiedDelta(table_at)).is_scattered:
+        table.compact()
     return noted
 
 

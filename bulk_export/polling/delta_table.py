@@ -135,11 +135,11 @@ class CopiedDelta:
                 self._table.optimize.compact(target_size=_FILE_SIZE, writer_properties=_writing())
         self._read()
 
-    def compact_if_scattered(self) -> None:
-        """Put small files together where there are so many that reading them all takes noticeable time."""
-        small = [file for file in self.files if file.stat().st_size < _FILE_SIZE // 4]
-        if len(small) > _MOST_SMALL_FILES:
-            self.compact()
+    @property
+    def is_scattered(self) -> bool:
+        """Whether there are so many small files that reading them all takes noticeable time."""
+        with self._failures("Reading"):
+            return sum(1 for file in self.files if file.stat().st_size < _FILE_SIZE // 4) > _MOST_SMALL_FILES
 
     def vacuum(self, older_than: timedelta) -> None:
         """Remove files that no version of the given time needs: the history before it ends."""

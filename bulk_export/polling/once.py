@@ -164,6 +164,10 @@ class _Sync:
         with local_failures(f"Clearing {self._working}"):
             for name in (FULL, CHANGES, MERGE):
                 remove_tree(self._working / name)
+            # What a crash left of files that were about to take their places, or to be tried out.
+            for begun in (f".{SYNC_STATE}.*", "probe.*"):
+                for file in self._working.glob(begun):
+                    file.unlink(missing_ok=True)
 
     def _due_in_full(self, names: Sequence[str]) -> list[str]:
         """The endpoints to be swept whole now. Those never seen wait for the window, others go without it."""

@@ -135,11 +135,12 @@ def tend(options: SyncOptions, names: Sequence[str]) -> None:
 
     for name in names:
         table = CopiedDelta(options.output / name)
+        compacts = options.compact or table.is_scattered
+        if not compacts and options.vacuum is None:
+            continue
         with scratch_of(options):
-            if options.compact:
+            if compacts:
                 table.compact()
-            else:
-                table.compact_if_scattered()
             if options.vacuum is not None:
                 table.vacuum(options.vacuum)
 
