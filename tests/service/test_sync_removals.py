@@ -6,11 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from bulk_export.errors import RemovalRefused, UsageError
+from bulk_export.opening import utc_now
 from bulk_export.polling.sync_options import SyncOptions
 from tests.copy_scene import HOUR, NAME, WEEK, WHOLE, person, scene
+from tests.service.test_cli import FAST, run
 
 
 def once(answer: list[Any]) -> Callable[[str, dict[str, str], list[Any]], list[Any]]:
@@ -199,6 +203,28 @@ async def test_a_full_sync_that_did_not_settle_is_made_again_at_the_next_poll(tm
         it.doctor = lambda _name, _query, shown: shown
         it.now += HOUR
         assert (await it.sync()).polls[0].kind == "full"
+
+
+async def test_the_command_prints_what_was_taken_in_and_ends_with_4(tmp_path: Path) -> None:
+    async with scene(tmp_path, whole=60) as it:
+        command = ["sync", WHOLE, "--base-url", it.url, "--output", "copy", "--format", "parquet", *FAST]
+
+        async def sync(*more: str) -> Any:
+            return await anyio.to_thread.run_sync(lambda: run(*command, "--progress", "none", *more, cwd=tmp_path))
+
+        it.now = utc_now()
+        assert (await sync()).returncode == 0
+        it.doctor = lambda _name, _query, shown: shown[:1]
+        it.records[WHOLE][0] = person(0, full_name="Renamed")
+        refused = await sync()
+        assert (refused.returncode, refused.stdout.split(";")[1]) == (
+            4,
+            " 1 fetched, 0 inserted, 1 updated, 0 unchanged, 0 removed\n",
+        )
+        what, advice = refused.stderr.splitlines()
+        assert "asked twice: 59 of 60 in delivery-partners." in what
+        assert "--accept-removals" in advice
+        assert (await sync("--max-removed", "99%")).returncode == 0
 
 
 def test_a_share_is_a_number_of_percent() -> None:

@@ -171,6 +171,27 @@ def test_rows_that_share_a_key_and_names_that_the_library_cannot_read_are_writte
     ]
 
 
+def test_a_table_that_knew_ids_only_takes_records_without_one(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    apply(path, tmp_path, 1, "a")
+    nullable = FETCHED.set(0, pa.field("id", pa.string()))
+    for poll in (2, 3):
+        table = CopiedDelta(path)
+        made = Difference(
+            [write(tmp_path / "fetched.parquet", [record("a"), record(None)], nullable)],  # type: ignore[arg-type]
+            table.files,
+            table.schema,
+            started_at=NOON,
+            finds_removed=True,
+            is_overtaken=False,
+            scratch=tmp_path,
+        )
+        table.apply(made, poll, delete_removed=True)
+        made.close()
+        assert ids(path) == {"a", None}
+        assert made.counts.inserted == (poll == 2)
+
+
 def test_a_table_is_compared_with_what_was_noted_of_it(tmp_path: Path) -> None:
     path = tmp_path / "table"
     assert CopiedDelta(path).standing(TableMark(3), ()) is Standing.ABSENT
