@@ -13,7 +13,7 @@ from typing import Any
 from bulk_export.errors import DamagedState, UsageError
 from bulk_export.files import SYNC_STATE, WORKING_DIRECTORY, local_failures, safe_name, write_atomically
 from bulk_export.polling.watermark import Rhythm, Watermark
-from bulk_export.server_clock import bounded
+from bulk_export.server_clock import MOST_READINGS, bounded
 from bulk_export.units import format_instant, parse_instant
 
 _TOOL, _FORMAT = "bulk-export", 1
@@ -57,8 +57,9 @@ class TableMark:
 class CopyState:
     """`identity` says what this is a copy of. `open` holds at most one poll of each kind, `last` the last log entry.
 
-    `clock_ahead` is by how many seconds the service's clock was ahead of ours in the last poll. `tables` has what is
-    known of the table of each endpoint, `rhythm` how far scheduled polls lie apart.
+    `clock_ahead` is by how many seconds the service's clock was taken to be ahead of ours in the last poll,
+    `clock_told` what the last polls were told of that. `tables` has what is known of the table of each endpoint,
+    `rhythm` how far scheduled polls lie apart.
     """
 
     identity: Mapping[str, Any]
@@ -69,6 +70,7 @@ class CopyState:
     last: Mapping[str, Any] | None = None
     tables: Mapping[str, TableMark] = field(default_factory=dict)
     rhythm: Rhythm = field(default_factory=Rhythm)
+    clock_told: tuple[float, ...] = ()
 
     def table(self, name: str) -> TableMark:
         """What is known of a table; of a copy of an earlier version, what the log entry of its last poll says."""
@@ -106,6 +108,7 @@ def read_state(directory: Path) -> CopyState | None:
             last=_last_from(document["last"]),
             tables={safe_name(name): _table_from(mark) for name, mark in document.get("tables", {}).items()},
             rhythm=_rhythm_from(document.get("rhythm", {})),
+            clock_told=tuple(map(float, document.get("clock_told", [])))[-MOST_READINGS:],
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, UsageError):
         raise _damaged(path, "it is not whole") from None
@@ -119,6 +122,7 @@ def write_state(directory: Path, state: CopyState) -> None:
         "copy": dict(state.identity),
         "polls": state.polls,
         "clock_ahead": state.clock_ahead,
+        "clock_told": list(state.clock_told),
         "endpoints": {name: _mark_to(mark) for name, mark in state.marks.items()},
         "open": {kind: _open_to(poll) for kind, poll in state.open.items()},
         "last": state.last,

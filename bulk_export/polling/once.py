@@ -46,6 +46,7 @@ from bulk_export.polling.taking_in import (
     MERGE,
     Fetched,
     clock_remark,
+    clock_told,
     missing_from,
     remove_unused,
     started,
@@ -223,7 +224,7 @@ class _Sync:
 
     def _doubts(self, poll: OpenPoll, groups: Sequence[Fetched]) -> list[tuple[str, Fetched]]:
         """The endpoints of which a load lacks so much, or told it so briefly, that they are asked for once more."""
-        started_at, _ = started(poll, groups, self._state.clock_ahead)
+        started_at, _ = started(poll, groups, self._state)
         overtaken, options = poll.number < self._state.polls, self._options
         doubts = []
         for group in groups:
@@ -259,7 +260,7 @@ class _Sync:
         self, kind: str, poll: OpenPoll, groups: Sequence[Fetched], again: Mapping[str, Fetched]
     ) -> PollSummary:
         """Merge what was fetched, move the watermarks, and log it."""
-        started_at, ahead = started(poll, groups, self._state.clock_ahead)
+        started_at, ahead = started(poll, groups, self._state)
         if (remark := clock_remark(groups, ahead)) is not None:
             self._remarks.append(remark)
         overtaken = poll.number < self._state.polls
@@ -300,6 +301,7 @@ class _Sync:
             identity={**state.identity, **self._unproven},
             marks={**state.marks, **marks},
             clock_ahead=ahead,
+            clock_told=clock_told(groups, self._state),
             last=entry,
             tables={**state.tables, **table_marks(state, taken, self._options.removed, is_full=kind == FULL)},
             rhythm=self._rhythm if resumed else state.rhythm.after(started_at, self._every),

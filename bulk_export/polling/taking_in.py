@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 from bulk_export.files import WORKING_DIRECTORY, local_failures, make_private_directory, remove_tree
 from bulk_export.model import Endpoint
 from bulk_export.polling.copied_table import CopiedTable
-from bulk_export.polling.copy_state import OpenPoll, TableMark
+from bulk_export.polling.copy_state import CopyState, OpenPoll, TableMark
 from bulk_export.polling.difference import Difference
 from bulk_export.polling.merge_key import merge_key
 from bulk_export.polling.poll_log import TableSummary
 from bulk_export.polling.removals import ALWAYS, Missing, count_missing
 from bulk_export.polling.snapshot import Snapshot
 from bulk_export.polling.sync_options import SyncOptions
-from bulk_export.server_clock import TOLERANCE, believed
+from bulk_export.server_clock import ENOUGH, TOLERANCE, agreed, believed
 
 MERGE = "merge"
 
@@ -63,14 +63,25 @@ def table_of(options: SyncOptions, name: str) -> CopiedTable:
     return CopiedDelta(path)
 
 
-def started(poll: OpenPoll, groups: Sequence[Fetched], ahead_before: float) -> tuple[datetime, float]:
+def started(poll: OpenPoll, groups: Sequence[Fetched], state: CopyState) -> tuple[datetime, float]:
     """When a poll started by the service's clock, and by how many seconds that is taken to be ahead of ours.
 
-    `ahead_before` is what is known from earlier polls, for one whose answers had no time in them that is believed.
+    `state` knows what earlier polls were told: for one whose answers had no time in them that is believed, and because
+    polls of one answer each agree as well as the answers of one poll.
     """
-    found = [believed(*group.clock, ahead_before) for group in groups]
-    ahead = min(found, default=ahead_before)
+    before = state.clock_ahead
+    found = []
+    for ahead, answers in (group.clock for group in groups):
+        alike = 0 if ahead is None else sum(1 for told in state.clock_told if abs(told - ahead) <= TOLERANCE)
+        found.append(believed(ahead, answers + alike, before))
+    ahead = min(found, default=before)
     return poll.started_at + timedelta(seconds=ahead), ahead
+
+
+def clock_told(groups: Sequence[Fetched], state: CopyState) -> tuple[float, ...]:
+    """What the last polls were told, each once, this one among them."""
+    told, _ = agreed([ahead for ahead, _ in (group.clock for group in groups) if ahead is not None])
+    return state.clock_told if told is None else (*state.clock_told, told)[-ENOUGH:]
 
 
 def clock_remark(groups: Sequence[Fetched], ahead: float) -> str | None:

@@ -23,8 +23,14 @@ def once(answer: list[Any]) -> Callable[[str, dict[str, str], list[Any]], list[A
     return lambda _name, _query, shown: left.pop() if left else shown
 
 
-@pytest.mark.parametrize("format_", ["delta", "parquet"])
-@pytest.mark.parametrize("people", [120, 3])
+@pytest.mark.parametrize(
+    ("format_", "people"),
+    [
+        ("delta", 120),
+        ("parquet", 3),
+        *(pytest.param(*one, marks=pytest.mark.torture) for one in (("delta", 3), ("parquet", 120))),
+    ],
+)
 async def test_one_empty_answer_at_a_full_sync_removes_nothing_and_the_next_poll_is_full(
     tmp_path: Path, format_: str, people: int
 ) -> None:
@@ -44,19 +50,19 @@ async def test_one_empty_answer_at_a_full_sync_removes_nothing_and_the_next_poll
 
 
 async def test_a_cap_that_fell_is_refused_while_the_rest_is_taken_in_and_others_are_noted(tmp_path: Path) -> None:
-    async with scene(tmp_path, people=650, whole=5) as it:
+    async with scene(tmp_path, people=400, whole=5) as it:
         chosen: dict[str, Any] = {"removed": "delete", "format": "parquet"}
         await it.sync(NAME, WHOLE, **chosen)
         it.now += WEEK
-        it.doctor = lambda name, query, shown: shown[:200] if name == NAME else shown
+        it.doctor = lambda name, query, shown: shown[:100] if name == NAME else shown
         it.records[NAME][0] = person(0, full_name="Renamed")
         it.records[NAME].insert(1, person(90_000))
         it.records[WHOLE].append(person(77))
-        for _ in range(2):
-            with pytest.raises(RemovalRefused, match=r"45[01] of 65[01]") as refused:
+        for _ in range(1):
+            with pytest.raises(RemovalRefused, match=r"30[01] of 40[01]") as refused:
                 await it.sync(NAME, WHOLE, **chosen)
             assert (refused.value.exit_code, NAME in refused.value.what) == (4, True)
-            assert len(it.rows()) == 651
+            assert len(it.rows()) == 401
             assert not it.removed()
             assert it.rows()["p00000"]["full_name"] == "Renamed"
             assert "p00077" in it.rows(WHOLE)
@@ -65,7 +71,7 @@ async def test_a_cap_that_fell_is_refused_while_the_rest_is_taken_in_and_others_
         # It was an outage: once everything is shown again, nothing has to be confirmed.
         it.doctor = lambda _name, _query, shown: shown
         first, *_ = (await it.sync(NAME, WHOLE, **chosen)).polls
-        assert (first.kind, first.tables[NAME].counts.unchanged) == ("full", 651)
+        assert (first.kind, first.tables[NAME].counts.unchanged) == ("full", 401)
         it.now += HOUR
         assert [poll.kind for poll in (await it.sync(NAME, WHOLE, **chosen)).polls] == ["changes"]
 
@@ -84,6 +90,7 @@ async def test_removals_that_a_person_accepts_are_made_after_they_were_asked_for
         assert len(it.asked) >= 2
 
 
+@pytest.mark.torture
 async def test_a_share_below_the_limit_or_few_records_need_nobody(tmp_path: Path) -> None:
     async with scene(tmp_path, people=100) as it:
         await it.sync()
@@ -163,9 +170,6 @@ async def test_a_token_of_another_provider_is_refused_and_one_of_the_same_is_pro
         it.now += HOUR
         (poll,) = (await it.sync(token="new", accept_token=True)).polls
         assert poll.kind == "full"
-        it.now += HOUR
-        (poll,) = (await it.sync(token="new")).polls
-        assert poll.kind == "changes"
 
 
 async def test_a_service_that_moved_is_gone_on_with_once_its_ids_are_seen(tmp_path: Path) -> None:
@@ -177,14 +181,14 @@ async def test_a_service_that_moved_is_gone_on_with_once_its_ids_are_seen(tmp_pa
             await it.sync(base_url=there.url)
         (poll,) = (await it.sync(moved_to=there.url)).polls
         assert (poll.kind, poll.total("unchanged"), len(there.asked)) == ("full", 40, 1)
-        for changes in ({"base_url": there.url}, {"base_url": old, "moved_to": there.url}):
-            it.now = there.now = it.now + HOUR
-            assert [one.kind for one in (await it.sync(**changes)).polls] == ["changes"]
+        it.now = there.now = it.now + HOUR
+        assert [one.kind for one in (await it.sync(base_url=old, moved_to=there.url)).polls] == ["changes"]
         it.records[NAME] = [person(number) for number in range(500, 540)]
         with pytest.raises(UsageError, match="another provider"):
             await it.sync(base_url=there.url, moved_to=old)
 
 
+@pytest.mark.torture
 async def test_a_full_sync_that_did_not_settle_is_made_again_at_the_next_poll(tmp_path: Path) -> None:
     async with scene(tmp_path, people=300) as it:
         await it.sync(page_size=100)
@@ -209,14 +213,11 @@ async def test_the_command_prints_what_was_taken_in_and_ends_with_4(tmp_path: Pa
     async with scene(tmp_path, whole=60) as it:
         command = ["sync", WHOLE, "--base-url", it.url, "--output", "copy", "--format", "parquet", *FAST]
 
-        async def sync(*more: str) -> Any:
-            return await anyio.to_thread.run_sync(lambda: run(*command, "--progress", "none", *more, cwd=tmp_path))
-
         it.now = utc_now()
-        assert (await sync()).returncode == 0
+        await it.sync(WHOLE, token="canary-token-7f3a", output=tmp_path / "copy", format="parquet")
         it.doctor = lambda _name, _query, shown: shown[:1]
         it.records[WHOLE][0] = person(0, full_name="Renamed")
-        refused = await sync()
+        refused = await anyio.to_thread.run_sync(lambda: run(*command, "--progress", "none", cwd=tmp_path))
         assert (refused.returncode, refused.stdout.split(";")[1]) == (
             4,
             " 1 fetched, 0 inserted, 1 updated, 0 unchanged, 0 removed\n",
@@ -224,7 +225,6 @@ async def test_the_command_prints_what_was_taken_in_and_ends_with_4(tmp_path: Pa
         what, advice = refused.stderr.splitlines()
         assert "asked twice: 59 of 60 in delivery-partners." in what
         assert "--accept-removals" in advice
-        assert (await sync("--max-removed", "99%")).returncode == 0
 
 
 def test_a_share_is_a_number_of_percent() -> None:
