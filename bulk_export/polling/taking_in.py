@@ -15,7 +15,7 @@ from bulk_export.files import WORKING_DIRECTORY, local_failures, make_private_di
 from bulk_export.model import Endpoint
 from bulk_export.polling.copied_table import CopiedTable
 from bulk_export.polling.copy_state import CopyState, OpenPoll, TableMark
-from bulk_export.polling.difference import Difference
+from bulk_export.polling.difference import Counts, Difference
 from bulk_export.polling.merge_key import merge_key
 from bulk_export.polling.poll_log import TableSummary
 from bulk_export.polling.removals import ALWAYS, Missing, count_missing
@@ -199,6 +199,8 @@ def _merge(
     last, earlier = (group, ()) if again is None else (again, group.files(name))
     proves = group.finds_removed(name) and (again is None or again.finds_removed(name))
     requests = told["requests"] + (0 if again is None else again.manifest["endpoints"][name]["requests"])
+    if counts is None and again is None and not proves and table.files and told["records"] == 0:
+        counts = Counts()  # nothing changed, which is what most polls find
     if counts is None:
         with scratch_of(options) as scratch:
             difference = Difference(
