@@ -101,6 +101,7 @@ class Difference:
             self.schema = united(copied, schemas[0])
             if earlier:
                 self.schema = united(self.schema, schemas[1])
+            _refuse_alike(self.schema.names, current)
             self._columns = [name for name in self.schema.names if name not in OWN]
             self._define("c", current, set() if copied is None else set(copied.names), own=True)
             self._define("g", fetched, set(schemas[0].names))
@@ -229,6 +230,7 @@ class Difference:
         have is one again, whatever is marked as removed beside them.
         """
         columns = ", ".join(database.name(name) for name in self._columns)
+        n = _unlike("n", self._columns)
         same = " AND ".join(
             f"a.{database.name(name)} IS NOT DISTINCT FROM b.{database.name(name)}" for name in self._columns
         )
@@ -239,13 +241,13 @@ class Difference:
         pair = f"({with_key('live')} = 1 AND {with_key('shown')} = 1)"
         older = f"a.{schema.SYNCED_AT} <= {self._started}" if self._is_overtaken else "true"
         newer = f"{with_key('newer')} = 0" if self._is_overtaken else "true"
-        removed = f"b.n IS NULL AND {older}" if self._finds_removed else "false"
+        removed = f"b.{n} IS NULL AND {older}" if self._finds_removed else "false"
         marked = "false" if self._deletes_marked and self._finds_removed else f"c.{schema.REMOVED_AT} IS NOT NULL"
         times = (schema.SYNCED_AT, schema.REMOVED_AT)
         return (
-            f"WITH shown AS (SELECT *, row_number() OVER (PARTITION BY {columns}) AS n FROM f"  # noqa: S608
+            f"WITH shown AS (SELECT *, row_number() OVER (PARTITION BY {columns}) AS {n} FROM f"  # noqa: S608
             f" WHERE {self._is_shared('f')}),"
-            f" live AS (SELECT *, row_number() OVER (PARTITION BY {columns} ORDER BY {schema.SYNCED_AT}) AS n FROM c"
+            f" live AS (SELECT *, row_number() OVER (PARTITION BY {columns} ORDER BY {schema.SYNCED_AT}) AS {n} FROM c"
             f" WHERE c.{schema.REMOVED_AT} IS NULL AND {self._is_shared('c')}),"
             f" newer AS (SELECT * FROM live WHERE {schema.SYNCED_AT} > {self._started})"
             f" SELECT {self._packed('c', *(f'c.{time}' for time in times))}, 'keep' AS change"
@@ -253,12 +255,12 @@ class Difference:
             " UNION ALL"
             f" SELECT {self._packed('a', *(f'a.{time}' for time in times))},"
             f" CASE WHEN {removed} THEN 'remove' ELSE 'keep' END"
-            f" FROM live a LEFT JOIN shown b ON a.n = b.n AND {same}"
-            f" WHERE b.n IS NOT NULL OR NOT ({older} AND {pair})"
+            f" FROM live a LEFT JOIN shown b ON a.{n} = b.{n} AND {same}"
+            f" WHERE b.{n} IS NOT NULL OR NOT ({older} AND {pair})"
             " UNION ALL"
             f" SELECT {self._packed('a', self._started, 'NULL::TIMESTAMPTZ')},"
             f" CASE WHEN {pair} THEN 'update' ELSE 'insert' END"
-            f" FROM shown a LEFT JOIN live b ON a.n = b.n AND {same} WHERE b.n IS NULL AND {newer}"
+            f" FROM shown a LEFT JOIN live b ON a.{n} = b.{n} AND {same} WHERE b.{n} IS NULL AND {newer}"
         )
 
     def _count(self) -> Counts:
@@ -337,6 +339,27 @@ class Difference:
                 next_step="Restore them from a backup, or remove the directory of the damaged one: the next sync"
                 " fetches it whole.",
             ) from None
+
+
+def _unlike(name: str, names: Sequence[str]) -> str:
+    """A name that none of the others is, in any letters' case."""
+    taken = {one.casefold() for one in names}
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _refuse_alike(names: Sequence[str], current: Sequence[Path]) -> None:
+    """Raise DamagedState for columns that the database cannot tell apart, as earlier versions made them."""
+    known: dict[str, str] = {}
+    for name in names:
+        if (other := known.setdefault(name.casefold(), name)) != name:
+            place = current[0].parent if current else "the table"
+            raise DamagedState(
+                f"The copy has columns {other!r} and {name!r}, which no table can tell apart.",
+                kept="Nothing was changed.",
+                next_step=f"Remove {place}: the next sync fetches it whole, with one of them in _extra.",
+            )
 
 
 def _instant(moment: datetime) -> str:

@@ -105,7 +105,10 @@ class Rhythm:
         The longest gap seen, without a single longer one that an outage explains, and an hour at least; or what was
         asked for, where that is longer.
         """
-        starts = self.starts if now is None or not self.starts else (*self.starts, max(now, self.starts[-1]))
+        starts = self.starts
+        if now is not None:
+            starts = tuple(one for one in starts if one <= now + _TOLERANCE)  # others are of a clock that was wrong
+            starts = (*starts, max(now, starts[-1])) if starts else ()
         gaps = sorted(after - before for before, after in pairwise(starts))
         seen = gaps[-2] if len(gaps) >= _ENOUGH else gaps[-1] if gaps else _NOTHING
         return max(seen, self.every or USUAL_PERIOD)
@@ -113,7 +116,7 @@ class Rhythm:
     def after(self, start: datetime, every: timedelta | None = None) -> Rhythm:
         """After a successful poll, which was one of those made `every` so often, if that was asked for."""
         starts = tuple(one for one in self.starts if one <= start + _TOLERANCE)
-        if starts and start - starts[-1] < self.period() / 2:
+        if starts and start - starts[-1] < replace(self, starts=starts).period() / 2:
             return Rhythm(starts, every or self.every)
         # What was asked for once holds until as many polls as are remembered came from somewhere else.
         kept = every or (self.every if len(starts) < _REMEMBERED else None)

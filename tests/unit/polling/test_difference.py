@@ -333,3 +333,11 @@ def test_an_attribute_may_have_any_name(tmp_path: Path) -> None:
     of = dict.fromkeys(names, "1")
     it = Compared(tmp_path, [record("a", **of)], None, fetched_schema=fetched_schema)
     assert it.all == [row("a", synced_at=NOON, **of)]
+    shared = [record("a", **of), record("a", **of | {"n": "2"}), record("a", **of)]
+    it = Compared(tmp_path, shared, None, fetched_schema=fetched_schema)
+    assert (it.counts, len(it.all)) == (Counts(fetched=3, inserted=3), 3)
+
+
+def test_columns_that_differ_by_case_only_are_refused_and_not_mixed_up(tmp_path: Path) -> None:
+    with pytest.raises(DamagedState, match="'id' and 'ID'"):
+        Compared(tmp_path, [record("a", ID="b")], None, fetched_schema=FETCHED.append(pa.field("ID", pa.string())))

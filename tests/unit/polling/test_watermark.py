@@ -123,6 +123,12 @@ def test_a_period_is_the_spacing_of_polls_without_the_ones_in_between(rhythm: Rh
     assert rhythm.period() == wanted
 
 
+def test_starts_in_the_future_are_no_spacing() -> None:
+    rhythm = seen(0, 60, 500_000)
+    assert rhythm.period(at(120)) == HOURLY
+    assert rhythm.after(at(120)).period(at(180)) == HOURLY
+
+
 def test_a_new_schedule_is_learnt_in_the_end_and_an_old_every_forgotten() -> None:
     rhythm = seen(0, every=timedelta(days=1))
     for hour in range(1, 24 * 30):
