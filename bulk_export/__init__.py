@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bulk_export.errors import DescriptionOutdated as DescriptionOutdated
     from bulk_export.errors import Interrupted as Interrupted
     from bulk_export.errors import LocalFailure as LocalFailure
+    from bulk_export.errors import RemovalRefused as RemovalRefused
     from bulk_export.errors import SchemaDrift as SchemaDrift
     from bulk_export.errors import ServiceFailing as ServiceFailing
     from bulk_export.errors import ServiceRefused as ServiceRefused
@@ -50,6 +51,7 @@ _HOMES = {
         "DescriptionOutdated",
         "Interrupted",
         "LocalFailure",
+        "RemovalRefused",
         "SchemaDrift",
         "ServiceFailing",
         "ServiceRefused",

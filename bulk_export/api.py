@@ -114,9 +114,7 @@ async def sync(
     told = report or (lambda _: None)
     if every is not None:
         await keep_current(resolved, every, watching, stop=stop or anyio.Event(), report=told, notice=watching.warned)
-    summary = await sync_once(resolved, watching, stop=stop)
-    told(summary)
-    return summary
+    return await sync_once(resolved, watching, stop=stop, report=told)
 
 
 def run_sync(

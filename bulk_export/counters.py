@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -15,12 +15,12 @@ _MOST_DIGITS = 15
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """`clock_ahead` is by how many seconds at least the service's clock is ahead of ours, None until it is known."""
+    """`clock_readings` are by how many seconds at least the service's clock was ahead of ours, by its first answers."""
 
     retries: int
     throttled: int
     resumed: int
-    clock_ahead: float | None
+    clock_readings: tuple[float, ...]
     started_at: str
 
     @classmethod
@@ -31,8 +31,9 @@ class Counters:
         retries, throttled, resumed = (
             store.parsed_fact(name, _count) or 0 for name in ("retries", "throttled", "resumed")
         )
+        readings = store.parsed_fact(CLOCK_AHEAD, _readings) or ()
         started_at = store.parsed_fact("started_at", _moment) or now()
-        return cls(retries, throttled, resumed, store.parsed_fact(CLOCK_AHEAD, _seconds), started_at)
+        return cls(retries, throttled, resumed, readings, started_at)
 
     def resumed_once_more(self, store: JournalStore) -> Counters:
         """With one more resumption, which the journal knows of from here on."""
@@ -46,11 +47,10 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not math.isfinite(seconds):
-        raise ValueError("no time")
-    return seconds
+def _readings(text: str) -> tuple[float, ...]:
+    """What a journal keeps of the clocks: a list, or a single number in one of an earlier version."""
+    found = json.loads(text)
+    return tuple(map(float, found if isinstance(found, list) else [found]))
 
 
 def _moment(text: str) -> str:

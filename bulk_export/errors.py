@@ -2,9 +2,11 @@
 
     BulkExportError                 exit code
     ├── UsageError                  2    wrong option, configuration or output directory
+    │   └── DirectoryInUse          2    another process holds it
     ├── ServiceRefused              3    401, 403, 404, 400, 422
     │   └── SchemaDrift             3    `--schema strict` met a field or value the schema has no place for
     ├── ServiceFailing              4    kept failing after all retries
+    │   └── RemovalRefused          4    `sync` would have to remove more records than --max-removed allows
     ├── LocalFailure                5    disk full, unwritable, damaged state
     │   ├── DamagedState            5    a journal, manifest or archive that cannot be trusted
     │   └── BudgetUnavailable       5    the store of spent requests cannot be used
@@ -43,6 +45,10 @@ class UsageError(BulkExportError):
     exit_code = 2
 
 
+class DirectoryInUse(UsageError):
+    """Another process works in the directory."""
+
+
 class ServiceRefused(BulkExportError):
     """The service answered that it will not serve this request; asking again changes nothing."""
 
@@ -57,6 +63,10 @@ class ServiceFailing(BulkExportError):
     """The service, or the way to it, kept failing until all retries were used."""
 
     exit_code = 4
+
+
+class RemovalRefused(ServiceFailing):
+    """The service shows far fewer records than before; they stay in the copy until a person says that they are gone."""
 
 
 class LocalFailure(BulkExportError):

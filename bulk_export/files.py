@@ -23,7 +23,7 @@ from bulk_export.directories import (
     sync_descriptor,
     why_not_ours,
 )
-from bulk_export.errors import LocalFailure, UsageError
+from bulk_export.errors import DirectoryInUse, LocalFailure, UsageError
 from bulk_export.working_state import ARCHIVE, check_working_state, remove_ours
 
 WORKING_DIRECTORY = ".bulk-export"
@@ -228,7 +228,7 @@ def locked_directory(path: Path, *, needs_lock: bool = True) -> Iterator[int]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise UsageError(
+                raise DirectoryInUse(
                     f"Another process is exporting into {path}.",
                     next_step="Wait for it to end, or choose another --output.",
                 ) from None

@@ -53,7 +53,8 @@ class EndpointResult:
 class RunCounters:
     """What the whole export cost, over all runs that took part in it.
 
-    `server_clock_ahead` is by how many seconds at least the service's clock was ahead of ours, by its first answer.
+    `server_clock_ahead` is by how many seconds at least the service's clock was ahead of ours, as most of its first
+    answers agree; where that is far, `server_clock_answers` is how many did.
     """
 
     requests: int
@@ -61,6 +62,7 @@ class RunCounters:
     throttled: int
     resumed: int
     server_clock_ahead: float | None = None
+    server_clock_answers: int | None = None
 
 
 def build_manifest(
@@ -93,6 +95,7 @@ def build_manifest(
             "throttled": run.throttled,
             "resumed": run.resumed,
             "server_clock_ahead": run.server_clock_ahead,
+            **({} if run.server_clock_answers is None else {"server_clock_answers": run.server_clock_answers}),
         },
         "endpoints": {result.name: _endpoint(result) for result in endpoints},
         **({"not_exported": dict(not_exported)} if not_exported else {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -42,7 +43,7 @@ from bulk_export.replaceable import check_replaceable
 from bulk_export.retry import Backoff
 from bulk_export.schema import with_names_apart
 from bulk_export.schema_mode import resumable
-from bulk_export.server_clock import seconds_ahead
+from bulk_export.server_clock import MOST_READINGS, TOLERANCE, agreed, seconds_ahead
 from bulk_export.sweep import Sweep, paging_fact, parse_state
 from bulk_export.units import format_instant
 from bulk_export.workplace import Workplace, already_finished, not_ours, workplace
@@ -199,14 +200,14 @@ class _Export:
                     case _:
                         await journal.append_together(map(stored, pages))
 
-            clock_known = before.clock_ahead is not None
+            readings = list(before.clock_readings)
 
             def served_at(date: str | None) -> None:
-                nonlocal clock_known
-                ahead = None if clock_known else seconds_ahead(date, self._tuning.clock())
-                if ahead is not None:
-                    journal.note(CLOCK_AHEAD, str(ahead))
-                    clock_known = True
+                if len(readings) < MOST_READINGS:
+                    ahead = seconds_ahead(date, self._tuning.clock())
+                    if ahead is not None:
+                        readings.append(ahead)
+                        journal.note(CLOCK_AHEAD, json.dumps(readings))
 
             pool = Pool(
                 [conversion.sweep for conversion in conversions],
@@ -334,6 +335,8 @@ class _Export:
     ) -> dict[str, Any]:
         counters = Counters.of(store)
         requests = store.requests()
+        ahead, agreeing = agreed(counters.clock_readings)
+        doubted = ahead is not None and abs(ahead) > TOLERANCE
         manifest = build_manifest(
             service=self._options.service.name,
             api_version=self._options.service.version,
@@ -355,7 +358,8 @@ class _Export:
                 retries=counters.retries,
                 throttled=counters.throttled,
                 resumed=counters.resumed,
-                server_clock_ahead=counters.clock_ahead,
+                server_clock_ahead=ahead,
+                server_clock_answers=agreeing if doubted else None,
             ),
             not_exported=dict(self._options.left_out),
         )

@@ -1,10 +1,25 @@
-"""Times that the service states: its clock in `Date`, and when to come back in `Retry-After`."""
+"""What the service says of time: its clock in `Date`, how far that is believed, and when to come back.
+
+One header proves nothing: a gateway may show any time, and our own clock may be wrong. A start that is noted too early
+costs requests, one that is noted too late costs changes. So a clock ahead of ours is followed by `TOLERANCE` seconds at
+most, one behind ours by up to a day, and further only where several answers agree.
+"""
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+
+# Seconds by which two clocks may differ without a word.
+TOLERANCE = 300.0
+# Answers of one run whose times are kept, and how many have to agree.
+MOST_READINGS, ENOUGH = 9, 3
+_DAY = 86_400.0
+# Beyond this a number of seconds is no difference between two clocks that anyone has: 100 years.
+_FURTHEST = 36_525 * _DAY
 
 
 def server_time(date: str | None) -> datetime | None:
@@ -43,3 +58,38 @@ def announced_wait(retry_after: str | None, *, date: str | None, wall: float) ->
         return None
     clocks = [wall] if theirs is None else [wall, theirs.timestamp()]
     return min((until.timestamp() - now for now in clocks if until.timestamp() >= now), default=0.0)
+
+
+def agreed(readings: Sequence[float]) -> tuple[float | None, int]:
+    """The difference that most answers of a run tell, and how many do; the lowest of those that agree.
+
+    Answers agree when their differences lie within the tolerance. None where no answer told the time.
+    """
+    known = sorted(reading for reading in readings if math.isfinite(reading))
+    best: tuple[float | None, int] = (None, 0)
+    for first, lowest in enumerate(known):
+        count = sum(1 for reading in known[first:] if reading - lowest <= TOLERANCE)
+        if count > best[1]:
+            best = (lowest, count)
+    return best
+
+
+def believed(ahead: float | None, answers: int, before: float) -> float:
+    """By how many seconds the service's clock is taken to be ahead of ours, below zero where it is behind.
+
+    `answers` told `ahead`; `before` is what was believed until now, which holds where nothing is told, or nothing that
+    is believed.
+    """
+    if ahead is None or not math.isfinite(ahead) or abs(ahead) > _FURTHEST:
+        return before
+    if ahead > TOLERANCE:
+        # Nobody knows which of both is right: by our own clock the next poll asks from further back.
+        return min(before, 0.0)
+    if ahead < -_DAY and answers < ENOUGH and abs(ahead - before) > TOLERANCE:
+        return before
+    return ahead
+
+
+def bounded(ahead: float) -> float:
+    """A difference as it was kept, or none where it is none that can be believed."""
+    return ahead if math.isfinite(ahead) and -_FURTHEST <= ahead <= TOLERANCE else 0.0

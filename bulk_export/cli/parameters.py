@@ -198,6 +198,20 @@ Vacuum = Annotated[
     typer.Option("--vacuum", metavar="TIME", help="Give up history older than this, 7d at least, after each poll."),
 ]
 AcceptToken = Annotated[bool, typer.Option("--accept-token", help="Go on with another token of the same provider.")]
+MaxRemoved = Annotated[
+    str | None,
+    typer.Option(
+        "--max-removed",
+        metavar="PERCENT",
+        help="More removals than this share of a table, and than 50, are refused. (10%)",
+    ),
+]
+AcceptRemovals = Annotated[
+    bool, typer.Option("--accept-removals", help="Take in, this once, removals that --max-removed refuses.")
+]
+MovedTo = Annotated[
+    str | None, typer.Option("--moved-to", metavar="URL", help="The new address of the service that was copied.")
+]
 RepeatEvery = Annotated[
     str | None, typer.Option("--every", metavar="TIME", help="Keep polling, like 1h; once by default.")
 ]
@@ -320,6 +334,9 @@ SYNC = {
     "vacuum": Takes.ONE,
     "accept_token": Takes.NOTHING,
     "every": Takes.ONE,
+    "max_removed": Takes.ONE,
+    "accept_removals": Takes.NOTHING,
+    "moved_to": Takes.ONE,
 }
 REPLAY = {**CONNECTION, **CONTENT, **OUTPUT, "endpoints": Takes.MANY, "schema": Takes.ONE}
 BUDGET = {**OUTPUT, "budget": Takes.ONE, "json": Takes.NOTHING}

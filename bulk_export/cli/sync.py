@@ -25,6 +25,9 @@ def sync(
     compact: p.Compact = False,
     vacuum: p.Vacuum = None,
     accept_token: p.AcceptToken = False,
+    max_removed: p.MaxRemoved = None,
+    accept_removals: p.AcceptRemovals = False,
+    moved_to: p.MovedTo = None,
     page_size: p.CopyPageSize = None,
     workers: p.Workers = None,
     retries: p.Retries = None,
@@ -69,8 +72,8 @@ def sync(
             show_result(poll.line(), console)
 
     if seconds is None:
-        report(
-            until_signalled(lambda stop: sync_once(resolved, observer, stop=stop), resolved.output, observer, console)
+        until_signalled(
+            lambda stop: sync_once(resolved, observer, stop=stop, report=report), resolved.output, observer, console
         )
         return
     until_signalled(

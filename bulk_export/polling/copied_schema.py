@@ -64,8 +64,11 @@ def united(copied: pa.Schema | None, fetched: pa.Schema) -> pa.Schema:
 
 
 def is_only_added_to(copied: pa.Schema, wanted: pa.Schema) -> bool:
-    """Whether each column of the copy keeps its type, down to the members of objects."""
-    return all(wanted.field(column.name).type == column.type for column in _in_plain_types(copied))
+    """Whether each column of the copy keeps its type, down to the members of objects, and may hold what it could."""
+    return all(
+        wanted.field(column.name).type == column.type and wanted.field(column.name).nullable == column.nullable
+        for column in _in_plain_types(copied)
+    )
 
 
 def _united(described: tuple[Field, ...], copied: tuple[Field, ...]) -> tuple[Field, ...]:
@@ -108,11 +111,13 @@ def _united_type(described: FieldType, copied: FieldType) -> FieldType:
 
 def _united_columns(copied: list[pa.Field], fetched: list[pa.Field]) -> list[pa.Field]:
     added = {column.name: column for column in fetched}
-    kept = [
-        column.with_type(_united_arrow(column.type, added.pop(column.name).type)) if column.name in added else column
-        for column in copied
-    ]
+    kept = [_united_column(column, added.pop(column.name)) if column.name in added else column for column in copied]
     return [*kept, *added.values()]
+
+
+def _united_column(copied: pa.Field, fetched: pa.Field) -> pa.Field:
+    column = copied.with_type(_united_arrow(copied.type, fetched.type))
+    return column.with_nullable(copied.nullable or fetched.nullable)
 
 
 def _united_arrow(copied: pa.DataType, fetched: pa.DataType) -> pa.DataType:

@@ -2,13 +2,17 @@
 
 Every value is compared, not the time of the last update: the service shows changed records with an older one.
 What a poll wrote that overtook this one is newer than what this one fetched, and stays.
+
+Rows are matched by their key. Rows without one, and rows that share one, are matched by their whole content, each as
+often as it is there: nothing is overwritten that may be another record. A change of such a row shows as a new row; the
+old one stays until everything is fetched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bulk_export import database, schema
-from bulk_export.column_names import unlike
 from bulk_export.errors import DamagedState
 from bulk_export.polling.copied_schema import OWN, united
+from bulk_export.polling.room import out_of_room
 from bulk_export.units import format_instant
 
 if TYPE_CHECKING:
@@ -27,30 +31,45 @@ if TYPE_CHECKING:
 
 EXTRA = "delta"
 _BATCH = 16_384
+_ID_ALONE = ((schema.ID,),)
+_SQL_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.bool_(): "BOOLEAN",
+    pa.int64(): "BIGINT",
+    pa.float64(): "DOUBLE",
+    pa.timestamp("us", "UTC"): "TIMESTAMPTZ",
+    pa.date32(): "DATE",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Records of one endpoint: how many were fetched, and what became of the copy."""
+    """Records of one endpoint: how many were fetched, and what became of the copy.
+
+    `deleted` are rows that an earlier poll had marked as removed, and that were taken out.
+    """
 
     fetched: int = 0
     inserted: int = 0
     updated: int = 0
     unchanged: int = 0
     removed: int = 0
+    deleted: int = 0
 
     @property
     def changes(self) -> int:
         """Rows of the copy that are new or others now."""
-        return self.inserted + self.updated + self.removed
+        return self.inserted + self.updated + self.removed + self.deleted
 
 
 class Difference:
     """Compares files that a poll fetched with those that a table consists of now.
 
-    `copied` is the table's schema, None while it does not exist. With `finds_removed`, everything was fetched, so
-    what is missing is gone. If the poll `is_overtaken`, rows written by those that started later stay. The outcome
-    lies in `scratch` until `close`.
+    `copied` is the table's schema, None while it does not exist; `key` are the columns that identify a row. With
+    `finds_removed`, everything was fetched, so what is missing is gone; `earlier` are files of another full load, whose
+    rows are there, too. With `deletes_marked`, rows that were marked as removed and are still not there are taken out.
+    If the poll `is_overtaken`, rows written by those that started later stay. The outcome lies in `scratch` until
+    `close`.
     """
 
     def __init__(
@@ -63,100 +82,238 @@ class Difference:
         finds_removed: bool,
         is_overtaken: bool,
         scratch: Path,
+        key: Sequence[tuple[str, ...]] = _ID_ALONE,
+        earlier: Sequence[Path] = (),
+        deletes_marked: bool = False,
     ) -> None:
+        self.key = tuple(key)
         self._current = current
-        self._changes = scratch / "changes.parquet"
+        self._changes, self._shared = scratch / "changes.parquet", scratch / "shared.parquet"
+        self._started = _instant(started_at)
+        self._finds_removed = finds_removed
+        self._deletes_marked = deletes_marked
+        self._is_overtaken = is_overtaken
+        self._older = f"c.{schema.SYNCED_AT} <= {self._started}" if is_overtaken else "true"
+        self._keeps = False
         self._connection = database.connect(EXTRA, spill_to=scratch / "spilled")
         with self._readable():
-            written = pq.read_schema(fetched[0])
-            self.schema = united(copied, written)
-            self._change = database.name(unlike("/change", self.schema.names))
-            self._fetched_columns = set(written.names)
-            self._current_columns = set() if copied is None else set(copied.names)
-            older = f"c.{schema.SYNCED_AT} <= {_instant(started_at)}" if is_overtaken else "true"
-            self._compare(fetched, _instant(started_at), older, finds_removed=finds_removed)
-            self.counts = self._count(fetched)
+            schemas = [pq.read_schema(files[0]) for files in (fetched, earlier) if files]
+            self.schema = united(copied, schemas[0])
+            if earlier:
+                self.schema = united(self.schema, schemas[1])
+            _refuse_alike(self.schema.names, current)
+            self._columns = [name for name in self.schema.names if name not in OWN]
+            self._define("c", current, set() if copied is None else set(copied.names), own=True)
+            self._define("g", fetched, set(schemas[0].names))
+            self._connection.execute("CREATE TEMP VIEW f AS SELECT * FROM g")
+            if earlier:
+                self._unite_with(earlier, set(schemas[1].names))
+            self._find_shared_keys()
+            self._compare()
+            self.counts = self._count()
+        self.rows_there = self._number("SELECT count(*) FROM c WHERE _removed_at IS NULL") if current else 0
 
     def close(self) -> None:
         """Let go of the database, and of the changes."""
         self._connection.close()
         self._changes.unlink(missing_ok=True)
+        self._shared.unlink(missing_ok=True)
+
+    def keep_missing(self) -> None:
+        """Take nothing for removed after all."""
+        self._keeps = True
+        self.counts = replace(self.counts, removed=0)
+
+    @property
+    def is_by_key(self) -> bool:
+        """Whether each change is one of the only row with its key, so that the key is enough to find it."""
+        return not self._changes_shared
 
     def changes(self) -> pa.RecordBatchReader:
         """The rows that are new or others now; removed ones have the time at which that was found."""
-        chosen = ", ".join(self._column("", column, self._written) for column in self.schema.names)
-        return self._reader(f"SELECT {chosen} FROM {self._read_changes()}")  # noqa: S608  # quoted names
+        return self._reader(f"SELECT {self._unpacked()} FROM {self._made()} x")  # noqa: S608  # quoted names
 
     def merged(self, *, delete_removed: bool) -> pa.RecordBatchReader:
         """All rows of the table as it is to be."""
-        changed = self._read_changes()
-        selects = []
+        gone = " WHERE x.change NOT IN ('remove', 'delete')" if delete_removed else " WHERE x.change <> 'delete'"
+        selects = [f"SELECT {self._unpacked()} FROM {self._made()} x{gone}"]  # noqa: S608  # quoted names
         if self._current:
-            kept = ", ".join(self._column("c.", column, self._current_columns) for column in self.schema.names)
-            selects.append(
-                f"SELECT {kept} FROM {database.read_parquet(self._current)} c"  # noqa: S608  # quoted names
-                f" ANTI JOIN {changed} x ON c.id = x.id"
+            kept = ", ".join(f"c.{database.name(column)}" for column in self.schema.names)
+            selects.insert(
+                0,
+                f"SELECT {kept} FROM c ANTI JOIN {self._made()} x ON {self._same_key('c', 'x.record')}"  # noqa: S608
+                f" WHERE NOT {self._is_shared('c')}",
             )
-        added = ", ".join(self._column("", column, self._written) for column in self.schema.names)
-        gone = f" WHERE {self._change} <> 'remove'" if delete_removed else ""
-        selects.append(f"SELECT {added} FROM {changed}{gone}")  # noqa: S608  # quoted names
+        if self._shares:
+            shared = f"read_parquet({database.quoted_files([self._shared])})"
+            keeps = "'keep'" if self._keeps else "x.change"
+            removed = f"({keeps} = 'remove')"
+            columns = ", ".join(
+                f"CASE WHEN {removed} THEN {self._started} ELSE x.record.{column} END AS {column}"
+                if column in OWN
+                else f"x.record.{database.name(column)} AS {database.name(column)}"
+                for column in self.schema.names
+            )
+            without = f" WHERE NOT {removed}" if delete_removed else ""
+            selects.append(f"SELECT {columns} FROM {shared} x{without}")  # noqa: S608  # quoted names
         return self._reader(" UNION ALL ".join(selects))
 
-    def _compare(self, fetched: Sequence[Path], started: str, older: str, *, finds_removed: bool) -> None:
-        """`older` is the condition for rows of the copy that this poll may change."""
-        columns = [column for column in self.schema.names if column not in OWN]
-        shown = ", ".join(self._column("f.", column, self._fetched_columns) for column in columns)
-        source = database.read_parquet(fetched)
-        if not self._current:
-            query = (
-                f"SELECT {shown}, {started} AS {schema.SYNCED_AT}, NULL::TIMESTAMPTZ AS {schema.REMOVED_AT},"  # noqa: S608
-                f" 'insert' AS {self._change} FROM {source} f"
-            )
-        else:
-            current = database.read_parquet(self._current)
-            unlike = " OR ".join(
-                f"{self._value('f.', column, self._fetched_columns)} IS DISTINCT FROM"
-                f" {self._value('c.', column, self._current_columns)}"
-                for column in columns
-                if column != schema.ID
-            )
-            query = (
-                f"SELECT {shown}, {started} AS {schema.SYNCED_AT}, NULL::TIMESTAMPTZ AS {schema.REMOVED_AT},"  # noqa: S608
-                f" CASE WHEN c.id IS NULL THEN 'insert' ELSE 'update' END AS {self._change}"
-                f" FROM {source} f LEFT JOIN {current} c ON f.id = c.id"
-                f" WHERE c.id IS NULL OR ({older} AND (c.{schema.REMOVED_AT} IS NOT NULL OR {unlike}))"
-            )
-            if finds_removed:
-                kept = ", ".join(self._column("c.", column, self._current_columns) for column in columns)
-                query += (
-                    f" UNION ALL SELECT {kept}, {started}, {started}, 'remove' FROM {current} c"  # noqa: S608
-                    f" ANTI JOIN {source} f ON c.id = f.id"
-                    f" WHERE c.{schema.REMOVED_AT} IS NULL AND {older}"
-                )
-        place = database.text(str(self._changes.absolute()))
-        self._connection.execute(f"COPY ({query}) TO {place} (FORMAT parquet, COMPRESSION zstd)")
+    def _define(self, view: str, files: Sequence[Path], there: set[str], *, own: bool = False) -> None:
+        """A view of files with the columns of the table, in their types."""
+        names = [*self._columns, *(OWN if own else ())]
+        source = database.read_parquet(files) if files else "(SELECT 1 LIMIT 0)"
+        columns = ", ".join(
+            f"CAST({f's.{database.name(name)}' if name in there and files else 'NULL'} AS"
+            f" {_sql_type(self.schema.field(name).type)}) AS {database.name(name)}"
+            for name in names
+        )
+        self._connection.execute(f"CREATE TEMP VIEW {view} AS SELECT {columns} FROM {source} s")  # noqa: S608
 
-    def _count(self, fetched: Sequence[Path]) -> Counts:
-        rows = self._connection.execute(
-            f"SELECT {self._change}, count(*) FROM {self._read_changes()} GROUP BY {self._change}"  # noqa: S608  # quoted names
-        ).fetchall()
-        found = dict(rows)
-        total = sum(pq.read_metadata(file).num_rows for file in fetched)
+    def _unite_with(self, earlier: Sequence[Path], there: set[str]) -> None:
+        """Add the rows of an earlier load that the later one lacks: by key, or by content where that is no key."""
+        self._define("e", earlier, there)
+        self._connection.execute(f"CREATE TEMP TABLE shared AS {self._repeated('e')}")
+        self._shares = True
+        shared = self._is_shared("e")
+        self._connection.execute(
+            "CREATE TEMP TABLE missed AS"  # noqa: S608  # quoted names
+            f" SELECT e.* FROM e ANTI JOIN g ON {self._same_key('e', 'g')} WHERE NOT {shared}"
+            f" UNION ALL (SELECT e.* FROM e WHERE {shared} EXCEPT ALL SELECT * FROM g)"
+        )
+        self._connection.execute("DROP TABLE shared")
+        self._connection.execute("CREATE OR REPLACE TEMP VIEW f AS SELECT * FROM g UNION ALL SELECT * FROM missed")
+
+    def _repeated(self, view: str) -> str:
+        """The query for the keys that several rows have."""
+        parts = ", ".join(f"{self._part(view, path)} AS k{number}" for number, path in enumerate(self.key))
+        return f"SELECT {parts} FROM {view} GROUP BY ALL HAVING count(*) > 1"  # noqa: S608  # quoted names
+
+    def _find_shared_keys(self) -> None:
+        """Note the keys that several rows have on one side, and whether any row has none."""
+        self._connection.execute(f"CREATE TEMP TABLE shared AS {self._repeated('f')} UNION {self._repeated('c')}")
+        without = [f"EXISTS (SELECT 1 FROM {view} WHERE {self._keyless(view)})" for view in "fc"]  # noqa: S608
+        self._shares = bool(self._number(f"SELECT EXISTS (SELECT 1 FROM shared) OR {' OR '.join(without)}"))  # noqa: S608
+        self._changes_shared = False
+
+    def _compare(self) -> None:
+        unlike = " OR ".join(
+            f"f.{database.name(column)} IS DISTINCT FROM c.{database.name(column)}" for column in self._columns
+        )
+        found = f"{self._part('c', self.key[0])} IS NOT NULL"
+        start = self._started
+        alone = "true" if not self._shares else f"NOT {self._is_shared('f')}"
+        alone_there = "true" if not self._shares else f"NOT {self._is_shared('c')}"
+        marked = f"c.{schema.REMOVED_AT} IS NOT NULL"
+        changed = (
+            f"SELECT {self._packed('f', start, 'NULL::TIMESTAMPTZ')},"  # noqa: S608  # quoted names
+            f" CASE WHEN {found} THEN 'update' ELSE 'insert' END AS change"
+            f" FROM f LEFT JOIN c ON {self._same_key('f', 'c')}"
+            f" WHERE {alone} AND (NOT ({found}) OR ({self._older} AND ({marked} OR {unlike})))"
+        )
+        selects = [changed]
+        if self._current and self._finds_removed:
+            missing = f"FROM c ANTI JOIN f ON {self._same_key('c', 'f')} WHERE {alone_there} AND {self._older}"
+            selects.append(f"SELECT {self._packed('c', start, start)}, 'remove' {missing} AND NOT {marked}")
+            if self._deletes_marked:
+                times = (f"c.{schema.SYNCED_AT}", f"c.{schema.REMOVED_AT}")
+                selects.append(f"SELECT {self._packed('c', *times)}, 'delete' {missing} AND {marked}")
+        self._write(" UNION ALL ".join(selects), self._changes)
+        if self._shares:
+            self._write(self._compare_shared(), self._shared)
+            change = f"SELECT EXISTS (SELECT 1 FROM {self._read(self._shared)} x WHERE x.change <> 'keep')"  # noqa: S608
+            self._changes_shared = bool(self._number(change))
+
+    def _compare_shared(self) -> str:
+        """All rows whose key is no key, as they are to be, and what became of each.
+
+        Rows of the same content are paired one by one. A key that only one live row of the copy and one fetched row
+        have is one again, whatever is marked as removed beside them.
+        """
+        columns = ", ".join(database.name(name) for name in self._columns)
+        n = _unlike("n", self._columns)
+        same = " AND ".join(
+            f"a.{database.name(name)} IS NOT DISTINCT FROM b.{database.name(name)}" for name in self._columns
+        )
+
+        def with_key(table: str) -> str:
+            return f"(SELECT count(*) FROM {table} o WHERE {self._same_key('o', 'a')})"  # noqa: S608  # quoted names
+
+        pair = f"({with_key('live')} = 1 AND {with_key('shown')} = 1)"
+        older = f"a.{schema.SYNCED_AT} <= {self._started}" if self._is_overtaken else "true"
+        newer = f"{with_key('newer')} = 0" if self._is_overtaken else "true"
+        removed = f"b.{n} IS NULL AND {older}" if self._finds_removed else "false"
+        marked = "false" if self._deletes_marked and self._finds_removed else f"c.{schema.REMOVED_AT} IS NOT NULL"
+        times = (schema.SYNCED_AT, schema.REMOVED_AT)
+        return (
+            f"WITH shown AS (SELECT *, row_number() OVER (PARTITION BY {columns}) AS {n} FROM f"  # noqa: S608
+            f" WHERE {self._is_shared('f')}),"
+            f" live AS (SELECT *, row_number() OVER (PARTITION BY {columns} ORDER BY {schema.SYNCED_AT}) AS {n} FROM c"
+            f" WHERE c.{schema.REMOVED_AT} IS NULL AND {self._is_shared('c')}),"
+            f" newer AS (SELECT * FROM live WHERE {schema.SYNCED_AT} > {self._started})"
+            f" SELECT {self._packed('c', *(f'c.{time}' for time in times))}, 'keep' AS change"
+            f" FROM c WHERE {marked} AND {self._is_shared('c')}"
+            " UNION ALL"
+            f" SELECT {self._packed('a', *(f'a.{time}' for time in times))},"
+            f" CASE WHEN {removed} THEN 'remove' ELSE 'keep' END"
+            f" FROM live a LEFT JOIN shown b ON a.{n} = b.{n} AND {same}"
+            f" WHERE b.{n} IS NOT NULL OR NOT ({older} AND {pair})"
+            " UNION ALL"
+            f" SELECT {self._packed('a', self._started, 'NULL::TIMESTAMPTZ')},"
+            f" CASE WHEN {pair} THEN 'update' ELSE 'insert' END"
+            f" FROM shown a LEFT JOIN live b ON a.{n} = b.{n} AND {same} WHERE b.{n} IS NULL AND {newer}"
+        )
+
+    def _count(self) -> Counts:
+        sources = [self._read(self._changes)] + ([self._read(self._shared)] if self._shares else [])
+        rows = " UNION ALL ".join(f"SELECT change FROM {source}" for source in sources)  # noqa: S608  # quoted names
+        found = dict(self._connection.execute(f"SELECT change, count(*) FROM ({rows}) GROUP BY change").fetchall())  # noqa: S608
+        deleted = found.get("delete", 0)
+        if self._shares and self._deletes_marked and self._finds_removed:
+            deleted += self._number(f"SELECT count(*) FROM c WHERE _removed_at IS NOT NULL AND {self._is_shared('c')}")  # noqa: S608
+            self._changes_shared = self._changes_shared or deleted > 0
+        total = self._number("SELECT count(*) FROM f")
         inserted, updated = found.get("insert", 0), found.get("update", 0)
-        return Counts(total, inserted, updated, total - inserted - updated, found.get("remove", 0))
+        return Counts(total, inserted, updated, total - inserted - updated, found.get("remove", 0), deleted)
 
-    def _value(self, table: str, column: str, there: set[str]) -> str:
-        return f"{table}{database.name(column)}" if column in there else "NULL"
+    def _write(self, query: str, place: Path) -> None:
+        target = database.text(str(place.absolute()))
+        self._connection.execute(f"COPY ({query}) TO {target} (FORMAT parquet, COMPRESSION zstd)")
 
-    def _column(self, table: str, column: str, there: set[str]) -> str:
-        return f"{self._value(table, column, there)} AS {database.name(column)}"
+    def _packed(self, view: str, synced_at: str, removed_at: str) -> str:
+        """A row in a column of its own, so that no attribute can have the name of what is said beside it."""
+        members = [f"{database.name(name)} := {view}.{database.name(name)}" for name in self._columns]
+        members += [f"{schema.SYNCED_AT} := {synced_at}", f"{schema.REMOVED_AT} := {removed_at}"]
+        return f'struct_pack({", ".join(members)}) AS "record"'
 
-    @property
-    def _written(self) -> set[str]:
-        return set(self.schema.names)
+    def _unpacked(self) -> str:
+        return ", ".join(f"x.record.{database.name(name)} AS {database.name(name)}" for name in self.schema.names)
 
-    def _read_changes(self) -> str:
-        return database.read_parquet([self._changes])
+    def _made(self) -> str:
+        """The changes by key that are made."""
+        kept = " WHERE change <> 'remove'" if self._keeps else ""
+        return f"(SELECT * FROM {self._read(self._changes)}{kept})"  # noqa: S608  # quoted names
+
+    def _read(self, file: Path) -> str:
+        return f"read_parquet({database.quoted_files([file])})"
+
+    def _part(self, view: str, path: Sequence[str]) -> str:
+        return ".".join([view, *map(database.name, path)])
+
+    def _same_key(self, one: str, other: str) -> str:
+        return " AND ".join(f"{self._part(one, path)} = {self._part(other, path)}" for path in self.key)
+
+    def _keyless(self, view: str) -> str:
+        return "(" + " OR ".join(f"{self._part(view, path)} IS NULL" for path in self.key) + ")"
+
+    def _is_shared(self, view: str) -> str:
+        if not self._shares:
+            return "false"
+        same = " AND ".join(f"shared.k{number} = {self._part(view, path)}" for number, path in enumerate(self.key))
+        return f"({self._keyless(view)} OR EXISTS (SELECT 1 FROM shared WHERE {same}))"  # noqa: S608  # quoted names
+
+    def _number(self, query: str) -> int:
+        found = self._connection.execute(query).fetchone()
+        return int(found[0]) if found else 0
 
     def _reader(self, query: str) -> pa.RecordBatchReader:
         batches = self._connection.sql(query).to_arrow_reader(_BATCH)
@@ -172,15 +329,49 @@ class Difference:
     def _readable(self) -> Iterator[None]:
         try:
             yield
-        except (database.failures(), ValueError) as error:  # their texts may quote values
+        except (database.failures(), ValueError, OSError) as error:  # their texts may quote values
             self.close()
+            if (failure := out_of_room(error, self._changes.parent)) is not None:
+                raise failure from None
             raise DamagedState(
-                f"The tables of the copy cannot be compared ({type(error).__name__}).", kept="Nothing was changed."
+                f"The tables of the copy cannot be compared ({type(error).__name__}).",
+                kept="Nothing was changed.",
+                next_step="Restore them from a backup, or remove the directory of the damaged one: the next sync"
+                " fetches it whole.",
             ) from None
+
+
+def _unlike(name: str, names: Sequence[str]) -> str:
+    """A name that none of the others is, in any letters' case."""
+    taken = {one.casefold() for one in names}
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _refuse_alike(names: Sequence[str], current: Sequence[Path]) -> None:
+    """Raise DamagedState for columns that the database cannot tell apart, as earlier versions made them."""
+    known: dict[str, str] = {}
+    for name in names:
+        if (other := known.setdefault(name.casefold(), name)) != name:
+            place = current[0].parent if current else "the table"
+            raise DamagedState(
+                f"The copy has columns {other!r} and {name!r}, which no table can tell apart.",
+                kept="Nothing was changed.",
+                next_step=f"Remove {place}: the next sync fetches it whole, with one of them in _extra.",
+            )
 
 
 def _instant(moment: datetime) -> str:
     return f"TIMESTAMPTZ {database.text(format_instant(moment))}"
+
+
+def _sql_type(type_: pa.DataType) -> str:
+    if pa.types.is_list(type_):
+        return f"{_sql_type(type_.value_type)}[]"
+    if pa.types.is_struct(type_):
+        return "STRUCT(" + ", ".join(f"{database.name(one.name)} {_sql_type(one.type)}" for one in type_) + ")"
+    return _SQL_TYPES[type_]
 
 
 def _as(column: pa.Array, field: pa.Field) -> pa.Array:

@@ -50,6 +50,7 @@ class PollSummary:
     retries: int
     throttled: int
     tables: Mapping[str, TableSummary]
+    id: str = ""
 
     def total(self, name: str) -> int:
         """One of the counts over all tables."""
@@ -59,6 +60,7 @@ class PollSummary:
         """As it stands in the log."""
         return {
             "poll": self.number,
+            "id": self.id,
             "kind": self.kind,
             "started_at": format_instant(self.started_at),
             "finished_at": format_instant(self.finished_at),
@@ -71,12 +73,14 @@ class PollSummary:
 
     def line(self) -> str:
         """As a person reads it."""
-        counts = ", ".join(f"{self.total(name):,} {name}" for name in asdict(Counts()))
+        # What is deleted that was marked before is worth a word only where there is any.
+        names = [name for name in asdict(Counts()) if name != "deleted" or self.total(name)]
+        counts = ", ".join(f"{self.total(name):,} {name}" for name in names)
         return f"poll {self.number}, {self.kind}: {self.requests:,} requests; {counts}"
 
 
 def append_entry(directory: Path, entry: Mapping[str, Any]) -> None:
-    """Add an entry to the log, unless it is its last one already; a line that a crash left torn is taken away."""
+    """Add an entry to the log, unless it is there already; a line that a crash left torn is taken away."""
     path = directory / LOG
     with local_failures(f"Writing {path}"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -86,17 +90,22 @@ def append_entry(directory: Path, entry: Mapping[str, Any]) -> None:
             tail = file.read()
             whole = tail.rfind(b"\n") + 1
             file.truncate(start + whole)
-            last = tail[:whole].rstrip(b"\n").rpartition(b"\n")[2]
-            if _number_of(last) != entry["poll"]:
+            # A state that was restored from a backup may be older than several lines.
+            if _name_of(entry) not in map(_read_name, tail[:whole].split(b"\n")):
                 file.seek(0, os.SEEK_END)
                 file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
 
-def _number_of(line: bytes) -> object:
+def _name_of(entry: Mapping[str, Any]) -> object:
+    """What tells an entry from others: the id of its poll, or its number in one of an earlier version."""
+    return entry.get("id") or entry.get("poll")
+
+
+def _read_name(line: bytes) -> object:
     try:
         found = json.loads(line)
     except ValueError:
         return None
-    return found.get("poll") if isinstance(found, dict) else None
+    return _name_of(found) if isinstance(found, dict) else None

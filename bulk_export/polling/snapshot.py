@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Container
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pyarrow.parquet as pq
 
 from bulk_export.errors import DamagedState
 from bulk_export.files import local_failures, make_private_directory, sync_directory
+from bulk_export.polling.copied_table import Standing
+from bulk_export.polling.copy_state import TableMark
 from bulk_export.polling.difference import Counts, Difference
 
 FILE = "part-00000.parquet"
@@ -27,7 +30,7 @@ class Snapshot:
         self._scratch = scratch
         self.schema: pa.Schema | None = None
         self.files: tuple[Path, ...] = ()
-        self._done: tuple[int, Counts] | None = None
+        self._done: tuple[TableMark, Counts] | None = None
         if self._path.exists():
             self._read()
 
@@ -36,15 +39,32 @@ class Snapshot:
         """None: there is no other version than the current one."""
         return None
 
-    def applied(self, poll: int) -> Counts | None:
-        """What the poll of that number did, if it was the last to write the file."""
-        return self._done[1] if self._done is not None and self._done[0] == poll else None
+    @property
+    def mark(self) -> TableMark:
+        """The last poll that wrote the file."""
+        return TableMark() if self._done is None else self._done[0]
 
-    def apply(self, difference: Difference, poll: int, *, delete_removed: bool) -> None:
+    def standing(self, mark: TableMark, under_way: Container[str]) -> Standing:
+        """How the file compares with what was noted of it, by the poll that wrote it."""
+        if self._done is None:
+            return Standing.ABSENT
+        done = self._done[0]
+        if mark.poll is None or done.poll == mark.poll or done.poll in under_way:
+            return Standing.KNOWN
+        return Standing.AHEAD if (done.number or 0) > (mark.number or 0) else Standing.BEHIND
+
+    def applied(self, poll: int, poll_id: str = "") -> Counts | None:
+        """What a poll did, if it was the last to write the file. One without an id goes by its number."""
+        if self._done is None:
+            return None
+        mark, counts = self._done
+        return counts if (mark.poll == poll_id if poll_id else mark.number == poll) else None
+
+    def apply(self, difference: Difference, poll: int, *, delete_removed: bool, poll_id: str = "") -> None:
         """Write the table anew, and put it in place of the old one."""
         if not difference.counts.changes and self.files:
             return
-        said = {"poll": poll, "counts": asdict(difference.counts)}
+        said = {"poll": poll, "id": poll_id, "counts": asdict(difference.counts)}
         rows = difference.merged(delete_removed=delete_removed)
         new = self._scratch / FILE
         with local_failures(f"Writing {self._path}"):
@@ -65,11 +85,11 @@ class Snapshot:
         try:
             written = pq.read_schema(self._path)
             said = json.loads((written.metadata or {})[_POLL])
-            self._done = int(said["poll"]), Counts(**said["counts"])
+            self._done = TableMark(None, said.get("id") or None, int(said["poll"])), Counts(**said["counts"])
         except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
             raise DamagedState(
                 f"{self._path} is not a file that a poll wrote ({type(error).__name__}).",
                 kept="Nothing was deleted.",
-                next_step="Restore it from a backup, or choose another --output to start a new copy.",
+                next_step=f"Restore it from a backup, or remove {self._path.parent}: the next sync fetches it whole.",
             ) from None
         self.schema, self.files = written.remove_metadata(), (self._path,)

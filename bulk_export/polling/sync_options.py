@@ -15,7 +15,7 @@ from bulk_export.delta_files import check_path
 from bulk_export.environment import LOCAL_TOKEN, service_name
 from bulk_export.errors import UsageError
 from bulk_export.model import INFER
-from bulk_export.options import ExportOptions, output_of
+from bulk_export.options import ExportOptions, check_base_url, output_of
 from bulk_export.units import parse_duration, parse_word
 
 FORMATS = ("delta", "parquet")
@@ -41,7 +41,8 @@ class SyncOptions:
     `full` and `changes` say how everything is fetched, and how what changed: with the service's default page.
     `full_every` lies between two full syncs. `removed` says what becomes of records that went away: they are marked,
     or deleted. After a poll, tables are compacted where `compact` says so, and versions older than `vacuum` are given
-    up. `accepts_token` takes a token for another one of the same provider.
+    up. `accepts_token` takes a token for another one of the same provider. More removals than the share `max_removed`
+    of a table are refused, unless `accepts_removals`. `moved_from` is the address that the copy was made from.
     """
 
     full: ExportOptions
@@ -53,6 +54,9 @@ class SyncOptions:
     compact: bool
     vacuum: timedelta | None
     accepts_token: bool
+    max_removed: float = 0.1
+    accepts_removals: bool = False
+    moved_from: str | None = None
 
     @classmethod
     def of(
@@ -67,12 +71,16 @@ class SyncOptions:
         compact: bool = False,
         vacuum: str | float | timedelta | None = None,
         accept_token: bool = False,
+        max_removed: str | float = "10%",
+        accept_removals: bool = False,
+        moved_to: str | None = None,
         schema: str = INFER,
         **options: Any,
     ) -> SyncOptions:
         """Check the options of the command line, under the same names. Raises UsageError.
 
-        Durations may be given in seconds; `options` are those of an export that make sense here.
+        Durations may be given in seconds, `max_removed` as a fraction; `options` are those of an export that make sense
+        here.
         """
         if unfit := sorted(set(options) & set(_NOT_HERE)):
             raise TypeError(f"sync does not take {', '.join(unfit)}")
@@ -82,6 +90,13 @@ class SyncOptions:
             endpoints, output=output, page_size=page_size, consistent=True, gone="drop", schema=schema, **options
         )
         full = _with_ids(full, named=bool(endpoints))
+        moved_from = None
+        if moved_to is not None:
+            insecure = bool(options.get("allow_plain_http", False))
+            address = check_base_url(moved_to, allow_plain_http=insecure, option="--moved-to")
+            if full.base_url is None:
+                raise UsageError("The bundled service does not move.", next_step="Leave out --moved-to.")
+            moved_from, full = service_name(full), replace(full, environment=None, base_url=address)
         directory = output_of(output, full.service)
         size = full.page_size if page_size is not None else min(full.page_size, full.service.default_page_size)
         if parse_word("--format", format, FORMATS) == "delta":
@@ -104,6 +119,9 @@ class SyncOptions:
             compact=compact,
             vacuum=history,
             accepts_token=accept_token,
+            max_removed=_share(max_removed),
+            accepts_removals=accept_removals,
+            moved_from=moved_from,
         )
 
     def identity(self) -> dict[str, Any]:
@@ -148,6 +166,17 @@ def _with_ids(options: ExportOptions, *, named: bool) -> ExportOptions:
         )
     reason = "nothing identifies its records, so that a copy cannot follow them"
     return replace(options, endpoints=kept, left_out=(*options.left_out, *((name, reason) for name in lacking)))
+
+
+def _share(given: str | float) -> float:
+    """A share from `10%`, `10` (both are percent) or 0.1."""
+    try:
+        share = float(given.strip().removesuffix("%")) / 100 if isinstance(given, str) else float(given)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"--max-removed cannot be {given!r}.", next_step="Write a share of the records, like 10%.")
+    return share
 
 
 def _duration(given: str | float | timedelta, option: str) -> timedelta:

@@ -56,7 +56,8 @@ class EndpointSummary:
 @dataclass(frozen=True, slots=True)
 class ExportSummary:
     """What a finished export amounts to. `seconds` is the wall time of this run, `server_clock_ahead` by how many
-    seconds at least the service's clock is ahead of ours, None where it did not say."""
+    seconds at least the service's clock is ahead of ours, None where it did not say; where that is far,
+    `server_clock_answers` is how many answers agree on it."""
 
     output: Path
     endpoints: Sequence[EndpointSummary]
@@ -66,6 +67,7 @@ class ExportSummary:
     resumed: int
     seconds: float
     server_clock_ahead: float | None = None
+    server_clock_answers: int | None = None
 
 
 class Observer:

@@ -142,6 +142,7 @@ def test_what_is_exported_is_meant_for_users() -> None:
         "ExportSummary",
         "Interrupted",
         "LocalFailure",
+        "RemovalRefused",
         "Observer",
         "PollSummary",
         "SchemaDrift",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_export.polling.watermark import Watermark, same_since
+from bulk_export.polling.watermark import Rhythm, Watermark, same_since
 
 NOON = datetime(2025, 6, 2, 12, tzinfo=UTC)
 
@@ -91,3 +92,79 @@ def test_a_change_committed_up_to_one_window_late_is_asked_for_by_the_next_poll(
             assert since is not None
             assert since <= committed - window * lateness
         mark = mark.after_changes(start)
+
+
+def seen(*minutes: float, every: timedelta | None = None) -> Rhythm:
+    rhythm = Rhythm()
+    for moment in minutes:
+        rhythm = rhythm.after(at(moment), every)
+    return rhythm
+
+
+HOURLY = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("rhythm", "wanted"),
+    [
+        (Rhythm(), HOURLY),
+        (seen(0, 60, 120), HOURLY),
+        (seen(0, 60, 61, 62, 63, 120), HOURLY),
+        (seen(0, 360, 720), timedelta(hours=6)),
+        (seen(0, 360, 361, 362, 720, 1_080, 1_440), timedelta(hours=6)),
+        (seen(0, 5, 10, 15), HOURLY),  # the service advises it, and nobody said otherwise
+        (seen(0, 5, 10, every=timedelta(minutes=5)), timedelta(minutes=5)),
+        (seen(0, every=timedelta(hours=6)).after(at(1)), timedelta(hours=6)),
+        # One outage among scheduled polls is no period.
+        (seen(0, 60, 120, 180, 5_000, 5_060), HOURLY),
+    ],
+)
+def test_a_period_is_the_spacing_of_polls_without_the_ones_in_between(rhythm: Rhythm, wanted: timedelta) -> None:
+    assert rhythm.period() == wanted
+
+
+def test_starts_in_the_future_are_no_spacing() -> None:
+    rhythm = seen(0, 60, 500_000)
+    assert rhythm.period(at(120)) == HOURLY
+    assert rhythm.after(at(120)).period(at(180)) == HOURLY
+
+
+def test_a_new_schedule_is_learnt_in_the_end_and_an_old_every_forgotten() -> None:
+    rhythm = seen(0, every=timedelta(days=1))
+    for hour in range(1, 24 * 30):
+        rhythm = rhythm.after(at(60 * hour))
+    assert rhythm.period() == HOURLY
+    assert len(rhythm.starts) <= 9
+
+
+@given(
+    st.lists(st.floats(0.1, 59), max_size=30),
+    st.lists(st.sampled_from([60, 120, 180]), min_size=3, max_size=8),
+    st.floats(0, 1),
+)
+def test_two_scheduled_windows_are_asked_for_whatever_is_polled_in_between(
+    extra: list[float], gaps: list[int], where: float
+) -> None:
+    """Hourly polls, some left out, and any number of others after one of them."""
+    scheduled = [0.0, 60.0]
+    for gap in gaps:
+        scheduled.append(scheduled[-1] + gap)
+    after = scheduled[int(where * (len(scheduled) - 1))]
+    starts = sorted({*scheduled, *(after + minutes for minutes in extra)})
+    rhythm, mark = Rhythm(), Watermark()
+    for number, start in enumerate(starts):
+        since = mark.since(at(start), rhythm.period(at(start)))
+        if since is not None and start in scheduled:
+            assert since <= at(start - 120)
+        mark = mark.after_changes(at(start)) if number else mark.after_full(at(start))
+        rhythm = rhythm.after(at(start))
+
+
+def test_marks_in_the_future_are_not_believed() -> None:
+    mark = Watermark((at(0), at(600)), at(600))
+    assert mark.believed(at(601)) == mark
+    assert mark.believed(at(60)) == Watermark((at(0),), None)
+    assert mark.believed(at(-60)) == Watermark()
+    assert mark.is_full_due(at(60), timedelta(days=7))
+    assert not mark.is_full_due(at(597), timedelta(days=7))
+    assert mark.again() == Watermark((at(0), at(600)), None)

@@ -1,0 +1,150 @@
+"""The exports that polls consist of: each below `.bulk-export/`, in the columns that the copy has."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bulk_export import pipeline
+from bulk_export.errors import BulkExportError, DamagedState, Interrupted, UsageError
+from bulk_export.files import MANIFEST, remove_tree
+from bulk_export.manifest import read_manifest
+from bulk_export.options import ExportOptions
+from bulk_export.polling.copied_schema import described_as_copied, united
+from bulk_export.polling.sync_options import SyncOptions
+from bulk_export.polling.taking_in import Fetched, table_of
+from bulk_export.progress.observer import Observer
+
+# A clock that is set, or a machine that slept, is noticed within this many seconds.
+_LONGEST_SLEEP = 1.0
+
+# Runs an export, and leaves it finished in its output.
+Extract = Callable[[ExportOptions, Observer, anyio.Event], Awaitable[None]]
+
+
+class WindowClosed(Exception):
+    """The daily window for full syncs closed before this one was done."""
+
+
+async def export_by(
+    options: ExportOptions, observer: Observer, stop: anyio.Event, *, clock: Callable[[], datetime]
+) -> None:
+    await pipeline.export(options, observer, stop=stop, tuning=pipeline.Tuning(clock=clock))
+
+
+class Fetching:
+    """Fetches groups of endpoints, and adds to `remarks` what a person should know of that."""
+
+    def __init__(
+        self,
+        options: SyncOptions,
+        observer: Observer,
+        stop: anyio.Event,
+        clock: Callable[[], datetime],
+        extract: Extract,
+        remarks: list[str],
+    ) -> None:
+        self._options = options
+        self._observer = observer
+        self._stop = stop
+        self._clock = clock
+        self._extract = extract
+        self._remarks = remarks
+
+    async def fetch(
+        self,
+        since: datetime | None,
+        names: Sequence[str],
+        directory: Path,
+        *,
+        in_window: bool,
+        waits: bool,
+        wider: Fetched | None = None,
+    ) -> Fetched:
+        """Export a group into a directory, unless an earlier run did so; with the columns of `wider`, too.
+
+        `in_window` keeps to the daily window, which one that `waits` waits for. Raises WindowClosed for any other.
+        """
+        if not await anyio.Path(directory / MANIFEST).exists():
+            template = self._options.full if since is None else self._options.changes
+            described = {endpoint.name: endpoint for endpoint in template.endpoints}
+            wanted = replace(
+                template,
+                endpoints=tuple(
+                    described_as_copied(
+                        described[name],
+                        _columns(table_of(self._options, name).schema, None if wider is None else wider.files(name)[0]),
+                    )
+                    for name in names
+                ),
+                updated_since=since,
+                output=directory,
+                window=template.window if in_window else None,
+            )
+            run = self._extracted if waits or wanted.window is None else self._extracted_until_closed
+            try:
+                await run(wanted)
+            except (UsageError, DamagedState):
+                if not await anyio.Path(directory).exists():
+                    raise
+                # Pages of another version of this program, of another description, or torn: they can be had again.
+                self._remarks.append("Pages of an interrupted poll could not be used, and were fetched again.")
+                await anyio.to_thread.run_sync(remove_tree, directory)
+                await run(wanted)
+        return Fetched(directory, await anyio.to_thread.run_sync(read_manifest, directory), since)
+
+    async def _extracted(self, wanted: ExportOptions) -> None:
+        try:
+            await self._extract(wanted, self._observer, self._stop)
+        except Interrupted:
+            raise self._interrupted() from None
+
+    async def _extracted_until_closed(self, wanted: ExportOptions) -> None:
+        """Raises WindowClosed where the window closes before it is done."""
+        stop, closed = anyio.Event(), False
+        failure: BulkExportError | None
+
+        async def pass_on() -> None:
+            await self._stop.wait()
+            stop.set()
+
+        async def close() -> None:
+            nonlocal closed
+            while wanted.window is not None and wanted.window.open_at(now := self._clock()):
+                left = (wanted.window.closes_at(now) - now) / timedelta(seconds=1)
+                await anyio.sleep(min(_LONGEST_SLEEP, max(0.0, left)))
+            closed = True
+            stop.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(pass_on)
+            tasks.start_soon(close)
+            try:
+                await self._extract(wanted, self._observer, stop)
+                failure = None
+            except BulkExportError as error:
+                failure = error
+            tasks.cancel_scope.cancel()
+        if isinstance(failure, Interrupted):
+            raise WindowClosed if closed and not self._stop.is_set() else self._interrupted()
+        if failure is not None:
+            raise failure
+
+    def _interrupted(self) -> Interrupted:
+        return Interrupted(
+            "Interrupted.",
+            kept=f"Every page that had arrived is kept in {self._options.output}.",
+            next_step="The same command goes on from here.",
+        )
+
+
+def _columns(copied: pa.Schema | None, wider: Path | None) -> pa.Schema | None:
+    """The columns of a table and those of a file to be merged into it."""
+    return copied if wider is None else united(copied, pq.read_schema(wider))

@@ -1,0 +1,196 @@
+"""Two windows are two scheduled ones, and no clock that is wrong hides a change or a full sync."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from bulk_export.errors import ServiceFailing
+from bulk_export.polling.copy_state import read_state, write_state
+from bulk_export.polling.watermark import Watermark
+from tests.copy_scene import BEGAN, HOUR, NAME, WEEK, Scene, person, scene
+
+MINUTE, DAY, YEAR = timedelta(minutes=1), timedelta(days=1), timedelta(days=365)
+CHEAP: dict[str, Any] = {"format": "parquet"}
+
+
+def text(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+async def asked_from(it: Scene, **changes: Any) -> datetime:
+    """From when on the last request of a poll asks."""
+    await it.sync(**CHEAP, **changes)
+    return datetime.fromisoformat(it.since()[-1])
+
+
+async def hourly(it: Scene, polls: int, **changes: Any) -> None:
+    """So many polls an hour apart; the next is due now."""
+    for _ in range(polls):
+        await it.sync(**CHEAP, **changes)
+        it.now += HOUR
+
+
+async def test_polls_by_hand_do_not_use_the_windows_up(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=3) as it:
+        await hourly(it, 3)
+        for _ in range(4):
+            it.now += MINUTE
+            await it.sync(**CHEAP)
+        it.now += 56 * MINUTE
+        assert await asked_from(it) <= it.now - 2 * HOUR
+
+
+async def test_a_poll_that_failed_and_its_retry_do_not_use_the_windows_up(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=3) as it:
+        await hourly(it, 2)
+
+        def fails(*_: object) -> list[Any]:
+            raise web.HTTPInternalServerError
+
+        it.doctor = fails
+        with pytest.raises(ServiceFailing):
+            await it.sync(**CHEAP)
+        it.doctor = lambda _name, _query, shown: shown
+        it.now += 10 * MINUTE
+        await it.sync(**CHEAP)
+        it.now += 50 * MINUTE
+        assert await asked_from(it) <= it.now - 2 * HOUR
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("every", [timedelta(hours=6), None])
+async def test_the_period_is_what_was_asked_for_or_what_was_seen(tmp_path: Path, every: timedelta | None) -> None:
+    async with scene(tmp_path, people=3) as it:
+        for _ in range(2 if every else 4):
+            await it.sync(**CHEAP, every=every)
+            it.now += timedelta(hours=6)
+        it.now -= timedelta(hours=5, minutes=59)
+        assert await asked_from(it) <= it.now - timedelta(hours=12)
+
+
+@pytest.mark.torture
+async def test_a_change_committed_late_is_seen_after_any_extra_poll(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=3) as it:
+        await hourly(it, 3)
+        begun = text(it.now - 50 * MINUTE)
+        await it.sync(**CHEAP)
+        it.now += MINUTE
+        await it.sync(**CHEAP)
+        it.now += MINUTE
+        it.records[NAME][1] = person(1, full_name="Late", updated_at=begun)
+        it.now += 58 * MINUTE
+        await it.sync(**CHEAP)
+        assert it.rows()["p00001"]["full_name"] == "Late"
+
+
+def shows(by: timedelta, *, times: int) -> Callable[[Scene], Callable[[], str]]:
+    """A `Date` that is off by so much in so many answers."""
+
+    def made(it: Scene) -> Callable[[], str]:
+        left = [times]
+
+        def date() -> str:
+            left[0] -= 1
+            return format_datetime(it.now + (by if left[0] >= 0 else timedelta(0)), usegmt=True)
+
+        return date
+
+    return made
+
+
+FAR = timedelta(days=365 * 7_900)
+
+
+def lies(by: timedelta, times: int, *marks: pytest.MarkDecorator) -> object:
+    return pytest.param(by, times, marks=marks, id=f"{by // HOUR} h, {times}")
+
+
+MORE = pytest.mark.torture
+
+
+@pytest.mark.parametrize(
+    ("by", "times"),
+    [
+        lies(HOUR, 99),
+        lies(FAR, 1),
+        lies(-YEAR, 99),
+        *(lies(by, 1, MORE) for by in (HOUR, YEAR, -HOUR, -YEAR)),
+        *(lies(by, 99, MORE) for by in (YEAR, FAR, -HOUR)),
+    ],
+)
+async def test_a_date_that_lies_hides_no_change_and_no_full_sync(tmp_path: Path, by: timedelta, times: int) -> None:
+    async with scene(tmp_path, people=3) as it:
+        await hourly(it, 1)
+        it.date = shows(by, times=times)(it)
+        summary = await it.sync(**CHEAP)
+        assert any("clock is" in remark for remark in summary.remarks)
+        it.now += HOUR
+        it.records[NAME][0] = person(0, full_name="Changed", updated_at=text(it.now - HOUR))
+        assert await asked_from(it) <= it.now - 2 * HOUR
+        assert it.rows()["p00000"]["full_name"] == "Changed"
+        it.now += WEEK
+        assert (await it.sync(**CHEAP)).polls[0].kind == "full"
+
+
+async def test_our_own_clock_a_year_ahead_once_does_not_put_full_syncs_off(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=3) as it:
+        await hourly(it, 2)
+        it.ours = it.now + YEAR
+        it.date = lambda: "nonsense"
+        await it.sync(**CHEAP)
+        it.records[NAME][0] = person(0, full_name="Changed", updated_at=text(it.now))
+        it.now, it.ours = it.now + HOUR, None
+        summary = await it.sync(**CHEAP)
+        assert any("lie in the future" in remark for remark in summary.remarks)
+        assert it.rows()["p00000"]["full_name"] == "Changed"
+        it.now += WEEK
+        assert (await it.sync(**CHEAP)).polls[0].kind == "full"
+
+
+async def test_our_own_clock_a_year_ahead_for_good_is_found_out_by_polls_of_one_answer(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=3) as it:
+        for number in range(5):
+            it.ours = it.now + YEAR
+            it.records[NAME][0] = person(0, full_name=str(number), updated_at=text(it.now - 10 * MINUTE))
+            summary = await it.sync(**CHEAP)
+            assert any("clock is" in remark for remark in summary.remarks)
+            it.now += HOUR
+        assert it.rows()["p00000"]["full_name"] == "4"
+        assert datetime.fromisoformat(it.since()[-1]) > it.now - 4 * HOUR
+
+
+async def test_marks_that_an_earlier_version_set_into_the_future_are_not_believed(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=3) as it:
+        await hourly(it, 2)
+        state = read_state(it.directory)
+        assert state is not None
+        ahead = BEGAN + YEAR
+        write_state_of(it, state, Watermark((ahead, ahead), ahead))
+        it.records[NAME][0] = person(0, full_name="Changed", updated_at=text(it.now - HOUR))
+        summary = await it.sync(**CHEAP)
+        assert summary.polls[0].kind == "full"
+        assert it.rows()["p00000"]["full_name"] == "Changed"
+        it.now += HOUR
+        assert [poll.kind for poll in (await it.sync(**CHEAP)).polls] == ["changes"]
+
+
+def write_state_of(it: Scene, state: Any, mark: Watermark) -> None:
+    from dataclasses import replace
+
+    (it.directory / ".bulk-export").mkdir()
+    write_state(it.directory, replace(state, marks={NAME: mark}, clock_ahead=YEAR.total_seconds()))
+    (it.directory / ".bulk-export").rmdir()
+
+
+async def test_a_poll_never_ends_before_it_starts(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=3) as it:
+        it.date = lambda: format_datetime(it.now + 4 * MINUTE, usegmt=True)
+        (poll,) = (await it.sync(**CHEAP)).polls
+        assert poll.started_at == it.now + 4 * MINUTE <= poll.finished_at

@@ -1,0 +1,237 @@
+"""Nothing is taken out of a copy, or marked as removed, because one answer did not show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from bulk_export.errors import RemovalRefused, UsageError
+from bulk_export.opening import utc_now
+from bulk_export.polling.sync_options import SyncOptions
+from tests.copy_scene import HOUR, NAME, WEEK, WHOLE, person, scene
+from tests.service.test_cli import FAST, run
+
+
+def once(answer: list[Any]) -> Callable[[str, dict[str, str], list[Any]], list[Any]]:
+    """The first answer is this one, the others are as they should be."""
+    left = [answer]
+    return lambda _name, _query, shown: left.pop() if left else shown
+
+
+@pytest.mark.parametrize(
+    ("format_", "people"),
+    [
+        ("delta", 120),
+        ("parquet", 3),
+        *(pytest.param(*one, marks=pytest.mark.torture) for one in (("delta", 3), ("parquet", 120))),
+    ],
+)
+async def test_one_empty_answer_at_a_full_sync_removes_nothing_and_the_next_poll_is_full(
+    tmp_path: Path, format_: str, people: int
+) -> None:
+    async with scene(tmp_path, people=people) as it:
+        chosen: dict[str, Any] = {"format": format_, "removed": "delete"}
+        await it.sync(**chosen)
+        it.now += WEEK
+        it.doctor = once([])
+        (poll,) = (await it.sync(**chosen)).polls
+        assert (poll.kind, poll.total("removed"), len(it.rows())) == ("full", 0, people)
+        it.now += HOUR
+        (poll,) = (await it.sync(**chosen)).polls
+        assert (poll.kind, poll.total("unchanged")) == ("full", people)
+        it.now += HOUR
+        (poll,) = (await it.sync(**chosen)).polls
+        assert poll.kind == "changes"
+
+
+async def test_a_cap_that_fell_is_refused_while_the_rest_is_taken_in_and_others_are_noted(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=400, whole=5) as it:
+        chosen: dict[str, Any] = {"removed": "delete", "format": "parquet"}
+        await it.sync(NAME, WHOLE, **chosen)
+        it.now += WEEK
+        it.doctor = lambda name, query, shown: shown[:100] if name == NAME else shown
+        it.records[NAME][0] = person(0, full_name="Renamed")
+        it.records[NAME].insert(1, person(90_000))
+        it.records[WHOLE].append(person(77))
+        for _ in range(1):
+            with pytest.raises(RemovalRefused, match=r"30[01] of 40[01]") as refused:
+                await it.sync(NAME, WHOLE, **chosen)
+            assert (refused.value.exit_code, NAME in refused.value.what) == (4, True)
+            assert len(it.rows()) == 401
+            assert not it.removed()
+            assert it.rows()["p00000"]["full_name"] == "Renamed"
+            assert "p00077" in it.rows(WHOLE)
+            assert it.told[-1].polls[0].kind == "full"
+            it.now += HOUR
+        # It was an outage: once everything is shown again, nothing has to be confirmed.
+        it.doctor = lambda _name, _query, shown: shown
+        first, *_ = (await it.sync(NAME, WHOLE, **chosen)).polls
+        assert (first.kind, first.tables[NAME].counts.unchanged) == ("full", 401)
+        it.now += HOUR
+        assert [poll.kind for poll in (await it.sync(NAME, WHOLE, **chosen)).polls] == ["changes"]
+
+
+async def test_removals_that_a_person_accepts_are_made_after_they_were_asked_for_twice(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=200) as it:
+        await it.sync()
+        del it.records[NAME][100:]
+        it.now += WEEK
+        with pytest.raises(RemovalRefused):
+            await it.sync()
+        it.asked.clear()
+        it.now += HOUR
+        (poll,) = (await it.sync(accept_removals=True)).polls
+        assert (poll.kind, poll.total("removed"), len(it.removed())) == ("full", 100, 100)
+        assert len(it.asked) >= 2
+
+
+@pytest.mark.torture
+async def test_a_share_below_the_limit_or_few_records_need_nobody(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=100) as it:
+        await it.sync()
+        del it.records[NAME][50:]
+        it.now += WEEK
+        (poll,) = (await it.sync()).polls
+        assert (poll.kind, poll.total("removed")) == ("full", 50)
+        it.records[NAME][:] = [person(number) for number in range(1_000, 1_600)]
+        it.now += WEEK
+        await it.sync(max_removed="100%")
+        del it.records[NAME][500:]
+        it.now += WEEK
+        with pytest.raises(RemovalRefused, match="100 of 600"):
+            await it.sync(max_removed="10%")
+        it.now += HOUR
+        assert (await it.sync(max_removed="20%")).polls[0].total("removed") == 100
+
+
+async def test_an_endpoint_fetched_whole_at_each_poll_is_guarded_too(tmp_path: Path) -> None:
+    async with scene(tmp_path, whole=60) as it:
+        await it.sync(WHOLE, removed="delete")
+        it.now += HOUR
+        it.doctor = once([])
+        (poll,) = (await it.sync(WHOLE, removed="delete")).polls
+        assert (poll.kind, poll.total("removed"), len(it.rows(WHOLE))) == ("changes", 0, 60)
+        it.now += HOUR
+        it.doctor = lambda _name, _query, _shown: []
+        with pytest.raises(RemovalRefused, match="60 of 60"):
+            await it.sync(WHOLE, removed="delete")
+        assert len(it.rows(WHOLE)) == 60
+
+
+async def test_a_record_that_either_of_two_loads_shows_is_there_and_taken_in(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=10) as it:
+        await it.sync()
+        it.now += WEEK
+        new = [*it.records[NAME][:5], person(50), person(1, full_name="Older")]
+        it.doctor = once([one for one in new if one["id"] != "p00001"] + [person(1, full_name="First")])
+        it.records[NAME][1] = person(1, full_name="Second")
+        await it.sync()
+        assert set(it.rows()) == {one["id"] for one in it.records[NAME]} | {"p00050"}
+        assert not it.removed()
+        assert it.rows()["p00001"]["full_name"] == "Second"
+
+
+async def test_what_was_marked_before_is_deleted_by_the_first_full_sync_that_deletes(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=10) as it:
+        await it.sync()
+        gone = it.records[NAME].pop()
+        it.now += WEEK
+        await it.sync()
+        assert it.removed() == {gone["id"]}
+        it.now += HOUR
+        (poll,) = (await it.sync(removed="delete")).polls
+        assert (poll.kind, poll.total("deleted"), gone["id"] in it.rows()) == ("full", 1, False)
+        assert poll.line().endswith("0 removed, 1 deleted")
+        it.now += HOUR
+        assert (await it.sync(removed="delete")).polls[0].kind == "changes"
+
+
+async def test_a_token_of_another_provider_is_refused_and_one_of_the_same_is_proven_by_a_full_sync(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path, people=40) as it:
+        await it.sync()
+        own, others = it.records[NAME], [person(number) for number in range(700, 740)]
+        it.now += HOUR
+        it.records[NAME] = others
+        with pytest.raises(UsageError, match="another provider"):
+            await it.sync(token="theirs", accept_token=True)
+        assert not set(it.rows()) & {one["id"] for one in others}
+        # Nothing of what was fetched then is taken in later.
+        it.records[NAME] = own
+        it.now += HOUR
+        await it.sync()
+        assert set(it.rows()) == {one["id"] for one in own}
+        it.now += HOUR
+        (poll,) = (await it.sync(token="new", accept_token=True)).polls
+        assert poll.kind == "full"
+
+
+async def test_a_service_that_moved_is_gone_on_with_once_its_ids_are_seen(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a", people=40) as it, scene(tmp_path / "b", people=40) as there:
+        await it.sync()
+        old = it.url
+        it.now = there.now = it.now + HOUR
+        with pytest.raises(UsageError, match="base_url"):
+            await it.sync(base_url=there.url)
+        (poll,) = (await it.sync(moved_to=there.url)).polls
+        assert (poll.kind, poll.total("unchanged"), len(there.asked)) == ("full", 40, 1)
+        it.now = there.now = it.now + HOUR
+        assert [one.kind for one in (await it.sync(base_url=old, moved_to=there.url)).polls] == ["changes"]
+        it.records[NAME] = [person(number) for number in range(500, 540)]
+        with pytest.raises(UsageError, match="another provider"):
+            await it.sync(base_url=there.url, moved_to=old)
+
+
+@pytest.mark.torture
+async def test_a_full_sync_that_did_not_settle_is_made_again_at_the_next_poll(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=300) as it:
+        await it.sync(page_size=100)
+        it.now += WEEK
+        turn = [0]
+
+        def shuffle(_name: str, query: dict[str, str], shown: list[Any]) -> list[Any]:
+            turn[0] += 1
+            return [*shown[: turn[0]], *shown[turn[0] + 1 :]]
+
+        it.doctor = shuffle
+        it.records[NAME].extend(person(number) for number in range(300, 3_200))
+        summary = await it.sync(page_size=100)
+        assert summary.polls[0].tables[NAME].consistent is False
+        assert any("a full sync again" in remark for remark in summary.remarks)
+        it.doctor = lambda _name, _query, shown: shown
+        it.now += HOUR
+        assert (await it.sync()).polls[0].kind == "full"
+
+
+async def test_the_command_prints_what_was_taken_in_and_ends_with_4(tmp_path: Path) -> None:
+    async with scene(tmp_path, whole=60) as it:
+        command = ["sync", WHOLE, "--base-url", it.url, "--output", "copy", "--format", "parquet", *FAST]
+
+        it.now = utc_now()
+        await it.sync(WHOLE, token="canary-token-7f3a", output=tmp_path / "copy", format="parquet")
+        it.doctor = lambda _name, _query, shown: shown[:1]
+        it.records[WHOLE][0] = person(0, full_name="Renamed")
+        refused = await anyio.to_thread.run_sync(lambda: run(*command, "--progress", "none", cwd=tmp_path))
+        assert (refused.returncode, refused.stdout.split(";")[1]) == (
+            4,
+            " 1 fetched, 0 inserted, 1 updated, 0 unchanged, 0 removed\n",
+        )
+        what, advice = refused.stderr.splitlines()
+        assert "asked twice: 59 of 60 in delivery-partners." in what
+        assert "--accept-removals" in advice
+
+
+def test_a_share_is_a_number_of_percent() -> None:
+    def share(given: Any) -> float:
+        return SyncOptions.of(["statements"], environment="local", output="copy", max_removed=given).max_removed
+
+    assert [share(one) for one in ("10%", "10", " 2.5% ", 0.25, "0", "100%")] == [0.1, 0.1, 0.025, 0.25, 0.0, 1.0]
+    for wrong in ("", "many", "-1%", "101%", "nan", 2.0):
+        with pytest.raises(UsageError, match="--max-removed"):
+            share(wrong)

@@ -1,0 +1,233 @@
+"""A table that is not as the state of the copy says: the older of both is believed, and nothing is passed over."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+
+from bulk_export.errors import DamagedState
+from bulk_export.polling.delta_table import CopiedDelta
+from bulk_export.polling.once import sync_once
+from bulk_export.polling.sync_options import SyncOptions
+from tests.copy_scene import HOUR, NAME, WEEK, Scene, person, scene
+from tests.exporting import FREE
+
+STORED = Path(__file__).parents[1] / "stored"
+
+
+def assert_current(it: Scene) -> None:
+    shown = {identity: row["full_name"] for identity, row in it.rows().items() if row["_removed_at"] is None}
+    assert shown == {one["id"]: one["attributes"]["full_name"] for one in it.records[NAME]}
+
+
+def change(it: Scene, number: int, name: str) -> None:
+    it.records[NAME][number] = person(number, full_name=name, updated_at=f"{it.now:%Y-%m-%dT%H:%M:%SZ}")
+
+
+@pytest.mark.parametrize("format_", ["delta", "parquet"])
+async def test_a_state_restored_from_a_backup_asks_from_as_far_back_as_it_says(tmp_path: Path, format_: str) -> None:
+    async with scene(tmp_path, people=5) as it:
+        for number in range(4):
+            if number == 1:
+                backup = (it.directory / "sync.json").read_bytes()
+            change(it, number, f"{number} at first")
+            await it.sync(format=format_)
+            it.now += HOUR
+        (it.directory / "sync.json").write_bytes(backup)
+        change(it, 4, "Later")
+        summary = await it.sync(format=format_)
+        assert any("older than the table" in remark for remark in summary.remarks)
+        assert summary.polls[0].total("updated") == 1
+        assert_current(it)
+        numbers = [json.loads(line)["poll"] for line in (it.directory / "sync-log.jsonl").read_text().splitlines()]
+        assert numbers == sorted(set(numbers))
+        it.now += HOUR
+        assert not (await it.sync(format=format_)).remarks
+
+
+def removed(it: Scene) -> None:
+    shutil.rmtree(it.directory / NAME)
+
+
+def deleted(it: Scene) -> None:
+    DeltaTable(it.directory / NAME).delete("id <> 'p00001'")
+
+
+def restored(it: Scene) -> None:
+    DeltaTable(it.directory / NAME).restore(0)
+
+
+def rolled_back(it: Scene) -> None:
+    shutil.rmtree(it.directory / NAME)
+    shutil.copytree(it.directory.parent / "backup", it.directory / NAME)
+
+
+def log_lost(it: Scene) -> None:
+    shutil.rmtree(it.directory / NAME / "_delta_log")
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        deleted,
+        log_lost,
+        *(pytest.param(one, marks=pytest.mark.torture) for one in (removed, restored, rolled_back)),
+    ],
+)
+async def test_a_table_that_lacks_rows_is_made_whole_by_a_full_sync(
+    tmp_path: Path, what: Callable[[Scene], None]
+) -> None:
+    async with scene(tmp_path, people=6) as it:
+        await it.sync()
+        shutil.copytree(it.directory / NAME, tmp_path / "backup")
+        it.now += HOUR
+        change(it, 0, "Changed")
+        await it.sync()
+        it.now += 3 * HOUR
+        what(it)
+        summary = await it.sync()
+        assert summary.polls[0].kind == "full"
+        assert any(NAME in remark for remark in summary.remarks)
+        assert_current(it)
+        if what is log_lost:
+            assert set((it.directory / NAME).glob("*.parquet")) == set(CopiedDelta(it.directory / NAME).files)
+        it.now += HOUR
+        summary = await it.sync()
+        assert [poll.kind for poll in summary.polls] == ["changes"]
+        assert not summary.remarks
+
+
+@pytest.mark.torture
+async def test_parquet_files_of_another_time_are_made_whole_too(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=6) as it:
+        await it.sync(format="parquet")
+        file = it.directory / NAME / "part-00000.parquet"
+        old = file.read_bytes()
+        it.now += HOUR
+        change(it, 0, "Changed")
+        await it.sync(format="parquet")
+        it.now += 5 * HOUR
+        for content in (old, None):
+            file.unlink()
+            if content is not None:
+                file.write_bytes(content)
+            it.now += 5 * HOUR
+            summary = await it.sync(format="parquet")
+            assert summary.polls[0].kind == "full"
+            assert_current(it)
+        file.write_bytes(old[:-9])
+        with pytest.raises(DamagedState, match="not a file that a poll wrote"):
+            await it.sync(format="parquet")
+
+
+def missing(it: Scene) -> None:
+    next(iter(CopiedDelta(it.directory / NAME).files)).unlink()
+
+
+def cut(it: Scene) -> None:
+    file = next(iter(CopiedDelta(it.directory / NAME).files))
+    file.write_bytes(file.read_bytes()[:-40])
+
+
+def torn(it: Scene) -> None:
+    (it.directory / NAME / "_delta_log" / f"{0:020}.json").write_text('{"add": ')
+
+
+@pytest.mark.parametrize("what", [missing, cut, pytest.param(torn, marks=pytest.mark.torture)])
+async def test_a_table_that_is_damaged_is_said_before_a_request_and_made_anew_when_taken_away(
+    tmp_path: Path, what: Callable[[Scene], None]
+) -> None:
+    async with scene(tmp_path, people=6) as it:
+        await it.sync()
+        what(it)
+        it.now += HOUR
+        asked = len(it.asked)
+        with pytest.raises(DamagedState) as damaged:
+            await it.sync()
+        assert (len(it.asked), damaged.value.exit_code) == (asked, 5)
+        assert "the next sync fetches it whole" in damaged.value.next_step
+        shutil.rmtree(it.directory / NAME)
+        await it.sync()
+        assert_current(it)
+
+
+def holds(directory: Path, canary: str) -> Iterator[Path]:
+    """The files in which a text stands, in the values of Parquet files, too."""
+    import pyarrow.parquet as pq
+
+    for path in directory.rglob("*"):
+        if path.is_file() and (
+            canary.encode() in path.read_bytes()
+            or (path.suffix == ".parquet" and canary in str(pq.read_table(path).to_pylist()))
+        ):
+            yield path
+
+
+async def test_a_person_deleted_for_good_is_in_no_file_not_even_one_of_a_killed_merge(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=4) as it:
+        canary = "canary-7f3a@example.org"
+        it.records[NAME].append(person(9, full_name=canary))
+        await it.sync()
+        (file,) = CopiedDelta(it.directory / NAME).files
+        # What a merge leaves that dies before its commit, and what it notes while it is under way.
+        shutil.copy(file, file.with_name("part-00000-00000000-0000-4000-8000-000000000000-c000.zstd.parquet"))
+        (it.directory / ".bulk-export" / "merge").mkdir(parents=True)
+        (it.directory / ".bulk-export" / "merge" / "changes.parquet").write_bytes(file.read_bytes())
+        it.records[NAME].pop()
+        it.now += WEEK
+        await it.sync(removed="mark")
+        it.now += HOUR
+        await it.sync(removed="delete")
+        assert set(it.rows()) == {one["id"] for one in it.records[NAME]}
+        CopiedDelta(it.directory / NAME).vacuum(WEEK * 0)
+        assert list(holds(it.directory, canary)) == []
+        assert_current(it)
+
+
+async def test_files_of_versions_before_are_not_taken_for_those_of_a_killed_merge(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=4) as it:
+        for number in range(3):
+            change(it, number, "Changed")
+            await it.sync()
+            it.now += HOUR
+        (it.directory / ".bulk-export" / "merge").mkdir(parents=True)
+        await it.sync()
+        for version in range(3):
+            assert DeltaTable(it.directory / NAME, version=version).to_pyarrow_table().num_rows == 4
+
+
+@pytest.mark.parametrize("format_", ["delta", "parquet"])
+async def test_a_copy_that_the_version_before_left_is_gone_on_with(tmp_path: Path, format_: str) -> None:
+    async with scene(tmp_path) as it:
+        shutil.copytree(STORED / f"copy-{format_}", it.directory)
+        state = it.directory / "sync.json"
+        state.write_text(state.read_text().replace("http://127.0.0.1:1", it.url))
+        it.now = it.now.replace(day=9) + 2 * HOUR
+        it.records[NAME] = [
+            {"id": name, "type": "npq-participant", "attributes": {"full_name": shown, "updated_at": updated}}
+            for name, shown, updated in (
+                ("a", "AA", "2025-06-02T10:00:00Z"),
+                ("b", "B", "2025-06-02T10:00:00Z"),
+                ("c", "Changed", "2025-06-09T13:30:00Z"),
+            )
+        ]
+        options: dict[str, Any] = {"base_url": it.url, "token": "stored-token", "retries": 0, **FREE}
+        summary = await it.sync(**options, format=format_)
+        assert [poll.kind for poll in summary.polls] == ["changes", "changes"]
+        assert not summary.remarks
+        assert {row["full_name"]: row["_removed_at"] is None for row in it.rows().values()} == {
+            "AA": True,
+            "B": True,
+            "Changed": True,
+            "D": False,
+        }
+        made = SyncOptions.of([NAME], output=it.directory, format=format_, removed="delete", **options)
+        it.now += HOUR
+        await sync_once(made, clock=lambda: it.now)
+        assert set(it.rows()) == {"a", "b", "c"}
