@@ -102,7 +102,8 @@ class Resweep:
             swept_again=len(self._sweeps) - 1,
             recovered=ballot.recovered,
             changed=ballot.changed,
-            gone=ballot.gone,
+            # Without a proof nothing is said to be gone.
+            gone=ballot.gone if settled else 0,
             settled=settled,
             shared=max(shared(self._sightings(sweep), sweep.plan.records) for sweep in self._sweeps),
         )

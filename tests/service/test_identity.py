@@ -170,7 +170,7 @@ RECORD = st.one_of(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     people=st.lists(RECORD, max_size=18),
     page_size=st.integers(1, 7),

@@ -52,7 +52,7 @@ def nameless(row: tuple[int, int]) -> tuple[int, int]:
     return row[1] + 10, row[1] + 10
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(SWEEP, SWEEP)
 def test_two_sweeps_agree_if_they_saw_the_same_records_and_the_first_saw_none_in_two_answers(
     one: Sweep, other: Sweep
@@ -66,7 +66,7 @@ def test_two_sweeps_agree_if_they_saw_the_same_records_and_the_first_saw_none_in
     assert agree(first, second, rows_of(first, second), is_one_answer=False) == expected
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(SWEEP)
 def test_a_sweep_that_showed_the_same_record_in_two_answers_agrees_with_none(sweep: Sweep) -> None:
     row = (5, 1)
@@ -74,7 +74,7 @@ def test_a_sweep_that_showed_the_same_record_in_two_answers_agrees_with_none(swe
     assert not agree(first, first, rows_of(first, first), is_one_answer=False)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(SWEEP)
 def test_records_that_share_an_identity_may_stand_in_several_answers_if_both_sweeps_tell_them_apart(
     sweep: Sweep,
@@ -88,7 +88,7 @@ def test_records_that_share_an_identity_may_stand_in_several_answers_if_both_swe
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(SWEEP, st.lists(st.tuples(IDS, st.integers(0, 2)), max_size=6))
 def test_a_single_answer_agrees_if_it_saw_what_the_sweep_before_proved_and_nothing_else(
     one: Sweep, page: list[tuple[int, int]]
@@ -100,7 +100,7 @@ def test_a_single_answer_agrees_if_it_saw_what_the_sweep_before_proved_and_nothi
     assert agree(first, second, rows_of(first, second), is_one_answer=True) == expected
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(SWEEP, st.lists(SWEEP, max_size=2))
 def test_a_sweep_lacks_what_an_earlier_one_proved(last: Sweep, earlier: list[Sweep]) -> None:
     seen, before = Seen(last), [Seen(sweep) for sweep in earlier]
@@ -108,7 +108,7 @@ def test_a_sweep_lacks_what_an_earlier_one_proved(last: Sweep, earlier: list[Swe
     assert lacks(seen, before, rows_of(seen, *before)) == expected
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(SWEEP, SWEEP)
 def test_records_without_an_identity_count_as_often_as_they_stand_anywhere(one: Sweep, other: Sweep) -> None:
     first, second = (Seen([[nameless(row) for row in page] for page in sweep]) for sweep in (one, other))
@@ -124,14 +124,14 @@ def test_records_without_an_identity_count_as_often_as_they_stand_anywhere(one: 
     }
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(SWEEP)
 def test_records_that_share_an_identity_within_an_answer_are_counted(sweep: Sweep) -> None:
     seen = Seen(sweep)
     assert shared(seen, len(seen.rows)) == sum(count for count in seen.most.values() if count > 1)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(SWEEP, min_size=1, max_size=3))
 def test_records_are_unlike_unless_every_sweep_has_them_alike_and_none_in_two_answers(sweeps: list[Sweep]) -> None:
     seen = [Seen(sweep) for sweep in sweeps]
