@@ -165,7 +165,7 @@ def _is_shared_by_machines(path: Path) -> bool:
 def _second_name(path: Path, what: str) -> BudgetUnavailable:
     return BudgetUnavailable(
         f"The budget file {path} {what}; requests counted under one name would not be seen under the other.",
-        kept="It was not touched, and nothing was sent.",
+        kept="Nothing is sent without counting it.",
         next_step="Remove the other name, share the directory instead of the file, or name another file with --budget.",
     )
 

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulk_export.budget import Outcome, spent
+from bulk_export.budget import Budget, Outcome, spent
 from bulk_export.budget.clock import BootClock, boot_clock
-from bulk_export.budget.interface import Granted
+from bulk_export.budget.interface import Granted, InLoop
 from bulk_export.budget.refusal import Refusal
 from bulk_export.budget.sqlite import SqliteLedger
 from bulk_export.budget.sqlite_time import TOLERANCE
@@ -42,6 +43,7 @@ from tests.unit.budget.playing import (
     terms,
     virtual_clock,
 )
+from tests.virtual_time import run_virtually
 
 FIVE = terms(Limit(5, 60), Limit(5, 60))
 V1 = Path(__file__).parents[2] / "stored" / "budget-v1.sqlite"
@@ -262,6 +264,28 @@ def test_the_names_of_a_service_and_its_tokens_share_the_limit_of_an_address(
     places = [(name, Token(token)) for token in ("one", "two") for name in names]
     sent = play_processes(playing, terms(service, address), [virtual_clock()], places)
     assert_within(sent, Limit(2 * service.requests, service.period), address)
+
+
+def test_tokens_that_compete_for_an_address_all_get_their_part(tmp_path: Path) -> None:
+    of, counts = terms(Limit(100, 10), Limit(8, 10)), [0] * 4
+
+    async def live(number: int) -> None:
+        ledger = SqliteLedger(tmp_path / "budget.sqlite", SERVICE, Token(f"t{number}"), of, virtual_clock())
+        budget = Budget(InLoop(ledger), of)
+        while True:
+            await budget.settle(await budget.acquire(), Outcome.ANSWERED)
+            counts[number] += 1
+
+    async def main() -> None:
+        with anyio.move_on_after(59):
+            async with anyio.create_task_group() as tasks:
+                for number in range(4):
+                    tasks.start_soon(live, number)
+                    await anyio.sleep(0.01)
+
+    run_virtually(main)
+    assert sum(counts) == 6 * 8
+    assert min(counts) >= 6
 
 
 late_requests = st.lists(
