@@ -107,6 +107,13 @@ class EndpointPlan(PageEvidence):
         for page, records in stored:
             self.came_back(page, records)
 
+    def ask_anew(self, page: int) -> None:
+        """What came back for `page` says nothing any more."""
+        if page in self._counts and page not in self._in_flight:
+            self._doubted.discard(page)
+            self._forget(page)
+            self._first_empty_after = self._nearest_empty(self._last)
+
     def disregard(self, page: int) -> None:
         """What an earlier run stored for `page` is not restored: it is asked for anew."""
         self._answers.pop(page, None)

@@ -58,7 +58,8 @@ class Sweep:
             known if not filters else replace(known, records=records),
         )
         self._first_seen: dict[int, int] = {}
-        self._repeating: set[int] = set()
+        # Pages that repeat an earlier one, and the content of both.
+        self._repeating: dict[int, int] = {}
         self._only_first_page = False
         self._was_suspicious = False
         # Whether an answer was that to another page: asked for again, the page held something else.
@@ -138,8 +139,12 @@ class Sweep:
 
     @property
     def is_to_be_read_again(self) -> bool:
-        """Whether there may be records that no page showed: some pages were cut and others not, or answers strayed."""
-        return self.plan.is_mixed or self.has_stray_answers
+        """Whether there may be records that no page showed.
+
+        Some pages were cut and others not, answers strayed, or a page in the middle showed what another one did.
+        """
+        repeats = any(page < self.plan.known_pages for page in self._repeating)
+        return self.plan.is_mixed or self.has_stray_answers or repeats
 
     def restore(
         self, counts: Iterable[tuple[int, int]], body: Callable[[PageKey], bytes], *, state: str | None = None
@@ -162,7 +167,7 @@ class Sweep:
                         # It may be the answer to another page, so this one is asked for anew.
                         self.plan.disregard(page)
                         continue
-                    self._repeating.add(page)
+                    self._repeating[page] = content
                 elif records > self.page_size:
                     self.longest_beyond = max(self.longest_beyond, records)
             self.plan.restore([(page, 0 if repeats else records)])
@@ -229,9 +234,9 @@ class Sweep:
         if page in self._behind and self._first_seen.get(content, page) == page:
             self.plan.doubt_last(page)
             return False
-        seen = self._first_seen.setdefault(content, page)
+        seen = self._first_seen.get(content, page)
         if seen < page:
-            self._repeating.add(page)
+            self._repeating[page] = content
             self.plan.came_back(page, 0)
             self._looked_behind(page)
             if self.has_stray_answers and self.plan.end is not None and self.plan.end + 1 in self._repeating:
@@ -244,12 +249,16 @@ class Sweep:
             return self._only_first_page and not self._shows_nothing_else() and self.plan.end == 1
         self._only_first_page = False
         self.has_stray_answers |= page in self._repeating
-        self._repeating.discard(page)
-        if len(records) > self.page_size:
-            self.longest_beyond = max(self.longest_beyond, len(records))
+        self._repeating.pop(page, None)
+        if not self.plan.keeps(page, len(records)):
+            self.plan.came_back(page, len(records))
+            return False
+        self.longest_beyond = max(self.longest_beyond, len(records) if len(records) > self.page_size else 0)
+        if self.plan.count(page):
+            self._replace(page, content)
+        self._first_seen[content] = page
         if seen > page:
-            self._first_seen[content] = page
-            self._repeating.add(seen)
+            self._repeating[seen] = content
             self.plan.repeats(seen)
         self.plan.came_back(page, len(records))
         return False
@@ -262,6 +271,16 @@ class Sweep:
     def _looked_behind(self, page: int) -> None:
         if page in self._behind:
             self.plan.nothing_behind(page)
+
+    def _replace(self, page: int, content: int) -> None:
+        """An answer for a page takes the place of another: what repeated that one may hold something else, too."""
+        former = {one for one, first in self._first_seen.items() if first == page and one != content}
+        for one in former:
+            del self._first_seen[one]
+        for repeating in [one for one, what in self._repeating.items() if what in former]:
+            self.has_stray_answers = True
+            del self._repeating[repeating]
+            self.plan.ask_anew(repeating)
 
     def _shows_nothing_else(self) -> bool:
         """Whether there is one page only, as full as was asked for.
