@@ -64,6 +64,7 @@ class Sweep:
         self._was_suspicious = False
         # Whether an answer was that to another page: asked for again, the page held something else.
         self.has_stray_answers = False
+        self._verifying: set[int] = set()
         # Pages that were asked for by the position right behind the last record seen.
         self._behind: set[int] = set()
 
@@ -226,6 +227,11 @@ class Sweep:
     def came_back(self, page: int, records: Sequence[bytes]) -> bool:
         """A page is durable, or not to be stored. Whether it only repeats the first page, which is then taken for the
         only one."""
+        is_only = self._came_back(page, records)
+        self._verify_end()
+        return is_only
+
+    def _came_back(self, page: int, records: Sequence[bytes]) -> bool:
         if not records or self.endpoint.paging.style == "none":
             self.plan.came_back(page, len(records))
             self._looked_behind(page)
@@ -235,6 +241,13 @@ class Sweep:
             self.plan.doubt_last(page)
             return False
         seen = self._first_seen.get(content, page)
+        if page in self._verifying and content not in self._first_seen:
+            self.has_stray_answers = True
+        if seen < page and self.plan.count(page):
+            # What is stored for it stays.
+            self.has_stray_answers = True
+            self.plan.came_back(page, 0)
+            return False
         if seen < page:
             self._repeating[page] = content
             self.plan.came_back(page, 0)
@@ -267,6 +280,19 @@ class Sweep:
         """A status said that there is no such page."""
         self.plan.nothing_there(page)
         self._looked_behind(page)
+
+    def _verify_end(self) -> None:
+        """Where the page behind the last one repeats another, have that one read again.
+
+        It may have been stored for what was in truth the answer to the page that repeats it.
+        """
+        end = self.plan.end
+        if end is None or self._only_first_page or end + 1 not in self._repeating:
+            return
+        repeated = self._first_seen.get(self._repeating[end + 1])
+        if repeated is not None and repeated not in self._verifying:
+            self._verifying.add(repeated)
+            self.plan.read_again(repeated)
 
     def _looked_behind(self, page: int) -> None:
         if page in self._behind:
