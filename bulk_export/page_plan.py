@@ -37,6 +37,8 @@ class EndpointPlan(PageEvidence):
         self._stride = max(1, stride)
         self._in_flight: set[int] = set()
         self._returned: set[int] = set()
+        # Pages that came back, and are to be read once more whatever they held.
+        self._once_more: set[int] = set()
         self._probe: int | None = None
         self._first_missing = 1
         self._first_unrequested = 1
@@ -50,6 +52,7 @@ class EndpointPlan(PageEvidence):
             and not self._in_flight
             and not self._returned
             and not self._doubted
+            and not self._once_more
             and self._first_missing > end
             and (self._concluded or self._is_clamp_checked or self._cut_page() is None)
         )
@@ -113,6 +116,17 @@ class EndpointPlan(PageEvidence):
         for page, records in stored:
             self.came_back(page, records)
 
+    def read_again(self, page: int) -> None:
+        """Ask for a page once more whatever it held."""
+        self._once_more.add(page)
+
+    def ask_anew(self, page: int) -> None:
+        """What came back for `page` says nothing any more."""
+        if page in self._counts and page not in self._in_flight:
+            self._doubted.discard(page)
+            self._forget(page)
+            self._first_empty_after = self._nearest_empty(self._last)
+
     def disregard(self, page: int) -> None:
         """What an earlier run stored for `page` is not restored: it is asked for anew."""
         self._answers.pop(page, None)
@@ -128,6 +142,7 @@ class EndpointPlan(PageEvidence):
     def conclude(self) -> None:
         """What came back is all there is: the pages are those of a finished export."""
         self._concluded = True
+        self._once_more.clear()
         self._doubted.clear()
         self._advance()
 
@@ -139,6 +154,7 @@ class EndpointPlan(PageEvidence):
     def _arrived(self, page: int) -> None:
         self._in_flight.discard(page)
         self._returned.discard(page)
+        self._once_more.discard(page)
         if page == self._probe:
             self._probe = None
 
@@ -166,6 +182,7 @@ class EndpointPlan(PageEvidence):
         candidates = (
             min(self._returned, default=None),
             next((page for page in self._doubted if page not in self._in_flight), None),
+            next((page for page in self._once_more if page not in self._in_flight), None),
             self._next_probe(),
             self._next_known(),
             self._next_proof(),

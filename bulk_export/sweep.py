@@ -63,11 +63,13 @@ class Sweep:
         )
         self.proves_end = proves_end
         self._first_seen: dict[int, int] = {}
-        self._repeating: set[int] = set()
+        # Pages that repeat an earlier one, and the content of both.
+        self._repeating: dict[int, int] = {}
         self._only_first_page = False
         self._was_suspicious = False
         # Whether an answer was that to another page: asked for again, the page held something else.
         self.has_stray_answers = False
+        self._verifying: set[int] = set()
         # Pages that were asked for by the position right behind the last record seen.
         self._behind: set[int] = set()
 
@@ -149,8 +151,12 @@ class Sweep:
 
     @property
     def is_to_be_read_again(self) -> bool:
-        """Whether there may be records that no page showed: some pages were cut and others not, or answers strayed."""
-        return self.plan.is_mixed or self.has_stray_answers
+        """Whether there may be records that no page showed.
+
+        Some pages were cut and others not, answers strayed, or a page in the middle showed what another one did.
+        """
+        repeats = any(page < self.plan.known_pages for page in self._repeating)
+        return self.plan.is_mixed or self.has_stray_answers or repeats
 
     def restore(
         self,
@@ -177,7 +183,7 @@ class Sweep:
                         # It may be the answer to another page, so this one is asked for anew.
                         self.plan.disregard(page)
                         continue
-                    self._repeating.add(page)
+                    self._repeating[page] = content
                 elif records > self.page_size:
                     self.longest_beyond = max(self.longest_beyond, records)
             self.plan.restore([(page, 0 if repeats else records)])
@@ -236,6 +242,11 @@ class Sweep:
     def came_back(self, page: int, records: Sequence[bytes]) -> bool:
         """A page is durable, or not to be stored. Whether it only repeats the first page, which is then taken for the
         only one."""
+        is_only = self._came_back(page, records)
+        self._verify_end()
+        return is_only
+
+    def _came_back(self, page: int, records: Sequence[bytes]) -> bool:
         if not records or self.endpoint.paging.style == "none":
             self.plan.came_back(page, len(records))
             self._looked_behind(page)
@@ -244,9 +255,16 @@ class Sweep:
         if page in self._behind and self._first_seen.get(content, page) == page:
             self.plan.doubt_last(page)
             return False
-        seen = self._first_seen.setdefault(content, page)
+        seen = self._first_seen.get(content, page)
+        if page in self._verifying and content not in self._first_seen:
+            self.has_stray_answers = True
+        if seen < page and self.plan.count(page):
+            # What is stored for it stays.
+            self.has_stray_answers = True
+            self.plan.came_back(page, 0)
+            return False
         if seen < page:
-            self._repeating.add(page)
+            self._repeating[page] = content
             self.plan.came_back(page, 0)
             self._looked_behind(page)
             if self.has_stray_answers and self.plan.end is not None and self.plan.end + 1 in self._repeating:
@@ -259,12 +277,16 @@ class Sweep:
             return self._only_first_page and not self._shows_nothing_else() and self.plan.end == 1
         self._only_first_page = False
         self.has_stray_answers |= page in self._repeating
-        self._repeating.discard(page)
-        if len(records) > self.page_size:
-            self.longest_beyond = max(self.longest_beyond, len(records))
+        self._repeating.pop(page, None)
+        if not self.plan.keeps(page, len(records)):
+            self.plan.came_back(page, len(records))
+            return False
+        self.longest_beyond = max(self.longest_beyond, len(records) if len(records) > self.page_size else 0)
+        if self.plan.count(page):
+            self._replace(page, content)
+        self._first_seen[content] = page
         if seen > page:
-            self._first_seen[content] = page
-            self._repeating.add(seen)
+            self._repeating[seen] = content
             self.plan.repeats(seen)
         self.plan.came_back(page, len(records))
         return False
@@ -274,9 +296,32 @@ class Sweep:
         self.plan.nothing_there(page)
         self._looked_behind(page)
 
+    def _verify_end(self) -> None:
+        """Where the page behind the last one repeats another, have that one read again.
+
+        It may have been stored for what was in truth the answer to the page that repeats it.
+        """
+        end = self.plan.end
+        if end is None or self._only_first_page or end + 1 not in self._repeating:
+            return
+        repeated = self._first_seen.get(self._repeating[end + 1])
+        if repeated is not None and repeated not in self._verifying:
+            self._verifying.add(repeated)
+            self.plan.read_again(repeated)
+
     def _looked_behind(self, page: int) -> None:
         if page in self._behind:
             self.plan.nothing_behind(page)
+
+    def _replace(self, page: int, content: int) -> None:
+        """An answer for a page takes the place of another: what repeated that one may hold something else, too."""
+        former = {one for one, first in self._first_seen.items() if first == page and one != content}
+        for one in former:
+            del self._first_seen[one]
+        for repeating in [one for one, what in self._repeating.items() if what in former]:
+            self.has_stray_answers = True
+            del self._repeating[repeating]
+            self.plan.ask_anew(repeating)
 
     def _shows_nothing_else(self) -> bool:
         """Whether there is one page only, as full as was asked for.

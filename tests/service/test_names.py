@@ -232,3 +232,21 @@ async def test_a_delta_table_that_has_a_name_it_cannot_be_merged_by_goes_on(tmp_
         await poll(server, tmp_path / "copy", 1, service=service)
     shown = {row["id"]: restore(row)["attributes"].get("a`b") for row in by_pyarrow_delta(path)}
     assert shown == {"id-1": "1 of 0", "id-2": "old", "id-3": None}
+
+
+@pytest.mark.parametrize("form", ["delta", "parquet"])
+@pytest.mark.parametrize("name", ["n", "other"])
+async def test_rows_that_share_an_id_are_all_in_a_copy_whatever_an_attribute_is_called(
+    tmp_path: Path, form: str, name: str
+) -> None:
+    def twin(number: int, value: int | None) -> dict[str, Any]:
+        made = record(number, ["v"])
+        return made | {"id": "same", "attributes": {**made["attributes"], name: value}}
+
+    wanted = [("id-3", None, None), ("same", 5, None), ("same", 5, None), ("same", None, None)]
+    read = by_pyarrow_delta if form == "delta" else by_pyarrow
+    async with served(twin(1, 5), twin(1, 5), twin(2, None), record(3, ["v"])) as server:
+        for week in range(3):
+            await poll(server, tmp_path / "copy", 24 * 8 * week, service=described([]), format=form)
+            rows = [(row["id"], row.get(name), row["_removed_at"]) for row in read(tmp_path / "copy/things")]
+            assert sorted(rows, key=repr) == sorted(wanted, key=repr)

@@ -44,7 +44,7 @@ async def test_records_that_stood_on_no_page_are_found_by_sweeping_again(
 async def test_nothing_is_swept_again_where_nothing_repeats(tmp_path: Path) -> None:
     async with serving(settings(records_by_endpoint={"statements": 299})) as service:
         await export(options(service, tmp_path / "out", "statements"))
-        # The second page is asked for once, since the service is not known.
+        # The page, and the one behind it, since the service is not known.
         assert [record.page for record in service.log] == [1, 2]
 
 
