@@ -32,15 +32,14 @@ RECORDS, PAGE_SIZE = 45, 10
 
 
 def record(number: int) -> dict[str, Any]:
-    """The record at a position; one of them is shown twice, newer the second time."""
-    shown = 19 if number == 30 else number
+    """The record at a position."""
     attributes = {
-        "name": f"Thing {shown}",
+        "name": f"Thing {number}",
         "created_at": f"2024-05-01T00:00:{number:02}Z",
         "updated_at": f"2024-06-01T00:00:{number:02}Z",
-        "colour": [shown],
+        "colour": [number],
     }
-    return {"id": f"{shown:04}", "type": "thing", "attributes": attributes}
+    return {"id": f"{number:04}", "type": "thing", "attributes": attributes}
 
 
 @asynccontextmanager
@@ -49,8 +48,9 @@ async def things() -> AsyncIterator[tuple[str, list[int]]]:
     asked: list[int] = []
 
     async def answer(request: web.Request) -> web.Response:
-        asked.append(page := int(request.query["page[page]"]))
-        positions = range((page - 1) * PAGE_SIZE, min(RECORDS, page * PAGE_SIZE))
+        page, size = (int(request.query[f"page[{name}]"]) for name in ("page", "per_page"))
+        asked.append(page)
+        positions = range((page - 1) * size, min(RECORDS, page * size))
         return web.json_response({"data": [record(number) for number in positions]})
 
     async with web_server(answer) as url:
@@ -92,12 +92,17 @@ async def test_an_unfinished_export_goes_on_without_asking_for_a_page_twice(
         asked.clear()
         identify(stored / state, base_url=url, version=version)
         await export(chosen(url, stored / state), tuning=TUNING)
+        # At most the page behind the last one is asked for, by a version that wants the end proven.
         assert [page for page in asked if page <= 5] == []
-    found, wanted = content_of(stored / state), content_of(stored / "new")
-    if state == "decided":  # its manifest names the service of then
-        for manifest in (found["manifest.json"], wanted["manifest.json"]):
-            del manifest["base_url"]
-    assert found == wanted
+    assert lines_of(stored / state) == lines_of(stored / "finished")
+    assert verify(stored / state) == verify(stored / "finished")
+    if state == "unfinished" and version != "0.1.0":
+        # What that version made of the pages was made again.
+        assert content_of(stored / state) == content_of(stored / "new")
+
+
+def lines_of(output: Path) -> bytes:
+    return b"".join(part.read_bytes() for part in sorted(output.glob("things/*.ndjson")))
 
 
 async def test_pages_that_were_kept_are_replayed(stored: Path) -> None:
@@ -109,11 +114,7 @@ async def test_pages_that_were_kept_are_replayed(stored: Path) -> None:
         ReplayOptions.of(archive, service=service, output=stored / "again", format=("parquet", "ndjson")),
     )
     assert verify(stored / "again").rows == verify(archive).rows
-    lines = [
-        b"".join(part.read_bytes() for part in sorted(path.glob("things/*.ndjson")))
-        for path in (stored / "again", archive)
-    ]
-    assert lines[0] == lines[1]
+    assert lines_of(stored / "again") == lines_of(archive)
 
 
 async def test_a_finished_export_is_verified_and_replaced(stored: Path) -> None:
