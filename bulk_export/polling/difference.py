@@ -120,9 +120,9 @@ class Difference:
         self._shared.unlink(missing_ok=True)
 
     def keep_missing(self) -> None:
-        """Take nothing for removed after all."""
+        """Take nothing for removed after all, nor take out what was marked before: the load is not believed."""
         self._keeps = True
-        self.counts = replace(self.counts, removed=0)
+        self.counts = replace(self.counts, removed=0, deleted=0)
 
     @property
     def is_by_key(self) -> bool:
@@ -146,16 +146,16 @@ class Difference:
             )
         if self._shares:
             shared = f"read_parquet({database.quoted_files([self._shared])})"
-            keeps = "'keep'" if self._keeps else "x.change"
-            removed = f"({keeps} = 'remove')"
+            change = "'keep'" if self._keeps else "x.change"
+            removed = f"({change} = 'remove')"
             columns = ", ".join(
                 f"CASE WHEN {removed} THEN {self._started} ELSE x.record.{column} END AS {column}"
                 if column in OWN
                 else f"x.record.{database.name(column)} AS {database.name(column)}"
                 for column in self.schema.names
             )
-            without = f" WHERE NOT {removed}" if delete_removed else ""
-            selects.append(f"SELECT {columns} FROM {shared} x{without}")  # noqa: S608  # quoted names
+            gone = "('remove', 'delete')" if delete_removed else "('delete')"
+            selects.append(f"SELECT {columns} FROM {shared} x WHERE {change} NOT IN {gone}")  # noqa: S608
         return self._reader(" UNION ALL ".join(selects))
 
     def _define(self, view: str, files: Sequence[Path], there: set[str], *, own: bool = False) -> None:
@@ -242,7 +242,7 @@ class Difference:
         older = f"a.{schema.SYNCED_AT} <= {self._started}" if self._is_overtaken else "true"
         newer = f"{with_key('newer')} = 0" if self._is_overtaken else "true"
         removed = f"b.{n} IS NULL AND {older}" if self._finds_removed else "false"
-        marked = "false" if self._deletes_marked and self._finds_removed else f"c.{schema.REMOVED_AT} IS NOT NULL"
+        marked = "'delete'" if self._deletes_marked and self._finds_removed else "'keep'"
         times = (schema.SYNCED_AT, schema.REMOVED_AT)
         return (
             f"WITH shown AS (SELECT *, row_number() OVER (PARTITION BY {columns}) AS {n} FROM f"  # noqa: S608
@@ -250,8 +250,8 @@ class Difference:
             f" live AS (SELECT *, row_number() OVER (PARTITION BY {columns} ORDER BY {schema.SYNCED_AT}) AS {n} FROM c"
             f" WHERE c.{schema.REMOVED_AT} IS NULL AND {self._is_shared('c')}),"
             f" newer AS (SELECT * FROM live WHERE {schema.SYNCED_AT} > {self._started})"
-            f" SELECT {self._packed('c', *(f'c.{time}' for time in times))}, 'keep' AS change"
-            f" FROM c WHERE {marked} AND {self._is_shared('c')}"
+            f" SELECT {self._packed('c', *(f'c.{time}' for time in times))}, {marked} AS change"
+            f" FROM c WHERE c.{schema.REMOVED_AT} IS NOT NULL AND {self._is_shared('c')}"
             " UNION ALL"
             f" SELECT {self._packed('a', *(f'a.{time}' for time in times))},"
             f" CASE WHEN {removed} THEN 'remove' ELSE 'keep' END"
@@ -267,13 +267,11 @@ class Difference:
         sources = [self._read(self._changes)] + ([self._read(self._shared)] if self._shares else [])
         rows = " UNION ALL ".join(f"SELECT change FROM {source}" for source in sources)  # noqa: S608  # quoted names
         found = dict(self._connection.execute(f"SELECT change, count(*) FROM ({rows}) GROUP BY change").fetchall())  # noqa: S608
-        deleted = found.get("delete", 0)
-        if self._shares and self._deletes_marked and self._finds_removed:
-            deleted += self._number(f"SELECT count(*) FROM c WHERE _removed_at IS NOT NULL AND {self._is_shared('c')}")  # noqa: S608
-            self._changes_shared = self._changes_shared or deleted > 0
         total = self._number("SELECT count(*) FROM f")
         inserted, updated = found.get("insert", 0), found.get("update", 0)
-        return Counts(total, inserted, updated, total - inserted - updated, found.get("remove", 0), deleted)
+        return Counts(
+            total, inserted, updated, total - inserted - updated, found.get("remove", 0), found.get("delete", 0)
+        )
 
     def _write(self, query: str, place: Path) -> None:
         target = database.text(str(place.absolute()))
@@ -290,7 +288,7 @@ class Difference:
 
     def _made(self) -> str:
         """The changes by key that are made."""
-        kept = " WHERE change <> 'remove'" if self._keeps else ""
+        kept = " WHERE change NOT IN ('remove', 'delete')" if self._keeps else ""
         return f"(SELECT * FROM {self._read(self._changes)}{kept})"  # noqa: S608  # quoted names
 
     def _read(self, file: Path) -> str:

@@ -42,13 +42,11 @@ def moved(
 
 def table_marks(state: CopyState, taken: Mapping[str, Taken], removed: str, *, is_full: bool) -> dict[str, TableMark]:
     """What is to be remembered of the tables after a poll that did `removed` with what went away."""
-    return {
-        name: replace(
-            one.mark,
-            removed=removed if is_full and one.summary.consistent is not False else state.table(name).removed,
-        )
-        for name, one in taken.items()
-    }
+    marks = {}
+    for name, one in taken.items():
+        done = is_full and one.summary.consistent is not False and one.refused is None
+        marks[name] = replace(one.mark, removed=removed if done else state.table(name).removed)
+    return marks
 
 
 def refuse_another_provider(

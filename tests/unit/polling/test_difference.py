@@ -288,7 +288,8 @@ def test_rows_marked_before_are_deleted_by_a_full_load_that_deletes_and_by_no_ot
 
 
 def test_removals_that_are_refused_leave_everything_else_as_it_is(tmp_path: Path) -> None:
-    copied = [row("a"), row("lost"), row("b"), row("b", type="2")]
+    marked = [row(name, removed_at=NOON - HOUR, type="marked") for name in ("gone", "b")]
+    copied = [row("a"), row("lost"), row("b"), row("b", type="2"), *marked]
     difference = Difference(
         [write(tmp_path / "f.parquet", [record("a", type="new"), record("b")], FETCHED)],
         [write(tmp_path / "c.parquet", copied, COPIED)],
@@ -297,14 +298,22 @@ def test_removals_that_are_refused_leave_everything_else_as_it_is(tmp_path: Path
         finds_removed=True,
         is_overtaken=False,
         scratch=tmp_path,
+        deletes_marked=True,
     )
-    assert (difference.counts.removed, difference.rows_there) == (2, 4)
+    assert (difference.counts.removed, difference.counts.deleted, difference.rows_there) == (2, 2, 4)
     difference.keep_missing()
     rows = difference.merged(delete_removed=True).read_all().to_pylist()
     changes = difference.changes().read_all().to_pylist()
     difference.close()
     assert difference.counts == Counts(fetched=2, updated=1, unchanged=1)
-    assert types(rows) == [("a", "new", False), ("b", "2", False), ("b", "t", False), ("lost", "t", False)]
+    assert types(rows) == [
+        ("a", "new", False),
+        ("b", "2", False),
+        ("b", "marked", True),
+        ("b", "t", False),
+        ("gone", "marked", True),
+        ("lost", "t", False),
+    ]
     assert [one["id"] for one in changes] == ["a"]
 
 
