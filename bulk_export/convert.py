@@ -182,8 +182,8 @@ class EndpointConversion:
     def _page(self, place: int, inflated: Body | None = None) -> PageBody:
         key = self._key(place)
         content = self._pages.body(key) if inflated is None else inflated
-        records = self.sweep.plan.count(place) if key.sweep == self.sweep.number else self._largest_page
-        return PageBody(key, place, records or 0, content)
+        records = self.sweep.stored(place) if key.sweep == self.sweep.number else self._largest_page
+        return PageBody(key, place, records, content)
 
     def _finish(self) -> int:
         self.sequence.finish()

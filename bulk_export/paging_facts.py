@@ -47,21 +47,23 @@ class PagingFacts:
     def believes(self, *, asked: int, length: int, found: int) -> bool:
         """Whether a page shorter than asked for is the last one without asking for the next.
 
-        `found` is the number of records up to its end. A page is believed where one of this length was checked
-        before; or where its length is not that of a usual cap, and longer ones are known to come or just as many
-        records were found the last time. It never is where more records were found then.
+        `found` is the number of records up to its end. A page of a usual cap's length is believed where longer ones
+        are known to come and one of this length was checked before: alone, that says only that the list held no more
+        then. A page of another length is believed where it was checked before, where longer ones are known to come,
+        or where just as many records were found the last time. None is where more records were found then.
         """
         if self.records is not None and found < self.records:
             return False
-        if (asked, length) in self.checked:
-            return True
-        return not is_round(length, asked) and (length < self.longest or found == self.records)
+        was_checked, is_shorter = (asked, length) in self.checked, length < self.longest
+        if is_round(length, asked):
+            return was_checked and is_shorter
+        return was_checked or is_shorter or found == self.records
 
     def far_fewer(self, found: int) -> bool:
         """Whether `found` records are so many fewer than the last time that it is worth saying."""
-        if self.records is None:
+        if self.records is None or found >= self.records:
             return False
-        return self.records - found >= max(_FEWER_AT_LEAST, _FEWER_SHARE * self.records)
+        return self.records - found >= max(_FEWER_AT_LEAST, _FEWER_SHARE * self.records) or 2 * found <= self.records
 
     def with_checked(self, asked: int, length: int) -> PagingFacts:
         """The same, knowing that a last page of this length has nothing behind it."""

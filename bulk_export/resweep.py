@@ -94,7 +94,7 @@ class Resweep:
         yield from self._vote(ballot)
         left_out = {key: frozenset(rows) for key, rows in ballot.left_out.items()}
         for key, rows in ballot.taken.items():
-            left_out[key] = frozenset(range(self._sweeps[key.sweep].plan.count(key.page) or 0)) - rows
+            left_out[key] = frozenset(range(self._sweeps[key.sweep].stored(key.page))) - rows
         self.revision = Revision(
             left_out,
             ballot.duplicates,

@@ -65,6 +65,8 @@ class Sweep:
         self._first_seen: dict[int, int] = {}
         # Pages that repeat an earlier one, and the content of both.
         self._repeating: dict[int, int] = {}
+        # How many records are stored for pages that count as empty, since they repeat another one.
+        self._held: dict[int, int] = {}
         self._only_first_page = False
         self._was_suspicious = False
         # Whether an answer was that to another page: asked for again, the page held something else.
@@ -110,7 +112,9 @@ class Sweep:
         return page_target(endpoint, page, size, self._filters, position=position)
 
     def learned(self) -> PagingFacts:
-        """What is known of the endpoint now that it was read to its end."""
+        """What is known of the endpoint now that it was read to its end: nothing new where no page but one was seen."""
+        if self._only_first_page:
+            return self.first_page.learned(self._known)
         found = self.plan.learned(unfiltered=not self._filters)
         if found.records is None:
             found = replace(found, records=self._known.records)
@@ -184,9 +188,14 @@ class Sweep:
                         self.plan.disregard(page)
                         continue
                     self._repeating[page] = content
+                    self._held[page] = records
                 elif records > self.page_size:
                     self.longest_beyond = max(self.longest_beyond, records)
             self.plan.restore([(page, 0 if repeats else records)])
+
+    def stored(self, page: int) -> int:
+        """How many records are stored for a page, those of one that repeats another included."""
+        return self._held.get(page) or self.plan.count(page) or 0
 
     def state(self) -> str:
         """What a later run has to know besides the stored pages."""
@@ -247,6 +256,8 @@ class Sweep:
         return is_only
 
     def _came_back(self, page: int, records: Sequence[bytes]) -> bool:
+        if self.plan.count(page) is None:
+            self._held.pop(page, None)
         if not records or self.endpoint.paging.style == "none":
             self.plan.came_back(page, len(records))
             self._looked_behind(page)
@@ -265,6 +276,7 @@ class Sweep:
             return False
         if seen < page:
             self._repeating[page] = content
+            self._held.setdefault(page, len(records))
             self.plan.came_back(page, 0)
             self._looked_behind(page)
             if self.has_stray_answers and self.plan.end is not None and self.plan.end + 1 in self._repeating:
@@ -284,9 +296,11 @@ class Sweep:
         self.longest_beyond = max(self.longest_beyond, len(records) if len(records) > self.page_size else 0)
         if self.plan.count(page):
             self._replace(page, content)
+        self._held.pop(page, None)
         self._first_seen[content] = page
         if seen > page:
             self._repeating[seen] = content
+            self._held[seen] = self.stored(seen)
             self.plan.repeats(seen)
         self.plan.came_back(page, len(records))
         return False

@@ -1,0 +1,75 @@
+"""The second export from a service: what the first one found out about it must not cost a record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from bulk_export import pipeline
+from tests.exporting import QUICK
+from tests.service.test_hostile_service import Answer, Hearing, Lists, chosen, exported, numbers
+from tests.web_server import web_server
+
+
+async def _exported_twice(
+    lists: Lists, then: Lists, tmp_path: Path, page_size: int
+) -> tuple[list[int], list[str], list[str]]:
+    """The numbers found in `then`, and the warnings at both exports; both lists are of one service."""
+    serving = {"now": lists}
+    told = (Hearing(), Hearing())
+    output = tmp_path / "none"
+
+    async def answer(request: web.Request) -> web.Response:
+        return await serving["now"].answer(request)
+
+    async with web_server(answer) as url:
+        for number, (hearing, serving["now"]) in enumerate(zip(told, (lists, then), strict=True)):
+            output = tmp_path / f"out{number}"
+            options = chosen(url, output, page_size=page_size, budget=f"sqlite:///{tmp_path}/budget.sqlite")
+            await pipeline.export(options, hearing, tuning=QUICK)
+    return numbers(output), told[0].warnings, told[1].warnings
+
+
+@pytest.mark.parametrize("cap", [25, 100])
+async def test_a_list_that_was_as_long_as_a_cap_and_grew_is_read_to_its_end(tmp_path: Path, cap: int) -> None:
+    lists = [Lists(total, cap=lambda _: cap) for total in (cap, 2 * cap + 5)]
+    found, _, _ = await _exported_twice(*lists, tmp_path, page_size=3_000)
+    assert found == list(range(2 * cap + 5))
+
+
+async def test_a_page_of_a_caps_length_behind_longer_ones_is_looked_behind_once_only(tmp_path: Path) -> None:
+    lists = [Lists(350), Lists(350)]
+    found, _, _ = await _exported_twice(*lists, tmp_path, page_size=300)
+    assert found == list(range(350))
+    assert [max(one.asked) for one in lists] == [3, 2]
+
+
+async def test_what_is_shown_for_every_number_is_never_known_to_be_all(tmp_path: Path) -> None:
+    def second(_count: int, _page: int, _answer: Answer) -> Answer:
+        return list(range(200, 300))
+
+    lists = [Lists(300, fault=second), Lists(300, fault=second)]
+    _, first, again = await _exported_twice(*lists, tmp_path, page_size=200)
+    assert first == again
+    assert "taken for all" in again[0]
+
+
+@pytest.mark.parametrize(("before", "left"), [(40, 0), (90, 45), (3, 1)])
+async def test_half_of_a_short_list_that_is_gone_is_stated(tmp_path: Path, before: int, left: int) -> None:
+    _, first, again = await _exported_twice(Lists(before), Lists(left), tmp_path, page_size=100)
+    assert first == []
+    assert "may go on" in again[0]
+
+
+@pytest.mark.parametrize("lost", [9, 10, 11])
+async def test_pages_in_the_middle_that_show_others_do_not_stop_an_export(tmp_path: Path, lost: int) -> None:
+    """The page before was stored for the answer to this one, so that this one, right as it is, repeats it."""
+
+    def next_page(count: int, page: int, answer: Answer) -> Answer:
+        return list(range(page * 10, page * 10 + 10)) if count == lost else answer
+
+    found, stated, _ = await exported(Lists(235, fault=next_page), tmp_path / "out", page_size=10, workers=1)
+    assert sorted(found) == list(range(235))
+    assert stated["swept_again"] >= 1
