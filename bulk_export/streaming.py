@@ -116,6 +116,7 @@ async def _produce(
         )
         pool.close()
         failures: list[BulkExportError] = []
+        repeated = 0
 
         async def fetch() -> None:
             try:
@@ -129,7 +130,7 @@ async def _produce(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(fetch)
                 decoder = Decoder(endpoint, columns=True, lines=None, redaction=options.redaction)
-                await _convert(order, decoder, endpoint, send, observer)
+                repeated = await _convert(order, decoder, endpoint, send, observer)
         finally:
             observer.closed()
         if failures:
@@ -137,14 +138,22 @@ async def _produce(
         if sweep.plan.complete:
             if sweep.is_of_pages:
                 facts.learn(endpoint.path, sweep.learned())
-            for warning in (*sweep.warnings(), *_signs(sweep)):
+            for warning in (*sweep.warnings(), *_signs(sweep, repeated)):
                 observer.warned(warning)
 
 
-def _signs(sweep: Sweep) -> list[str]:
-    """What an export would have stated or read again, but a stream has handed on."""
+def _signs(sweep: Sweep, repeated: int) -> list[str]:
+    """What an export would have stated or read again, but a stream has handed on.
+
+    `repeated` is the number of records left out, since an earlier page showed their identity.
+    """
     plan, name = sweep.plan, sweep.endpoint.name
     signs = []
+    if repeated:
+        signs.append(
+            f"{name}: records left out since an earlier page showed their id: {repeated}. They changed or moved, or"
+            " the id does not identify; a record may be missing. An export finds out."
+        )
     if plan.is_mixed:
         signs.append(f"{name}: the service changed how many records it gives at once; a record may be missing.")
     if sweep.has_stray_answers:
@@ -162,34 +171,39 @@ async def _convert(
     endpoint: Endpoint,
     send: MemoryObjectSendStream[pa.RecordBatch],
     observer: Observer,
-) -> None:
+) -> int:
+    """Hand on the records; how many of them were left out."""
     # One answer repeats nothing, however many pages it was cut into.
     met = None if endpoint.paging.style == "none" else MetBefore()
     arrangement = Arrangement(endpoint)
     thread = anyio.CapacityLimiter(1)
     is_told = False
+    repeated = 0
 
-    def decoded(bodies: Sequence[bytes]) -> Block:
+    def decoded(bodies: Sequence[bytes]) -> tuple[Block, int]:
         block = decoder.decode(bodies)
-        return block if met is None else _first_met(block, bodies, met, arrangement)
+        return (block, 0) if met is None else _first_met(block, bodies, met, arrangement)
 
     while bodies := await order.next_block():
-        block = await anyio.to_thread.run_sync(decoded, bodies, limiter=thread)
+        block, left_out = await anyio.to_thread.run_sync(decoded, bodies, limiter=thread)
+        repeated += left_out
         if met is not None and met.is_shared and not is_told:
             is_told = True
             observer.warned(f"{endpoint.name}: several records of one page share an id, so all of them are given.")
         if block.batch is not None and block.batch.num_rows:
             await send.send(block.batch)
+    return repeated
 
 
-def _first_met(block: Block, bodies: Sequence[bytes], met: MetBefore, arrangement: Arrangement) -> Block:
+def _first_met(block: Block, bodies: Sequence[bytes], met: MetBefore, arrangement: Arrangement) -> tuple[Block, int]:
+    """The block without records that an earlier answer showed, and how many these are."""
     repeated: list[int] = []
     first = 0
     for body, count in zip(bodies, block.rows_per_page, strict=True):
         rows = met.rows(block.ids[first : first + count], functools.partial(arrangement.split, body))
         repeated.extend(first + row for row in rows)
         first += count
-    return block.without(repeated) if repeated else block
+    return (block.without(repeated), len(repeated)) if repeated else (block, 0)
 
 
 class _PageOrder:

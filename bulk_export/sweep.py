@@ -181,7 +181,7 @@ class Sweep:
         for page, records in counts:
             repeats = False
             if self.endpoint.paging.style != "none" and records:
-                content = hash(tuple(self.arrangement.split(body(self.key(page)))))
+                content = _content(self.arrangement.split(body(self.key(page))))
                 if repeats := self._first_seen.setdefault(content, page) != page:
                     if self.has_stray_answers:
                         # It may be the answer to another page, so this one is asked for anew.
@@ -237,7 +237,7 @@ class Sweep:
             )
         if self.endpoint.paging.style == "none":
             return True
-        seen = self._first_seen.get(hash(tuple(records)), page) if records else page
+        seen = self._first_seen.get(_content(records), page) if records else page
         if seen == 1 and page in self._repeating and self._shows_nothing_else():
             raise ServiceFailing(
                 f"{self.endpoint.name} answers with the same page again and again (page {page} among them).",
@@ -262,7 +262,7 @@ class Sweep:
             self.plan.came_back(page, len(records))
             self._looked_behind(page)
             return False
-        content = hash(tuple(records))
+        content = _content(records)
         if page in self._behind and self._first_seen.get(content, page) == page:
             self.plan.doubt_last(page)
             return False
@@ -343,6 +343,11 @@ class Sweep:
         Then its repetition says that the number of the page is not heeded.
         """
         return self.plan.pages == 1 and (self.plan.count(1) or 0) >= self.page_size
+
+
+def _content(records: Sequence[bytes]) -> int:
+    """The same for pages that hold the same records, in whatever order: ties may come in another one each time."""
+    return hash((len(records), sum(map(hash, records))))
 
 
 def paging_fact(endpoint: str, sweep: int) -> str:
