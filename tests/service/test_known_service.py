@@ -1,15 +1,18 @@
-"""The second export from a service: what the first one found out about it must not cost a record."""
+"""Services that were exported before, and services without a fixed order: neither costs a record silently."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from bulk_export import pipeline
+from bulk_export.model import Paging
+from bulk_export.streaming import stream_batches
 from tests.exporting import QUICK
-from tests.service.test_hostile_service import Answer, Hearing, Lists, chosen, exported, numbers
+from tests.service.test_hostile_service import NPQ, Answer, Hearing, Lists, chosen, exported, numbers
 from tests.web_server import web_server
 
 
@@ -73,3 +76,51 @@ async def test_pages_in_the_middle_that_show_others_do_not_stop_an_export(tmp_pa
     found, stated, _ = await exported(Lists(235, fault=next_page), tmp_path / "out", page_size=10, workers=1)
     assert sorted(found) == list(range(235))
     assert stated["swept_again"] >= 1
+
+
+def _otherwise_each_time(count: int, _page: int, answer: Answer) -> Answer:
+    """Ties in another order at each request."""
+    if isinstance(answer, int) or not answer:
+        return answer
+    turn = count % len(answer)
+    return answer[turn:] + answer[:turn]
+
+
+@pytest.mark.parametrize("shown_again", [1, 3])
+async def test_a_page_shown_again_in_another_order_is_the_end(tmp_path: Path, shown_again: int) -> None:
+    """Behind the third and last page, the first one or the last one comes again."""
+
+    def shown(count: int, page: int, answer: Answer) -> Answer:
+        again = list(range((shown_again - 1) * 10, min(shown_again * 10, 27)))
+        return _otherwise_each_time(count, page, again if page > 3 else answer)
+
+    lists = Lists(27, fault=shown)
+    found, _, _ = await exported(lists, tmp_path / "out", page_size=10)
+    assert sorted(found) == list(range(27))
+    assert len(lists.asked) < 15
+
+
+async def test_pages_in_another_order_each_time_are_not_taken_for_positions(tmp_path: Path) -> None:
+    """Number 0 stands for the first page, too, and shows its records in another order."""
+
+    def shown(count: int, page: int, answer: Answer) -> Answer:
+        return _otherwise_each_time(count, page, list(range(20)) if page == 0 else answer)
+
+    paging = Paging(style="pages", first=0, first_is_known=False, style_is_known=False, largest=None)
+    service = replace(NPQ, endpoints=tuple(replace(endpoint, paging=paging, sort=None) for endpoint in NPQ.endpoints))
+    found, _, _ = await exported(Lists(65, fault=shown), tmp_path / "out", service=service, page_size=20)
+    assert sorted(found) == list(range(65))
+
+
+async def test_a_stream_says_that_it_left_records_out(tmp_path: Path) -> None:
+    """Page 2 shows a record of page 1 once more, and another one nowhere."""
+
+    def shown(_count: int, page: int, answer: Answer) -> Answer:
+        return [0, *range(21, 40)] if page == 2 else answer
+
+    hearing = Hearing()
+    async with web_server(Lists(50, fault=shown).answer) as url:
+        options = chosen(url, tmp_path / "unused", page_size=20)
+        rows = [batch.num_rows async for batch in stream_batches(options, hearing, QUICK)]
+    assert sum(rows) == 49
+    assert ["a record may be missing" in warning for warning in hearing.warnings] == [True]
