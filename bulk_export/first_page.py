@@ -118,7 +118,8 @@ class FirstPage(Generic[Stored]):
         style = self.endpoint.paging.style
         shown: list[tuple[int, _Shown[Stored]]] = [(1, lower)]
         is_same = sorted(lower.records or ()) == sorted(upper.records or ())
-        if self._is_first_open and (not lower.records or is_same):
+        is_empty_list = lower.records is not None and not lower.records and upper.records is None
+        if self._is_first_open and not is_empty_list and (not lower.records or is_same):
             first, shown = second, [(1, upper)]
         elif upper.records and not is_same:
             if self._is_style_open:

@@ -2,7 +2,8 @@
 
 No single answer ends a sweep, but for a short page of a service that is known to honour the page size:
 
-- Behind a full page, the page after it has to come back empty twice, and so does an empty first page.
+- Behind a full page, the page after it has to come back empty twice, and so does an empty first page. The same holds
+  for a first page of a usual cap's length, of a service that is not known.
 - Behind a page that is shorter than asked for, the page after it has to come back empty once, unless what is known of
   the service says enough (`PagingFacts.believes`).
 - A page that came back short or empty although a later one holds records is asked for once more, and the longer
@@ -293,6 +294,9 @@ class PageEvidence:
             return 2
         length = self._counts[last]
         found = (last - 1) * self.page_size + length
+        if last == 1 and is_round(length, self._asked) and (self._asked, length) not in self._known.checked:
+            # Nothing says that this is not as much as the service gives at once.
+            return 2
         is_believed = not self._proves_end and self._known.believes(asked=self._asked, length=length, found=found)
         return 0 if is_believed else 1
 

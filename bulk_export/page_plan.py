@@ -172,6 +172,9 @@ class EndpointPlan(PageEvidence):
     def _is_settled(self, page: int) -> bool:
         if page not in self._counts or page in self._doubted or page == self._cut_short:
             return False
+        # The answer that is on its way, or being stored, may be longer.
+        if page in self._in_flight:
+            return False
         return page < self._last or (page == self._last and self._is_full(page))
 
     def _choose(self, horizon: int | None) -> int | None:

@@ -39,11 +39,13 @@ class MetBefore:
     """Says which records of a stream an earlier answer showed.
 
     Once an answer shows an identity twice, identities do not identify (`is_shared`): from then on only what is
-    repeated word for word counts. Records without an identity never do.
+    repeated word for word counts. Records without an identity never do; `nameless` is how many of them repeat one of
+    an earlier answer word for word.
     """
 
     def __init__(self) -> None:
         self.is_shared = False
+        self.nameless = 0
         self._seen = SeenIds()
 
     def rows(self, keys: Sequence[Key], records: Callable[[], Sequence[bytes]]) -> list[int]:
@@ -53,5 +55,8 @@ class MetBefore:
         if self.is_shared:
             contents = records()
             named = {row: f"{key}\0{xxhash.xxh3_128_hexdigest(contents[row])}" for row, key in named.items()}
+        # The key of a record without an identity is made of its content.
+        nameless = {f"\0{key.hex()}" for key in keys if not isinstance(key, str)}
+        self.nameless += sum(not self._seen.add(mark) for mark in nameless)
         is_new = {mark: self._seen.add(mark) for mark in dict.fromkeys(named.values())}
         return [row for row, mark in named.items() if not is_new[mark]]

@@ -116,7 +116,7 @@ async def _produce(
         )
         pool.close()
         failures: list[BulkExportError] = []
-        repeated = 0
+        repeated = nameless = 0
 
         async def fetch() -> None:
             try:
@@ -130,7 +130,7 @@ async def _produce(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(fetch)
                 decoder = Decoder(endpoint, columns=True, lines=None, redaction=options.redaction)
-                repeated = await _convert(order, decoder, endpoint, send, observer)
+                repeated, nameless = await _convert(order, decoder, endpoint, send, observer)
         finally:
             observer.closed()
         if failures:
@@ -138,14 +138,15 @@ async def _produce(
         if sweep.plan.complete:
             if sweep.is_of_pages:
                 facts.learn(endpoint.path, sweep.learned())
-            for warning in (*sweep.warnings(), *_signs(sweep, repeated)):
+            for warning in (*sweep.warnings(), *_signs(sweep, repeated, nameless)):
                 observer.warned(warning)
 
 
-def _signs(sweep: Sweep, repeated: int) -> list[str]:
+def _signs(sweep: Sweep, repeated: int, nameless: int) -> list[str]:
     """What an export would have stated or read again, but a stream has handed on.
 
-    `repeated` is the number of records left out, since an earlier page showed their identity.
+    `repeated` is the number of records left out, since an earlier page showed their identity,
+    and `nameless` that of those without one that repeat one of an earlier page, and were given.
     """
     plan, name = sweep.plan, sweep.endpoint.name
     signs = []
@@ -153,6 +154,11 @@ def _signs(sweep: Sweep, repeated: int) -> list[str]:
         signs.append(
             f"{name}: records left out since an earlier page showed their id: {repeated}. They changed or moved, or"
             " the id does not identify; a record may be missing. An export finds out."
+        )
+    if nameless:
+        signs.append(
+            f"{name}: records without an id that are the same as one of an earlier page: {nameless}. All are given; if"
+            " they moved, a record may be missing. An export finds out."
         )
     if plan.is_mixed:
         signs.append(f"{name}: the service changed how many records it gives at once; a record may be missing.")
@@ -171,8 +177,8 @@ async def _convert(
     endpoint: Endpoint,
     send: MemoryObjectSendStream[pa.RecordBatch],
     observer: Observer,
-) -> int:
-    """Hand on the records; how many of them were left out."""
+) -> tuple[int, int]:
+    """Hand on the records; how many of them were left out, and how many without an id repeat another one."""
     # One answer repeats nothing, however many pages it was cut into.
     met = None if endpoint.paging.style == "none" else MetBefore()
     arrangement = Arrangement(endpoint)
@@ -192,7 +198,7 @@ async def _convert(
             observer.warned(f"{endpoint.name}: several records of one page share an id, so all of them are given.")
         if block.batch is not None and block.batch.num_rows:
             await send.send(block.batch)
-    return repeated
+    return repeated, 0 if met is None else met.nameless
 
 
 def _first_met(block: Block, bodies: Sequence[bytes], met: MetBefore, arrangement: Arrangement) -> tuple[Block, int]:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from bulk_export import pipeline
 from bulk_export.model import Paging
+from bulk_export.page_plan import EndpointPlan
 from bulk_export.streaming import stream_batches
 from tests.exporting import QUICK
 from tests.service.test_hostile_service import NPQ, Answer, Hearing, Lists, chosen, exported, numbers
@@ -124,3 +125,40 @@ async def test_a_stream_says_that_it_left_records_out(tmp_path: Path) -> None:
         rows = [batch.num_rows async for batch in stream_batches(options, hearing, QUICK)]
     assert sum(rows) == 49
     assert ["a record may be missing" in warning for warning in hearing.warnings] == [True]
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+async def test_a_list_without_records_has_no_second_page(tmp_path: Path, status: int) -> None:
+    """Where pages count from is not known: number 0 shows no record, and there is no number 1."""
+    paging = Paging(style="pages", first=1, first_is_known=False)
+    service = replace(NPQ, endpoints=tuple(replace(endpoint, paging=paging, sort=None) for endpoint in NPQ.endpoints))
+    lists = Lists(0, fault=lambda _count, page, _answer: status if page else [], first=0)
+    found, stated, _ = await exported(lists, tmp_path / "out", service=service)
+    assert (found, stated["records"]) == ([], 0)
+
+
+async def test_one_empty_answer_behind_a_first_page_of_a_caps_length_is_no_end(tmp_path: Path) -> None:
+    lists = Lists(950, cap=lambda _: 100, fault=lambda count, _page, answer: [] if count == 1 else answer)
+    found, _, _ = await exported(lists, tmp_path / "out", page_size=300)
+    assert found == list(range(950))
+
+
+def test_a_page_that_is_on_its_way_again_is_not_converted_yet() -> None:
+    """Its first answer, 10 of 20, turns out to be what the service gives at once; it may be longer yet."""
+    plan = EndpointPlan(20, stride=8)
+    asked = [plan.take() for _ in range(1)]
+    plan.came_back(1, 20)
+    for records in (10, 20):
+        page = plan.take()
+        assert page is not None
+        asked.append(page)
+        plan.came_back(page, records)
+    again = plan.take()
+    assert again in asked
+    other = next(page for page in iter(plan.take, None) if page > 2)
+    plan.came_back(other, 10)
+    assert plan.clamp == 10
+    assert plan.contiguous < again
+    assert plan.keeps(again, 20)
+    plan.came_back(again, 20)
+    assert plan.count(again) == 20

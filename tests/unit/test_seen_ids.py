@@ -57,3 +57,11 @@ def test_an_id_takes_a_fraction_of_what_it_takes_in_a_set() -> None:
         assert tracemalloc.get_traced_memory()[0] < 8_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_records_without_an_id_that_an_earlier_answer_showed_are_counted_and_kept() -> None:
+    met = MetBefore()
+    assert met.rows([b"1", b"1"], list) == []
+    assert met.nameless == 0
+    assert met.rows([b"2", b"1", b"3"], list) == []
+    assert met.nameless == 1
