@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from bulk_export.errors import BulkExportError, ServiceFailing, ServiceRefused
 from bulk_export.fetch import Timeouts
 from bulk_export.options import ExportOptions
-from bulk_export.pipeline import Tuning, export
+from bulk_export.pipeline import export
+from bulk_export.tuning import Tuning
 from bulk_export.verification import verify
 from tests.faults.test_export_faults import page_of
 from tests.raw_server import Connection, raw_server, response

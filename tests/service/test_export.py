@@ -19,7 +19,8 @@ import pytest
 from bulk_export.errors import Interrupted, ServiceFailing, ServiceRefused, UsageError
 from bulk_export.local_service import LocalService, serving
 from bulk_export.model import Service
-from bulk_export.pipeline import Tuning, export
+from bulk_export.pipeline import export
+from bulk_export.tuning import Tuning
 from tests.exporting import COUNTS, NPQ, QUICK, TOKEN, options, settings
 from tests.restore import canonical, restore
 
