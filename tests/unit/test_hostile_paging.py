@@ -21,7 +21,7 @@ from bulk_export.sweep import Sweep
 NOTHING = PagingFacts()
 ENDPOINT = replace(load_service("npq").endpoints[0], sort=None)
 STATUSES = (204, 400, 404, 416, 422)
-RELAXED = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.large_base_example])
+RELAXED = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.large_base_example])
 Style = Literal["pages", "offset"]
 Answer = list[bytes] | int
 # What a server does to an answer, given how many it has given before, the page and the answer as it should be.
