@@ -44,9 +44,11 @@ class Scene:
 
     async def sync(self, *names: str, **changes: Any) -> SyncSummary:
         chosen = {"base_url": self.url, "token": TOKEN, "output": self.directory, "retries": 0, **FREE} | changes
-        every = chosen.pop("every", None)
+        every, extract = chosen.pop("every", None), chosen.pop("extract", None)
         options = SyncOptions.of(names or (NAME,), **chosen)
-        return await sync_once(options, clock=lambda: self.ours or self.now, every=every, report=self.told.append)
+        return await sync_once(
+            options, clock=lambda: self.ours or self.now, every=every, extract=extract, report=self.told.append
+        )
 
     def since(self) -> list[str]:
         """What was asked from, by each request for changes."""
