@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 from bulk_export.errors import DamagedState, Interrupted
 from bulk_export.options import ExportOptions
 from bulk_export.polling.delta_table import CopiedDelta
-from bulk_export.polling.fetching import export_by
+from bulk_export.polling.fetching import Extract, export_by
 from bulk_export.polling.once import sync_once
 from bulk_export.polling.sync_options import SyncOptions
 from bulk_export.progress.observer import Observer
@@ -237,6 +237,16 @@ async def test_a_copy_that_the_version_before_left_is_gone_on_with(tmp_path: Pat
         assert set(it.rows()) == {"a", "b", "c"}
 
 
+def cut_off(it: Scene) -> Extract:
+    """An export that is finished when its process ends, before anything of it is taken in."""
+
+    async def extract(wanted: ExportOptions, observer: Observer, stop: anyio.Event) -> None:
+        await export_by(wanted, observer, stop, clock=lambda: it.now)
+        raise Interrupted("Cut off.")
+
+    return extract
+
+
 @pytest.mark.parametrize(
     ("format_", "seen", "meanwhile"),
     [("delta", {"x": 1.5}, {"x": 1}), ("parquet", {"foo": "a"}, {"Foo": "b"})],
@@ -250,13 +260,9 @@ async def test_a_full_sync_whose_columns_clash_with_those_of_a_poll_that_overtoo
         await it.sync(**chosen)
         it.now += WEEK
 
-        async def cut_off(wanted: ExportOptions, observer: Observer, stop: anyio.Event) -> None:
-            await export_by(wanted, observer, stop, clock=lambda: it.now)
-            raise Interrupted("Cut off.")
-
         it.records[NAME][0] = person(0, **seen)
         with pytest.raises(Interrupted):
-            await it.sync(extract=cut_off, **chosen)
+            await it.sync(extract=cut_off(it), **chosen)
         it.now += HOUR
         it.records[NAME][0] = person(0, **meanwhile, updated_at=f"{it.now:%Y-%m-%dT%H:%M:%SZ}")
         assert [poll.kind for poll in (await it.sync(**chosen)).polls] == ["changes"]
@@ -270,3 +276,14 @@ async def test_a_full_sync_whose_columns_clash_with_those_of_a_poll_that_overtoo
         assert it.rows()["p00000"][name] == value
         it.now += HOUR
         assert not (await it.sync(**chosen)).remarks
+
+
+async def test_a_load_that_lost_a_file_before_it_was_taken_in_is_fetched_again(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=3) as it:
+        with pytest.raises(Interrupted):
+            await it.sync(extract=cut_off(it))
+        (file,) = it.directory.glob(".bulk-export/full/*/0/*/*.parquet")
+        file.unlink()
+        summary = await it.sync()
+        assert any("fetched again" in remark for remark in summary.remarks)
+        assert_current(it)
