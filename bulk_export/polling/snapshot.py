@@ -16,6 +16,7 @@ from bulk_export.files import local_failures, make_private_directory, sync_direc
 from bulk_export.polling.copied_table import Standing
 from bulk_export.polling.copy_state import TableMark
 from bulk_export.polling.difference import Counts, Difference
+from bulk_export.sinks.read import schema_of
 
 FILE = "part-00000.parquet"
 _POLL = b"bulk-export"
@@ -83,7 +84,7 @@ class Snapshot:
 
     def _read(self) -> None:
         try:
-            written = pq.read_schema(self._path)
+            written = schema_of(self._path)
             said = json.loads((written.metadata or {})[_POLL])
             self._done = TableMark(None, said.get("id") or None, int(said["poll"])), Counts(**said["counts"])
         except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
