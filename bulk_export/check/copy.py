@@ -158,7 +158,7 @@ def _poll_starts(directory: Path) -> dict[str, tuple[datetime, ...]]:
                 try:
                     entry = json.loads(line)
                     moment = datetime.fromisoformat(entry["started_at"])
-                    for name in entry["tables"]:
+                    for name in entry["endpoints"]:
                         starts.setdefault(name, []).append(moment)
                 except (ValueError, TypeError, KeyError, RecursionError):
                     continue

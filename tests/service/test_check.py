@@ -18,7 +18,9 @@ from bulk_export.check.answer import Answer, check, script
 from bulk_export.check.question import QUESTIONS, question
 from bulk_export.errors import BulkExportError, DamagedState, UsageError
 from bulk_export.local_service import serving
+from bulk_export.polling.difference import Counts
 from bulk_export.polling.once import sync_once
+from bulk_export.polling.poll_log import PollSummary, TableSummary
 from bulk_export.polling.sync_options import SyncOptions
 from tests.exporting import TOKEN, settings
 from tests.service.test_cli import run
@@ -268,7 +270,9 @@ def polled(directory: Path, polls: dict[datetime, dict[str, State]], removed: tu
         if states:
             made = pa.Table.from_pylist(list(rows.values()), schema)
             write_deltalake(directory / "npq-applications", made, mode="overwrite")
-        log.append(json.dumps({"started_at": start.isoformat(), "tables": {"npq-applications": {}}}))
+        told = TableSummary(Counts(), requests=1, since=None, consistent=True, version=None)
+        poll = PollSummary(len(log) + 1, "changes", start, start, 1, 0, 0, {"npq-applications": told})
+        log.append(json.dumps(poll.to_json()))
     (directory / "sync-log.jsonl").write_text("\n".join([*log, "{torn"]))
     synced(directory, "participant-declarations", [declaration(f"d-{name}", name) for name in sorted(rows)])
     return synced(directory, "participants-npq", [{"id": "p"}])
