@@ -268,7 +268,7 @@ def polled(directory: Path, polls: dict[datetime, dict[str, State]], removed: tu
         if states:
             made = pa.Table.from_pylist(list(rows.values()), schema)
             write_deltalake(directory / "npq-applications", made, mode="overwrite")
-        log.append(json.dumps({"started_at": start.isoformat(), "tables": {"npq-applications": {}}}))
+        log.append(json.dumps({"started_at": start.isoformat(), "endpoints": {"npq-applications": {}}}))
     (directory / "sync-log.jsonl").write_text("\n".join([*log, "{torn"]))
     synced(directory, "participant-declarations", [declaration(f"d-{name}", name) for name in sorted(rows)])
     return synced(directory, "participants-npq", [{"id": "p"}])
