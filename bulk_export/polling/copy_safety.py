@@ -11,6 +11,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from bulk_export.delta_files import LOG as DELTA_LOG
 from bulk_export.directories import kind_of, look_at, names_in, opened_directory, why_not_ours
 from bulk_export.errors import DamagedState
 from bulk_export.files import SYNC_STATE, local_failures
@@ -47,7 +48,7 @@ def _check(directory: int, path: Path, depth: int) -> None:
         found = look_at(name, within=directory)
         if found is None:
             continue
-        is_directory = stat.S_ISDIR(found.st_mode)
+        is_directory = stat.S_ISDIR(found.st_mode) or name == DELTA_LOG
         _refuse(found, directory, path / name, is_directory=is_directory)
         if is_directory and depth < _DEEPEST:
             with opened_directory(name, within=directory) as below:

@@ -33,12 +33,17 @@ def dangling(path: Path, outside: Path) -> None:
     path.symlink_to(outside / "new")
 
 
+def a_file(path: Path, outside: Path) -> None:
+    shutil.rmtree(path)
+    path.write_bytes(b"")
+
+
 def attacks(format_: str) -> list[tuple[str, Attack]]:
     files = ("sync.json", "sync-log.jsonl", PARTS[format_])
     log = (f"{NAME}/_delta_log/*0.json",) if format_ == "delta" else ()
     return [
         *((place, attack) for place in (*FOLDERS[format_], *files) for attack in (link, pipe, somebody_elses)),
-        *((place, link_to_home) for place in FOLDERS[format_]),
+        *((place, attack) for place in FOLDERS[format_] for attack in (link_to_home, a_file)),
         *((place, attack) for place in (*files, *log) for attack in (dangling, open_to_all, device)),
         (".bulk-export/merge", link_to_home),
         (".bulk-export/full", link_to_home),
