@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from bulk_export.check.question import TABLES
 from bulk_export.database import missing_extra
 from bulk_export.delta_files import LOG, check_path, files_of
 from bulk_export.errors import DamagedState, LocalFailure, UsageError
-from bulk_export.files import MANIFEST, SYNC_STATE, WORKING_DIRECTORY
+from bulk_export.files import MANIFEST, SYNC_STATE, WORKING_DIRECTORY, open_regular
 from bulk_export.manifest import read_manifest
 
 EXTRA = "check"
@@ -82,6 +83,8 @@ def _folders(directory: Path) -> dict[str, Path]:
 def _snapshots(directory: Path) -> Copy:
     """Copies that sync keeps as plain files, without a history."""
     found = {name: sorted(path.glob("*.parquet")) for name, path in _folders(directory).items()}
+    for file in (file for files in found.values() for file in files):
+        _refuse_irregular(file)
     tables = {name: CopiedTable(tuple(files)) for name, files in found.items() if files}
     if not tables:
         raise UsageError(f"{directory} holds no tables to check.", next_step="Sync the endpoints first, then check.")
@@ -142,7 +145,19 @@ def _delta_table(path: Path, polls: tuple[Poll, ...]) -> CopiedTable:
         raise DamagedState(
             f"The Delta table {path} cannot be read ({type(error).__name__}).", kept="Nothing was changed."
         ) from None
+    for file in current:
+        _refuse_irregular(file)
     return CopiedTable(current, read_history(path, latest, base), columns, polls)
+
+
+def _refuse_irregular(file: Path) -> None:
+    """Raise DamagedState for what is no file: reading from a pipe or a device may never end."""
+    if not file.is_file():
+        raise DamagedState(
+            f"{file} is missing, or is no file.",
+            kept="Nothing was changed.",
+            next_step="Restore it from a backup, or remove its directory: the next sync fetches it whole.",
+        )
 
 
 def _sql_type(kind: pa.DataType) -> str:
@@ -156,7 +171,7 @@ def _polls(directory: Path) -> dict[str, tuple[Poll, ...]]:
     """All polls of a copy that are in its log, by endpoint. Lines that cannot be read are passed over."""
     polls: dict[str, dict[datetime, datetime]] = {}
     try:
-        with (directory / POLL_LOG).open("rb") as lines:
+        with os.fdopen(open_regular(directory / POLL_LOG, follows=True), "rb") as lines:
             for line in lines:
                 try:
                     entry = json.loads(line)

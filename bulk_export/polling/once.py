@@ -36,6 +36,7 @@ from bulk_export.files import (
 )
 from bulk_export.opening import utc_now
 from bulk_export.polling.copy_opening import look_at_tables, open_copy
+from bulk_export.polling.copy_safety import holds_copy, refuse_unsafe
 from bulk_export.polling.copy_state import OpenPoll, write_state
 from bulk_export.polling.fetching import Extract, Fetching, WindowClosed, export_by
 from bulk_export.polling.noting import moved, refuse_another_provider, removal_refused, table_marks
@@ -115,7 +116,7 @@ class _Sync:
         self._unproven: Mapping[str, str] = {}
 
     async def run(self) -> SyncSummary:
-        if not (self._options.output / SYNC_STATE).exists() and inspect_output(self._options.output):
+        if not holds_copy(self._options.output) and inspect_output(self._options.output):
             raise UsageError(
                 f"{self._options.output} holds a finished export.",
                 kept="Nothing was changed.",
@@ -150,6 +151,7 @@ class _Sync:
         return summary
 
     def _open(self) -> None:
+        refuse_unsafe(self._options.output, [endpoint.name for endpoint in self._options.full.endpoints])
         opened = open_copy(self._options)
         self._state, self._source, self._unproven = opened.state, opened.source, opened.unproven
         now = self._there(self._clock())
