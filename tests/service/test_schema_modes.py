@@ -137,10 +137,13 @@ async def test_infer_gives_new_attributes_columns_without_another_request(
 ) -> None:
     known, full = things(KNOWN, **shape), things(FIELDS, **shape)
     async with served(**shape) as service:
+        # The first export finds out how the service pages, which costs requests once.
+        await run(service, tmp_path / "first", "lax", known)
+        before = len(service.log)
         lax = await run(service, tmp_path / "lax", "lax", known)
-        spent = len(service.log)
+        spent = len(service.log) - before
         inferred = await run(service, tmp_path / "inferred", "infer", known)
-        assert len(service.log) == 2 * spent
+        assert len(service.log) == before + 2 * spent
         described = await run(service, tmp_path / "described", "lax", full)
         truth = list(service.truth("boxes"))
     found, wanted = columns(inferred), columns(described)

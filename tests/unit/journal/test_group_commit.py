@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -72,10 +74,14 @@ async def test_once_a_commit_failed_nothing_counts_as_stored_any_more(tmp_path: 
     store = JournalStore(tmp_path / "j", cap=1 << 20)
     async with GroupCommit(store) as journal:
         await journal.append(page(1), BODY)
-        with pytest.raises(LocalFailure):
-            await journal.append(StoredPage(PageKey("things", 0, 1), 0, "identity", 1, BODY), BODY)
+        with closing(sqlite3.connect(tmp_path / "j")) as other:
+            other.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON pages WHEN NEW.page = 2 BEGIN SELECT RAISE(ABORT, 'full'); END"
+            )
         with pytest.raises(LocalFailure):
             await journal.append(page(2), BODY)
+        with pytest.raises(LocalFailure):
+            await journal.append(page(3), BODY)
     assert store.page_counts("things", 0) == [(1, 0)]
     store.close()
 
