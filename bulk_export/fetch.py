@@ -9,7 +9,6 @@ holds a socket. What the service says of itself leaves here without the token, i
 from __future__ import annotations
 
 import errno
-import functools
 import io
 import os
 import ssl
@@ -20,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote, urlencode
 
 import aiohttp
 import anyio
@@ -34,9 +32,9 @@ from bulk_export.credentials import Token
 from bulk_export.descriptors import cannot_open_files, is_shortage, too_few_descriptors
 from bulk_export.encoding import Undecodable, inflate
 from bulk_export.explanation import explanation, one_line
-from bulk_export.model import Authorization, Endpoint, Paging
-from bulk_export.options import is_loopback
+from bulk_export.model import Authorization
 from bulk_export.printable import printable
+from bulk_export.urls import is_loopback
 
 JSON, CSV = "application/json", "text/csv"
 # Enough for a usual page, so that reading one is not paused on the way.
@@ -377,42 +375,6 @@ class Fetcher:
                 return None
             body.write(chunk)
         return body.getvalue()
-
-
-def page_target(
-    endpoint: Endpoint,
-    page: int,
-    page_size: int,
-    filters: Sequence[tuple[str, str]] = (),
-    *,
-    position: int | None = None,
-) -> str:
-    """Path and query for one page (the first is 1), percent-encoded, with the sort that makes the order total.
-
-    `position` is that of its first record, where it is asked for by position and does not follow from its number.
-    """
-    paging = endpoint.paging
-    before, after = _around_page(endpoint.path, paging, endpoint.sort, page_size, tuple(filters))
-    if paging.style == "none":
-        return before
-    if position is None:
-        position = (page - 1) * (page_size if paging.style == "offset" else 1)
-    return f"{before}{paging.first + position}{after}"
-
-
-@functools.lru_cache(maxsize=256)
-def _around_page(
-    path: str, paging: Paging, sort: str | None, page_size: int, filters: tuple[tuple[str, str], ...]
-) -> tuple[str, str]:
-    """What stands before and after the number of the page: encoding it anew takes a tenth of a request's time."""
-    parameters = [(paging.size, str(page_size))] if paging.style != "none" and paging.size else []
-    if sort is not None:
-        parameters.append((paging.sort, sort))
-    parameters.extend((paging.filter.replace("{name}", key), value) for key, value in filters)
-    encoded = functools.partial(urlencode, quote_via=quote, safe=",:")
-    if paging.style != "none":
-        return f"{quote(path)}?{encoded({paging.number: ''})}", f"&{encoded(parameters)}" if parameters else ""
-    return f"{quote(path)}?{encoded(parameters)}" if parameters else quote(path), ""
 
 
 def _is_framed(response: aiohttp.ClientResponse) -> bool:

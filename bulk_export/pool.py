@@ -10,10 +10,9 @@ While the service is away for everybody, all pages wait, and then again a single
 from __future__ import annotations
 
 import functools
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import anyio
 import anyio.abc
@@ -21,14 +20,15 @@ import anyio.to_thread
 
 from bulk_export.budget import Budget, Outcome, Slot
 from bulk_export.decode import SplitBody, UnusablePage, WholeBody
-from bulk_export.errors import BulkExportError, LocalFailure, ServiceFailing, ServiceRefused
+from bulk_export.errors import BulkExportError, LocalFailure, ServiceFailing
 from bulk_export.fetch import CSV, JSON, Answer, Failure, Fetcher
+from bulk_export.fetched_page import FetchedPage
 from bulk_export.opening import Opening
 from bulk_export.outage import Outage
 from bulk_export.progress.observer import Observer
 from bulk_export.pulse import Pulse
 from bulk_export.retry import UNAVAILABLE, Backoff, Disposition, disposition
-from bulk_export.server_clock import announced_wait
+from bulk_export.service_answers import announced, refusal
 from bulk_export.sweep import Sweep
 
 # Objects in a large body are counted before each of them takes memory; real records hold some tens.
@@ -38,27 +38,6 @@ _MOST_OBJECTS = 4_096
 _LAST_ANSWERS = 5.0
 # A gateway says with these that it waited for the service in vain: the request may yet be counted there.
 _GATEWAY_GAVE_UP = (504, 524)
-
-_NOT_FOUND = 404
-_ADVICE = {
-    400: "Check the filters and --updated-since.",
-    401: "Check the token; with a valid one the same command goes on.",
-    403: "Check that the token may read this service; with a valid one the same command goes on.",
-    404: "Check --base-url, --service and --api-version.",
-    407: "A proxy on the way asks for a user name and a password: check HTTPS_PROXY.",
-    422: "Check the filters and --updated-since.",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class FetchedPage:
-    """A whole page: its body with the records in it, and as `stored` the body as it was sent, in its `encoding`."""
-
-    sweep: Sweep
-    page: int
-    body: SplitBody
-    stored: bytes
-    encoding: str
 
 
 class Pool:
@@ -234,7 +213,7 @@ class Pool:
                     settled = None
                     pause = await self._budget.refused(slot, retry_after=outcome.retry_after, date=outcome.date)
                     self._reached()
-                    told = _announced(outcome)
+                    told = announced(outcome)
                     self._observer.throttled(self._outage.refused(told, pause, now=anyio.current_time()))
                     return None
             elif not outcome.sent:
@@ -279,22 +258,11 @@ class Pool:
             case Disposition.REFUSED if sweep.is_out_of_order(page, answer.status):
                 return Failure(f"status {answer.status}, although there is such a page")
             case _:
-                said = f": {answer.message}" if answer.message else ""
-                raise ServiceRefused(
-                    f"The service refused page {page} of {sweep.endpoint.name} with status {answer.status}{said}.",
-                    kept="Every page stored so far is kept.",
-                    next_step=self._advice(answer.status),
-                )
-
-    def _advice(self, status: int) -> str:
-        advice = _ADVICE.get(status, "Check --base-url; redirects are never followed.")
-        if status == _NOT_FOUND and self._successor is not None:
-            advice += f" Another service took the place of this one: --service {self._successor}."
-        return advice
+                raise refusal(answer, f"page {page} of {sweep.endpoint.name}", successor=self._successor)
 
     def _sits_out(self, answer: Answer, sweep: Sweep, page: int, sent_in: int) -> bool:
         """Whether the service announced when it will be back: its page is asked for again then."""
-        told = _announced(answer) if answer.status in UNAVAILABLE else None
+        told = announced(answer) if answer.status in UNAVAILABLE else None
         if told is None:
             return False
         index, now = (id(sweep), page), anyio.current_time()
@@ -422,8 +390,3 @@ class Pool:
             self._fatal = error
         if self._dispatching is not None:
             self._dispatching.cancel()
-
-
-def _announced(answer: Answer) -> float | None:
-    """In how many seconds the service says that it will be back, None where it does not say."""
-    return announced_wait(answer.retry_after, date=answer.date, wall=time.time())

@@ -11,7 +11,7 @@ from bulk_export.fetch import Answer, Fetcher
 from bulk_export.masking import without_password
 from bulk_export.model import Service
 from bulk_export.openapi import describe, parse_spec
-from bulk_export.options import check_base_url, is_loopback
+from bulk_export.urls import check_base_url, is_loopback
 
 _ACCEPT = "application/yaml, application/json;q=0.9, */*;q=0.5"
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from bulk_export.decode import Arrangement
 from bulk_export.errors import ServiceFailing
-from bulk_export.fetch import page_target
 from bulk_export.first_page import NO_SUCH_PAGE, FirstPage
 from bulk_export.model import Endpoint, PageKey
 from bulk_export.page_plan import EndpointPlan, WholePlan
+from bulk_export.page_target import page_target
 from bulk_export.paging_facts import PagingFacts
 
 # Far beyond any real endpoint: it ends a service that makes up new records for ever.

@@ -21,6 +21,7 @@ from bulk_export.polling.copied_schema import described_as_copied, united
 from bulk_export.polling.sync_options import SyncOptions
 from bulk_export.polling.taking_in import Fetched, table_of
 from bulk_export.progress.observer import Observer
+from bulk_export.tuning import Tuning
 
 # A clock that is set, or a machine that slept, is noticed within this many seconds.
 _LONGEST_SLEEP = 1.0
@@ -36,7 +37,7 @@ class WindowClosed(Exception):
 async def export_by(
     options: ExportOptions, observer: Observer, stop: anyio.Event, *, clock: Callable[[], datetime]
 ) -> None:
-    await pipeline.export(options, observer, stop=stop, tuning=pipeline.Tuning(clock=clock))
+    await pipeline.export(options, observer, stop=stop, tuning=Tuning(clock=clock))
 
 
 class Fetching:

@@ -15,8 +15,9 @@ from bulk_export.delta_files import check_path
 from bulk_export.environment import LOCAL_TOKEN, service_name
 from bulk_export.errors import UsageError
 from bulk_export.model import INFER
-from bulk_export.options import ExportOptions, check_base_url, output_of
+from bulk_export.options import ExportOptions, output_of
 from bulk_export.units import parse_duration, parse_word
+from bulk_export.urls import check_base_url
 
 FORMATS = ("delta", "parquet")
 REMOVED = ("mark", "delete")

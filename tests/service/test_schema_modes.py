@@ -17,7 +17,8 @@ from bulk_export.catalogue import read_description
 from bulk_export.errors import SchemaDrift, ServiceFailing, UsageError
 from bulk_export.local_service import LocalService, serving
 from bulk_export.model import Service
-from bulk_export.pipeline import Tuning, export
+from bulk_export.pipeline import export
+from bulk_export.tuning import Tuning
 from tests.exporting import QUICK, options, settings
 from tests.restore import canonical, restore
 from tests.service.test_shapes import FIELDS, OFFSET, ORDER, exported_exactly, rows
