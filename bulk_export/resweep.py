@@ -24,8 +24,9 @@ from bulk_export.decode import Decoder, version
 from bulk_export.duplicates import Occurrence, column, fingerprints, fingerprints_of
 from bulk_export.journal import JournalStore, PagePrints
 from bulk_export.model import PageKey
+from bulk_export.paging_state import paging_fact, parse_state
 from bulk_export.revision import Ballot, Revision
-from bulk_export.sweep import Sweep, paging_fact, parse_state
+from bulk_export.sweep import Sweep
 
 MOST_SWEEPS = 6
 # What is done in one step, and what is held of records that the sweeps did not see alike.

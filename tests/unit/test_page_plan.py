@@ -17,7 +17,8 @@ from bulk_export.errors import ServiceFailing
 from bulk_export.model import Paging
 from bulk_export.page_plan import EndpointPlan, WholePlan
 from bulk_export.paging_facts import PagingFacts
-from bulk_export.sweep import Sweep, parse_state
+from bulk_export.paging_state import parse_state
+from bulk_export.sweep import Sweep
 
 KNOWN = PagingFacts(longest=300)
 NPQ_APPLICATIONS = replace(load_service("npq").endpoints[0], sort=None)
