@@ -141,7 +141,7 @@ class Sweep:
         if self.has_suspicious_end and plan.ends_at_usual_cap:
             found.append(
                 f"{name}: all {plan.records} records came on one page where {self.page_size} were asked for, and many"
-                " services give so many at most; compare that with the service. It is said only once."
+                " services give so many at most; compare that with the service."
             )
         elif self.has_suspicious_end:
             found.append(
@@ -251,7 +251,8 @@ class Sweep:
             return True
         content = hash(tuple(records))
         seen = self._first_seen.get(content, page) if records else page
-        if seen == 1 and page in self._repeating and self._shows_nothing_else():
+        looks_on = page in self._unidentified and self.plan.count(page + 1) is None
+        if seen == 1 and page in self._repeating and self._shows_nothing_else() and not looks_on:
             raise ServiceFailing(
                 f"{self.endpoint.name} answers with the same page again and again (page {page} among them).",
                 kept="Every page stored so far is kept.",
@@ -302,15 +303,10 @@ class Sweep:
             self.has_stray_answers |= self.may_be_answered_wrongly
             self.plan.came_back(page, 0, is_certain=is_certain)
             self._looked_behind(page)
-            if page in self._unidentified and page == self.plan.known_pages + 1 and self.plan.count(page + 1) is None:
-                # Another page may well hold the same records.
+            is_new = page > self.plan.known_pages and self.plan.count(page + 1) is None
+            if is_new and page in self._unidentified and self._repeating.get(page - 1) != content:
+                # Another page may well hold the same records, but not two in a row.
                 self.plan.read_again(page + 1)
-            if self.has_stray_answers and self.plan.end is not None and self.plan.end + 1 in self._repeating:
-                raise ServiceFailing(
-                    f"{self.endpoint.name} is answered with pages that were not asked for (page {page} among them).",
-                    kept="Every page stored so far is kept.",
-                    next_step="Check what stands between here and the service; the same command goes on from here.",
-                )
             self._only_first_page = seen == 1 and self.plan.pages == 1
             return self._only_first_page and not self._shows_nothing_else() and self.plan.end == 1
         self._only_first_page = False
