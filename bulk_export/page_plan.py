@@ -85,16 +85,19 @@ class EndpointPlan(PageEvidence):
         self._in_flight.remove(page)
         self._returned.add(page)
 
-    def came_back(self, page: int, records: int) -> None:
-        """`page` came back with `records` records. Also used for pages that an earlier run stored."""
+    def came_back(self, page: int, records: int, *, is_certain: bool = True) -> None:
+        """`page` came back with `records` records. Also used for pages that an earlier run stored.
+
+        Unless it `is_certain`, this may have been the answer to another request: a page without records proves no end.
+        """
         self._arrived(page)
-        self._add(page, records)
+        self._add(page, records, is_certain=is_certain)
         self._advance()
 
-    def nothing_there(self, page: int) -> None:
+    def nothing_there(self, page: int, *, is_certain: bool = True) -> None:
         """`page` was answered with a status that says that there is no such page; it lies behind the last one seen."""
         self._arrived(page)
-        self._add_status(page)
+        self._add_status(page, is_certain=is_certain)
         self._advance()
 
     def nothing_behind(self, page: int) -> None:
@@ -170,7 +173,8 @@ class EndpointPlan(PageEvidence):
             self._settled += 1
 
     def _is_settled(self, page: int) -> bool:
-        if page not in self._counts or page in self._doubted or page == self._cut_short:
+        is_open = page in self._doubted or page in self._once_more or page == self._cut_short
+        if page not in self._counts or is_open:
             return False
         # The answer that is on its way, or being stored, may be longer.
         if page in self._in_flight:
@@ -274,3 +278,10 @@ class WholePlan(EndpointPlan):
     def _choose(self, horizon: int | None) -> int | None:
         wanted = not self._counts and not self._in_flight and (horizon is None or horizon >= 1)
         return 1 if wanted else None
+
+
+def plan_of(style: str, page_size: int, stride: int, known: PagingFacts, *, proves_end: bool) -> EndpointPlan:
+    """The plan for a way of asking for pages."""
+    if style == "none":
+        return WholePlan(page_size)
+    return EndpointPlan(page_size, stride, known=known, by_position=style == "offset", proves_end=proves_end)
