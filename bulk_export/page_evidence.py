@@ -2,8 +2,7 @@
 
 No single answer ends a sweep, but for a short page of a service that is known to honour the page size:
 
-- Behind a full page, or a first one of a usual cap's length that was not checked before, the page after it has to come
-  back empty twice, and so does an empty first page.
+- Behind a full page, the page after it has to come back empty twice, and so does an empty first page.
 - Behind a page that is shorter than asked for, the page after it has to come back empty once, unless what is known of
   the service says enough (`PagingFacts.believes`).
 - A page that came back short or empty although a later one holds records is asked for once more, and the longer
@@ -309,8 +308,7 @@ class PageEvidence:
         if not last:
             return 1 if self._known.records == 0 else 2
         length = self._counts[last]
-        is_unchecked = (self._asked, length) not in self._known.checked
-        if self._is_full(last) or (last == 1 and is_round(length, self._asked) and is_unchecked):
+        if self._is_full(last):
             return 2
         found = (last - 1) * self.page_size + length
         is_believed = not self._proves_end and self._known.believes(asked=self._asked, length=length, found=found)

@@ -137,10 +137,11 @@ async def test_a_list_without_records_has_no_second_page(tmp_path: Path, status:
     assert (found, stated["records"]) == ([], 0)
 
 
-async def test_one_empty_answer_behind_a_first_page_of_a_caps_length_is_no_end(tmp_path: Path) -> None:
+async def test_an_end_behind_a_first_page_of_a_caps_length_is_stated(tmp_path: Path) -> None:
     lists = Lists(950, cap=lambda _: 100, fault=lambda count, _page, answer: [] if count == 1 else answer)
-    found, _, _ = await exported(lists, tmp_path / "out", page_size=300)
-    assert found == list(range(950))
+    found, stated, warnings = await exported(lists, tmp_path / "out", page_size=300)
+    assert (found, stated["signs_of_change"]) == (list(range(100)), {"suspicious_end": 1})
+    assert ["on one page" in warning for warning in warnings] == [True]
 
 
 def test_a_page_that_is_on_its_way_again_is_not_converted_yet() -> None:
