@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import textwrap
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -32,6 +33,9 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "base64 with a user": lambda token: base64.b64encode(f"user:{token}".encode()).decode(),
     "base64 of a header": lambda token: base64.b64encode(f"Bearer {token}".encode()).decode(),
     "base64 in a URL": lambda token: quote(base64.b64encode(f"me:{token}".encode()), safe=""),
+    "base64 in lines": lambda token: "\n".join(textwrap.wrap(base64.b64encode(token.encode()).decode(), 11)),
+    "hexadecimal in pairs": lambda token: token.encode().hex(":"),
+    "spaced": " ".join,
     "lower case": str.lower,
     "upper case": str.upper,
 }
