@@ -24,6 +24,8 @@ _ESCAPE = re.compile(
 )
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_TYPED_USER = re.compile(rf"({_SCHEME.pattern}).*@", re.IGNORECASE | re.DOTALL)
+_TYPED_QUERY = re.compile(r"\?[^\s?()]+")
 _AT = re.compile(r"@|%40")
 
 
@@ -79,6 +81,13 @@ def without_password(url: str) -> str:
     rest, query, _ = url[start:].partition("?")
     rest, fragment, _ = rest.partition("#")
     return printable((scheme[0] if scheme else "") + rest + ("?…" if query else "") + ("#…" if fragment else ""))
+
+
+def without_passwords(message: str) -> str:
+    """A message that quotes what was typed, without what may be passwords in URLs in it, even those with spaces."""
+    if not _SCHEME.search(message):
+        return message
+    return _TYPED_QUERY.sub("?…", _TYPED_USER.sub(r"\1", message))
 
 
 def _forms(secret: str) -> Iterator[str]:
