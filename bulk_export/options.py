@@ -8,13 +8,11 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
-import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from urllib.parse import quote, urlsplit
 
 from bulk_export.base_url import without_paths
 from bulk_export.catalogue import choose_endpoints, load_service
@@ -35,6 +33,7 @@ from bulk_export.units import (
     parse_wait,
     parse_word,
 )
+from bulk_export.urls import check_base_url
 
 LOCAL = "local"
 LARGEST_PAGE = 3000
@@ -43,9 +42,6 @@ GONE = ("keep", "drop")
 _PAGE_SIZE = 300
 _COMPRESSIONS = {"parquet": ("zstd", "snappy", "none"), "ndjson": ("none", "gzip", "zstd")}
 _MOST_WORKERS = 256
-_HOST_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII | re.IGNORECASE)
-_LONGEST_HOST = 253
-_SAFE_IN_PATH = "/%:@!$&'()*+,;=~"
 _MOST_RETRIES = 100
 
 
@@ -230,54 +226,6 @@ def base_url_of(
             return None
         return check_base_url(known[str(environment)], allow_plain_http=allow_plain_http)
     return without_paths(service, check_base_url(base_url, allow_plain_http=allow_plain_http))
-
-
-def check_base_url(
-    base_url: str, *, allow_plain_http: bool = False, option: str = "--base-url", shown: str | None = None
-) -> str:
-    """An address to send requests to, in ASCII and without a trailing slash. Raises UsageError.
-
-    Messages show it as `shown`, by default as it is but without what may be a password.
-    """
-    text = base_url.strip()
-    advice = "Write it like https://example.org, without a query."
-    shown = repr(without_password(text) if shown is None else shown)
-    try:
-        parts = urlsplit(text)
-        host, port = _ascii_host(parts.hostname or ""), parts.port
-    except ValueError:
-        raise UsageError(f"{shown} is not an address.", next_step=advice) from None
-    if parts.scheme not in ("http", "https") or not host or port == 0:
-        raise UsageError(f"{shown} is not an http or https address.", next_step=advice)
-    if parts.username is not None or parts.password is not None:
-        raise UsageError(f"{option} must not hold a user name or password.", next_step=advice)
-    if "?" in text or "#" in text or " " in text or not text.isprintable():
-        raise UsageError(f"{option} must not hold a query, a fragment or white space.", next_step=advice)
-    if parts.scheme == "http" and not allow_plain_http and not is_loopback(host):
-        raise UsageError(
-            f"http://{host} would carry the token in clear over the network.",
-            next_step="Use https, or --allow-plain-http where the network is yours.",
-        )
-    netloc = (f"[{host}]" if ":" in host else host) + ("" if port is None else f":{port}")
-    return f"{parts.scheme}://{netloc}{quote(parts.path, safe=_SAFE_IN_PATH)}".rstrip("/")
-
-
-def _ascii_host(host: str) -> str:
-    """A host name as it goes over the wire, an IP address as it is. Raises ValueError for what is neither."""
-    if ":" in host:
-        return str(ipaddress.IPv6Address(host))
-    encoded = host if host.isascii() else host.encode("idna").decode()
-    if len(encoded) > _LONGEST_HOST or not all(map(_HOST_LABEL.fullmatch, encoded.removesuffix(".").split("."))):
-        raise ValueError("not the name of a host")
-    return encoded
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _warn_of_endpoints_without_since(endpoints: Iterable[Endpoint]) -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,62 +22,33 @@ from bulk_export.decode import Decoder, Lines, page_rewriter
 from bulk_export.descriptors import require_descriptors
 from bulk_export.environment import service_address, service_name
 from bulk_export.errors import BulkExportError, Interrupted
-from bulk_export.fetch import Fetcher, Timeouts
+from bulk_export.fetch import Fetcher
+from bulk_export.fetched_page import FetchedPage
 from bulk_export.files import named_by_user
 from bulk_export.journal import GroupCommit, JournalStore, StoredPage
 from bulk_export.manifest import RunCounters, build_manifest, now
 from bulk_export.model import STRICT, Endpoint, description_digest
-from bulk_export.opening import Opening, utc_now
-from bulk_export.options import LARGEST_PAGE, ExportOptions
+from bulk_export.opening import Opening
+from bulk_export.options import ExportOptions
 from bulk_export.outcome import endpoint_result, not_exported_text, staged_files, summarise
 from bulk_export.page_order import backwards, edge_reader
-from bulk_export.parts import PART_ROWS, OutputFormat
-from bulk_export.pool import FetchedPage, Pool
+from bulk_export.paging_state import paging_fact, parse_state
+from bulk_export.parts import OutputFormat
+from bulk_export.pool import Pool
 from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.publish import decide, decided, publish
 from bulk_export.pulse import Pulse
 from bulk_export.replaceable import check_replaceable
-from bulk_export.retry import Backoff
 from bulk_export.schema import with_names_apart
 from bulk_export.schema_mode import resumable
 from bulk_export.server_clock import MOST_READINGS, TOLERANCE, agreed, seconds_ahead
-from bulk_export.sweep import Sweep, paging_fact, parse_state
+from bulk_export.sweep import Sweep
+from bulk_export.tuning import Tuning, body_cap
 from bulk_export.units import format_instant
 from bulk_export.workplace import Workplace, already_finished, not_ours, workplace
 
-# What a record may take at most, on average over a page, and a page at least: caps on bodies, not goals.
-_BYTES_PER_RECORD = 32 * 1024
-_SMALLEST_CAP = 32 * 1024 * 1024
 # How long answers on their way are waited for once the export was asked to stop.
 _DRAIN_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """Bounds that users need not know: timeouts, backoff, and where parts are cut."""
-
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    # Seven retries, each on average half of its bound, are spread over three and a half minutes.
-    shortest_backoff: float = 0.7
-    longest_backoff: float = 180.0
-    backoff_growth: float = 3.0
-    part_rows: int = PART_ROWS
-    uniform: Callable[[], float] = random.random
-    clock: Callable[[], datetime] = utc_now
-
-    def longest_request(self, endpoints: Sequence[Endpoint]) -> float:
-        """How many seconds a request may take, longer where one answer may hold everything."""
-        whole = any(endpoint.paging.style == "none" for endpoint in endpoints)
-        return max(self.timeouts.total, self.timeouts.whole) if whole else self.timeouts.total
-
-    def backoff(self, retries: int) -> Backoff:
-        """How to retry, where `retries` requests may follow the first one for a page."""
-        return Backoff(
-            attempts=retries + 1,
-            base=self.shortest_backoff,
-            longest=self.longest_backoff,
-            growth=self.backoff_growth,
-        )
 
 
 async def export(
@@ -394,11 +362,6 @@ class _Export:
             "description": description_digest([with_names_apart(endpoint) for endpoint in self._options.endpoints]),
             **self._parameters() | {"schema": resumable(self._options.schema)},
         }
-
-
-def body_cap(page_size: int | None) -> int:
-    """How many bytes the body of a page may have, as sent and inflated; None is a size that nobody knows."""
-    return max(_SMALLEST_CAP, (page_size or LARGEST_PAGE) * _BYTES_PER_RECORD)
 
 
 def _interrupted(output: Path) -> Interrupted:

@@ -10,55 +10,33 @@ While the service is away for everybody, all pages wait, and then again a single
 from __future__ import annotations
 
 import functools
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import anyio
 import anyio.abc
 import anyio.to_thread
 
+from bulk_export.answer import Answer, Failure
 from bulk_export.budget import Budget, Outcome, Slot
 from bulk_export.decode import SplitBody, UnusablePage, WholeBody
-from bulk_export.errors import BulkExportError, LocalFailure, ServiceFailing, ServiceRefused
-from bulk_export.fetch import CSV, JSON, Answer, Failure, Fetcher
+from bulk_export.echoes import Echoes
+from bulk_export.errors import BulkExportError, LocalFailure, ServiceFailing
+from bulk_export.fetch import CSV, JSON, Fetcher
+from bulk_export.fetched_page import FetchedPage
 from bulk_export.opening import Opening
 from bulk_export.outage import Outage
 from bulk_export.progress.observer import Observer
 from bulk_export.pulse import Pulse
 from bulk_export.retry import UNAVAILABLE, Backoff, Disposition, disposition
-from bulk_export.server_clock import announced_wait
+from bulk_export.service_answers import announced, refusal
 from bulk_export.sweep import Sweep
 
-# Objects in a large body are counted before each of them takes memory; real records hold some tens.
-_LARGE = 4 * 1024 * 1024
-_MOST_OBJECTS = 4_096
 # What may still arrive after the export has been given up is worth waiting for, briefly.
 _LAST_ANSWERS = 5.0
 # A gateway says with these that it waited for the service in vain: the request may yet be counted there.
 _GATEWAY_GAVE_UP = (504, 524)
-
-_NOT_FOUND = 404
-_ADVICE = {
-    400: "Check the filters and --updated-since.",
-    401: "Check the token; with a valid one the same command goes on.",
-    403: "Check that the token may read this service; with a valid one the same command goes on.",
-    404: "Check --base-url, --service and --api-version.",
-    407: "A proxy on the way asks for a user name and a password: check HTTPS_PROXY.",
-    422: "Check the filters and --updated-since.",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class FetchedPage:
-    """A whole page: its body with the records in it, and as `stored` the body as it was sent, in its `encoding`."""
-
-    sweep: Sweep
-    page: int
-    body: SplitBody
-    stored: bytes
-    encoding: str
 
 
 class Pool:
@@ -95,6 +73,7 @@ class Pool:
         self._sweeps = list(sweeps)
         self._closed = False
         self._fetcher = fetcher
+        self._echoes = Echoes(fetcher.distrust)
         self._budget = budget
         self._workers = workers
         self._deliver = deliver
@@ -234,7 +213,7 @@ class Pool:
                     settled = None
                     pause = await self._budget.refused(slot, retry_after=outcome.retry_after, date=outcome.date)
                     self._reached()
-                    told = _announced(outcome)
+                    told = announced(outcome)
                     self._observer.throttled(self._outage.refused(told, pause, now=anyio.current_time()))
                     return None
             elif not outcome.sent:
@@ -249,10 +228,13 @@ class Pool:
                 await self._budget.settle(slot, settled)
 
     async def _get(self, sweep: Sweep, page: int, slot: Slot) -> Answer | Failure | None:
-        accept = CSV if sweep.endpoint.format == "csv" else JSON
-        is_whole = sweep.endpoint.paging.style == "none"
         return await self._fetcher.get_while(
-            lambda: self._budget.is_fresh(slot), sweep.target(page), slot.source, accept=accept, is_whole=is_whole
+            lambda: self._budget.is_fresh(slot),
+            sweep.target(page),
+            slot.source,
+            accept=CSV if sweep.endpoint.format == "csv" else JSON,
+            is_whole=sweep.endpoint.paging.style == "none",
+            is_alone=self._echoes.is_alone(sweep, page),
         )
 
     async def _accept(self, answer: Answer, sweep: Sweep, page: int) -> Failure | None:
@@ -261,14 +243,14 @@ class Pool:
             await self._number_shown(sweep, page, None, None)
             return None
         if sweep.says_no_such_page(page, answer.status):
-            self._no_such_page(sweep, page)
+            self._no_such_page(sweep, page, is_certain=answer.is_certain)
             return None
         match disposition(answer.status):
             case Disposition.ACCEPT:
                 self._served_at(answer.date)
                 try:
                     if sweep.endpoint.paging.style == "none":
-                        await self._store_whole(answer, sweep)
+                        await self._store_whole(answer, sweep, page)
                     else:
                         await self._store(answer, sweep, page)
                 except UnusablePage as error:
@@ -279,22 +261,11 @@ class Pool:
             case Disposition.REFUSED if sweep.is_out_of_order(page, answer.status):
                 return Failure(f"status {answer.status}, although there is such a page")
             case _:
-                said = f": {answer.message}" if answer.message else ""
-                raise ServiceRefused(
-                    f"The service refused page {page} of {sweep.endpoint.name} with status {answer.status}{said}.",
-                    kept="Every page stored so far is kept.",
-                    next_step=self._advice(answer.status),
-                )
-
-    def _advice(self, status: int) -> str:
-        advice = _ADVICE.get(status, "Check --base-url; redirects are never followed.")
-        if status == _NOT_FOUND and self._successor is not None:
-            advice += f" Another service took the place of this one: --service {self._successor}."
-        return advice
+                raise refusal(answer, f"page {page} of {sweep.endpoint.name}", successor=self._successor)
 
     def _sits_out(self, answer: Answer, sweep: Sweep, page: int, sent_in: int) -> bool:
         """Whether the service announced when it will be back: its page is asked for again then."""
-        told = _announced(answer) if answer.status in UNAVAILABLE else None
+        told = announced(answer) if answer.status in UNAVAILABLE else None
         if told is None:
             return False
         index, now = (id(sweep), page), anyio.current_time()
@@ -333,11 +304,10 @@ class Pool:
             self._observer.available_again(failures)
 
     async def _store(self, answer: Answer, sweep: Sweep, page: int) -> None:
-        if len(answer.body) > _LARGE and answer.body.count(b"{") > _MOST_OBJECTS * (sweep.page_size + 100):
-            raise UnusablePage("it holds far more objects than the records that were asked for could")
-        body = sweep.arrangement.identified(answer.body)
-        records = body.records
-        fetched = FetchedPage(sweep, page, body, answer.stored, answer.encoding)
+        fetched = FetchedPage.of(answer, sweep, page)
+        records = fetched.body.records
+        if records and self._echoes.asks_again(answer, sweep, page):
+            return
         if sweep.first_page.is_open:
             await self._number_shown(sweep, page, records, fetched)
         else:
@@ -360,25 +330,31 @@ class Pool:
         end, is_new = sweep.plan.end, sweep.plan.count(page) is None
         if sweep.inspect(page, records):
             await self._deliver([fetched])
-        if sweep.came_back(page, records):
+        try:
+            is_only = sweep.came_back(page, records, is_certain=fetched.is_certain)
+        finally:
+            self._taken_in(sweep)
+        if is_only:
             self._observer.warned(
                 f"{sweep.endpoint.name} shows its first page again when asked for page {page}: it is taken for all."
             )
         if sweep.number == 0 and is_new and sweep.plan.count(page) is not None:
             self._observer.page_stored(sweep.endpoint.name, page, len(records))
-        self._took_in(sweep, end)
+        self._look_for_end(sweep, end)
 
-    def _no_such_page(self, sweep: Sweep, page: int) -> None:
+    def _no_such_page(self, sweep: Sweep, page: int, *, is_certain: bool) -> None:
         end = sweep.plan.end
-        sweep.nothing_there(page)
-        self._took_in(sweep, end)
-
-    def _took_in(self, sweep: Sweep, end: int | None) -> None:
+        sweep.nothing_there(page, is_certain=is_certain)
         self._taken_in(sweep)
+        self._look_for_end(sweep, end)
+
+    def _look_for_end(self, sweep: Sweep, end: int | None) -> None:
         if sweep.number == 0 and sweep.plan.end is not None and sweep.plan.end != end:
             self._observer.end_found(sweep.endpoint.name, sweep.plan.end)
 
-    async def _store_whole(self, answer: Answer, sweep: Sweep) -> None:
+    async def _store_whole(self, answer: Answer, sweep: Sweep, page: int) -> None:
+        if self._echoes.asks_again(answer, sweep, page):
+            return
         whole = await anyio.to_thread.run_sync(
             functools.partial(
                 WholeBody, sweep.endpoint, answer.body, page_size=sweep.page_size, is_framed=answer.is_framed
@@ -422,8 +398,3 @@ class Pool:
             self._fatal = error
         if self._dispatching is not None:
             self._dispatching.cancel()
-
-
-def _announced(answer: Answer) -> float | None:
-    """In how many seconds the service says that it will be back, None where it does not say."""
-    return announced_wait(answer.retry_after, date=answer.date, wall=time.time())

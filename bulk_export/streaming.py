@@ -19,15 +19,16 @@ from bulk_export.decode import Arrangement, Block, Decoder
 from bulk_export.environment import service_address
 from bulk_export.errors import BulkExportError
 from bulk_export.fetch import Fetcher
+from bulk_export.fetched_page import FetchedPage
 from bulk_export.model import Endpoint
 from bulk_export.opening import Opening
 from bulk_export.options import ExportOptions
-from bulk_export.pipeline import Tuning, body_cap
-from bulk_export.pool import FetchedPage, Pool
+from bulk_export.pool import Pool
 from bulk_export.progress.observer import Observer
 from bulk_export.pulse import Pulse
 from bulk_export.seen_ids import MetBefore
 from bulk_export.sweep import Sweep
+from bulk_export.tuning import Tuning, body_cap
 
 # Batches that may wait for a slow consumer before fetching pauses.
 _BATCHES_AHEAD = 2

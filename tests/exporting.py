@@ -9,7 +9,7 @@ from bulk_export.catalogue import load_service
 from bulk_export.fetch import Timeouts
 from bulk_export.local_service import LocalService, LocalServiceSettings
 from bulk_export.options import ExportOptions
-from bulk_export.pipeline import Tuning
+from bulk_export.tuning import Tuning
 
 TOKEN = "test-token"
 NPQ = load_service("npq")

@@ -22,19 +22,22 @@ from bulk_export.manifest import read_manifest
 EXTRA = "check"
 POLL_LOG = "sync-log.jsonl"
 
+# When a poll started and when it ended.
+Poll = tuple[datetime, datetime]
+
 
 @dataclass(frozen=True, slots=True)
 class CopiedTable:
     """One table: its Parquet files, and its history where one is kept.
 
-    `columns` names the columns with their SQL types, for where no file tells them. `polls` holds the starts of the
-    polls that asked for this table, as far as the log of the copy goes back.
+    `columns` names the columns with their SQL types, for where no file tells them. `polls` holds the start and the end
+    of the polls that asked for this table, as far as the log of the copy goes back.
     """
 
     files: tuple[Path, ...]
     history: History | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    polls: tuple[datetime, ...] = ()
+    polls: tuple[Poll, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def open_copy(directory: Path) -> Copy:
             raise UsageError(f"{directory} is not a directory.", next_step="Name a finished export or a synced copy.")
         delta = {name: path for name, path in _folders(directory).items() if (path / LOG).is_dir()}
         if delta:
-            polls = _poll_starts(directory)
+            polls = _polls(directory)
             return Copy({name: _delta_table(path, polls.get(path.name, ())) for name, path in delta.items()})
         if (directory / MANIFEST).exists():
             return _export(directory)
@@ -119,7 +122,7 @@ def _export(directory: Path) -> Copy:
     return Copy(tables, (remark,) if partial else ())
 
 
-def _delta_table(path: Path, polls: tuple[datetime, ...]) -> CopiedTable:
+def _delta_table(path: Path, polls: tuple[Poll, ...]) -> CopiedTable:
     """A table with all versions whose log is kept."""
     try:
         from deltalake import DeltaTable
@@ -164,19 +167,20 @@ def _sql_type(kind: pa.DataType) -> str:
     return "TIMESTAMPTZ" if pa.types.is_timestamp(kind) else "VARCHAR"
 
 
-def _poll_starts(directory: Path) -> dict[str, tuple[datetime, ...]]:
-    """The starts of all polls of a copy that are in its log, by endpoint. Lines that cannot be read are passed over."""
-    starts: dict[str, list[datetime]] = {}
+def _polls(directory: Path) -> dict[str, tuple[Poll, ...]]:
+    """All polls of a copy that are in its log, by endpoint. Lines that cannot be read are passed over."""
+    polls: dict[str, dict[datetime, datetime]] = {}
     try:
         with os.fdopen(open_regular(directory / POLL_LOG, follows=True), "rb") as lines:
             for line in lines:
                 try:
                     entry = json.loads(line)
-                    moment = datetime.fromisoformat(entry["started_at"])
+                    start, end = (datetime.fromisoformat(entry[name]) for name in ("started_at", "finished_at"))
                     for name in entry["endpoints"]:
-                        starts.setdefault(name, []).append(moment)
+                        known = polls.setdefault(name, {})
+                        known[start] = max(start, end, known.get(start, start))
                 except (ValueError, TypeError, KeyError, RecursionError):
                     continue
     except FileNotFoundError:
         return {}
-    return {name: tuple(sorted(set(moments))) for name, moments in starts.items()}
+    return {name: tuple(sorted(found.items())) for name, found in polls.items()}

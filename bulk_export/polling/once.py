@@ -54,7 +54,7 @@ from bulk_export.polling.taking_in import (
     take_in,
     tend,
 )
-from bulk_export.polling.watermark import Rhythm, Watermark, same_since
+from bulk_export.polling.watermark import Watermark, same_since
 from bulk_export.progress.observer import Observer
 from bulk_export.server_clock import TOLERANCE
 
@@ -128,7 +128,8 @@ class _Sync:
             stack.callback(_remove_if_empty, self._working)
             await anyio.to_thread.run_sync(self._open)
             polls, names = [], [endpoint.name for endpoint in self._options.full.endpoints]
-            self._period = self._rhythm.period(self._there(self._clock()))
+            there = self._there(self._clock())
+            self._periods = {name: self._state.rhythm_of(name, self._every).period(there) for name in names}
             if due := self._due_in_full(names):
                 try:
                     polls.append(await self._poll(FULL, due))
@@ -156,11 +157,6 @@ class _Sync:
         now = self._there(self._clock())
         self._state, self._gone = look_at_tables(self._options, opened.state, now, self._remarks)
         self._polls_before = self._state.polls
-
-    @property
-    def _rhythm(self) -> Rhythm:
-        rhythm = self._state.rhythm
-        return rhythm if self._every is None else replace(rhythm, every=self._every)
 
     def _clear(self) -> None:
         """Remove what polls left in the working directory."""
@@ -242,7 +238,7 @@ class _Sync:
         """Note a new poll, in place of one that was left for another question."""
         now = self._clock()
         whole = names if kind == FULL else [one.name for one in self._options.full.endpoints if one.since is None]
-        groups = same_since(self._state.marks, names, whole, self._there(now), self._period)
+        groups = same_since(self._state.marks, names, whole, self._there(now), self._periods)
         poll = OpenPoll(self._state.polls + 1, now, tuple(groups), secrets.token_hex(16), self._source)
         with local_failures(f"Removing {self._working / kind}"):
             await anyio.to_thread.run_sync(remove_tree, self._working / kind)
@@ -298,6 +294,12 @@ class _Sync:
         entry = summary.to_json()
         resumed = poll.number <= self._polls_before
         marks = moved(state, taken, started_at, is_full=kind == FULL, resumed=resumed, doubted=self._suspicious)
+        rhythms = {
+            name: state.rhythm_of(name, self._every)
+            if resumed
+            else state.rhythm_of(name).after(started_at, self._every)
+            for name in taken
+        }
         self._state = replace(
             state,
             identity={**state.identity, **self._unproven},
@@ -306,7 +308,7 @@ class _Sync:
             clock_told=clock_told(groups, self._state),
             last=entry,
             tables={**state.tables, **table_marks(state, taken, self._options.removed, is_full=kind == FULL)},
-            rhythm=self._rhythm if resumed else state.rhythm.after(started_at, self._every),
+            rhythms={**state.rhythms, **rhythms},
         )
         self._unproven = {}
         write_state(self._options.output, self._state)

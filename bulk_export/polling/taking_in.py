@@ -9,8 +9,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from bulk_export.files import WORKING_DIRECTORY, local_failures, make_private_directory, remove_tree
 from bulk_export.model import Endpoint
 from bulk_export.polling.copied_table import CopiedTable
@@ -22,6 +20,7 @@ from bulk_export.polling.removals import ALWAYS, Missing, count_missing
 from bulk_export.polling.snapshot import Snapshot
 from bulk_export.polling.sync_options import SyncOptions
 from bulk_export.server_clock import ENOUGH, TOLERANCE, agreed, believed
+from bulk_export.sinks.read import schema_of
 
 MERGE = "merge"
 
@@ -104,7 +103,7 @@ def missing_from(
     if not group.finds_removed(name) or table.applied(poll.number, poll.id) is not None:
         return Missing(0, 0)
     with scratch_of(options) as scratch:
-        key = merge_key(endpoint_of(options, name), table.schema or pq.read_schema(group.files(name)[0]))
+        key = merge_key(endpoint_of(options, name), table.schema or schema_of(group.files(name)[0]))
         until = started_at if is_overtaken else None
         return count_missing(group.files(name), table.files, key, until=until, scratch=scratch)
 
@@ -212,7 +211,7 @@ def _merge(
                 finds_removed=proves,
                 is_overtaken=is_overtaken,
                 scratch=scratch,
-                key=merge_key(endpoint_of(options, name), table.schema or pq.read_schema(last.files(name)[0])),
+                key=merge_key(endpoint_of(options, name), table.schema or schema_of(last.files(name)[0])),
                 earlier=earlier,
                 deletes_marked=options.removed == "delete",
             )

@@ -24,9 +24,10 @@ from bulk_export.cli.interrupts import until_signalled
 from bulk_export.errors import BulkExportError
 from bulk_export.fetch import Timeouts
 from bulk_export.options import ExportOptions
-from bulk_export.pipeline import Tuning, export
+from bulk_export.pipeline import export
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import Observer
+from bulk_export.tuning import Tuning
 from tests.exporting import FREE, TOKEN
 from tests.faults.awaits import awaits_counted
 from tests.faults.disk_calls import Act, counted, fail_at, kill_at

@@ -15,7 +15,8 @@ from bulk_export.budget.clock import BootClock
 from bulk_export.errors import ServiceFailing
 from bulk_export.fetch import Timeouts
 from bulk_export.options import ExportOptions
-from bulk_export.pipeline import Tuning, export
+from bulk_export.pipeline import export
+from bulk_export.tuning import Tuning
 from tests.exporting import FREE
 from tests.faults.small_service import ENDPOINTS, PAGE_SIZE, expected_ids, page, small_service
 from tests.raw_server import Connection, raw_server, response

@@ -15,7 +15,8 @@ from bulk_export.errors import DamagedState, Interrupted, LocalFailure, ServiceF
 from bulk_export.fetch import Timeouts
 from bulk_export.local_service import serving
 from bulk_export.options import ExportOptions
-from bulk_export.pipeline import Tuning, export
+from bulk_export.pipeline import export
+from bulk_export.tuning import Tuning
 from tests.exporting import options, settings
 from tests.raw_server import Connection, answer, raw_server, response
 from tests.restore import restore

@@ -417,4 +417,4 @@ def test_kept_pages_give_another_output_without_the_service(tmp_path: Path) -> N
 
 
 def test_the_version(tmp_path: Path) -> None:
-    assert run("--version", cwd=tmp_path).stdout == "bulk-export 0.1.0\n"
+    assert run("--version", cwd=tmp_path).stdout == "bulk-export 0.2.0\n"

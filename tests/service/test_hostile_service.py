@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import anyio
 import pytest
 from aiohttp import web
 
@@ -97,7 +98,7 @@ def numbers(output: Path) -> list[int]:
     return [int(json.loads(line)["attributes"]["name"]) for file in files for line in file.read_bytes().splitlines()]
 
 
-@pytest.mark.parametrize("total", [200, 140, 950, 1_000])
+@pytest.mark.parametrize("total", [140, 1_000])
 async def test_a_cap_below_a_stated_maximum_is_stated_and_costs_no_record(tmp_path: Path, total: int) -> None:
     lists = Lists(total, cap=lambda _: 100)
     found, stated, warnings = await exported(lists, tmp_path / "out", page_size=500)
@@ -123,8 +124,8 @@ async def test_a_cap_that_rises_in_the_middle_loses_nothing(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("workers", [1, 8])
-@pytest.mark.parametrize("left", [0, 10, 33])
-@pytest.mark.parametrize("wrong", [0, 1, 3])
+@pytest.mark.parametrize("left", [0, 10])
+@pytest.mark.parametrize("wrong", [0, 3])
 async def test_one_answer_with_fewer_records_is_asked_for_again(
     tmp_path: Path, wrong: int, left: int, workers: int
 ) -> None:
@@ -136,7 +137,7 @@ async def test_one_answer_with_fewer_records_is_asked_for_again(
     assert (stated["signs_of_change"], stated["duplicates"]) == ({}, 0)
 
 
-@pytest.mark.parametrize("total", [950, 900, 100, 60])
+@pytest.mark.parametrize("total", [900, 60])
 @pytest.mark.parametrize("status", STATUSES)
 async def test_a_status_behind_the_last_page_is_the_end(tmp_path: Path, status: int, total: int) -> None:
     def no_such_page(_count: int, _page: int, answer: Answer) -> Answer:
@@ -179,15 +180,7 @@ async def test_a_page_in_the_middle_that_stays_away_is_a_failure_and_no_end(tmp_
 
 @pytest.mark.parametrize("again", ["last", "first"])
 async def test_a_page_that_is_shown_again_is_the_end(tmp_path: Path, again: Literal["last", "first"]) -> None:
-    def repeated(_count: int, _page: int, answer: Answer) -> Answer:
-        return answer or list(range(901, 950) if again == "last" else range(100))
-
-    def fault(count: int, page: int, answer: Answer) -> Answer:
-        return list(range(900, 901)) if page == 10 and again == "last" else repeated(count, page, answer)
-
-    lists = Lists(950, fault=repeated)
-    if again == "last":
-        lists = Lists(901, fault=lambda _count, _page, answer: answer or [900])
+    lists = Lists(901, fault=lambda _count, _page, answer: answer or ([900] if again == "last" else list(range(100))))
     found, stated, warnings = await exported(lists, tmp_path / "out")
     assert (found, stated["signs_of_change"], warnings) == (list(range(lists.records)), {}, [])
 
@@ -230,7 +223,7 @@ async def test_an_answer_to_another_page_is_asked_for_again_and_the_list_is_read
     assert stated["swept_again"] >= 1
 
 
-@pytest.mark.parametrize("total", [0, 40, 100, 950, 1_000])
+@pytest.mark.parametrize("total", [0, 40, 900])
 @pytest.mark.parametrize("lower", ["right", "same", 400, 500, "empty"])
 async def test_where_pages_count_from_is_found_out_and_remembered(
     tmp_path: Path, total: int, lower: Literal["right", "same", "empty"] | int
@@ -319,8 +312,6 @@ async def test_stopped_after_any_request_an_export_from_such_a_service_has_the_s
     lists = Lists(940, cap=lambda _: 100, fault=fault)
     async with web_server(lists.answer) as url:
         for _ in range(60):
-            import anyio
-
             stop = anyio.Event()
 
             class Stopping(Observer):

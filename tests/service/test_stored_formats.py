@@ -20,7 +20,8 @@ from aiohttp import web
 from bulk_export.archive_replay import ReplayOptions, replay
 from bulk_export.errors import DamagedState, UsageError
 from bulk_export.options import ExportOptions
-from bulk_export.pipeline import Tuning, export
+from bulk_export.pipeline import export
+from bulk_export.tuning import Tuning
 from bulk_export.verification import verify
 from tests.exporting import FREE
 from tests.faults.small_service import content_of

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from bulk_export.errors import ServiceFailing
 from bulk_export.outage import Outage
-from bulk_export.pipeline import Tuning
 from bulk_export.retry import Backoff
+from bulk_export.tuning import Tuning
 
 MAX_WAIT = 900.0
 UNIFORM = st.floats(0, 1)

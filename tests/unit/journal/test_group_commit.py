@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -72,11 +73,23 @@ async def test_once_a_commit_failed_nothing_counts_as_stored_any_more(tmp_path: 
     store = JournalStore(tmp_path / "j", cap=1 << 20)
     async with GroupCommit(store) as journal:
         await journal.append(page(1), BODY)
+        refused: Any = None
         with pytest.raises(LocalFailure):
-            await journal.append(StoredPage(PageKey("things", 0, 1), 0, "identity", 1, BODY), BODY)
+            await journal.append(StoredPage(PageKey("things", 0, 3), 0, refused, 1, BODY), BODY)
         with pytest.raises(LocalFailure):
             await journal.append(page(2), BODY)
     assert store.page_counts("things", 0) == [(1, 0)]
+    store.close()
+
+
+async def test_a_page_that_came_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    store = JournalStore(tmp_path / "j", cap=1 << 20)
+    async with GroupCommit(store) as journal:
+        for body in (BODY, BODY * 2):
+            await journal.append(StoredPage(PageKey("things", 0, 1), len(body), "identity", len(body), body), body)
+        assert journal.take_fresh(PageKey("things", 0, 1)) == BODY * 2
+    assert store.page_counts("things", 0) == [(1, 2 * len(BODY))]
+    assert store.body(PageKey("things", 0, 1)) == BODY * 2
     store.close()
 
 

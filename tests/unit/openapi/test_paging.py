@@ -9,8 +9,8 @@ import pytest
 import tomli_w
 
 from bulk_export.catalogue import read_description
-from bulk_export.fetch import page_target
 from bulk_export.model import Paging
+from bulk_export.page_target import page_target
 from tests.unit.openapi.specs import BOXES, RECORD, described, listing, only, query, read
 
 SIZE = query("size")
