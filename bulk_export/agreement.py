@@ -57,6 +57,16 @@ def shared(sightings: Sightings, rows: int) -> int:
     return found
 
 
+def repetitions(sightings: Sightings, rows: int) -> int:
+    """How many records of a sweep that nothing identifies hold the same as one of another answer."""
+    found = 0
+    for within in slices(rows):
+        counts = _counts(_rows(sightings, within))
+        beyond = pc.subtract(counts["total"], counts["most"])
+        found += pc.sum(beyond.filter(counts["is_nameless"])).as_py() or 0
+    return found
+
+
 def distinct(sweeps: Sequence[Sightings], rows: int) -> int:
     """How many identities the sweeps saw together."""
     found = 0

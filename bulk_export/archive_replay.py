@@ -28,6 +28,7 @@ from bulk_export.model import LAX, SCHEMA_MODES, STRICT, Endpoint, Service
 from bulk_export.options import content_names, directory_of, formats_of, output_of, redaction_of
 from bulk_export.outcome import endpoint_result, staged_files, summarise
 from bulk_export.page_order import backwards
+from bulk_export.paging_state import paging_fact, parse_state
 from bulk_export.parts import OutputFormat
 from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.publish import ARCHIVE, decide, decided, publish
@@ -35,7 +36,7 @@ from bulk_export.redaction import Redaction
 from bulk_export.replaceable import check_replaceable
 from bulk_export.revision import Revision, is_outdated
 from bulk_export.schema_mode import resumable
-from bulk_export.sweep import Sweep, paging_fact, parse_state
+from bulk_export.sweep import Sweep
 from bulk_export.tuning import body_cap
 from bulk_export.units import parse_word
 from bulk_export.workplace import Workplace, already_finished, not_ours, workplace

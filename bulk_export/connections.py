@@ -11,15 +11,47 @@ import time
 import urllib.request
 import weakref
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import aiohttp
+import xxhash
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from bulk_export.masking import without_password
 
 _KEPT_FOR = 30.0
+# How many answers are remembered of each connection: one that comes again comes soon.
+_REMEMBERED = 64
+
+
+@dataclass(slots=True)
+class Line:
+    """What is known of one connection: how often it was used, since when it is idle, and what it showed for what."""
+
+    uses: int = 0
+    idle_since: float = 0.0
+    is_trusted: bool = True
+    shown: dict[int, str] = field(default_factory=dict)
+
+    def echoes(self, target: str, body: bytes) -> bool:
+        """Note a body that arrived for `target`: whether it came before, for something else that was asked for.
+
+        Then it may be the answer to that once more, with the one that was asked for behind it, so the connection is
+        not used again.
+        """
+        digest = xxhash.xxh3_64_intdigest(body)
+        if self.shown.setdefault(digest, target) != target:
+            self.is_trusted = False
+            return True
+        if len(self.shown) > _REMEMBERED:
+            del self.shown[next(iter(self.shown))]
+        return False
+
+
+# The connection that a request got, for whoever sends it, and how often it was used by then.
+TAKEN: ContextVar[list[tuple[Line, int]]] = ContextVar("taken")
 
 
 class UnaskedBytes(Exception):
@@ -51,8 +83,7 @@ class CleanConnector(aiohttp.TCPConnector):
         )
         self._settling = settling
         self._disturbed = disturbed
-        self._uses: weakref.WeakKeyDictionary[ResponseHandler, int] = weakref.WeakKeyDictionary()
-        self._idle_since: weakref.WeakKeyDictionary[ResponseHandler, float] = weakref.WeakKeyDictionary()
+        self._lines: weakref.WeakKeyDictionary[ResponseHandler, Line] = weakref.WeakKeyDictionary()
 
     async def connect(
         self,
@@ -66,24 +97,28 @@ class CleanConnector(aiohttp.TCPConnector):
             protocol = connection.protocol
             if protocol is None:
                 return connection
-            uses = self._uses.get(protocol, 0)
-            if uses == 1:
-                await self._settled(connection, protocol)
+            line = self._lines.setdefault(protocol, Line())
+            if line.uses == 1:
+                await self._settled(connection, line)
+            if not line.is_trusted:
+                connection.close()
+                continue
             if protocol.should_close:
                 self._disturbed()
-            elif not (uses and _has_input(connection.transport)):
-                self._uses[protocol] = uses + 1
-                connection.add_callback(functools.partial(self._note_idle, weakref.ref(protocol)))
+            elif not (line.uses and _has_input(connection.transport)):
+                line.uses += 1
+                connection.add_callback(functools.partial(_note_idle, line))
+                TAKEN.get([]).append((line, line.uses))
                 return connection
             elif not req.is_ssl():
                 # Under TLS it may be a record that concerns TLS alone.
                 self._disturbed()
             connection.close()
-            if not uses:
+            if not line.uses:
                 raise UnaskedBytes
 
-    async def _settled(self, connection: aiohttp.connector.Connection, protocol: ResponseHandler) -> None:
-        wait = self._idle_since.get(protocol, 0.0) + self._settling - time.monotonic()
+    async def _settled(self, connection: aiohttp.connector.Connection, line: Line) -> None:
+        wait = line.idle_since + self._settling - time.monotonic()
         if wait <= 0:
             return
         try:
@@ -92,10 +127,9 @@ class CleanConnector(aiohttp.TCPConnector):
             connection.close()
             raise
 
-    def _note_idle(self, protocol: weakref.ref[ResponseHandler]) -> None:
-        released = protocol()
-        if released is not None:
-            self._idle_since[released] = time.monotonic()
+
+def _note_idle(line: Line) -> None:
+    line.idle_since = time.monotonic()
 
 
 def _has_input(transport: asyncio.Transport | None) -> bool:

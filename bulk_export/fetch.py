@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import errno
 import io
+import itertools
 import os
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,8 +27,9 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from bulk_export import __version__
+from bulk_export.answer import Answer, Failure
 from bulk_export.certificates import trusting
-from bulk_export.connections import BadProxy, CleanConnector, Proxy, UnaskedBytes, find_proxy
+from bulk_export.connections import TAKEN, BadProxy, CleanConnector, Line, Proxy, UnaskedBytes, find_proxy
 from bulk_export.credentials import Token
 from bulk_export.descriptors import cannot_open_files, is_shortage, too_few_descriptors
 from bulk_export.encoding import Undecodable, inflate
@@ -65,37 +67,6 @@ class Timeouts:
     total: float = 90.0
     whole: float = 900.0
     settling: float = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A response that arrived whole. `stored` is the body as sent, `body` the same inflated.
-
-    `is_framed` is False where only the end of the connection told that the body is whole. `message` is what the
-    service said about itself where `status` is not 200.
-    """
-
-    status: int
-    body: bytes
-    stored: bytes
-    encoding: str
-    is_framed: bool = True
-    message: str = ""
-    retry_after: str | None = None
-    date: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """No whole response. `sent` is False only where nothing can have reached the service.
-
-    `final` says that trying again would only repeat it, and `advice` what to do then.
-    """
-
-    reason: str
-    sent: bool = True
-    final: bool = False
-    advice: str = ""
 
 
 class _SecondSending(Exception):
@@ -165,7 +136,8 @@ class Fetcher:
         self._keep = True
         self._proxy: Proxy | None = None
         self._bad_proxy: str | None = None
-        self._sessions: dict[str | None, aiohttp.ClientSession] = {}
+        # By source, and whether their connections are kept.
+        self._sessions: dict[tuple[str | None, bool], aiohttp.ClientSession] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -181,13 +153,13 @@ class Fetcher:
         return self
 
     def _open_sessions(self) -> None:
-        for source in self._sources:
+        for source, keep in itertools.product(self._sources, (True, False)):
             connector = CleanConnector(
                 source=source,
                 tls=self._tls,
-                keep=self._keep,
+                keep=keep and self._keep,
                 settling=self._timeouts.settling,
-                disturbed=self._disturbed,
+                disturbed=self.distrust,
             )
             session = aiohttp.ClientSession(
                 connector=connector,
@@ -204,10 +176,10 @@ class Fetcher:
                 trust_env=False,
                 read_bufsize=_READ_AHEAD,
             )
-            self._sessions[source] = session
+            self._sessions[source, keep] = session
             self._stack.push_async_callback(session.close)
 
-    def _disturbed(self) -> None:
+    def distrust(self) -> None:
         """Trust no connection for a second answer once one has held bytes that nobody asked for."""
         if not self._keep:
             return
@@ -232,24 +204,32 @@ class Fetcher:
         *,
         accept: str = JSON,
         is_whole: bool = False,
+        is_alone: bool = False,
     ) -> Answer | Failure | None:
         """As `get`, but None, with nothing sent, where `may_send` says no right before the bytes would go out."""
         before = _MAY_SEND.set(may_send)
         try:
-            return await self.get(target, source, accept=accept, is_whole=is_whole)
+            return await self.get(target, source, accept=accept, is_whole=is_whole, is_alone=is_alone)
         except _NoLongerAllowed:
             return None
         finally:
             _MAY_SEND.reset(before)
 
     async def get(
-        self, target: str, source: str | None = None, *, accept: str = JSON, is_whole: bool = False
+        self,
+        target: str,
+        source: str | None = None,
+        *,
+        accept: str = JSON,
+        is_whole: bool = False,
+        is_alone: bool = False,
     ) -> Answer | Failure:
         """Send one request for `target` (path and query, encoded) from `source`.
 
         `accept` is the media type to ask for. An answer that `is_whole` holds everything an endpoint has: it may be
-        larger and take longer than others. Raises LocalFailure where this machine cannot open a connection, and
-        nothing for trouble on the way.
+        larger and take longer than others. One that `is_alone` is asked for on a connection of its own, so that it can
+        answer no other request. Raises LocalFailure where this machine cannot open a connection, and nothing for
+        trouble on the way.
         """
         if self._bad_proxy is not None:
             return Failure(self._bad_proxy, sent=False, final=True, advice=_PROXY_ADVICE)
@@ -258,7 +238,7 @@ class Fetcher:
             seconds, cap = max(seconds, self._timeouts.whole), max(cap, _WHOLE_CAP)
         try:
             with anyio.fail_after(seconds):
-                return await self._exchange(target, source, accept, cap)
+                return await self._exchange(target, (source, not is_alone), accept, cap)
         except aiohttp.ClientConnectorError as error:
             return self._unconnected(error, source)
         except aiohttp.ConnectionTimeoutError:
@@ -312,8 +292,10 @@ class Fetcher:
             return {}
         return {self._auth.header: self._auth.value(self._token.reveal())}
 
-    async def _exchange(self, target: str, source: str | None, accept: str, cap: int) -> Answer | Failure:
-        async with self._sessions[source].get(
+    async def _exchange(self, target: str, session: tuple[str | None, bool], accept: str, cap: int) -> Answer | Failure:
+        taken: list[tuple[Line, int]] = []
+        TAKEN.set(taken)
+        async with self._sessions[session].get(
             URL(self._base_url + target, encoded=True),
             headers={"Accept": accept, **self._authorization()},
             allow_redirects=False,
@@ -322,7 +304,7 @@ class Fetcher:
             proxy_headers=None if self._proxy is None else self._proxy.headers,
         ) as response:
             if response.status != 200:
-                return await self._explained(response)
+                return replace(await self._explained(response), is_certain=_is_first(taken))
             stored = await self._read(response, cap)
             if stored is None:
                 return Failure(f"a body of more than {cap} bytes", final=True)
@@ -337,6 +319,8 @@ class Fetcher:
                 encoding="gzip" if body is not stored else "identity",
                 is_framed=body is not stored or _is_framed(response),
                 date=response.headers.get("Date"),
+                is_certain=_is_first(taken),
+                is_echo=any(line.echoes(target, stored) for line, _ in taken[-1:]),
             )
 
     async def _explained(self, response: aiohttp.ClientResponse) -> Answer:
@@ -375,6 +359,10 @@ class Fetcher:
                 return None
             body.write(chunk)
         return body.getvalue()
+
+
+def _is_first(taken: list[tuple[Line, int]]) -> bool:
+    return bool(taken) and taken[-1][1] == 1
 
 
 def _is_framed(response: aiohttp.ClientResponse) -> bool:

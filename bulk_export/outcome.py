@@ -36,6 +36,7 @@ def endpoint_result(
         "suspicious_end": int(conversion.sweep.has_suspicious_end),
         "mixed_page_sizes": int(plan.is_mixed),
         "stray_answers": int(conversion.sweep.has_stray_answers),
+        "repeated_pages": conversion.sweep.repeated_pages,
     }
     more: dict[str, Any] = {}
     if revision is not None and revision.swept_again:
@@ -45,8 +46,14 @@ def endpoint_result(
             signs |= {name: more[name] for name in ("recovered", "changed", "gone")}
         elif revision.settled:
             signs = {"suspicious_end": signs["suspicious_end"]}
+        if revision.settled:
+            # Two sweeps saw the same, so these pages do hold the same.
+            signs["repeated_pages"] = 0
     if revision is not None and revision.shared:
         more["shared_ids"] = revision.shared
+    if plan.ends_at_usual_cap and not any(count for name, count in signs.items() if name != "suspicious_end"):
+        # Nothing says that it changed, only that it may not be all.
+        more["changed_during_export"] = False
     if plan.clamp is not None:
         more["clamped"] = plan.clamp
     if conversion.sweep.longest_beyond:

@@ -134,17 +134,27 @@ class PageEvidence:
     def has_suspicious_end(self) -> bool:
         """Whether the end is where one would not expect it, although every rule for it was kept.
 
-        Far fewer records were found than the last time, or a status stands for the page that would hold the
-        thousandth, two thousandth… record, behind a full page: some services refuse to page any deeper.
+        Far fewer records were found than the last time, all stand on a page that may have been cut, or a status stands
+        for the page that would hold the thousandth, two thousandth… record, behind a full page: some services refuse to
+        page any deeper.
         """
         last = self.end
         if not last:
             return last == 0 and self._known.far_fewer(0)
-        if self._known.far_fewer(self._records):
+        if self._known.far_fewer(self._records) or self.ends_at_usual_cap:
             return True
-        # A refusal to page deeper than some thousand records looks like this.
         at_depth = -(-self._records // _DEPTH) * _DEPTH < self._records + self.page_size
         return last + 1 in self._by_status and self._is_full(last) and at_depth
+
+    @property
+    def ends_at_usual_cap(self) -> bool:
+        """Whether all there is stands on one page as long as a usual cap, where nothing longer was ever seen.
+
+        The empty page behind it may come from what cut it. Once it is known of the service, it is not said again.
+        """
+        length, known = self._counts.get(1, 0), self._known
+        is_all = self._last == 1 and is_round(length, self._asked) and length not in self._clamps
+        return is_all and known.longest <= length != known.clamp and (self._asked, length) not in known.checked
 
     def learned(self, *, unfiltered: bool) -> PagingFacts:
         """What is known now that the sweep is complete; `unfiltered` where it showed everything there is."""
@@ -195,6 +205,15 @@ class PageEvidence:
         """How many records came back on `page`, None while it has not."""
         return self._counts.get(page)
 
+    def wants_certainty(self, page: int) -> bool:
+        """Whether a page is to be asked for so that only this request can be answered: an answer decides something."""
+        last = self._last
+        return page in self._counts or (page == last + 1 and self._empty_answers_needed(last) == 1)
+
+    def was_asked_again(self, page: int) -> bool:
+        """Whether more than one answer came for a page."""
+        return page in self._answers
+
     def keeps(self, page: int, records: int) -> bool:
         """Whether an answer is to be stored: the first for a page, and a later one that holds more."""
         before = self._counts.get(page)
@@ -242,7 +261,7 @@ class PageEvidence:
         self._first_empty_after = self._nearest_empty(self._last)
         self._judge(page)
 
-    def _add(self, page: int, records: int) -> None:
+    def _add(self, page: int, records: int, *, is_certain: bool = True) -> None:
         """Take in an answer, the first for its page or another one."""
         before = self._counts.get(page)
         self._by_status.discard(page)
@@ -263,18 +282,18 @@ class PageEvidence:
             self._is_raised = True
         elif before is None or records > before:
             self._enter(page, records)
-        if not self._counts[page] and page == self._last + 1:
+        if is_certain and not self._counts[page] and page == self._last + 1:
             self._empty_since = self._last
         self._judge(page)
 
-    def _add_status(self, page: int) -> None:
+    def _add_status(self, page: int, *, is_certain: bool = True) -> None:
         """Take in a status that stands for an empty page."""
         if page in self._counts:
             self._answers[page] = self._answers.get(page, 1) + 1
         else:
             self._enter(page, 0)
         self._by_status.add(page)
-        if page == self._last + 1:
+        if is_certain and page == self._last + 1:
             self._empty_since = self._last
         if page == self._last + 1 and self._read_again == self._last:
             self._sealed = self._last

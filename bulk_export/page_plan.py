@@ -85,16 +85,19 @@ class EndpointPlan(PageEvidence):
         self._in_flight.remove(page)
         self._returned.add(page)
 
-    def came_back(self, page: int, records: int) -> None:
-        """`page` came back with `records` records. Also used for pages that an earlier run stored."""
+    def came_back(self, page: int, records: int, *, is_certain: bool = True) -> None:
+        """`page` came back with `records` records. Also used for pages that an earlier run stored.
+
+        Unless it `is_certain`, this may have been the answer to another request: a page without records proves no end.
+        """
         self._arrived(page)
-        self._add(page, records)
+        self._add(page, records, is_certain=is_certain)
         self._advance()
 
-    def nothing_there(self, page: int) -> None:
+    def nothing_there(self, page: int, *, is_certain: bool = True) -> None:
         """`page` was answered with a status that says that there is no such page; it lies behind the last one seen."""
         self._arrived(page)
-        self._add_status(page)
+        self._add_status(page, is_certain=is_certain)
         self._advance()
 
     def nothing_behind(self, page: int) -> None:
@@ -170,7 +173,8 @@ class EndpointPlan(PageEvidence):
             self._settled += 1
 
     def _is_settled(self, page: int) -> bool:
-        if page not in self._counts or page in self._doubted or page == self._cut_short:
+        is_open = page in self._doubted or page in self._once_more or page == self._cut_short
+        if page not in self._counts or is_open:
             return False
         return page < self._last or (page == self._last and self._is_full(page))
 

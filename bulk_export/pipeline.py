@@ -32,6 +32,7 @@ from bulk_export.opening import Opening
 from bulk_export.options import ExportOptions
 from bulk_export.outcome import endpoint_result, not_exported_text, staged_files, summarise
 from bulk_export.page_order import backwards, edge_reader
+from bulk_export.paging_state import paging_fact, parse_state
 from bulk_export.parts import OutputFormat
 from bulk_export.pool import Pool
 from bulk_export.progress.observer import ExportSummary, Observer
@@ -41,7 +42,7 @@ from bulk_export.replaceable import check_replaceable
 from bulk_export.schema import with_names_apart
 from bulk_export.schema_mode import resumable
 from bulk_export.server_clock import MOST_READINGS, TOLERANCE, agreed, seconds_ahead
-from bulk_export.sweep import Sweep, paging_fact, parse_state
+from bulk_export.sweep import Sweep
 from bulk_export.tuning import Tuning, body_cap
 from bulk_export.units import format_instant
 from bulk_export.workplace import Workplace, already_finished, not_ours, workplace

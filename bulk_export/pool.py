@@ -18,10 +18,12 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
+from bulk_export.answer import Answer, Failure
 from bulk_export.budget import Budget, Outcome, Slot
 from bulk_export.decode import SplitBody, UnusablePage, WholeBody
+from bulk_export.echoes import Echoes
 from bulk_export.errors import BulkExportError, LocalFailure, ServiceFailing
-from bulk_export.fetch import CSV, JSON, Answer, Failure, Fetcher
+from bulk_export.fetch import CSV, JSON, Fetcher
 from bulk_export.fetched_page import FetchedPage
 from bulk_export.opening import Opening
 from bulk_export.outage import Outage
@@ -31,9 +33,6 @@ from bulk_export.retry import UNAVAILABLE, Backoff, Disposition, disposition
 from bulk_export.service_answers import announced, refusal
 from bulk_export.sweep import Sweep
 
-# Objects in a large body are counted before each of them takes memory; real records hold some tens.
-_LARGE = 4 * 1024 * 1024
-_MOST_OBJECTS = 4_096
 # What may still arrive after the export has been given up is worth waiting for, briefly.
 _LAST_ANSWERS = 5.0
 # A gateway says with these that it waited for the service in vain: the request may yet be counted there.
@@ -74,6 +73,7 @@ class Pool:
         self._sweeps = list(sweeps)
         self._closed = False
         self._fetcher = fetcher
+        self._echoes = Echoes(fetcher.distrust)
         self._budget = budget
         self._workers = workers
         self._deliver = deliver
@@ -228,10 +228,13 @@ class Pool:
                 await self._budget.settle(slot, settled)
 
     async def _get(self, sweep: Sweep, page: int, slot: Slot) -> Answer | Failure | None:
-        accept = CSV if sweep.endpoint.format == "csv" else JSON
-        is_whole = sweep.endpoint.paging.style == "none"
         return await self._fetcher.get_while(
-            lambda: self._budget.is_fresh(slot), sweep.target(page), slot.source, accept=accept, is_whole=is_whole
+            lambda: self._budget.is_fresh(slot),
+            sweep.target(page),
+            slot.source,
+            accept=CSV if sweep.endpoint.format == "csv" else JSON,
+            is_whole=sweep.endpoint.paging.style == "none",
+            is_alone=self._echoes.is_alone(sweep, page),
         )
 
     async def _accept(self, answer: Answer, sweep: Sweep, page: int) -> Failure | None:
@@ -240,14 +243,14 @@ class Pool:
             await self._number_shown(sweep, page, None, None)
             return None
         if sweep.says_no_such_page(page, answer.status):
-            self._no_such_page(sweep, page)
+            self._no_such_page(sweep, page, is_certain=answer.is_certain)
             return None
         match disposition(answer.status):
             case Disposition.ACCEPT:
                 self._served_at(answer.date)
                 try:
                     if sweep.endpoint.paging.style == "none":
-                        await self._store_whole(answer, sweep)
+                        await self._store_whole(answer, sweep, page)
                     else:
                         await self._store(answer, sweep, page)
                 except UnusablePage as error:
@@ -301,11 +304,10 @@ class Pool:
             self._observer.available_again(failures)
 
     async def _store(self, answer: Answer, sweep: Sweep, page: int) -> None:
-        if len(answer.body) > _LARGE and answer.body.count(b"{") > _MOST_OBJECTS * (sweep.page_size + 100):
-            raise UnusablePage("it holds far more objects than the records that were asked for could")
-        body = sweep.arrangement.identified(answer.body)
-        records = body.records
-        fetched = FetchedPage(sweep, page, body, answer.stored, answer.encoding)
+        fetched = FetchedPage.of(answer, sweep, page)
+        records = fetched.body.records
+        if records and self._echoes.asks_again(answer, sweep, page):
+            return
         if sweep.first_page.is_open:
             await self._number_shown(sweep, page, records, fetched)
         else:
@@ -328,25 +330,31 @@ class Pool:
         end, is_new = sweep.plan.end, sweep.plan.count(page) is None
         if sweep.inspect(page, records):
             await self._deliver([fetched])
-        if sweep.came_back(page, records):
+        try:
+            is_only = sweep.came_back(page, records, is_certain=fetched.is_certain)
+        finally:
+            self._taken_in(sweep)
+        if is_only:
             self._observer.warned(
                 f"{sweep.endpoint.name} shows its first page again when asked for page {page}: it is taken for all."
             )
         if sweep.number == 0 and is_new and sweep.plan.count(page) is not None:
             self._observer.page_stored(sweep.endpoint.name, page, len(records))
-        self._took_in(sweep, end)
+        self._look_for_end(sweep, end)
 
-    def _no_such_page(self, sweep: Sweep, page: int) -> None:
+    def _no_such_page(self, sweep: Sweep, page: int, *, is_certain: bool) -> None:
         end = sweep.plan.end
-        sweep.nothing_there(page)
-        self._took_in(sweep, end)
-
-    def _took_in(self, sweep: Sweep, end: int | None) -> None:
+        sweep.nothing_there(page, is_certain=is_certain)
         self._taken_in(sweep)
+        self._look_for_end(sweep, end)
+
+    def _look_for_end(self, sweep: Sweep, end: int | None) -> None:
         if sweep.number == 0 and sweep.plan.end is not None and sweep.plan.end != end:
             self._observer.end_found(sweep.endpoint.name, sweep.plan.end)
 
-    async def _store_whole(self, answer: Answer, sweep: Sweep) -> None:
+    async def _store_whole(self, answer: Answer, sweep: Sweep, page: int) -> None:
+        if self._echoes.asks_again(answer, sweep, page):
+            return
         whole = await anyio.to_thread.run_sync(
             functools.partial(
                 WholeBody, sweep.endpoint, answer.body, page_size=sweep.page_size, is_framed=answer.is_framed

@@ -19,13 +19,15 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bulk_export.agreement import agree, distinct, lacks, shared, unlike
+from bulk_export.agreement import agree, distinct, lacks, repetitions, shared, unlike
 from bulk_export.decode import Decoder, version
 from bulk_export.duplicates import Occurrence, column, fingerprints, fingerprints_of
+from bulk_export.errors import ServiceFailing
 from bulk_export.journal import JournalStore, PagePrints
 from bulk_export.model import PageKey
+from bulk_export.paging_state import paging_fact, parse_state
 from bulk_export.revision import Ballot, Revision
-from bulk_export.sweep import Sweep, paging_fact, parse_state
+from bulk_export.sweep import Sweep
 
 MOST_SWEEPS = 6
 # What is done in one step, and what is held of records that the sweeps did not see alike.
@@ -90,6 +92,12 @@ class Resweep:
             yield from self._print(self._sweeps[-1])
             settled = self._is_settled()
             yield
+        if not settled and any(sweep.has_stray_answers for sweep in self._sweeps):
+            raise ServiceFailing(
+                f"{self._sweeps[0].endpoint.name} is answered with pages that were not asked for.",
+                kept="Every page stored so far is kept.",
+                next_step="Check what stands between here and the service; the same command goes on from here.",
+            )
         ballot = Ballot(self._sweeps[-1].number, self._drop_gone and settled, self._is_one_answer)
         yield from self._vote(ballot)
         left_out = {key: frozenset(rows) for key, rows in ballot.left_out.items()}
@@ -97,7 +105,7 @@ class Resweep:
             left_out[key] = frozenset(range(self._sweeps[key.sweep].plan.count(key.page) or 0)) - rows
         self.revision = Revision(
             left_out,
-            ballot.duplicates,
+            ballot.duplicates + repetitions(self._sightings(self._sweeps[0]), self._sweeps[0].plan.records),
             tuple(sorted(ballot.taken)),
             swept_again=len(self._sweeps) - 1,
             recovered=ballot.recovered,
@@ -110,8 +118,9 @@ class Resweep:
 
     def _begin(self) -> None:
         sweep = self._sweeps[0].again(len(self._sweeps), self._page_size, proves_end=self._has_lost)
-        state = self._store.parsed_fact(paging_fact(sweep.endpoint.name, sweep.number), parse_state)
-        sweep.restore(self._store.page_counts(sweep.endpoint.name, sweep.number), self._store.body, state=state)
+        if not self._sweeps[0].has_stray_answers:
+            state = self._store.parsed_fact(paging_fact(sweep.endpoint.name, sweep.number), parse_state)
+            sweep.restore(self._store.page_counts(sweep.endpoint.name, sweep.number), self._store.body, state=state)
         self._sweeps.append(sweep)
         self._given = False
 
@@ -119,7 +128,9 @@ class Resweep:
         """Take the fingerprints of a sweep, from where an earlier run left off."""
         name = sweep.endpoint.name
         last = sweep.plan.end or 0
-        done = self._store.printed(name, sweep.number)
+        # Where answers strayed, further sweeps are read anew in each run, so what is stored of them may be another's.
+        is_anew = sweep.number > 0 and self._sweeps[0].has_stray_answers
+        done = 0 if is_anew else self._store.printed(name, sweep.number)
         while done < last:
             pages = range(done + 1, min(last, done + _PAGES_PER_STEP) + 1)
             self._store.add_prints(name, sweep.number, map(functools.partial(self._page_prints, sweep), pages))
@@ -166,7 +177,7 @@ class Resweep:
             wanted = pa.array(disputed[start : start + _RECORDS_AT_ONCE], pa.uint64())
             found: list[Occurrence] = []
             for sweep in self._sweeps:
-                for prints in self._store.prints(sweep.endpoint.name, sweep.number):
+                for prints in _prints(self._store, sweep):
                     if rows_wanted := _rows_in(prints.ids, wanted):
                         found.extend(self._occurrences(sweep.key(prints.page), prints, rows_wanted))
                         yield
@@ -192,8 +203,14 @@ def _is_moment(sweep: Sweep) -> bool:
 
 def _answers(store: JournalStore, sweep: Sweep) -> Iterator[tuple[int, bytes, bytes]]:
     in_one = sweep.endpoint.paging.style == "none"
-    for prints in store.prints(sweep.endpoint.name, sweep.number):
+    for prints in _prints(store, sweep):
         yield 0 if in_one else prints.page, prints.ids, prints.contents
+
+
+def _prints(store: JournalStore, sweep: Sweep) -> Iterator[PagePrints]:
+    """The prints of the pages of a sweep; an earlier run may have found more of them."""
+    end = sweep.plan.end or 0
+    return (prints for prints in store.prints(sweep.endpoint.name, sweep.number) if prints.page <= end)
 
 
 def _rows_in(prints: bytes, wanted: pa.Array) -> list[int]:

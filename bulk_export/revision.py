@@ -88,7 +88,8 @@ class Ballot:
     """Collects, for records that not every sweep saw alike, which sighting of each is written.
 
     `last` is the number of the last sweep. With `drop_gone`, records that it did not see are not written. If each sweep
-    `is_one_answer`, all of its pages show one moment; otherwise each page does.
+    `is_one_answer`, all of its pages show one moment; otherwise each page does. Records that nothing identifies do not
+    count as `duplicates` here.
     """
 
     last: int
@@ -151,7 +152,8 @@ class Ballot:
         wanted = most - gone if self.drop_gone else most
         first, kept = sweeps.get(0, []), proven.get(0, [])[:wanted]
         self.gone += gone
-        self.duplicates += len(first) - len(self._at_once(first)) if first else 0
+        if first and isinstance(first[0].id, str):
+            self.duplicates += len(first) - len(self._at_once(first))
         places = {(one.page, one.row) for one in kept}
         for sighting in first:
             if (sighting.page, sighting.row) not in places:

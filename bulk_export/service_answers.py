@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from bulk_export.answer import Answer
 from bulk_export.errors import ServiceRefused
-from bulk_export.fetch import Answer
 from bulk_export.server_clock import announced_wait
 
 _NOT_FOUND = 404

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from bulk_export.answer import Answer
 from bulk_export.catalogue import LARGEST_FILE, read_description, read_service
 from bulk_export.errors import ServiceFailing, ServiceRefused, UsageError
-from bulk_export.fetch import Answer, Fetcher
+from bulk_export.fetch import Fetcher
 from bulk_export.masking import without_password
 from bulk_export.model import Service
 from bulk_export.openapi import describe, parse_spec

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bulk_export.decode import Arrangement
+from bulk_export.decode import Arrangement, Decoder, UnusablePage
 from bulk_export.errors import ServiceFailing
 from bulk_export.first_page import NO_SUCH_PAGE, FirstPage
 from bulk_export.model import Endpoint, PageKey
@@ -18,7 +18,6 @@ from bulk_export.paging_facts import PagingFacts
 # Far beyond any real endpoint: it ends a service that makes up new records for ever.
 _MOST_PAGES = 5_000_000
 _NOTHING_KNOWN = PagingFacts()
-_MOST = 2**53
 
 
 class Sweep:
@@ -65,10 +64,14 @@ class Sweep:
         self._first_seen: dict[int, int] = {}
         # Pages that repeat an earlier one, and the content of both.
         self._repeating: dict[int, int] = {}
+        # Those of them with records that nothing identifies: another page may hold the same.
+        self._unidentified: set[int] = set()
         self._only_first_page = False
         self._was_suspicious = False
         # Whether an answer was that to another page: asked for again, the page held something else.
         self.has_stray_answers = False
+        # Whether connections brought answers that were not those to the requests before them.
+        self.may_be_answered_wrongly = False
         self._verifying: set[int] = set()
         # Pages that were asked for by the position right behind the last record seen.
         self._behind: set[int] = set()
@@ -135,7 +138,12 @@ class Sweep:
                 f"{name}: the service gave up to {self.longest_beyond} records at once where {self.page_size} were"
                 " asked for."
             )
-        if self.has_suspicious_end:
+        if self.has_suspicious_end and plan.ends_at_usual_cap:
+            found.append(
+                f"{name}: all {plan.records} records came on one page where {self.page_size} were asked for, and many"
+                " services give so many at most; compare that with the service."
+            )
+        elif self.has_suspicious_end:
             found.append(
                 f"{name}: the list may go on behind page {plan.end}, where the service says that it ends"
                 f" ({plan.records} records); compare that with the service, or export it again."
@@ -147,7 +155,9 @@ class Sweep:
         """Whether the end is where one would not expect it, although every rule for it was kept."""
         if self.plan.is_concluded:
             return self._was_suspicious
-        return self._only_first_page or self.plan.has_suspicious_end
+        end = self.plan.end
+        is_repetition = end is not None and end + 1 in self._unidentified & self._repeating.keys()
+        return self._only_first_page or is_repetition or self.plan.has_suspicious_end
 
     @property
     def is_to_be_read_again(self) -> bool:
@@ -155,8 +165,12 @@ class Sweep:
 
         Some pages were cut and others not, answers strayed, or a page in the middle showed what another one did.
         """
-        repeats = any(page < self.plan.known_pages for page in self._repeating)
-        return self.plan.is_mixed or self.has_stray_answers or repeats
+        return self.plan.is_mixed or self.has_stray_answers or self.repeated_pages > 0
+
+    @property
+    def repeated_pages(self) -> int:
+        """How many pages in the middle show what another one does."""
+        return sum(page < self.plan.known_pages for page in self._repeating)
 
     def restore(
         self,
@@ -174,19 +188,26 @@ class Sweep:
         self._only_first_page = bool(facts.get("only_first_page"))
         self._was_suspicious = bool(facts.get("suspicious_end"))
         self.has_stray_answers = bool(facts.get("stray_answers"))
-        for page, records in counts:
-            repeats = False
-            if self.endpoint.paging.style != "none" and records:
-                content = hash(tuple(self.arrangement.split(body(self.key(page)))))
-                if repeats := self._first_seen.setdefault(content, page) != page:
-                    if self.has_stray_answers:
-                        # It may be the answer to another page, so this one is asked for anew.
-                        self.plan.disregard(page)
-                        continue
-                    self._repeating[page] = content
+        pairs = list(counts)
+        for page, records in pairs:
+            if self.is_of_pages and records:
+                split = self.arrangement.split(body(self.key(page)))
+                content = hash(tuple(split))
+                if self._first_seen.setdefault(content, page) != page:
+                    self._note_repetition(page, content, split)
                 elif records > self.page_size:
                     self.longest_beyond = max(self.longest_beyond, records)
-            self.plan.restore([(page, 0 if repeats else records)])
+        last = max((page for page, records in pairs if records and page not in self._repeating), default=0)
+        for page, records in pairs:
+            if page not in self._repeating:
+                self.plan.restore([(page, records)])
+            elif self.has_stray_answers:
+                # It may be the answer to another page, so this one is asked for anew.
+                self.plan.disregard(page)
+                del self._repeating[page]
+            else:
+                holds_it = page < last and self.plan.was_asked_again(page)
+                self.plan.restore([(page, records if holds_it else 0)])
 
     def state(self) -> str:
         """What a later run has to know besides the stored pages."""
@@ -228,8 +249,10 @@ class Sweep:
             )
         if self.endpoint.paging.style == "none":
             return True
-        seen = self._first_seen.get(hash(tuple(records)), page) if records else page
-        if seen == 1 and page in self._repeating and self._shows_nothing_else():
+        content = hash(tuple(records))
+        seen = self._first_seen.get(content, page) if records else page
+        looks_on = page in self._unidentified and self.plan.count(page + 1) is None
+        if seen == 1 and page in self._repeating and self._shows_nothing_else() and not looks_on:
             raise ServiceFailing(
                 f"{self.endpoint.name} answers with the same page again and again (page {page} among them).",
                 kept="Every page stored so far is kept.",
@@ -237,18 +260,26 @@ class Sweep:
             )
         if records and page in self._behind and seen == page:
             return False
-        return self.plan.keeps(page, 0 if seen < page else len(records))
+        return self.plan.keeps(page, 0 if seen < page and not self._holds_it(page, content) else len(records))
 
-    def came_back(self, page: int, records: Sequence[bytes]) -> bool:
+    def wants_certainty(self, page: int) -> bool:
+        """Whether a page is to be asked for on a connection of its own."""
+        return self.number > 0 or self.first_page.is_open or self.plan.wants_certainty(page)
+
+    def came_back(self, page: int, records: Sequence[bytes], *, is_certain: bool = True) -> bool:
         """A page is durable, or not to be stored. Whether it only repeats the first page, which is then taken for the
-        only one."""
-        is_only = self._came_back(page, records)
+        only one.
+
+        Unless it `is_certain`, what came may have been the answer to another request.
+        """
+        is_only = self._came_back(page, records, is_certain=is_certain)
         self._verify_end()
         return is_only
 
-    def _came_back(self, page: int, records: Sequence[bytes]) -> bool:
+    def _came_back(self, page: int, records: Sequence[bytes], *, is_certain: bool) -> bool:
         if not records or self.endpoint.paging.style == "none":
-            self.plan.came_back(page, len(records))
+            self.has_stray_answers |= page in self._verifying
+            self.plan.came_back(page, len(records), is_certain=is_certain)
             self._looked_behind(page)
             return False
         content = hash(tuple(records))
@@ -258,21 +289,24 @@ class Sweep:
         seen = self._first_seen.get(content, page)
         if page in self._verifying and content not in self._first_seen:
             self.has_stray_answers = True
-        if seen < page and self.plan.count(page):
+        holds_it = self._holds_it(page, content)
+        if seen < page and self.plan.count(page) and not holds_it:
             # What is stored for it stays.
             self.has_stray_answers = True
             self.plan.came_back(page, 0)
             return False
+        if seen < page and holds_it:
+            self.plan.came_back(page, len(records))
+            return False
         if seen < page:
-            self._repeating[page] = content
-            self.plan.came_back(page, 0)
+            self._note_repetition(page, content, records)
+            self.has_stray_answers |= self.may_be_answered_wrongly
+            self.plan.came_back(page, 0, is_certain=is_certain)
             self._looked_behind(page)
-            if self.has_stray_answers and self.plan.end is not None and self.plan.end + 1 in self._repeating:
-                raise ServiceFailing(
-                    f"{self.endpoint.name} is answered with pages that were not asked for (page {page} among them).",
-                    kept="Every page stored so far is kept.",
-                    next_step="Check what stands between here and the service; the same command goes on from here.",
-                )
+            is_new = page > self.plan.known_pages and self.plan.count(page + 1) is None
+            if is_new and page in self._unidentified and self._repeating.get(page - 1) != content:
+                # Another page may well hold the same records, but not two in a row.
+                self.plan.read_again(page + 1)
             self._only_first_page = seen == 1 and self.plan.pages == 1
             return self._only_first_page and not self._shows_nothing_else() and self.plan.end == 1
         self._only_first_page = False
@@ -286,15 +320,36 @@ class Sweep:
             self._replace(page, content)
         self._first_seen[content] = page
         if seen > page:
-            self._repeating[seen] = content
+            self._note_repetition(seen, content, records)
             self.plan.repeats(seen)
+        for passed in self._repeating:
+            if self.plan.known_pages < passed < page:
+                # It was no end, so it may hold the same as another page.
+                self.plan.read_again(passed)
         self.plan.came_back(page, len(records))
         return False
 
-    def nothing_there(self, page: int) -> None:
+    def nothing_there(self, page: int, *, is_certain: bool = True) -> None:
         """A status said that there is no such page."""
-        self.plan.nothing_there(page)
+        self.plan.nothing_there(page, is_certain=is_certain)
         self._looked_behind(page)
+
+    def _note_repetition(self, page: int, content: int, records: Sequence[bytes]) -> None:
+        self._repeating[page] = content
+        if self._has_unidentified(records):
+            self._unidentified.add(page)
+
+    def _has_unidentified(self, records: Sequence[bytes]) -> bool:
+        """Whether nothing identifies some of these records, so that others may be just like them."""
+        try:
+            ids = Decoder(self.endpoint, columns=False, lines=None).decode([self.arrangement.join(records)]).ids
+        except UnusablePage:
+            return False
+        return any(isinstance(identity, bytes) for identity in ids)
+
+    def _holds_it(self, page: int, content: int) -> bool:
+        """Whether a page in the middle shows the content of an earlier one for the second time: then it holds that."""
+        return page < self.plan.known_pages and self._repeating.get(page) == content
 
     def _verify_end(self) -> None:
         """Where the page behind the last one repeats another, have that one read again.
@@ -329,27 +384,6 @@ class Sweep:
         Then its repetition says that the number of the page is not heeded.
         """
         return self.plan.pages == 1 and (self.plan.count(1) or 0) >= self.page_size
-
-
-def paging_fact(endpoint: str, sweep: int) -> str:
-    """The name under which a journal keeps the `state` of a sweep."""
-    return f"paging/{endpoint}/{sweep}"
-
-
-def parse_state(text: str) -> Mapping[str, Any]:
-    """What `Sweep.state` said. Raises ValueError, TypeError or AttributeError for any other text."""
-    facts = json.loads(text)
-    plan = facts["plan"]
-    numbers = [*map(int, plan["answers"]), *plan["answers"].values()]
-    numbers += [facts.get("first") or 0, plan["looked_behind"] or 0]
-    switches = (facts["only_first_page"], facts["suspicious_end"], facts["stray_answers"])
-    if not all(type(number) is int and 0 <= number < _MOST for number in numbers):
-        raise ValueError("no numbers of pages")
-    if not all(type(one) is bool for one in (*switches, plan["clamp_checked"], plan["raised"])):
-        raise TypeError("neither true nor false")
-    if facts.get("style", "pages") not in ("pages", "offset"):
-        raise ValueError("no way to ask for pages")
-    return dict(facts)
 
 
 def _plan(style: str, page_size: int, stride: int, known: PagingFacts, *, proves_end: bool) -> EndpointPlan:

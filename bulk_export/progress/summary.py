@@ -50,7 +50,7 @@ def remarks(summary: ExportSummary) -> list[str]:
             )
         if one.suspicious_end:
             lines.append(
-                f"{one.name}: the list may go on behind its last page ({one.pages} pages);"
+                f"{one.name}: the list may go on behind its last page ({one.pages} page{'s' * (one.pages != 1)});"
                 " compare the number of records with the service"
             )
         if one.consistent is False:

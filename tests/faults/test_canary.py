@@ -107,7 +107,7 @@ class Run:
 
 async def run(tmp_path: Path, base_url: str, *more: str, started: Callable[[int], None] = lambda pid: None) -> Run:
     command = [sys.executable, "-m", "bulk_export", "export", "participants-npq", "--base-url", base_url]
-    command += ["--debug", "--page-size", "10", "--workers", "3", "--retries", "4", "--min-interval", "0"]
+    command += ["--debug", "--page-size", "10", "--workers", "3", "--retries", "2", "--min-interval", "0"]
     command += ["--format", "parquet", "--format", "ndjson", "--output", "out", "--progress", "plain", *more]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BULK_EXPORT_")}
     process = await anyio.open_process(

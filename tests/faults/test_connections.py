@@ -16,9 +16,10 @@ import pytest
 import trustme
 from anyio.streams.tls import TLSStream
 
+from bulk_export.answer import Answer, Failure
 from bulk_export.credentials import Token
 from bulk_export.errors import LocalFailure, ServiceFailing, UsageError
-from bulk_export.fetch import Answer, Failure, Fetcher, Timeouts
+from bulk_export.fetch import Fetcher, Timeouts
 from bulk_export.model import Authorization
 from bulk_export.options import ExportOptions
 from bulk_export.service_source import fetch_document

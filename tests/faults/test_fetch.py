@@ -12,8 +12,9 @@ import anyio
 import pytest
 import trustme
 
+from bulk_export.answer import Answer, Failure
 from bulk_export.credentials import Token
-from bulk_export.fetch import Answer, Failure, Fetcher, Timeouts
+from bulk_export.fetch import Fetcher, Timeouts
 from tests.raw_server import Connection, answer, raw_server, response
 
 BODY = b'{"data":[{"id":"a"}]}'

@@ -138,10 +138,13 @@ async def test_infer_gives_new_attributes_columns_without_another_request(
 ) -> None:
     known, full = things(KNOWN, **shape), things(FIELDS, **shape)
     async with served(**shape) as service:
-        lax = await run(service, tmp_path / "lax", "lax", known)
-        spent = len(service.log)
-        inferred = await run(service, tmp_path / "inferred", "infer", known)
-        assert len(service.log) == 2 * spent
+        # The first export finds out how the service pages, which costs requests once.
+        await run(service, tmp_path / "first", "lax", known, workers=1)
+        before = len(service.log)
+        lax = await run(service, tmp_path / "lax", "lax", known, workers=1)
+        spent = len(service.log) - before
+        inferred = await run(service, tmp_path / "inferred", "infer", known, workers=1)
+        assert len(service.log) == before + 2 * spent
         described = await run(service, tmp_path / "described", "lax", full)
         truth = list(service.truth("boxes"))
     found, wanted = columns(inferred), columns(described)

@@ -218,6 +218,17 @@ async def test_a_token_of_another_provider_is_refused_and_one_of_the_same_is_pro
         assert poll.kind == "full"
 
 
+async def test_a_list_that_all_providers_see_does_not_prove_a_token(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=5, whole=5) as it:
+        await it.sync(NAME, WHOLE, format="parquet")
+        it.now += HOUR
+        it.records[NAME] = [person(number) for number in range(700, 705)]
+        with pytest.raises(UsageError, match=f"leaves out {NAME}"):
+            await it.sync(WHOLE, token="theirs", accept_token=True, format="parquet")
+        with pytest.raises(UsageError, match="another token"):
+            await it.sync(NAME, WHOLE, token="theirs", format="parquet")
+
+
 async def test_a_service_that_moved_is_gone_on_with_once_its_ids_are_seen(tmp_path: Path) -> None:
     async with scene(tmp_path / "a", people=40) as it, scene(tmp_path / "b", people=40) as there:
         await it.sync()

@@ -55,6 +55,33 @@ async def test_a_state_restored_from_a_backup_asks_from_as_far_back_as_it_says(t
         assert not (await it.sync(format=format_)).remarks
 
 
+async def test_a_file_from_before_a_backup_was_restored_is_not_taken_for_a_newer_one(tmp_path: Path) -> None:
+    """Its poll has a higher number than the last one that was noted, and it lacks what that one brought."""
+    async with scene(tmp_path, people=6) as it:
+
+        async def poll(number: int) -> None:
+            it.now += HOUR
+            change(it, number, f"Changed at {it.now}")
+            await it.sync(format="parquet")
+
+        await it.sync(format="parquet")
+        for _ in range(4):
+            await poll(0)
+        shutil.copytree(it.directory, tmp_path / "backup")
+        for _ in range(5):
+            await poll(0)
+        (it.directory / NAME).rename(tmp_path / "table")
+        shutil.rmtree(it.directory)
+        (tmp_path / "backup").rename(it.directory)
+        for number in range(1, 5):
+            await poll(number)
+        shutil.rmtree(it.directory / NAME)
+        (tmp_path / "table").rename(it.directory / NAME)
+        it.now += HOUR
+        assert (await it.sync(format="parquet")).remarks
+        assert_current(it)
+
+
 def removed(it: Scene) -> None:
     shutil.rmtree(it.directory / NAME)
 

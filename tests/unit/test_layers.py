@@ -19,12 +19,12 @@ LAYERS = [
     | {"state_directory", "column_names", "masking"},
     {"catalogue", "openapi", "filters", "schema", "schema_inference", "schema_mode", "redaction", "options", "base_url"}
     | {"page_plan", "page_order", "retry", "outage", "paging_facts", "first_page", "page_evidence"}
-    | {"certificates", "explanation", "descriptors", "urls", "page_target"}
+    | {"certificates", "explanation", "descriptors", "urls", "page_target", "answer"}
     | {"decode", "duplicates", "seen_ids", "agreement", "revision"},
     {"budget", "connections", "fetch", "journal", "files", "sinks", "schedule", "cost", "database", "delta_files"}
     | {"settings_trust", "directories", "working_state"},
     {"counters", "sweep", "pool", "parts", "resweep", "convert", "outcome", "manifest", "publish"}
-    | {"replaceable", "workplace", "service_answers", "tuning", "fetched_page"}
+    | {"replaceable", "workplace", "service_answers", "tuning", "fetched_page", "echoes", "paging_state"}
     | {"local_service", "environment", "service_source"},
     {"pipeline", "streaming", "archive_replay", "verification", "check"},
     {"polling"},

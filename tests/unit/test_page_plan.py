@@ -17,6 +17,7 @@ from bulk_export.errors import ServiceFailing
 from bulk_export.model import Paging
 from bulk_export.page_plan import EndpointPlan, WholePlan
 from bulk_export.paging_facts import PagingFacts
+from bulk_export.paging_state import parse_state
 from bulk_export.sweep import Sweep
 
 KNOWN = PagingFacts(longest=300)
@@ -264,7 +265,7 @@ def test_a_clamp_nobody_described_loses_no_record_and_fetches_none_twice(
     again.restore(
         stored,
         lambda key: b'{"data":[' + b",".join(b'{"a":"%s"}' % one for one in pages[key.page]) + b"]}",
-        state=sweep.state(),
+        state=parse_state(sweep.state()),
     )
     assert (again.plan.end, again.plan.records, again.plan.complete) == (sweep.plan.end, records, True)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tracemalloc
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_export.seen_ids import MetBefore, SeenIds
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=3)))
 def test_an_id_is_new_the_first_time_and_never_again(ids: list[str]) -> None:
     seen, known = SeenIds(), set()
@@ -18,6 +19,7 @@ def test_an_id_is_new_the_first_time_and_never_again(ids: list[str]) -> None:
         known.add(identity)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sets(st.sampled_from("abcd"))))
 def test_rows_of_an_answer_were_met_before_if_an_earlier_answer_had_their_id(answers: list[set[str]]) -> None:
     met, known = MetBefore(), set()
