@@ -85,6 +85,9 @@ def place(path: Path) -> str:
 def _held(directory: Path) -> int:
     """A descriptor of a directory, which stays open for as long as the database may read there."""
     with _HOLDING:
+        # A process that goes on for months works in ever new directories, and removes them.
+        for gone in [known for known, held in _DESCRIPTORS.items() if not os.fstat(held).st_nlink]:
+            os.close(_DESCRIPTORS.pop(gone))
         held = _DESCRIPTORS.get(directory)
         if held is not None:
             if os.path.samestat(os.fstat(held), directory.stat()):

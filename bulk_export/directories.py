@@ -75,19 +75,20 @@ def is_same(one: os.stat_result, other: os.stat_result) -> bool:
     return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
-def why_not_ours(found: os.stat_result, *, within: int) -> str | None:
+def why_not_ours(found: os.stat_result, *, within: int, may_be_read: bool = False) -> str | None:
     """Why an entry of a directory cannot be what we made there: it belongs to somebody else, or is open to others.
 
-    Where owners or modes look unexpected, a file is made beside it for comparison: some file systems keep neither.
+    A file that `may_be_read` by others, because its owner shares it, may still not be written by them. Where owners or
+    modes look unexpected, a file is made beside it for comparison: some file systems keep neither.
     """
-    is_open = found.st_mode & (_OPEN_DIRECTORY if stat.S_ISDIR(found.st_mode) else _OPEN_FILE)
+    is_open = found.st_mode & (_OPEN_DIRECTORY if may_be_read or stat.S_ISDIR(found.st_mode) else _OPEN_FILE)
     if found.st_uid == os.geteuid() and not is_open:
         return None
     ours = _made_here(within)
     if ours is None or found.st_uid != ours.st_uid:
         return "belongs to another user"
     if is_open & ~ours.st_mode:
-        return "can be read or written by others"
+        return "can be written by others" if may_be_read else "can be read or written by others"
     return None
 
 

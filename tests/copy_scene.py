@@ -40,13 +40,18 @@ class Scene:
         self.date: Callable[[], str] = lambda: format_datetime(self.now, usegmt=True)
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.doctor: Callable[[str, dict[str, str], list[Any]], list[Any]] = lambda _name, _query, shown: shown
+        # The most records that a page has, and what is left of those that it would have.
+        self.cap: Callable[[], int] = lambda: 3_000
+        self.cut: int | None = None
         self.told: list[SyncSummary] = []
 
     async def sync(self, *names: str, **changes: Any) -> SyncSummary:
         chosen = {"base_url": self.url, "token": TOKEN, "output": self.directory, "retries": 0, **FREE} | changes
-        every = chosen.pop("every", None)
+        every, extract = chosen.pop("every", None), chosen.pop("extract", None)
         options = SyncOptions.of(names or (NAME,), **chosen)
-        return await sync_once(options, clock=lambda: self.ours or self.now, every=every, report=self.told.append)
+        return await sync_once(
+            options, clock=lambda: self.ours or self.now, every=every, extract=extract, report=self.told.append
+        )
 
     def since(self) -> list[str]:
         """What was asked from, by each request for changes."""
@@ -79,9 +84,9 @@ async def scene(directory: Path, *, people: int = 0, whole: int = 0) -> AsyncIte
         if "filter[updated_since]" in query:
             shown = [one for one in shown if one["attributes"]["updated_at"] >= query["filter[updated_since]"]]
         shown = it.doctor(name, query, shown)
-        size, page = int(query["page[per_page]"]), int(query["page[page]"])
+        size, page = min(int(query["page[per_page]"]), it.cap()), int(query["page[page]"])
         headers = {"Date": it.date()}
-        return web.json_response({"data": shown[(page - 1) * size : page * size]}, headers=headers)
+        return web.json_response({"data": shown[(page - 1) * size : page * size][: it.cut]}, headers=headers)
 
     async with web_server(answer) as url:
         it = Scene(url, directory / "copy", records)

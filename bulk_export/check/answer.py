@@ -158,6 +158,7 @@ def _decision(columns: Collection[str]) -> str:
 def _history(table: CopiedTable, columns: Collection[str]) -> str:
     """Each state of an application once, with when it was first seen and when the one before it was last seen.
 
+    The poll that first saw it started at `seen_at`, and ended at `seen_until`: it may have been made in between.
     A row carries the start of the poll that wrote it (`_synced_at`), in whichever file it is read. Where a table has
     no such column, its shown `updated_at` and the order of the versions have to do.
     """
@@ -183,15 +184,21 @@ def _history(table: CopiedTable, columns: Collection[str]) -> str:
     )
     before = "lag(seen_at) OVER (PARTITION BY id ORDER BY seen_at, version)"
     if synced and table.polls:
-        polls = ", ".join(f"(TIMESTAMPTZ '{poll.isoformat()}')" for poll in table.polls)
+        polls = ", ".join(
+            f"(TIMESTAMPTZ '{start.isoformat()}', TIMESTAMPTZ '{end.isoformat()}')" for start, end in table.polls
+        )
         return (
             "CREATE OR REPLACE TEMP VIEW applications_history AS\n"
-            "SELECT states.*, polls.started_at AS last_seen_before\n"
+            f"WITH polls(started_at, finished_at) AS (VALUES {polls})\n"
+            "SELECT states.*, before.started_at AS last_seen_before,"
+            " coalesce(own.finished_at, states.seen_at) AS seen_until\n"
             f"FROM ({grouped}) AS states\n"
-            f"ASOF LEFT JOIN (VALUES {polls}) AS polls(started_at) ON states.seen_at > polls.started_at;"
+            "ASOF LEFT JOIN polls AS before ON states.seen_at > before.started_at\n"
+            "LEFT JOIN polls AS own ON states.seen_at = own.started_at;"
         )
     return (
-        f"CREATE OR REPLACE TEMP VIEW applications_history AS\nSELECT *, {before} AS last_seen_before FROM ({grouped});"
+        "CREATE OR REPLACE TEMP VIEW applications_history AS\n"
+        f"SELECT *, {before} AS last_seen_before, seen_at AS seen_until FROM ({grouped});"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,25 +16,28 @@ from bulk_export.check.question import TABLES
 from bulk_export.database import missing_extra
 from bulk_export.delta_files import LOG, check_path, files_of
 from bulk_export.errors import DamagedState, LocalFailure, UsageError
-from bulk_export.files import MANIFEST, SYNC_STATE, WORKING_DIRECTORY
+from bulk_export.files import MANIFEST, SYNC_STATE, WORKING_DIRECTORY, open_regular
 from bulk_export.manifest import read_manifest
 
 EXTRA = "check"
 POLL_LOG = "sync-log.jsonl"
+
+# When a poll started and when it ended.
+Poll = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True, slots=True)
 class CopiedTable:
     """One table: its Parquet files, and its history where one is kept.
 
-    `columns` names the columns with their SQL types, for where no file tells them. `polls` holds the starts of the
-    polls that asked for this table, as far as the log of the copy goes back.
+    `columns` names the columns with their SQL types, for where no file tells them. `polls` holds the start and the end
+    of the polls that asked for this table, as far as the log of the copy goes back.
     """
 
     files: tuple[Path, ...]
     history: History | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    polls: tuple[datetime, ...] = ()
+    polls: tuple[Poll, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ def open_copy(directory: Path) -> Copy:
             raise UsageError(f"{directory} is not a directory.", next_step="Name a finished export or a synced copy.")
         delta = {name: path for name, path in _folders(directory).items() if (path / LOG).is_dir()}
         if delta:
-            polls = _poll_starts(directory)
+            polls = _polls(directory)
             return Copy({name: _delta_table(path, polls.get(path.name, ())) for name, path in delta.items()})
         if (directory / MANIFEST).exists():
             return _export(directory)
@@ -79,6 +83,8 @@ def _folders(directory: Path) -> dict[str, Path]:
 def _snapshots(directory: Path) -> Copy:
     """Copies that sync keeps as plain files, without a history."""
     found = {name: sorted(path.glob("*.parquet")) for name, path in _folders(directory).items()}
+    for file in (file for files in found.values() for file in files):
+        _refuse_irregular(file)
     tables = {name: CopiedTable(tuple(files)) for name, files in found.items() if files}
     if not tables:
         raise UsageError(f"{directory} holds no tables to check.", next_step="Sync the endpoints first, then check.")
@@ -116,7 +122,7 @@ def _export(directory: Path) -> Copy:
     return Copy(tables, (remark,) if partial else ())
 
 
-def _delta_table(path: Path, polls: tuple[datetime, ...]) -> CopiedTable:
+def _delta_table(path: Path, polls: tuple[Poll, ...]) -> CopiedTable:
     """A table with all versions whose log is kept."""
     try:
         from deltalake import DeltaTable
@@ -139,7 +145,19 @@ def _delta_table(path: Path, polls: tuple[datetime, ...]) -> CopiedTable:
         raise DamagedState(
             f"The Delta table {path} cannot be read ({type(error).__name__}).", kept="Nothing was changed."
         ) from None
+    for file in current:
+        _refuse_irregular(file)
     return CopiedTable(current, read_history(path, latest, base), columns, polls)
+
+
+def _refuse_irregular(file: Path) -> None:
+    """Raise DamagedState for what is no file: reading from a pipe or a device may never end."""
+    if not file.is_file():
+        raise DamagedState(
+            f"{file} is missing, or is no file.",
+            kept="Nothing was changed.",
+            next_step="Restore it from a backup, or remove its directory: the next sync fetches it whole.",
+        )
 
 
 def _sql_type(kind: pa.DataType) -> str:
@@ -149,19 +167,20 @@ def _sql_type(kind: pa.DataType) -> str:
     return "TIMESTAMPTZ" if pa.types.is_timestamp(kind) else "VARCHAR"
 
 
-def _poll_starts(directory: Path) -> dict[str, tuple[datetime, ...]]:
-    """The starts of all polls of a copy that are in its log, by endpoint. Lines that cannot be read are passed over."""
-    starts: dict[str, list[datetime]] = {}
+def _polls(directory: Path) -> dict[str, tuple[Poll, ...]]:
+    """All polls of a copy that are in its log, by endpoint. Lines that cannot be read are passed over."""
+    polls: dict[str, dict[datetime, datetime]] = {}
     try:
-        with (directory / POLL_LOG).open("rb") as lines:
+        with os.fdopen(open_regular(directory / POLL_LOG, follows=True), "rb") as lines:
             for line in lines:
                 try:
                     entry = json.loads(line)
-                    moment = datetime.fromisoformat(entry["started_at"])
-                    for name in entry["tables"]:
-                        starts.setdefault(name, []).append(moment)
+                    start, end = (datetime.fromisoformat(entry[name]) for name in ("started_at", "finished_at"))
+                    for name in entry["endpoints"]:
+                        known = polls.setdefault(name, {})
+                        known[start] = max(start, end, known.get(start, start))
                 except (ValueError, TypeError, KeyError, RecursionError):
                     continue
     except FileNotFoundError:
         return {}
-    return {name: tuple(sorted(set(moments))) for name, moments in starts.items()}
+    return {name: tuple(sorted(found.items())) for name, found in polls.items()}

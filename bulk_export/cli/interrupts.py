@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 from anyio.abc import TaskStatus
 
+from bulk_export.descriptors import require_descriptors
 from bulk_export.errors import BulkExportError, Interrupted
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def until_signalled(
                 outcome.append(error)
             tasks.cancel_scope.cancel()
 
+    require_descriptors(0)
     # What was imported stays to the end: nobody need look for garbage in it, not even then.
     gc.freeze()
     # Where it is installed, fetching takes a third less time.

@@ -17,6 +17,7 @@ import typer
 
 from bulk_export.cli.parameters import COMMANDS, EVERY
 from bulk_export.cli.streams import lost_output
+from bulk_export.descriptors import is_shortage, require_descriptors, too_few_descriptors
 from bulk_export.errors import BulkExportError, Interrupted, LocalFailure, UsageError
 from bulk_export.progress.console import FORMS, Console
 from bulk_export.settings import Takes, find_file, options_for, read_file, resolve, unknown_variables
@@ -74,6 +75,7 @@ def with_fetched_service(options: Mapping[str, Any]) -> dict[str, Any]:
     from bulk_export.certificates import ca_file_of
     from bulk_export.service_source import fetch_service
 
+    require_descriptors(0)
     ca_file = ca_file_of(options.get("ca_file"))
     insecure = bool(options.get("allow_plain_http", False))
     version = options.get("api_version")
@@ -105,6 +107,8 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
             lost_output(error)
             return 0
         except OSError as error:
+            if is_shortage(error):
+                return _report(too_few_descriptors())
             return _report(
                 LocalFailure(
                     f"Reading or writing on this machine failed: {error.strerror or type(error).__name__}.",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from bulk_export import schema
 from bulk_export.decode import exact
 from bulk_export.decode.arrangement import member_at, members_of
-from bulk_export.model import Endpoint, Kind, RecordShape, Struct
+from bulk_export.model import Kind, RecordShape
 
 # Text identifies a record; bytes are one that nothing identifies, as it was sent.
 Key = str | bytes
@@ -46,36 +46,22 @@ class Identity:
         return f"[{','.join(values)}]"
 
 
-def identity_columns(endpoint: Endpoint) -> tuple[tuple[str, ...], ...] | None:
-    """Where the columns of an export hold the values that identify a record.
+def identity_columns(shape: RecordShape) -> tuple[tuple[str, ...], ...] | None:
+    """Where the columns of an export hold the values that identify a record, if it has such columns.
 
-    Each is the name of a column, followed by the members that lead to the value within it. None where a value has no
-    column of its own, or one that holds anything but a scalar.
+    Each is the name of a column, followed by the members that lead to the value within it. None where a value can have
+    no column of its own.
     """
-    shape = endpoint.shape
-    places = []
-    for path in shape.identity or (shape.id,):
-        place = _column(endpoint, path)
-        if place is None:
-            return None
-        places.append(place)
-    return tuple(places)
+    places = [_place(shape, path) for path in shape.identity or (shape.id,)]
+    found = tuple(place for place in places if place is not None)
+    return found if len(found) == len(places) else None
 
 
-def _column(endpoint: Endpoint, path: tuple[str, ...]) -> tuple[str, ...] | None:
-    shape = endpoint.shape
+def _place(shape: RecordShape, path: tuple[str, ...]) -> tuple[str, ...] | None:
     if path in (shape.id, shape.type):
         return (schema.ID,) if path == shape.id else (schema.TYPE,)
     above, place = path[: len(shape.attributes)], path[len(shape.attributes) :]
-    if above != shape.attributes or not place:
-        return None
-    fields = {field.name: field.type for field in schema.columns(endpoint)}
-    for name in place[:-1]:
-        inside = fields.get(name)
-        if not isinstance(inside, Struct):
-            return None
-        fields = {field.name: field.type for field in inside.fields}
-    return place if isinstance(fields.get(place[-1]), Kind) else None
+    return place if above == shape.attributes and place else None
 
 
 def _scalar(value: bytes | None) -> str | None:

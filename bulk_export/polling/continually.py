@@ -17,7 +17,8 @@ import anyio
 import anyio.to_thread
 
 from bulk_export.errors import DirectoryInUse, Interrupted, LocalFailure
-from bulk_export.files import SYNC_STATE, WORKING_DIRECTORY, inspect_output, local_failures, prepare_output
+from bulk_export.files import WORKING_DIRECTORY, inspect_output, local_failures, prepare_output
+from bulk_export.polling.copy_safety import holds_copy
 from bulk_export.polling.once import DAEMON_LOCK, SyncSummary, sync_once
 from bulk_export.polling.sync_options import SyncOptions
 from bulk_export.progress.observer import Observer
@@ -63,7 +64,7 @@ async def keep_current(
             return
 
     waits_said: list[bool] = []
-    if not (options.output / SYNC_STATE).exists():
+    if not holds_copy(options.output):
         inspect_output(options.output)
     await anyio.to_thread.run_sync(prepare_output, options.output)
     with _alone(options.output / WORKING_DIRECTORY):

@@ -27,6 +27,10 @@ _KINDS = {
 }
 
 
+class UnfitColumns(ValueError):
+    """What was fetched has columns that cannot stand beside those of a copy."""
+
+
 def described_as_copied(endpoint: Endpoint, copied: pa.Schema | None) -> Endpoint:
     """The endpoint with the fields that its copy has as they are there, and those that only one of both knows.
 
@@ -49,7 +53,7 @@ def described_as_copied(endpoint: Endpoint, copied: pa.Schema | None) -> Endpoin
 def united(copied: pa.Schema | None, fetched: pa.Schema) -> pa.Schema:
     """The columns of a copy after what was fetched is merged into it.
 
-    Raises ValueError where a type would change, or two names would be alike.
+    Raises UnfitColumns where a type would change, or two names would be alike.
     """
     fetched = _in_plain_types(fetched)
     columns = [column for column in fetched if column.name not in (schema.EXTRA, *OWN)]
@@ -58,8 +62,8 @@ def united(copied: pa.Schema | None, fetched: pa.Schema) -> pa.Schema:
         columns = list(_united_columns([column for column in own if column.name not in (schema.EXTRA, *OWN)], columns))
     instant = pa.timestamp("us", "UTC")
     wanted = pa.schema([*columns, pa.field(schema.EXTRA, pa.string()), *(pa.field(name, instant) for name in OWN)])
-    if _alike(wanted):
-        raise ValueError("two columns would have names that readers take for one")
+    if alike := _alike(wanted):
+        raise UnfitColumns(f"most readers take the columns {' and '.join(map(repr, alike))} for one")
     return wanted
 
 
@@ -126,7 +130,7 @@ def _united_arrow(copied: pa.DataType, fetched: pa.DataType) -> pa.DataType:
     if pa.types.is_struct(copied) and pa.types.is_struct(fetched):
         return pa.struct(_united_columns(list(copied), list(fetched)))
     if copied != fetched:
-        raise ValueError(f"a column of {copied} would become one of {fetched}")
+        raise UnfitColumns(f"a column of {copied} would become one of {fetched}")
     return copied
 
 

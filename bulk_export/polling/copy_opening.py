@@ -60,6 +60,15 @@ def open_copy(options: SyncOptions) -> OpenedCopy:
         )
     refuse_another(found, asked, options.output)
     if unproven:
+        polled = {endpoint.name for endpoint in options.full.endpoints}
+        if rest := sorted(set(state.marks) - polled):
+            # Some lists are the same for every provider, and prove nothing of the others.
+            raise UsageError(
+                "Whether another token or address shows the same provider's records has to be seen from the whole copy,"
+                f" and this run leaves out {', '.join(rest)}.",
+                kept="Nothing was changed.",
+                next_step="Name these endpoints, too, in the first run with it.",
+            )
         # Whose records come now has to be seen from all of them.
         state = replace(state, marks={name: mark.again() for name, mark in state.marks.items()})
     if state.last is not None:

@@ -59,7 +59,7 @@ class CopyState:
 
     `clock_ahead` is by how many seconds the service's clock was taken to be ahead of ours in the last poll,
     `clock_told` what the last polls were told of that. `tables` has what is known of the table of each endpoint,
-    `rhythm` how far scheduled polls lie apart.
+    `rhythms` how far its scheduled polls lie apart, and `rhythm` that of endpoints which have none of their own yet.
     """
 
     identity: Mapping[str, Any]
@@ -71,6 +71,12 @@ class CopyState:
     tables: Mapping[str, TableMark] = field(default_factory=dict)
     rhythm: Rhythm = field(default_factory=Rhythm)
     clock_told: tuple[float, ...] = ()
+    rhythms: Mapping[str, Rhythm] = field(default_factory=dict)
+
+    def rhythm_of(self, name: str, every: timedelta | None = None) -> Rhythm:
+        """How far scheduled polls of an endpoint lie apart, which is `every` where that is told."""
+        rhythm = self.rhythms.get(name, self.rhythm)
+        return rhythm if every is None else replace(rhythm, every=every)
 
     def table(self, name: str) -> TableMark:
         """What is known of a table; of a copy of an earlier version, what the log entry of its last poll says."""
@@ -109,6 +115,7 @@ def read_state(directory: Path) -> CopyState | None:
             tables={safe_name(name): _table_from(mark) for name, mark in document.get("tables", {}).items()},
             rhythm=_rhythm_from(document.get("rhythm", {})),
             clock_told=tuple(map(float, document.get("clock_told", [])))[-MOST_READINGS:],
+            rhythms={safe_name(name): _rhythm_from(one) for name, one in document.get("rhythms", {}).items()},
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, UsageError):
         raise _damaged(path, "it is not whole") from None
@@ -127,10 +134,8 @@ def write_state(directory: Path, state: CopyState) -> None:
         "open": {kind: _open_to(poll) for kind, poll in state.open.items()},
         "last": state.last,
         "tables": {name: asdict(mark) for name, mark in state.tables.items()},
-        "rhythm": {
-            "starts": [format_instant(start) for start in state.rhythm.starts],
-            "every": None if state.rhythm.every is None else state.rhythm.every.total_seconds(),
-        },
+        "rhythm": _rhythm_to(state.rhythm),
+        "rhythms": {name: _rhythm_to(rhythm) for name, rhythm in state.rhythms.items()},
     }
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     with local_failures(f"Writing the state of the copy in {directory}"):
@@ -198,6 +203,11 @@ def _rhythm_from(found: Mapping[str, Any]) -> Rhythm:
         raise ValueError("no period")
     starts = sorted(map(parse_instant, found.get("starts", [])))
     return Rhythm(tuple(starts), None if every is None else timedelta(seconds=every))
+
+
+def _rhythm_to(rhythm: Rhythm) -> dict[str, Any]:
+    every = None if rhythm.every is None else rhythm.every.total_seconds()
+    return {"starts": [format_instant(start) for start in rhythm.starts], "every": every}
 
 
 def _mark_to(mark: Watermark) -> dict[str, Any]:

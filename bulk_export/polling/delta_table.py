@@ -195,7 +195,8 @@ class CopiedDelta:
         make_private_directory(self._path)
         write_deltalake(
             self._place,
-            difference.changes(),
+            # The changes by key lack the rows that share one.
+            difference.merged(delete_removed=False),
             mode="error",
             configuration=_CONFIGURATION,
             target_file_size=_FILE_SIZE,

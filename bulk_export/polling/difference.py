@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bulk_export import database, schema
+from bulk_export.column_names import unlike
 from bulk_export.errors import DamagedState
-from bulk_export.polling.copied_schema import OWN, united
+from bulk_export.polling.copied_schema import OWN, UnfitColumns, united
 from bulk_export.polling.room import out_of_room
+from bulk_export.sinks.read import schema_of
 from bulk_export.units import format_instant
 
 if TYPE_CHECKING:
@@ -97,11 +98,10 @@ class Difference:
         self._keeps = False
         self._connection = database.connect(EXTRA, spill_to=scratch / "spilled")
         with self._readable():
-            schemas = [pq.read_schema(files[0]) for files in (fetched, earlier) if files]
+            schemas = [schema_of(files[0]) for files in (fetched, earlier) if files]
             self.schema = united(copied, schemas[0])
             if earlier:
                 self.schema = united(self.schema, schemas[1])
-            _refuse_alike(self.schema.names, current)
             self._columns = [name for name in self.schema.names if name not in OWN]
             self._define("c", current, set() if copied is None else set(copied.names), own=True)
             self._define("g", fetched, set(schemas[0].names))
@@ -196,7 +196,7 @@ class Difference:
         self._changes_shared = False
 
     def _compare(self) -> None:
-        unlike = " OR ".join(
+        differs = " OR ".join(
             f"f.{database.name(column)} IS DISTINCT FROM c.{database.name(column)}" for column in self._columns
         )
         found = f"{self._part('c', self.key[0])} IS NOT NULL"
@@ -208,7 +208,7 @@ class Difference:
             f"SELECT {self._packed('f', start, 'NULL::TIMESTAMPTZ')},"  # noqa: S608  # quoted names
             f" CASE WHEN {found} THEN 'update' ELSE 'insert' END AS change"
             f" FROM f LEFT JOIN c ON {self._same_key('f', 'c')}"
-            f" WHERE {alone} AND (NOT ({found}) OR ({self._older} AND ({marked} OR {unlike})))"
+            f" WHERE {alone} AND (NOT ({found}) OR ({self._older} AND ({marked} OR {differs})))"
         )
         selects = [changed]
         if self._current and self._finds_removed:
@@ -230,7 +230,7 @@ class Difference:
         have is one again, whatever is marked as removed beside them.
         """
         columns = ", ".join(database.name(name) for name in self._columns)
-        n = _unlike("n", self._columns)
+        n = unlike("n", self._columns)
         same = " AND ".join(
             f"a.{database.name(name)} IS NOT DISTINCT FROM b.{database.name(name)}" for name in self._columns
         )
@@ -274,7 +274,7 @@ class Difference:
         )
 
     def _write(self, query: str, place: Path) -> None:
-        target = database.text(str(place.absolute()))
+        target = database.text(database.place(place))
         self._connection.execute(f"COPY ({query}) TO {target} (FORMAT parquet, COMPRESSION zstd)")
 
     def _packed(self, view: str, synced_at: str, removed_at: str) -> str:
@@ -295,7 +295,12 @@ class Difference:
         return f"read_parquet({database.quoted_files([file])})"
 
     def _part(self, view: str, path: Sequence[str]) -> str:
-        return ".".join([view, *map(database.name, path)])
+        """A value of the key; an empty text, as an id that was null has, identifies nothing, like no value."""
+        value = ".".join([view, *map(database.name, path)])
+        type_: pa.DataType = pa.struct(list(self.schema))
+        for name in path:
+            type_ = type_.field(name).type
+        return f"nullif({value}, '')" if pa.types.is_string(type_) else value
 
     def _same_key(self, one: str, other: str) -> str:
         return " AND ".join(f"{self._part(one, path)} = {self._part(other, path)}" for path in self.key)
@@ -327,6 +332,13 @@ class Difference:
     def _readable(self) -> Iterator[None]:
         try:
             yield
+        except UnfitColumns as error:
+            self.close()
+            raise DamagedState(
+                f"What was fetched does not fit into the copy: {error}.",
+                kept="Nothing was changed.",
+                next_step="Run the same command again: it is fetched anew.",
+            ) from None
         except (database.failures(), ValueError, OSError) as error:  # their texts may quote values
             self.close()
             if (failure := out_of_room(error, self._changes.parent)) is not None:
@@ -337,27 +349,6 @@ class Difference:
                 next_step="Restore them from a backup, or remove the directory of the damaged one: the next sync"
                 " fetches it whole.",
             ) from None
-
-
-def _unlike(name: str, names: Sequence[str]) -> str:
-    """A name that none of the others is, in any letters' case."""
-    taken = {one.casefold() for one in names}
-    while name in taken:
-        name += "_"
-    return name
-
-
-def _refuse_alike(names: Sequence[str], current: Sequence[Path]) -> None:
-    """Raise DamagedState for columns that the database cannot tell apart, as earlier versions made them."""
-    known: dict[str, str] = {}
-    for name in names:
-        if (other := known.setdefault(name.casefold(), name)) != name:
-            place = current[0].parent if current else "the table"
-            raise DamagedState(
-                f"The copy has columns {other!r} and {name!r}, which no table can tell apart.",
-                kept="Nothing was changed.",
-                next_step=f"Remove {place}: the next sync fetches it whole, with one of them in _extra.",
-            )
 
 
 def _instant(moment: datetime) -> str:

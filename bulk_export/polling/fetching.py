@@ -10,17 +10,18 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bulk_export import pipeline
 from bulk_export.errors import BulkExportError, DamagedState, Interrupted, UsageError
 from bulk_export.files import MANIFEST, remove_tree
 from bulk_export.manifest import read_manifest
+from bulk_export.model import Endpoint
 from bulk_export.options import ExportOptions
-from bulk_export.polling.copied_schema import described_as_copied, united
+from bulk_export.polling.copied_schema import UnfitColumns, described_as_copied, united
 from bulk_export.polling.sync_options import SyncOptions
 from bulk_export.polling.taking_in import Fetched, table_of
 from bulk_export.progress.observer import Observer
+from bulk_export.sinks.read import schema_of
 from bulk_export.tuning import Tuning
 
 # A clock that is set, or a machine that slept, is noticed within this many seconds.
@@ -73,33 +74,56 @@ class Fetching:
 
         `in_window` keeps to the daily window, which one that `waits` waits for. Raises WindowClosed for any other.
         """
-        if not await anyio.Path(directory / MANIFEST).exists():
-            template = self._options.full if since is None else self._options.changes
-            described = {endpoint.name: endpoint for endpoint in template.endpoints}
-            wanted = replace(
-                template,
-                endpoints=tuple(
-                    described_as_copied(
-                        described[name],
-                        _columns(table_of(self._options, name).schema, None if wider is None else wider.files(name)[0]),
-                    )
-                    for name in names
-                ),
-                updated_since=since,
-                output=directory,
-                window=template.window if in_window else None,
-            )
-            run = self._extracted if waits or wanted.window is None else self._extracted_until_closed
-            try:
+        is_begun = await anyio.Path(directory).exists()
+        template = self._options.full if since is None else self._options.changes
+        wanted = replace(
+            template,
+            endpoints=await anyio.to_thread.run_sync(self._described, template, names, wider),
+            updated_since=since,
+            output=directory,
+            window=template.window if in_window else None,
+        )
+        run = self._extracted if waits or wanted.window is None else self._extracted_until_closed
+
+        async def fetched() -> Fetched:
+            if not await anyio.Path(directory / MANIFEST).exists():
                 await run(wanted)
-            except (UsageError, DamagedState):
-                if not await anyio.Path(directory).exists():
-                    raise
-                # Pages of another version of this program, of another description, or torn: they can be had again.
-                self._remarks.append("Pages of an interrupted poll could not be used, and were fetched again.")
-                await anyio.to_thread.run_sync(remove_tree, directory)
-                await run(wanted)
-        return Fetched(directory, await anyio.to_thread.run_sync(read_manifest, directory), since)
+            return Fetched(directory, await anyio.to_thread.run_sync(read_manifest, directory), since)
+
+        async def fetched_again() -> Fetched:
+            self._remarks.append("Pages of an interrupted poll could not be used, and were fetched again.")
+            await anyio.to_thread.run_sync(remove_tree, directory)
+            return await fetched()
+
+        try:
+            found = await fetched()
+        except (UsageError, DamagedState):
+            if not await anyio.Path(directory).exists():
+                raise
+            # Pages of another version of this program, of another description, or torn: they can be had again.
+            return await fetched_again()
+        # A poll that overtook this one may have added columns that cannot stand beside those that this one inferred.
+        if is_begun and not await anyio.to_thread.run_sync(self._fits, found, names, wider):
+            return await fetched_again()
+        return found
+
+    def _described(self, template: ExportOptions, names: Sequence[str], wider: Fetched | None) -> tuple[Endpoint, ...]:
+        described = {endpoint.name: endpoint for endpoint in template.endpoints}
+        return tuple(described_as_copied(described[name], self._columns(name, wider)) for name in names)
+
+    def _fits(self, found: Fetched, names: Sequence[str], wider: Fetched | None) -> bool:
+        """Whether what was fetched can be read, and its columns merged into those of the tables."""
+        try:
+            for name in names:
+                united(self._columns(name, wider), schema_of(found.files(name)[0]))
+        except (UnfitColumns, OSError, pa.ArrowException):
+            return False
+        return True
+
+    def _columns(self, name: str, wider: Fetched | None) -> pa.Schema | None:
+        """The columns of a table and those of a file to be merged into it, too."""
+        copied = table_of(self._options, name).schema
+        return copied if wider is None else united(copied, schema_of(wider.files(name)[0]))
 
     async def _extracted(self, wanted: ExportOptions) -> None:
         try:
@@ -144,8 +168,3 @@ class Fetching:
             kept=f"Every page that had arrived is kept in {self._options.output}.",
             next_step="The same command goes on from here.",
         )
-
-
-def _columns(copied: pa.Schema | None, wider: Path | None) -> pa.Schema | None:
-    """The columns of a table and those of a file to be merged into it."""
-    return copied if wider is None else united(copied, pq.read_schema(wider))

@@ -36,6 +36,7 @@ from bulk_export.files import (
 )
 from bulk_export.opening import utc_now
 from bulk_export.polling.copy_opening import look_at_tables, open_copy
+from bulk_export.polling.copy_safety import holds_copy, refuse_unsafe
 from bulk_export.polling.copy_state import OpenPoll, write_state
 from bulk_export.polling.fetching import Extract, Fetching, WindowClosed, export_by
 from bulk_export.polling.noting import moved, refuse_another_provider, removal_refused, table_marks
@@ -53,7 +54,7 @@ from bulk_export.polling.taking_in import (
     take_in,
     tend,
 )
-from bulk_export.polling.watermark import Rhythm, Watermark, same_since
+from bulk_export.polling.watermark import Watermark, same_since
 from bulk_export.progress.observer import Observer
 from bulk_export.server_clock import TOLERANCE
 
@@ -115,7 +116,7 @@ class _Sync:
         self._unproven: Mapping[str, str] = {}
 
     async def run(self) -> SyncSummary:
-        if not (self._options.output / SYNC_STATE).exists() and inspect_output(self._options.output):
+        if not holds_copy(self._options.output) and inspect_output(self._options.output):
             raise UsageError(
                 f"{self._options.output} holds a finished export.",
                 kept="Nothing was changed.",
@@ -127,7 +128,8 @@ class _Sync:
             stack.callback(_remove_if_empty, self._working)
             await anyio.to_thread.run_sync(self._open)
             polls, names = [], [endpoint.name for endpoint in self._options.full.endpoints]
-            self._period = self._rhythm.period(self._there(self._clock()))
+            there = self._there(self._clock())
+            self._periods = {name: self._state.rhythm_of(name, self._every).period(there) for name in names}
             if due := self._due_in_full(names):
                 try:
                     polls.append(await self._poll(FULL, due))
@@ -149,16 +151,12 @@ class _Sync:
         return summary
 
     def _open(self) -> None:
+        refuse_unsafe(self._options.output, [endpoint.name for endpoint in self._options.full.endpoints])
         opened = open_copy(self._options)
         self._state, self._source, self._unproven = opened.state, opened.source, opened.unproven
         now = self._there(self._clock())
         self._state, self._gone = look_at_tables(self._options, opened.state, now, self._remarks)
         self._polls_before = self._state.polls
-
-    @property
-    def _rhythm(self) -> Rhythm:
-        rhythm = self._state.rhythm
-        return rhythm if self._every is None else replace(rhythm, every=self._every)
 
     def _clear(self) -> None:
         """Remove what polls left in the working directory."""
@@ -240,7 +238,7 @@ class _Sync:
         """Note a new poll, in place of one that was left for another question."""
         now = self._clock()
         whole = names if kind == FULL else [one.name for one in self._options.full.endpoints if one.since is None]
-        groups = same_since(self._state.marks, names, whole, self._there(now), self._period)
+        groups = same_since(self._state.marks, names, whole, self._there(now), self._periods)
         poll = OpenPoll(self._state.polls + 1, now, tuple(groups), secrets.token_hex(16), self._source)
         with local_failures(f"Removing {self._working / kind}"):
             await anyio.to_thread.run_sync(remove_tree, self._working / kind)
@@ -276,6 +274,11 @@ class _Sync:
                 )
             if name in again and name in self._suspicious and taken[name].refused is None:
                 self._remarks.append(f"{name}: many records were not shown at first; the next poll is a full sync.")
+            if taken[name].is_doubted:
+                self._remarks.append(
+                    f"{name}: the list may go on behind its last page, so nothing was taken for removed; the next"
+                    " poll is a full sync."
+                )
         self._refused |= {name: one.refused for name, one in taken.items() if one.refused is not None}
         run = [group.manifest["run"] for group in (*groups, *again.values())]
         summary = PollSummary(
@@ -296,6 +299,12 @@ class _Sync:
         entry = summary.to_json()
         resumed = poll.number <= self._polls_before
         marks = moved(state, taken, started_at, is_full=kind == FULL, resumed=resumed, doubted=self._suspicious)
+        rhythms = {
+            name: state.rhythm_of(name, self._every)
+            if resumed
+            else state.rhythm_of(name).after(started_at, self._every)
+            for name in taken
+        }
         self._state = replace(
             state,
             identity={**state.identity, **self._unproven},
@@ -304,7 +313,7 @@ class _Sync:
             clock_told=clock_told(groups, self._state),
             last=entry,
             tables={**state.tables, **table_marks(state, taken, self._options.removed, is_full=kind == FULL)},
-            rhythm=self._rhythm if resumed else state.rhythm.after(started_at, self._every),
+            rhythms={**state.rhythms, **rhythms},
         )
         self._unproven = {}
         write_state(self._options.output, self._state)

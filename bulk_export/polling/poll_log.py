@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bulk_export.files import local_failures
+from bulk_export.files import local_failures, open_regular, write_atomically
 from bulk_export.polling.difference import Counts
 from bulk_export.units import format_instant
 
@@ -83,6 +83,10 @@ def append_entry(directory: Path, entry: Mapping[str, Any]) -> None:
     """Add an entry to the log, unless it is there already; a line that a crash left torn is taken away."""
     path = directory / LOG
     with local_failures(f"Writing {path}"):
+        if os.path.lexists(path) and path.lstat().st_nlink > 1:
+            # A second name, as in a backup made of hard links, keeps what it shows.
+            with os.fdopen(open_regular(path), "rb") as file:
+                write_atomically(path, file.read())
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "r+b") as file:
             end = file.seek(0, os.SEEK_END)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from bulk_export import database, schema
 from bulk_export.errors import DamagedState
 from bulk_export.polling.difference import EXTRA
 from bulk_export.polling.room import out_of_room
+from bulk_export.sinks.read import schema_of
 from bulk_export.units import format_instant
 
 # So many records may always go, however few there are.
@@ -50,7 +49,7 @@ def count_missing(
         return Missing(0, 0)
     connection = database.connect(EXTRA, spill_to=scratch / "spilled")
     try:
-        there = set(pq.read_schema(fetched[0]).names)
+        there = set(schema_of(fetched[0]).names)
         paths = [path for path in key if path[0] in there] or [(schema.ID,)]
         parts = [".".join(map(database.name, path)) for path in paths]
         chosen = ", ".join(f"{part} AS k{number}" for number, part in enumerate(parts))

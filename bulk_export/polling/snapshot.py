@@ -16,10 +16,13 @@ from bulk_export.files import local_failures, make_private_directory, sync_direc
 from bulk_export.polling.copied_table import Standing
 from bulk_export.polling.copy_state import TableMark
 from bulk_export.polling.difference import Counts, Difference
+from bulk_export.sinks.read import schema_of
 
 FILE = "part-00000.parquet"
 _POLL = b"bulk-export"
 _ROW_GROUP = 64 * 1024
+# The polls before the last one that a file names, so that it can be told from one of another course of events.
+_REMEMBERED = 200
 
 
 class Snapshot:
@@ -31,6 +34,8 @@ class Snapshot:
         self.schema: pa.Schema | None = None
         self.files: tuple[Path, ...] = ()
         self._done: tuple[TableMark, Counts] | None = None
+        # The ids of the polls that wrote the file before, the last one first.
+        self._before: tuple[str, ...] = ()
         if self._path.exists():
             self._read()
 
@@ -51,7 +56,8 @@ class Snapshot:
         done = self._done[0]
         if mark.poll is None or done.poll == mark.poll or done.poll in under_way:
             return Standing.KNOWN
-        return Standing.AHEAD if (done.number or 0) > (mark.number or 0) else Standing.BEHIND
+        # A higher number alone may be from before a backup was restored, and lack what was noted since.
+        return Standing.AHEAD if mark.poll in self._before else Standing.BEHIND
 
     def applied(self, poll: int, poll_id: str = "") -> Counts | None:
         """What a poll did, if it was the last to write the file. One without an id goes by its number."""
@@ -64,7 +70,13 @@ class Snapshot:
         """Write the table anew, and put it in place of the old one."""
         if not difference.counts.changes and self.files:
             return
-        said = {"poll": poll, "id": poll_id, "counts": asdict(difference.counts)}
+        before = () if self._done is None else (self._done[0].poll, *self._before)
+        said = {
+            "poll": poll,
+            "id": poll_id,
+            "counts": asdict(difference.counts),
+            "before": [one for one in before if one][:_REMEMBERED],
+        }
         rows = difference.merged(delete_removed=delete_removed)
         new = self._scratch / FILE
         with local_failures(f"Writing {self._path}"):
@@ -83,9 +95,10 @@ class Snapshot:
 
     def _read(self) -> None:
         try:
-            written = pq.read_schema(self._path)
+            written = schema_of(self._path)
             said = json.loads((written.metadata or {})[_POLL])
             self._done = TableMark(None, said.get("id") or None, int(said["poll"])), Counts(**said["counts"])
+            self._before = tuple(map(str, said.get("before", ())))
         except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
             raise DamagedState(
                 f"{self._path} is not a file that a poll wrote ({type(error).__name__}).",

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from bulk_export.base_url import without_paths
 from bulk_export.delta_files import check_path
 from bulk_export.environment import LOCAL_TOKEN, service_name
 from bulk_export.errors import UsageError
@@ -97,6 +98,7 @@ class SyncOptions:
             address = check_base_url(moved_to, allow_plain_http=insecure, option="--moved-to")
             if full.base_url is None:
                 raise UsageError("The bundled service does not move.", next_step="Leave out --moved-to.")
+            address = without_paths(full.service, address)
             moved_from, full = service_name(full), replace(full, environment=None, base_url=address)
         directory = output_of(output, full.service)
         size = full.page_size if page_size is not None else min(full.page_size, full.service.default_page_size)

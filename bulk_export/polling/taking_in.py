@@ -9,8 +9,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from bulk_export.files import WORKING_DIRECTORY, local_failures, make_private_directory, remove_tree
 from bulk_export.model import Endpoint
 from bulk_export.polling.copied_table import CopiedTable
@@ -22,6 +20,7 @@ from bulk_export.polling.removals import ALWAYS, Missing, count_missing
 from bulk_export.polling.snapshot import Snapshot
 from bulk_export.polling.sync_options import SyncOptions
 from bulk_export.server_clock import ENOUGH, TOLERANCE, agreed, believed
+from bulk_export.sinks.read import schema_of
 
 MERGE = "merge"
 
@@ -41,6 +40,10 @@ class Fetched:
     def finds_removed(self, name: str) -> bool:
         """Whether what is not in it is gone: everything of an endpoint was fetched, and sweeps agreed."""
         return self.since is None and self.manifest["endpoints"][name]["consistent"] is True
+
+    def may_go_on(self, name: str) -> bool:
+        """Whether the list may go on behind the last page that was shown."""
+        return "suspicious_end" in self.manifest["endpoints"][name]["signs_of_change"]
 
     def is_one_answer(self, name: str) -> bool:
         """Whether all that it says of an endpoint was told once only."""
@@ -104,18 +107,27 @@ def missing_from(
     if not group.finds_removed(name) or table.applied(poll.number, poll.id) is not None:
         return Missing(0, 0)
     with scratch_of(options) as scratch:
-        key = merge_key(endpoint_of(options, name), table.schema or pq.read_schema(group.files(name)[0]))
+        key = merge_key(endpoint_of(options, name), table.schema or schema_of(group.files(name)[0]))
         until = started_at if is_overtaken else None
         return count_missing(group.files(name), table.files, key, until=until, scratch=scratch)
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of a table, its mark, and how many removals were refused."""
+    """What became of a table, its mark, and how many removals were refused.
+
+    It `is_doubted` where nothing was taken out because the list may go on behind what was shown.
+    """
 
     summary: TableSummary
     mark: TableMark
     refused: Missing | None = None
+    is_doubted: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything was done that the load asks for."""
+        return self.summary.consistent is not False and self.refused is None and not self.is_doubted
 
 
 def take_in(
@@ -195,7 +207,8 @@ def _merge(
 ) -> Taken:
     table = table_of(options, name)
     told = group.manifest["endpoints"][name]
-    counts, refused = table.applied(poll.number, poll.id), None
+    counts, refused, is_doubted = table.applied(poll.number, poll.id), None, False
+    may_go_on = all(load.may_go_on(name) for load in (group, again) if load is not None)
     last, earlier = (group, ()) if again is None else (again, group.files(name))
     proves = group.finds_removed(name) and (again is None or again.finds_removed(name))
     requests = told["requests"] + (0 if again is None else again.manifest["endpoints"][name]["requests"])
@@ -212,7 +225,7 @@ def _merge(
                 finds_removed=proves,
                 is_overtaken=is_overtaken,
                 scratch=scratch,
-                key=merge_key(endpoint_of(options, name), table.schema or pq.read_schema(last.files(name)[0])),
+                key=merge_key(endpoint_of(options, name), table.schema or schema_of(last.files(name)[0])),
                 earlier=earlier,
                 deletes_marked=options.removed == "delete",
             )
@@ -221,10 +234,13 @@ def _merge(
                 if removals.is_beyond(options.max_removed, always=ALWAYS) and not options.accepts_removals:
                     refused = removals
                     difference.keep_missing()
+                elif may_go_on and not options.accepts_removals:
+                    is_doubted = difference.counts.removed + difference.counts.deleted > 0
+                    difference.keep_missing()
                 table.apply(difference, poll.number, delete_removed=options.removed == "delete", poll_id=poll.id)
                 counts = difference.counts
             finally:
                 difference.close()
     consistent = None if told.get("consistent") is None else proves or (group.since is not None and told["consistent"])
     summary = TableSummary(counts, requests, group.since, consistent, table.version)
-    return Taken(summary, table.mark, refused)
+    return Taken(summary, table.mark, refused, is_doubted)

@@ -14,6 +14,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from types import MappingProxyType
 
 from bulk_export.server_clock import TOLERANCE
 
@@ -128,15 +129,15 @@ def same_since(
     names: Iterable[str],
     whole: Container[str],
     now: datetime,
-    period: timedelta = _NOTHING,
+    periods: Mapping[str, timedelta] = MappingProxyType({}),
 ) -> list[tuple[datetime | None, tuple[str, ...]]]:
     """Endpoints by what they are asked from, in the order given: each group can be polled as one.
 
-    Those in `whole` cannot be asked for changes, and are asked for everything.
+    Those in `whole` cannot be asked for changes, and are asked for everything. `periods` are those of the endpoints.
     """
     groups: dict[datetime | None, list[str]] = {}
     for name in names:
-        since = None if name in whole else marks.get(name, Watermark()).since(now, period)
+        since = None if name in whole else marks.get(name, Watermark()).since(now, periods.get(name, _NOTHING))
         groups.setdefault(since, []).append(name)
     return [(since, tuple(group)) for since, group in groups.items()]
 

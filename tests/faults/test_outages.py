@@ -221,18 +221,19 @@ async def test_a_service_that_sends_each_answer_twice_is_exported_right(tmp_path
     assert (summary.endpoints[0].records, summary.endpoints[0].duplicates) == (100, 0)
 
 
-def test_too_few_open_files_are_said_before_anything_is_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", [6, 20])
+def test_too_few_open_files_are_said_before_anything_is_done(tmp_path: Path, limit: int) -> None:
     """In a process of its own: a limit that was lowered cannot be raised again by everybody."""
     import subprocess
     import sys
 
     program = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20));"
+        f"import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}));"
         "from bulk_export.cli import main; sys.argv[1:] = ['export', '--environment', 'local', '--output', 'out'];"
         "main()"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 5, done.stderr
-    assert "may not open enough files and connections (20 at most)" in done.stderr
+    assert f"may not open enough files and connections ({limit} at most)" in done.stderr
     assert "ulimit -n" in done.stderr
     assert list(tmp_path.iterdir()) == []

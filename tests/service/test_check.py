@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from bulk_export.check.answer import Answer, check, script
 from bulk_export.check.question import QUESTIONS, question
 from bulk_export.errors import BulkExportError, DamagedState, UsageError
 from bulk_export.local_service import serving
+from bulk_export.polling.difference import Counts
 from bulk_export.polling.once import sync_once
+from bulk_export.polling.poll_log import PollSummary, TableSummary
 from bulk_export.polling.sync_options import SyncOptions
 from tests.exporting import TOKEN, settings
 from tests.service.test_cli import run
@@ -246,6 +248,8 @@ async def test_a_synced_copy_in_any_directory_can_be_checked(tmp_path: Path, for
 
 
 State = tuple[bool | str | None, datetime]
+# How long a poll takes that was interrupted.
+LASTING = timedelta(hours=12)
 
 
 def polled(directory: Path, polls: dict[datetime, dict[str, State]], removed: tuple[str, ...] = ()) -> Path:
@@ -268,7 +272,9 @@ def polled(directory: Path, polls: dict[datetime, dict[str, State]], removed: tu
         if states:
             made = pa.Table.from_pylist(list(rows.values()), schema)
             write_deltalake(directory / "npq-applications", made, mode="overwrite")
-        log.append(json.dumps({"started_at": start.isoformat(), "tables": {"npq-applications": {}}}))
+        told = TableSummary(Counts(), requests=1, since=None, consistent=True, version=None)
+        poll = PollSummary(len(log) + 1, "changes", start, start + LASTING, 1, 0, 0, {"npq-applications": told})
+        log.append(json.dumps(poll.to_json()))
     (directory / "sync-log.jsonl").write_text("\n".join([*log, "{torn"]))
     synced(directory, "participant-declarations", [declaration(f"d-{name}", name) for name in sorted(rows)])
     return synced(directory, "participants-npq", [{"id": "p"}])
@@ -318,6 +324,14 @@ def test_changes_that_fell_between_two_polls_with_a_declaration_are_counted_in_a
     with duckdb.connect() as by_hand:
         found_by_hand = pa.table(by_hand.execute(script(directory, question("unclear"))).to_arrow_table())
     assert found_by_hand.column("application_id").to_pylist() == ["a"]
+
+
+def test_a_change_seen_by_a_poll_that_a_declaration_came_during_is_counted_in_the_remark(tmp_path: Path) -> None:
+    """A poll that is gone on with shows the service as it was later than its start."""
+    began = day(10) - LASTING / 2
+    answer = changed(polled(tmp_path, {day(8): {"a": (None, day(1))}, began: {"a": (True, day(9))}}))
+    assert answer.found == 0
+    assert "1 more changes" in answer.remarks[0]
 
 
 def test_an_application_that_was_removed_is_not_reported(tmp_path: Path) -> None:

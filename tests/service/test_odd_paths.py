@@ -8,13 +8,17 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from bulk_export import database
 from bulk_export.archive_replay import ReplayOptions, replay
 from bulk_export.check.answer import check
+from bulk_export.database import place
 from bulk_export.errors import UsageError
 from bulk_export.pipeline import export
 from bulk_export.polling.sync_options import SyncOptions
 from bulk_export.sinks.read import schema_of
 from bulk_export.verification import verify
+from tests.copy_scene import HOUR, WEEK, person, scene
+from tests.copy_scene import NAME as PEOPLE
 from tests.exporting import FREE
 from tests.faults.disturbed_run import TUNING, small_options
 from tests.faults.small_service import content_of, small_service
@@ -72,3 +76,21 @@ def test_a_copy_in_delta_tables_is_refused_with_what_to_do(odd: Path) -> None:
     with pytest.raises(UsageError, match="is not UTF-8") as refused:
         SyncOptions.of(["statements"], base_url="https://service.example", token="t", output=odd / "copy", **FREE)
     assert "--format parquet" in refused.value.next_step
+
+
+async def test_a_copy_in_parquet_files_is_kept_current(odd: Path) -> None:
+    async with scene(odd, people=3) as it:
+        for removed in ("mark", "delete"):
+            await it.sync(format="parquet", removed=removed)
+            it.now += HOUR
+            it.records[PEOPLE][0] = person(0, full_name=removed, updated_at=f"{it.now:%Y-%m-%dT%H:%M:%SZ}")
+            (poll,) = (await it.sync(format="parquet", removed=removed)).polls
+            assert poll.total("updated") == 1
+            it.now += WEEK
+            del it.records[PEOPLE][-1]
+        with (it.directory / PEOPLE / "part-00000.parquet").open("rb") as content:
+            rows = pq.read_table(content).to_pylist()
+        assert {row["id"]: row["full_name"] for row in rows} == {"p00000": "delete", "p00001": "Person 1"}
+    # Each poll works in directories of its own, and lets go of those of the one before.
+    place(odd / "copy")
+    assert not [held for held in database._DESCRIPTORS if ".bulk-export" in held.parts]

@@ -274,7 +274,7 @@ async def test_each_poll_leaves_a_record_in_the_log(tmp_path: Path) -> None:
     async with copying(tmp_path / "copy") as it:
         summary = await it.poll(NAME)
         assert summary.line() == (
-            "poll 1, full: 2 requests; 250 fetched, 250 inserted, 0 updated, 0 unchanged, 0 removed"
+            "poll 1, full: 4 requests; 250 fetched, 250 inserted, 0 updated, 0 unchanged, 0 removed"
         )
         (entry,) = it.log()
         assert entry == json.loads(json.dumps(summary.to_json()))

@@ -14,7 +14,7 @@ from aiohttp import web
 from bulk_export.errors import ServiceFailing
 from bulk_export.polling.copy_state import read_state, write_state
 from bulk_export.polling.watermark import Watermark
-from tests.copy_scene import BEGAN, HOUR, NAME, WEEK, Scene, person, scene
+from tests.copy_scene import BEGAN, HOUR, NAME, WEEK, WHOLE, Scene, person, scene
 
 MINUTE, DAY, YEAR = timedelta(minutes=1), timedelta(days=1), timedelta(days=365)
 CHEAP: dict[str, Any] = {"format": "parquet"}
@@ -45,6 +45,18 @@ async def test_polls_by_hand_do_not_use_the_windows_up(tmp_path: Path) -> None:
             await it.sync(**CHEAP)
         it.now += 56 * MINUTE
         assert await asked_from(it) <= it.now - 2 * HOUR
+
+
+async def test_endpoints_that_are_polled_by_timetables_of_their_own_have_their_own_windows(tmp_path: Path) -> None:
+    """One daily and another one every six hours, in one copy; a poll by hand uses up no window of either."""
+    async with scene(tmp_path, people=3, whole=3) as it:
+        for hour in range(0, 49, 6):
+            await it.sync(*((NAME,) if hour % 24 == 0 else (WHOLE,)), **CHEAP)
+            it.now += 6 * HOUR
+        await it.sync(NAME, **CHEAP)
+        it.now += 18 * HOUR
+        it.asked.clear()
+        assert await asked_from(it) <= it.now - 2 * DAY
 
 
 async def test_a_poll_that_failed_and_its_retry_do_not_use_the_windows_up(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_it_prints_a_line_for_each_poll_and_nothing_else(tmp_path: Path, address
     first = run(*command, cwd=tmp_path)
     assert (first.returncode, first.stdout) == (
         0,
-        "poll 1, full: 4 requests; 240 fetched, 240 inserted, 0 updated, 0 unchanged, 0 removed\n",
+        "poll 1, full: 6 requests; 240 fetched, 240 inserted, 0 updated, 0 unchanged, 0 removed\n",
     ), first.stderr
     assert "exporting statements, delivery-partners into copy\n" in first.stderr
     second = run(*command, "--progress", "none", cwd=tmp_path)

@@ -9,11 +9,12 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
+from aiohttp import web
 
 from bulk_export.errors import RemovalRefused, UsageError
 from bulk_export.opening import utc_now
 from bulk_export.polling.sync_options import SyncOptions
-from tests.copy_scene import HOUR, NAME, WEEK, WHOLE, person, scene
+from tests.copy_scene import HOUR, NAME, WEEK, WHOLE, Scene, person, scene
 from tests.service.test_cli import FAST, run
 
 
@@ -21,6 +22,15 @@ def once(answer: list[Any]) -> Callable[[str, dict[str, str], list[Any]], list[A
     """The first answer is this one, the others are as they should be."""
     left = [answer]
     return lambda _name, _query, shown: left.pop() if left else shown
+
+
+def in_the_first_load(it: Scene, doctor: Callable[[list[Any]], list[Any]]) -> Callable[..., list[Any]]:
+    """The first load of a poll is shown what the doctor makes of it, in each of its answers; the second one is not."""
+
+    def answer(_name: str, _query: dict[str, str], shown: list[Any]) -> list[Any]:
+        return shown if any(it.directory.glob(".bulk-export/*/*/again-*")) else doctor(shown)
+
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -38,15 +48,50 @@ async def test_one_empty_answer_at_a_full_sync_removes_nothing_and_the_next_poll
         chosen: dict[str, Any] = {"format": format_, "removed": "delete"}
         await it.sync(**chosen)
         it.now += WEEK
-        it.doctor = once([])
+        it.doctor = in_the_first_load(it, lambda _shown: [])
         (poll,) = (await it.sync(**chosen)).polls
         assert (poll.kind, poll.total("removed"), len(it.rows())) == ("full", 0, people)
+        it.doctor = lambda _name, _query, shown: shown
         it.now += HOUR
         (poll,) = (await it.sync(**chosen)).polls
         assert (poll.kind, poll.total("unchanged")) == ("full", people)
         it.now += HOUR
         (poll,) = (await it.sync(**chosen)).polls
         assert poll.kind == "changes"
+
+
+async def test_a_single_empty_answer_is_outweighed_within_its_load(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=120) as it:
+        await it.sync(removed="delete")
+        for number in range(3):
+            it.now += WEEK
+            it.asked.clear()
+            it.doctor = lambda _name, _query, shown, number=number: [] if len(it.asked) == number + 1 else shown
+            (poll,) = (await it.sync(removed="delete")).polls
+            assert (poll.kind, poll.total("unchanged"), poll.total("removed")) == ("full", 120, 0)
+            assert len(it.rows()) == 120
+
+
+async def test_a_cap_that_fell_to_1000_of_3050_records_loses_nothing(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=3_050) as it:
+        chosen: dict[str, Any] = {"format": "parquet", "removed": "delete", "page_size": 3_000}
+        await it.sync(**chosen)
+        for falls_after in (0, 1):
+            it.now += WEEK
+            it.asked.clear()
+            it.cap = lambda after=falls_after: 3_000 if len(it.asked) <= after else 1_000
+            (poll,) = (await it.sync(**chosen)).polls
+            assert (poll.kind, poll.total("unchanged"), poll.total("removed")) == ("full", 3_050, 0)
+        # Pages are cut, while the next one still begins where they would have ended.
+        it.now += WEEK
+        it.cap, it.cut = lambda: 3_000, 1_000
+        with pytest.raises(RemovalRefused, match="2,000 of 3,050"):
+            await it.sync(**chosen)
+        assert len(it.rows()) == 3_050
+        it.cut = None
+        it.now += HOUR
+        (poll,) = (await it.sync(**chosen)).polls
+        assert (poll.kind, poll.total("unchanged"), len(it.rows())) == ("full", 3_050, 3_050)
 
 
 async def test_a_cap_that_fell_is_refused_while_the_rest_is_taken_in_and_others_are_noted(tmp_path: Path) -> None:
@@ -128,7 +173,8 @@ async def test_a_record_that_either_of_two_loads_shows_is_there_and_taken_in(tmp
         await it.sync()
         it.now += WEEK
         new = [*it.records[NAME][:5], person(50), person(1, full_name="Older")]
-        it.doctor = once([one for one in new if one["id"] != "p00001"] + [person(1, full_name="First")])
+        first = [one for one in new if one["id"] != "p00001"] + [person(1, full_name="First")]
+        it.doctor = in_the_first_load(it, lambda _shown: first)
         it.records[NAME][1] = person(1, full_name="Second")
         await it.sync()
         assert set(it.rows()) == {one["id"] for one in it.records[NAME]} | {"p00050"}
@@ -172,6 +218,17 @@ async def test_a_token_of_another_provider_is_refused_and_one_of_the_same_is_pro
         assert poll.kind == "full"
 
 
+async def test_a_list_that_all_providers_see_does_not_prove_a_token(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=5, whole=5) as it:
+        await it.sync(NAME, WHOLE, format="parquet")
+        it.now += HOUR
+        it.records[NAME] = [person(number) for number in range(700, 705)]
+        with pytest.raises(UsageError, match=f"leaves out {NAME}"):
+            await it.sync(WHOLE, token="theirs", accept_token=True, format="parquet")
+        with pytest.raises(UsageError, match="another token"):
+            await it.sync(NAME, WHOLE, token="theirs", format="parquet")
+
+
 async def test_a_service_that_moved_is_gone_on_with_once_its_ids_are_seen(tmp_path: Path) -> None:
     async with scene(tmp_path / "a", people=40) as it, scene(tmp_path / "b", people=40) as there:
         await it.sync()
@@ -179,13 +236,35 @@ async def test_a_service_that_moved_is_gone_on_with_once_its_ids_are_seen(tmp_pa
         it.now = there.now = it.now + HOUR
         with pytest.raises(UsageError, match="base_url"):
             await it.sync(base_url=there.url)
-        (poll,) = (await it.sync(moved_to=there.url)).polls
-        assert (poll.kind, poll.total("unchanged"), len(there.asked)) == ("full", 40, 1)
+        with pytest.warns(UserWarning, match="part of the paths already"):
+            (poll,) = (await it.sync(moved_to=f"{there.url}/api/v3")).polls
+        assert (poll.kind, poll.total("unchanged"), len(there.asked)) == ("full", 40, 4)
         it.now = there.now = it.now + HOUR
         assert [one.kind for one in (await it.sync(base_url=old, moved_to=there.url)).polls] == ["changes"]
         it.records[NAME] = [person(number) for number in range(500, 540)]
         with pytest.raises(UsageError, match="another provider"):
             await it.sync(base_url=there.url, moved_to=old)
+
+
+async def test_nothing_is_removed_where_the_service_refuses_to_page_deeper(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=3_040) as it:
+        chosen: dict[str, Any] = {"format": "parquet", "removed": "delete", "page_size": 3_000}
+        await it.sync(**chosen)
+        it.now += WEEK
+
+        def shallow(_name: str, query: dict[str, str], shown: list[Any]) -> list[Any]:
+            if query["page[page]"] != "1":
+                raise web.HTTPNotFound
+            return shown
+
+        it.doctor = shallow
+        summary = await it.sync(**chosen)
+        assert (summary.polls[0].total("removed"), len(it.rows())) == (0, 3_040)
+        assert any("may go on behind its last page" in remark for remark in summary.remarks)
+        it.doctor = lambda _name, _query, shown: shown
+        it.now += HOUR
+        (poll,) = (await it.sync(**chosen)).polls
+        assert (poll.kind, poll.total("unchanged")) == ("full", 3_040)
 
 
 @pytest.mark.torture

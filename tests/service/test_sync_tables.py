@@ -8,13 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from deltalake import DeltaTable
 
-from bulk_export.errors import DamagedState
+from bulk_export.errors import DamagedState, Interrupted
+from bulk_export.options import ExportOptions
 from bulk_export.polling.delta_table import CopiedDelta
+from bulk_export.polling.fetching import Extract, export_by
 from bulk_export.polling.once import sync_once
 from bulk_export.polling.sync_options import SyncOptions
+from bulk_export.progress.observer import Observer
 from tests.copy_scene import HOUR, NAME, WEEK, Scene, person, scene
 from tests.exporting import FREE
 
@@ -49,6 +53,33 @@ async def test_a_state_restored_from_a_backup_asks_from_as_far_back_as_it_says(t
         assert numbers == sorted(set(numbers))
         it.now += HOUR
         assert not (await it.sync(format=format_)).remarks
+
+
+async def test_a_file_from_before_a_backup_was_restored_is_not_taken_for_a_newer_one(tmp_path: Path) -> None:
+    """Its poll has a higher number than the last one that was noted, and it lacks what that one brought."""
+    async with scene(tmp_path, people=6) as it:
+
+        async def poll(number: int) -> None:
+            it.now += HOUR
+            change(it, number, f"Changed at {it.now}")
+            await it.sync(format="parquet")
+
+        await it.sync(format="parquet")
+        for _ in range(4):
+            await poll(0)
+        shutil.copytree(it.directory, tmp_path / "backup")
+        for _ in range(5):
+            await poll(0)
+        (it.directory / NAME).rename(tmp_path / "table")
+        shutil.rmtree(it.directory)
+        (tmp_path / "backup").rename(it.directory)
+        for number in range(1, 5):
+            await poll(number)
+        shutil.rmtree(it.directory / NAME)
+        (tmp_path / "table").rename(it.directory / NAME)
+        it.now += HOUR
+        assert (await it.sync(format="parquet")).remarks
+        assert_current(it)
 
 
 def removed(it: Scene) -> None:
@@ -231,3 +262,55 @@ async def test_a_copy_that_the_version_before_left_is_gone_on_with(tmp_path: Pat
         it.now += HOUR
         await sync_once(made, clock=lambda: it.now)
         assert set(it.rows()) == {"a", "b", "c"}
+
+
+def cut_off(it: Scene) -> Extract:
+    """An export that is finished when its process ends, before anything of it is taken in."""
+
+    async def extract(wanted: ExportOptions, observer: Observer, stop: anyio.Event) -> None:
+        await export_by(wanted, observer, stop, clock=lambda: it.now)
+        raise Interrupted("Cut off.")
+
+    return extract
+
+
+@pytest.mark.parametrize(
+    ("format_", "seen", "meanwhile"),
+    [("delta", {"x": 1.5}, {"x": 1}), ("parquet", {"foo": "a"}, {"Foo": "b"})],
+    ids=["another type", "another case"],
+)
+async def test_a_full_sync_whose_columns_clash_with_those_of_a_poll_that_overtook_it_is_fetched_again(
+    tmp_path: Path, format_: str, seen: dict[str, Any], meanwhile: dict[str, Any]
+) -> None:
+    async with scene(tmp_path, people=3) as it:
+        chosen: dict[str, Any] = {"format": format_, "between": "12:00-13:00", "timezone": "UTC"}
+        await it.sync(**chosen)
+        it.now += WEEK
+
+        it.records[NAME][0] = person(0, **seen)
+        with pytest.raises(Interrupted):
+            await it.sync(extract=cut_off(it), **chosen)
+        it.now += HOUR
+        it.records[NAME][0] = person(0, **meanwhile, updated_at=f"{it.now:%Y-%m-%dT%H:%M:%SZ}")
+        assert [poll.kind for poll in (await it.sync(**chosen)).polls] == ["changes"]
+        it.now += 23 * HOUR
+        it.records[NAME].append(person(7))
+        summary = await it.sync(**chosen)
+        assert summary.polls[0].kind == "full"
+        assert any("fetched again" in remark for remark in summary.remarks)
+        assert_current(it)
+        ((name, value),) = meanwhile.items()
+        assert it.rows()["p00000"][name] == value
+        it.now += HOUR
+        assert not (await it.sync(**chosen)).remarks
+
+
+async def test_a_load_that_lost_a_file_before_it_was_taken_in_is_fetched_again(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=3) as it:
+        with pytest.raises(Interrupted):
+            await it.sync(extract=cut_off(it))
+        (file,) = it.directory.glob(".bulk-export/full/*/0/*/*.parquet")
+        file.unlink()
+        summary = await it.sync()
+        assert any("fetched again" in remark for remark in summary.remarks)
+        assert_current(it)

@@ -2,8 +2,8 @@
 -- One row for each change seen and each declaration before it. Voided declarations are left out, and those
 -- clawed back: voiding and submitting again is how a funded place is corrected. Applications that were removed are
 -- left out, too.
--- A change happened between `last_seen_before` and `seen_at`: the starts of the last poll that saw the decision before
--- it, and of the first that saw the one after it. It came after a declaration if
+-- A change happened between `last_seen_before`, the start of the last poll that saw the decision before it, and the end
+-- of the first that saw the one after it, which started at `seen_at`. It came after a declaration if
 --   1. a poll that started after the declaration still saw the decision before it, whatever `updated_at` says; or
 --   2. the application was updated after the declaration.
 WITH states AS (

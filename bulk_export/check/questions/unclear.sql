@@ -1,5 +1,6 @@
 -- Changes of a funded place that the first poll after a declaration saw, while the application says that it was updated
--- before. Either it was, as it should be, or the change was committed late: the polls cannot tell.
+-- before. Either it was, as it should be, or the change was committed late: the polls cannot tell. The declaration may
+-- also have come during that poll, which takes long where it was interrupted and gone on with later.
 WITH states AS (
     SELECT
         *,
@@ -21,7 +22,7 @@ JOIN declarations ON declarations.application_id = states.id
 WHERE states.number > 1
   AND states.decision IS DISTINCT FROM states.decision_before
   AND states.last_seen_before < declarations.created_at
-  AND states.seen_at > declarations.created_at
+  AND states.seen_until > declarations.created_at
   AND states.updated_at <= declarations.created_at
   AND replace(coalesce(declarations.state, ''), '_', '-') NOT IN ('voided', 'awaiting-clawback', 'clawed-back')
 ORDER BY states.id, states.seen_at, declarations.created_at, declarations.id

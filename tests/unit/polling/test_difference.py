@@ -229,6 +229,15 @@ def test_records_that_share_an_id_or_have_none_are_all_kept_and_matched_by_conte
     assert len(full.all) == 8
 
 
+def test_an_empty_text_identifies_nothing_as_an_id_that_was_null(tmp_path: Path) -> None:
+    copied = [row("", type="one"), row("b")]
+    changes = Compared(tmp_path, [record("", type="other")], copied)
+    assert (changes.counts, changes.is_by_key) == (Counts(fetched=1, inserted=1), False)
+    assert types(changes.all) == [("", "one", False), ("", "other", False), ("b", "t", False)]
+    whole = Compared(tmp_path, [record("", type="other"), record("b")], copied, full=True)
+    assert types(whole.all) == [("", "one", True), ("", "other", False), ("b", "t", False)]
+
+
 def test_a_record_beside_one_that_is_marked_under_its_id_is_updated_alone(tmp_path: Path) -> None:
     copied = [row("a", removed_at=NOON - HOUR, type="old"), row("a", type="there"), row("b")]
     it = Compared(tmp_path, [record("a", type="new"), record("b")], copied, full=True)
