@@ -92,6 +92,25 @@ def why_not_ours(found: os.stat_result, *, within: int, may_be_read: bool = Fals
     return None
 
 
+def why_unsafe(directory: int) -> str | None:
+    """Why what we keep in an open directory is not safe there: another user could put something else in its place.
+
+    The administrator may own it, as with a mounted volume, and its group may write to it. Where owners or modes look
+    unexpected, a file is made in it for comparison: some file systems keep neither.
+    """
+    found = os.fstat(directory)
+    is_others = found.st_uid not in (os.geteuid(), 0)
+    is_open = bool(found.st_mode & stat.S_IWOTH)
+    if not (is_others or is_open):
+        return None
+    ours = _made_here(directory)
+    if ours is None:
+        return None  # who cannot write there hears that
+    if is_others and found.st_uid != ours.st_uid:
+        return "belongs to another user"
+    return "can be written to by everybody" if is_open and not ours.st_mode & stat.S_IWOTH else None
+
+
 def sync_descriptor(descriptor: int) -> None:
     """Make the entries of an open directory durable, as far as its file system can. Raises OSError."""
     try:

@@ -22,6 +22,7 @@ from bulk_export.directories import (
     opened_directory,
     sync_descriptor,
     why_not_ours,
+    why_unsafe,
 )
 from bulk_export.errors import DirectoryInUse, LocalFailure, UsageError
 from bulk_export.working_state import ARCHIVE, check_working_state, remove_ours
@@ -302,6 +303,13 @@ def prepare_output(path: Path) -> None:
     LocalFailure where the disk fails.
     """
     working = path / WORKING_DIRECTORY
+    if os.path.lexists(path):
+        with local_failures(f"Looking at {path}"), opened_directory(path) as opened:
+            reason = why_unsafe(opened)
+        if reason is not None:
+            raise UsageError(
+                f"{path} {reason}.", kept="Nothing was changed.", next_step=f"{_OTHER_OUTPUT[:-1]}; or chmod 700 yours."
+            )
     if os.path.lexists(working):
         check_working_directory(working)
     try:

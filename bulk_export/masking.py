@@ -24,12 +24,15 @@ _ESCAPE = re.compile(
 )
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_TYPED_USER = re.compile(rf"({_SCHEME.pattern}).*@", re.IGNORECASE | re.DOTALL)
+_TYPED_QUERY = re.compile(r"\?[^\s?()]+")
 _AT = re.compile(r"@|%40")
 
 
 class Masker:
     """Replaces a secret in texts: as it is, percent-encoded, with JSON, HTML or backslash escapes, in hexadecimal
-    digits and in base64 (whatever stands before it there), in any case of letters, and parts of it."""
+    digits and in base64 (whatever stands before it there), in any case of letters, broken into lines or groups, and
+    parts of it."""
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
@@ -47,22 +50,26 @@ class Masker:
         hidden = bytearray(len(text))
         shown, bounds = text, list(range(len(text) + 1))
         for _ in range(_DEPTH):
-            self._mark(shown, bounds, hidden)
+            self._mark(shown, bounds, hidden, bounds[1:])
             decoded, bounds = _decoded(shown, bounds)
             if decoded == shown:
                 break
             shown = decoded
+        # Long codes are broken into lines, or written in groups.
+        kept = [position for position, character in enumerate(text) if not character.isspace()]
+        if len(self._secret) >= _PART and len(kept) < len(text):
+            self._mark("".join(text[position] for position in kept), kept, hidden, [position + 1 for position in kept])
         return "".join(
             _MASK if secret else "".join(text[position] for position, _ in run)
             for secret, run in itertools.groupby(enumerate(hidden), key=lambda one: one[1])
         )
 
-    def _mark(self, shown: str, bounds: Sequence[int], hidden: bytearray) -> None:
+    def _mark(self, shown: str, begins: Sequence[int], hidden: bytearray, ends: Sequence[int]) -> None:
         lowered = "".join(character.lower() if character.isascii() else character for character in shown)
         for size, parts in self._parts.items():
             for start in range(len(lowered) - size + 1):
                 if lowered[start : start + size] in parts:
-                    first, end = bounds[start], bounds[start + size]
+                    first, end = begins[start], ends[start + size - 1]
                     hidden[first:end] = b"\1" * (end - first)
 
 
@@ -76,10 +83,18 @@ def without_password(url: str) -> str:
     return printable((scheme[0] if scheme else "") + rest + ("?…" if query else "") + ("#…" if fragment else ""))
 
 
+def without_passwords(message: str) -> str:
+    """A message that quotes what was typed, without what may be passwords in URLs in it, even those with spaces."""
+    if not _SCHEME.search(message):
+        return message
+    return _TYPED_QUERY.sub("?…", _TYPED_USER.sub(r"\1", message))
+
+
 def _forms(secret: str) -> Iterator[str]:
     content = secret.encode()
     yield secret
     yield content.hex()
+    yield content.hex(":")
     for before in range(3):
         # The first and last digits hold bits of what stands around it as well.
         encoded = base64.b64encode(bytes(before) + content + bytes(-(before + len(content)) % 3)).decode()

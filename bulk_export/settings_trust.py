@@ -6,7 +6,8 @@ is sent, or how the service is described, is taken from it only if
 1. the file belongs to the user, and nobody else can write to it; and
 2. the user has confirmed exactly these values in this file, once, with `bulk-export trust`.
 
-Other settings are taken without that. A file that is named with `--config` is confirmed by being named.
+What decides where records lie, or lets something be replaced or removed, is taken from it only if 1. holds. Other
+settings are taken without that. A file that is named with `--config` is confirmed by being named.
 """
 
 from __future__ import annotations
@@ -38,6 +39,21 @@ DECISIVE = frozenset(
         "token_file",
     }
 )
+# What nobody else may decide, though it needs no word of the user in a file of his own.
+_OWN = frozenset(
+    {
+        "accept_removals",
+        "accept_token",
+        "gone",
+        "max_removed",
+        "output",
+        "overwrite",
+        "pseudonym_key_file",
+        "removed",
+        "vacuum",
+        "work_dir",
+    }
+)
 _FILE = "trusted-settings.json"
 _LARGEST = 1 << 20
 _MOST = 1_000
@@ -57,14 +73,15 @@ def refuse_untrusted(file: SettingsFile, used: Collection[str], trusted: Callabl
         trusted: Gives the digests that the user trusts, see `trusted_digests`.
     """
     decisive = sorted(name.replace("_", "-") for name in DECISIVE.intersection(used))
-    if decisive:
-        refuse_foreign(file, f", which was found and not named, sets {', '.join(decisive)}")
-        if digest(file) not in trusted():
-            raise UsageError(
-                f"The settings file {file.path} sets {', '.join(decisive)}, and you have not confirmed that yet.",
-                kept="Nothing was sent.",
-                next_step="Look at it, then run bulk-export trust in this directory, or name the file with --config.",
-            )
+    guarded = decisive or sorted(name.replace("_", "-") for name in _OWN.intersection(used))
+    if guarded:
+        refuse_foreign(file, f", which was found and not named, sets {', '.join(guarded)}")
+    if decisive and digest(file) not in trusted():
+        raise UsageError(
+            f"The settings file {file.path} sets {', '.join(decisive)}, and you have not confirmed that yet.",
+            kept="Nothing was sent.",
+            next_step="Look at it, then run bulk-export trust in this directory, or name the file with --config.",
+        )
 
 
 def refuse_foreign(file: SettingsFile, what: str = " was found and not named") -> None:

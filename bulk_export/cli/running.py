@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from bulk_export.cli.parameters import COMMANDS, EVERY
 from bulk_export.cli.streams import lost_output
 from bulk_export.descriptors import is_shortage, require_descriptors, too_few_descriptors
 from bulk_export.errors import BulkExportError, Interrupted, LocalFailure, UsageError
+from bulk_export.masking import without_passwords
 from bulk_export.progress.console import FORMS, Console
 from bulk_export.settings import Takes, find_file, options_for, read_file, resolve, unknown_variables
 
@@ -93,6 +95,7 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     _State.console, _State.debug = Console(sys.stderr, _form_in(arguments)), "--debug" in arguments
     with _warnings_as_lines():
         try:
+            _require_clock()
             outcome = typer.main.get_command(app).main(list(arguments), prog_name="bulk-export", standalone_mode=False)
         except BulkExportError as error:
             return _report(error)
@@ -102,7 +105,7 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
             return _report(Interrupted("Interrupted."))
         except typer.TyperException as error:
             advice = "bulk-export --help lists commands and options."
-            return _report(UsageError(error.format_message(), next_step=advice))
+            return _report(UsageError(without_passwords(error.format_message()), next_step=advice))
         except BrokenPipeError as error:
             lost_output(error)
             return 0
@@ -121,6 +124,16 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
 def report_defects() -> None:
     """Report what nobody expected by its type and place, without the values that a traceback may quote."""
     sys.excepthook = _report_defect
+
+
+def _require_clock() -> None:
+    """Raise LocalFailure where our clock shows a time that Python cannot hold: much that is imported asks for it."""
+    try:
+        time.time()
+    except OverflowError:
+        raise LocalFailure(
+            "The clock of this machine shows a time after the year 2262.", next_step="Set it, then run this again."
+        ) from None
 
 
 def _report(error: BulkExportError) -> int:

@@ -33,7 +33,7 @@ def moved(
         mark, settled = state.marks.get(name, Watermark()), one.summary.consistent is not False
         if is_full:
             mark = mark.after_full(started_at, resumed=resumed)
-            mark = mark if settled and name not in doubted and one.refused is None else mark.again()
+            mark = mark if one.is_whole and name not in doubted else mark.again()
         elif settled:
             mark = mark.after_changes(started_at, resumed=resumed)
         marks[name] = mark
@@ -44,7 +44,7 @@ def table_marks(state: CopyState, taken: Mapping[str, Taken], removed: str, *, i
     """What is to be remembered of the tables after a poll that did `removed` with what went away."""
     marks = {}
     for name, one in taken.items():
-        done = is_full and one.summary.consistent is not False and one.refused is None
+        done = is_full and one.is_whole
         marks[name] = replace(one.mark, removed=removed if done else state.table(name).removed)
     return marks
 

@@ -274,6 +274,11 @@ class _Sync:
                 )
             if name in again and name in self._suspicious and taken[name].refused is None:
                 self._remarks.append(f"{name}: many records were not shown at first; the next poll is a full sync.")
+            if taken[name].is_doubted:
+                self._remarks.append(
+                    f"{name}: the list may go on behind its last page, so nothing was taken for removed; the next"
+                    " poll is a full sync."
+                )
         self._refused |= {name: one.refused for name, one in taken.items() if one.refused is not None}
         run = [group.manifest["run"] for group in (*groups, *again.values())]
         summary = PollSummary(

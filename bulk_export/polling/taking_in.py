@@ -41,6 +41,10 @@ class Fetched:
         """Whether what is not in it is gone: everything of an endpoint was fetched, and sweeps agreed."""
         return self.since is None and self.manifest["endpoints"][name]["consistent"] is True
 
+    def may_go_on(self, name: str) -> bool:
+        """Whether the list may go on behind the last page that was shown."""
+        return "suspicious_end" in self.manifest["endpoints"][name]["signs_of_change"]
+
     def is_one_answer(self, name: str) -> bool:
         """Whether all that it says of an endpoint was told once only."""
         return not self.manifest["endpoints"][name].get("swept_again")
@@ -110,11 +114,20 @@ def missing_from(
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of a table, its mark, and how many removals were refused."""
+    """What became of a table, its mark, and how many removals were refused.
+
+    It `is_doubted` where nothing was taken out because the list may go on behind what was shown.
+    """
 
     summary: TableSummary
     mark: TableMark
     refused: Missing | None = None
+    is_doubted: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything was done that the load asks for."""
+        return self.summary.consistent is not False and self.refused is None and not self.is_doubted
 
 
 def take_in(
@@ -194,7 +207,8 @@ def _merge(
 ) -> Taken:
     table = table_of(options, name)
     told = group.manifest["endpoints"][name]
-    counts, refused = table.applied(poll.number, poll.id), None
+    counts, refused, is_doubted = table.applied(poll.number, poll.id), None, False
+    may_go_on = all(load.may_go_on(name) for load in (group, again) if load is not None)
     last, earlier = (group, ()) if again is None else (again, group.files(name))
     proves = group.finds_removed(name) and (again is None or again.finds_removed(name))
     requests = told["requests"] + (0 if again is None else again.manifest["endpoints"][name]["requests"])
@@ -220,10 +234,13 @@ def _merge(
                 if removals.is_beyond(options.max_removed, always=ALWAYS) and not options.accepts_removals:
                     refused = removals
                     difference.keep_missing()
+                elif may_go_on and not options.accepts_removals:
+                    is_doubted = difference.counts.removed + difference.counts.deleted > 0
+                    difference.keep_missing()
                 table.apply(difference, poll.number, delete_removed=options.removed == "delete", poll_id=poll.id)
                 counts = difference.counts
             finally:
                 difference.close()
     consistent = None if told.get("consistent") is None else proves or (group.since is not None and told["consistent"])
     summary = TableSummary(counts, requests, group.since, consistent, table.version)
-    return Taken(summary, table.mark, refused)
+    return Taken(summary, table.mark, refused, is_doubted)

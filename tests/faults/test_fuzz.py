@@ -152,8 +152,9 @@ ANSWERS = st.one_of(
 class Service:
     """Sends the given answers to requests in order of arrival, None standing for the right one, and then right ones.
 
-    `served` holds the sound page that was last sent for each page, which is the one that must be in the result. Where
-    a page was another one than was asked for, in `strayed`, the right ones must be; which others are is not known.
+    `served` holds the longest sound page that was sent for each page, the last of equals, which is the one that must be
+    in the result. Where a page was another one than was asked for, in `strayed`, the right ones must be; which others
+    are is not known.
     """
 
     answers: Iterator[Answer | None]
@@ -168,7 +169,8 @@ class Service:
             await connection.send(response(body_of(records(page))))
             return
         if isinstance(answer, Other):
-            self.served[page] = answer.given(page)
+            if len(answer.given(page)) >= len(self.served.get(page, ())):
+                self.served[page] = answer.given(page)
             if answer.page not in (None, page):
                 self.strayed.extend(answer.given(page))
         await connection.send(answer.wire(page))

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
+from aiohttp import web
 
 from bulk_export.errors import RemovalRefused, UsageError
 from bulk_export.opening import utc_now
@@ -243,6 +244,27 @@ async def test_a_service_that_moved_is_gone_on_with_once_its_ids_are_seen(tmp_pa
         it.records[NAME] = [person(number) for number in range(500, 540)]
         with pytest.raises(UsageError, match="another provider"):
             await it.sync(base_url=there.url, moved_to=old)
+
+
+async def test_nothing_is_removed_where_the_service_refuses_to_page_deeper(tmp_path: Path) -> None:
+    async with scene(tmp_path, people=3_040) as it:
+        chosen: dict[str, Any] = {"format": "parquet", "removed": "delete", "page_size": 3_000}
+        await it.sync(**chosen)
+        it.now += WEEK
+
+        def shallow(_name: str, query: dict[str, str], shown: list[Any]) -> list[Any]:
+            if query["page[page]"] != "1":
+                raise web.HTTPNotFound
+            return shown
+
+        it.doctor = shallow
+        summary = await it.sync(**chosen)
+        assert (summary.polls[0].total("removed"), len(it.rows())) == (0, 3_040)
+        assert any("may go on behind its last page" in remark for remark in summary.remarks)
+        it.doctor = lambda _name, _query, shown: shown
+        it.now += HOUR
+        (poll,) = (await it.sync(**chosen)).polls
+        assert (poll.kind, poll.total("unchanged")) == ("full", 3_040)
 
 
 @pytest.mark.torture

@@ -150,3 +150,18 @@ def test_a_directory_that_cannot_be_made_is_wrong_usage(tmp_path: Path) -> None:
 def test_the_hash_is_that_of_the_content(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"abc")
     assert sha256_of(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize(("owner", "mode", "said"), [(12345, 0o700, "another user"), (0, 0o777, "by everybody")])
+def test_a_directory_in_which_others_could_replace_things_is_refused(
+    tmp_path: Path, owner: int, mode: int, said: str
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("directories of others can be made by root only")
+    output = tmp_path / "out"
+    output.mkdir()
+    output.chmod(mode)
+    os.chown(output, owner, -1)
+    with pytest.raises(UsageError, match=said):
+        prepare_output(output)
+    assert list(output.iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import textwrap
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_export.credentials import Token
-from bulk_export.masking import without_password
+from bulk_export.masking import without_password, without_passwords
 
 SECRET = "canary-5A1f/9+x=Zq"
 TOKENS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=8, max_size=60)
@@ -32,6 +33,9 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "base64 with a user": lambda token: base64.b64encode(f"user:{token}".encode()).decode(),
     "base64 of a header": lambda token: base64.b64encode(f"Bearer {token}".encode()).decode(),
     "base64 in a URL": lambda token: quote(base64.b64encode(f"me:{token}".encode()), safe=""),
+    "base64 in lines": lambda token: "\n".join(textwrap.wrap(base64.b64encode(token.encode()).decode(), 11)),
+    "hexadecimal in pairs": lambda token: token.encode().hex(":"),
+    "spaced": " ".join,
     "lower case": str.lower,
     "upper case": str.upper,
 }
@@ -81,3 +85,12 @@ def test_a_very_short_token_is_masked_as_a_word_only() -> None:
 )
 def test_a_url_is_shown_without_what_may_be_a_password(url: str, shown: str) -> None:
     assert without_password(url) == shown
+
+
+@pytest.mark.parametrize("url", ["redis://user:12#sekret@h", "redis:///x?password=sekret", "redis://u:sek ret@h:1"])
+def test_what_was_typed_in_the_wrong_place_is_quoted_without_a_password(url: str) -> None:
+    said = without_passwords(f"Got unexpected extra argument(s) ({url})")
+    assert "sek" not in said
+    assert said.startswith("Got unexpected extra argument(s) (redis://")
+    assert said.endswith(")")
+    assert without_passwords("Is it this? Or that?") == "Is it this? Or that?"

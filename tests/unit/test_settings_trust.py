@@ -54,6 +54,13 @@ def test_what_decides_nothing_needs_no_confirmation(file: SettingsFile, tmp_path
     refuse_untrusted(replace(file, opened=other_user(file)), ["page_size", "share"], known(tmp_path))
 
 
+def test_another_user_may_not_decide_where_records_lie_or_what_is_replaced(file: SettingsFile, tmp_path: Path) -> None:
+    for name in ("output", "overwrite", "work_dir", "accept_removals"):
+        refuse_untrusted(file, [name], known(tmp_path))
+        with pytest.raises(UsageError, match=f"sets {name.replace('_', '-')}, and belongs to another user"):
+            refuse_untrusted(replace(file, opened=other_user(file)), [name], known(tmp_path))
+
+
 def test_only_the_values_and_the_place_that_were_confirmed_are_trusted(file: SettingsFile, tmp_path: Path) -> None:
     trust(file, tmp_path)
     for other in (
