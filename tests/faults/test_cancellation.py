@@ -30,7 +30,7 @@ async def cancel_each(room: Path, first: int, step: int) -> None:
 async def test_cancelled_at_any_await_an_export_leaves_nothing_open_and_goes_on_to_the_same_bytes(
     room: Path, first: int
 ) -> None:
-    await cancel_each(room, first, 8)
+    await cancel_each(room, first, 16)
 
 
 @pytest.mark.torture

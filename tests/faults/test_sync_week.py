@@ -166,7 +166,7 @@ async def live(directory: Path, seed: int, polls: int, **more: Any) -> World:
 @pytest.mark.slow
 @pytest.mark.parametrize(("seed", "format_"), [(1, "delta"), (3, "parquet")])
 async def test_after_each_quiet_poll_the_copy_is_the_service(tmp_path: Path, seed: int, format_: str) -> None:
-    world = await live(tmp_path / "copy", seed, 18, format=format_)
+    world = await live(tmp_path / "copy", seed, 12, format=format_)
     assert world.failed > 1
 
 
@@ -177,7 +177,7 @@ async def test_a_week_of_polls(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 1 << 32), polls=st.integers(1, 8))
 def test_however_the_story_goes(seed: int, polls: int) -> None:
     async def go(directory: Path) -> None:

@@ -51,7 +51,7 @@ def run(plan: EndpointPlan, records: int, page_size: int, workers: int, pick: st
             plan.came_back(page, serve(records, page_size, page))
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.large_base_example])
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.large_base_example])
 @given(
     records=st.integers(0, 300),
     page_size=st.integers(1, 10),

@@ -107,7 +107,7 @@ records = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=35)
 @given(drawn=records, data=st.data())
 def test_inference_depends_on_neither_order_nor_pages_and_moves_values_without_changing_one(
     drawn: list[Any], data: st.DataObject

@@ -130,7 +130,7 @@ def exact_number(value: Any) -> Any:
     return ("number", Decimal(str(value) if isinstance(value, Number) else repr(value)).normalize())
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(drawn=st.lists(records(FIELDS), max_size=4))
 def test_what_is_exported_and_read_back_is_what_was_sent(drawn: list[Any]) -> None:
     rows = read_back(decode(drawn))

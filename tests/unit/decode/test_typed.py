@@ -40,7 +40,7 @@ def same(one: Block, other: Block) -> bool:
     return True
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     drawn=st.lists(records(FIELDS), max_size=3),
     redaction=st.sampled_from(REDACTIONS),
@@ -79,7 +79,7 @@ def experienced() -> Decoder:
     return decoder
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=120)
 @given(data=st.data())
 def test_damage_to_a_page_makes_it_unusable_or_changes_it_the_same_for_both_ways(data: st.DataObject) -> None:
     body = bytearray(page(USUAL, record(years=[1, 2], new=[7, "é"])))
