@@ -18,9 +18,9 @@ export: $(READY)
 	@directory="$$($(BIN)/bulk-export export --environment local)" && echo "To look at it:" && \
 	echo "  $(BIN)/python -c \"import duckdb; duckdb.sql(\\\"from '$$directory/npq-applications/*.parquet' limit 5\\\").show()\""
 
-# Many tests wait for other processes, so six share two cores well.
+# Many tests wait for other processes, so five share two cores well.
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses 6 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 5 --dist worksteal
 
 torture: $(READY)
 	$(BIN)/python -m pytest -m torture --timeout 3600 --numprocesses 4 --dist worksteal

@@ -68,7 +68,7 @@ async def kill_each(room: Path, first: int, step: int, *, torn: bool) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("torn", [False, True], ids=["between calls", "in mid-write"])
-@pytest.mark.parametrize("first", [1, 7])
+@pytest.mark.parametrize("first", [7])
 async def test_killed_at_any_disk_call_an_export_goes_on_to_the_same_bytes(room: Path, first: int, torn: bool) -> None:
     # The two ways to die share out the calls between them.
     assert await kill_each(room, first + 26 * torn, 52, torn=torn) > 5
@@ -126,7 +126,7 @@ async def fail_each(room: Path, error: int, numbers: range, *, lasting: bool, to
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("error", "lasting", "torn"), FAILURES)
-@pytest.mark.parametrize("first", [1, 9])
+@pytest.mark.parametrize("first", [9])
 async def test_a_disk_call_that_fails_is_a_local_failure_and_the_export_goes_on_when_it_works(
     room: Path, error: int, lasting: bool, torn: bool, first: int
 ) -> None:

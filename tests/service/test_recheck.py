@@ -19,7 +19,7 @@ from tests.restore import canonical, restore
 from tests.service.test_export import read_ndjson, read_parquet
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("page_size", [10, 97])
 async def test_records_that_stood_on_no_page_are_found_by_sweeping_again(
     tmp_path: Path, seed: int, page_size: int
