@@ -58,8 +58,15 @@ BOMB = bomb(2_000)
         ),
         pytest.param(answering("Content-Length: 10737418240\r\n", b"[" * 1000), 1, id="10 GB announced"),
         pytest.param(answering("", bytes(1 << 20), times=400), 1, id="no end"),
-        pytest.param(answering("Content-Length: 20000000\r\n", b"[" * 20_000_000), 3, id="deep"),
-        pytest.param(answering_whole(b'{"data":[' + b"1," * 10_000_000 + b"1]}"), 3, id="millions of numbers"),
+        pytest.param(
+            answering("Content-Length: 20000000\r\n", b"[" * 20_000_000), 3, id="deep", marks=pytest.mark.torture
+        ),
+        pytest.param(
+            answering_whole(b'{"data":[' + b"1," * 10_000_000 + b"1]}"),
+            3,
+            id="millions of numbers",
+            marks=pytest.mark.torture,
+        ),
         pytest.param(answering_whole(b'{"data":[' + b"{}," * 6_000_000 + b"{}]}"), 3, id="millions of objects"),
     ],
 )

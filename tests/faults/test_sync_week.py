@@ -164,7 +164,7 @@ async def live(directory: Path, seed: int, polls: int, **more: Any) -> World:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seed", "format_"), [(1, "delta"), (3, "parquet")])
+@pytest.mark.parametrize(("seed", "format_"), [(1, "delta"), pytest.param(3, "parquet", marks=pytest.mark.torture)])
 async def test_after_each_quiet_poll_the_copy_is_the_service(tmp_path: Path, seed: int, format_: str) -> None:
     world = await live(tmp_path / "copy", seed, 12, format=format_)
     assert world.failed > 1

@@ -97,11 +97,16 @@ def test_pages_are_kept_for_the_next_run(tmp_path: Path) -> None:
     assert path.read_bytes() == b"kept"
 
 
-MEASURED = [*(one for one in EXPORTERS if one.group != "peers"), *UNJOURNALLED]
+_IN_TORTURE = ("ndjson-zstd", "parquet-budget-file", "unjournalled-parquet", "unjournalled-ndjson")
+MEASURED = [
+    pytest.param(one, id=one.name, marks=[pytest.mark.torture] if one.name in _IN_TORTURE else [])
+    for one in (*EXPORTERS, *UNJOURNALLED)
+    if one.group != "peers"
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("exporter", MEASURED, ids=lambda one: one.name)
+@pytest.mark.parametrize("exporter", MEASURED)
 def test_what_is_measured_brings_every_record(exporter: Exporter, plain: str) -> None:
     run = once(exporter, plain, RECORDS, PAGE_SIZE)
     assert run.records == RECORDS

@@ -34,7 +34,7 @@ def change(it: Scene, number: int, name: str) -> None:
     it.records[NAME][number] = person(number, full_name=name, updated_at=f"{it.now:%Y-%m-%dT%H:%M:%SZ}")
 
 
-@pytest.mark.parametrize("format_", ["delta", "parquet"])
+@pytest.mark.parametrize("format_", ["delta", pytest.param("parquet", marks=pytest.mark.torture)])
 async def test_a_state_restored_from_a_backup_asks_from_as_far_back_as_it_says(tmp_path: Path, format_: str) -> None:
     async with scene(tmp_path, people=5) as it:
         for number in range(4):
