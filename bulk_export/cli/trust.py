@@ -8,9 +8,6 @@ from bulk_export.cli.streams import show
 from bulk_export.errors import LocalFailure, UsageError
 from bulk_export.progress.console import one_line
 from bulk_export.settings import DEFAULT_FILE, find_file
-from bulk_export.settings_trust import decisive_settings, refuse_foreign
-from bulk_export.settings_trust import trust as confirm
-from bulk_export.state_directory import state_directory
 
 
 def trust() -> None:
@@ -18,6 +15,10 @@ def trust() -> None:
 
     Until then such settings of a file that was found, not named with --config, are refused.
     """
+    from bulk_export.settings_trust import decisive_settings, refuse_foreign
+    from bulk_export.settings_trust import trust as confirm
+    from bulk_export.state_directory import state_directory
+
     file = find_file()
     if file is None:
         raise UsageError(f"There is no {DEFAULT_FILE} in this directory.", next_step="Run it where the file is.")
