@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     import duckdb
 
 MOST_ROWS = 10_000
+# Each state of an application whose decision differs from that of the state before it.
+_CHANGES = """CREATE OR REPLACE TEMP VIEW applications_changes AS
+SELECT * FROM (
+    SELECT *, lag(decision) OVER earlier AS decision_before, row_number() OVER earlier AS number
+    FROM applications_history
+    WINDOW earlier AS (PARTITION BY id ORDER BY seen_at, version)
+) WHERE number > 1 AND decision IS DISTINCT FROM decision_before;"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,7 @@ class _Session:
             yield f"CREATE OR REPLACE TEMP VIEW {name} AS {rows};"
         if question.history:
             yield _history(self._copy.tables["applications"], self._columns["applications"])
+            yield _CHANGES
 
     def answer(self, question: Question) -> Answer:
         """Every row that was found, up to MOST_ROWS."""

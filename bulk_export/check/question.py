@@ -27,7 +27,7 @@ class Question:
 
     @property
     def sql(self) -> str:
-        """One SELECT over the tables of TABLES, and `applications_history` where it needs the history."""
+        """One SELECT over the tables of TABLES, and `applications_changes` where it needs the history."""
         text = files("bulk_export.check").joinpath("questions", f"{self.name}.sql").read_text("utf-8")
         return text.rstrip()
 

@@ -6,14 +6,6 @@
 -- of the first that saw the one after it, which started at `seen_at`. It came after a declaration if
 --   1. a poll that started after the declaration still saw the decision before it, whatever `updated_at` says; or
 --   2. the application was updated after the declaration.
-WITH states AS (
-    SELECT
-        *,
-        lag(decision) OVER earlier AS decision_before,
-        row_number() OVER earlier AS number
-    FROM applications_history
-    WINDOW earlier AS (PARTITION BY id ORDER BY seen_at, version)
-)
 SELECT
     states.id AS application_id,
     declarations.id AS declaration_id,
@@ -25,11 +17,9 @@ SELECT
     states.last_seen_before,
     states.seen_at,
     states.updated_at AS application_updated_at
-FROM states
+FROM applications_changes AS states
 JOIN applications ON applications.id = states.id
 JOIN declarations ON declarations.application_id = states.id
-WHERE states.number > 1
-  AND states.decision IS DISTINCT FROM states.decision_before
-  AND (declarations.created_at <= states.last_seen_before OR declarations.created_at < states.updated_at)
+WHERE (declarations.created_at <= states.last_seen_before OR declarations.created_at < states.updated_at)
   AND replace(coalesce(declarations.state, ''), '_', '-') NOT IN ('voided', 'awaiting-clawback', 'clawed-back')
 ORDER BY states.id, states.seen_at, declarations.created_at, declarations.id
