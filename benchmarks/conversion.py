@@ -16,8 +16,8 @@ from collections.abc import Callable
 import orjson
 
 from benchmarks.pages import ENDPOINT, body, factory
-from bulk_export.catalogue import load_service
-from bulk_export.decode import Decoder
+from bulk_export.services.catalogue import load_service
+from bulk_export.transform.decode import Decoder
 
 PAGE, BLOCK = 300, 10
 

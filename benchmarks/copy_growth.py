@@ -22,10 +22,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bulk_export.allocator import configure_allocator
-from bulk_export.polling.copy_state import TableMark
-from bulk_export.polling.delta_table import CopiedDelta
-from bulk_export.polling.difference import Difference
+from bulk_export.core.allocator import configure_allocator
+from bulk_export.pipelines.sync.delta_table import CopiedDelta
+from bulk_export.pipelines.sync.diff import Difference
+from bulk_export.pipelines.sync.state import TableMark
 
 BEGAN = datetime(2025, 6, 2, tzinfo=UTC)
 COLUMNS = pa.schema(

@@ -12,7 +12,7 @@ import json
 import sys
 from typing import Any
 
-from bulk_export.allocator import configure_allocator
+from bulk_export.core.allocator import configure_allocator
 
 configure_allocator()  # as the command line does, before Arrow is there
 
@@ -21,10 +21,10 @@ import anyio
 import bulk_export
 from benchmarks.pages import ENDPOINT
 from benchmarks.processes import TOKEN
-from bulk_export import pipeline
-from bulk_export.decode import Body
-from bulk_export.journal import GroupCommit, StoredPage
-from bulk_export.options import ExportOptions
+from bulk_export.extract.journal import GroupCommit, StoredPage
+from bulk_export.pipelines import export as pipeline
+from bulk_export.pipelines.options import ExportOptions
+from bulk_export.transform.decode import Body
 
 WITHOUT_LIMITS: dict[str, Any] = {
     "token": TOKEN,

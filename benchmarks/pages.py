@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bulk_export.catalogue import load_service
-from bulk_export.local_service.records import RecordFactory
+from bulk_export.services.catalogue import load_service
+from bulk_export.services.local.records import RecordFactory
 
 ENDPOINT = "npq-applications"
 CACHE = Path(__file__).parent / "results" / "pages"

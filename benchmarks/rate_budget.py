@@ -25,17 +25,17 @@ import anyio
 
 from benchmarks.processes import bundled
 from benchmarks.report import aligned, shown
-from bulk_export.budget import Budget, Outcome, open_budget
-from bulk_export.budget.interface import InLoop, Terms
-from bulk_export.budget.memory import MemoryLedger
-from bulk_export.credentials import Token
-from bulk_export.model import Limit
-from bulk_export.options import ExportOptions
-from bulk_export.pipeline import export
+from bulk_export.core.credentials import Token
+from bulk_export.core.model import Limit
+from bulk_export.extract.rate_limit import Budget, Outcome, open_budget
+from bulk_export.extract.rate_limit.interface import InLoop, Terms
+from bulk_export.extract.rate_limit.memory import MemoryLedger
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.simulation import schedule
 from bulk_export.progress.observer import Observer
-from bulk_export.schedule import schedule
-from tests.sliding_log import most_in_any_window
-from tests.virtual_time import VirtualLoop
+from tests.support.sliding_log import most_in_any_window
+from tests.support.virtual_time import VirtualLoop
 
 WORKERS = 64
 INTERVAL = 0.1

@@ -120,8 +120,8 @@ async def parquet(base_url: str, pages: int, directory: Path) -> int:
 def _schemas(pa: Any) -> tuple[Any, Any]:
     """The columns, and how Arrow's reader is to take the envelope: dates as text, because it cannot read them."""
     from benchmarks.pages import ENDPOINT
-    from bulk_export.catalogue import load_service
-    from bulk_export.schema import arrow_schema
+    from bulk_export.services.catalogue import load_service
+    from bulk_export.transform.schema import arrow_schema
 
     (endpoint,) = [one for one in load_service("npq").endpoints if one.name == ENDPOINT]
     schema = arrow_schema(endpoint)

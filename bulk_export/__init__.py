@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.2.0"
+from bulk_export.core.version import __version__
 
 if TYPE_CHECKING:
     from bulk_export.api import export as export
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from bulk_export.errors import ServiceRefused as ServiceRefused
     from bulk_export.errors import UsageError as UsageError
     from bulk_export.errors import VerificationFailed as VerificationFailed
-    from bulk_export.polling.difference import Counts as Counts
-    from bulk_export.polling.once import SyncSummary as SyncSummary
-    from bulk_export.polling.poll_log import PollSummary as PollSummary
-    from bulk_export.polling.poll_log import TableSummary as TableSummary
+    from bulk_export.output.verify import Verification as Verification
+    from bulk_export.output.verify import verify as verify
+    from bulk_export.pipelines.sync.diff import Counts as Counts
+    from bulk_export.pipelines.sync.log import PollSummary as PollSummary
+    from bulk_export.pipelines.sync.log import TableSummary as TableSummary
+    from bulk_export.pipelines.sync.poll import SyncSummary as SyncSummary
     from bulk_export.progress.observer import EndpointSummary as EndpointSummary
     from bulk_export.progress.observer import ExportSummary as ExportSummary
     from bulk_export.progress.observer import Observer as Observer
     from bulk_export.progress.observer import WindowUse as WindowUse
-    from bulk_export.verification import Verification as Verification
-    from bulk_export.verification import verify as verify
 
 _HOMES = {
     "bulk_export.api": ("export", "replay", "run_export", "run_replay", "run_sync", "stream", "sync"),
@@ -58,11 +58,11 @@ _HOMES = {
         "UsageError",
         "VerificationFailed",
     ),
-    "bulk_export.polling.difference": ("Counts",),
-    "bulk_export.polling.once": ("SyncSummary",),
-    "bulk_export.polling.poll_log": ("PollSummary", "TableSummary"),
+    "bulk_export.pipelines.sync.diff": ("Counts",),
+    "bulk_export.pipelines.sync.poll": ("SyncSummary",),
+    "bulk_export.pipelines.sync.log": ("PollSummary", "TableSummary"),
     "bulk_export.progress.observer": ("EndpointSummary", "ExportSummary", "Observer", "WindowUse"),
-    "bulk_export.verification": ("Verification", "verify"),
+    "bulk_export.output.verify": ("Verification", "verify"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

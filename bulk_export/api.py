@@ -11,19 +11,19 @@ from typing import Any
 import anyio
 import pyarrow as pa
 
-from bulk_export import pipeline
-from bulk_export.archive_replay import ReplayOptions
-from bulk_export.archive_replay import replay as replay_pages
-from bulk_export.certificates import ca_file_of
-from bulk_export.options import ExportOptions
-from bulk_export.polling.continually import keep_current
-from bulk_export.polling.once import SyncSummary, sync_once
-from bulk_export.polling.sync_options import SyncOptions, split_every
+from bulk_export.extract.certificates import ca_file_of
+from bulk_export.pipelines import export as pipeline
+from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.remote_descriptions import fetch_service, is_address
+from bulk_export.pipelines.replay import ReplayOptions
+from bulk_export.pipelines.replay import replay as replay_pages
+from bulk_export.pipelines.stream import stream_batches
+from bulk_export.pipelines.sync.forever import keep_current
+from bulk_export.pipelines.sync.options import SyncOptions, split_every
+from bulk_export.pipelines.sync.poll import SyncSummary, sync_once
 from bulk_export.progress import choose
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import ExportSummary, Observer
-from bulk_export.service_source import fetch_service, is_address
-from bulk_export.streaming import stream_batches
 
 
 async def export(

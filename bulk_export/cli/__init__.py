@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from bulk_export import __version__
 from bulk_export.cli.budget import budget
 from bulk_export.cli.check import check
 from bulk_export.cli.describe import describe
@@ -16,11 +15,12 @@ from bulk_export.cli.export import export
 from bulk_export.cli.local_service import local_service
 from bulk_export.cli.plan import plan
 from bulk_export.cli.replay import replay
-from bulk_export.cli.running import report_defects, run
+from bulk_export.cli.runner import report_defects, run
 from bulk_export.cli.streams import forbid_core_dumps, open_closed_streams
 from bulk_export.cli.sync import sync
 from bulk_export.cli.trust import trust
 from bulk_export.cli.verify import verify
+from bulk_export.core.version import __version__
 
 app = typer.Typer(
     name="bulk-export",

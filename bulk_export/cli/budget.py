@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 import typer
 
-from bulk_export.cli import parameters as p
-from bulk_export.cli.running import begin
+from bulk_export.cli import option_types as p
+from bulk_export.cli.runner import begin
 
 
 def budget(
@@ -22,7 +22,7 @@ def budget(
     line = {"budget": place, "json": as_json, "log_format": log_format, "debug": debug}
     options, _, _ = begin("budget", line, p.BUDGET, config)
 
-    from bulk_export.budget.spending import spent
+    from bulk_export.extract.rate_limit.usage import spent
     from bulk_export.progress.tally import clock_text
 
     uses = spent(options.get("budget", "sqlite://"))

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bulk_export.cli import parameters as p
-from bulk_export.cli.running import begin
+from bulk_export.cli import option_types as p
+from bulk_export.cli.runner import begin
 from bulk_export.cli.streams import show
 from bulk_export.errors import VerificationFailed
 from bulk_export.progress.console import one_line
 
 if TYPE_CHECKING:
-    from bulk_export.check.answer import Answer
+    from bulk_export.pipelines.checks.runner import Answer
 
 _SHOWN = 20
 
@@ -38,9 +38,9 @@ def check(
     line = {"json": as_json, "log_format": log_format, "debug": debug}
     options, _, _ = begin("check", line, p.CHECK, config)
 
-    from bulk_export.check.answer import check as answers_from
-    from bulk_export.check.answer import script
-    from bulk_export.check.question import question
+    from bulk_export.pipelines.checks.queries import question
+    from bulk_export.pipelines.checks.runner import check as answers_from
+    from bulk_export.pipelines.checks.runner import script
 
     if sql is not None:
         show(script(directory, question(sql)))

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from bulk_export.cli import parameters as p
-from bulk_export.cli.running import begin
+from bulk_export.cli import option_types as p
+from bulk_export.cli.runner import begin
+from bulk_export.core.printable import printable
 from bulk_export.errors import UsageError
-from bulk_export.printable import printable
 from bulk_export.progress.console import one_line
 
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help="An OpenAPI 3.0 or 3.1 file, or its address.")]
@@ -38,9 +38,9 @@ def describe(
 
     import tomli_w
 
-    from bulk_export.catalogue import read_description
-    from bulk_export.openapi import describe as description_of
-    from bulk_export.openapi import parse_spec
+    from bulk_export.services.catalogue import read_description
+    from bulk_export.services.openapi import describe as description_of
+    from bulk_export.services.openapi import parse_spec
 
     content = _content(spec, allow_plain_http=options.get("allow_plain_http", False), ca_file=options.get("ca_file"))
     address = spec if "://" in spec else None
@@ -59,12 +59,12 @@ def _content(spec: str, *, allow_plain_http: bool, ca_file: str | None) -> bytes
     if "://" in spec:
         import anyio
 
-        from bulk_export.certificates import ca_file_of
-        from bulk_export.service_source import fetch_document
+        from bulk_export.extract.certificates import ca_file_of
+        from bulk_export.pipelines.remote_descriptions import fetch_document
 
         trusted = ca_file_of(ca_file)
         return anyio.run(lambda: fetch_document(spec, allow_plain_http=allow_plain_http, ca_file=trusted))
-    from bulk_export.openapi import LARGEST_SPEC
+    from bulk_export.services.openapi import LARGEST_SPEC
 
     try:
         with Path(spec).open("rb") as file:

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from bulk_export.cli import parameters as p
-from bulk_export.cli.running import begin
+from bulk_export.cli import option_types as p
+from bulk_export.cli.runner import begin
+from bulk_export.core.model import Endpoint, FieldType, Kind, ListOf, Service
 from bulk_export.errors import DescriptionOutdated, UsageError
-from bulk_export.model import Endpoint, FieldType, Kind, ListOf, Service
 from bulk_export.progress.console import one_line
 
 Check = Annotated[
@@ -38,7 +38,7 @@ def endpoints(
     line = {name: value for name, value in locals().items() if name not in ("config", "as_json")} | {"json": as_json}
     options, _, _ = begin("endpoints", line, p.ENDPOINTS, config)
 
-    from bulk_export.catalogue import choose_endpoints, load_service
+    from bulk_export.services.catalogue import choose_endpoints, load_service
 
     described = load_service(options.get("service", "npq"), options.get("api_version"))
     wants_json = options.get("json", False)
@@ -62,10 +62,10 @@ def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> 
 
     import anyio
 
-    from bulk_export.certificates import ca_file_of
-    from bulk_export.openapi import compare, unexpected
-    from bulk_export.options import LOCAL, base_url_of
-    from bulk_export.service_source import fetch_published, fetch_published_locally
+    from bulk_export.extract.certificates import ca_file_of
+    from bulk_export.pipelines.options import LOCAL, base_url_of
+    from bulk_export.pipelines.remote_descriptions import fetch_published, fetch_published_locally
+    from bulk_export.services.openapi import compare, unexpected
 
     insecure = bool(options.get("allow_plain_http", False))
     url = base_url_of(described, options.get("environment"), options.get("base_url"), allow_plain_http=insecure)
@@ -97,7 +97,7 @@ def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> 
 
 
 def _show(described: Service, chosen: tuple[Endpoint, ...]) -> None:
-    from bulk_export.catalogue import built_in_services, service_versions
+    from bulk_export.services.catalogue import built_in_services, service_versions
 
     typer.echo(one_line(f"{described.title} ({described.name} {described.version})"))
     for name in built_in_services():
@@ -131,7 +131,7 @@ def _filters(endpoint: Endpoint) -> list[str]:
 
 
 def _as_json(described: Service, chosen: tuple[Endpoint, ...]) -> dict[str, Any]:
-    from bulk_export.catalogue import built_in_services, service_versions
+    from bulk_export.services.catalogue import built_in_services, service_versions
 
     return {
         "service": described.name,
@@ -157,7 +157,7 @@ def _as_json(described: Service, chosen: tuple[Endpoint, ...]) -> dict[str, Any]
 
 
 def _show_schemas(chosen: tuple[Endpoint, ...], *, wants_json: bool) -> None:
-    from bulk_export.schema import arrow_schema, describe
+    from bulk_export.transform.schema import arrow_schema, describe
 
     if wants_json:
         typer.echo(json.dumps({endpoint.name: describe(arrow_schema(endpoint)) for endpoint in chosen}, indent=2))

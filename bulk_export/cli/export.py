@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from bulk_export.allocator import configure_allocator
-from bulk_export.cli import parameters as p
-from bulk_export.cli.running import begin
+from bulk_export.cli import option_types as p
+from bulk_export.cli.runner import begin
 from bulk_export.cli.streams import show_result
+from bulk_export.core.allocator import configure_allocator
 
 
 def export(
@@ -56,15 +56,15 @@ def export(
     line = {name: value for name, value in locals().items() if name != "config"}
     options, console, kind = begin("export", line, p.EXPORT, config)
 
-    from bulk_export.options import ExportOptions
+    from bulk_export.pipelines.options import ExportOptions
     from bulk_export.progress import choose
 
     configure_allocator()
     observer = choose(kind, console)
     resolved = ExportOptions.of(options.pop("endpoints", ()), **options)
 
-    from bulk_export import pipeline
-    from bulk_export.cli.interrupts import until_signalled
+    from bulk_export.cli.signals import until_signalled
+    from bulk_export.pipelines import export as pipeline
 
     summary = until_signalled(
         lambda stop: pipeline.export(resolved, observer, stop=stop), resolved.output, observer, console

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import anyio
 import typer
 
-from bulk_export.cli import parameters as p
-from bulk_export.cli.running import remember, with_fetched_service
+from bulk_export.cli import option_types as p
+from bulk_export.cli.runner import remember, with_fetched_service
 from bulk_export.cli.streams import show
+from bulk_export.core.model import Limit
 from bulk_export.errors import LocalFailure, UsageError
-from bulk_export.model import Limit
 
 _COUNT = re.compile(r"\d{1,9}", re.ASCII)
 
@@ -48,11 +48,11 @@ def local_service(
     """Run the bundled stand-in for the service. The token is BULK_EXPORT_TOKEN, or one that is shown."""
     remember(debug=debug)
 
-    from bulk_export.catalogue import load_service
-    from bulk_export.credentials import TOKEN_VARIABLE
-    from bulk_export.environment import LOCAL_TOKEN
-    from bulk_export.local_service import LocalServiceSettings
-    from bulk_export.units import parse_duration, parse_limit
+    from bulk_export.core.credentials import TOKEN_VARIABLE
+    from bulk_export.core.units import parse_duration, parse_limit
+    from bulk_export.pipelines.connection import LOCAL_TOKEN
+    from bulk_export.services.catalogue import load_service
+    from bulk_export.services.local import LocalServiceSettings
 
     named = with_fetched_service({"service": service or "npq", "api_version": api_version})
     described = load_service(named["service"], api_version)
@@ -88,7 +88,7 @@ def local_service(
 
 
 async def _serve(made: Any, host: str, port: int, token: str) -> None:
-    from bulk_export.local_service import serving
+    from bulk_export.services.local import serving
 
     try:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

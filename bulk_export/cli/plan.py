@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bulk_export.cli import parameters as p
-from bulk_export.cli.running import begin
+from bulk_export.cli import option_types as p
+from bulk_export.cli.runner import begin
+from bulk_export.core.model import Endpoint
 from bulk_export.errors import UsageError
-from bulk_export.model import Endpoint
 
 if TYPE_CHECKING:
-    from bulk_export.cost import Cost
+    from bulk_export.pipelines.estimate import Cost
 
 Records = Annotated[
     list[str] | None,
@@ -68,12 +68,12 @@ def plan(
     line = {name: value for name, value in locals().items() if name not in ("config", "as_json")} | {"json": as_json}
     options, _, _ = begin("plan", line, p.PLAN, config)
 
-    from bulk_export.budget.share import part_of
-    from bulk_export.catalogue import load_service
-    from bulk_export.cost import estimate, polled, whole
-    from bulk_export.local_service.settings import BUNDLED_RECORDS
-    from bulk_export.options import LOCAL, ExportOptions
-    from bulk_export.units import parse_duration
+    from bulk_export.core.units import parse_duration
+    from bulk_export.extract.rate_limit.share import part_of
+    from bulk_export.pipelines.estimate import estimate, polled, whole
+    from bulk_export.pipelines.options import LOCAL, ExportOptions
+    from bulk_export.services.catalogue import load_service
+    from bulk_export.services.local.settings import BUNDLED_RECORDS
 
     given, earlier = options.pop("records", []), options.pop("like", None)
     for_sync, changes = options.pop("sync", False), options.pop("changed", [])
@@ -159,7 +159,7 @@ def _counts(
     advice = f"Write {option} 50000 or {option} npq-applications=50000; --like DIR takes an earlier export's."
     known: dict[str, int] = {}
     if earlier is not None:
-        from bulk_export.manifest import read_manifest
+        from bulk_export.output.manifest import read_manifest
 
         for name, endpoint in read_manifest(earlier)["endpoints"].items():
             counted = endpoint.get("records") if isinstance(endpoint, dict) else None

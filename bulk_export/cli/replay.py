@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from bulk_export.allocator import configure_allocator
-from bulk_export.cli import parameters as p
-from bulk_export.cli.running import begin
+from bulk_export.cli import option_types as p
+from bulk_export.cli.runner import begin
 from bulk_export.cli.streams import show_result
+from bulk_export.core.allocator import configure_allocator
 
 Archive = Annotated[
     str, typer.Argument(metavar="ARCHIVE", help="An export made with --keep-pages, or its pages.sqlite.")
@@ -41,15 +41,15 @@ def replay(
     line = {name: value for name, value in locals().items() if name not in ("config", "archive")}
     options, console, kind = begin("replay", line, p.REPLAY, config)
 
-    from bulk_export.archive_replay import ReplayOptions
-    from bulk_export.archive_replay import replay as replay_pages
+    from bulk_export.pipelines.replay import ReplayOptions
+    from bulk_export.pipelines.replay import replay as replay_pages
     from bulk_export.progress import choose
 
     configure_allocator()
     observer = choose(kind, console)
     resolved = ReplayOptions.of(archive, options.pop("endpoints", ()), **options)
 
-    from bulk_export.cli.interrupts import until_signalled
+    from bulk_export.cli.signals import until_signalled
 
     summary = until_signalled(
         lambda stop: replay_pages(resolved, observer, stop=stop), resolved.output, observer, console

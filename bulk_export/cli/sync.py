@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bulk_export.allocator import configure_allocator
-from bulk_export.cli import parameters as p
-from bulk_export.cli.running import begin
+from bulk_export.cli import option_types as p
+from bulk_export.cli.runner import begin
 from bulk_export.cli.streams import show_result
+from bulk_export.core.allocator import configure_allocator
 
 
 def sync(
@@ -54,10 +54,10 @@ def sync(
     line = {name: value for name, value in locals().items() if name != "config"}
     options, console, kind = begin("sync", line, p.SYNC, config)
 
-    from bulk_export.cli.interrupts import until_signalled
-    from bulk_export.polling.continually import keep_current
-    from bulk_export.polling.once import SyncSummary, sync_once
-    from bulk_export.polling.sync_options import SyncOptions, split_every
+    from bulk_export.cli.signals import until_signalled
+    from bulk_export.pipelines.sync.forever import keep_current
+    from bulk_export.pipelines.sync.options import SyncOptions, split_every
+    from bulk_export.pipelines.sync.poll import SyncSummary, sync_once
     from bulk_export.progress import choose
 
     configure_allocator()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
+from bulk_export.cli.config import DEFAULT_FILE, find_file
 from bulk_export.cli.streams import show
 from bulk_export.errors import LocalFailure, UsageError
 from bulk_export.progress.console import one_line
-from bulk_export.settings import DEFAULT_FILE, find_file
 
 
 def trust() -> None:
@@ -15,9 +15,9 @@ def trust() -> None:
 
     Until then such settings of a file that was found, not named with --config, are refused.
     """
-    from bulk_export.settings_trust import decisive_settings, refuse_foreign
-    from bulk_export.settings_trust import trust as confirm
-    from bulk_export.state_directory import state_directory
+    from bulk_export.cli.config_trust import decisive_settings, refuse_foreign
+    from bulk_export.cli.config_trust import trust as confirm
+    from bulk_export.core.state_directory import state_directory
 
     file = find_file()
     if file is None:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from bulk_export.cli import parameters as p
-from bulk_export.cli.running import begin
+from bulk_export.cli import option_types as p
+from bulk_export.cli.runner import begin
 from bulk_export.cli.streams import show
 from bulk_export.errors import UsageError
 from bulk_export.progress.console import one_line
@@ -28,7 +28,7 @@ def verify(
     if reason:
         raise UsageError(f"{directory} {reason}.", next_step="Name the directory of a finished export.")
 
-    from bulk_export.verification import verify as check
+    from bulk_export.output.verify import verify as check
 
     checked = check(directory)
     counts = f"{checked.files} files, {checked.rows:,} rows, {checked.bytes:,} bytes"

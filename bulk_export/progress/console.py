@@ -6,8 +6,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO, cast, get_args
 
+from bulk_export.core.printable import printable
 from bulk_export.errors import BulkExportError
-from bulk_export.printable import printable
 
 LogFormat = Literal["text", "json"]
 FORMS: tuple[str, ...] = get_args(LogFormat)

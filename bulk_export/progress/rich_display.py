@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bulk_export.progress.console import Console, one_line
+from bulk_export.progress.line_display import CountingProgress, pause_text
 from bulk_export.progress.observer import ExportSummary, WindowUse
-from bulk_export.progress.plain import CountingProgress, pause_text
 from bulk_export.progress.summary import summary_lines
 from bulk_export.progress.tally import EndpointTally, Tally, clock_text
 

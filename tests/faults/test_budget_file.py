@@ -19,14 +19,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulk_export.budget import Budget, Outcome, open_budget, spent, sqlite_file
-from bulk_export.budget.clock import boot_clock
-from bulk_export.budget.interface import Granted, Terms
-from bulk_export.budget.sqlite import SqliteLedger
-from bulk_export.budget.worker_thread import InThread
-from bulk_export.credentials import Token
+from bulk_export.core.credentials import Token
+from bulk_export.core.model import Limit
 from bulk_export.errors import BudgetUnavailable, DamagedState, LocalFailure
-from bulk_export.model import Limit
+from bulk_export.extract.rate_limit import Budget, Outcome, open_budget, spent
+from bulk_export.extract.rate_limit.adapters import InThread
+from bulk_export.extract.rate_limit.clock import boot_clock
+from bulk_export.extract.rate_limit.interface import Granted, Terms
+from bulk_export.extract.rate_limit.sqlite import file as sqlite_file
+from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
 
 AGREED = Terms(Limit(20, 60), Limit(20, 60), (None,), 30.0)
 

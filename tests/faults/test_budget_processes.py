@@ -16,9 +16,9 @@ import anyio
 import pytest
 from aiohttp import web
 
-from bulk_export.budget import spent
-from tests.redis_server import REDIS, SKIP_REASON, RedisProcess
-from tests.sliding_log import most_in_any_window
+from bulk_export.extract.rate_limit import spent
+from tests.support.redis_server import REDIS, SKIP_REASON, RedisProcess
+from tests.support.sliding_log import most_in_any_window
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,7 +57,8 @@ async def counting_server(latency: float = 0.02) -> AsyncIterator[Counting]:
 def start(
     budget: str, server: Counting, *, limit: str, requests: int, workers: int = 4, at: float = 0.0
 ) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.spender", budget, server.base_url, limit, str(requests), str(workers)]
+    command = [sys.executable, "-m", "tests.support.spender", budget, server.base_url, limit]
+    command += [str(requests), str(workers)]
     return subprocess.Popen([*command, str(at)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 

@@ -10,18 +10,18 @@ import anyio
 import pytest
 from aiohttp import web
 
-from bulk_export.budget import limiter, spent
-from bulk_export.budget.clock import BootClock
 from bulk_export.errors import ServiceFailing
-from bulk_export.fetch import Timeouts
-from bulk_export.options import ExportOptions
-from bulk_export.pipeline import export
-from bulk_export.tuning import Tuning
-from tests.exporting import FREE
-from tests.faults.small_service import ENDPOINTS, PAGE_SIZE, expected_ids, page, small_service
-from tests.raw_server import Connection, raw_server, response
-from tests.sliding_log import most_in_any_window
-from tests.web_server import web_server
+from bulk_export.extract.client import Timeouts
+from bulk_export.extract.rate_limit import limiter, spent
+from bulk_export.extract.rate_limit.clock import BootClock
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.tuning import Tuning
+from tests.support.exporting import FREE
+from tests.support.raw_server import Connection, raw_server, response
+from tests.support.sliding_log import most_in_any_window
+from tests.support.small_service import ENDPOINTS, PAGE_SIZE, expected_ids, page, small_service
+from tests.support.web_server import web_server
 
 HASTY = Tuning(shortest_backoff=0.001, longest_backoff=0.01, timeouts=Timeouts(connect=0.2, read=0.2, total=0.2))
 

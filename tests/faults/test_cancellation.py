@@ -7,9 +7,9 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
-from bulk_export.pipeline import export
-from tests.faults.disturbed_run import TUNING, cancel_many, small_options
-from tests.faults.small_service import content_of, small_service
+from bulk_export.pipelines.export import export
+from tests.support.disturbed_run import TUNING, cancel_many, small_options
+from tests.support.small_service import content_of, small_service
 
 
 async def cancel_each(room: Path, first: int, step: int) -> None:

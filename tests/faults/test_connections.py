@@ -16,14 +16,14 @@ import pytest
 import trustme
 from anyio.streams.tls import TLSStream
 
-from bulk_export.answer import Answer, Failure
-from bulk_export.credentials import Token
+from bulk_export.core.credentials import Token
+from bulk_export.core.model import Authorization
 from bulk_export.errors import LocalFailure, ServiceFailing, UsageError
-from bulk_export.fetch import Fetcher, Timeouts
-from bulk_export.model import Authorization
-from bulk_export.options import ExportOptions
-from bulk_export.service_source import fetch_document
-from tests.raw_server import Connection, answer, raw_server, read_head, response
+from bulk_export.extract.client import Fetcher, Timeouts
+from bulk_export.extract.response import Answer, Failure
+from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.remote_descriptions import fetch_document
+from tests.support.raw_server import Connection, answer, raw_server, read_head, response
 
 SECRET = "canary-5A1f/9+x=Zq"
 BODY = b'{"data":[{"id":"a"}]}'
@@ -314,7 +314,7 @@ async def test_a_length_that_is_none_is_a_failure(length: str) -> None:
 
 @pytest.mark.parametrize("cut", ["in its body", "stalled", "too large", "not gzip"])
 async def test_a_refusal_counts_even_where_its_body_does_not_arrive(cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulk_export.fetch._EXPLANATION_SECONDS", 0.05)
+    monkeypatch.setattr("bulk_export.extract.client._EXPLANATION_SECONDS", 0.05)
     packed = "Retry-After: 7\r\n" + ("Content-Encoding: gzip\r\n" if cut == "not gzip" else "")
     content = response(b"slow", "429 Slow", packed, length=10**9 if cut == "too large" else 4 + (cut != "not gzip"))
     content = content.replace(b"application/json", b"text/plain")

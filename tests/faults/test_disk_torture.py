@@ -18,11 +18,11 @@ import anyio.to_thread
 import pytest
 
 from bulk_export.errors import UsageError
-from bulk_export.local_service import serving
-from bulk_export.pipeline import export
-from tests.exporting import settings
-from tests.faults.disturbed_run import TUNING, Blow, run_and_die, run_many, small_options
-from tests.faults.small_service import ENDPOINTS, SmallService, content_of, expected_ids, small_service
+from bulk_export.pipelines.export import export
+from bulk_export.services.local import serving
+from tests.support.disturbed_run import TUNING, Blow, run_and_die, run_many, small_options
+from tests.support.exporting import settings
+from tests.support.small_service import ENDPOINTS, SmallService, content_of, expected_ids, small_service
 
 # At most this many requests were under way, or beyond the end, when a run was stopped.
 UNDER_WAY = 4

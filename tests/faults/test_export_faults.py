@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from bulk_export.errors import DamagedState, Interrupted, LocalFailure, ServiceFailing, ServiceRefused, UsageError
-from bulk_export.fetch import Timeouts
-from bulk_export.local_service import serving
-from bulk_export.options import ExportOptions
-from bulk_export.pipeline import export
-from bulk_export.tuning import Tuning
-from tests.exporting import options, settings
-from tests.raw_server import Connection, answer, raw_server, response
-from tests.restore import restore
+from bulk_export.extract.client import Timeouts
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.tuning import Tuning
+from bulk_export.services.local import serving
+from tests.support.exporting import options, settings
+from tests.support.raw_server import Connection, answer, raw_server, response
+from tests.support.restore import restore
 
 QUICK = Tuning(shortest_backoff=0.001, longest_backoff=0.01, timeouts=Timeouts(connect=1, read=1, total=2, settling=0))
 

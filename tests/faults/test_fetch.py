@@ -12,10 +12,10 @@ import anyio
 import pytest
 import trustme
 
-from bulk_export.answer import Answer, Failure
-from bulk_export.credentials import Token
-from bulk_export.fetch import Fetcher, Timeouts
-from tests.raw_server import Connection, answer, raw_server, response
+from bulk_export.core.credentials import Token
+from bulk_export.extract.client import Fetcher, Timeouts
+from bulk_export.extract.response import Answer, Failure
+from tests.support.raw_server import Connection, answer, raw_server, response
 
 BODY = b'{"data":[{"id":"a"}]}'
 CAP = 1 << 20

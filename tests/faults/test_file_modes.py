@@ -7,8 +7,8 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from tests.faults.disturbed_run import modes_seen
-from tests.faults.small_service import small_service
+from tests.support.disturbed_run import modes_seen
+from tests.support.small_service import small_service
 
 
 async def test_between_any_two_disk_calls_everything_is_private_under_an_open_umask(room: Path) -> None:

@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulk_export.errors import BulkExportError, ServiceFailing, ServiceRefused
-from bulk_export.fetch import Timeouts
-from bulk_export.options import ExportOptions
-from bulk_export.pipeline import export
-from bulk_export.tuning import Tuning
-from bulk_export.verification import verify
+from bulk_export.extract.client import Timeouts
+from bulk_export.output.verify import verify
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.tuning import Tuning
 from tests.faults.test_export_faults import page_of
-from tests.raw_server import Connection, raw_server, response
+from tests.support.raw_server import Connection, raw_server, response
 
 PAGE_SIZE = 5
 PAGES = 6

@@ -10,9 +10,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from bulk_export.check.copy import open_copy
 from bulk_export.errors import BulkExportError, DamagedState
-from tests.copy_scene import HOUR, NAME, scene
+from bulk_export.pipelines.checks.tables import open_copy
 from tests.faults.test_hostile_directory import (
     device,
     everything,
@@ -22,6 +21,7 @@ from tests.faults.test_hostile_directory import (
     pipe,
     somebody_elses,
 )
+from tests.support.copy_scene import HOUR, NAME, scene
 
 Attack = Callable[[Path, Path], None]
 PARTS = {"delta": f"{NAME}/part-*.parquet", "parquet": f"{NAME}/part-00000.parquet"}

@@ -14,14 +14,14 @@ from typing import Any
 import anyio
 import pytest
 
-from bulk_export import pipeline
 from bulk_export.errors import BulkExportError, DamagedState, LocalFailure
-from bulk_export.journal import JournalStore
-from bulk_export.pipeline import export
+from bulk_export.extract.journal import JournalStore
+from bulk_export.output.verify import verify
+from bulk_export.pipelines import export as pipeline
+from bulk_export.pipelines.export import export
 from bulk_export.progress.observer import Observer
-from bulk_export.verification import verify
-from tests.faults.disturbed_run import TUNING, small_options
-from tests.faults.small_service import SmallService, content_of, small_service
+from tests.support.disturbed_run import TUNING, small_options
+from tests.support.small_service import SmallService, content_of, small_service
 
 STATE = ".bulk-export"
 FOLDER = f"{STATE}/parts/delivery-partners/revision-0"

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.raw_server import Connection, Script, raw_server
+from tests.support.raw_server import Connection, Script, raw_server
 
 PEAK = 150 * 1024 * 1024
 

@@ -12,10 +12,10 @@ import anyio
 import pytest
 
 from bulk_export.errors import ServiceFailing, ServiceRefused
-from bulk_export.pipeline import export
+from bulk_export.pipelines.export import export
 from bulk_export.progress.observer import Observer
 from tests.faults.test_export_faults import QUICK, chosen, page, page_of
-from tests.raw_server import Connection, answer, raw_server, response
+from tests.support.raw_server import Connection, answer, raw_server, response
 
 
 class Watcher(Observer):

@@ -17,14 +17,14 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
-from bulk_export.archive_replay import ReplayOptions, replay
 from bulk_export.errors import DamagedState, LocalFailure, UsageError
-from bulk_export.pipeline import export
-from bulk_export.verification import verify
-from tests.faults.disk_calls import no_shared_memory
-from tests.faults.disturbed_run import TUNING, run_and_die, small_options
-from tests.faults.small_service import SmallService, content_of, small_service
+from bulk_export.output.verify import verify
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.replay import ReplayOptions, replay
 from tests.faults.test_hostile_directory import service_of_unfinished
+from tests.support.disk_calls import no_shared_memory
+from tests.support.disturbed_run import TUNING, run_and_die, small_options
+from tests.support.small_service import SmallService, content_of, small_service
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
-from tests.faults.disturbed_run import run_and_signal
-from tests.faults.small_service import content_of, small_service
 from tests.service.test_cli import FAST, run, service, start_export
+from tests.support.disturbed_run import run_and_signal
+from tests.support.small_service import content_of, small_service
 
 # Where a process that hears a signal has to be gone after two seconds; machines that are busy have more.
 GONE = 8.0

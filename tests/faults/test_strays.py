@@ -13,17 +13,17 @@ import anyio
 import pytest
 from aiohttp import web
 
-from bulk_export.catalogue import read_description
 from bulk_export.errors import ServiceFailing
-from bulk_export.options import ExportOptions
-from bulk_export.pipeline import export
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.options import ExportOptions
 from bulk_export.progress.observer import Observer
-from tests.exporting import FREE, QUICK
+from bulk_export.services.catalogue import read_description
 from tests.faults.test_outages import chosen as options
 from tests.faults.test_outages import ten_pages
-from tests.raw_server import Connection, raw_server
 from tests.service.test_hostile_service import NAME, Answer, Lists, chosen, exported, numbers
-from tests.web_server import web_server
+from tests.support.exporting import FREE, QUICK
+from tests.support.raw_server import Connection, raw_server
+from tests.support.web_server import web_server
 
 
 class Connections:

@@ -18,18 +18,18 @@ import polars
 import pyarrow.parquet as pq
 import pytest
 
-from bulk_export.delta_files import unused_files
-from bulk_export.local_service import LocalService, serving
-from bulk_export.polling.delta_table import CopiedDelta
-from bulk_export.polling.once import sync_once
-from bulk_export.polling.sync_options import SyncOptions
-from tests import exporting
-from tests.exporting import FREE, TOKEN
-from tests.faults.disk_calls import counted, kill_at
+from bulk_export.output.delta_files import unused_files
+from bulk_export.pipelines.sync.delta_table import CopiedDelta
+from bulk_export.pipelines.sync.options import SyncOptions
+from bulk_export.pipelines.sync.poll import sync_once
+from bulk_export.services.local import LocalService, serving
+from tests.support import exporting
+from tests.support.disk_calls import counted, kill_at
+from tests.support.exporting import FREE, TOKEN
 
 NAMES = ("participants-npq", "statements")
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tests.faults.warm"])
+_PROCESSES.set_forkserver_preload(["tests.support.warm"])
 
 
 def options(base_url: str, output: Path, format_: str) -> SyncOptions:

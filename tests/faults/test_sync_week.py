@@ -22,14 +22,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_export.errors import Interrupted, ServiceFailing
-from bulk_export.local_service import LocalService, serving
-from bulk_export.polling.copy_state import read_state
-from bulk_export.polling.once import SyncSummary, sync_once
-from bulk_export.polling.sync_options import SyncOptions
-from tests import exporting
-from tests.exporting import FREE, TOKEN
-from tests.restore import canonical, restore
+from bulk_export.pipelines.sync.options import SyncOptions
+from bulk_export.pipelines.sync.poll import SyncSummary, sync_once
+from bulk_export.pipelines.sync.state import read_state
+from bulk_export.services.local import LocalService, serving
 from tests.service.test_consistent import SMALL
+from tests.support import exporting
+from tests.support.exporting import FREE, TOKEN
+from tests.support.restore import canonical, restore
 
 NAME = "participants-npq"
 BEGAN = datetime(2025, 6, 1, 23, 10, tzinfo=UTC)

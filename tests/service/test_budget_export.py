@@ -11,12 +11,12 @@ from pathlib import Path
 import anyio
 import pytest
 
-from bulk_export.budget import spent
-from bulk_export.local_service import LocalService, serving
-from bulk_export.model import Limit
-from bulk_export.pipeline import export
-from tests.exporting import QUICK, TOKEN, options, settings
-from tests.sliding_log import most_in_any_window
+from bulk_export.core.model import Limit
+from bulk_export.extract.rate_limit import spent
+from bulk_export.pipelines.export import export
+from bulk_export.services.local import LocalService, serving
+from tests.support.exporting import QUICK, TOKEN, options, settings
+from tests.support.sliding_log import most_in_any_window
 
 SERVICE_LIMIT, ADDRESS_LIMIT = Limit(24, 1.0), Limit(8, 1.0)
 LIMITS = {"service_limit": SERVICE_LIMIT, "ip_limit": ADDRESS_LIMIT}

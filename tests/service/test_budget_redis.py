@@ -16,20 +16,20 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bulk_export.budget import Budget, Outcome, open_budget, spent
-from bulk_export.budget.clock import BootClock
-from bulk_export.budget.interface import Granted, NotYet, Terms
-from bulk_export.budget.memory import MemoryLedger
-from bulk_export.budget.place import RedisServer
-from bulk_export.budget.redis_store import RedisStore
-from bulk_export.budget.refusal import Refusal
-from bulk_export.budget.routes import Route, named_route
-from bulk_export.budget.sqlite import SqliteLedger
-from bulk_export.credentials import Token
+from bulk_export.core.credentials import Token
+from bulk_export.core.model import Limit
 from bulk_export.errors import BudgetUnavailable, UsageError
-from bulk_export.model import Limit
-from tests.redis_server import REDIS, SKIP_REASON, RedisProcess
-from tests.sliding_log import most_in_any_window
+from bulk_export.extract.rate_limit import Budget, Outcome, open_budget, spent
+from bulk_export.extract.rate_limit.clock import BootClock
+from bulk_export.extract.rate_limit.interface import Granted, NotYet, Terms
+from bulk_export.extract.rate_limit.location import RedisServer
+from bulk_export.extract.rate_limit.memory import MemoryLedger
+from bulk_export.extract.rate_limit.redis.store import RedisStore
+from bulk_export.extract.rate_limit.retry_after import Refusal
+from bulk_export.extract.rate_limit.routes import Route, named_route
+from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
+from tests.support.redis_server import REDIS, SKIP_REASON, RedisProcess
+from tests.support.sliding_log import most_in_any_window
 
 pytestmark = pytest.mark.skipif(REDIS is None, reason=SKIP_REASON)
 

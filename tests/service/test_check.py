@@ -14,16 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from bulk_export.check.answer import Answer, check, script
-from bulk_export.check.question import QUESTIONS, question
 from bulk_export.errors import BulkExportError, DamagedState, UsageError
-from bulk_export.local_service import serving
-from bulk_export.polling.difference import Counts
-from bulk_export.polling.once import sync_once
-from bulk_export.polling.poll_log import PollSummary, TableSummary
-from bulk_export.polling.sync_options import SyncOptions
-from tests.exporting import TOKEN, settings
+from bulk_export.pipelines.checks.queries import QUESTIONS, question
+from bulk_export.pipelines.checks.runner import Answer, check, script
+from bulk_export.pipelines.sync.diff import Counts
+from bulk_export.pipelines.sync.log import PollSummary, TableSummary
+from bulk_export.pipelines.sync.options import SyncOptions
+from bulk_export.pipelines.sync.poll import sync_once
+from bulk_export.services.local import serving
 from tests.service.test_cli import run
+from tests.support.exporting import TOKEN, settings
 
 INSTANT = pa.timestamp("us", "UTC")
 SCHEMAS = {

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.warm_command import run_warm
+from tests.support.warm_command import run_warm
 
 TOKEN = "canary-token-7f3a"
 FAST = ["--min-interval", "0", "--service-limit", "100000/1s", "--ip-limit", "100000/1s"]
@@ -78,7 +78,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_help_is_quick_to_start_because_it_imports_neither_arrow_nor_an_http_client(tmp_path: Path) -> None:
     program = (
-        "import sys\nfrom bulk_export.cli import app\nfrom bulk_export.cli.running import run\n"
+        "import sys\nfrom bulk_export.cli import app\nfrom bulk_export.cli.runner import run\n"
         "assert run(app, ['export', '--help']) == 0\n"
         "print([name for name in ('pyarrow', 'aiohttp', 'rich') if name in sys.modules])"
     )

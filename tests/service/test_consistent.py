@@ -15,12 +15,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulk_export.errors import Interrupted
-from bulk_export.local_service import LocalService, serving
-from bulk_export.pipeline import export
-from bulk_export.resweep import MOST_SWEEPS
-from tests import exporting
-from tests.exporting import NPQ, options
+from bulk_export.extract.consistency import MOST_SWEEPS
+from bulk_export.pipelines.export import export
+from bulk_export.services.local import LocalService, serving
 from tests.service.test_export import content_of, read_ndjson
+from tests.support import exporting
+from tests.support.exporting import NPQ, options
 
 NAME = "participant-declarations"
 # Sweeps with pages of seven records have edges, too.

@@ -18,15 +18,15 @@ import pytest
 from aiohttp import web
 
 import bulk_export
-from bulk_export.catalogue import load_service, read_description
+from bulk_export.core.model import Field, Kind, Service
 from bulk_export.errors import BulkExportError, ServiceFailing, ServiceRefused, UsageError
-from bulk_export.local_service import LocalService, serving
-from bulk_export.model import Field, Kind, Service
-from bulk_export.openapi import compare, describe, parse_spec, spec_of, spec_text, unexpected
-from bulk_export.pipeline import export
-from bulk_export.service_source import fetch_document, fetch_published, fetch_service
-from tests.exporting import NPQ, QUICK, TOKEN, options, settings
-from tests.warm_command import run_warm
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.remote_descriptions import fetch_document, fetch_published, fetch_service
+from bulk_export.services.catalogue import load_service, read_description
+from bulk_export.services.local import LocalService, serving
+from bulk_export.services.openapi import compare, describe, parse_spec, spec_of, spec_text, unexpected
+from tests.support.exporting import NPQ, QUICK, TOKEN, options, settings
+from tests.support.warm_command import run_warm
 
 FEW = dict.fromkeys([endpoint.name for endpoint in NPQ], 40)
 

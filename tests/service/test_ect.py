@@ -10,18 +10,18 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bulk_export.catalogue import load_service
+from bulk_export.core.model import Limit
 from bulk_export.errors import ServiceRefused, UsageError
-from bulk_export.local_service import LocalService, serving
-from bulk_export.model import Limit
-from bulk_export.openapi import compare, unexpected
-from bulk_export.pipeline import export
-from bulk_export.polling.once import sync_once
-from bulk_export.polling.sync_options import SyncOptions
-from bulk_export.service_source import fetch_published_locally
-from tests.exporting import FREE, QUICK, TOKEN, options, settings
-from tests.restore import canonical, restore
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.remote_descriptions import fetch_published_locally
+from bulk_export.pipelines.sync.options import SyncOptions
+from bulk_export.pipelines.sync.poll import sync_once
+from bulk_export.services.catalogue import load_service
+from bulk_export.services.local import LocalService, serving
+from bulk_export.services.openapi import compare, unexpected
 from tests.service.test_shapes import rows
+from tests.support.exporting import FREE, QUICK, TOKEN, options, settings
+from tests.support.restore import canonical, restore
 
 ECT = load_service("ect")
 COHORT = {"filter": {"cohort": "2023"}}

@@ -16,13 +16,13 @@ import anyio
 import pyarrow.parquet as pq
 import pytest
 
+from bulk_export.core.model import Service
 from bulk_export.errors import Interrupted, ServiceFailing, ServiceRefused, UsageError
-from bulk_export.local_service import LocalService, serving
-from bulk_export.model import Service
-from bulk_export.pipeline import export
-from bulk_export.tuning import Tuning
-from tests.exporting import COUNTS, NPQ, QUICK, TOKEN, options, settings
-from tests.restore import canonical, restore
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.tuning import Tuning
+from bulk_export.services.local import LocalService, serving
+from tests.support.exporting import COUNTS, NPQ, QUICK, TOKEN, options, settings
+from tests.support.restore import canonical, restore
 
 
 def read_ndjson(directory: Path) -> list[Any]:
@@ -268,7 +268,7 @@ async def test_an_export_killed_while_being_published_is_finished_by_the_same_co
         for step in ("made_directory", "sync_descriptor", "write_within", "Workplace.clear"):
             directory = output.with_name(step)
             with monkeypatch.context() as patch:
-                patch.setattr(f"bulk_export.publish.{step}", kill)
+                patch.setattr(f"bulk_export.output.publish.{step}", kill)
                 with pytest.raises(Killed):
                     await export(options(service, directory, "participants-npq-outcomes", "participants-npq"))
             with pytest.raises(UsageError, match="endpoints was"):

@@ -14,18 +14,18 @@ import anyio
 import pytest
 from aiohttp import web
 
-from bulk_export import pipeline
-from bulk_export.archive_replay import ReplayOptions, replay
-from bulk_export.catalogue import load_service
+from bulk_export.core.model import Paging, Service
 from bulk_export.errors import Interrupted, ServiceFailing, ServiceRefused
-from bulk_export.model import Paging, Service
-from bulk_export.options import ExportOptions
-from bulk_export.outcome import summarise
+from bulk_export.pipelines import export as pipeline
+from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.replay import ReplayOptions, replay
+from bulk_export.pipelines.results import summarise
+from bulk_export.pipelines.stream import stream_batches
 from bulk_export.progress.observer import Observer
 from bulk_export.progress.summary import remarks
-from bulk_export.streaming import stream_batches
-from tests.exporting import FREE, QUICK, TOKEN
-from tests.web_server import web_server
+from bulk_export.services.catalogue import load_service
+from tests.support.exporting import FREE, QUICK, TOKEN
+from tests.support.web_server import web_server
 
 NAME = "delivery-partners"
 NPQ = load_service("npq")

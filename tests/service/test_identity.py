@@ -16,16 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bulk_export
-from bulk_export.archive_replay import ReplayOptions, replay
-from bulk_export.catalogue import choose_endpoints, load_service
+from bulk_export.core.model import Service
 from bulk_export.errors import Interrupted
-from bulk_export.model import Service
-from bulk_export.pipeline import export
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.replay import ReplayOptions, replay
 from bulk_export.progress.summary import remarks
-from tests.exporting import FREE, QUICK, TOKEN
-from tests.list_service import NAME, ListService, Records, described, exported, options, person, serving_list
-from tests.restore import canonical, restore
+from bulk_export.services.catalogue import choose_endpoints, load_service
 from tests.service.test_export import content_of, read_ndjson, read_parquet
+from tests.support.exporting import FREE, QUICK, TOKEN
+from tests.support.list_service import NAME, ListService, Records, described, exported, options, person, serving_list
+from tests.support.restore import canonical, restore
 
 TRAINING = described(records={"identity": ["attributes.training_record_id"]})
 BOTH = described(records={"id": ["id", "attributes.training_record_id"]})

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from bulk_export import pipeline
-from bulk_export.model import Paging
-from bulk_export.page_plan import EndpointPlan
-from bulk_export.streaming import stream_batches
-from tests.exporting import QUICK
+from bulk_export.core.model import Paging
+from bulk_export.extract.pagination import EndpointPlan
+from bulk_export.pipelines import export as pipeline
+from bulk_export.pipelines.stream import stream_batches
 from tests.service.test_hostile_service import NPQ, Answer, Hearing, Lists, chosen, exported, numbers
-from tests.web_server import web_server
+from tests.support.exporting import QUICK
+from tests.support.web_server import web_server
 
 
 async def _exported_twice(

@@ -10,16 +10,16 @@ from pathlib import Path
 import anyio.to_thread
 from aiohttp import web
 
-from bulk_export.catalogue import load_service, read_description
-from bulk_export.local_service import serving
-from bulk_export.openapi import describe, spec_text
-from bulk_export.pipeline import export
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.remote_descriptions import fetch_published
 from bulk_export.progress.observer import Observer
-from bulk_export.service_source import fetch_published
-from tests.exporting import NPQ, QUICK, options, settings
-from tests.unit.openapi.specs import listing, query, spec
-from tests.warm_command import run_warm
-from tests.web_server import web_server
+from bulk_export.services.catalogue import load_service, read_description
+from bulk_export.services.local import serving
+from bulk_export.services.openapi import describe, spec_text
+from tests.support.exporting import NPQ, QUICK, options, settings
+from tests.support.specs import listing, query, spec
+from tests.support.warm_command import run_warm
+from tests.support.web_server import web_server
 
 DECEIVING = "\u202egnp\u2066\u2028\x9b2J"
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from bulk_export.local_service import serving
-from bulk_export.model import Limit
-from bulk_export.pipeline import export
-from tests.exporting import QUICK, options, settings
-from tests.sliding_log import most_in_any_window
+from bulk_export.core.model import Limit
+from bulk_export.pipelines.export import export
+from bulk_export.services.local import serving
+from tests.support.exporting import QUICK, options, settings
+from tests.support.sliding_log import most_in_any_window
 
 
 @pytest.mark.slow

@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from bulk_export.catalogue import load_service
-from bulk_export.local_service import LocalService, LocalServiceSettings, serving
-from bulk_export.model import Limit
+from bulk_export.core.model import Limit
+from bulk_export.services.catalogue import load_service
+from bulk_export.services.local import LocalService, LocalServiceSettings, serving
 
 NPQ = load_service("npq")
 

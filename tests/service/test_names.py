@@ -18,19 +18,19 @@ import pytest
 from aiohttp import web
 from deltalake import DeltaTable, write_deltalake
 
-from bulk_export.catalogue import read_description
-from bulk_export.column_names import comparable
-from bulk_export.database import connect
-from bulk_export.decode import Decoder
+from bulk_export.core.model import Service
 from bulk_export.errors import DamagedState
-from bulk_export.model import Service
-from bulk_export.options import ExportOptions
-from bulk_export.pipeline import export
-from bulk_export.polling.once import sync_once
-from bulk_export.polling.sync_options import SyncOptions
-from tests.exporting import FREE, QUICK, TOKEN
-from tests.restore import canonical, restore
-from tests.web_server import web_server
+from bulk_export.output.duckdb_sql import connect
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.sync.options import SyncOptions
+from bulk_export.pipelines.sync.poll import sync_once
+from bulk_export.services.catalogue import read_description
+from bulk_export.transform.column_names import comparable
+from bulk_export.transform.decode import Decoder
+from tests.support.exporting import FREE, QUICK, TOKEN
+from tests.support.restore import canonical, restore
+from tests.support.web_server import web_server
 
 ODD = ["back`tick", "sl/ash", "/change", "//", 'quo"te', "apos'trophe", "d.ot", "..", "a space", "trailing ", ""]
 ODD += ["\U0001f469\u200d\U0001f3eb", "x" * 300, "e\u0301", "percent%20", "[a]", "a,b;c{d}(e)=f", "new\nline", "tab\t"]

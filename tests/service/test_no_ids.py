@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 
-from bulk_export.catalogue import read_description
-from bulk_export.options import ExportOptions
-from bulk_export.pipeline import export
-from tests.exporting import FREE, QUICK
-from tests.web_server import web_server
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.options import ExportOptions
+from bulk_export.services.catalogue import read_description
+from tests.support.exporting import FREE, QUICK
+from tests.support.web_server import web_server
 
 RECORDS = [{"size": number % 37} for number in range(95)]
 

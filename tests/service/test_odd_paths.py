@@ -8,21 +8,21 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from bulk_export import database
-from bulk_export.archive_replay import ReplayOptions, replay
-from bulk_export.check.answer import check
-from bulk_export.database import place
 from bulk_export.errors import UsageError
-from bulk_export.pipeline import export
-from bulk_export.polling.sync_options import SyncOptions
-from bulk_export.sinks.read import schema_of
-from bulk_export.verification import verify
-from tests.copy_scene import HOUR, WEEK, person, scene
-from tests.copy_scene import NAME as PEOPLE
-from tests.exporting import FREE
-from tests.faults.disturbed_run import TUNING, small_options
-from tests.faults.small_service import content_of, small_service
+from bulk_export.output import duckdb_sql as database
+from bulk_export.output.duckdb_sql import place
+from bulk_export.output.formats.reading import schema_of
+from bulk_export.output.verify import verify
+from bulk_export.pipelines.checks.runner import check
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.replay import ReplayOptions, replay
+from bulk_export.pipelines.sync.options import SyncOptions
 from tests.service.test_check import application, declaration, exported
+from tests.support.copy_scene import HOUR, WEEK, person, scene
+from tests.support.copy_scene import NAME as PEOPLE
+from tests.support.disturbed_run import TUNING, small_options
+from tests.support.exporting import FREE
+from tests.support.small_service import content_of, small_service
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
 NAME = os.fsdecode(b"caf\xe9 \xff\xfe [x] %41 'q\"")

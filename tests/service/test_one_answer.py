@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bulk_export.resweep import MOST_SWEEPS
-from tests.list_service import LARGEST, NAME, ListService, Records, described, exported, person, serving_list
+from bulk_export.extract.consistency import MOST_SWEEPS
 from tests.service.test_export import read_ndjson
+from tests.support.list_service import LARGEST, NAME, ListService, Records, described, exported, person, serving_list
 
 BENT: dict[str, Callable[[Records], Records]] = {
     "empty": lambda _: [],

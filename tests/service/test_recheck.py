@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from bulk_export.local_service import serving
-from bulk_export.model import Service
-from bulk_export.pipeline import export
-from tests.exporting import options, settings
-from tests.list_service import NAME, Records, described, exported, person, serving_list
-from tests.restore import canonical, restore
+from bulk_export.core.model import Service
+from bulk_export.pipelines.export import export
+from bulk_export.services.local import serving
 from tests.service.test_export import read_ndjson, read_parquet
+from tests.support.exporting import options, settings
+from tests.support.list_service import NAME, Records, described, exported, person, serving_list
+from tests.support.restore import canonical, restore
 
 
 @pytest.mark.parametrize("seed", range(2))

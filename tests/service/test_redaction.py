@@ -13,14 +13,14 @@ import anyio
 import pyarrow.parquet as pq
 import pytest
 
+from bulk_export.core.model import PageKey
 from bulk_export.errors import UsageError
-from bulk_export.journal import open_archive
-from bulk_export.local_service import serving
-from bulk_export.model import PageKey
-from bulk_export.pipeline import export
-from bulk_export.streaming import stream_batches
-from tests.exporting import options, settings
+from bulk_export.extract.journal import open_archive
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.stream import stream_batches
+from bulk_export.services.local import serving
 from tests.service.test_export import content_of, read_ndjson, read_parquet
+from tests.support.exporting import options, settings
 
 KEY = b"sixteen bytes or more"
 NAME = "participants-npq"

@@ -11,13 +11,13 @@ from typing import Any
 import anyio
 import pytest
 
-from bulk_export.archive_replay import ReplayOptions, replay
 from bulk_export.errors import DamagedState, Interrupted, UsageError
-from bulk_export.local_service import serving
-from bulk_export.pipeline import export
-from bulk_export.verification import verify
-from tests.exporting import options, settings
+from bulk_export.output.verify import verify
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.replay import ReplayOptions, replay
+from bulk_export.services.local import serving
 from tests.service.test_export import content_of
+from tests.support.exporting import options, settings
 
 COUNTS = {"npq-applications": 700, "participants-npq": 90, "statements": 0}
 NAMES = tuple(COUNTS)

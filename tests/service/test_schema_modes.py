@@ -12,16 +12,16 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from bulk_export.archive_replay import ReplayOptions, replay
-from bulk_export.catalogue import read_description
+from bulk_export.core.model import Service
 from bulk_export.errors import SchemaDrift, ServiceFailing, UsageError
-from bulk_export.local_service import LocalService, serving
-from bulk_export.model import Service
-from bulk_export.pipeline import export
-from bulk_export.tuning import Tuning
-from tests.exporting import QUICK, options, settings
-from tests.restore import canonical, restore
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.replay import ReplayOptions, replay
+from bulk_export.pipelines.tuning import Tuning
+from bulk_export.services.catalogue import read_description
+from bulk_export.services.local import LocalService, serving
 from tests.service.test_shapes import FIELDS, OFFSET, ORDER, exported_exactly, rows
+from tests.support.exporting import QUICK, options, settings
+from tests.support.restore import canonical, restore
 
 KNOWN = {"name": "string", "size": "integer", "owner": {"email": "string"}, "created_at": "timestamp"}
 FLAT = {"records": {"attributes": []}, "pages": OFFSET}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bulk_export.budget.service_facts import open_service_facts
-from bulk_export.paging_facts import PagingFacts
-from tests.redis_server import REDIS, SKIP_REASON, RedisProcess
+from bulk_export.extract.paging_facts import PagingFacts
+from bulk_export.extract.rate_limit.service_facts import open_service_facts
+from tests.support.redis_server import REDIS, SKIP_REASON, RedisProcess
 
 SERVICE = "https://service.example"
 FACTS = PagingFacts(longest=300, clamp=100, checked=((300, 40), (3_000, 7)), records=0, first=0, style="offset")

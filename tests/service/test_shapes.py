@@ -11,14 +11,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from bulk_export.catalogue import built_in_services, load_service, read_description, service_versions
+from bulk_export.core.model import Endpoint, Service
 from bulk_export.errors import ServiceFailing
-from bulk_export.local_service import LocalService, serving
-from bulk_export.local_service.presentation import Presentation
-from bulk_export.model import Endpoint, Service
-from bulk_export.pipeline import export
-from tests.exporting import QUICK, options, settings
-from tests.restore import canonical, restore
+from bulk_export.pipelines.export import export
+from bulk_export.services.catalogue import built_in_services, load_service, read_description, service_versions
+from bulk_export.services.local import LocalService, serving
+from bulk_export.services.local.rendering import Presentation
+from tests.support.exporting import QUICK, options, settings
+from tests.support.restore import canonical, restore
 
 BUILT_IN = [(name, version) for name in built_in_services() for version in service_versions(name)]
 FIELDS = {

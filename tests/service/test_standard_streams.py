@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bulk_export.verification import verify
+from bulk_export.output.verify import verify
 
 EXPORT = ["export", "delivery-partners", "--environment", "local", "--budget", "memory://", "--min-interval", "0"]
 

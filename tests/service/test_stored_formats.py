@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bulk_export.archive_replay import ReplayOptions, replay
 from bulk_export.errors import DamagedState, UsageError
-from bulk_export.options import ExportOptions
-from bulk_export.pipeline import export
-from bulk_export.tuning import Tuning
-from bulk_export.verification import verify
-from tests.exporting import FREE
-from tests.faults.small_service import content_of
-from tests.web_server import web_server
+from bulk_export.output.verify import verify
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.replay import ReplayOptions, replay
+from bulk_export.pipelines.tuning import Tuning
+from tests.support.exporting import FREE
+from tests.support.small_service import content_of
+from tests.support.web_server import web_server
 
 STORED = Path(__file__).parents[1] / "stored"
 TUNING = Tuning(shortest_backoff=0.001, longest_backoff=0.01, part_rows=20)

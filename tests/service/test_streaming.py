@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 import bulk_export
-from bulk_export.local_service import LocalService, serving
-from tests.exporting import TOKEN, settings
-from tests.restore import canonical, restore
+from bulk_export.services.local import LocalService, serving
+from tests.support.exporting import TOKEN, settings
+from tests.support.restore import canonical, restore
 
 FREE: dict[str, Any] = {
     "token": TOKEN,

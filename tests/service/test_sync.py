@@ -20,19 +20,19 @@ import pytest
 from aiohttp import web
 from deltalake import DeltaTable
 
+from bulk_export.core.files import locked_directory
 from bulk_export.errors import DamagedState, Interrupted, LocalFailure, ServiceFailing, UsageError
-from bulk_export.files import locked_directory
-from bulk_export.local_service import LocalService, serving
-from bulk_export.pipeline import export
-from bulk_export.polling.once import SyncSummary, sync_once
-from bulk_export.polling.poll_log import PollSummary
-from bulk_export.polling.sync_options import SyncOptions
+from bulk_export.output.verify import verify
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.sync.log import PollSummary
+from bulk_export.pipelines.sync.options import SyncOptions
+from bulk_export.pipelines.sync.poll import SyncSummary, sync_once
 from bulk_export.progress.observer import Observer
-from bulk_export.verification import verify
-from tests import exporting
-from tests.exporting import FREE, TOKEN
-from tests.restore import canonical, restore
-from tests.web_server import web_server
+from bulk_export.services.local import LocalService, serving
+from tests.support import exporting
+from tests.support.exporting import FREE, TOKEN
+from tests.support.restore import canonical, restore
+from tests.support.web_server import web_server
 
 NAME, WHOLE = "participants-npq", "delivery-partners"
 BEGAN = datetime(2025, 6, 2, 12, 10, 7, 500_000, tzinfo=UTC)

@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 
 from bulk_export.errors import ServiceFailing
-from bulk_export.polling.copy_state import read_state, write_state
-from bulk_export.polling.watermark import Watermark
-from tests.copy_scene import BEGAN, HOUR, NAME, WEEK, WHOLE, Scene, person, scene
+from bulk_export.pipelines.sync.state import read_state, write_state
+from bulk_export.pipelines.sync.watermark import Watermark
+from tests.support.copy_scene import BEGAN, HOUR, NAME, WEEK, WHOLE, Scene, person, scene
 
 MINUTE, DAY, YEAR = timedelta(minutes=1), timedelta(days=1), timedelta(days=365)
 CHEAP: dict[str, Any] = {"format": "parquet"}

@@ -11,11 +11,11 @@ import anyio.to_thread
 import pytest
 from aiohttp import web
 
+from bulk_export.core.window_gate import utc_now
 from bulk_export.errors import RemovalRefused, UsageError
-from bulk_export.opening import utc_now
-from bulk_export.polling.sync_options import SyncOptions
-from tests.copy_scene import HOUR, NAME, WEEK, WHOLE, Scene, person, scene
+from bulk_export.pipelines.sync.options import SyncOptions
 from tests.service.test_cli import FAST, run
+from tests.support.copy_scene import HOUR, NAME, WEEK, WHOLE, Scene, person, scene
 
 
 def once(answer: list[Any]) -> Callable[[str, dict[str, str], list[Any]], list[Any]]:

@@ -13,14 +13,14 @@ import pytest
 from deltalake import DeltaTable
 
 from bulk_export.errors import DamagedState, Interrupted
-from bulk_export.options import ExportOptions
-from bulk_export.polling.delta_table import CopiedDelta
-from bulk_export.polling.fetching import Extract, export_by
-from bulk_export.polling.once import sync_once
-from bulk_export.polling.sync_options import SyncOptions
+from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.sync.delta_table import CopiedDelta
+from bulk_export.pipelines.sync.fetching import Extract, export_by
+from bulk_export.pipelines.sync.options import SyncOptions
+from bulk_export.pipelines.sync.poll import sync_once
 from bulk_export.progress.observer import Observer
-from tests.copy_scene import HOUR, NAME, WEEK, Scene, person, scene
-from tests.exporting import FREE
+from tests.support.copy_scene import HOUR, NAME, WEEK, Scene, person, scene
+from tests.support.exporting import FREE
 
 STORED = Path(__file__).parents[1] / "stored"
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bulk_export import pipeline
-from tests.exporting import QUICK
+from bulk_export.pipelines import export as pipeline
 from tests.service.test_hostile_service import NAME, Hearing, Lists, chosen, exported
-from tests.web_server import web_server
+from tests.support.exporting import QUICK
+from tests.support.web_server import web_server
 
 
 @pytest.mark.parametrize("changes", [{}, {"consistent": True}, {"filter": {"cohort": "2024"}}], ids=str)

@@ -11,11 +11,11 @@ import anyio
 import pytest
 
 from bulk_export.errors import Interrupted
-from bulk_export.local_service import serving
-from bulk_export.pipeline import export
+from bulk_export.output.verify import verify
+from bulk_export.pipelines.export import export
 from bulk_export.progress.observer import Observer
-from bulk_export.verification import verify
-from tests.exporting import QUICK, options, settings
+from bulk_export.services.local import serving
+from tests.support.exporting import QUICK, options, settings
 
 CLOSED = datetime(2025, 10, 25, 12, tzinfo=UTC)
 OPENS = datetime(2025, 10, 26, 0, tzinfo=UTC)  # 01:00 by the summer time of that night

@@ -10,12 +10,12 @@ import pytest
 import typer
 
 from benchmarks.__main__ import parser as benchmark_parser
-from bulk_export.catalogue import load_service
 from bulk_export.cli import app
 from bulk_export.errors import BulkExportError
-from bulk_export.local_service import serving
-from bulk_export.pipeline import export
-from tests.exporting import options, settings
+from bulk_export.pipelines.export import export
+from bulk_export.services.catalogue import load_service
+from bulk_export.services.local import serving
+from tests.support.exporting import options, settings
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -66,8 +66,8 @@ def test_the_exit_codes_are_those_of_the_errors() -> None:
 def test_the_modules_of_the_architecture_exist() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     tables = "\n".join(line for line in text.splitlines() if line.startswith("|"))
-    for name in re.findall(r"`([a-z][a-z_]+(?:\.[a-z_]+)?)/?`", tables):
-        path = ROOT / "bulk_export" / name.replace(".", "/")
+    for name in re.findall(r"`([a-z][a-z_]+(?:/[a-z_]+)*)(?:/|\.py)?`", tables):
+        path = ROOT / "bulk_export" / name
         assert path.is_dir() or path.with_suffix(".py").is_file(), name
 
 
@@ -93,7 +93,7 @@ async def test_the_described_example_can_be_served_and_exported(tmp_path: Path) 
 
 def test_every_key_of_a_description_is_documented() -> None:
     text = (ROOT / "docs/descriptions.md").read_text()
-    source = (ROOT / "bulk_export/catalogue/reading.py").read_text()
+    source = (ROOT / "bulk_export/services/description.py").read_text()
     keys = set(
         re.findall(r"\.(?:text|optional_text|texts|whole|choice|flag|parsed|table|value)\(\"([a-z_]+)\"", source)
     )

@@ -1,4 +1,4 @@
-"""The direction of imports, the public surface, and what the documents promise of the tree."""
+"""The layers of the package, as the architecture document lists them, and its public surface."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,27 +15,12 @@ import pytest
 import bulk_export
 
 ROOT = Path(bulk_export.__file__).parent
-LAYERS = [
-    {"errors", "model", "units", "credentials", "progress.observer", "pulse", "settings", "encoding"}
-    | {"timetable", "opening", "repeat", "server_clock", "allocator", "printable", "text_encoding"}
-    | {"state_directory", "column_names", "masking"},
-    {"catalogue", "openapi", "filters", "schema", "schema_inference", "schema_mode", "redaction", "options", "base_url"}
-    | {"page_plan", "page_order", "retry", "outage", "paging_facts", "first_page", "page_evidence"}
-    | {"certificates", "explanation", "descriptors", "urls", "page_target", "answer"}
-    | {"decode", "duplicates", "seen_ids", "agreement", "revision"},
-    {"budget", "connections", "fetch", "journal", "files", "sinks", "schedule", "cost", "database", "delta_files"}
-    | {"settings_trust", "directories", "working_state"},
-    {"counters", "sweep", "pool", "parts", "resweep", "convert", "outcome", "manifest", "publish"}
-    | {"replaceable", "workplace", "service_answers", "tuning", "fetched_page", "echoes", "paging_state"}
-    | {"local_service", "environment", "service_source"},
-    {"pipeline", "streaming", "archive_replay", "verification", "check"},
-    {"polling"},
-    {"api", "progress", "cli", "__main__", "__init__"},
-]
-
-
-_COMMANDS = ("running", "parameters", "export", "replay", "plan", "budget", "local_service")
-_COMMANDS += ("endpoints", "verify", "describe", "check", "sync", "trust", "streams")
+DOCUMENT = (ROOT.parent / "docs/architecture.md").read_text()
+# The table's rows from top to bottom, each with one or more folders or modules.
+ROWS = re.findall(r"^\| ((?:`\w+(?:/|\.py)`(?:, )?)+) \|", DOCUMENT.partition("## Layers")[2], re.MULTILINE)
+LAYERS = [[name.strip("/").removesuffix(".py") for name in re.findall(r"`([\w/.]+)`", row)] for row in ROWS]
+PATHS = sorted(path for path in ROOT.rglob("*.py"))
+FACES = {"__init__", "__main__"}
 
 
 def module_name(path: Path) -> str:
@@ -42,75 +29,102 @@ def module_name(path: Path) -> str:
     return ".".join(parts)
 
 
+MODULES = {module_name(path): path for path in PATHS}
+
+
 def layer_of(name: str) -> int:
-    for number, layer in enumerate(LAYERS):
-        if name in layer:
-            return number
-    top = name.split(".")[0]
-    for number, layer in enumerate(LAYERS):
-        if top in layer:
-            return number
-    raise AssertionError(f"{name} stands in no layer")
+    top = name.partition(".")[0]
+    return next(number for number, layer in enumerate(LAYERS) if top in layer)
 
 
-def imports(path: Path) -> set[str]:
-    found = set()
+def imports(path: Path) -> Iterator[str]:
+    """The modules of the package that a module imports, wherever in it; the package's own face as an empty name."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("bulk_export"):
-            base = node.module.removeprefix("bulk_export").lstrip(".")
-            if base:
-                found.add(base)
-            else:
-                found.update(alias.name for alias in node.names if not alias.name.startswith("__"))
-    return found
+        if isinstance(node, ast.Import):
+            yield from (alias.name[12:] for alias in node.names if alias.name.startswith("bulk_export"))
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "bulk_export":
+            base = node.module[12:]
+            inside = {f"{base}.{alias.name}".strip(".") for alias in node.names} & MODULES.keys()
+            yield from inside or {base}
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_down_the_layers(path: Path) -> None:
-    own = module_name(path)
-    if own == "__init__":
-        return
-    for imported in imports(path):
-        assert layer_of(imported) <= layer_of(own), f"{own} imports {imported}"
+def test_the_document_lists_every_folder_and_module_of_the_root_once() -> None:
+    listed = [name for layer in LAYERS for name in layer]
+    entries = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert sorted(listed) == sorted(entries - FACES)
+    assert len(listed) <= 12
 
 
-@pytest.mark.parametrize("name", ["errors", "model", "printable"])
-def test_leaves_import_nothing_of_the_project(name: str) -> None:
-    assert imports(ROOT / f"{name}.py") == set()
+@pytest.mark.parametrize("name", sorted(MODULES.keys() - FACES))
+def test_imports_point_down_the_layers(name: str) -> None:
+    for imported in imports(MODULES[name]):
+        assert imported, f"{name} imports the package's own face"
+        assert layer_of(imported) >= layer_of(name), f"{name} imports {imported}"
+        if layer_of(imported) == layer_of(name):
+            assert imported.partition(".")[0] == name.partition(".")[0], (
+                f"{name} imports {imported}, which is beside it"
+            )
+
+
+def test_no_imports_go_round_in_a_circle() -> None:
+    graph = {name: {imported for imported in imports(path) if imported != name} for name, path in MODULES.items()}
+    # A package's face imports its modules; that they import each other directly is no circle.
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_folders_import_each_other_in_one_direction_inside_a_layer_too() -> None:
+    folders: dict[str, set[str]] = {}
+    for name, path in MODULES.items():
+        own = name.rpartition(".")[0] if path.name != "__init__.py" else name
+        for imported in imports(path):
+            other = imported if (ROOT / imported.replace(".", "/")).is_dir() else imported.rpartition(".")[0]
+            if own and other and own != other and not own.startswith(f"{other}.") and not other.startswith(f"{own}."):
+                folders.setdefault(own, set()).add(other)
+    try:
+        TopologicalSorter(folders).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_the_exceptions_import_nothing_of_the_project() -> None:
+    assert list(imports(MODULES["errors"])) == []
 
 
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("aiohttp", {"connections", "fetch", "local_service.server"}),
-        ("aiolimiter", {"budget.limiter"}),
-        ("redis", {"budget.redis_client"}),
-        ("duckdb", {"database", "check.answer"}),
-        ("deltalake", {"check.copy", "delta_files", "polling.delta_table"}),
+        ("aiohttp", {"extract.connections", "extract.client", "services.local.server"}),
+        ("aiolimiter", {"extract.rate_limit.limiter"}),
+        ("redis", {"extract.rate_limit.redis.client"}),
+        ("duckdb", {"output.duckdb_sql", "pipelines.checks.runner"}),
+        ("deltalake", {"pipelines.checks.tables", "output.delta_files", "pipelines.sync.delta_table"}),
         (
             "sqlite3",
             {
-                "journal.file",
-                "journal.layout",
-                "journal.store",
-                "budget.sqlite",
-                "budget.sqlite_file",
-                "budget.sqlite_record",
-                "budget.sqlite_schema",
-                "budget.sqlite_time",
-                "budget.service_facts",
+                "extract.journal.file",
+                "extract.journal.layout",
+                "extract.journal.store",
+                "extract.rate_limit.sqlite.ledger",
+                "extract.rate_limit.sqlite.file",
+                "extract.rate_limit.sqlite.statements",
+                "extract.rate_limit.sqlite.schema",
+                "extract.rate_limit.sqlite.clock",
+                "extract.rate_limit.service_facts",
             },
         ),
-        ("yaml", {"openapi.parsing", "openapi.writing"}),
-        ("referencing", {"openapi.schemas"}),
-        ("tomli_w", {"cli.describe", "openapi.describing"}),
+        ("yaml", {"services.openapi.loader", "services.openapi.from_description"}),
+        ("referencing", {"services.openapi.types"}),
+        ("tomli_w", {"cli.describe", "services.openapi.to_description"}),
         (
             "typer",
             {
                 "cli",
-                "cli.running",
+                "cli.runner",
                 "cli.streams",
-                "cli.parameters",
+                "cli.option_types",
                 "cli.export",
                 "cli.sync",
                 "cli.replay",

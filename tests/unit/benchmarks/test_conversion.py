@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import conversion
-from bulk_export.decode import Block
+from bulk_export.transform.decode import Block
 
 WAYS = conversion.ways()
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from bulk_export.errors import ServiceFailing, UsageError
 from bulk_export.progress import KINDS, choose
 from bulk_export.progress.console import Console
+from bulk_export.progress.line_display import PlainProgress, SilentProgress
 from bulk_export.progress.observer import EndpointSummary, ExportSummary, Observer, WindowUse
-from bulk_export.progress.plain import PlainProgress, SilentProgress
 from bulk_export.progress.summary import summary_lines
 from bulk_export.progress.tally import Tally, bytes_text, clock_text
 

@@ -1,0 +1,120 @@
+"""Limits, durations, percentages and times as users write them.
+
+Every function here takes text and gives a value, or raises UsageError with an example of what it takes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time
+
+from bulk_export.core.model import Limit
+from bulk_export.errors import UsageError
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# Nine digits are more than anyone means, and no number of them overflows.
+_NUMBER = r"\d{1,9}(?:\.\d{1,9})?"
+_DURATION = re.compile(rf"({_NUMBER})(ms|s|m|h|d)?", re.ASCII)
+_REQUESTS = re.compile(r"\d{1,9}", re.ASCII)
+_SHARE = re.compile(rf"({_NUMBER})\s*(%?)", re.ASCII)
+
+
+def parse_duration(text: str, what: str = "a time") -> float:
+    """Seconds from `300`, `300s`, `5m`, `500ms`, `1h` or `7d`."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{text!r} is not {what}.", next_step="Write it like 300, 300s, 5m or 500ms.")
+    return float(found[1]) * _SECONDS[found[2] or "s"]
+
+
+def parse_limit(text: str) -> Limit:
+    """A limit from `N/PERIOD`, both above zero, as `1000/5m`."""
+    requests, slash, period = text.partition("/")
+    if not slash or not _REQUESTS.fullmatch(requests.strip()) or not _DURATION.fullmatch(period.strip()):
+        raise UsageError(f"{text!r} is not a limit.", next_step="Write it as N/PERIOD, like 1000/5m or 40/10s.")
+    limit = Limit(int(requests), parse_duration(period))
+    if limit.requests < 1 or limit.period <= 0:
+        raise UsageError(
+            f"{text!r} allows no request at all.", next_step="Both parts of N/PERIOD must be above zero, like 300/5m."
+        )
+    return limit
+
+
+def parse_interval(given: str | float) -> float:
+    """The least time between two requests in seconds, from 0 to an hour."""
+    seconds = parse_duration(given, "an interval") if isinstance(given, str) else float(given)
+    if not 0 <= seconds <= 3600:
+        raise UsageError("--min-interval must be from 0 to an hour.", next_step="Write it like 100ms, or 0 for none.")
+    return seconds
+
+
+def parse_wait(given: str | float) -> float:
+    """The longest announced wait that is sat out, in seconds, from 0 to a week."""
+    seconds = parse_duration(given, "a time for --max-wait") if isinstance(given, str) else float(given)
+    if not 0 <= seconds <= 7 * 86400:
+        raise UsageError("--max-wait must be from 0 to 7 days.", next_step="Write it like 15m or 2h.")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as `7 s`, `15 min`, `4 min 5 s` or `2 h 3 min`."""
+    whole = max(0, math.ceil(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        minutes, rest = divmod(whole, 60)
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, rest = divmod(math.ceil(whole / 60), 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def parse_word(option: str, given: str, words: Sequence[str]) -> str:
+    """One of the words that an option takes."""
+    if given not in words:
+        raise UsageError(f"{option} does not take {given!r}.", next_step=f"Choose from: {', '.join(words)}.")
+    return given
+
+
+def parse_share(text: str) -> float:
+    """A fraction above 0 and at most 1 from `50%` or `50`; below 1 the sign is needed, since `0.5` may mean a half."""
+    found = _SHARE.fullmatch(text.strip())
+    percentage = float(found[1]) if found else 0.0
+    if found is None or not 0 < percentage <= 100 or (percentage < 1 and not found[2]):
+        raise UsageError(f"{text!r} is not a share.", next_step="Write a percentage from 1% to 100%, like 50%.")
+    return percentage / 100
+
+
+def parse_instant(text: str) -> datetime:
+    """An instant in UTC from ISO 8601 with any offset; a date alone is its first moment in UTC.
+
+    A time without an offset is read as UTC.
+    """
+    try:
+        instant = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is not a time.",
+            next_step="Write it in ISO 8601, like 2025-09-01T00:00:00Z or 2025-09-01T01:00:00+01:00.",
+        ) from None
+    return in_utc(instant)
+
+
+def in_utc(moment: datetime | date) -> datetime:
+    """A moment in UTC: one without an offset is in UTC already, a date stands for its first moment."""
+    instant = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
+    try:
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except OverflowError:
+        raise UsageError(
+            f"{instant.isoformat()} is out of range.", next_step="Write a time between the years 1 and 9999."
+        ) from None
+
+
+def format_instant(instant: datetime) -> str:
+    """RFC 3339 in UTC with `Z`, with microseconds only where there are any.
+
+    The service decodes query values twice, so an offset with `+` never survives (service facts, "Filters").
+    """
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

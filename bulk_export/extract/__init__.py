@@ -1,0 +1,1 @@
+"""Pages from a service to the journal: paging, the dispatcher, rate limits, the HTTP client."""

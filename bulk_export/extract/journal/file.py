@@ -1,0 +1,237 @@
+"""The file of a journal: how it is opened, what is refused, and which way its writes are made durable.
+
+SQLite in WAL mode where memory can be shared through files, as on any local disk; a rollback journal elsewhere. Either
+way a commit is synced before it returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bulk_export.core.directories import is_same, kind_of
+from bulk_export.core.working_state import SQLITE_SUFFIXES
+from bulk_export.errors import DamagedState, LocalFailure
+from bulk_export.extract.journal import layout
+
+_BUSY_SECONDS = 30.0
+# No text or blob of a file that is read may be larger, or four times the cap on a body.
+_LARGEST_VALUE = 256 * 1024 * 1024
+
+
+class JournalFile:
+    """One database with two connections, for reading and for writing; writes from several threads take turns."""
+
+    def __init__(self, path: Path, *, cap: int, read_only: bool = False) -> None:
+        """Open the journal at `path`, made with mode 0600 where there is none; a sealed one with `read_only`.
+
+        `cap` bounds an inflated body in bytes. Raises DamagedState for
+        a file that is no journal of a version that is known here, and LocalFailure where the file cannot be used.
+        """
+        self.path = path
+        self.cap = cap
+        self._writing = threading.Lock()
+        self._read_only = read_only
+        self._version = layout.VERSION
+        with self._failures():
+            found = self._look()
+            try:
+                self._open(shares_memory=True)
+            except sqlite3.OperationalError:
+                if read_only:
+                    raise
+                self._open_without_shared_memory()
+            if not is_same(found, path.stat()):
+                self.close()
+                raise self._damaged("another file took its place while it was opened")
+
+    def close(self) -> None:
+        """Close the file; SQLite folds its log into it."""
+        self._reader.close()
+        self._writer.close()
+
+    def seal(self) -> None:
+        """Turn the file into one that can be read where nothing may be written, and close it."""
+        self._reader.close()
+        try:
+            with self._failures():
+                self._writer.execute("PRAGMA journal_mode = DELETE")
+        finally:
+            self._writer.close()
+
+    def _select(self, table: str, clause: str, values: Sequence[Any] = (), *, first: str = "") -> list[Sequence[Any]]:
+        """Rows of a table with the columns of its layout, `first` before them and the sum, if there is one, after."""
+        columns = ", ".join(layout.columns(table, self._version))
+        with self._failures():
+            return self._reader.execute(f"SELECT {first}{columns} FROM {table} {clause}", values).fetchall()  # noqa: S608  # names of ours
+
+    def _insert(
+        self, writer: sqlite3.Connection, table: str, rows: Iterable[Sequence[Any]], *, replaces: bool = False
+    ) -> None:
+        """Add rows of a table without a column outside of its sum, or put them in place of those with the same key."""
+        with_sums = layout.has_sums(self._version)
+        marks = ", ".join("?" * len(layout.columns(table, self._version)))
+        verb = "INSERT OR REPLACE" if replaces else "INSERT"
+        writer.executemany(
+            f"{verb} INTO {table} VALUES ({marks})",
+            [(*row, layout.row_sum(table, row)) if with_sums else row for row in rows],
+        )
+
+    def _look(self) -> os.stat_result:
+        """Make the file where it is missing, and see that it is a file of one name. Raises OSError, DamagedState."""
+        flags = os.O_RDONLY if self._read_only else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        for suffix in SQLITE_SUFFIXES:
+            beside = self.path.with_name(self.path.name + suffix)
+            if os.path.lexists(beside) and not self._read_only:
+                found = beside.lstat()
+                if not stat.S_ISREG(found.st_mode):
+                    raise OSError(0, f"{beside.name} is {kind_of(found)}")
+                if found.st_nlink > 1:
+                    raise self._damaged(f"{beside.name} is a hard link, so another file would change with it")
+        descriptor = os.open(self.path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        try:
+            found = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise self._damaged(f"it is {kind_of(found)}")
+        return found
+
+    def _open(self, *, shares_memory: bool) -> None:
+        """Connect twice. Without shared memory the journal takes turns by locks on the file, which is slower."""
+        # A write-ahead log of an earlier run can be folded in without shared memory only by who is alone.
+        self._writer = self._connect(is_alone=not shares_memory)
+        try:
+            self._begin(shares_memory=shares_memory)
+            self._reader = self._connect()
+            try:
+                self._reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            except BaseException:
+                self._reader.close()
+                raise
+        except BaseException:
+            self._writer.close()
+            raise
+
+    def _open_without_shared_memory(self) -> None:
+        try:
+            self._open(shares_memory=False)
+        except sqlite3.OperationalError as error:
+            raise LocalFailure(
+                f"The journal {self.path} cannot be used there: {error}.",
+                kept="Every page stored so far is kept.",
+                next_step="Make room or repair access, then run the same command again; `export` can also keep its"
+                " working state on a local disk, with --work-dir DIR.",
+            ) from None
+
+    def _connect(self, *, is_alone: bool = False) -> sqlite3.Connection:
+        place = f"{self.path.absolute().as_uri()}?{'mode=ro&immutable=1' if self._read_only else 'mode=rw'}"
+        connection = sqlite3.connect(
+            place, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(_LARGEST_VALUE, 4 * self.cap))
+            if is_alone:
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+                connection.execute("PRAGMA journal_mode = TRUNCATE")
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = OFF")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _begin(self, *, shares_memory: bool) -> None:
+        (application,) = self._writer.execute("PRAGMA application_id").fetchone()
+        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+        declared = layout.structure(self._writer)
+        if (application, version, declared) == (0, 0, []) and not self._read_only:
+            self._writer.execute("PRAGMA page_size = 16384")
+            self._log_writes(shares_memory=shares_memory)
+            self._writer.executescript(
+                f"BEGIN; {layout.tables(layout.VERSION)} PRAGMA application_id = {layout.APPLICATION_ID};"
+                f" PRAGMA user_version = {layout.VERSION}; COMMIT;"
+            )
+            version, declared = layout.VERSION, layout.expected_structure(layout.VERSION)
+        elif application != layout.APPLICATION_ID:
+            raise self._damaged("it is not a journal")
+        elif version not in layout.VERSIONS:
+            raise self._of_another_version(version)
+        else:
+            if not self._read_only:
+                self._log_writes(shares_memory=shares_memory)
+            (verdict,) = self._writer.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise self._damaged("its structure is broken")
+        if declared != layout.expected_structure(version):
+            raise self._damaged("it holds other tables than a journal")
+        self._version = version
+        if not shares_memory:
+            self._writer.execute("PRAGMA locking_mode = NORMAL")
+            self._writer.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+    def _log_writes(self, *, shares_memory: bool) -> None:
+        wanted = "wal" if shares_memory else "truncate"
+        (mode,) = self._writer.execute(f"PRAGMA journal_mode = {wanted}").fetchone()
+        if mode != wanted:
+            raise sqlite3.OperationalError(f"journal mode {wanted} cannot be had here")
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._writing, self._failures():
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise LocalFailure(
+                f"The journal {self.path} cannot be used: {error}.",
+                kept="Every page stored so far is kept.",
+                next_step="Make room or repair access, then run the same command again.",
+            ) from None
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(str(error)) from None
+        except OSError as error:
+            raise LocalFailure(
+                f"The journal {self.path} cannot be used: {error.strerror}.",
+                next_step="Make room or repair access, then run the same command again.",
+            ) from None
+
+    def _of_another_version(self, version: int) -> DamagedState:
+        return DamagedState(
+            f"{self.path} was written by another version of this tool: it has format {version},"
+            f" and {' and '.join(map(str, layout.VERSIONS))} are known here.",
+            kept="Nothing was deleted.",
+            next_step="Use the version that wrote it."
+            if self._read_only
+            else "Go on with the version that wrote it, or choose another --output.",
+        )
+
+    def _damaged(self, reason: str) -> DamagedState:
+        if self._read_only:
+            return DamagedState(
+                f"The archive {self.path} cannot be trusted: {reason}.",
+                kept="Nothing was changed.",
+                next_step="Use another copy of it, or export again with --keep-pages.",
+            )
+        return DamagedState(
+            f"The journal {self.path} cannot be trusted: {reason}.",
+            kept="Nothing was deleted.",
+            next_step="Choose another --output, or remove the directory that holds the journal to start afresh.",
+        )

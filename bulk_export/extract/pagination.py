@@ -1,0 +1,287 @@
+"""Which page to ask for next, when nobody says how many there are.
+
+Pure state machines, one an endpoint, told what came back and asked what is worth requesting. A page is
+worth requesting when it is known to hold records (a later page did), when it follows the last page seen (it holds
+records, or is the empty page that proves the end), when it is the one probe that looks for the end, or when one
+answer for it is not enough (`page_evidence`). Probes gallop forward from the last page seen, by at most `stride`, and
+bisect once one came back empty. With `n` pages that hold records, at most `1 + log2(n)` requests come back empty beyond
+the one that an exactly full last page makes necessary, however many workers ask, and one more where the service is
+not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bulk_export.extract.page_evidence import NOTHING_KNOWN, PageEvidence
+from bulk_export.extract.paging_facts import PagingFacts
+
+
+class EndpointPlan(PageEvidence):
+    """The pages of one sweep over one endpoint.
+
+    `stride` bounds how far a probe leaps, and so how many pages become known at once: about twice the number of workers
+    keeps them all busy. The other arguments are those of `PageEvidence`.
+    """
+
+    def __init__(
+        self,
+        page_size: int,
+        stride: int,
+        *,
+        known: PagingFacts = NOTHING_KNOWN,
+        by_position: bool = False,
+        proves_end: bool = False,
+    ) -> None:
+        super().__init__(page_size, known=known, by_position=by_position, proves_end=proves_end)
+        self._stride = max(1, stride)
+        self._in_flight: set[int] = set()
+        self._returned: set[int] = set()
+        # Pages that came back, and are to be read once more whatever they held.
+        self._once_more: set[int] = set()
+        self._probe: int | None = None
+        self._first_missing = 1
+        self._first_unrequested = 1
+
+    @property
+    def complete(self) -> bool:
+        """Whether every page that holds records has come back, and none is in doubt."""
+        end = self.end
+        return (
+            end is not None
+            and not self._in_flight
+            and not self._returned
+            and not self._doubted
+            and not self._once_more
+            and self._first_missing > end
+            and (self._concluded or self._is_clamp_checked or self._cut_page() is None)
+        )
+
+    @property
+    def contiguous(self) -> int:
+        """The page up to which every page has come back and will not be asked for again."""
+        return self._first_missing - 1 if self.complete else self._settled
+
+    def take(self, horizon: int | None = None) -> int | None:
+        """A page to request now, from then on in flight; None where nothing is worth requesting yet.
+
+        Pages beyond `horizon` are left for later.
+        """
+        page = self._choose(horizon)
+        if page is None:
+            return None
+        self._returned.discard(page)
+        self._in_flight.add(page)
+        if page > self._last + 1 or self._last == 0:
+            self._probe = page
+        return page
+
+    def has_work(self, horizon: int | None = None) -> bool:
+        """Whether `take` would give a page."""
+        return self._choose(horizon) is not None
+
+    def give_back(self, page: int) -> None:
+        """The request for `page` brought nothing; the page is to be requested again."""
+        self._in_flight.remove(page)
+        self._returned.add(page)
+
+    def came_back(self, page: int, records: int, *, is_certain: bool = True) -> None:
+        """`page` came back with `records` records. Also used for pages that an earlier run stored.
+
+        Unless it `is_certain`, this may have been the answer to another request: a page without records proves no end.
+        """
+        self._arrived(page)
+        self._add(page, records, is_certain=is_certain)
+        self._advance()
+
+    def nothing_there(self, page: int, *, is_certain: bool = True) -> None:
+        """`page` was answered with a status that says that there is no such page; it lies behind the last one seen."""
+        self._arrived(page)
+        self._add_status(page, is_certain=is_certain)
+        self._advance()
+
+    def nothing_behind(self, page: int) -> None:
+        """`page` came back empty, asked for by the position right behind the last record seen."""
+        if page == self._last + 1:
+            self._looked_behind = self._last
+
+    def doubt_last(self, page: int) -> None:
+        """`page`, asked for by the position right behind the last record seen, holds records.
+
+        So the last page was cut. It is asked for again, and `page` after it.
+        """
+        self.give_back(page)
+        if self.is_last_open():
+            self._cut_short = self._last
+
+    def restore(self, stored: Iterable[tuple[int, int]]) -> None:
+        """Take in `(page, records)` pairs that an earlier run stored."""
+        for page, records in stored:
+            self.came_back(page, records)
+
+    def read_again(self, page: int) -> None:
+        """Ask for a page once more whatever it held."""
+        self._once_more.add(page)
+
+    def ask_anew(self, page: int) -> None:
+        """What came back for `page` says nothing any more."""
+        if page in self._counts and page not in self._in_flight:
+            self._doubted.discard(page)
+            self._forget(page)
+            self._first_empty_after = self._nearest_empty(self._last)
+
+    def disregard(self, page: int) -> None:
+        """What an earlier run stored for `page` is not restored: it is asked for anew."""
+        self._answers.pop(page, None)
+
+    def settle(self, last: int) -> None:
+        """Pages up to `last` were converted by an earlier run, so they are not asked for again."""
+        for page in sorted(self._doubted):
+            if page <= last:
+                self._answers.setdefault(page, 2)
+                self._doubted.discard(page)
+        self._advance()
+
+    def conclude(self) -> None:
+        """What came back is all there is: the pages are those of a finished export."""
+        self._concluded = True
+        self._once_more.clear()
+        self._doubted.clear()
+        self._advance()
+
+    @property
+    def is_concluded(self) -> bool:
+        """Whether the pages are those of a finished export."""
+        return self._concluded
+
+    def _arrived(self, page: int) -> None:
+        self._in_flight.discard(page)
+        self._returned.discard(page)
+        self._once_more.discard(page)
+        if page == self._probe:
+            self._probe = None
+
+    def _forget(self, page: int) -> None:
+        super()._forget(page)
+        self._first_missing = min(self._first_missing, page)
+        self._first_unrequested = min(self._first_unrequested, page)
+
+    def _advance(self) -> None:
+        while self._first_missing in self._counts:
+            self._first_missing += 1
+        while self._is_settled(self._settled + 1):
+            self._settled += 1
+
+    def _is_settled(self, page: int) -> bool:
+        is_open = page in self._doubted or page in self._once_more or page == self._cut_short
+        if page not in self._counts or is_open:
+            return False
+        # The answer that is on its way, or being stored, may be longer.
+        if page in self._in_flight:
+            return False
+        return page < self._last or (page == self._last and self._is_full(page))
+
+    def _choose(self, horizon: int | None) -> int | None:
+        if self._concluded:
+            return None
+        if self._cut_short is not None:
+            return None if self._cut_short in self._in_flight else self._cut_short
+        candidates = (
+            min(self._returned, default=None),
+            next((page for page in self._doubted if page not in self._in_flight), None),
+            next((page for page in self._once_more if page not in self._in_flight), None),
+            self._next_probe(),
+            self._next_known(),
+            self._next_proof(),
+        )
+        for page in candidates:
+            if page is not None and (horizon is None or page <= horizon):
+                return page
+        return None
+
+    def _next_probe(self) -> int | None:
+        if self._probe is not None or self.end is not None:
+            return None
+        reached = self._last
+        if reached and not self._is_full(reached):
+            page = reached + 1
+        elif self._first_empty_after is None:
+            page = reached + min(max(1, reached), self._stride)
+        else:
+            page = (reached + self._first_empty_after) // 2
+        return None if page in self._in_flight or page in self._counts or page < 1 else page
+
+    def _next_known(self) -> int | None:
+        # Pages below this mark have come back, are in flight, or were given back.
+        while self._first_unrequested in self._counts or self._first_unrequested in self._in_flight:
+            self._first_unrequested += 1
+        page = self._first_unrequested
+        if page < self._last:
+            return page
+        follows = page == self._last + 1 and page > 1 and self.end is None
+        return page if follows else None
+
+    def _next_proof(self) -> int | None:
+        """The page whose emptiness is still to be proven, or the one in front of it."""
+        last = self._last
+        if self.end is not None and not self._doubted and self._first_missing > last and not self._is_clamp_checked:
+            page = self._cut_page()
+            return None if page in self._in_flight else page
+        if self._counts.get(last + 1) != 0 or self.end is not None:
+            return None
+        is_open = last + 1 in self._by_status and self._needs_reading_again(last) and self._read_again != last
+        page = last if is_open else last + 1
+        return None if page in self._in_flight else page
+
+
+class WholePlan(EndpointPlan):
+    """An endpoint whose records come with one request, and are kept as one or several pages.
+
+    They come back together, in order.
+    """
+
+    def __init__(self, page_size: int) -> None:
+        super().__init__(page_size, stride=1)
+
+    @property
+    def end(self) -> int | None:
+        """The last page that holds records, None while nothing came back."""
+        return self._last if self._counts else None
+
+    @property
+    def contiguous(self) -> int:
+        """The page up to which every page has come back."""
+        return self._first_missing - 1
+
+    @property
+    def clamp(self) -> None:
+        """None: nothing was cut."""
+        return None
+
+    @property
+    def is_mixed(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def has_suspicious_end(self) -> bool:
+        """Never: there is no page behind."""
+        return False
+
+    def short_pages(self) -> tuple[int, ...]:
+        """None: what came with one answer is of one moment."""
+        return ()
+
+    def _judge(self, page: int) -> None:
+        return
+
+    def _choose(self, horizon: int | None) -> int | None:
+        wanted = not self._counts and not self._in_flight and (horizon is None or horizon >= 1)
+        return 1 if wanted else None
+
+
+def plan_of(style: str, page_size: int, stride: int, known: PagingFacts, *, proves_end: bool) -> EndpointPlan:
+    """The plan for a way of asking for pages."""
+    if style == "none":
+        return WholePlan(page_size)
+    return EndpointPlan(page_size, stride, known=known, by_position=style == "offset", proves_end=proves_end)

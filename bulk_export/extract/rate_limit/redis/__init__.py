@@ -1,0 +1,1 @@
+"""The ledger of spent requests in Redis, shared by machines."""

@@ -1,0 +1,262 @@
+"""The budget file: made whole or not at all, private from the moment it exists, never made anew over another."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import os
+import re
+import secrets
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from bulk_export.core.files import make_private_directory, sync_directory
+from bulk_export.errors import BudgetUnavailable, DamagedState
+from bulk_export.extract.rate_limit.clock import BootClock
+from bulk_export.extract.rate_limit.sqlite.schema import APPLICATION_ID, SCHEMA, TAKEN_OVER, VERSION, take_over
+
+# A step takes a fraction of a millisecond. Whoever holds the file for so long is stopped, not slow.
+_BUSY_SECONDS = 15.0
+_MOUNTS = Path("/proc/self/mountinfo")
+_NETWORK = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "ceph",
+    "sshfs",
+    "glusterfs",
+    "lustre",
+    "beegfs",
+    "afs",
+    "gpfs",
+}
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+_REPAIR = "Look at the file; if it is none of yours to keep, move it away and wait for one period of the limits."
+
+
+@contextlib.contextmanager
+def file_failures(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the disk report into DamagedState or BudgetUnavailable."""
+    try:
+        yield
+    except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
+        raise
+    except sqlite3.Error as error:
+        raise _said(error, path) from None
+    except (UnicodeDecodeError, msgspec.MsgspecError):
+        raise _damaged(path) from None
+    except OSError as error:
+        raise BudgetUnavailable(
+            f"The budget file {path} cannot be used: {error.strerror or type(error).__name__}.",
+            kept="Nothing is sent without counting it.",
+            next_step="Repair access to it, or name another place with --budget.",
+        ) from None
+
+
+def open_file(path: Path, clock: BootClock) -> sqlite3.Connection:
+    """A connection to the budget file at `path`, made with mode 0600 where there is none.
+
+    A file of the version before is taken over.
+    """
+    with file_failures(path):
+        make_private_directory(path.parent)
+        if not os.path.lexists(path):
+            _make(path)
+        _refuse_second_name(path)
+        last_written = _last_written(path)
+        connection = connect(path)
+        try:
+            _check(connection, path, clock, last_written)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to a file that is there; SQLite must not make one."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS)
+    connection.isolation_level = None
+    return connection
+
+
+def _make(path: Path) -> None:
+    """Make the whole file under another name, and give it its own only if nobody else has made one meanwhile."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    try:
+        with contextlib.closing(connect(temporary)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+            connection.executescript(
+                f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+            )
+            connection.execute("INSERT INTO state VALUES (?, NULL)", (secrets.token_bytes(32),))
+            connection.execute("PRAGMA journal_mode = WAL")
+        _remove_log_without_file(path)
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(temporary)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def file_number(path: Path) -> tuple[int, int]:
+    """What tells the file at `path` from any other. Raises BudgetUnavailable for one that has a second name."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        return found.st_dev, found.st_ino
+    if found.st_nlink > 1:
+        _remove_unfinished(path, found)
+        found = path.stat()
+    if found.st_nlink > 1:
+        raise _second_name(path, "has a second name, a hard link")
+    return found.st_dev, found.st_ino
+
+
+def _refuse_second_name(path: Path) -> None:
+    """SQLite keeps what was written last beside the file, by its name: under two names there would be two records."""
+    file_number(path)
+    if path.resolve() in _mounts():
+        raise _second_name(path, "is mounted by itself, so it has another name elsewhere")
+
+
+def _remove_unfinished(path: Path, found: os.stat_result) -> None:
+    """Whoever makes the file gives it a second name for a moment, or for longer where it was killed in between."""
+    resolved = path.resolve()
+    for leftover in resolved.parent.glob(f".{glob.escape(resolved.name)}.*"):
+        if leftover.name != resolved.name and os.path.samestat(leftover.lstat(), found):
+            leftover.unlink(missing_ok=True)
+
+
+def _mounts() -> dict[Path, str]:
+    """The kind of the file system at each mount point; empty where the system does not tell.
+
+    A character that would break a line is written in octal there.
+    """
+    found: dict[Path, str] = {}
+    try:
+        lines = _MOUNTS.read_bytes().splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        before, _, after = line.partition(b" - ")
+        fields = before.split(b" ")
+        if len(fields) > 4:
+            point = _OCTAL.sub(lambda code: bytes([int(code[1], 8)]), fields[4])
+            found[Path(os.fsdecode(point))] = os.fsdecode(after.split(b" ")[0])
+    return found
+
+
+def _is_shared_by_machines(path: Path) -> bool:
+    """Whether a file is on a network file system: machines have no memory in common, which SQLite's log needs."""
+    mounts = _mounts()
+    point = next((above for above in path.resolve().parents if above in mounts), None)
+    return point is not None and mounts[point].removeprefix("fuse.") in _NETWORK
+
+
+def _second_name(path: Path, what: str) -> BudgetUnavailable:
+    return BudgetUnavailable(
+        f"The budget file {path} {what}; requests counted under one name would not be seen under the other.",
+        kept="Nothing is sent without counting it.",
+        next_step="Remove the other name, share the directory instead of the file, or name another file with --budget.",
+    )
+
+
+def _last_written(path: Path) -> float:
+    """When the file, or the log beside it, was changed last, in seconds since the epoch."""
+    times = [path.stat().st_mtime]
+    with contextlib.suppress(OSError):
+        times.append(path.with_name(f"{path.name}-wal").stat().st_mtime)
+    return max(times)
+
+
+def _remove_log_without_file(path: Path) -> None:
+    """Remove the log of a file that was removed: its changes must not get into the one that takes its place."""
+    log = path.with_name(f"{path.name}-wal")
+    if not log.exists():
+        return
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # Somebody else may be making the file, and have begun a log of its own.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.lexists(path):
+            path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+            log.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _check(connection: sqlite3.Connection, path: Path, clock: BootClock, last_written: float) -> None:
+    if _number(connection, "application_id") != APPLICATION_ID:
+        raise DamagedState(
+            f"{path} is not a budget file.", kept="It was not touched.", next_step="Name another with --budget."
+        )
+    version = _number(connection, "user_version")
+    if version not in (VERSION, TAKEN_OVER):
+        raise DamagedState(
+            f"The budget file {path} is of version {version}, and this program knows version {VERSION}.",
+            kept="It was not touched.",
+            next_step="Use one version of the program, or name another file with --budget.",
+        )
+    found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    states = connection.execute("SELECT count(*) FROM state").fetchone()[0]
+    if found != "ok" or states != 1:
+        raise _damaged(path)
+    if version == TAKEN_OVER:
+        _take_over(connection, clock, last_written)
+    if _is_shared_by_machines(path):
+        connection.execute("PRAGMA journal_mode = DELETE")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA journal_size_limit = 1048576")
+
+
+def _take_over(connection: sqlite3.Connection, clock: BootClock, last_written: float) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _number(connection, "user_version") == TAKEN_OVER:
+            take_over(connection, clock, last_written)
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+
+def _said(error: sqlite3.Error, path: Path) -> DamagedState | BudgetUnavailable:
+    reasons = {
+        sqlite3.SQLITE_BUSY: "another process does not let go of it",
+        sqlite3.SQLITE_FULL: "the disk is full",
+        sqlite3.SQLITE_READONLY: "it is read-only",
+        sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+        sqlite3.SQLITE_IOERR: "reading or writing failed",
+        sqlite3.SQLITE_PERM: "access is denied",
+        sqlite3.SQLITE_NOMEM: "there is no memory left",
+        sqlite3.SQLITE_PROTOCOL: "its lock cannot be taken",
+        sqlite3.SQLITE_LOCKED: "another process does not let go of it",
+    }
+    reason = reasons.get(getattr(error, "sqlite_errorcode", -1) & 0xFF)
+    if reason is None:
+        return _damaged(path)
+    return BudgetUnavailable(
+        f"The budget file {path} cannot be used: {reason}.",
+        kept="Nothing is sent without counting it.",
+        next_step="Repair access to it, or name another place with --budget.",
+    )
+
+
+def _damaged(path: Path) -> DamagedState:
+    return DamagedState(
+        f"The budget file {path} is damaged.", kept="It was not touched, and nothing was sent.", next_step=_REPAIR
+    )

@@ -1,0 +1,1 @@
+"""Rows to part files, the manifest, publishing and verifying."""

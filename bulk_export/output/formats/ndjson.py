@@ -1,0 +1,70 @@
+"""NDJSON part files, plain or compressed, one record a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from bulk_export.output.formats.base import PrivateFile
+from bulk_export.transform.decode import Block
+
+# Lines are gathered to this size for a compressor, so that what it is given does not depend on where blocks end.
+_CHUNK = 1 << 20
+
+
+class NdjsonPart:
+    """Writes lines, the same bytes wherever blocks end."""
+
+    def __init__(self, path: Path, compression: str) -> None:
+        self.rows = 0
+        self._waiting = bytearray()
+        self._file = PrivateFile(path)
+        self._compressor: pa.CompressedOutputStream | None = None
+        try:
+            if compression != "none":
+                self._compressor = pa.CompressedOutputStream(pa.PythonFile(self._file, mode="w"), compression)
+        except BaseException:
+            self._file.discard()
+            raise
+
+    @property
+    def sha256(self) -> str:
+        """Of the whole file, once it is closed."""
+        return self._file.sha256
+
+    def write(self, block: Block) -> None:
+        """Append the lines of a block."""
+        if block.lines is None:
+            raise ValueError("a block without lines")
+        if not block.lines:
+            return
+        self.rows += len(block.lines)
+        # The empty line at the end is the last line's end.
+        text = b"\n".join([*block.lines, b""])
+        if self._compressor is None:
+            self._file.write(text)
+            return
+        self._waiting += text
+        whole = len(self._waiting) - len(self._waiting) % _CHUNK
+        if whole:
+            with memoryview(self._waiting) as waiting:
+                for start in range(0, whole, _CHUNK):
+                    self._compressor.write(waiting[start : start + _CHUNK])
+            del self._waiting[:whole]
+
+    def close(self) -> None:
+        """Write what is left, end the stream, and sync."""
+        compressor, self._compressor = self._compressor, None
+        if compressor is not None:
+            compressor.write(bytes(self._waiting))
+            self._waiting.clear()
+            compressor.close()
+        self._file.sync_and_close()
+
+    def abort(self) -> None:
+        """Remove the file, then let the compressor end its stream to nowhere."""
+        self._waiting.clear()
+        self._file.discard()
+        if self._compressor is not None:
+            self._compressor.close()

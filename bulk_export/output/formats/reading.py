@@ -1,0 +1,83 @@
+"""Reads a finished part to its end, which is the only proof that it can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_CHUNK = 1 << 20
+_BATCH_ROWS = 8192
+# More than any body that is accepted.
+_LONGEST_LINE = 1 << 28
+
+
+class UnreadablePart(ValueError):
+    """A part file that cannot be read to its end; the message says why, without its contents."""
+
+
+def count_rows(path: Path) -> int:
+    """The number of rows in a part file of any kind, every one of them read. Raises UnreadablePart, OSError."""
+    try:
+        return _parquet_rows(path) if path.suffix == ".parquet" else _ndjson_rows(path)
+    except pa.ArrowException as error:
+        raise UnreadablePart(f"it cannot be read ({type(error).__name__})") from None
+
+
+def schema_of(path: Path) -> pa.Schema:
+    """The columns of a Parquet file, whatever its name is made of. Raises OSError and Arrow's exceptions."""
+    with path.open("rb") as content:
+        return pq.read_schema(content)
+
+
+def _parquet_rows(path: Path) -> int:
+    # Arrow takes names for UTF-8 only.
+    with path.open("rb") as content, pq.ParquetFile(content, page_checksum_verification=True) as file:
+        # A thread of Arrow's that is still at work when the process ends can abort it.
+        rows: int = sum(batch.num_rows for batch in file.iter_batches(_BATCH_ROWS, use_threads=False))
+        if rows != file.metadata.num_rows:
+            raise UnreadablePart("its footer counts other rows than it holds")
+        return rows
+
+
+def _ndjson_rows(path: Path) -> int:
+    decoder = msgspec.json.Decoder(msgspec.Raw)
+    rows = 0
+    for line in _lines(path):
+        _check_line(decoder, line, rows)
+        rows += 1
+    return rows
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    compression = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix)
+    beginning: list[bytes] = []
+    with path.open("rb") as content, pa.input_stream(content, compression=compression) as stream:
+        while chunk := stream.read(_CHUNK):
+            first, *others = chunk.split(b"\n")
+            beginning.append(first)
+            if others:
+                yield b"".join(beginning)
+                yield from others[:-1]
+                beginning = [others[-1]]
+            elif sum(map(len, beginning)) > _LONGEST_LINE:
+                raise UnreadablePart("it holds a line without an end")
+    if any(beginning):
+        raise UnreadablePart("its last line is cut short")
+
+
+def _check_line(decoder: msgspec.json.Decoder[msgspec.Raw], line: bytes, number: int) -> None:
+    if not (line.startswith(b"{") and line.endswith(b"}")):
+        raise UnreadablePart(f"line {number + 1} is not a record")
+    try:
+        decoder.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        from bulk_export.transform.decode import UnusablePage, split_page
+
+        try:
+            split_page(b'{"data":[' + line + b"]}")
+        except UnusablePage:
+            raise UnreadablePart(f"line {number + 1} is not JSON") from None

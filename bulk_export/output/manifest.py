@@ -1,0 +1,196 @@
+"""The manifest: what was exported, in which files, and what was noticed. No token, no record contents."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from bulk_export.core.files import MANIFEST, open_regular
+from bulk_export.core.version import __version__
+from bulk_export.core.working_state import is_endpoint, is_part
+from bulk_export.errors import DamagedState
+from bulk_export.extract.journal import PartFile
+
+TOOL = "bulk-export"
+_LARGEST = 256 * 1024 * 1024
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+_MOST = 2**63
+_COUNTED = ("requests", "retries", "throttled", "resumed")
+
+
+class MisshapenManifest(ValueError):
+    """A manifest that no export of ours wrote; the message says in what."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointResult:
+    """One endpoint of a finished export, as the manifest states it.
+
+    `signs_of_change` names what showed that the data changed while they were read; empty where nothing did.
+    """
+
+    name: str
+    records: int
+    pages: int
+    duplicates: int
+    requests: int
+    schema: Sequence[Mapping[str, str]]
+    drift: Mapping[str, Any]
+    files: Sequence[PartFile]
+    signs_of_change: Mapping[str, int] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunCounters:
+    """What the whole export cost, over all runs that took part in it.
+
+    `server_clock_ahead` is by how many seconds at least the service's clock was ahead of ours, as most of its first
+    answers agree; where that is far, `server_clock_answers` is how many did.
+    """
+
+    requests: int
+    retries: int
+    throttled: int
+    resumed: int
+    server_clock_ahead: float | None = None
+    server_clock_answers: int | None = None
+
+
+def build_manifest(
+    *,
+    service: str,
+    api_version: str,
+    base_url: str,
+    parameters: Mapping[str, Any],
+    started_at: str,
+    finished_at: str,
+    endpoints: Sequence[EndpointResult],
+    run: RunCounters,
+    not_exported: Mapping[str, str] = _NOTHING,
+) -> dict[str, Any]:
+    """The manifest as JSON values, in the order a person reads it.
+
+    `not_exported` has the lists that an export of everything lacks, with the reasons; without any, it is not stated.
+    """
+    return {
+        "tool": {"name": TOOL, "version": __version__},
+        "service": service,
+        "api_version": api_version,
+        "base_url": base_url,
+        "parameters": dict(parameters),
+        "started_at": started_at,
+        "finished_at": finished_at,
+        "run": {
+            "requests": run.requests,
+            "retries": run.retries,
+            "throttled": run.throttled,
+            "resumed": run.resumed,
+            "server_clock_ahead": run.server_clock_ahead,
+            **({} if run.server_clock_answers is None else {"server_clock_answers": run.server_clock_answers}),
+        },
+        "endpoints": {result.name: _endpoint(result) for result in endpoints},
+        **({"not_exported": dict(not_exported)} if not_exported else {}),
+    }
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """The file's content: indented JSON with a final newline."""
+    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of a finished export. Raises DamagedState where it is missing, torn, no file or another tool's."""
+    path = directory / MANIFEST
+    try:
+        with os.fdopen(open_regular(path), "rb") as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise _untrusted(path, "it is far too large")
+        manifest = json.loads(content.decode("utf-8"))
+    except FileNotFoundError:
+        raise _untrusted(path, "it does not exist, so the export is not finished") from None
+    except OSError as error:
+        reason = "it is a symbolic link" if error.errno == errno.ELOOP else f"it cannot be read ({error.strerror})"
+        raise _untrusted(path, reason) from None
+    except (ValueError, RecursionError):
+        raise _untrusted(path, "it is not whole") from None
+    if isinstance(manifest, dict):
+        tool = manifest.get("tool")
+        if isinstance(tool, dict) and tool.get("name") == TOOL and isinstance(manifest.get("endpoints"), dict):
+            return manifest
+    raise _untrusted(
+        path,
+        "it was not written by this tool",
+        "Choose another directory, or move this file away if no export belongs to it.",
+    )
+
+
+def files_of(manifest: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The files that a manifest names, by path, if each can be a part of its endpoint; MisshapenManifest otherwise."""
+    files: list[tuple[str, Mapping[str, Any]]] = []
+    for name, endpoint in manifest["endpoints"].items():
+        if not isinstance(endpoint, dict) or not isinstance(endpoint.get("files"), list):
+            raise MisshapenManifest(f"endpoint {name!r} has no list of files")
+        for file in endpoint["files"]:
+            path = file.get("path") if isinstance(file, dict) else None
+            if not isinstance(path, str):
+                raise MisshapenManifest(f"it lists what is no file of {name!r}")
+            folder, _, part = path.partition("/")
+            if folder != name or not is_endpoint(folder) or not is_part(part):
+                raise MisshapenManifest(f"it names a file that is no part of an export: {path!r}")
+            if not all(_is_count(file.get(number)) for number in ("rows", "bytes")):
+                raise MisshapenManifest(f"it does not say how large {path} is")
+            if not isinstance(file.get("sha256"), str):
+                raise MisshapenManifest(f"it has no hash of {path}")
+            files.append((path, file))
+    return files
+
+
+def check_outcome(manifest: Any) -> None:
+    """Raise MisshapenManifest for what cannot be the manifest of an export that this tool decided to publish."""
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("endpoints"), dict):
+        raise MisshapenManifest("no manifest")
+    files_of(manifest)
+    for endpoint in manifest["endpoints"].values():
+        counts = [endpoint.get(name) for name in ("records", "pages", "requests", "duplicates")]
+        if not all(map(_is_count, counts)) or not isinstance(endpoint.get("drift"), dict):
+            raise MisshapenManifest("an endpoint without its counts")
+    run = manifest.get("run")
+    if not isinstance(run, dict) or not all(_is_count(run.get(name)) for name in _COUNTED):
+        raise MisshapenManifest("no counts of the run")
+
+
+def _is_count(number: Any) -> bool:
+    return type(number) is int and 0 <= number < _MOST
+
+
+def _endpoint(result: EndpointResult) -> dict[str, Any]:
+    return {
+        "records": result.records,
+        "pages": result.pages,
+        "duplicates": result.duplicates,
+        "requests": result.requests,
+        "changed_during_export": bool(result.signs_of_change),
+        "signs_of_change": dict(result.signs_of_change),
+        **result.more,
+        "schema": [dict(column) for column in result.schema],
+        "drift": dict(result.drift),
+        "files": [
+            {"path": file.path, "rows": file.rows, "bytes": file.bytes, "sha256": file.sha256} for file in result.files
+        ],
+    }
+
+
+def _untrusted(path: Path, reason: str, advice: str = "") -> DamagedState:
+    return DamagedState(
+        f"The manifest {path} cannot be used: {reason}.",
+        kept="Nothing was deleted.",
+        next_step=advice or "Run the export again to finish it, or export into another directory.",
+    )

@@ -1,0 +1,146 @@
+"""Checks a finished export against its manifest: every file read to its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bulk_export.core.files import SYNC_STATE, WORKING_DIRECTORY, local_failures, sha256_of
+from bulk_export.errors import DamagedState, UsageError, VerificationFailed
+from bulk_export.output.formats.reading import UnreadablePart, count_rows
+from bulk_export.output.manifest import read_manifest
+
+_SHOWN = 20
+_DEPTH = 2  # {endpoint}/{part}
+_PART = "part-*"
+# What file browsers leave in directories that they show. No reader takes them for data.
+_OF_FILE_BROWSERS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was checked: numbers of files, rows and bytes. `passed_over` names what file browsers left beside them."""
+
+    files: int
+    rows: int
+    bytes: int
+    passed_over: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file as the manifest describes it; `path` is relative to the export."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+    @property
+    def format(self) -> str:
+        return PurePosixPath(self.path).name.partition(".")[2]
+
+
+def verify(directory: Path) -> Verification:
+    """Recompute sizes, hashes and row counts, and look for parts that the manifest does not name.
+
+    Raises VerificationFailed with the differences, DamagedState where there is no manifest to check against,
+    UsageError for a copy that sync keeps, and LocalFailure where a directory cannot be read.
+    """
+    if (directory / SYNC_STATE).exists():
+        raise UsageError(
+            f"{directory} holds a copy that sync keeps, which has no manifest.",
+            next_step="The next poll compares it with the service; a full sync compares all of it.",
+        )
+    manifest = read_manifest(directory)
+    files = {name: [_described(file) for file in _files(endpoint)] for name, endpoint in manifest["endpoints"].items()}
+    every = [file for of_endpoint in files.values() for file in of_endpoint]
+    with local_failures(f"Reading {directory}"):
+        differences = [f"{file.path}: {what}" for file in every for what in _check(directory, file)]
+        for name, endpoint in manifest["endpoints"].items():
+            differences.extend(f"{name}: {what}" for what in _check_counts(endpoint, files[name]))
+        named = {file.path for file in every}
+        unnamed = _unnamed(directory, set(files), named)
+        passed_over = tuple(path for path in unnamed if _is_of_a_file_browser(directory / path))
+        differences.extend(f"{path}: not in the manifest" for path in unnamed if path not in passed_over)
+    if differences:
+        more = f", and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+        raise VerificationFailed(
+            f"{directory} differs from its manifest: {'; '.join(differences[:_SHOWN])}{more}.",
+            next_step="Export again with --overwrite, or restore the files from a copy.",
+        )
+    return Verification(len(every), sum(file.rows for file in every), sum(file.bytes for file in every), passed_over)
+
+
+def _is_of_a_file_browser(path: Path) -> bool:
+    return path.name in _OF_FILE_BROWSERS and path.is_file() and not path.is_symlink()
+
+
+def _files(endpoint: Any) -> list[Any]:
+    files = endpoint.get("files", []) if isinstance(endpoint, dict) else None
+    if not isinstance(files, list):
+        raise DamagedState("The manifest describes an endpoint without its files.", kept="Nothing was changed.")
+    return files
+
+
+def _described(file: Any) -> _File:
+    described = file if isinstance(file, dict) else {}
+    path, sha256 = described.get("path"), described.get("sha256")
+    rows, size = described.get("rows"), described.get("bytes")
+    if not isinstance(path, str) or not isinstance(sha256, str) or type(rows) is not int or type(size) is not int:
+        raise DamagedState("The manifest describes a file incompletely.", kept="Nothing was changed.")
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or "\0" in path or len(pure.parts) != _DEPTH:
+        raise DamagedState(f"The manifest names a file outside of the export: {path!r}.", kept="Nothing was read.")
+    return _File(str(pure), rows, size, sha256)
+
+
+def _check(directory: Path, file: _File) -> Iterator[str]:
+    path = directory / file.path
+    if path.is_symlink() or path.parent.is_symlink():
+        yield "a symbolic link leads elsewhere"
+        return
+    if not path.is_file():
+        yield "missing"
+        return
+    try:
+        size = path.stat().st_size
+        if size != file.bytes:
+            yield f"{size} bytes instead of {file.bytes}"
+        elif sha256_of(path) != file.sha256:
+            yield "other content (sha256)"
+        rows = count_rows(path)
+    except (UnreadablePart, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        yield f"unreadable, {reason}"
+        return
+    if rows != file.rows:
+        yield f"{rows} rows instead of {file.rows}"
+
+
+def _check_counts(endpoint: Mapping[str, Any], files: list[_File]) -> Iterator[str]:
+    """Each format holds every record once."""
+    records = endpoint.get("records")
+    rows: Counter[str] = Counter()
+    for file in files:
+        rows[file.format] += file.rows
+    if not files:
+        yield "the manifest names no file"
+    if len({file.path for file in files}) < len(files):
+        yield "the manifest names a file twice"
+    for suffix, counted in rows.items():
+        if counted != records:
+            yield f"{counted} rows in {suffix} files, {records} records"
+
+
+def _unnamed(directory: Path, endpoints: set[str], named: set[str]) -> list[str]:
+    """What a reader with a wildcard would take in too: anything beside the parts, and parts in other directories."""
+    found: list[str] = []
+    for folder in directory.iterdir():
+        if folder.is_dir() and folder.name != WORKING_DIRECTORY:
+            entries = folder.iterdir() if folder.name in endpoints else folder.glob(_PART)
+            found.extend(f"{folder.name}/{entry.name}" for entry in entries)
+    return sorted(set(found) - named)

@@ -1,0 +1,1 @@
+"""What a user can run, each wired from the layers below: export, stream, replay, sync, checks."""

@@ -1,0 +1,1 @@
+"""What a service offers: descriptions, OpenAPI files, filters, and the bundled stand-in for one."""

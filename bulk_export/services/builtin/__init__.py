@@ -1,0 +1,1 @@
+"""The descriptions that come with the package, as data."""

@@ -1,0 +1,251 @@
+"""The bundled stand-in for the service: a real HTTP server, faithful in what a client can notice."""
+
+from __future__ import annotations
+
+import hmac
+import math
+import random
+import time
+import zlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any
+
+import anyio
+from aiohttp import web
+
+from bulk_export.core.model import Endpoint, Limit, Paging
+from bulk_export.services.local.dataset import Dataset
+from bulk_export.services.local.query import BadQuery, Query, parse_query
+from bulk_export.services.local.records import RecordFactory
+from bulk_export.services.local.settings import LocalServiceSettings
+from bulk_export.services.local.throttle import FixedWindows, RollingWindow, Throttle
+from bulk_export.services.openapi import spec_text
+
+_LOGGED = 1_000_000
+# The endpoints that list people, one in each service.
+_PEOPLE = ("participants-npq", "participants-ecf", "participants")
+_GZIP = 31
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """A request as it arrived. `at` is by a monotonic clock; `query` is decoded once."""
+
+    at: float
+    peer: str
+    endpoint: str | None
+    page: int | None
+    page_size: int | None
+    query: str
+
+
+class LocalService:
+    """The service's state. `log` holds the requests in order of arrival; `statuses` counts the answers.
+
+    `before_request` is called with each request before it is answered, and may change the data.
+    """
+
+    def __init__(self, settings: LocalServiceSettings) -> None:
+        self.settings = settings
+        self.base_url = ""
+        self.log: deque[RequestRecord] = deque(maxlen=_LOGGED)
+        self.statuses: dict[int, int] = {}
+        self.before_request: Callable[[LocalService, RequestRecord], None] | None = None
+        self._endpoints = {endpoint.path: endpoint for endpoint in settings.service.endpoints}
+        self._rng = random.Random(settings.seed)
+        counts = {endpoint.name: settings.count(endpoint.name) for endpoint in settings.service.endpoints}
+        people_in = next(filter(counts.__contains__, _PEOPLE), _PEOPLE[0])
+        self._datasets = {
+            endpoint.name: Dataset(
+                endpoint,
+                RecordFactory(
+                    endpoint,
+                    settings.seed,
+                    people=settings.count(people_in),
+                    applications=settings.count("npq-applications"),
+                    people_in=people_in,
+                    counts=counts,
+                ),
+                settings.count(endpoint.name),
+                settings.seed,
+            )
+            for endpoint in settings.service.endpoints
+        }
+        self._per_token = _throttle(settings.service_limit, settings)
+        self._per_address = _throttle(settings.ip_limit, settings)
+
+    def truth(self, endpoint: str) -> Iterator[Any]:
+        """Every record that an endpoint holds now, by creation time and id."""
+        return self._datasets[endpoint].records()
+
+    def count(self, endpoint: str) -> int:
+        """How many records an endpoint holds now."""
+        return len(self._datasets[endpoint])
+
+    def append(self, endpoint: str, count: int = 1) -> None:
+        """Create records at the end of an endpoint."""
+        self._datasets[endpoint].append(count, self.settings.clock())
+
+    def remove(self, endpoint: str, position: int) -> str:
+        """Take away the record at a position in order of creation; its id."""
+        return self._datasets[endpoint].remove(position)
+
+    def touch(self, endpoint: str, position: int, updated_at: float | None = None) -> str:
+        """Change the record at a position, which shows `updated_at` in seconds since the epoch, or now; its id."""
+        return self._datasets[endpoint].touch(position, self.settings.clock() if updated_at is None else updated_at)
+
+    def application(self) -> web.Application:
+        """The service as an aiohttp application."""
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self._answer)
+        return application
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        response = await self._respond(request)
+        if not response.prepared:
+            response.headers["Date"] = formatdate(self.settings.clock(), usegmt=True)
+        self.statuses[response.status] = self.statuses.get(response.status, 0) + 1
+        return response
+
+    async def _respond(self, request: web.Request) -> web.StreamResponse:
+        settings = self.settings
+        auth = settings.service.auth
+        endpoint = self._endpoints.get(request.path)
+        record = self._record(request, endpoint)
+        self.log.append(record)
+        if self.before_request is not None:
+            self.before_request(self, record)
+        # Both count each request; the limit of an address is one for all tokens.
+        throttles = ((self._per_token, request.headers.get(auth.header, "")), (self._per_address, record.peer))
+        refusing = [throttle for throttle, key in throttles if throttle is not None and not throttle.admits(key)]
+        if settings.latency:
+            await anyio.sleep(settings.latency * (1 + settings.latency_spread * self._rng.uniform(-1, 1)))
+        if refusing:
+            return self._throttled(refusing[0].limit)
+        if (
+            request.path == settings.service.spec_path.replace("{version}", settings.service.version)
+            and request.method == "GET"
+        ):
+            # Published to everybody, and counted like any other request.
+            return web.Response(body=spec_text(settings.service), content_type="text/yaml", charset="utf-8")
+        given = request.headers.get(auth.header, "").encode()
+        known = (auth.value(token).encode() for token in (settings.token, *settings.other_tokens))
+        if not any(hmac.compare_digest(given, expected) for expected in known):
+            return web.json_response({"error": "HTTP Token: Access denied"}, status=401)
+        if endpoint is None or request.method != "GET":
+            return _errors(404, "Resource not found", "Nothing could be found for the provided details")
+        if self._happens(settings.reset_rate):
+            return _reset(request)
+        if self._happens(settings.error_rate):
+            return web.Response(status=self._rng.choice((500, 502, 503)), text="Something went wrong\n")
+        try:
+            query = parse_query(settings.service, endpoint, request.query.items(), self._largest_page(endpoint))
+        except BadQuery as error:
+            return _errors(error.status, error.title, error.detail)
+        if self._happens(settings.garbage_rate):
+            return web.Response(text="<html><body>Please wait …</body></html>", content_type="text/html")
+        return await self._page(request, endpoint, query)
+
+    async def _page(self, request: web.Request, endpoint: Endpoint, query: Query) -> web.StreamResponse:
+        dataset = self._datasets[endpoint.name]
+        if self._happens(self.settings.churn):
+            self._change(dataset)
+        body = dataset.page(query)
+        headers = {"Content-Type": f"{dataset.presentation.media_type}; charset=utf-8"}
+        if self.settings.gzip and "gzip" in request.headers.get("Accept-Encoding", ""):
+            compressor = zlib.compressobj(level=1, wbits=_GZIP)
+            body = compressor.compress(body) + compressor.flush()
+            headers["Content-Encoding"] = "gzip"
+        if self._happens(self.settings.truncate_rate) and len(body) > 1:
+            return await self._truncated(request, body, headers)
+        return web.Response(body=body, headers=headers)
+
+    async def _truncated(self, request: web.Request, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
+        """Either a body that stops before its announced length, or a shorter one that claims to be whole."""
+        cut = body[: self._rng.randrange(1, len(body))]
+        if self._rng.random() < 0.5:
+            return web.Response(body=cut, headers=headers)
+        response = web.StreamResponse(headers=headers)
+        response.content_length = len(body)
+        await response.prepare(request)
+        await response.write(cut)
+        return _reset(request, response)
+
+    def _change(self, dataset: Dataset) -> None:
+        kind = self._rng.choice(self.settings.churn_kinds)
+        if kind == "append":
+            dataset.append(1, self.settings.clock())
+        elif len(dataset) > 1:
+            position = self._rng.randrange(len(dataset))
+            if kind == "touch":
+                dataset.touch(position, self.settings.clock())
+            else:
+                dataset.remove(position)
+
+    def _largest_page(self, endpoint: Endpoint) -> int | None:
+        return self.settings.largest_page or endpoint.paging.largest
+
+    def _throttled(self, limit: Limit) -> web.Response:
+        headers = {}
+        if self.settings.retry_after:
+            headers["Retry-After"] = str(math.ceil(limit.period - self.settings.clock() % limit.period))
+        return web.Response(status=429, text="Retry later\n", headers=headers)
+
+    def _happens(self, rate: float) -> bool:
+        return rate > 0 and self._rng.random() < rate
+
+    def _record(self, request: web.Request, endpoint: Endpoint | None) -> RequestRecord:
+        query = request.query
+        paging = endpoint.paging if endpoint else Paging()
+        return RequestRecord(
+            at=time.monotonic(),
+            peer=request.remote or "",
+            endpoint=endpoint.name if endpoint else None,
+            page=_number(query.get(paging.number)),
+            page_size=_number(query.get(paging.size)),
+            query="&".join(f"{name}={value}" for name, value in query.items()),
+        )
+
+
+@asynccontextmanager
+async def serving(
+    settings: LocalServiceSettings, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[LocalService]:
+    """Serve until the block is left; port 0 is any free one. The service's `base_url` says where."""
+    service = LocalService(settings)
+    runner = web.AppRunner(service.application(), access_log=None, handle_signals=False, shutdown_timeout=0.2)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        bound = runner.addresses[0]
+        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        service.base_url = f"http://{shown}:{bound[1]}"
+        yield service
+    finally:
+        with anyio.CancelScope(shield=True):
+            await runner.cleanup()
+
+
+def _throttle(limit: Limit | None, settings: LocalServiceSettings) -> Throttle | None:
+    if limit is None:
+        return None
+    return (FixedWindows if settings.windows == "fixed" else RollingWindow)(limit, settings.clock)
+
+
+def _errors(status: int, title: str, detail: str) -> web.Response:
+    return web.json_response({"errors": [{"title": title, "detail": detail}]}, status=status)
+
+
+def _reset(request: web.Request, response: web.StreamResponse | None = None) -> web.StreamResponse:
+    if request.transport is not None:
+        request.transport.abort()
+    return response or web.Response(status=500)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None

@@ -1,0 +1,196 @@
+"""Which JSON values fit which column, and what is said of those that do not.
+
+`fit` divides a value into what its column takes and what goes to `_extra`. Together the two always give the
+value back: `docs/schema.md` has the rules.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+from bulk_export.core.model import Field, FieldType, Kind, ListOf
+from bulk_export.transform.decode.drift import Drift
+from bulk_export.transform.decode.lossless_json import Number, RepeatedKeys, is_utf8
+
+# Members of an overlay that are not an attribute start with a slash; an attribute that does has it doubled.
+RESERVED = "/"
+OVERRIDDEN = "/overridden"
+RECORD = "/record"
+WHOLE = "/whole"
+
+_INSTANT = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII
+)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_DAY = date(1970, 1, 1)
+INT64 = range(-(2**63), 2**63)
+_MOST_DIGITS = 40
+# Looked up far more often than the others.
+_STRING = Kind.STRING
+
+
+class _Nothing:
+    """Nothing is left for `_extra`."""
+
+    __slots__ = ()
+
+
+NOTHING = _Nothing()
+
+
+def fit(declared: FieldType, value: Any, path: str, drift: Drift) -> tuple[Any, Any]:
+    """What the column takes of `value`, and its overlay for `_extra` (NOTHING where all of it fits).
+
+    Timestamps are given as microseconds since 1970 in UTC, dates as days. Counts misfits and unknown
+    members in `drift` under `path`.
+    """
+    if value is None:
+        return None, NOTHING
+    if isinstance(declared, Kind):
+        fitted = _string(value) if declared is _STRING else _SCALARS[declared](value)
+        if fitted is not None:
+            return fitted, NOTHING
+    elif isinstance(declared, ListOf):
+        if isinstance(value, list):
+            return _fit_list(declared, value, path, drift)
+    elif isinstance(value, dict):
+        return fit_members(declared.fields, value, path, drift)
+    drift.misfits[path] += 1
+    return None, value
+
+
+def fit_members(
+    fields: Sequence[Field], members: dict[str, Any], path: str, drift: Drift
+) -> tuple[dict[str, Any], Any]:
+    """As `fit`, for the members of an object; what `fields` do not name goes to the overlay whole."""
+    overlay: dict[str, Any] = {}
+    taken: dict[str, Any] = {}
+    prefix = f"{path}." if path else ""
+    for field in fields:
+        name = field.name
+        value = members.get(name)
+        if value is None:
+            taken[name] = None
+            if name not in members:
+                drift.missing[prefix + name] += 1
+            continue
+        taken[name], left = fit(field.type, value, prefix + name, drift)
+        if left is not NOTHING:
+            overlay[overlay_name(name)] = left
+    if unknown := members.keys() - taken.keys():
+        # In an order that the sender's does not change, so that all ways to decode give the same bytes.
+        for name in sorted(unknown):
+            drift.unknown[prefix + name] += 1
+            overlay[overlay_name(name)] = members[name]
+    if isinstance(members, RepeatedKeys):
+        earlier = members.overridden()
+        for name in earlier:
+            drift.duplicate_keys[prefix + name] += 1
+        overlay[OVERRIDDEN] = earlier
+    return taken, overlay or NOTHING
+
+
+def overlay_name(name: str) -> str:
+    """The key under which an attribute stands in an overlay: its own name, a leading slash doubled."""
+    return RESERVED + name if name.startswith(RESERVED) else name
+
+
+def _fit_list(declared: ListOf, elements: list[Any], path: str, drift: Drift) -> tuple[list[Any], Any]:
+    fitted = []
+    overlay = {}
+    for position, element in enumerate(elements):
+        taken, left = fit(declared.item, element, path, drift)
+        fitted.append(taken)
+        if left is not NOTHING:
+            overlay[str(position)] = left
+    return fitted, overlay or NOTHING
+
+
+def instant(text: Any) -> int | None:
+    """Microseconds since 1970 in UTC for an RFC 3339 time with a zone, or a day (its first moment); else None.
+
+    A time without a zone, with non-zero digits beyond microseconds, or outside of the years 1 to 9999 has
+    no such number.
+    """
+    if not isinstance(text, str) or isinstance(text, Number):
+        return None
+    found = _INSTANT.fullmatch(text)
+    if found is None:
+        days = day(text) if len(text) == 10 else None
+        return None if days is None else days * 86_400_000_000
+    *parts, fraction, zulu, sign, hours, minutes = found.groups()
+    fraction = fraction or ""
+    if fraction[6:].strip("0"):
+        return None
+    offset = timedelta(0)
+    if not zulu:
+        offset = timedelta(hours=int(hours), minutes=int(minutes))
+        if int(minutes) > 59 or offset >= timedelta(days=1):
+            return None
+    try:
+        zone = timezone(offset if sign != "-" else -offset)
+        year, month, date_, hour, minute, second = map(int, parts)
+        microsecond = int(fraction[:6].ljust(6, "0"))
+        moment = datetime(year, month, date_, hour, minute, second, microsecond, zone).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def day(text: Any) -> int | None:
+    """Days since 1970 for YYYY-MM-DD, or for an instant at midnight that is shown in UTC; else None."""
+    if not isinstance(text, str) or isinstance(text, Number):
+        return None
+    if _DAY.fullmatch(text):
+        try:
+            return (date.fromisoformat(text) - _FIRST_DAY).days
+        except ValueError:
+            return None
+    found = _INSTANT.fullmatch(text)
+    if found is None or not (found[8] or (found[10], found[11]) == ("00", "00")):
+        return None
+    moment = instant(text)
+    return None if moment is None or moment % 86_400_000_000 else moment // 86_400_000_000
+
+
+def _string(value: Any) -> str | None:
+    return value if type(value) is str and is_utf8(value) else None
+
+
+def _boolean(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _integer(value: Any) -> int | None:
+    if not isinstance(value, Number) or len(value) > _MOST_DIGITS or not value.lstrip("-").isdigit():
+        return None
+    whole = int(value)
+    return whole if whole in INT64 and str(whole) == value else None
+
+
+def number(value: Any) -> float | None:
+    """A double, where it stands for exactly the decimal that was sent or its shortest text does."""
+    if not isinstance(value, Number) or len(value) > _MOST_DIGITS:
+        return None
+    double = float(value)
+    if repr(double) == value:
+        return double
+    if math.isinf(double):
+        return None
+    return double if Decimal(repr(double)) == Decimal(value) else None
+
+
+_SCALARS = {
+    Kind.STRING: _string,
+    Kind.BOOLEAN: _boolean,
+    Kind.INTEGER: _integer,
+    Kind.NUMBER: number,
+    Kind.TIMESTAMP: instant,
+    Kind.DATE: day,
+}

@@ -1,0 +1,52 @@
+"""What tests of whole exports share: a service without limits, and options that do not wait."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bulk_export.extract.client import Timeouts
+from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.tuning import Tuning
+from bulk_export.services.catalogue import load_service
+from bulk_export.services.local import LocalService, LocalServiceSettings
+
+TOKEN = "test-token"
+NPQ = load_service("npq")
+COUNTS = {
+    "npq-applications": 2_345,
+    "participants-npq": 900,
+    "participants-npq-outcomes": 300,
+    "participant-declarations": 1_201,
+    "statements": 37,
+    "delivery-partners": 0,
+}
+# Limits that nobody meets, and no memory of earlier tests.
+FREE: dict[str, Any] = {
+    "budget": "memory://",
+    "service_limit": "100000/1s",
+    "ip_limit": "100000/1s",
+    "min_interval": 0,
+}
+QUICK = Tuning(shortest_backoff=0.001, longest_backoff=0.01, timeouts=Timeouts(settling=0))
+
+
+def settings(**changes: Any) -> LocalServiceSettings:
+    return LocalServiceSettings(
+        **{"service": NPQ, "records_by_endpoint": COUNTS, "token": TOKEN, "service_limit": None, "ip_limit": None}
+        | changes
+    )
+
+
+def options(service: LocalService, output: Path, /, *endpoints: str, **changes: Any) -> ExportOptions:
+    return ExportOptions.of(
+        endpoints,
+        **{
+            "base_url": service.base_url,
+            "token": TOKEN,
+            "output": output,
+            "retries": 11,
+            **FREE,
+        }
+        | changes,
+    )

@@ -1,0 +1,108 @@
+"""A service of one list that says which records it has at each request, and what becomes of an answer on its way."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from bulk_export.core.model import Service
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.options import ExportOptions
+from bulk_export.services.catalogue import read_description
+from tests.support.exporting import FREE, QUICK, TOKEN
+from tests.support.web_server import web_server
+
+NAME = "people"
+LARGEST = 7
+FIELDS = {"name": "string", "training_record_id": "string", "updated_at": "timestamp"}
+Records = Sequence[Any]
+
+
+@dataclass
+class ListService:
+    """Answers with `records`, in the order that `ordered` gives them for each request, at most `cap` at once.
+
+    `bend` makes of the records of an answer what arrives, given the number of the request, from 1.
+    """
+
+    records: Records
+    cap: int = LARGEST
+    ordered: Callable[[Records, int, str], Records] = lambda records, _, __: records
+    bend: Callable[[int, Records], Records] = lambda _, records: records
+    as_table: bool = False
+    base_url: str = ""
+    queries: list[dict[str, str]] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """One page, or everything where no page is asked for."""
+        self.queries.append(dict(request.query))
+        number = len(self.queries)
+        records = self.ordered(self.records, number, request.query.get("sort", ""))
+        size = min(
+            int(request.query.get("page[per_page]", len(records) or 1)), self.cap if not self.as_table else 9_999
+        )
+        first = (int(request.query.get("page[page]", 1)) - 1) * size
+        arrived = self.bend(number, records[first : first + size])
+        if self.as_table:
+            return web.Response(text=_table(arrived), content_type="text/csv")
+        return web.Response(body=json.dumps({"data": list(arrived)}).encode(), content_type="application/json")
+
+
+def described(*, largest: int | None = LARGEST, **endpoint: Any) -> Service:
+    """A description of the list."""
+    people = {"path": "/people", "fields": FIELDS, "order_is_total": True} | endpoint
+    pages = {} if largest is None else {"largest": largest}
+    return read_description({"name": "lists", "pages": pages, "versions": {"v1": {NAME: people}}}, None)
+
+
+@asynccontextmanager
+async def serving_list(records: Records, **settings: Any) -> AsyncIterator[ListService]:
+    """Serve on loopback."""
+    service = ListService(records, **settings)
+    async with web_server(service.answer) as service.base_url:
+        yield service
+
+
+def options(
+    service: ListService, output: Path, described_as: Service, names: Sequence[str] = (NAME,), **changes: Any
+) -> ExportOptions:
+    """Options of an export of the list that do not wait."""
+    chosen: dict[str, Any] = {
+        "service": described_as,
+        "base_url": service.base_url,
+        "token": TOKEN,
+        "output": output,
+        "format": "ndjson",
+        "page_size": 5,
+        "workers": 2,
+    }
+    return ExportOptions.of(names, **(chosen | FREE | changes))
+
+
+async def exported(service: ListService, output: Path, described_as: Service, **changes: Any) -> dict[str, Any]:
+    """Export the list; what the manifest says of it."""
+    await export(options(service, output, described_as, **changes), tuning=QUICK)
+    stated: dict[str, Any] = json.loads((output / "manifest.json").read_bytes())["endpoints"][NAME]
+    return stated
+
+
+def person(number: int, **changes: Any) -> dict[str, Any]:
+    """A record; `changes` are to its attributes."""
+    attributes = {"name": f"Person {number}", "training_record_id": f"t{number}", "updated_at": "2025-01-01T00:00:00Z"}
+    return {"id": f"id-{number:03}", "type": "person", "attributes": attributes | changes}
+
+
+def _table(rows: Records) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, ["id", *FIELDS], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({"id": row["id"], **row["attributes"]} for row in rows)
+    return text.getvalue()

@@ -1,0 +1,128 @@
+"""What is taken for ours: by kind, owner and mode, compared with what the file system makes of a new file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bulk_export.core import directories
+from bulk_export.core.directories import look_at, made_directory, opened_directory, why_not_ours
+from bulk_export.core.files import make_directory_below, move_file, open_regular, remove_tree
+from bulk_export.core.working_state import check_working_state, is_part
+from bulk_export.errors import DamagedState, LocalFailure
+
+
+def reason(path: Path) -> str | None:
+    with opened_directory(path.parent) as above:
+        found = look_at(path.name, within=above)
+        assert found is not None
+        return why_not_ours(found, within=above)
+
+
+@pytest.mark.parametrize(("mode", "refused"), [(0o600, False), (0o700, False), (0o640, True), (0o602, True)])
+def test_a_file_that_others_may_read_or_write_is_not_ours(tmp_path: Path, mode: int, refused: bool) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "file").chmod(mode)
+    assert (reason(tmp_path / "file") is not None) == refused
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(("mode", "refused"), [(0o700, False), (0o755, False), (0o770, True), (0o777, True)])
+def test_a_directory_that_others_may_write_is_not_ours(tmp_path: Path, mode: int, refused: bool) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder").chmod(mode)
+    assert (reason(tmp_path / "folder") is not None) == refused
+
+
+def test_where_the_file_system_keeps_no_modes_a_file_is_as_private_as_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "file").chmod(0o644)
+    (tmp_path / "like").touch()
+    (tmp_path / "like").chmod(0o644)
+    monkeypatch.setattr(directories, "_made_here", lambda within: (tmp_path / "like").stat())
+    assert reason(tmp_path / "file") is None
+    (tmp_path / "file").chmod(0o666)
+    assert reason(tmp_path / "file") == "can be read or written by others"
+
+
+def test_the_user_is_told_from_others_by_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch(0o600)
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
+    # The new file that it is compared with belongs to whoever runs this, as the old one does.
+    assert reason(tmp_path / "file") is None
+    monkeypatch.setattr(directories, "_made_here", lambda within: None)
+    assert reason(tmp_path / "file") == "belongs to another user"
+
+
+def test_a_link_is_no_directory_to_make_things_in(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "link").symlink_to("home")
+    with pytest.raises(LocalFailure, match="link is a symbolic link"):
+        make_directory_below(tmp_path, "link", "below")
+    with opened_directory(tmp_path) as above, pytest.raises(OSError), made_directory("link", within=above):  # noqa: PT011
+        pass
+    with pytest.raises(OSError):  # noqa: PT011  # the number differs between systems
+        remove_tree(tmp_path / "link")
+    assert [entry.name for entry in (tmp_path / "home").iterdir()] == []
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="a named pipe"):
+        open_regular(tmp_path / "pipe")
+
+
+def test_a_file_is_moved_within_a_file_system_and_nothing_is_left(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a/file").write_text("new")
+    (tmp_path / "b/file").write_text("old")
+    with opened_directory(tmp_path / "a") as source, opened_directory(tmp_path / "b") as target:
+        assert move_file("file", source, target, target) is False
+    assert (tmp_path / "b/file").read_text() == "new"
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "is_ours"),
+    [
+        ("part-00000.parquet", True),
+        ("part-00012.ndjson.zst", True),
+        ("part-00001.csv", True),
+        ("part-00000.parquet.bak", False),
+        ("part-1.parquet", False),
+        ("part-00000.doc", False),
+        ("thesis.parquet", False),
+        ("part-00000.parquet\n", False),
+        ("../part-00000.parquet", False),
+    ],
+)
+def test_a_part_is_known_by_its_name(name: str, is_ours: bool) -> None:
+    assert is_part(name) is is_ours
+
+
+def test_what_is_not_ours_by_name_is_neither_looked_at_nor_removed(tmp_path: Path) -> None:
+    working = tmp_path / ".bulk-export"
+    kept = ["notes.txt", "parts/readme", "parts/things/sketch.png", "full/0/things/notes.txt", "full/manifest.json.old"]
+    gone = [
+        "journal.sqlite",
+        "parts/things/revision-0/part-00000.parquet",
+        f"full/{'a' * 32}/again-things/manifest.json",
+    ]
+    gone += ["merge/anything", "merge/spilled/more", "full/0/things/part-00000.parquet", ".sync.json.0123456789abcdef"]
+    for name in (*kept, *gone):
+        (working / name).parent.mkdir(parents=True, exist_ok=True)
+        (working / name).touch(0o644 if name in kept else 0o600)
+    with opened_directory(working) as directory:
+        check_working_state(directory, working)
+    left = remove_tree(working)
+    assert sorted(left) == sorted(working / name for name in kept)
+    assert sorted(path for path in working.rglob("*") if path.is_file()) == sorted(left)
+    (working / "journal.sqlite").touch(0o644)
+    (working / "journal.sqlite").chmod(0o644)
+    with opened_directory(working) as directory, pytest.raises(DamagedState, match=r"journal\.sqlite"):
+        check_working_state(directory, working)

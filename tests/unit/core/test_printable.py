@@ -1,0 +1,46 @@
+"""Characters that change what a reader sees are shown as escapes."""
+
+from __future__ import annotations
+
+import io
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulk_export.core.printable import printable
+from bulk_export.progress.console import Console
+
+DECEIVING = [
+    *map(chr, [*range(0x20), *range(0x7F, 0xA0), 0xA0, 0x061C, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF]),
+    *map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xE0041, 0xD800]),
+]
+
+
+@pytest.mark.parametrize("character", DECEIVING, ids=lambda character: f"{ord(character):04x}")
+def test_controls_separators_and_invisible_characters_are_escaped(character: str) -> None:
+    shown = printable(f"a{character}b")
+    assert character not in shown
+    assert shown == (
+        "a" + (f"\\u{ord(character):04x}" if ord(character) < 0x10000 else f"\\U{ord(character):08x}") + "b"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "plain", "Zoë", "שלום", "日本語", "😀", "C:\\new"])
+def test_what_shows_as_itself_is_left_alone(text: str) -> None:
+    assert printable(text) == text
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters='"\\')))
+def test_an_escaped_text_is_one_line_and_reads_back_in_toml(text: str) -> None:
+    shown = printable(text)
+    assert len(shown.splitlines()) <= 1
+    assert printable(shown) == shown
+    assert tomllib.loads(f'text = "{shown}"') == {"text": text}
+
+
+def test_a_line_of_the_console_hides_nothing() -> None:
+    stream = io.StringIO()
+    Console(stream).line("the service says \u202egnp.exe\x1b[2J\u2028next", level="warning")
+    assert stream.getvalue() == "warning: the service says \\u202egnp.exe\\u001b[2J\\u2028next\n"

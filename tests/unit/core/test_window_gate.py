@@ -1,0 +1,75 @@
+"""Waiting for a window, on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import pytest
+
+from bulk_export.core.daily_window import Window
+from bulk_export.core.window_gate import Opening
+from tests.support.virtual_time import run_virtually
+
+WINDOW = Window.of("01:00-05:00", "UTC")
+BEGAN = datetime(2025, 1, 1, 22, tzinfo=UTC)
+
+
+class WallClock:
+    """The loop's time from `BEGAN`, and what a person sets it by."""
+
+    def __init__(self) -> None:
+        self.set_by = timedelta()
+
+    def __call__(self) -> datetime:
+        return BEGAN + timedelta(seconds=asyncio.get_running_loop().time()) + self.set_by
+
+
+def test_it_waits_until_the_window_opens_and_says_so_once() -> None:
+    said: list[datetime] = []
+    clock = WallClock()
+
+    async def wait() -> datetime:
+        opening = Opening(WINDOW, clock=clock, closed=said.append)
+        assert not opening.is_open()
+        await opening.wait()
+        assert opening.is_open()
+        return clock()
+
+    opened = run_virtually(wait)
+    assert said == [datetime(2025, 1, 2, 1, tzinfo=UTC)]
+    assert opened - said[0] < timedelta(milliseconds=1)
+
+
+def test_a_clock_that_is_set_forward_is_noticed_within_half_a_minute() -> None:
+    clock = WallClock()
+
+    async def wait() -> float:
+        opening = Opening(WINDOW, clock=clock, closed=lambda _: None)
+
+        async def set_the_clock() -> None:
+            await anyio.sleep(100)
+            clock.set_by = timedelta(hours=4)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(set_the_clock)
+            await opening.wait()
+        return asyncio.get_running_loop().time()
+
+    assert 100 <= run_virtually(wait) <= 131
+
+
+def test_a_cancelled_wait_ends_at_once() -> None:
+    async def wait() -> float:
+        with anyio.move_on_after(5):
+            await Opening(WINDOW, clock=WallClock(), closed=lambda _: None).wait()
+        return asyncio.get_running_loop().time()
+
+    assert run_virtually(wait) == pytest.approx(5, abs=1e-3)
+
+
+def test_without_a_window_it_is_always_open() -> None:
+    opening = Opening(None, closed=lambda _: pytest.fail("there is nothing to wait for"))
+    assert opening.is_open()
+    assert run_virtually(opening.wait) is None

@@ -1,0 +1,113 @@
+"""Group commit: durable before it returns, many pages in one transaction, failures reach everybody."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from bulk_export.core.model import PageKey
+from bulk_export.errors import LocalFailure
+from bulk_export.extract.journal import GroupCommit, JournalStore, StoredPage
+
+BODY = b'{"data":[]}'
+
+
+def page(number: int) -> StoredPage:
+    return StoredPage(PageKey("things", 0, number), 0, "identity", len(BODY), BODY)
+
+
+class SlowStore(JournalStore):
+    """A journal whose transactions end when the test says so, and are counted."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, cap=1 << 20)
+        self.gate = threading.Event()
+        self.batches: list[int] = []
+
+    def add_pages(self, pages: Iterable[StoredPage], requests: Mapping[str, int], facts: Mapping[str, str]) -> None:
+        pages = list(pages)
+        self.gate.wait(10)
+        super().add_pages(pages, requests, facts)
+        self.batches.append(len(pages))
+
+
+async def test_a_page_is_in_the_journal_when_append_returns(tmp_path: Path) -> None:
+    store = JournalStore(tmp_path / "j", cap=1 << 20)
+    async with GroupCommit(store) as journal:
+        await journal.append(page(1), BODY)
+        assert store.page_counts("things", 0) == [(1, 0)]
+    store.close()
+
+
+async def test_pages_that_arrive_during_a_transaction_share_the_next_one(tmp_path: Path) -> None:
+    store = SlowStore(tmp_path / "j")
+    async with GroupCommit(store) as journal, anyio.create_task_group() as tasks:
+        for number in range(1, 9):
+            tasks.start_soon(journal.append, page(number), BODY)
+        await anyio.wait_all_tasks_blocked()
+        store.gate.set()
+    assert sum(store.batches) == 8
+    assert len(store.batches) <= 2
+    store.close()
+
+
+async def test_a_cancelled_caller_does_not_lose_the_pages_of_others(tmp_path: Path) -> None:
+    store = SlowStore(tmp_path / "j")
+    async with GroupCommit(store) as journal, anyio.create_task_group() as tasks:
+        with anyio.CancelScope() as scope:
+            tasks.start_soon(journal.append, page(1), BODY)
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
+            store.gate.set()
+        tasks.start_soon(journal.append, page(2), BODY)
+    assert [number for number, _ in store.page_counts("things", 0)] == [1, 2]
+    store.close()
+
+
+async def test_once_a_commit_failed_nothing_counts_as_stored_any_more(tmp_path: Path) -> None:
+    store = JournalStore(tmp_path / "j", cap=1 << 20)
+    async with GroupCommit(store) as journal:
+        await journal.append(page(1), BODY)
+        refused: Any = None
+        with pytest.raises(LocalFailure):
+            await journal.append(StoredPage(PageKey("things", 0, 3), 0, refused, 1, BODY), BODY)
+        with pytest.raises(LocalFailure):
+            await journal.append(page(2), BODY)
+    assert store.page_counts("things", 0) == [(1, 0)]
+    store.close()
+
+
+async def test_a_page_that_came_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    store = JournalStore(tmp_path / "j", cap=1 << 20)
+    async with GroupCommit(store) as journal:
+        for body in (BODY, BODY * 2):
+            await journal.append(StoredPage(PageKey("things", 0, 1), len(body), "identity", len(body), body), body)
+        assert journal.take_fresh(PageKey("things", 0, 1)) == BODY * 2
+    assert store.page_counts("things", 0) == [(1, 2 * len(BODY))]
+    assert store.body(PageKey("things", 0, 1)) == BODY * 2
+    store.close()
+
+
+async def test_counts_of_requests_and_notes_are_kept_even_without_a_further_page(tmp_path: Path) -> None:
+    store = JournalStore(tmp_path / "j", cap=1 << 20)
+    async with GroupCommit(store) as journal:
+        journal.count_request("things")
+        journal.count_request("things")
+        journal.note("retries", "1")
+    assert store.requests() == {"things": 2}
+    assert store.fact("retries") == "1"
+    store.close()
+
+
+async def test_a_body_just_stored_is_at_hand_once(tmp_path: Path) -> None:
+    store = JournalStore(tmp_path / "j", cap=1 << 20)
+    async with GroupCommit(store) as journal:
+        await journal.append(page(1), BODY)
+        assert journal.take_fresh(page(1).key) == BODY
+        assert journal.take_fresh(page(1).key) is None
+    store.close()

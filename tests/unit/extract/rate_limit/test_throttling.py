@@ -1,0 +1,297 @@
+"""A 429 all the same: one common hold, one probe, and no more than the service was seen to let through."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bulk_export.core.model import Limit
+from bulk_export.errors import ServiceFailing
+from bulk_export.extract.rate_limit import Budget, Outcome
+from bulk_export.services.local.throttle import FixedWindows, RollingWindow, Throttle
+from tests.support.playing import in_memory, on_disk, terms
+from tests.support.virtual_time import run_virtually
+
+LATENCY = 0.05
+
+
+class Service:
+    """Answers 429 where `refuses(now)`; `seen` holds when and what. A `date` is that of its clock."""
+
+    def __init__(self, refuses: Callable[[float], bool], retry_after: str | None = None, *, dated: bool = False):
+        self.refuses = refuses
+        self.retry_after = retry_after
+        self.dated = dated
+        self.seen: list[tuple[float, int]] = []
+
+    async def answer(self, budget: Budget) -> int:
+        slot = await budget.acquire()
+        await anyio.sleep(LATENCY)
+        now = anyio.current_time()
+        status = 429 if self.refuses(now) else 200
+        self.seen.append((now, status))
+        if status == 429:
+            date = f"Thu, 01 Jan 1970 00:{int(now) // 60:02}:{int(now) % 60:02} GMT" if self.dated else None
+            await budget.refused(slot, retry_after=self.retry_after, date=date)
+        else:
+            await budget.settle(slot, Outcome.ANSWERED)
+        return status
+
+    def refused(self) -> list[float]:
+        return [moment for moment, status in self.seen if status == 429]
+
+    def served(self) -> list[float]:
+        return [moment for moment, status in self.seen if status == 200]
+
+
+def fetch(make: Callable[[], Budget], service: Service, pages: int, workers: int = 8) -> Budget:
+    """Ask until so many requests were answered, each again when it was refused."""
+    made: list[Budget] = []
+
+    async def main() -> None:
+        budget = make()
+        made.append(budget)
+        left = iter(range(pages))
+
+        async def worker() -> None:
+            for _ in left:
+                while await service.answer(budget) == 429:
+                    pass
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(workers):
+                tasks.start_soon(worker)
+
+    run_virtually(main)
+    return made[0]
+
+
+def wide() -> Budget:
+    return in_memory(terms(Limit(1000, 300), Limit(1000, 300)))
+
+
+@pytest.mark.parametrize("retry_after", [None, "7"])
+def test_everybody_holds_and_one_request_probes(retry_after: str | None) -> None:
+    service = Service(lambda now: now < 20, retry_after)
+    budget = fetch(wide, service, pages=200)
+    refused = service.refused()
+    first_burst = [moment for moment in refused if moment < 0.2]
+    probes = [moment for moment in refused if moment >= 0.2]
+    assert len(first_burst) == 8
+    assert 1 <= len(probes) <= 5
+    assert all(later - earlier > 1 for earlier, later in itertools.pairwise(probes))
+    assert budget.throttled == len(refused)
+    assert len(service.served()) == 200
+    if retry_after:
+        assert 7 <= probes[0] < 7.5
+
+
+def test_the_first_request_after_the_hold_is_alone_until_it_is_answered() -> None:
+    service = Service(lambda now: now < 1)
+    fetch(wide, service, pages=50)
+    first, second, *_ = service.served()
+    assert second - first >= LATENCY
+
+
+def test_the_next_window_by_the_services_clock_ends_the_hold_sooner_than_a_backoff() -> None:
+    service = Service(lambda now: now < 300, dated=True)
+    fetch(wide, service, pages=20)
+    assert 300 < service.served()[0] < 302
+
+
+def test_a_probe_that_brings_no_answer_is_followed_by_another() -> None:
+    async def main() -> float:
+        budget = wide()
+        await budget.refused(await budget.acquire(), retry_after="1", date=None)
+        await budget.settle(await budget.acquire(), Outcome.FAILED)
+        await budget.settle(await budget.acquire(), Outcome.UNSENT)
+        await budget.settle(await budget.acquire(), Outcome.ANSWERED)
+        return anyio.current_time()
+
+    assert 2 < run_virtually(main) < 3
+
+
+def test_refusals_of_requests_that_were_on_their_way_do_not_prolong_the_hold() -> None:
+    async def main() -> tuple[float, float]:
+        budget = wide()
+        early = [await budget.acquire() for _ in range(3)]
+        first = await budget.refused(early[0], retry_after="5", date=None)
+        await anyio.sleep(2)
+        late = await budget.refused(early[1], retry_after="5", date=None)
+        await budget.settle(await budget.acquire(), Outcome.ANSWERED)
+        very_late = await budget.refused(early[2], retry_after="5", date=None)
+        return first - late, very_late
+
+    shorter, very_late = run_virtually(main)
+    assert shorter == pytest.approx(2, abs=1e-3)
+    assert very_late == 0
+
+
+def test_a_slot_claimed_before_a_refusal_is_not_sent_after_it() -> None:
+    async def main() -> tuple[float, bool]:
+        budget = in_memory(terms(Limit(100, 300), Limit(100, 300)), min_interval=4.0)
+        slot = await budget.acquire()
+        moments: list[float] = []
+
+        async def next_one() -> None:
+            await budget.acquire()
+            moments.append(anyio.current_time())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(next_one)  # has claimed its slot and waits for its distance
+            await anyio.sleep(1)
+            hold = await budget.refused(slot, retry_after="30", date=None)
+        return moments[0], moments[0] >= 1 + hold
+
+    moment, held = run_virtually(main)
+    assert held
+    assert moment < 45
+
+
+@pytest.mark.parametrize("throttle", [FixedWindows, RollingWindow])
+def test_beside_a_stranger_it_keeps_to_what_gets_through(throttle: type[FixedWindows] | type[RollingWindow]) -> None:
+    """The stranger spends half of 40 in 10 s. After a period of learning, hardly anything is refused."""
+    limit = Limit(40, 10)
+    windows: list[Throttle] = []
+
+    def refuses(now: float) -> bool:
+        return not windows[0].admits("token")
+
+    async def stranger(until: float) -> None:
+        while anyio.current_time() < until:
+            windows[0].admits("token")
+            await anyio.sleep(0.5)
+
+    service = Service(refuses, dated=True)
+
+    async def main() -> None:
+        windows.append(throttle(limit, anyio.current_time))
+        budget = in_memory(terms(limit, limit))
+        left = iter(range(200))
+
+        async def worker() -> None:
+            for _ in left:
+                while await service.answer(budget) == 429:
+                    pass
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stranger, 400)
+            async with anyio.create_task_group() as workers:
+                for _ in range(8):
+                    workers.start_soon(worker)
+            tasks.cancel_scope.cancel()
+
+    run_virtually(main)
+    assert len(service.served()) == 200
+    finished = service.served()[-1]
+    # Half of the limit would need 100 s. Refused requests stay few, and most of what is free is used.
+    assert finished < 220
+    assert len(service.refused()) < 60
+
+
+def test_after_a_refusal_no_more_is_sent_than_got_through_and_then_a_little_more_each_period() -> None:
+    """5 of 100 got through; the tenth of 100 is what each period adds."""
+    served = 0
+
+    def refuses(now: float) -> bool:
+        nonlocal served
+        served += 1
+        return served == 6
+
+    service = Service(refuses)
+    fetch(lambda: in_memory(terms(Limit(100, 10), Limit(100, 10))), service, pages=60, workers=1)
+    moments = service.served()
+    resumed = moments[5]
+    in_first_period = [moment for moment in moments if resumed <= moment < resumed + 10]
+    in_third_period = [moment for moment in moments if resumed + 20 <= moment < resumed + 30]
+    assert len(in_first_period) <= 5 + 10 + 1
+    assert len(in_third_period) > len(in_first_period)
+
+
+@pytest.mark.parametrize("retry_after", [None, "0", "1", "99999"])
+def test_a_service_that_never_lets_in_is_given_up_after_several_periods(retry_after: str | None) -> None:
+    service = Service(lambda _: True, retry_after)
+
+    async def main() -> None:
+        budget = in_memory(terms(Limit(1000, 10), Limit(1000, 10)))
+        while True:
+            await service.answer(budget)
+
+    with pytest.raises(ServiceFailing, match="429"):
+        run_virtually(main)
+    assert service.refused()[-1] >= 50
+    assert len(service.refused()) < 40
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    refusing=st.lists(st.tuples(st.floats(0, 60), st.floats(0.1, 20)), max_size=4),
+    retry_after=st.sampled_from([None, "0", "3", "1000", "nonsense", "Thu, 01 Jan 1970 00:00:30 GMT"]),
+    workers=st.integers(1, 8),
+)
+def test_whatever_is_refused_every_page_comes_in_the_end_and_nothing_hammers(
+    refusing: list[tuple[float, float]], retry_after: str | None, workers: int
+) -> None:
+    service = Service(lambda now: any(start <= now < start + length for start, length in refusing), retry_after)
+    fetch(lambda: in_memory(terms(Limit(20, 10), Limit(20, 10))), service, pages=60, workers=workers)
+    assert len(service.served()) == 60
+    # At most a burst of what is in flight for each interval of refusing, and probes a moment apart at least.
+    assert len(service.refused()) <= len(refusing) * (workers + 10) + sum(length for _, length in refusing)
+
+
+@pytest.mark.parametrize("by", [0, 1])
+def test_processes_that_share_a_record_share_hold_and_probe(tmp_path: Path, by: int) -> None:
+    service = Service(lambda now: now < 15)
+
+    async def main() -> None:
+        budgets = [on_disk(tmp_path / "budget.sqlite", terms(Limit(1000, 60), Limit(1000, 60))) for _ in range(2)]
+        # One process meets the refusal; the other has sent nothing so far.
+        await service.answer(budgets[by])
+
+        async def worker(budget: Budget) -> None:
+            for _ in range(10):
+                while await service.answer(budget) == 429:
+                    pass
+
+        async with anyio.create_task_group() as tasks:
+            for budget in budgets:
+                for _ in range(4):
+                    tasks.start_soon(worker, budget)
+
+    run_virtually(main)
+    refused = service.refused()
+    assert len(refused) <= 5
+    assert all(later - earlier >= 1 for earlier, later in itertools.pairwise(refused))
+    first, second, *_ = service.served()
+    assert second - first >= LATENCY
+
+
+def test_a_hold_outlives_the_process_that_met_it(tmp_path: Path) -> None:
+    async def main() -> float:
+        shared = terms(Limit(1000, 60), Limit(1000, 60))
+        first = on_disk(tmp_path / "budget.sqlite", shared)
+        await first.refused(await first.acquire(), retry_after="30", date=None)
+        await first.aclose()
+        second = on_disk(tmp_path / "budget.sqlite", shared)
+        await second.acquire()
+        return anyio.current_time()
+
+    assert run_virtually(main) == pytest.approx(30, abs=1.5)
+
+
+def test_a_prober_that_died_is_replaced(tmp_path: Path) -> None:
+    async def main() -> float:
+        shared = terms(Limit(1000, 60), Limit(1000, 60), longest=20.0)
+        first, second = (on_disk(tmp_path / "budget.sqlite", shared) for _ in range(2))
+        await first.refused(await first.acquire(), retry_after="2", date=None)
+        await first.acquire()  # the probe, of which nothing is heard any more
+        await second.acquire()
+        return anyio.current_time()
+
+    assert 20 < run_virtually(main) < 26

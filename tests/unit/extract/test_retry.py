@@ -1,0 +1,43 @@
+"""Dispositions and backoff."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulk_export.extract.retry import Backoff, Disposition, disposition
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 422])
+def test_a_refusal_is_final(status: int) -> None:
+    assert disposition(status) is Disposition.REFUSED
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 301, 302, 303, 304, 307, 308])
+def test_anything_but_200_is_no_answer_and_redirects_are_final(status: int) -> None:
+    assert disposition(status) is Disposition.REFUSED
+
+
+@pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504, 520, 599])
+def test_trouble_that_may_pass_is_retried(status: int) -> None:
+    assert disposition(status) is Disposition.RETRY
+
+
+def test_200_is_an_answer_and_429_a_pause() -> None:
+    assert disposition(200) is Disposition.ACCEPT
+    assert disposition(429) is Disposition.THROTTLED
+
+
+@given(failures=st.integers(1, 60), uniform=st.floats(0, 1))
+def test_the_delay_has_full_jitter_under_a_bound_that_doubles(failures: int, uniform: float) -> None:
+    backoff = Backoff(attempts=8, base=0.25, longest=30.0)
+    bound = min(30.0, 0.25 * 2 ** (failures - 1))
+    assert 0 <= backoff.delay(failures, uniform) <= bound
+    assert backoff.delay(failures, 0.0) == 0
+    assert backoff.delay(failures, 1.0) == bound
+
+
+def test_the_number_of_requests_for_a_page_is_bounded() -> None:
+    backoff = Backoff(attempts=3)
+    assert [backoff.exhausted(failures) for failures in (1, 2, 3, 4)] == [False, False, True, True]

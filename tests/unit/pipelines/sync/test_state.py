@@ -1,0 +1,116 @@
+"""The state of a copy: read back as it was written, or refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulk_export.errors import DamagedState, UsageError
+from bulk_export.pipelines.sync.state import CopyState, OpenPoll, TableMark, read_state, refuse_another, write_state
+from bulk_export.pipelines.sync.watermark import Rhythm, Watermark
+
+NOON = datetime(2025, 6, 2, 12, 0, 0, 123_456, tzinfo=UTC)
+STATE = CopyState(
+    {"service": "npq", "filters": {}},
+    {"a": Watermark((NOON, NOON), NOON), "b": Watermark()},
+    {"full": OpenPoll(3, NOON, ((None, ("a",)), (NOON, ("b", "c"))), "f" * 32, "token address")},
+    4,
+    -0.5,
+    {"poll": 4},
+    {"a": TableMark(7, "0" * 32, 4, "mark"), "b": TableMark()},
+    Rhythm((NOON,), timedelta(hours=1)),
+    (-0.5, 12.0),
+)
+
+
+def place(directory: Path) -> Path:
+    (directory / ".bulk-export").mkdir(exist_ok=True)
+    return directory
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    assert read_state(tmp_path) is None
+    write_state(place(tmp_path), STATE)
+    assert read_state(tmp_path) == STATE
+    assert STATE.closed("full").open == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 2},
+        {"tool": "another"},
+        {"endpoints": []},
+        {"endpoints": {"a": {"polls": ["yesterday"], "full": None}}},
+        {"open": {"full": {}}},
+        {"polls": None},
+        {"polls": -1},
+        {"polls": 1e300},
+        {"polls": True},
+        {"copy": {"key": "no hexadecimal"}},
+        {"copy": {"token": 7}},
+        {"endpoints": {"../../home": {"polls": [], "full": None}}},
+        {"endpoints": {"a": {"polls": ["2025-06-02T12:00:00Z"] * 3, "full": None}}},
+        {"open": {"weekly": {"number": 1, "started_at": "2025-06-02T12:00:00Z", "groups": []}}},
+        {"open": {"full": {"number": 1, "id": "../x", "started_at": "2025-06-02T12:00:00Z", "groups": []}}},
+        {
+            "open": {
+                "full": {
+                    "number": 1,
+                    "started_at": "2025-06-02T12:00:00Z",
+                    "groups": [{"since": None, "endpoints": ["/etc"]}],
+                }
+            }
+        },
+        {"last": {"poll": "x"}},
+        {"tables": {"a": {"version": -1, "poll": None, "number": None}}},
+        {"tables": {"a": {"version": 1, "poll": "../x", "number": None}}},
+        {"rhythm": {"starts": [], "every": 1e300}},
+        {"rhythm": {"starts": ["never"]}},
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_refused_without_touching_it(tmp_path: Path, change: dict[str, Any]) -> None:
+    write_state(place(tmp_path), STATE)
+    path = tmp_path / "sync.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    before = path.read_bytes()
+    with pytest.raises(DamagedState, match="cannot be used"):
+        read_state(tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_a_copy_of_something_else_is_refused_with_what_differs(tmp_path: Path) -> None:
+    refuse_another({"service": "npq"}, {"service": "npq"}, tmp_path)
+    with pytest.raises(UsageError, match=r"service: 'npq', now 'ecf'") as refused:
+        refuse_another({"service": "npq", "filters": {}}, {"service": "ecf", "filters": {}}, tmp_path)
+    assert "filters" not in refused.value.what
+
+
+@pytest.mark.parametrize("ahead", [float("inf"), 250_000_000_000.0, 3_600.0])
+def test_a_clock_that_nobody_has_is_forgotten(tmp_path: Path, ahead: float) -> None:
+    write_state(place(tmp_path), replace(STATE, clock_ahead=ahead))
+    state = read_state(tmp_path)
+    assert state is not None
+    assert state.clock_ahead == 0.0
+
+
+def test_a_state_of_the_version_before_is_read_and_tells_of_its_tables_by_the_last_poll(tmp_path: Path) -> None:
+    last = {"poll": 4, "endpoints": {"a": {"version": 7}}}
+    write_state(place(tmp_path), replace(STATE, last=last))
+    path = tmp_path / "sync.json"
+    document = json.loads(path.read_text())
+    for new in ("tables", "rhythm", "clock_told"):
+        del document[new]
+    for new in ("id", "source"):
+        del document["open"]["full"][new]
+    path.write_text(json.dumps(document))
+    state = read_state(tmp_path)
+    assert state is not None
+    assert (state.table("a"), state.table("b"), state.rhythm) == (TableMark(7), TableMark(), Rhythm())
+    assert (state.open["full"].id, state.open["full"].source) == ("", "")

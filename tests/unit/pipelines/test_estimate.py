@@ -1,0 +1,75 @@
+"""What an export would cost, played through on virtual time."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulk_export.core.model import Limit
+from bulk_export.pipelines.estimate import Asked, Cost, estimate, further_sweeps, least_requests, most_search
+
+
+def cost(records: int, page_size: int = 300, **changes: object) -> Cost:
+    arguments = {
+        "service_limit": Limit(1000, 300),
+        "ip_limit": Limit(300, 300),
+        "sources": 1,
+        "min_interval": 0.1,
+        "latency": 0.2,
+        "workers": 8,
+    }
+    return estimate({"declarations": Asked(records, page_size)}, **(arguments | changes))  # type: ignore[arg-type]
+
+
+def test_the_services_headline_needs_four_addresses_for_300_000_records_in_five_minutes() -> None:
+    assert cost(299_999, sources=4).seconds < 300
+    assert cost(299_999, sources=1).seconds > 900
+    assert cost(89_999).seconds < 300
+
+
+def test_it_is_said_when_each_limit_is_used_up() -> None:
+    service, address = cost(100_000).windows
+    assert service.filled_at is None
+    assert address.filled_at == pytest.approx(29.9)
+    assert (service.requests, address.requests) == (334, 334)
+
+
+@given(records=st.integers(0, 5_000), limit=st.integers(1, 50), workers=st.integers(1, 9))
+def test_without_latency_a_window_goes_out_at_the_start_of_each_period(records: int, limit: int, workers: int) -> None:
+    played = cost(
+        records,
+        page_size=10,
+        service_limit=Limit(limit, 60),
+        ip_limit=Limit(limit, 60),
+        min_interval=0.0,
+        latency=0.0,
+        workers=workers,
+    )
+    assert played.seconds == pytest.approx((math.ceil(played.total / limit) - 1) * 60)
+
+
+def test_requests_are_the_least_possible_and_the_search_for_the_end_is_bounded() -> None:
+    assert [least_requests(records, 300) for records in (0, 1, 299, 300, 301, 600)] == [1, 1, 1, 2, 2, 3]
+    assert [most_search(records, 300) for records in (0, 300, 301, 900, 300_000)] == [1, 1, 3, 3, 11]
+
+
+def test_a_consistent_export_sweeps_twice_more_and_once_if_one_answer_holds_all() -> None:
+    assert [further_sweeps(records, 300, 3_000) for records in (0, 299, 300, 2_999, 3_000, 30_000)] == [
+        1,
+        1,
+        1,
+        1,
+        4,
+        22,
+    ]
+    assert [further_sweeps(records, 3_000, 3_000) for records in (3_000, 3_001)] == [2, 4]
+
+
+def test_what_comes_in_one_answer_is_one_request_and_a_second_one_to_prove_it() -> None:
+    assert (Asked(1_000_000, None).requests, Asked(1_000_000, None).search) == (1, 0)
+    assert Asked(1_000_000, None, 3_000).requests == 2
+    assert [Asked(records, 300, 3_000, asks_twice=False).requests for records in (299, 300)] == [1, 3]
+    assert (Asked(1_000, 300, 3_000).requests, Asked(1_000, 300).search) == (5, 4)

@@ -1,0 +1,370 @@
+"""Options: what is accepted, what it becomes, and what is refused with advice."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulk_export.core.credentials import ReadableByOthers, Token
+from bulk_export.core.model import Limit
+from bulk_export.errors import UsageError
+from bulk_export.extract.rate_limit.location import parse_place
+from bulk_export.pipelines.options import ExportOptions
+
+URL = "https://example.org"
+
+
+def options(*endpoints: str, **given: Any) -> ExportOptions:
+    return ExportOptions.of(endpoints, **{"base_url": URL, "token": "secret-canary"} | given)
+
+
+def refusal(*endpoints: str, **given: Any) -> str:
+    with pytest.raises(UsageError) as refused:
+        options(*endpoints, **given)
+    assert refused.value.next_step or refused.value.kept
+    return " ".join(refused.value.lines())
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    made = options()
+    assert (made.service.name, made.service.version, len(made.endpoints)) == ("npq", "v3", 6)
+    assert (made.page_size, made.service_limit, made.ip_limit) == (300, Limit(1000, 300), Limit(300, 300))
+    assert (made.min_interval, made.share, made.sources, dict(made.formats)) == (0.1, 1.0, (None,), {"parquet": "zstd"})
+    assert made.output.parent == Path("output")
+    assert made.output.name.startswith("npq-v3-20")
+
+
+def test_the_token_does_not_show() -> None:
+    assert "canary" not in repr(options())
+    assert "canary" not in str(options().token)
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "3001", "abc", "", "3.5", 0, -1, 3001])
+def test_a_page_size_out_of_range_is_refused(size: str | int) -> None:
+    assert "from 1 to 3000" in refusal(page_size=size)
+
+
+@pytest.mark.parametrize("limit", ["1000", "1000/", "/5m", "0/5m", "10/0", "-1/5m", "ten/5m", "10/5 minutes", "1e3/5m"])
+@pytest.mark.parametrize("name", ["service_limit", "ip_limit"])
+def test_a_limit_that_is_not_n_per_period_is_refused(name: str, limit: str) -> None:
+    assert "N/PERIOD" in refusal(**{name: limit})
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"), [("40/10s", Limit(40, 10)), ("5/500ms", Limit(5, 0.5)), ("7/300", Limit(7, 300))]
+)
+def test_limits(text: str, limit: Limit) -> None:
+    assert options(service_limit=text).service_limit == limit
+
+
+def test_an_unknown_endpoint_suggests_the_nearest() -> None:
+    assert "Did you mean npq-applications?" in refusal("npq-aplications")
+
+
+def test_endpoints_come_in_the_catalogues_order_each_once() -> None:
+    made = options("statements", "npq-applications", "statements")
+    assert [endpoint.name for endpoint in made.endpoints] == ["npq-applications", "statements"]
+
+
+def test_there_must_be_one_address() -> None:
+    assert "missing" in refusal(base_url=None)
+    assert "both given" in refusal(environment="sandbox")
+    assert options(base_url=None, environment="sandbox").base_url == (
+        "https://npq-registration-sandbox-web.teacherservices.cloud"
+    )
+    assert options(base_url=None, environment="local", token=None).token is None
+    assert "no environment" in refusal(base_url=None, environment="production")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "example.org",
+        "ftp://example.org",
+        "https://",
+        "https://u:p@example.org",
+        "https://example.org?x=1",
+        "http://[",
+        "x",
+        "https://a..b",
+        "https://-a.org",
+        "https://%41.org",
+        "https://" + "a" * 64,
+        "https://" + "a." * 150,
+        "https://x:0",
+        "https://x:65536",
+        "https://[::g]",
+        "https://a.org#x",
+        "https://a.org?",
+        "https://a b",
+        "https://a.org/\u2028x",
+    ],
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
+    assert "Write it like" in refusal(base_url=url)
+
+
+def test_an_address_becomes_what_goes_over_the_wire() -> None:
+    written = {
+        "https://Example.ORG:8443/npq/": "https://example.org:8443/npq",
+        "https://bücher.example/ü/%2F": "https://xn--bcher-kva.example/%C3%BC/%2F",
+        "https://[2001:DB8::1]:1/": "https://[2001:db8::1]:1",
+    }
+    assert {url: options(base_url=url).base_url for url in written} == written
+
+
+def test_plain_http_beyond_this_machine_needs_to_be_asked_for() -> None:
+    assert "in clear" in refusal(base_url="http://example.org")
+    assert "in clear" in refusal(base_url="http://127.0.0.1.example.org")
+    assert options(base_url="http://example.org", allow_plain_http=True).base_url == "http://example.org"
+    for url in ("http://127.0.0.9:1", "http://localhost:1/", "http://[::1]:1"):
+        assert options(base_url=url).base_url == url.rstrip("/")
+
+
+def test_without_a_token_one_is_asked_for() -> None:
+    assert "BULK_EXPORT_TOKEN" in refusal(token=None, environ={})
+    assert "BULK_EXPORT_TOKEN" in refusal(token=None, environ={"BULK_EXPORT_TOKEN": " "})
+    token = options(token=None, environ={"BULK_EXPORT_TOKEN": "abc"}).token
+    assert token is not None
+    assert token.reveal() == "abc"
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"two words", b"\xff\xfe", "ü".encode()])
+def test_a_token_file_without_a_token_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    assert "token" in refusal(token=None, token_file=path)
+
+
+def test_a_missing_token_file_is_refused(tmp_path: Path) -> None:
+    assert "cannot be read" in refusal(token=None, token_file=tmp_path / "none")
+
+
+def test_a_token_file_that_others_may_read_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("abc\n")
+    path.chmod(0o644)
+    with pytest.warns(ReadableByOthers, match="chmod 600"):
+        made = options(token=None, token_file=path)
+    assert made.token is not None
+    assert made.token.reveal() == "abc"
+    path.chmod(0o600)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        options(token=None, token_file=path)
+
+
+@pytest.mark.parametrize("secret", ["", "a b", "a\nb", "ü"])
+def test_what_no_header_can_carry_is_no_token(secret: str) -> None:
+    with pytest.raises(UsageError):
+        Token(secret)
+
+
+@pytest.mark.parametrize("time", ["yesterday-ish", "", "2025-13-01", "12:00"])
+def test_a_time_without_meaning_is_refused(time: str) -> None:
+    assert "ISO 8601" in refusal("npq-applications", updated_since=time)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "2025-09-01T01:00:00+01:00",
+        "2025-09-01T00:00:00Z",
+        "2025-09-01",
+        datetime(2025, 9, 1, tzinfo=UTC),
+        datetime.fromisoformat("2025-09-01T00:00:00"),
+        date(2025, 9, 1),
+    ],
+)
+def test_a_time_with_any_offset_is_sent_in_utc(given: str | date) -> None:
+    made = options("npq-applications", "participants-npq-outcomes", updated_since=given)
+    applications, outcomes = made.endpoints
+    assert made.filters_for(applications) == [("updated_since", "2025-09-01T00:00:00Z")]
+    assert made.filters_for(outcomes) == [("created_since", "2025-09-01T00:00:00Z")]
+
+
+def test_an_endpoint_that_cannot_be_asked_for_changes_is_exported_whole_with_a_warning() -> None:
+    with pytest.warns(UserWarning, match="delivery-partners"):
+        made = options(updated_since="2025-09-01")
+    assert made.filters_for(made.endpoints[-1]) == []
+
+
+def test_filters() -> None:
+    made = options("npq-applications", filter=["cohort=2021,2022", "updated_since=2025-09-01T01:00:00+01:00"])
+    assert made.filters == (("cohort", "2021,2022"), ("updated_since", "2025-09-01T00:00:00Z"))
+    assert options("statements", filter={"cohort": "2021"}).filters == (("cohort", "2021"),)
+    assert "KEY=VALUE" in refusal(filter=["cohort"])
+    assert "Did you mean cohort?" in refusal("statements", filter=["cohrt=1"])
+    assert "does not take" in refusal(filter=["cohort=2021"])
+    assert "twice" in refusal("statements", filter=["cohort=1", "cohort=2"])
+    assert "given twice" in refusal("statements", filter=["updated_since=2025-01-01"], updated_since="2025-01-01")
+
+
+def test_formats_and_their_compression() -> None:
+    assert dict(options(format=["parquet", "ndjson"]).formats) == {"parquet": "zstd", "ndjson": "none"}
+    assert dict(options(format=["ndjson", "ndjson"], compression="gzip").formats) == {"ndjson": "gzip"}
+    assert "no format" in refusal(format="csv")
+    assert "cannot be compressed" in refusal(format=["parquet", "ndjson"], compression="snappy")
+    assert "NDJSON" in refusal(flatten=True)
+    assert options(format="ndjson", flatten=True).flatten
+
+
+def test_source_addresses() -> None:
+    assert options(source_address=["127.0.0.1", " ::1 "]).sources == ("127.0.0.1", "::1")
+    assert options(source_address="127.0.0.2").sources == ("127.0.0.2",)
+    assert "to send from" in refusal(source_address=["0.0.0.0"])
+    assert "to send from" in refusal(source_address=["224.0.0.1"])
+    assert "twice" in refusal(source_address=["::1", "0:0:0:0:0:0:0:1"])
+    assert "not an IP address" in refusal(source_address=["eth0"])
+    assert "twice" in refusal(source_address=["127.0.0.1", "127.0.0.1"])
+
+
+@pytest.mark.parametrize("share", ["0%", "101%", "half", "-5%"])
+def test_a_share_is_a_percentage(share: str) -> None:
+    assert "percentage" in refusal(share=share)
+    assert options(share="50%").share == options(share=0.5).share == 0.5
+
+
+def test_where_spent_requests_are_remembered() -> None:
+    assert options().budget == "sqlite://"
+    assert options(base_url=None, environment="local").budget == "memory://"
+    assert options(budget="sqlite://").budget == "sqlite://"
+    assert options(budget="redis://localhost:6379/0").budget == "redis://localhost:6379/0"
+    assert "not a place" in refusal(budget="file.db")
+    assert "canary" not in refusal(budget="rediss:canary@host")
+    assert "canary" not in repr(options(budget="redis://:canary@localhost/0"))
+    assert "canary" not in refusal(base_url="ftp://u:canary@host")
+
+
+@pytest.mark.parametrize("interval", ["soon", "-1", "2h"])
+def test_an_interval_is_a_time(interval: str) -> None:
+    refusal(min_interval=interval)
+    assert options(min_interval="0").min_interval == 0
+    assert options(min_interval="250ms").min_interval == 0.25
+
+
+def test_the_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "BULK_EXPORT_TOKEN", "from-environment")
+    token = options(token=None).token
+    assert token is not None
+    assert token.reveal() == "from-environment"
+
+
+@pytest.mark.parametrize(
+    "limit", [Limit(0, 1.0), Limit(-1, 1.0), Limit(1, 0.0), Limit(1, float("inf")), Limit(1, float("nan"))]
+)
+def test_a_limit_from_python_must_let_something_through_too(limit: Limit) -> None:
+    assert "no request at all" in refusal(ip_limit=limit)
+    assert options(ip_limit=Limit(5, 0.5)).ip_limit == Limit(5, 0.5)
+
+
+@pytest.mark.parametrize("output", ["", " ", "a\0b"])
+def test_an_output_directory_has_a_name(output: str) -> None:
+    assert "not a directory" in refusal(output=output)
+
+
+def test_a_directory_for_the_working_state_has_a_name_too() -> None:
+    assert options().work_dir is None
+    assert options(work_dir="scratch").work_dir == Path("scratch")
+    for name in ("", " ", "a\0b"):
+        assert "--work-dir" in refusal(work_dir=name)
+
+
+def test_filters_of_endpoints_that_were_not_named_must_suit_them_too() -> None:
+    """Sent to some endpoints only, a filter would leave an extract of which nobody knows what it holds."""
+    assert "does not take the filter 'cohort'" in refusal(filter=["cohort=2021"])
+    assert options("npq-applications", "statements", filter=["cohort=2021"]).filters == (("cohort", "2021"),)
+
+
+TEXTS = st.one_of(
+    st.text(max_size=20), st.sampled_from(["300", "1000/5m", "50%", "2025-09-01", "cohort=1", URL, "127.0.0.1"])
+)
+NAMES = [
+    "service",
+    "api_version",
+    "environment",
+    "base_url",
+    "token",
+    "token_file",
+    "output",
+    "format",
+    "compression",
+    "page_size",
+    "workers",
+    "retries",
+    "service_limit",
+    "ip_limit",
+    "min_interval",
+    "source_address",
+    "budget",
+    "share",
+    "updated_since",
+    "filter",
+]
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(TEXTS, max_size=1), st.dictionaries(st.sampled_from(NAMES), TEXTS, max_size=3))
+def test_any_text_for_any_option_is_taken_or_refused_with_advice(endpoints: list[str], given: dict[str, str]) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            made = options(*endpoints, **given)
+    except UsageError as refused:
+        said = refused
+    else:
+        assert made.endpoints
+        assert made.page_size in range(1, 3001)
+        assert repr(made)
+        return
+    assert said.next_step or said.kept
+
+
+def test_a_window_is_given_whole_or_not_at_all() -> None:
+    local = {"environment": "local", "output": "out"}
+    assert ExportOptions.of(**local).window is None
+    window = ExportOptions.of(**local, between="22:00-04:00", timezone="Europe/London").window
+    assert str(window) == "22:00-04:00 Europe/London"
+    for half in ({"between": "22:00-04:00"}, {"timezone": "Europe/London"}):
+        with pytest.raises(UsageError, match="is missing"):
+            ExportOptions.of(**local, **half)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"base_url": "https://user:12#secret@h"},
+        {"base_url": "https://user:se?secret@h/api"},
+        {"base_url": "https://user:secret@[bad"},
+        {"base_url": "user:secret@h"},
+        {"base_url": "https://h/?key=secret"},
+        {"environment": "https://user:secret@h"},
+        {"environment": "local", "service": "https://user:secret@h"},
+        {"environment": "local", "service": "user:secret@h"},
+        {"environment": "local", "budget": "redis://user:12#secret@h/0"},
+        {"environment": "local", "budget": "redis://user:1/secret@h/0"},
+        {"environment": "local", "budget": "secret:sqlite://h"},
+    ],
+)
+def test_no_password_in_a_url_is_shown(given: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_place(ExportOptions.of(token="t", **{"base_url": None} | given).budget)
+    assert "secret" not in " ".join(refused.value.lines())
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("15m", 900), ("2h", 7_200), ("0", 0), (90, 90), ("7d", 604_800)])
+def test_the_longest_announced_wait_is_a_time(given: str | int, seconds: float) -> None:
+    assert options(max_wait=given).max_wait == seconds
+
+
+@pytest.mark.parametrize("given", ["-1", "soon", "8d", "nan", "", float("nan"), float("inf"), -1])
+def test_a_wait_that_cannot_be_is_refused(given: str | float) -> None:
+    assert "--max-wait" in refusal(max_wait=given)

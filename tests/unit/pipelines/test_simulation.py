@@ -1,0 +1,87 @@
+"""When an export would be done, played through on virtual time by the rules that a real one keeps to."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulk_export.core.model import Limit
+from bulk_export.extract.rate_limit import Outcome
+from bulk_export.pipelines.simulation import schedule
+from tests.support.playing import Planned, in_memory, least_time, limits, play, terms
+
+SERVICE, ADDRESS = Limit(1000, 300), Limit(300, 300)
+
+
+def test_the_services_own_headline_300_000_records_in_one_period() -> None:
+    played = schedule(1000, service_limit=SERVICE, address_limit=ADDRESS, addresses=4, min_interval=0.1, latency=0.5)
+    assert played.sent_last == pytest.approx(99.9)
+    assert played.finished == pytest.approx(100.4)
+    common, *addresses = played.windows
+    assert (common.address, common.limit, common.requests) == (None, SERVICE, 1000)
+    assert common.filled_at == pytest.approx(99.9)
+    assert [(one.address, one.requests, one.filled_at) for one in addresses] == [
+        (number, 250, None) for number in range(1, 5)
+    ]
+
+
+def test_one_address_fills_its_window_each_period() -> None:
+    played = schedule(700, service_limit=SERVICE, address_limit=ADDRESS, min_interval=0.1, latency=0.5)
+    _, address = played.windows
+    assert address.filled_at == pytest.approx(29.9)
+    (first, second), (third, fourth) = played.pauses
+    assert (first, second, third, fourth) == pytest.approx((30.0, 300.5, 330.5, 601.0), abs=0.2)
+    assert played.finished == pytest.approx(611.4, abs=0.2)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    count=st.integers(0, 60),
+    service=limits,
+    address=limits,
+    sources=st.integers(1, 4),
+    workers=st.integers(1, 9),
+    min_interval=st.sampled_from([0.0, 0.1]),
+)
+def test_without_latency_it_takes_the_least_possible_time(
+    count: int, service: Limit, address: Limit, sources: int, workers: int, min_interval: float
+) -> None:
+    played = schedule(
+        count,
+        service_limit=service,
+        address_limit=address,
+        addresses=sources,
+        min_interval=min_interval,
+        workers=workers,
+    )
+    least = least_time(count, service, address, sources, min_interval) if count else 0.0
+    assert played.finished == pytest.approx(least, abs=1e-6)
+    assert sum(window.requests for window in played.windows[1:]) == count
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    latencies=st.lists(st.floats(0, 7), max_size=40),
+    service=limits,
+    address=limits,
+    sources=st.integers(1, 3),
+    workers=st.integers(1, 6),
+)
+def test_it_foretells_what_the_budget_does(
+    latencies: list[float], service: Limit, address: Limit, sources: int, workers: int
+) -> None:
+    latency = itertools.chain(latencies)
+    played = schedule(
+        len(latencies),
+        service_limit=service,
+        address_limit=address,
+        addresses=sources,
+        latency=latency.__next__,
+        workers=workers,
+    )
+    requests = [Planned(one, 0.0, Outcome.ANSWERED) for one in latencies]
+    log = play(lambda: in_memory(terms(service, address, sources)), requests, workers)
+    assert played.finished == pytest.approx(max((one.over for one in log), default=0.0), abs=1e-3)
