@@ -23,8 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bulk_export.core.allocator import configure_allocator
-from bulk_export.pipelines.sync.delta_table import CopiedDelta
-from bulk_export.pipelines.sync.diff import Difference
+from bulk_export.pipelines.sync.delta_table import DeltaCopyTable
+from bulk_export.pipelines.sync.diff import TableDiff
 from bulk_export.pipelines.sync.state import TableMark
 
 BEGAN = datetime(2025, 6, 2, tzinfo=UTC)
@@ -59,10 +59,10 @@ def rows(numbers: list[int], version: int, rng: random.Random) -> pa.Table:
 def poll(table_at: Path, room: Path, number: int, fetched: pa.Table, mark: TableMark) -> TableMark:
     """One poll's work on one table; what is noted of it afterwards."""
     pq.write_table(fetched, room / "fetched.parquet")
-    table = CopiedDelta(table_at)
+    table = DeltaCopyTable(table_at)
     table.standing(mark, ())
     table.applied(number, f"{number:032x}")
-    difference = Difference(
+    difference = TableDiff(
         [room / "fetched.parquet"],
         table.files,
         table.schema,
@@ -76,7 +76,7 @@ def poll(table_at: Path, room: Path, number: int, fetched: pa.Table, mark: Table
     finally:
         difference.close()
     noted = table.mark
-    if (table := CopiedDelta(table_at)).is_scattered:
+    if (table := DeltaCopyTable(table_at)).is_scattered:
         table.compact()
     return noted
 
@@ -111,7 +111,7 @@ def main() -> None:
             "first_bytes": first,
             "bytes_a_poll": round((files - first) / chosen.polls),
             "log_bytes_a_poll": round(log / chosen.polls),
-            "files_now": len(CopiedDelta(table_at).files),
+            "files_now": len(DeltaCopyTable(table_at).files),
             "cpu_seconds_a_poll_first_tenth": round(statistics.median(seconds[:tenth]), 3),
             "cpu_seconds_a_poll_last_tenth": round(statistics.median(seconds[-tenth:]), 3),
             "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

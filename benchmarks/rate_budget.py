@@ -27,8 +27,8 @@ from benchmarks.processes import bundled
 from benchmarks.report import aligned, shown
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit import Budget, Outcome, open_budget
-from bulk_export.extract.rate_limit.interface import InLoop, Terms
+from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome, open_budget
+from bulk_export.extract.rate_limit.interface import InLoop, Limits
 from bulk_export.extract.rate_limit.memory import MemoryLedger
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.options import ExportOptions
@@ -77,17 +77,17 @@ def play(latencies: Sequence[float], addresses: int) -> tuple[float, list[tuple[
     counted: list[tuple[float, str | None]] = []
     left = iter(latencies)
     sources = tuple(f"127.0.0.{number}" for number in range(1, addresses + 1))
-    terms = Terms(SERVICE, ADDRESS, sources, longest_request=90.0)
+    terms = Limits(SERVICE, ADDRESS, sources, longest_request=90.0)
 
-    async def worker(budget: Budget) -> None:
+    async def worker(budget: RateLimiter) -> None:
         for latency in left:
             slot = await budget.acquire()
             counted.append((anyio.current_time() + rng.random() * latency, slot.source))
             await anyio.sleep(latency)
-            await budget.settle(slot, Outcome.ANSWERED)
+            await budget.settle(slot, RequestOutcome.ANSWERED)
 
     async def main() -> float:
-        budget = Budget(InLoop(MemoryLedger(terms, anyio.current_time)), terms, min_interval=INTERVAL)
+        budget = RateLimiter(InLoop(MemoryLedger(terms, anyio.current_time)), terms, min_interval=INTERVAL)
         async with anyio.create_task_group() as tasks:
             for _ in range(WORKERS):
                 tasks.start_soon(worker, budget)
@@ -193,7 +193,7 @@ async def cost_of_a_claim(url: str, times: int = 500) -> float:
             began = time.perf_counter()
             slot = await budget.acquire()
             taken.append(time.perf_counter() - began)
-            await budget.settle(slot, Outcome.ANSWERED)
+            await budget.settle(slot, RequestOutcome.ANSWERED)
     return statistics.median(taken) * 1_000
 
 

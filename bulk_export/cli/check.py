@@ -15,7 +15,7 @@ from bulk_export.errors import VerificationFailed
 from bulk_export.progress.console import one_line
 
 if TYPE_CHECKING:
-    from bulk_export.pipelines.checks.runner import Answer
+    from bulk_export.pipelines.checks.runner import CheckResult
 
 _SHOWN = 20
 
@@ -55,7 +55,7 @@ def check(
         raise typer.Exit(VerificationFailed.exit_code)
 
 
-def _object(answer: Answer) -> dict[str, Any]:
+def _object(answer: CheckResult) -> dict[str, Any]:
     return {
         "title": answer.question.title,
         "unanswered": answer.unanswered,
@@ -65,7 +65,7 @@ def _object(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _show(answer: Answer) -> None:
+def _show(answer: CheckResult) -> None:
     said = f"not answered: {answer.unanswered}" if answer.unanswered else f"{answer.found:,}"
     show(f"{answer.question.name}: {answer.question.title}: {said}")
     for remark in answer.remarks:

@@ -25,7 +25,7 @@ _LARGEST = 1 << 20
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
-class Takes(enum.Enum):
+class Arity(enum.Enum):
     """What an option takes: one text, any number of texts, or nothing."""
 
     ONE = "one"
@@ -34,7 +34,7 @@ class Takes(enum.Enum):
 
 
 def resolve(
-    line: Mapping[str, Any], known: Mapping[str, Takes], environ: Mapping[str, str], file: Mapping[str, Any]
+    line: Mapping[str, Any], known: Mapping[str, Arity], environ: Mapping[str, str], file: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The options that were given anywhere, by name with underscores. Raises UsageError.
 
@@ -94,7 +94,7 @@ def read_file(path: Path) -> SettingsFile:
 
 
 def options_for(
-    command: str, file: SettingsFile, known: Mapping[str, Takes], every: Collection[str], commands: Collection[str]
+    command: str, file: SettingsFile, known: Mapping[str, Arity], every: Collection[str], commands: Collection[str]
 ) -> dict[str, Any]:
     """The options for `command` in a file: top-level keys, and those of the table named like the command.
 
@@ -117,7 +117,7 @@ def _completed_by(stronger: Mapping[str, Any], weaker: Mapping[str, Any]) -> dic
 def _known_options(
     path: Path,
     table: Mapping[str, Any],
-    known: Mapping[str, Takes],
+    known: Mapping[str, Arity],
     allowed: Collection[str],
     commands: Collection[str],
 ) -> dict[str, Any]:
@@ -143,19 +143,19 @@ def _variable(name: str) -> str:
     return VARIABLE_PREFIX + name.upper()
 
 
-def _is_set(name: str, takes: Takes, environ: Mapping[str, str]) -> bool:
+def _is_set(name: str, takes: Arity, environ: Mapping[str, str]) -> bool:
     """A variable that is set to nothing says nothing, but for a switch it says no."""
-    return _variable(name) in environ and (takes is Takes.NOTHING or bool(environ[_variable(name)].strip()))
+    return _variable(name) in environ and (takes is Arity.NOTHING or bool(environ[_variable(name)].strip()))
 
 
-def _from_variable(name: str, takes: Takes, environ: Mapping[str, str]) -> Any:
+def _from_variable(name: str, takes: Arity, environ: Mapping[str, str]) -> Any:
     text = environ[_variable(name)]
-    if takes is Takes.MANY:
+    if takes is Arity.MANY:
         try:
             return shlex.split(text)
         except ValueError:
             raise UsageError(f"{_variable(name)} has an unclosed quotation mark.") from None
-    if takes is Takes.NOTHING:
+    if takes is Arity.NOTHING:
         lowered = text.strip().lower()
         if lowered not in _YES + _NO:
             raise UsageError(f"{_variable(name)} must be true or false, not {text!r}.")
@@ -163,21 +163,21 @@ def _from_variable(name: str, takes: Takes, environ: Mapping[str, str]) -> Any:
     return text
 
 
-def _from_toml(path: Path, key: str, takes: Takes, value: Any) -> Any:
-    if takes is Takes.NOTHING and isinstance(value, bool):
+def _from_toml(path: Path, key: str, takes: Arity, value: Any) -> Any:
+    if takes is Arity.NOTHING and isinstance(value, bool):
         return value
-    if takes is Takes.ONE and isinstance(value, str | int | float) and not isinstance(value, bool):
+    if takes is Arity.ONE and isinstance(value, str | int | float) and not isinstance(value, bool):
         return str(value)
-    if takes is Takes.ONE and hasattr(value, "isoformat"):
+    if takes is Arity.ONE and hasattr(value, "isoformat"):
         return value.isoformat()
-    if takes is Takes.MANY:
+    if takes is Arity.MANY:
         if isinstance(value, str):
             return [value]
         if isinstance(value, list) and all(isinstance(element, str) for element in value):
             return value
         if isinstance(value, dict) and key == "filter":
             return [f"{name}={element}" for name, element in value.items()]
-    wanted = {Takes.NOTHING: "true or false", Takes.ONE: "a text or a number", Takes.MANY: "a list of texts"}[takes]
+    wanted = {Arity.NOTHING: "true or false", Arity.ONE: "a text or a number", Arity.MANY: "a list of texts"}[takes]
     raise UsageError(f"In the settings file {path}, {key} must be {wanted}.")
 
 

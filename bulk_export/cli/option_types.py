@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bulk_export.cli.config import Takes
+from bulk_export.cli.config import Arity
 from bulk_export.errors import UsageError
 
 
@@ -250,68 +250,68 @@ CaFile = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 CONNECTION = {
-    "service": Takes.ONE,
-    "api_version": Takes.ONE,
+    "service": Arity.ONE,
+    "api_version": Arity.ONE,
 }
 COST = {
-    "page_size": Takes.ONE,
-    "workers": Takes.ONE,
-    "service_limit": Takes.ONE,
-    "ip_limit": Takes.ONE,
-    "min_interval": Takes.ONE,
-    "source_address": Takes.MANY,
-    "share": Takes.ONE,
+    "page_size": Arity.ONE,
+    "workers": Arity.ONE,
+    "service_limit": Arity.ONE,
+    "ip_limit": Arity.ONE,
+    "min_interval": Arity.ONE,
+    "source_address": Arity.MANY,
+    "share": Arity.ONE,
 }
 CONTENT = {
-    "output": Takes.ONE,
-    "format": Takes.MANY,
-    "compression": Takes.ONE,
-    "flatten": Takes.NOTHING,
-    "overwrite": Takes.NOTHING,
-    "drop_column": Takes.MANY,
-    "pseudonymise": Takes.MANY,
-    "pseudonym_key_file": Takes.ONE,
-    "work_dir": Takes.ONE,
+    "output": Arity.ONE,
+    "format": Arity.MANY,
+    "compression": Arity.ONE,
+    "flatten": Arity.NOTHING,
+    "overwrite": Arity.NOTHING,
+    "drop_column": Arity.MANY,
+    "pseudonymise": Arity.MANY,
+    "pseudonym_key_file": Arity.ONE,
+    "work_dir": Arity.ONE,
 }
-OUTPUT = {"progress": Takes.ONE, "log_format": Takes.ONE, "debug": Takes.NOTHING}
+OUTPUT = {"progress": Arity.ONE, "log_format": Arity.ONE, "debug": Arity.NOTHING}
 EXPORT = {
     **CONNECTION,
     **COST,
     **CONTENT,
     **OUTPUT,
-    "endpoints": Takes.MANY,
-    "environment": Takes.ONE,
-    "base_url": Takes.ONE,
-    "retries": Takes.ONE,
-    "token_file": Takes.ONE,
-    "budget": Takes.ONE,
-    "updated_since": Takes.ONE,
-    "filter": Takes.MANY,
-    "sort": Takes.ONE,
-    "keep_pages": Takes.NOTHING,
-    "consistent": Takes.NOTHING,
-    "gone": Takes.ONE,
-    "schema": Takes.ONE,
-    "between": Takes.ONE,
-    "timezone": Takes.ONE,
-    "allow_plain_http": Takes.NOTHING,
-    "max_wait": Takes.ONE,
-    "ca_file": Takes.ONE,
+    "endpoints": Arity.MANY,
+    "environment": Arity.ONE,
+    "base_url": Arity.ONE,
+    "retries": Arity.ONE,
+    "token_file": Arity.ONE,
+    "budget": Arity.ONE,
+    "updated_since": Arity.ONE,
+    "filter": Arity.MANY,
+    "sort": Arity.ONE,
+    "keep_pages": Arity.NOTHING,
+    "consistent": Arity.NOTHING,
+    "gone": Arity.ONE,
+    "schema": Arity.ONE,
+    "between": Arity.ONE,
+    "timezone": Arity.ONE,
+    "allow_plain_http": Arity.NOTHING,
+    "max_wait": Arity.ONE,
+    "ca_file": Arity.ONE,
 }
 PLAN = {
     **CONNECTION,
-    "environment": Takes.ONE,
-    "base_url": Takes.ONE,
+    "environment": Arity.ONE,
+    "base_url": Arity.ONE,
     **COST,
     **OUTPUT,
-    "endpoints": Takes.MANY,
-    "records": Takes.MANY,
-    "like": Takes.ONE,
-    "sync": Takes.NOTHING,
-    "changed": Takes.MANY,
-    "consistent": Takes.NOTHING,
-    "latency": Takes.ONE,
-    "json": Takes.NOTHING,
+    "endpoints": Arity.MANY,
+    "records": Arity.MANY,
+    "like": Arity.ONE,
+    "sync": Arity.NOTHING,
+    "changed": Arity.MANY,
+    "consistent": Arity.NOTHING,
+    "latency": Arity.ONE,
+    "json": Arity.NOTHING,
 }
 # A copy says itself from when on it wants what changed, and in which form it is kept.
 _ONLY_EXPORTED = (
@@ -327,33 +327,33 @@ _ONLY_EXPORTED = (
 )
 SYNC = {
     **{name: takes for name, takes in EXPORT.items() if name not in _ONLY_EXPORTED},
-    "format": Takes.ONE,
-    "full_every": Takes.ONE,
-    "removed": Takes.ONE,
-    "compact": Takes.NOTHING,
-    "vacuum": Takes.ONE,
-    "accept_token": Takes.NOTHING,
-    "every": Takes.ONE,
-    "max_removed": Takes.ONE,
-    "accept_removals": Takes.NOTHING,
-    "moved_to": Takes.ONE,
+    "format": Arity.ONE,
+    "full_every": Arity.ONE,
+    "removed": Arity.ONE,
+    "compact": Arity.NOTHING,
+    "vacuum": Arity.ONE,
+    "accept_token": Arity.NOTHING,
+    "every": Arity.ONE,
+    "max_removed": Arity.ONE,
+    "accept_removals": Arity.NOTHING,
+    "moved_to": Arity.ONE,
 }
-REPLAY = {**CONNECTION, **CONTENT, **OUTPUT, "endpoints": Takes.MANY, "schema": Takes.ONE}
-BUDGET = {**OUTPUT, "budget": Takes.ONE, "json": Takes.NOTHING}
+REPLAY = {**CONNECTION, **CONTENT, **OUTPUT, "endpoints": Arity.MANY, "schema": Arity.ONE}
+BUDGET = {**OUTPUT, "budget": Arity.ONE, "json": Arity.NOTHING}
 ENDPOINTS = {
     **CONNECTION,
     **OUTPUT,
-    "endpoints": Takes.MANY,
-    "environment": Takes.ONE,
-    "base_url": Takes.ONE,
-    "check": Takes.NOTHING,
-    "json": Takes.NOTHING,
-    "arrow_schema": Takes.NOTHING,
-    "allow_plain_http": Takes.NOTHING,
-    "ca_file": Takes.ONE,
+    "endpoints": Arity.MANY,
+    "environment": Arity.ONE,
+    "base_url": Arity.ONE,
+    "check": Arity.NOTHING,
+    "json": Arity.NOTHING,
+    "arrow_schema": Arity.NOTHING,
+    "allow_plain_http": Arity.NOTHING,
+    "ca_file": Arity.ONE,
 }
-DESCRIBE = {**OUTPUT, "name": Takes.ONE, "allow_plain_http": Takes.NOTHING, "ca_file": Takes.ONE}
-CHECK = {"log_format": Takes.ONE, "debug": Takes.NOTHING, "json": Takes.NOTHING}
+DESCRIBE = {**OUTPUT, "name": Arity.ONE, "allow_plain_http": Arity.NOTHING, "ca_file": Arity.ONE}
+CHECK = {"log_format": Arity.ONE, "debug": Arity.NOTHING, "json": Arity.NOTHING}
 EVERY = tuple({**EXPORT, **SYNC, **PLAN, **BUDGET, **ENDPOINTS, **DESCRIBE})
 COMMANDS = (
     "export",

@@ -16,7 +16,7 @@ from typing import Any
 
 import typer
 
-from bulk_export.cli.config import Takes, find_file, options_for, read_file, resolve, unknown_variables
+from bulk_export.cli.config import Arity, find_file, options_for, read_file, resolve, unknown_variables
 from bulk_export.cli.option_types import COMMANDS, EVERY
 from bulk_export.cli.streams import lost_output
 from bulk_export.core.descriptors import is_shortage, require_descriptors, too_few_descriptors
@@ -33,7 +33,7 @@ class _State:
 
 
 def begin(
-    command: str, line: Mapping[str, Any], known: Mapping[str, Takes], config: Path | None
+    command: str, line: Mapping[str, Any], known: Mapping[str, Arity], config: Path | None
 ) -> tuple[dict[str, Any], Console, str]:
     """The options for a command from the line, the environment and a file; where to report; the kind of progress.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 
 
-class Pulse:
+class Notifier:
     """A condition without a lock, for tasks of one event loop: `wait` returns after the next `beat`."""
 
     def __init__(self) -> None:

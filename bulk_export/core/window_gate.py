@@ -18,7 +18,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Opening:
+class WindowGate:
     """Lets through while `window` is open; without a window, always. `closed` hears of each wait and when it ends."""
 
     def __init__(

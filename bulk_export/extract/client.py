@@ -36,7 +36,7 @@ from bulk_export.extract.certificates import trusting
 from bulk_export.extract.connections import TAKEN, BadProxy, CleanConnector, Line, Proxy, UnaskedBytes, find_proxy
 from bulk_export.extract.content_encoding import Undecodable, inflate
 from bulk_export.extract.error_text import explanation, one_line
-from bulk_export.extract.response import Answer, Failure
+from bulk_export.extract.response import RequestFailed, Response
 
 JSON, CSV = "application/json", "text/csv"
 # Enough for a usual page, so that reading one is not paused on the way.
@@ -103,7 +103,7 @@ class _SendOnce:
         return await send(request)
 
 
-class Fetcher:
+class HttpClient:
     """Sends GET requests from one or several local addresses, each with connections of its own.
 
     `sources` are local IP addresses; None stands for the system's choice. `body_cap` bounds a body in
@@ -205,7 +205,7 @@ class Fetcher:
         accept: str = JSON,
         is_whole: bool = False,
         is_alone: bool = False,
-    ) -> Answer | Failure | None:
+    ) -> Response | RequestFailed | None:
         """As `get`, but None, with nothing sent, where `may_send` says no right before the bytes would go out."""
         before = _MAY_SEND.set(may_send)
         try:
@@ -223,7 +223,7 @@ class Fetcher:
         accept: str = JSON,
         is_whole: bool = False,
         is_alone: bool = False,
-    ) -> Answer | Failure:
+    ) -> Response | RequestFailed:
         """Send one request for `target` (path and query, encoded) from `source`.
 
         `accept` is the media type to ask for. An answer that `is_whole` holds everything an endpoint has: it may be
@@ -232,7 +232,7 @@ class Fetcher:
         trouble on the way.
         """
         if self._bad_proxy is not None:
-            return Failure(self._bad_proxy, sent=False, final=True, advice=_PROXY_ADVICE)
+            return RequestFailed(self._bad_proxy, sent=False, final=True, advice=_PROXY_ADVICE)
         seconds, cap = self._timeouts.total, self._body_cap
         if is_whole:
             seconds, cap = max(seconds, self._timeouts.whole), max(cap, _WHOLE_CAP)
@@ -242,27 +242,27 @@ class Fetcher:
         except aiohttp.ClientConnectorError as error:
             return self._unconnected(error, source)
         except aiohttp.ConnectionTimeoutError:
-            return Failure("no connection in time", sent=False)
+            return RequestFailed("no connection in time", sent=False)
         except TimeoutError:
-            return Failure("no whole answer in time")
+            return RequestFailed("no whole answer in time")
         except UnaskedBytes:
-            return Failure("something arrived on a new connection before a request was sent", sent=False)
+            return RequestFailed("something arrived on a new connection before a request was sent", sent=False)
         except _SecondSending:
-            return Failure("the connection was closed by the service")
+            return RequestFailed("the connection was closed by the service")
         except aiohttp.ClientHttpProxyError as error:
             return _refused_by_proxy(error.status)
         except aiohttp.ClientPayloadError:
-            return Failure("the answer was cut short")
+            return RequestFailed("the answer was cut short")
         except aiohttp.ServerDisconnectedError:
-            return Failure("the service closed the connection without an answer")
+            return RequestFailed("the service closed the connection without an answer")
         except (aiohttp.ClientResponseError, aiohttp.http.HttpProcessingError):
-            return Failure("the answer was not valid HTTP")
+            return RequestFailed("the answer was not valid HTTP")
         except aiohttp.ClientOSError as error:
-            return Failure(f"the connection broke: {_os_reason(error)}")
+            return RequestFailed(f"the connection broke: {_os_reason(error)}")
         except (aiohttp.ClientError, OSError) as error:
-            return Failure(f"the request failed: {type(error).__name__}")
+            return RequestFailed(f"the request failed: {type(error).__name__}")
 
-    def _unconnected(self, error: aiohttp.ClientConnectorError, source: str | None) -> Failure:
+    def _unconnected(self, error: aiohttp.ClientConnectorError, source: str | None) -> RequestFailed:
         """Why there is no connection. Raises LocalFailure where no more files can be opened."""
         if is_shortage(error.os_error) or cannot_open_files():
             raise too_few_descriptors()
@@ -270,29 +270,31 @@ class Fetcher:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             found = getattr(error.certificate_error, "verify_message", "")
             why = f": {printable(found).rstrip('.')}" if found else ""
-            return Failure(
+            return RequestFailed(
                 f"the service's certificate is not trusted{why}", sent=False, final=True, advice=_CERTIFICATE_ADVICE
             )
         if isinstance(error, aiohttp.ClientConnectorDNSError):
-            return Failure(f"the host name of {host} could not be resolved", sent=False)
+            return RequestFailed(f"the host name of {host} could not be resolved", sent=False)
         if isinstance(error, aiohttp.ClientSSLError):
-            return Failure("no secure connection could be made", sent=False)
+            return RequestFailed("no secure connection could be made", sent=False)
         if source is not None and error.os_error.errno == errno.EADDRNOTAVAIL:
-            return Failure(
+            return RequestFailed(
                 f"this machine does not send from {source}",
                 sent=False,
                 final=True,
                 advice="--source-address takes addresses of this machine.",
             )
         to = "" if self._proxy is None else " to the proxy"
-        return Failure(f"no connection{to}: {_os_reason(error.os_error)}", sent=False)
+        return RequestFailed(f"no connection{to}: {_os_reason(error.os_error)}", sent=False)
 
     def _authorization(self) -> dict[str, str]:
         if self._token is None:
             return {}
         return {self._auth.header: self._auth.value(self._token.reveal())}
 
-    async def _exchange(self, target: str, session: tuple[str | None, bool], accept: str, cap: int) -> Answer | Failure:
+    async def _exchange(
+        self, target: str, session: tuple[str | None, bool], accept: str, cap: int
+    ) -> Response | RequestFailed:
         taken: list[tuple[Line, int]] = []
         TAKEN.set(taken)
         async with self._sessions[session].get(
@@ -307,12 +309,12 @@ class Fetcher:
                 return replace(await self._explained(response), is_certain=_is_first(taken))
             stored = await self._read(response, cap)
             if stored is None:
-                return Failure(f"a body of more than {cap} bytes", final=True)
+                return RequestFailed(f"a body of more than {cap} bytes", final=True)
             try:
                 body = inflate(stored, _encoding(response), cap)
             except Undecodable as error:
-                return Failure(str(error), final=error.oversized)
-            return Answer(
+                return RequestFailed(str(error), final=error.oversized)
+            return Response(
                 status=response.status,
                 body=body,
                 stored=stored,
@@ -323,7 +325,7 @@ class Fetcher:
                 is_echo=any(line.echoes(target, stored) for line, _ in taken[-1:]),
             )
 
-    async def _explained(self, response: aiohttp.ClientResponse) -> Answer:
+    async def _explained(self, response: aiohttp.ClientResponse) -> Response:
         """An answer that is no page. Its status and headers count, even where its body does not arrive whole."""
         read = bytearray()
         with anyio.move_on_after(_EXPLANATION_SECONDS), suppress(aiohttp.ClientError, TimeoutError, OSError):
@@ -336,7 +338,7 @@ class Fetcher:
         except Undecodable:
             body = b""
         message = explanation(response.status, response.headers, body)
-        return Answer(
+        return Response(
             status=response.status,
             body=body,
             stored=body,
@@ -380,8 +382,8 @@ def _encoding(response: aiohttp.ClientResponse) -> str:
     return response.headers.get("Content-Encoding", "").strip().lower()
 
 
-def _refused_by_proxy(status: int) -> Failure:
+def _refused_by_proxy(status: int) -> RequestFailed:
     if status == 407:
         reason = "the proxy asks for a user name and a password (status 407)"
-        return Failure(reason, sent=False, final=True, advice=_PROXY_ADVICE)
-    return Failure(f"the proxy answered with status {status}", sent=False, final=400 <= status < 500)
+        return RequestFailed(reason, sent=False, final=True, advice=_PROXY_ADVICE)
+    return RequestFailed(f"the proxy answered with status {status}", sent=False, final=400 <= status < 500)

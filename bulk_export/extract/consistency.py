@@ -26,7 +26,7 @@ from bulk_export.extract.paging_state import paging_fact, parse_state
 from bulk_export.extract.sweep import Sweep
 from bulk_export.transform.decode import Decoder, version
 from bulk_export.transform.dedup.fingerprints import Occurrence, column, fingerprints, fingerprints_of
-from bulk_export.transform.dedup.resolution import Ballot, Revision
+from bulk_export.transform.dedup.resolution import ConflictResolver, Corrections
 from bulk_export.transform.dedup.sweep_comparison import agree, distinct, lacks, repetitions, shared, unlike
 
 MOST_SWEEPS = 6
@@ -35,7 +35,7 @@ _PAGES_PER_STEP = 10
 _RECORDS_AT_ONCE = 100_000
 
 
-class Resweep:
+class ConsistencySweeps:
     """Further sweeps over an endpoint, with pages of `page_size` records, and what follows from them.
 
     The outcome is in `revision` when `advance` has said so. With `drop_gone`, records that vanished while the
@@ -66,7 +66,7 @@ class Resweep:
         self._sweeps = [first]
         self._given = True
         self._work = self._run()
-        self.revision: Revision | None = None
+        self.revision: Corrections | None = None
 
     @property
     def ready(self) -> bool:
@@ -98,12 +98,12 @@ class Resweep:
                 kept="Every page stored so far is kept.",
                 next_step="Check what stands between here and the service; the same command goes on from here.",
             )
-        ballot = Ballot(self._sweeps[-1].number, self._drop_gone and settled, self._is_one_answer)
+        ballot = ConflictResolver(self._sweeps[-1].number, self._drop_gone and settled, self._is_one_answer)
         yield from self._vote(ballot)
         left_out = {key: frozenset(rows) for key, rows in ballot.left_out.items()}
         for key, rows in ballot.taken.items():
             left_out[key] = frozenset(range(self._sweeps[key.sweep].stored(key.page))) - rows
-        self.revision = Revision(
+        self.revision = Corrections(
             left_out,
             ballot.duplicates + repetitions(self._sightings(self._sweeps[0]), self._sweeps[0].plan.records),
             tuple(sorted(ballot.taken)),
@@ -169,7 +169,7 @@ class Resweep:
     def _sightings(self, sweep: Sweep) -> functools.partial[Iterator[tuple[int, bytes, bytes]]]:
         return functools.partial(_answers, self._store, sweep)
 
-    def _vote(self, ballot: Ballot) -> Iterator[None]:
+    def _vote(self, ballot: ConflictResolver) -> Iterator[None]:
         rows = sum(sweep.plan.records for sweep in self._sweeps)
         disputed = sorted(unlike([self._sightings(sweep) for sweep in self._sweeps], rows))
         yield

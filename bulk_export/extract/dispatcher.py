@@ -18,20 +18,20 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from bulk_export.core.notifier import Pulse
-from bulk_export.core.window_gate import Opening
+from bulk_export.core.notifier import Notifier
+from bulk_export.core.window_gate import WindowGate
 from bulk_export.errors import BulkExportError, LocalFailure, ServiceFailing
-from bulk_export.extract.client import CSV, JSON, Fetcher
+from bulk_export.extract.client import CSV, JSON, HttpClient
 from bulk_export.extract.error_responses import announced, refusal
 from bulk_export.extract.fetched_page import FetchedPage
 from bulk_export.extract.outage import Outage
-from bulk_export.extract.rate_limit import Budget, Outcome, Slot
-from bulk_export.extract.response import Answer, Failure
-from bulk_export.extract.retry import UNAVAILABLE, Backoff, Disposition, disposition
-from bulk_export.extract.stale_responses import Echoes
+from bulk_export.extract.rate_limit import Permit, RateLimiter, RequestOutcome
+from bulk_export.extract.response import RequestFailed, Response
+from bulk_export.extract.retry import UNAVAILABLE, Backoff, StatusClass, disposition
+from bulk_export.extract.stale_responses import StaleResponses
 from bulk_export.extract.sweep import Sweep
 from bulk_export.progress.observer import Observer
-from bulk_export.transform.decode import SplitBody, UnusablePage, WholeBody
+from bulk_export.transform.decode import InvalidPage, SplitBody, UnpagedBody
 
 # What may still arrive after the export has been given up is worth waiting for, briefly.
 _LAST_ANSWERS = 5.0
@@ -39,7 +39,7 @@ _LAST_ANSWERS = 5.0
 _GATEWAY_GAVE_UP = (504, 524)
 
 
-class Pool:
+class Dispatcher:
     """Runs until every sweep is complete and none can be added any more.
 
     `deliver` is awaited with the pages of an answer, made as they are asked for, before they count as come back;
@@ -55,17 +55,17 @@ class Pool:
         self,
         sweeps: Sequence[Sweep],
         *,
-        fetcher: Fetcher,
-        budget: Budget,
+        fetcher: HttpClient,
+        budget: RateLimiter,
         workers: int,
         deliver: Callable[[Iterable[FetchedPage]], Awaitable[None]],
-        changed: Pulse,
+        changed: Notifier,
         observer: Observer,
         backoff: Backoff,
         count_request: Callable[[str], None],
         uniform: Callable[[], float],
         max_wait: float = 900.0,
-        opening: Opening | None = None,
+        opening: WindowGate | None = None,
         served_at: Callable[[str | None], None] = lambda _: None,
         successor: str | None = None,
         taken_in: Callable[[Sweep], None] = lambda _: None,
@@ -73,7 +73,7 @@ class Pool:
         self._sweeps = list(sweeps)
         self._closed = False
         self._fetcher = fetcher
-        self._echoes = Echoes(fetcher.distrust)
+        self._echoes = StaleResponses(fetcher.distrust)
         self._budget = budget
         self._workers = workers
         self._deliver = deliver
@@ -84,7 +84,7 @@ class Pool:
         self._uniform = uniform
         self._outage = Outage(backoff, max_wait=max_wait, uniform=uniform)
         self._reasons: set[str] = set()
-        self._opening = opening or Opening(None, closed=lambda _: None)
+        self._opening = opening or WindowGate(None, closed=lambda _: None)
         self._served_at = served_at
         self._successor = successor
         self._taken_in = taken_in
@@ -143,7 +143,7 @@ class Pool:
             may_send = self._opening.is_open() and not self._outage.shut_for(anyio.current_time())
             sweep, page = self._take() if may_send else (None, 0)
             if sweep is None:
-                await self._budget.settle(slot, Outcome.UNSENT)
+                await self._budget.settle(slot, RequestOutcome.UNSENT)
                 continue
             self._in_flight += 1
             tasks.start_soon(self._request, slot, sweep, page)
@@ -166,11 +166,11 @@ class Pool:
         page = sweep.plan.take(sweep.horizon) if sweep is not None else None
         return (None, 0) if page is None else (sweep, page)
 
-    async def _request(self, slot: Slot, sweep: Sweep, page: int) -> None:
+    async def _request(self, slot: Permit, sweep: Sweep, page: int) -> None:
         sent_in = self._outage.holds
         try:
             outcome = await self._send(slot, sweep, page)
-            if isinstance(outcome, Answer):
+            if isinstance(outcome, Response):
                 self._reached()
                 if self._sits_out(outcome, sweep, page, sent_in):
                     return
@@ -190,25 +190,25 @@ class Pool:
             self._in_flight -= 1
             self._changed.beat()
 
-    async def _send(self, slot: Slot, sweep: Sweep, page: int) -> Answer | Failure | None:
+    async def _send(self, slot: Permit, sweep: Sweep, page: int) -> Response | RequestFailed | None:
         """Put one request on the wire and settle its slot.
 
         None where its page is to be asked for again: the service said to come later, or the slot was void by the time
         the request could go out.
         """
         # Without an answer nobody knows when the service counts the request.
-        settled: Outcome | None = Outcome.GIVEN_UP
+        settled: RequestOutcome | None = RequestOutcome.GIVEN_UP
         try:
             self._count_request(sweep.endpoint.name)
             self._observer.request_sent(sweep.endpoint.name)
             outcome = await self._get(sweep, page, slot)
             if outcome is None:
-                settled = Outcome.UNSENT
+                settled = RequestOutcome.UNSENT
                 sweep.plan.give_back(page)
                 return None
-            if isinstance(outcome, Answer):
-                settled = Outcome.GIVEN_UP if outcome.status in _GATEWAY_GAVE_UP else Outcome.ANSWERED
-                if disposition(outcome.status) is Disposition.THROTTLED:
+            if isinstance(outcome, Response):
+                settled = RequestOutcome.GIVEN_UP if outcome.status in _GATEWAY_GAVE_UP else RequestOutcome.ANSWERED
+                if disposition(outcome.status) is StatusClass.THROTTLED:
                     sweep.plan.give_back(page)
                     settled = None
                     pause = await self._budget.refused(slot, retry_after=outcome.retry_after, date=outcome.date)
@@ -217,9 +217,9 @@ class Pool:
                     self._observer.throttled(self._outage.refused(told, pause, now=anyio.current_time()))
                     return None
             elif not outcome.sent:
-                settled = Outcome.UNSENT
+                settled = RequestOutcome.UNSENT
         except LocalFailure:
-            settled = None if settled is None else Outcome.UNSENT
+            settled = None if settled is None else RequestOutcome.UNSENT
             raise
         else:
             return outcome
@@ -227,7 +227,7 @@ class Pool:
             if settled is not None:
                 await self._budget.settle(slot, settled)
 
-    async def _get(self, sweep: Sweep, page: int, slot: Slot) -> Answer | Failure | None:
+    async def _get(self, sweep: Sweep, page: int, slot: Permit) -> Response | RequestFailed | None:
         return await self._fetcher.get_while(
             lambda: self._budget.is_fresh(slot),
             sweep.target(page),
@@ -237,7 +237,7 @@ class Pool:
             is_alone=self._echoes.is_alone(sweep, page),
         )
 
-    async def _accept(self, answer: Answer, sweep: Sweep, page: int) -> Failure | None:
+    async def _accept(self, answer: Response, sweep: Sweep, page: int) -> RequestFailed | None:
         """Store a page that arrived; what is wrong with it where it is none, or may be one another time."""
         if sweep.first_page.is_answer(answer.status):
             await self._number_shown(sweep, page, None, None)
@@ -246,24 +246,24 @@ class Pool:
             self._no_such_page(sweep, page, is_certain=answer.is_certain)
             return None
         match disposition(answer.status):
-            case Disposition.ACCEPT:
+            case StatusClass.ACCEPT:
                 self._served_at(answer.date)
                 try:
                     if sweep.endpoint.paging.style == "none":
                         await self._store_whole(answer, sweep, page)
                     else:
                         await self._store(answer, sweep, page)
-                except UnusablePage as error:
-                    return Failure(f"the body is not a page of records: {error}")
+                except InvalidPage as error:
+                    return RequestFailed(f"the body is not a page of records: {error}")
                 return None
-            case Disposition.RETRY:
-                return Failure(f"status {answer.status}")
-            case Disposition.REFUSED if sweep.is_out_of_order(page, answer.status):
-                return Failure(f"status {answer.status}, although there is such a page")
+            case StatusClass.RETRY:
+                return RequestFailed(f"status {answer.status}")
+            case StatusClass.REFUSED if sweep.is_out_of_order(page, answer.status):
+                return RequestFailed(f"status {answer.status}, although there is such a page")
             case _:
                 raise refusal(answer, f"page {page} of {sweep.endpoint.name}", successor=self._successor)
 
-    def _sits_out(self, answer: Answer, sweep: Sweep, page: int, sent_in: int) -> bool:
+    def _sits_out(self, answer: Response, sweep: Sweep, page: int, sent_in: int) -> bool:
         """Whether the service announced when it will be back: its page is asked for again then."""
         told = announced(answer) if answer.status in UNAVAILABLE else None
         if told is None:
@@ -275,7 +275,7 @@ class Pool:
         self._ask_again(sweep, page)
         return True
 
-    def _unreachable(self, failure: Failure, sweep: Sweep, page: int, sent_in: int) -> None:
+    def _unreachable(self, failure: RequestFailed, sweep: Sweep, page: int, sent_in: int) -> None:
         """No connection could be made: that concerns all pages, and is no failure of this one."""
         if failure.final:
             raise ServiceFailing(
@@ -303,7 +303,7 @@ class Pool:
         if failures:
             self._observer.available_again(failures)
 
-    async def _store(self, answer: Answer, sweep: Sweep, page: int) -> None:
+    async def _store(self, answer: Response, sweep: Sweep, page: int) -> None:
         fetched = FetchedPage.of(answer, sweep, page)
         records = fetched.body.records
         if records and self._echoes.asks_again(answer, sweep, page):
@@ -352,12 +352,12 @@ class Pool:
         if sweep.number == 0 and sweep.plan.end is not None and sweep.plan.end != end:
             self._observer.end_found(sweep.endpoint.name, sweep.plan.end)
 
-    async def _store_whole(self, answer: Answer, sweep: Sweep, page: int) -> None:
+    async def _store_whole(self, answer: Response, sweep: Sweep, page: int) -> None:
         if self._echoes.asks_again(answer, sweep, page):
             return
         whole = await anyio.to_thread.run_sync(
             functools.partial(
-                WholeBody, sweep.endpoint, answer.body, page_size=sweep.page_size, is_framed=answer.is_framed
+                UnpagedBody, sweep.endpoint, answer.body, page_size=sweep.page_size, is_framed=answer.is_framed
             )
         )
         await self._deliver(
@@ -369,7 +369,7 @@ class Pool:
             if sweep.number == 0:
                 self._observer.page_stored(sweep.endpoint.name, page, count)
 
-    async def _failed(self, failure: Failure, sweep: Sweep, page: int) -> None:
+    async def _failed(self, failure: RequestFailed, sweep: Sweep, page: int) -> None:
         index = (id(sweep), page)
         self._failures[index] += 1
         failures = self._failures[index]

@@ -6,7 +6,7 @@ import time
 
 from bulk_export.core.clock import announced_wait
 from bulk_export.errors import ServiceRefused
-from bulk_export.extract.response import Answer
+from bulk_export.extract.response import Response
 
 _NOT_FOUND = 404
 _ADVICE = {
@@ -19,7 +19,7 @@ _ADVICE = {
 }
 
 
-def refusal(answer: Answer, page: str, *, successor: str | None) -> ServiceRefused:
+def refusal(answer: Response, page: str, *, successor: str | None) -> ServiceRefused:
     """The error for an answer that no further request would change.
 
     `page` says in words what was asked for; `successor` names the service that took the place of this one, if any.
@@ -35,6 +35,6 @@ def refusal(answer: Answer, page: str, *, successor: str | None) -> ServiceRefus
     )
 
 
-def announced(answer: Answer) -> float | None:
+def announced(answer: Response) -> float | None:
     """In how many seconds the service says that it will be back, None where it does not say."""
     return announced_wait(answer.retry_after, date=answer.date, wall=time.time())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bulk_export.extract.response import Answer
+from bulk_export.extract.response import Response
 from bulk_export.extract.sweep import Sweep
-from bulk_export.transform.decode import SplitBody, UnusablePage
+from bulk_export.transform.decode import InvalidPage, SplitBody
 
 # Objects in a large body are counted before each of them takes memory; real records hold some tens.
 _LARGE = 4 * 1024 * 1024
@@ -28,9 +28,9 @@ class FetchedPage:
     is_certain: bool = True
 
     @classmethod
-    def of(cls, answer: Answer, sweep: Sweep, page: int) -> FetchedPage:
+    def of(cls, answer: Response, sweep: Sweep, page: int) -> FetchedPage:
         """The page in an answer. Raises UnusablePage where there is none."""
         if len(answer.body) > _LARGE and answer.body.count(b"{") > _MOST_OBJECTS * (sweep.page_size + 100):
-            raise UnusablePage("it holds far more objects than the records that were asked for could")
+            raise InvalidPage("it holds far more objects than the records that were asked for could")
         body = sweep.arrangement.identified(answer.body)
         return cls(sweep, page, body, answer.stored, answer.encoding, answer.is_certain)

@@ -13,7 +13,7 @@ import msgspec
 
 from bulk_export.core.model import Endpoint, Kind
 from bulk_export.transform import schema
-from bulk_export.transform.decode import Arrangement
+from bulk_export.transform.decode import RecordShaper
 from bulk_export.transform.decode.values import instant
 
 Edges = tuple[int | None, int | None]
@@ -25,7 +25,7 @@ def edge_reader(endpoint: Endpoint) -> Callable[[Sequence[bytes]], Edges]:
     kinds = {field.name: field.type for field in endpoint.fields}
     if name is None or kinds.get(name) not in (Kind.TIMESTAMP, Kind.DATE):
         return lambda _: (None, None)
-    arrange = Arrangement(endpoint).arrange
+    arrange = RecordShaper(endpoint).arrange
     attributes = msgspec.defstruct("Attributes", [(name, str)])
     decoder = msgspec.json.Decoder(msgspec.defstruct("Record", [(schema.ATTRIBUTES, attributes)]))
 

@@ -17,7 +17,7 @@ from bulk_export.extract.page_evidence import NOTHING_KNOWN, PageEvidence
 from bulk_export.extract.paging_facts import PagingFacts
 
 
-class EndpointPlan(PageEvidence):
+class PagePlanner(PageEvidence):
     """The pages of one sweep over one endpoint.
 
     `stride` bounds how far a probe leaps, and so how many pages become known at once: about twice the number of workers
@@ -234,7 +234,7 @@ class EndpointPlan(PageEvidence):
         return None if page in self._in_flight else page
 
 
-class WholePlan(EndpointPlan):
+class SinglePagePlanner(PagePlanner):
     """An endpoint whose records come with one request, and are kept as one or several pages.
 
     They come back together, in order.
@@ -280,8 +280,8 @@ class WholePlan(EndpointPlan):
         return 1 if wanted else None
 
 
-def plan_of(style: str, page_size: int, stride: int, known: PagingFacts, *, proves_end: bool) -> EndpointPlan:
+def plan_of(style: str, page_size: int, stride: int, known: PagingFacts, *, proves_end: bool) -> PagePlanner:
     """The plan for a way of asking for pages."""
     if style == "none":
-        return WholePlan(page_size)
-    return EndpointPlan(page_size, stride, known=known, by_position=style == "offset", proves_end=proves_end)
+        return SinglePagePlanner(page_size)
+    return PagePlanner(page_size, stride, known=known, by_position=style == "offset", proves_end=proves_end)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A response that arrived whole. `stored` is the body as sent, `body` the same inflated.
 
     `is_framed` is False where only the end of the connection told that the body is whole. `message` is what the
@@ -28,7 +28,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class RequestFailed:
     """No whole response. `sent` is False only where nothing can have reached the service.
 
     `final` says that trying again would only repeat it, and `advice` what to do then.

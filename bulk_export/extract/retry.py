@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 
-class Disposition(enum.Enum):
+class StatusClass(enum.Enum):
     """What the outcome of one request means for its page."""
 
     ACCEPT = "accept"
@@ -19,18 +19,18 @@ class Disposition(enum.Enum):
 _CURABLE = frozenset({408, 425})
 
 
-def disposition(status: int) -> Disposition:
+def disposition(status: int) -> StatusClass:
     """What an HTTP status means: only 200 is an answer, 429 a pause, 5xx may pass, all else is final.
 
     Redirects are final: following one could hand the token or the request to somebody else.
     """
     if status == 200:
-        return Disposition.ACCEPT
+        return StatusClass.ACCEPT
     if status == 429:
-        return Disposition.THROTTLED
+        return StatusClass.THROTTLED
     if status >= 500 or status in _CURABLE:
-        return Disposition.RETRY
-    return Disposition.REFUSED
+        return StatusClass.RETRY
+    return StatusClass.REFUSED
 
 
 # Statuses whose Retry-After announces when a service that is down for everybody comes back.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bulk_export.extract.response import Answer
+from bulk_export.extract.response import Response
 from bulk_export.extract.sweep import Sweep
 
 
-class Echoes:
+class StaleResponses:
     """Remembers which pages have to be asked for on connections of their own, since an answer for them was an echo.
 
     A connection may show the same body for two pages because they hold the same. Where a new connection shows
@@ -24,7 +24,7 @@ class Echoes:
         """Whether a page is to be asked for on a connection of its own."""
         return (id(sweep), page) in self._bodies or sweep.wants_certainty(page)
 
-    def asks_again(self, answer: Answer, sweep: Sweep, page: int) -> bool:
+    def asks_again(self, answer: Response, sweep: Sweep, page: int) -> bool:
         """Whether an answer is not to be taken for a page, which is given back then, to be asked for once more."""
         before = self._bodies.pop((id(sweep), page), None)
         if before is not None and before != hash(answer.body):

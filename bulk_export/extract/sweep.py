@@ -13,7 +13,7 @@ from bulk_export.extract.first_page import NO_SUCH_PAGE, FirstPage, content_of
 from bulk_export.extract.page_target import page_target
 from bulk_export.extract.pagination import plan_of
 from bulk_export.extract.paging_facts import PagingFacts
-from bulk_export.transform.decode import Arrangement, Decoder, UnusablePage
+from bulk_export.transform.decode import Decoder, InvalidPage, RecordShaper
 
 # Far beyond any real endpoint: it ends a service that makes up new records for ever.
 _MOST_PAGES = 5_000_000
@@ -45,7 +45,7 @@ class Sweep:
         self.endpoint = endpoint
         self.number = number
         self.page_size = page_size
-        self.arrangement = Arrangement(endpoint)
+        self.arrangement = RecordShaper(endpoint)
         self.first_page: FirstPage[Any] = FirstPage(endpoint, known)
         self.horizon: int | None = None
         # The longest page, where it holds more records than were asked for.
@@ -358,7 +358,7 @@ class Sweep:
         """Whether nothing identifies some of these records, so that others may be just like them."""
         try:
             ids = Decoder(self.endpoint, columns=False, lines=None).decode([self.arrangement.join(records)]).ids
-        except UnusablePage:
+        except InvalidPage:
             return False
         return any(isinstance(identity, bytes) for identity in ids)
 

@@ -43,7 +43,7 @@ _LARGEST_POINTER = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
+class WorkDirectory:
     """The output and the directory of the working state, each with the descriptor that it is held by.
 
     `finished` says whether the output holds a finished export, which is being replaced.
@@ -89,7 +89,7 @@ class Workplace:
 @contextlib.contextmanager
 def workplace(
     output: Path, work_dir: Path | None, names: Sequence[str], *, overwrite: bool, keep_pages: bool
-) -> Iterator[Workplace]:
+) -> Iterator[WorkDirectory]:
     """Prepare and hold the output and the working state for this process, to export the endpoints `names`.
 
     Raises UsageError for an output that cannot be used, that holds a finished export which is not to be replaced, or
@@ -113,7 +113,7 @@ def workplace(
                 working = stack.enter_context(opened_directory(WORKING_DIRECTORY, within=root))
                 check_owner(working, root, state)
         check_place(state)
-        yield Workplace(output, root, state, working, finished)
+        yield WorkDirectory(output, root, state, working, finished)
 
 
 def already_finished(output: Path) -> UsageError:

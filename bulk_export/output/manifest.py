@@ -24,7 +24,7 @@ _MOST = 2**63
 _COUNTED = ("requests", "retries", "throttled", "resumed")
 
 
-class MisshapenManifest(ValueError):
+class InvalidManifest(ValueError):
     """A manifest that no export of ours wrote; the message says in what."""
 
 
@@ -137,18 +137,18 @@ def files_of(manifest: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]
     files: list[tuple[str, Mapping[str, Any]]] = []
     for name, endpoint in manifest["endpoints"].items():
         if not isinstance(endpoint, dict) or not isinstance(endpoint.get("files"), list):
-            raise MisshapenManifest(f"endpoint {name!r} has no list of files")
+            raise InvalidManifest(f"endpoint {name!r} has no list of files")
         for file in endpoint["files"]:
             path = file.get("path") if isinstance(file, dict) else None
             if not isinstance(path, str):
-                raise MisshapenManifest(f"it lists what is no file of {name!r}")
+                raise InvalidManifest(f"it lists what is no file of {name!r}")
             folder, _, part = path.partition("/")
             if folder != name or not is_endpoint(folder) or not is_part(part):
-                raise MisshapenManifest(f"it names a file that is no part of an export: {path!r}")
+                raise InvalidManifest(f"it names a file that is no part of an export: {path!r}")
             if not all(_is_count(file.get(number)) for number in ("rows", "bytes")):
-                raise MisshapenManifest(f"it does not say how large {path} is")
+                raise InvalidManifest(f"it does not say how large {path} is")
             if not isinstance(file.get("sha256"), str):
-                raise MisshapenManifest(f"it has no hash of {path}")
+                raise InvalidManifest(f"it has no hash of {path}")
             files.append((path, file))
     return files
 
@@ -156,15 +156,15 @@ def files_of(manifest: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]
 def check_outcome(manifest: Any) -> None:
     """Raise MisshapenManifest for what cannot be the manifest of an export that this tool decided to publish."""
     if not isinstance(manifest, dict) or not isinstance(manifest.get("endpoints"), dict):
-        raise MisshapenManifest("no manifest")
+        raise InvalidManifest("no manifest")
     files_of(manifest)
     for endpoint in manifest["endpoints"].values():
         counts = [endpoint.get(name) for name in ("records", "pages", "requests", "duplicates")]
         if not all(map(_is_count, counts)) or not isinstance(endpoint.get("drift"), dict):
-            raise MisshapenManifest("an endpoint without its counts")
+            raise InvalidManifest("an endpoint without its counts")
     run = manifest.get("run")
     if not isinstance(run, dict) or not all(_is_count(run.get(name)) for name in _COUNTED):
-        raise MisshapenManifest("no counts of the run")
+        raise InvalidManifest("no counts of the run")
 
 
 def _is_count(number: Any) -> bool:

@@ -21,7 +21,7 @@ from bulk_export.core.working_state import PARTIAL, REVISION_NAME, is_part
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import JournalStore, Part, PartFile
 from bulk_export.output.formats import PartWriter, extension, open_part
-from bulk_export.transform.decode import Arrangement, Block, Body, Decoder, Drift, version
+from bulk_export.transform.decode import Block, Body, Decoder, Drift, RecordShaper, version
 from bulk_export.transform.dedup.fingerprints import Occurrence, fingerprints, fingerprints_of, repeated
 from bulk_export.transform.schema_mode import refuse_drift
 
@@ -72,7 +72,7 @@ class PartSequence:
         # Without fields, nothing is said of what records hold.
         self._is_strict = is_strict and bool(endpoint.fields)
         self._endpoint = endpoint
-        self._arrangement = Arrangement(endpoint)
+        self._arrangement = RecordShaper(endpoint)
         self._decoder = decoder
         self._formats = formats
         self._store = store

@@ -33,7 +33,7 @@ from bulk_export.core.files import (
 from bulk_export.core.working_state import ARCHIVE, JOURNAL, is_endpoint, is_part
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import ORIGIN, JournalStore, write_archive
-from bulk_export.output.directory import STAGING, Workplace
+from bulk_export.output.directory import STAGING, WorkDirectory
 from bulk_export.output.manifest import check_outcome, files_of, manifest_text, read_manifest
 from bulk_export.output.replaceable import files_named, in_the_way
 
@@ -46,7 +46,7 @@ _STAGED = re.compile(r"([a-z0-9_-]{1,128})/(revision-[0-9]{1,9})/([^/]+)", re.AS
 
 
 def decide(
-    store: JournalStore, place: Workplace, manifest: dict[str, Any], staged: Mapping[str, Path], *, keep_pages: bool
+    store: JournalStore, place: WorkDirectory, manifest: dict[str, Any], staged: Mapping[str, Path], *, keep_pages: bool
 ) -> None:
     """Fix the outcome: from here on this manifest is published, whatever happens.
 
@@ -75,7 +75,7 @@ def decided(store: JournalStore) -> dict[str, Any] | None:
 
 
 def publish(
-    store: JournalStore, place: Workplace, *, rewrite: Callable[[str, bytes], bytes] | None = None
+    store: JournalStore, place: WorkDirectory, *, rewrite: Callable[[str, bytes], bytes] | None = None
 ) -> list[Path]:
     """Carry out what was decided, from wherever an earlier attempt stopped, and close the journal.
 
@@ -123,7 +123,7 @@ class _Staged:
 class _Parts:
     """Puts parts into their places; `scratch` is an open directory on the file system of the output."""
 
-    place: Workplace
+    place: WorkDirectory
     scratch: int
     described: Mapping[str, Mapping[str, Any]]
     replaced: set[str]
@@ -179,7 +179,7 @@ def _staging(working: int, endpoint: str, revision: str) -> Iterator[int | None]
 
 def _keep_pages(
     store: JournalStore,
-    place: Workplace,
+    place: WorkDirectory,
     scratch: int,
     manifest: dict[str, Any],
     rewrite: Callable[[str, bytes], bytes] | None,

@@ -11,7 +11,7 @@ from bulk_export.core.directories import look_at, names_in, opened_directory
 from bulk_export.core.files import MANIFEST, local_failures
 from bulk_export.core.working_state import ARCHIVE, is_part
 from bulk_export.errors import DamagedState
-from bulk_export.output.manifest import MisshapenManifest, files_of, read_manifest
+from bulk_export.output.manifest import InvalidManifest, files_of, read_manifest
 
 
 def check_replaceable(output: Path, names: Sequence[str], *, finished: bool, keep_pages: bool) -> None:
@@ -36,7 +36,7 @@ def files_named(output: Path, earlier: Mapping[str, Any]) -> list[str]:
     """The files of the export that is to be replaced. Raises DamagedState for those that no export can have."""
     try:
         return [path for path, _ in files_of(earlier)]
-    except MisshapenManifest as error:
+    except InvalidManifest as error:
         raise DamagedState(
             f"The manifest {output / MANIFEST} cannot be used: {error}.",
             kept="Nothing was removed.",

@@ -17,9 +17,9 @@ import anyio
 import anyio.to_thread
 
 from bulk_export.core.model import INFER, LAX, STRICT, Endpoint, PageKey
-from bulk_export.core.notifier import Pulse
-from bulk_export.extract.consistency import Resweep
-from bulk_export.extract.dispatcher import Pool
+from bulk_export.core.notifier import Notifier
+from bulk_export.extract.consistency import ConsistencySweeps
+from bulk_export.extract.dispatcher import Dispatcher
 from bulk_export.extract.journal import GroupCommit, JournalStore
 from bulk_export.extract.sweep import Sweep
 from bulk_export.output.parts import PART_ROWS, OutputFormat, PageBody, PartSequence
@@ -27,8 +27,8 @@ from bulk_export.progress.observer import Observer
 from bulk_export.services.field_types import fields_to_text, with_fields
 from bulk_export.transform.decode import Body, Decoder
 from bulk_export.transform.dedup.fingerprints import Occurrence, settle
-from bulk_export.transform.dedup.resolution import LeftOut, Revision
-from bulk_export.transform.schema_mode import Surveyor
+from bulk_export.transform.dedup.resolution import Corrections, ExcludedListing
+from bulk_export.transform.schema_mode import SchemaScan
 
 # What is converted in one step: enough to make columns worth while, little enough to hold.
 BLOCK_RECORDS = 3_000
@@ -73,9 +73,9 @@ class EndpointConversion:
         self._largest_page = largest_page
         self._store = store
         self._fact = f"revision/{sweep.endpoint.name}"
-        self.revision = store.parsed_fact(self._fact, functools.partial(Revision.from_text, sweep.endpoint.name))
+        self.revision = store.parsed_fact(self._fact, functools.partial(Corrections.from_text, sweep.endpoint.name))
         self._described, self._surveyor = self._survey(schema_mode)
-        self._open: Callable[[int, LeftOut], PartSequence] = lambda revision, left_out: PartSequence(
+        self._open: Callable[[int, ExcludedListing], PartSequence] = lambda revision, left_out: PartSequence(
             sweep.endpoint,
             decoder=decoder(self._described),
             is_strict=schema_mode == STRICT,
@@ -95,7 +95,7 @@ class EndpointConversion:
         self._repeated: frozenset[int] = frozenset()
         self._looked_through = 0
         self._occurrences: list[Occurrence] = []
-        self._resweep: Resweep | None = None
+        self._resweep: ConsistencySweeps | None = None
 
     @property
     def duplicates(self) -> int:
@@ -138,24 +138,24 @@ class EndpointConversion:
         """The place of the last page in the sequence that is converted, once the sweep is complete."""
         return (self.sweep.plan.end or 0) + (len(self.revision.late) if self.revision else 0)
 
-    def _survey(self, schema_mode: str) -> tuple[Endpoint, Surveyor | None]:
+    def _survey(self, schema_mode: str) -> tuple[Endpoint, SchemaScan | None]:
         """The endpoint as its records are, as far as that is known, and who finds it out where it is not."""
         endpoint = self.sweep.endpoint
         if schema_mode != INFER:
             return endpoint, None
         found = self._store.parsed_fact(f"fields/{endpoint.name}", functools.partial(with_fields, endpoint))
-        return (endpoint, Surveyor(endpoint)) if found is None else (found, None)
+        return (endpoint, SchemaScan(endpoint)) if found is None else (found, None)
 
-    def _next_survey(self, surveyor: Surveyor) -> Callable[[], int] | None:
+    def _next_survey(self, surveyor: SchemaScan) -> Callable[[], int] | None:
         if pages := self._ready(surveyor.looked_at):
             return lambda: self._look(surveyor, pages)
         return functools.partial(self._settle, surveyor) if self.sweep.plan.complete else None
 
-    def _look(self, surveyor: Surveyor, pages: range) -> int:
+    def _look(self, surveyor: SchemaScan, pages: range) -> int:
         surveyor.look([self._pages.body(self._key(page)) for page in pages])
         return 0
 
-    def _settle(self, surveyor: Surveyor) -> int:
+    def _settle(self, surveyor: SchemaScan) -> int:
         self._described = surveyor.described()
         self._store.put_fact(f"fields/{self._described.name}", fields_to_text(self._described))
         self._surveyor = None
@@ -197,7 +197,7 @@ class EndpointConversion:
         return 0
 
     def _sweep_again(self) -> None:
-        self._resweep = Resweep(
+        self._resweep = ConsistencySweeps(
             self.sweep,
             self._store,
             self._largest_page,
@@ -223,7 +223,7 @@ class EndpointConversion:
             if repeats.duplicates and is_open and self._pages is self._store:
                 self._sweep_again()
             else:
-                self._revise(Revision(repeats.left_out, repeats.duplicates, shared=repeats.shared))
+                self._revise(Corrections(repeats.left_out, repeats.duplicates, shared=repeats.shared))
         return 0
 
     def _compare(self) -> int:
@@ -233,7 +233,7 @@ class EndpointConversion:
             self._resweep = None
         return 0
 
-    def _revise(self, revision: Revision) -> None:
+    def _revise(self, revision: Corrections) -> None:
         self._store.put_fact(self._fact, revision.to_text())
         self.revision = revision
         if revision.alters:
@@ -245,7 +245,12 @@ class EndpointConversion:
 
 
 async def convert_all(
-    conversions: Sequence[EndpointConversion], *, pool: Pool, journal: GroupCommit, changed: Pulse, observer: Observer
+    conversions: Sequence[EndpointConversion],
+    *,
+    pool: Dispatcher,
+    journal: GroupCommit,
+    changed: Notifier,
+    observer: Observer,
 ) -> None:
     """Convert every endpoint to its end, and let the pool end then. No unfinished part stays, whatever happens."""
     thread = anyio.CapacityLimiter(1)

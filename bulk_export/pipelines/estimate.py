@@ -36,7 +36,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class EndpointLoad:
     """Records of an endpoint, and how many are asked for at once, None for all.
 
     With `sweep_again`, further sweeps with pages of that size (where there are pages) are to prove that nothing was
@@ -66,14 +66,14 @@ class Asked:
 
 def whole(
     endpoints: Iterable[Endpoint], records: Mapping[str, int], page_size: int, *, proven: bool
-) -> dict[str, Asked]:
+) -> dict[str, EndpointLoad]:
     """What an export asks for; `proven` as a consistent one does. An endpoint without a number counts as empty."""
     return {one.name: _asked(one, records.get(one.name, 0), page_size, proven=proven) for one in endpoints}
 
 
 def polled(
     endpoints: Iterable[Endpoint], records: Mapping[str, int], changed: Mapping[str, int], page_sizes: tuple[int, int]
-) -> dict[str, Asked]:
+) -> dict[str, EndpointLoad]:
     """What a poll of `sync` asks for, where so many records change between two of them.
 
     Each change is shown to two polls, since they ask from two windows back. Endpoints that cannot be asked for
@@ -88,10 +88,10 @@ def polled(
     }
 
 
-def _asked(endpoint: Endpoint, records: int, page_size: int, *, proven: bool) -> Asked:
+def _asked(endpoint: Endpoint, records: int, page_size: int, *, proven: bool) -> EndpointLoad:
     if endpoint.paging.style == "none":
-        return Asked(records, None, 1 if proven else None)
-    return Asked(records, page_size, (endpoint.paging.largest or page_size) if proven else None)
+        return EndpointLoad(records, None, 1 if proven else None)
+    return EndpointLoad(records, page_size, (endpoint.paging.largest or page_size) if proven else None)
 
 
 def least_requests(records: int, page_size: int) -> int:
@@ -114,7 +114,7 @@ def most_search(records: int, page_size: int) -> int:
 
 
 def estimate(
-    asked: Mapping[str, Asked],
+    asked: Mapping[str, EndpointLoad],
     *,
     service_limit: Limit,
     ip_limit: Limit,

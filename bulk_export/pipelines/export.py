@@ -17,14 +17,14 @@ from bulk_export.core.clock import MOST_READINGS, TOLERANCE, agreed, now, second
 from bulk_export.core.descriptors import require_descriptors
 from bulk_export.core.files import named_by_user
 from bulk_export.core.model import STRICT, Endpoint, description_digest
-from bulk_export.core.notifier import Pulse
+from bulk_export.core.notifier import Notifier
 from bulk_export.core.units import format_instant
 from bulk_export.core.version import __version__
-from bulk_export.core.window_gate import Opening
+from bulk_export.core.window_gate import WindowGate
 from bulk_export.errors import BulkExportError, Interrupted
-from bulk_export.extract.client import Fetcher
+from bulk_export.extract.client import HttpClient
 from bulk_export.extract.counters import CLOCK_AHEAD, Counters
-from bulk_export.extract.dispatcher import Pool
+from bulk_export.extract.dispatcher import Dispatcher
 from bulk_export.extract.fetched_page import FetchedPage
 from bulk_export.extract.journal import GroupCommit, JournalStore, StoredPage
 from bulk_export.extract.order_check import backwards, edge_reader
@@ -32,7 +32,7 @@ from bulk_export.extract.paging_state import paging_fact, parse_state
 from bulk_export.extract.rate_limit import open_budget
 from bulk_export.extract.rate_limit.service_facts import ServiceFacts, open_service_facts
 from bulk_export.extract.sweep import Sweep
-from bulk_export.output.directory import Workplace, already_finished, not_ours, workplace
+from bulk_export.output.directory import WorkDirectory, already_finished, not_ours, workplace
 from bulk_export.output.manifest import RunCounters, build_manifest
 from bulk_export.output.parts import OutputFormat
 from bulk_export.output.publish import decide, decided, publish
@@ -76,7 +76,7 @@ class _Export:
         self._output = options.output
         self._cap = body_cap(options.service.largest_page_size if options.consistent else options.page_size)
         self._began = time.monotonic()
-        self._changed = Pulse()
+        self._changed = Notifier()
         self._resumed = False
 
     async def run(self) -> ExportSummary:
@@ -108,7 +108,7 @@ class _Export:
         self._observer.finished(summary)
         return summary
 
-    async def _fetch_and_convert(self, store: JournalStore, place: Workplace) -> dict[str, Any]:
+    async def _fetch_and_convert(self, store: JournalStore, place: WorkDirectory) -> dict[str, Any]:
         async with AsyncExitStack() as stack:
             stack.callback(self._observer.closed)
             address = await stack.enter_async_context(service_address(self._options))
@@ -132,7 +132,7 @@ class _Export:
                 )
             )
             fetcher = await stack.enter_async_context(
-                Fetcher(
+                HttpClient(
                     address.base_url,
                     address.token,
                     sources=self._options.sources,
@@ -177,7 +177,7 @@ class _Export:
                         readings.append(ahead)
                         journal.note(CLOCK_AHEAD, json.dumps(readings))
 
-            pool = Pool(
+            pool = Dispatcher(
                 [conversion.sweep for conversion in conversions],
                 fetcher=fetcher,
                 budget=budget,
@@ -189,7 +189,9 @@ class _Export:
                 count_request=journal.count_request,
                 uniform=self._tuning.uniform,
                 max_wait=self._options.max_wait,
-                opening=Opening(self._options.window, clock=self._tuning.clock, closed=self._observer.outside_window),
+                opening=WindowGate(
+                    self._options.window, clock=self._tuning.clock, closed=self._observer.outside_window
+                ),
                 served_at=served_at,
                 successor=self._options.service.successor,
                 taken_in=lambda sweep: journal.note(paging_fact(sweep.endpoint.name, sweep.number), sweep.state()),
@@ -217,7 +219,7 @@ class _Export:
                     self._observer.warned(warning)
         return await anyio.to_thread.run_sync(self._decide, store, place, conversions)
 
-    async def _until_done(self, pool: Pool, convert: Callable[[], Awaitable[None]]) -> None:
+    async def _until_done(self, pool: Dispatcher, convert: Callable[[], Awaitable[None]]) -> None:
         errors: list[BulkExportError] = []
 
         async def guarded(step: Callable[[], Awaitable[None]]) -> None:
@@ -255,7 +257,9 @@ class _Export:
         if errors:
             raise errors[0]
 
-    def _open_conversions(self, store: JournalStore, place: Workplace, facts: ServiceFacts) -> list[EndpointConversion]:
+    def _open_conversions(
+        self, store: JournalStore, place: WorkDirectory, facts: ServiceFacts
+    ) -> list[EndpointConversion]:
         options = self._options
         conversions = []
         for endpoint in options.endpoints:
@@ -299,7 +303,7 @@ class _Export:
         )
 
     def _decide(
-        self, store: JournalStore, place: Workplace, conversions: Sequence[EndpointConversion]
+        self, store: JournalStore, place: WorkDirectory, conversions: Sequence[EndpointConversion]
     ) -> dict[str, Any]:
         counters = Counters.of(store)
         requests = store.requests()

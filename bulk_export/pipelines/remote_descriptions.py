@@ -9,8 +9,8 @@ from bulk_export.core.masking import without_password
 from bulk_export.core.model import Service
 from bulk_export.core.urls import check_base_url, is_loopback
 from bulk_export.errors import ServiceFailing, ServiceRefused, UsageError
-from bulk_export.extract.client import Fetcher
-from bulk_export.extract.response import Answer
+from bulk_export.extract.client import HttpClient
+from bulk_export.extract.response import Response
 from bulk_export.services.catalogue import LARGEST_FILE, read_description, read_service
 from bulk_export.services.openapi import describe, parse_spec
 
@@ -67,9 +67,9 @@ async def fetch_document(url: str, *, allow_plain_http: bool = False, ca_file: P
             next_step="Use https, or fetch the file and name that.",
         )
     target = (parts.path or "/") + (f"?{quote(query, safe='=&%/:,+[]')}" if query else "")
-    async with Fetcher(f"{parts.scheme}://{parts.netloc}", None, body_cap=LARGEST_FILE, ca_file=ca_file) as fetcher:
+    async with HttpClient(f"{parts.scheme}://{parts.netloc}", None, body_cap=LARGEST_FILE, ca_file=ca_file) as fetcher:
         answer = await fetcher.get(target, accept=_ACCEPT)
-    if not isinstance(answer, Answer):
+    if not isinstance(answer, Response):
         raise ServiceFailing(
             f"{shown} could not be fetched: {answer.reason}.", next_step=answer.advice or "Try again, or name a file."
         )

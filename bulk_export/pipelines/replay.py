@@ -26,7 +26,7 @@ from bulk_export.extract.journal import ORIGIN, JournalStore, open_archive
 from bulk_export.extract.order_check import backwards
 from bulk_export.extract.paging_state import paging_fact, parse_state
 from bulk_export.extract.sweep import Sweep
-from bulk_export.output.directory import Workplace, already_finished, not_ours, workplace
+from bulk_export.output.directory import WorkDirectory, already_finished, not_ours, workplace
 from bulk_export.output.manifest import RunCounters, build_manifest, check_outcome
 from bulk_export.output.parts import OutputFormat
 from bulk_export.output.publish import ARCHIVE, decide, decided, publish
@@ -38,7 +38,7 @@ from bulk_export.pipelines.tuning import body_cap
 from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.services.catalogue import built_in_services, choose_endpoints, load_service
 from bulk_export.transform.decode import Decoder, Lines
-from bulk_export.transform.dedup.resolution import Revision, is_outdated
+from bulk_export.transform.dedup.resolution import Corrections, is_outdated
 from bulk_export.transform.redaction import Redaction
 from bulk_export.transform.schema_mode import resumable
 
@@ -183,7 +183,7 @@ class _Replay:
         self._observer.finished(summary)
         return summary
 
-    async def _convert(self, store: JournalStore, pages: JournalStore, place: Workplace) -> dict[str, Any]:
+    async def _convert(self, store: JournalStore, pages: JournalStore, place: WorkDirectory) -> dict[str, Any]:
         if store.fact("started_at") is None:
             store.put_fact("started_at", now())
         self._observer.started([endpoint.name for endpoint in self._options.endpoints], self._options.output, list)
@@ -221,7 +221,7 @@ class _Replay:
                 await anyio.to_thread.run_sync(conversion.abort)
 
     def _conversion(
-        self, endpoint: Endpoint, store: JournalStore, pages: JournalStore, place: Workplace
+        self, endpoint: Endpoint, store: JournalStore, pages: JournalStore, place: WorkDirectory
     ) -> EndpointConversion:
         options = self._options
         page_size = int(options.origin["parameters"]["page_size"])
@@ -232,7 +232,7 @@ class _Replay:
         sweep.plan.conclude()
         settled = f"revision/{endpoint.name}"
         text = pages.fact(settled)
-        revision = pages.parsed_fact(settled, functools.partial(Revision.from_text, endpoint.name))
+        revision = pages.parsed_fact(settled, functools.partial(Corrections.from_text, endpoint.name))
         if revision is not None and text is not None and not is_outdated(text):
             store.put_fact(settled, text)
         lines: Lines = "flat" if options.flatten else "raw"
@@ -256,7 +256,7 @@ class _Replay:
         self,
         store: JournalStore,
         pages: JournalStore,
-        place: Workplace,
+        place: WorkDirectory,
         conversions: Sequence[EndpointConversion],
     ) -> dict[str, Any]:
         origin = self._options.origin

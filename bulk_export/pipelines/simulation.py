@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit.interface import Granted, NotYet, Outcome, Terms
+from bulk_export.extract.rate_limit.interface import Granted, Limits, RequestOutcome, Wait
 from bulk_export.extract.rate_limit.memory import MemoryLedger
 
 
@@ -78,7 +78,7 @@ class _Simulation:
         self._requests = requests
         self._limits = (service_limit, *itertools.repeat(address_limit, addresses))
         names = tuple(str(number) for number in range(1, addresses + 1))
-        self._terms = Terms(service_limit, address_limit, names, longest_request=math.inf)
+        self._terms = Limits(service_limit, address_limit, names, longest_request=math.inf)
         self._min_interval = min_interval
         self._latency = latency if callable(latency) else itertools.repeat(latency).__next__
         self._workers = workers
@@ -98,7 +98,7 @@ class _Simulation:
             while self._clock.now < earliest:
                 self._pass_until(earliest)
             ready = self._clock.now
-            while isinstance(reply := self._ledger.claim(identity), NotYet):
+            while isinstance(reply := self._ledger.claim(identity), Wait):
                 self._pass_until(self._clock.now + reply.delay)
             now = self._clock.now
             if now - ready > self._least_pause:
@@ -129,7 +129,7 @@ class _Simulation:
     def _answer_arrives(self) -> None:
         moment, identity = heapq.heappop(self._in_flight)
         self._clock.now = max(self._clock.now, moment)
-        self._ledger.settle(identity, Outcome.ANSWERED)
+        self._ledger.settle(identity, RequestOutcome.ANSWERED)
 
     def _note(self, reply: Granted) -> None:
         places = (0, 1 + self._terms.sources.index(reply.source))

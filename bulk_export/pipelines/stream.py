@@ -13,11 +13,11 @@ import pyarrow as pa
 from anyio.streams.memory import MemoryObjectSendStream
 
 from bulk_export.core.model import Endpoint
-from bulk_export.core.notifier import Pulse
-from bulk_export.core.window_gate import Opening
+from bulk_export.core.notifier import Notifier
+from bulk_export.core.window_gate import WindowGate
 from bulk_export.errors import BulkExportError
-from bulk_export.extract.client import Fetcher
-from bulk_export.extract.dispatcher import Pool
+from bulk_export.extract.client import HttpClient
+from bulk_export.extract.dispatcher import Dispatcher
 from bulk_export.extract.fetched_page import FetchedPage
 from bulk_export.extract.rate_limit import open_budget
 from bulk_export.extract.rate_limit.service_facts import open_service_facts
@@ -27,7 +27,7 @@ from bulk_export.pipelines.conversion import block_pages
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.tuning import Tuning, body_cap
 from bulk_export.progress.observer import Observer
-from bulk_export.transform.decode import Arrangement, Block, Decoder
+from bulk_export.transform.decode import Block, Decoder, RecordShaper
 from bulk_export.transform.dedup.seen_ids import MetBefore
 
 # Batches that may wait for a slow consumer before fetching pauses.
@@ -62,7 +62,7 @@ async def _produce(
     options: ExportOptions, observer: Observer, tuning: Tuning, send: MemoryObjectSendStream[pa.RecordBatch]
 ) -> None:
     (endpoint,) = options.endpoints
-    changed = Pulse()
+    changed = Notifier()
     cap = body_cap(options.page_size)
     async with (
         send,
@@ -80,7 +80,7 @@ async def _produce(
             answer_timeout=tuning.longest_request(options.endpoints),
             notice=observer.warned,
         ) as budget,
-        Fetcher(
+        HttpClient(
             address.base_url,
             address.token,
             sources=options.sources,
@@ -100,7 +100,7 @@ async def _produce(
             known=facts.of(endpoint.path),
         )
         order = _PageOrder(sweep, ahead=4 * options.workers + block_pages(options.page_size), changed=changed)
-        pool = Pool(
+        pool = Dispatcher(
             [sweep],
             fetcher=fetcher,
             budget=budget,
@@ -112,7 +112,7 @@ async def _produce(
             count_request=lambda _: None,
             uniform=tuning.uniform,
             max_wait=options.max_wait,
-            opening=Opening(options.window, clock=tuning.clock, closed=observer.outside_window),
+            opening=WindowGate(options.window, clock=tuning.clock, closed=observer.outside_window),
             successor=options.service.successor,
         )
         pool.close()
@@ -182,7 +182,7 @@ async def _convert(
     """Hand on the records; how many of them were left out, and how many without an id repeat another one."""
     # One answer repeats nothing, however many pages it was cut into.
     met = None if endpoint.paging.style == "none" else MetBefore()
-    arrangement = Arrangement(endpoint)
+    arrangement = RecordShaper(endpoint)
     thread = anyio.CapacityLimiter(1)
     is_told = False
     repeated = 0
@@ -202,7 +202,7 @@ async def _convert(
     return repeated, 0 if met is None else met.nameless
 
 
-def _first_met(block: Block, bodies: Sequence[bytes], met: MetBefore, arrangement: Arrangement) -> tuple[Block, int]:
+def _first_met(block: Block, bodies: Sequence[bytes], met: MetBefore, arrangement: RecordShaper) -> tuple[Block, int]:
     """The block without records that an earlier answer showed, and how many these are."""
     repeated: list[int] = []
     first = 0
@@ -216,7 +216,7 @@ def _first_met(block: Block, bodies: Sequence[bytes], met: MetBefore, arrangemen
 class _PageOrder:
     """Puts pages that come back in any order into theirs, and lets no request run far ahead of what was taken."""
 
-    def __init__(self, sweep: Sweep, *, ahead: int, changed: Pulse) -> None:
+    def __init__(self, sweep: Sweep, *, ahead: int, changed: Notifier) -> None:
         self._sweep = sweep
         self._ahead = ahead
         self._changed = changed

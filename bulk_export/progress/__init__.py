@@ -23,6 +23,6 @@ def choose(kind: str, console: Console) -> Observer:
         from bulk_export.progress.rich_display import RichProgress  # rich is slow to import
 
         return RichProgress(console)
-    from bulk_export.progress.line_display import PlainProgress, SilentProgress
+    from bulk_export.progress.line_display import LineProgress, SilentProgress
 
-    return SilentProgress(console) if kind == "none" else PlainProgress(console)
+    return SilentProgress(console) if kind == "none" else LineProgress(console)

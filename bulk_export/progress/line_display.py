@@ -76,7 +76,7 @@ class CountingProgress(SilentProgress):
             self._tally.away_for(pause)
 
 
-class PlainProgress(CountingProgress):
+class LineProgress(CountingProgress):
     """A line at the start, every ten seconds at most, for each end found, each retry and refusal, and a summary."""
 
     def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:

@@ -30,12 +30,12 @@ _WIDER = {
 
 
 @dataclass(slots=True)
-class Seen:
+class ObservedType:
     """What was met at one place: a scalar type, the elements of lists, the members of objects. Nulls say nothing."""
 
     kind: Kind | None = None
-    item: Seen | None = None
-    members: dict[str, Seen] | None = None
+    item: ObservedType | None = None
+    members: dict[str, ObservedType] | None = None
     is_mixed: bool = False
 
     def take(self, value: Any, depth: int = 0) -> None:
@@ -45,13 +45,13 @@ class Seen:
         if depth > _DEEPEST:
             self._mix()
         elif isinstance(value, list):
-            self.item = self.item or Seen()
+            self.item = self.item or ObservedType()
             for element in value:
                 self.item.take(element, depth + 1)
         elif isinstance(value, dict):
             self.members = {} if self.members is None else self.members
             for name, member in value.items():
-                self.members.setdefault(name, Seen()).take(member, depth + 1)
+                self.members.setdefault(name, ObservedType()).take(member, depth + 1)
             if len(self.members) > _MOST_NAMES:
                 self._mix()
         else:
@@ -88,7 +88,7 @@ class SchemaInference:
     """Takes in records of an endpoint, and describes it with what they hold beyond its description."""
 
     endpoint: Endpoint
-    _top: Seen = field(default_factory=Seen)
+    _top: ObservedType = field(default_factory=ObservedType)
 
     def take(self, record: bytes) -> None:
         """Take in an arranged record that holds something without a column."""
@@ -103,7 +103,7 @@ class SchemaInference:
         return replace(self.endpoint, fields=_extended(self.endpoint.fields, self._top, schema.TAKEN))
 
 
-def _take_unknown(fields: Sequence[Field], members: Mapping[str, Any], seen: Seen) -> None:
+def _take_unknown(fields: Sequence[Field], members: Mapping[str, Any], seen: ObservedType) -> None:
     """Take in what stands in an object beyond its described fields, and inside of those."""
     described = {one.name: one.type for one in fields}
     unknown = {name: value for name, value in members.items() if name not in described}
@@ -114,7 +114,7 @@ def _take_unknown(fields: Sequence[Field], members: Mapping[str, Any], seen: See
             _take_inside(declared, value, _place(seen, name))
 
 
-def _take_inside(declared: FieldType, value: Any, seen: Seen) -> None:
+def _take_inside(declared: FieldType, value: Any, seen: ObservedType) -> None:
     if isinstance(declared, ListOf):
         for element in value if isinstance(value, list) else ():
             _take_inside(declared.item, element, seen)
@@ -122,15 +122,15 @@ def _take_inside(declared: FieldType, value: Any, seen: Seen) -> None:
         _take_unknown(declared.fields, value, seen)
 
 
-def _place(seen: Seen, name: str) -> Seen:
+def _place(seen: ObservedType, name: str) -> ObservedType:
     """Where is kept what was met inside of a described field."""
     if seen.is_mixed:
-        return Seen()
+        return ObservedType()
     seen.members = {} if seen.members is None else seen.members
-    return seen.members.setdefault(name, Seen())
+    return seen.members.setdefault(name, ObservedType())
 
 
-def _extended(fields: Sequence[Field], seen: Seen, taken: Iterable[str] = ()) -> tuple[Field, ...]:
+def _extended(fields: Sequence[Field], seen: ObservedType, taken: Iterable[str] = ()) -> tuple[Field, ...]:
     members = seen.members or {}
     inside = tuple(
         Field(one.name, _type_extended(one.type, members[one.name])) if one.name in members else one for one in fields
@@ -138,13 +138,13 @@ def _extended(fields: Sequence[Field], seen: Seen, taken: Iterable[str] = ()) ->
     return inside + _fields(members, [*taken, *(one.name for one in fields)])
 
 
-def _type_extended(declared: FieldType, seen: Seen) -> FieldType:
+def _type_extended(declared: FieldType, seen: ObservedType) -> FieldType:
     if isinstance(declared, ListOf):
         return ListOf(_type_extended(declared.item, seen))
     return Struct(_extended(declared.fields, seen)) if isinstance(declared, Struct) else declared
 
 
-def _fields(members: Mapping[str, Seen], taken: Iterable[str] = ()) -> tuple[Field, ...]:
+def _fields(members: Mapping[str, ObservedType], taken: Iterable[str] = ()) -> tuple[Field, ...]:
     """Fields for members whose names no reader takes for one another, nor for one that is `taken`."""
     types = {name: declared for name in sorted(members) if (declared := members[name].type()) is not None}
     return tuple(Field(name, types[name]) for name in distinct(filter(_is_readable, types), taken))

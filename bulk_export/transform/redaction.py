@@ -24,14 +24,14 @@ _KEY_ID_DIGITS = 16
 _ALWAYS_THERE = ("id", "type")
 
 
-class Treatment(enum.Enum):
+class RedactionAction(enum.Enum):
     """What happens to what stands at the end of a path."""
 
     DROP = "drop"
     PSEUDONYMISE = "pseudonymise"
 
 
-Rule = Treatment | Mapping[str, "Rule"]
+Rule = RedactionAction | Mapping[str, "Rule"]
 Rules = Mapping[str, Rule]
 
 
@@ -67,11 +67,11 @@ class Redaction:
     @classmethod
     def _planted(cls, drop: Sequence[str], pseudonymise: Sequence[str], key: bytes) -> Redaction:
         tree: dict[str, Rule] = {}
-        for treatment, paths in ((Treatment.DROP, drop), (Treatment.PSEUDONYMISE, pseudonymise)):
+        for treatment, paths in ((RedactionAction.DROP, drop), (RedactionAction.PSEUDONYMISE, pseudonymise)):
             for path in dict.fromkeys(paths):
                 _plant(tree, path.removeprefix(UNDESCRIBED), treatment)
         for name in _ALWAYS_THERE:
-            if tree.get(name) is Treatment.DROP:
+            if tree.get(name) is RedactionAction.DROP:
                 raise UsageError(
                     f"The column {name} cannot be dropped.", next_step=f"Pseudonymise {name} if it must not be shown."
                 )
@@ -107,7 +107,7 @@ NO_REDACTION = Redaction({}, b"")
 _WHAT_TO_NAME = "Name what is to be replaced with --pseudonymise, or leave the key out."
 
 
-def _plant(tree: dict[str, Rule], path: str, treatment: Treatment) -> None:
+def _plant(tree: dict[str, Rule], path: str, treatment: RedactionAction) -> None:
     *parents, last = path.split(".")
     if not all((*parents, last)):
         raise UsageError(f"{path!r} is not a path of names.", next_step="Write it like email or npq_enrolments.email.")
@@ -150,12 +150,12 @@ def _type_left(declared: FieldType, rule: Rule | None) -> FieldType | None:
     """The type of what a rule leaves of a field; None where it leaves nothing."""
     if rule is None:
         return declared
-    if rule is Treatment.DROP:
+    if rule is RedactionAction.DROP:
         return None
     if isinstance(declared, ListOf):
         item = _type_left(declared.item, rule)
         return None if item is None else ListOf(item)
-    if isinstance(rule, Treatment):
+    if isinstance(rule, RedactionAction):
         return Kind.STRING
     if isinstance(declared, Struct):
         fields = _left_of(declared.fields, rule)

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from bulk_export.core.model import INFER, LAX, Endpoint
 from bulk_export.errors import SchemaDrift
-from bulk_export.transform.decode import Arrangement, Decoder, Drift
+from bulk_export.transform.decode import Decoder, Drift, RecordShaper
 from bulk_export.transform.inference import SchemaInference
 
 _SAYS = {
@@ -36,7 +36,7 @@ def refuse_drift(endpoint: Endpoint, drift: Drift, where: str) -> None:
             )
 
 
-class Surveyor:
+class SchemaScan:
     """Looks through the pages of an endpoint before they are converted, for what its description lacks.
 
     `looked_at` counts the pages it has seen.
@@ -45,7 +45,7 @@ class Surveyor:
     def __init__(self, endpoint: Endpoint) -> None:
         self.looked_at = 0
         self._decoder = Decoder(endpoint, columns=True, lines=None)
-        self._arrangement = Arrangement(endpoint)
+        self._arrangement = RecordShaper(endpoint)
         self._inference = SchemaInference(endpoint)
 
     def look(self, bodies: Sequence[bytes]) -> None:

@@ -22,14 +22,14 @@ from hypothesis import strategies as st
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Limit
 from bulk_export.errors import BudgetUnavailable, DamagedState, LocalFailure
-from bulk_export.extract.rate_limit import Budget, Outcome, open_budget, spent
+from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome, open_budget, spent
 from bulk_export.extract.rate_limit.adapters import InThread
 from bulk_export.extract.rate_limit.clock import boot_clock
-from bulk_export.extract.rate_limit.interface import Granted, Terms
+from bulk_export.extract.rate_limit.interface import Granted, Limits
 from bulk_export.extract.rate_limit.sqlite import file as sqlite_file
 from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
 
-AGREED = Terms(Limit(20, 60), Limit(20, 60), (None,), 30.0)
+AGREED = Limits(Limit(20, 60), Limit(20, 60), (None,), 30.0)
 
 
 def open_ledger(path: Path) -> SqliteLedger:
@@ -43,7 +43,7 @@ def path(tmp_path: Path) -> Path:
     with closing(open_ledger(path)) as ledger:
         for number in range(10):
             ledger.claim(number)
-            ledger.settle(number, Outcome.ANSWERED)
+            ledger.settle(number, RequestOutcome.ANSWERED)
     return path
 
 
@@ -237,7 +237,7 @@ async def test_the_default_route_and_the_same_address_by_name_are_one(tmp_path: 
         ) as budget:
             with anyio.move_on_after(0.2):
                 for _ in range(4):
-                    await budget.settle(await budget.acquire(), Outcome.ANSWERED)
+                    await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
                     granted += 1
     assert granted == 10
 
@@ -269,11 +269,11 @@ def test_on_a_full_disk_no_file_is_begun(tmp_path: Path) -> None:
 
 async def test_what_cannot_be_settled_stays_used_and_is_settled_when_there_is_room(path: Path) -> None:
     store = await InThread.open(lambda: open_ledger(path))
-    budget = Budget(store, AGREED)
+    budget = RateLimiter(store, AGREED)
     slots = [await budget.acquire() for _ in range(10)]
     with no_room_beyond(4096):
-        await budget.settle(slots[0], Outcome.UNSENT)
-        await budget.settle(slots[1], Outcome.ANSWERED)
+        await budget.settle(slots[0], RequestOutcome.UNSENT)
+        await budget.settle(slots[1], RequestOutcome.ANSWERED)
         hold = await budget.refused(slots[2], retry_after="0", date=None)
     assert 0 < hold < 1
     assert spent(f"sqlite:///{path}")[0].used == 20

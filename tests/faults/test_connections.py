@@ -19,8 +19,8 @@ from anyio.streams.tls import TLSStream
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Authorization
 from bulk_export.errors import LocalFailure, ServiceFailing, UsageError
-from bulk_export.extract.client import Fetcher, Timeouts
-from bulk_export.extract.response import Answer, Failure
+from bulk_export.extract.client import HttpClient, Timeouts
+from bulk_export.extract.response import RequestFailed, Response
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.remote_descriptions import fetch_document
 from tests.support.raw_server import Connection, answer, raw_server, read_head, response
@@ -31,20 +31,20 @@ PATIENT = Timeouts(connect=5, read=5, total=5)
 SERVICE = "https://service.invalid"
 
 
-def fetcher(base_url: str, **changes: Any) -> Fetcher:
-    return Fetcher(base_url, Token(SECRET), **{"body_cap": 1 << 20, "timeouts": PATIENT} | changes)
+def fetcher(base_url: str, **changes: Any) -> HttpClient:
+    return HttpClient(base_url, Token(SECRET), **{"body_cap": 1 << 20, "timeouts": PATIENT} | changes)
 
 
 def numbered(number: int, status: str = "200 OK") -> bytes:
     return response(b'{"data":[{"id":"%d"}]}' % number, status)
 
 
-async def ids(client: Fetcher, times: int) -> list[str]:
+async def ids(client: HttpClient, times: int) -> list[str]:
     """The id in each of the answers to `times` requests that ask for 1, 2, 3, …"""
     found = []
     for number in range(1, times + 1):
         outcome = await client.get(f"/things?n={number}")
-        assert isinstance(outcome, Answer), outcome
+        assert isinstance(outcome, Response), outcome
         found.append(json.loads(outcome.body)["data"][0]["id"])
         await anyio.sleep(0.005)  # what the server sends unasked has to arrive
     return found
@@ -157,7 +157,7 @@ async def test_a_proxy_of_the_environment_is_used_and_netrc_is_not(
         for auth in (Authorization(), Authorization(header="X-Api-Key", scheme="")):
             async with fetcher(SERVICE, auth=auth, ca_file=ca_file) as client:
                 outcome = await client.get("/things")
-            assert isinstance(outcome, Answer), outcome
+            assert isinstance(outcome, Response), outcome
     tunnel, request, _, other = (head.lower() for head in heads)
     assert b"proxy-authorization: basic " + base64.b64encode(b"user:p@ss").lower() in tunnel
     assert SECRET.lower().encode() not in tunnel
@@ -175,7 +175,7 @@ async def test_a_matching_netrc_changes_nothing_without_a_proxy(authority: trust
         fetcher(f"https://localhost:{server.port}", ca_file=ca_file) as client,
     ):
         outcome = await client.get("/things")
-    assert isinstance(outcome, Answer), outcome
+    assert isinstance(outcome, Response), outcome
     assert b"authorization: bearer " + SECRET.lower().encode() in server.requests[0].lower()
 
 
@@ -197,7 +197,7 @@ async def test_a_host_without_a_proxy_is_not_sent_through_one(monkeypatch: pytes
         monkeypatch.setenv("no_proxy", no_proxy)
         async with fetcher(SERVICE) as client:
             outcome = await client.get("/things")
-    assert isinstance(outcome, Failure)
+    assert isinstance(outcome, RequestFailed)
     assert "resolved" in outcome.reason
     assert proxy.requests == []
 
@@ -213,7 +213,7 @@ async def test_what_a_proxy_answers_is_called_the_proxys(
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
         async with fetcher(SERVICE) as client:
             outcome = await client.get("/things")
-    assert isinstance(outcome, Failure)
+    assert isinstance(outcome, RequestFailed)
     assert "the proxy" in outcome.reason
     assert said in outcome.reason
     assert (outcome.final, outcome.sent) == (final, False)
@@ -237,7 +237,7 @@ async def test_a_proxy_that_is_no_address_is_said_without_its_password(
     monkeypatch.setenv("https_proxy", proxy)
     async with fetcher(SERVICE) as client:
         outcome = await client.get("/things")
-    assert isinstance(outcome, Failure)
+    assert isinstance(outcome, RequestFailed)
     assert outcome.final
     assert "HTTPS_PROXY" in outcome.reason
     assert "secret" not in repr(outcome)
@@ -249,7 +249,7 @@ async def test_a_proxy_that_is_not_there_is_called_the_proxy(monkeypatch: pytest
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     async with fetcher(SERVICE) as client:
         outcome = await client.get("/things")
-    assert isinstance(outcome, Failure)
+    assert isinstance(outcome, RequestFailed)
     assert outcome.reason.startswith("no connection to the proxy")
 
 
@@ -258,10 +258,10 @@ async def test_a_certificate_of_an_own_authority_is_trusted_with_its_file_and_el
 ) -> None:
     async with raw_server(answer(response(BODY)), tls=tls_context(authority, "localhost")) as server:
         async with fetcher(f"https://localhost:{server.port}", ca_file=ca_file) as client:
-            assert isinstance(await client.get("/things"), Answer)
+            assert isinstance(await client.get("/things"), Response)
         async with fetcher(f"https://localhost:{server.port}") as client:
             outcome = await client.get("/things")
-    assert isinstance(outcome, Failure)
+    assert isinstance(outcome, RequestFailed)
     assert outcome.reason.startswith("the service's certificate is not trusted")
     assert outcome.final
     assert "--ca-file" in outcome.advice
@@ -301,7 +301,7 @@ async def test_headers_that_mean_nothing_are_no_defect(status: str) -> None:
         content = response(BODY, status).replace(b"\r\n", b"\r\n" + header.encode("latin-1"), 1)
         async with raw_server(answer(content, close=True)) as server, fetcher(server.base_url) as client:
             outcomes.append(await client.get("/things"))
-    assert all(isinstance(outcome, Answer | Failure) for outcome in outcomes)
+    assert all(isinstance(outcome, Response | RequestFailed) for outcome in outcomes)
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "999999999999999999999999", "5, 6", "\xb2", "0x10", ""])
@@ -309,7 +309,7 @@ async def test_a_length_that_is_none_is_a_failure(length: str) -> None:
     content = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode("latin-1") + BODY
     async with raw_server(answer(content, close=True)) as server, fetcher(server.base_url) as client:
         outcome = await client.get("/things")
-    assert isinstance(outcome, Failure)
+    assert isinstance(outcome, RequestFailed)
 
 
 @pytest.mark.parametrize("cut", ["in its body", "stalled", "too large", "not gzip"])
@@ -327,7 +327,7 @@ async def test_a_refusal_counts_even_where_its_body_does_not_arrive(cut: str, mo
 
     async with raw_server(script) as server, fetcher(server.base_url) as client:
         outcome = await client.get("/things")
-    assert isinstance(outcome, Answer)
+    assert isinstance(outcome, Response)
     assert (outcome.status, outcome.retry_after) == (429, "7")
     assert outcome.message == ("" if cut == "not gzip" else "slow")
 
@@ -354,7 +354,7 @@ async def test_a_token_that_the_service_repeats_is_masked(echo: str) -> None:
     ):
         async with raw_server(answer(content)) as server, fetcher(server.base_url) as client:
             outcome = await client.get("/things")
-        assert isinstance(outcome, Answer)
+        assert isinstance(outcome, Response)
         for part in (SECRET, SECRET[:8], SECRET[-8:], quote(SECRET, safe=""), SECRET.encode().hex()[:16]):
             assert part.lower() not in outcome.message.lower()
         assert echo not in outcome.message
@@ -364,7 +364,7 @@ async def test_what_would_deceive_a_reader_is_escaped() -> None:
     body = json.dumps({"error": "no\u202egnp.exe\x1b[2J"}).encode()
     async with raw_server(answer(response(body, "403 No"))) as server, fetcher(server.base_url) as client:
         outcome = await client.get("/things")
-    assert isinstance(outcome, Answer)
+    assert isinstance(outcome, Response)
     assert outcome.message == "no\\u202egnp.exe\\u001b[2J"
 
 
@@ -384,6 +384,6 @@ async def test_too_few_open_files_are_a_local_failure(number: int, monkeypatch: 
 async def test_an_address_to_send_from_that_is_not_ours_is_final() -> None:
     async with raw_server(answer(response(BODY))) as server, fetcher(server.base_url, sources=["192.0.2.7"]) as client:
         outcome = await client.get("/things", "192.0.2.7")
-    assert isinstance(outcome, Failure)
+    assert isinstance(outcome, RequestFailed)
     assert (outcome.final, outcome.sent) == (True, False)
     assert "192.0.2.7" in outcome.reason

@@ -13,8 +13,8 @@ import pytest
 import trustme
 
 from bulk_export.core.credentials import Token
-from bulk_export.extract.client import Fetcher, Timeouts
-from bulk_export.extract.response import Answer, Failure
+from bulk_export.extract.client import HttpClient, Timeouts
+from bulk_export.extract.response import RequestFailed, Response
 from tests.support.raw_server import Connection, answer, raw_server, response
 
 BODY = b'{"data":[{"id":"a"}]}'
@@ -23,17 +23,17 @@ PATIENT = Timeouts(connect=5, read=5, total=5)
 HASTY = Timeouts(connect=0.2, read=0.2, total=0.4)
 
 
-def fetcher(base_url: str, timeouts: Timeouts = PATIENT) -> Fetcher:
-    return Fetcher(base_url, Token("canary-token"), body_cap=CAP, timeouts=timeouts)
+def fetcher(base_url: str, timeouts: Timeouts = PATIENT) -> HttpClient:
+    return HttpClient(base_url, Token("canary-token"), body_cap=CAP, timeouts=timeouts)
 
 
-async def get(base_url: str, timeouts: Timeouts = PATIENT, times: int = 1) -> list[Answer | Failure]:
+async def get(base_url: str, timeouts: Timeouts = PATIENT, times: int = 1) -> list[Response | RequestFailed]:
     async with fetcher(base_url, timeouts) as client:
         return [await client.get("/things?page%5Bpage%5D=1") for _ in range(times)]
 
 
-def assert_failure(outcome: Answer | Failure, reason: str, *, sent: bool = True, final: bool = False) -> None:
-    assert isinstance(outcome, Failure)
+def assert_failure(outcome: Response | RequestFailed, reason: str, *, sent: bool = True, final: bool = False) -> None:
+    assert isinstance(outcome, RequestFailed)
     assert reason in outcome.reason
     assert (outcome.sent, outcome.final) == (sent, final)
     assert "canary" not in repr(outcome)
@@ -43,7 +43,7 @@ async def test_a_whole_answer_is_given_with_its_body_as_sent_and_inflated() -> N
     packed = gzip.compress(BODY)
     async with raw_server(answer(response(packed, headers="Content-Encoding: gzip\r\n"))) as server:
         (outcome,) = await get(server.base_url)
-    assert isinstance(outcome, Answer)
+    assert isinstance(outcome, Response)
     assert (outcome.status, outcome.body, outcome.stored, outcome.encoding) == (200, BODY, packed, "gzip")
     head = server.requests[0].lower()
     assert b"authorization: bearer canary-token\r\n" in head
@@ -98,9 +98,9 @@ async def test_a_dead_kept_connection_is_not_used_twice_behind_our_back() -> Non
 
     async with raw_server(script) as server:
         first, second, third = await get(server.base_url, times=3)
-    assert isinstance(first, Answer)
+    assert isinstance(first, Response)
     assert_failure(second, "closed")
-    assert isinstance(third, Answer)
+    assert isinstance(third, Response)
     assert len(server.requests) == 3
 
 
@@ -148,7 +148,7 @@ async def test_an_answer_in_slices_of_a_byte_is_put_together() -> None:
     content = response(BODY)
     async with raw_server(script) as server:
         (outcome,) = await get(server.base_url)
-    assert isinstance(outcome, Answer)
+    assert isinstance(outcome, Response)
     assert outcome.body == BODY
 
 
@@ -156,7 +156,7 @@ async def test_a_chunked_answer_is_put_together() -> None:
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (BODY[:5], BODY[5:])) + b"0\r\n\r\n"
     async with raw_server(answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)) as server:
         (outcome,) = await get(server.base_url)
-    assert isinstance(outcome, Answer)
+    assert isinstance(outcome, Response)
     assert outcome.body == BODY
 
 
@@ -217,7 +217,7 @@ async def test_a_redirect_is_never_followed_and_its_target_sees_nothing(status: 
         location = f"Location: http://127.0.0.1:{target.port}/things\r\n"
         async with raw_server(answer(response(b"", status, location))) as server:
             (outcome,) = await get(server.base_url)
-    assert isinstance(outcome, Answer)
+    assert isinstance(outcome, Response)
     assert outcome.status == int(status[:3])
     assert outcome.message == "a redirect to 127.0.0.1"
     assert target.requests == []
@@ -238,7 +238,7 @@ async def test_a_redirect_is_never_followed_and_its_target_sees_nothing(status: 
 async def test_the_services_own_message_is_given_on_one_line(body: bytes, message: str) -> None:
     async with raw_server(answer(response(body, "422 No"))) as server:
         (outcome,) = await get(server.base_url)
-    assert isinstance(outcome, Answer)
+    assert isinstance(outcome, Response)
     assert (outcome.status, outcome.message) == (422, message)
 
 
@@ -246,7 +246,7 @@ async def test_retry_after_and_date_are_passed_on() -> None:
     headers = "Retry-After: 7\r\nDate: Mon, 31 May 2021 02:21:32 GMT\r\n"
     async with raw_server(answer(response(b"Retry later\n", "429 Too Many", headers))) as server:
         (outcome,) = await get(server.base_url)
-    assert isinstance(outcome, Answer)
+    assert isinstance(outcome, Response)
     assert (outcome.retry_after, outcome.date) == ("7", "Mon, 31 May 2021 02:21:32 GMT")
 
 
@@ -259,7 +259,7 @@ async def test_requests_leave_from_the_address_that_was_asked_for() -> None:
 
     async with raw_server(script) as server:
         sources = ["127.0.0.2", "127.0.0.3"]
-        async with Fetcher(server.base_url, Token("t"), sources=sources, body_cap=CAP, timeouts=PATIENT) as client:
+        async with HttpClient(server.base_url, Token("t"), sources=sources, body_cap=CAP, timeouts=PATIENT) as client:
             for source in [*sources, sources[0]]:
                 await client.get("/", source)
     assert peers == ["127.0.0.2", "127.0.0.3", "127.0.0.2"]
@@ -270,7 +270,7 @@ async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(monkeypat
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
     async with raw_server(answer(response(BODY))) as server:
         (outcome,) = await get(server.base_url)
-    assert isinstance(outcome, Answer)
+    assert isinstance(outcome, Response)
 
 
 class Certificates:
@@ -300,7 +300,7 @@ async def test_a_trusted_certificate_is_accepted(certificates: Certificates) -> 
     context = certificates.context(certificates.trusted, "localhost")
     async with raw_server(answer(response(BODY)), tls=context) as server:
         (outcome,) = await get(f"https://localhost:{server.port}")
-    assert isinstance(outcome, Answer), outcome
+    assert isinstance(outcome, Response), outcome
 
 
 @pytest.mark.parametrize("fault", ["self-signed", "wrong host"])
@@ -340,7 +340,7 @@ async def test_an_answer_that_holds_everything_may_be_larger_and_take_longer() -
     async with raw_server(answer(response(large))) as server, fetcher(server.base_url, hurried) as client:
         assert_failure(await client.get("/things"), "no whole answer in time")
         whole = await client.get("/things", is_whole=True)
-    assert isinstance(whole, Answer)
+    assert isinstance(whole, Response)
     assert len(whole.body) == len(large)
     async with raw_server(answer(response(large))) as server:
         (capped,) = await get(server.base_url)
@@ -352,7 +352,7 @@ async def test_a_request_whose_slot_lapses_while_its_connection_is_made_is_not_s
     async with raw_server(answer(response(BODY))) as server, fetcher(server.base_url) as client:
         for allowed in (False, True, False, True):
             outcome = await client.get_while(lambda allowed=allowed: allowed, "/things")  # type: ignore[misc]
-            assert isinstance(outcome, Answer) == allowed
+            assert isinstance(outcome, Response) == allowed
             assert outcome is not None or not allowed
-        assert isinstance(await client.get("/things"), Answer)
+        assert isinstance(await client.get("/things"), Response)
     assert len(server.requests) == 3

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bulk_export.output.delta_files import unused_files
-from bulk_export.pipelines.sync.delta_table import CopiedDelta
+from bulk_export.pipelines.sync.delta_table import DeltaCopyTable
 from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.poll import sync_once
 from bulk_export.services.local import LocalService, serving
@@ -84,7 +84,7 @@ async def assert_recovers(service: LocalService, output: Path, format_: str) -> 
         moments = {record["id"]: record["attributes"]["updated_at"] for record in service.truth(name)}
         if format_ == "delta":
             # What a merge wrote that was killed is in no version, and may hold a person who is deleted later.
-            assert unused_files(output / name, set(CopiedDelta(output / name).files)) == []
+            assert unused_files(output / name, set(DeltaCopyTable(output / name).files)) == []
         for row in shown:
             assert f"{row['updated_at']:%Y-%m-%dT%H:%M:%S}" == moments[row["id"]][:19]
     log = [json.loads(line) for line in (output / "sync-log.jsonl").read_text().splitlines()]

@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Limit
 from bulk_export.errors import BudgetUnavailable, UsageError
-from bulk_export.extract.rate_limit import Budget, Outcome, open_budget, spent
+from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome, open_budget, spent
 from bulk_export.extract.rate_limit.clock import BootClock
-from bulk_export.extract.rate_limit.interface import Granted, NotYet, Terms
+from bulk_export.extract.rate_limit.interface import Granted, Limits, Wait
 from bulk_export.extract.rate_limit.location import RedisServer
 from bulk_export.extract.rate_limit.memory import MemoryLedger
 from bulk_export.extract.rate_limit.redis.store import RedisStore
-from bulk_export.extract.rate_limit.retry_after import Refusal
+from bulk_export.extract.rate_limit.retry_after import RetryAfter
 from bulk_export.extract.rate_limit.routes import Route, named_route
 from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
 from tests.support.redis_server import REDIS, SKIP_REASON, RedisProcess
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(REDIS is None, reason=SKIP_REASON)
 
 SECRET = "token-that-must-not-be-stored"
 STORED = Path(__file__).parents[1] / "stored"
-AGREED = Terms(Limit(4, 60), Limit(4, 60), (None,), 20.0)
+AGREED = Limits(Limit(4, 60), Limit(4, 60), (None,), 20.0)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def service_of(token: str) -> str:
 async def opened(
     server: RedisProcess,
     hand: Hand | None = None,
-    terms: Terms = AGREED,
+    terms: Limits = AGREED,
     token: str | None = None,
     base_url: str | None = None,
     route: Route = named_route,
@@ -108,12 +108,12 @@ async def spend_all(store: RedisStore) -> int:
     while isinstance(await store.claim(identity := next(identities)), Granted):
         granted.append(identity)
     for identity in granted:
-        await store.settle(identity, Outcome.ANSWERED)
+        await store.settle(identity, RequestOutcome.ANSWERED)
     return len(granted)
 
 
 @asynccontextmanager
-async def budget_on(server: RedisProcess, limit: Limit, token: str, **options: Any) -> AsyncIterator[Budget]:
+async def budget_on(server: RedisProcess, limit: Limit, token: str, **options: Any) -> AsyncIterator[RateLimiter]:
     chosen: dict[str, Any] = {"min_interval": 0, "answer_timeout": 0.5, "base_url": service_of(token)}
     chosen |= {"service_limit": limit, "ip_limit": limit} | options
     async with open_budget(server.url, token=Token(token), **chosen) as budget:
@@ -177,7 +177,7 @@ def test_all_ledgers_decide_alike(
     def route(source: str | None) -> str:
         return ways.format(source)
 
-    terms = Terms(
+    terms = Limits(
         Limit(service, periods[0]), Limit(address, periods[1]), tuple(f"10.0.0.{n}" for n in range(sources)), 20.0
     )
     hand, directory = Hand(), tmp_path_factory.mktemp("differential")
@@ -209,12 +209,16 @@ def test_all_ledgers_decide_alike(
                 elif in_flight:
                     identity = in_flight.pop(number % len(in_flight))
                     if kind == "refuse":
-                        refusal = Refusal(told=round(amount, 3), edge=None, period=periods[0], uniform=0.5)
+                        refusal = RetryAfter(told=round(amount, 3), edge=None, period=periods[0], uniform=0.5)
                         holds = [memory.refuse(identity, refusal), file.refuse(identity, refusal)]
                         holds.append(await store.refuse(identity, refusal))
                         assert holds == pytest.approx([holds[0]] * 3, abs=1e-4)
                     else:
-                        outcome = {"settle": Outcome.ANSWERED, "unsent": Outcome.UNSENT, "failed": Outcome.FAILED}[kind]
+                        outcome = {
+                            "settle": RequestOutcome.ANSWERED,
+                            "unsent": RequestOutcome.UNSENT,
+                            "failed": RequestOutcome.FAILED,
+                        }[kind]
                         memory.settle(identity, outcome)
                         file.settle(identity, outcome)
                         await store.settle(identity, outcome)
@@ -228,7 +232,7 @@ async def test_what_was_spent_is_remembered_by_the_next_process(server: RedisPro
     async with opened(server, hand, token=token) as first:
         for number in (1, 2, 3):
             await first.claim(number)
-            await first.settle(number, Outcome.ANSWERED)
+            await first.settle(number, RequestOutcome.ANSWERED)
     hand.passes(59)
     async with opened(server, hand, token=token) as second:
         assert await claim_all(second) == 1
@@ -253,7 +257,7 @@ async def test_a_jump_of_the_servers_clock_neither_frees_nor_blocks(server: Redi
     async with opened(server, hand) as store:
         for number in range(4):
             await store.claim(number)
-            await store.settle(number, Outcome.ANSWERED)
+            await store.settle(number, RequestOutcome.ANSWERED)
         hand.passes(1)
         hand.server += jump
         assert await claim_all(store) == 0
@@ -285,7 +289,7 @@ async def test_a_store_that_lost_a_part_counts_as_spent(server: RedisProcess) ->
             hand = Hand()
             async with opened(server, hand) as store:
                 await store.claim(1)
-                await store.settle(1, Outcome.ANSWERED)
+                await store.settle(1, RequestOutcome.ANSWERED)
                 number = store._account.service_number if part in ("from:", "clock") else store._account.number
                 (name,) = [key async for key in client.scan_iter(f"{{bulk-export}}:2:{number:x}:{part}")]
                 await client.delete(name)
@@ -299,7 +303,7 @@ async def test_what_lapsed_by_itself_was_not_lost(server: RedisProcess) -> None:
     client = await redis_client(server)
     async with opened(server, hand) as store, client:
         await store.claim(1)
-        await store.settle(1, Outcome.ANSWERED)
+        await store.settle(1, RequestOutcome.ANSWERED)
         hand.passes(100)
         await client.flushall()
         assert await claim_all(store) == 4
@@ -309,7 +313,7 @@ async def test_everything_lapses_by_itself_and_nothing_holds_the_token(server: R
     client = await redis_client(server)
     async with opened(server) as store, client:
         assert await claim_all(store) == 4
-        await store.settle(1, Outcome.ANSWERED)
+        await store.settle(1, RequestOutcome.ANSWERED)
         names = [name async for name in client.scan_iter()]
         assert len(names) >= 5
         for name in names:
@@ -331,14 +335,14 @@ async def test_processes_take_turns(server: RedisProcess) -> None:
     async with opened(server, hand, token=token) as one, opened(server, hand, token=token) as two:
         for number in range(4):
             await one.claim(number)
-            await one.settle(number, Outcome.ANSWERED)
+            await one.settle(number, RequestOutcome.ANSWERED)
         hand.passes(59)
-        assert isinstance(await two.claim(900), NotYet)
+        assert isinstance(await two.claim(900), Wait)
         hand.passes(1)
         # Two asked before; one gets what two leaves.
         for _ in range(3):
             assert isinstance(await one.claim(next(identities)), Granted)
-        assert isinstance(await one.claim(next(identities)), NotYet)
+        assert isinstance(await one.claim(next(identities)), Wait)
         assert isinstance(await two.claim(901), Granted)
 
 
@@ -352,7 +356,7 @@ async def test_several_processes_keep_to_the_limit_in_real_time(server: RedisPro
                 slot = await budget.acquire()
                 moments.append(anyio.current_time())
                 await anyio.sleep(0.01)
-                await budget.settle(slot, Outcome.ANSWERED)
+                await budget.settle(slot, RequestOutcome.ANSWERED)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(4):
@@ -362,11 +366,11 @@ async def test_several_processes_keep_to_the_limit_in_real_time(server: RedisPro
 
 
 async def test_what_is_spent_can_be_looked_at(server: RedisProcess) -> None:
-    terms = Terms(Limit(5, 60), Limit(3, 30), ("127.0.0.1", "127.0.0.2"), 20.0)
+    terms = Limits(Limit(5, 60), Limit(3, 30), ("127.0.0.1", "127.0.0.2"), 20.0)
     async with opened(server, None, terms) as store:
         for number in range(3):
             await store.claim(number)
-            await store.settle(number, Outcome.ANSWERED)
+            await store.settle(number, RequestOutcome.ANSWERED)
         uses = [use for use in await anyio.to_thread.run_sync(spent, server.url) if use.token == store._account.token]
     assert [(use.address, use.limit, use.used) for use in uses] == [
         (None, Limit(5, 60), 3),
@@ -395,7 +399,7 @@ async def test_a_server_lost_in_mid_run_is_waited_for_and_remembers(
         async with budget_on(own_server, Limit(4, 0.6), "t", notice=notices.append) as budget:
             slots = [await budget.acquire() for _ in range(3)]
             own_server.kill()
-            await budget.settle(slots[0], Outcome.UNSENT)
+            await budget.settle(slots[0], RequestOutcome.UNSENT)
             with anyio.move_on_after(0.3) as waited:
                 await budget.acquire()
             assert waited.cancelled_caught
@@ -412,11 +416,11 @@ async def test_a_server_lost_in_mid_run_is_waited_for_and_remembers(
 async def test_a_server_that_comes_back_from_an_older_snapshot_lets_nobody_spend_anew(tmp_path: Path) -> None:
     """Neither who was at work, nor who begins after it; another service is held as well, and all of it is told."""
     hand, token, own_server = Hand(), next(tokens), RedisProcess(tmp_path)
-    terms = Terms(Limit(4, 60), Limit(4, 60), (None,), 20.0, 10.0)
+    terms = Limits(Limit(4, 60), Limit(4, 60), (None,), 20.0, 10.0)
     try:
         async with opened(own_server, hand, terms, token) as store, await redis_client(own_server) as client:
             await store.claim(1)
-            await store.settle(1, Outcome.UNSENT)
+            await store.settle(1, RequestOutcome.UNSENT)
             await client.save()
             assert await spend_all(store) == 4
             own_server.kill()
@@ -438,7 +442,7 @@ async def test_a_store_that_went_back_without_a_restart_is_noticed_by_who_is_at_
     hand, token = Hand(), next(tokens)
     async with opened(server, hand, token=token) as store, await redis_client(server) as client:
         await store.claim(1)
-        await store.settle(1, Outcome.UNSENT)
+        await store.settle(1, RequestOutcome.UNSENT)
         names = [name async for name in client.scan_iter("{bulk-export}:2:*")]
         before = {name: await client.dump(name) for name in names}
         hand.passes(1)
@@ -459,7 +463,7 @@ async def test_a_replica_that_takes_over_counts_everything_as_spent(server: Redi
             async with await redis_client(server) as first:
                 await first.config_set("repl-diskless-sync-delay", 0)
             await store.claim(1)
-            await store.settle(1, Outcome.UNSENT)
+            await store.settle(1, RequestOutcome.UNSENT)
             await client.replicaof("127.0.0.1", server.port)
             with anyio.fail_after(20):
                 while (await client.info("replication"))["master_link_status"] != "up":
@@ -514,7 +518,7 @@ async def test_the_default_route_and_the_same_address_by_name_are_one(server: Re
         async with budget_on(server, Limit(5, 60), f"t{granted}", **chosen) as budget:
             with anyio.move_on_after(0.2):
                 for _ in range(3):
-                    await budget.settle(await budget.acquire(), Outcome.ANSWERED)
+                    await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
                     granted += 1
     assert granted == 5
 
@@ -523,7 +527,7 @@ async def test_an_announced_wait_longer_than_a_period_is_remembered_to_its_end(s
     hand = Hand()
     async with opened(server, hand) as store, await redis_client(server) as client:
         await store.claim(1)
-        hold = await store.refuse(1, Refusal(told=800.0, edge=None, period=60.0, uniform=0.0, longest=900.0))
+        hold = await store.refuse(1, RetryAfter(told=800.0, edge=None, period=60.0, uniform=0.0, longest=900.0))
         assert hold == 800
         assert await client.pttl(f"{{bulk-export}}:2:{store._account.number:x}:state") > 800_000
         hand.passes(799)
@@ -534,7 +538,7 @@ async def test_an_announced_wait_longer_than_a_period_is_remembered_to_its_end(s
 
 async def test_tokens_share_the_limit_of_an_address_and_not_that_of_the_service(server: RedisProcess) -> None:
     hand, base_url = Hand(), service_of(next(tokens))
-    terms = Terms(Limit(3, 60), Limit(4, 60), ("127.0.0.1", "127.0.0.2"), 20.0)
+    terms = Limits(Limit(3, 60), Limit(4, 60), ("127.0.0.1", "127.0.0.2"), 20.0)
     async with (
         opened(server, hand, terms, "one", base_url) as one,
         opened(server, hand, terms, "two", base_url) as two,
@@ -548,7 +552,7 @@ async def test_tokens_share_the_limit_of_an_address_and_not_that_of_the_service(
 async def test_a_server_restarted_empty_is_not_believed(own_server: RedisProcess) -> None:
     async with budget_on(own_server, Limit(4, 1.0), "t", answer_timeout=0.5) as budget:
         for _ in range(4):
-            await budget.settle(await budget.acquire(), Outcome.ANSWERED)
+            await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
         own_server.kill()
         own_server.start()
         before = anyio.current_time()

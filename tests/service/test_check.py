@@ -16,7 +16,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from bulk_export.errors import BulkExportError, DamagedState, UsageError
 from bulk_export.pipelines.checks.queries import QUESTIONS, question
-from bulk_export.pipelines.checks.runner import Answer, check, script
+from bulk_export.pipelines.checks.runner import CheckResult, check, script
 from bulk_export.pipelines.sync.diff import Counts
 from bulk_export.pipelines.sync.log import PollSummary, TableSummary
 from bulk_export.pipelines.sync.options import SyncOptions
@@ -76,7 +76,7 @@ def synced(directory: Path, endpoint: str, rows: list[dict[str, Any]], removed: 
     return directory
 
 
-def found(answers: list[Answer], name: str) -> list[Any]:
+def found(answers: list[CheckResult], name: str) -> list[Any]:
     (answer,) = (one for one in answers if one.question.name == name)
     assert answer.unanswered is None
     assert answer.found == len(answer.rows)
@@ -280,7 +280,7 @@ def polled(directory: Path, polls: dict[datetime, dict[str, State]], removed: tu
     return synced(directory, "participants-npq", [{"id": "p"}])
 
 
-def changed(directory: Path) -> Answer:
+def changed(directory: Path) -> CheckResult:
     return check(directory)[1]
 
 

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from bulk_export.core.model import Paging
-from bulk_export.extract.pagination import EndpointPlan
+from bulk_export.extract.pagination import PagePlanner
 from bulk_export.pipelines import export as pipeline
 from bulk_export.pipelines.stream import stream_batches
 from tests.service.test_hostile_service import NPQ, Answer, Hearing, Lists, chosen, exported, numbers
@@ -146,7 +146,7 @@ async def test_an_end_behind_a_first_page_of_a_caps_length_is_stated(tmp_path: P
 
 def test_a_page_that_is_on_its_way_again_is_not_converted_yet() -> None:
     """Its first answer, 10 of 20, turns out to be what the service gives at once; it may be longer yet."""
-    plan = EndpointPlan(20, stride=8)
+    plan = PagePlanner(20, stride=8)
     asked = [plan.take() for _ in range(1)]
     plan.came_back(1, 20)
     for records in (10, 20):

@@ -16,7 +16,7 @@ from bulk_export.errors import ServiceFailing
 from bulk_export.pipelines.export import export
 from bulk_export.services.catalogue import built_in_services, load_service, read_description, service_versions
 from bulk_export.services.local import LocalService, serving
-from bulk_export.services.local.rendering import Presentation
+from bulk_export.services.local.rendering import Renderer
 from tests.support.exporting import QUICK, options, settings
 from tests.support.restore import canonical, restore
 
@@ -57,7 +57,7 @@ def as_sent(endpoint: Endpoint, row: Mapping[str, Any]) -> Any:
     """The record behind a row of columns, in the shape of the service."""
     record = canonical(restore(row)) if endpoint.format == "csv" else restore(row)
     record.setdefault("attributes", {})
-    return Presentation(endpoint).shown(record)
+    return Renderer(endpoint).shown(record)
 
 
 def cell(value: Any) -> Any:

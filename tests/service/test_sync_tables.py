@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 
 from bulk_export.errors import DamagedState, Interrupted
 from bulk_export.pipelines.options import ExportOptions
-from bulk_export.pipelines.sync.delta_table import CopiedDelta
+from bulk_export.pipelines.sync.delta_table import DeltaCopyTable
 from bulk_export.pipelines.sync.fetching import Extract, export_by
 from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.poll import sync_once
@@ -127,7 +127,7 @@ async def test_a_table_that_lacks_rows_is_made_whole_by_a_full_sync(
         assert any(NAME in remark for remark in summary.remarks)
         assert_current(it)
         if what is log_lost:
-            assert set((it.directory / NAME).glob("*.parquet")) == set(CopiedDelta(it.directory / NAME).files)
+            assert set((it.directory / NAME).glob("*.parquet")) == set(DeltaCopyTable(it.directory / NAME).files)
         it.now += HOUR
         summary = await it.sync()
         assert [poll.kind for poll in summary.polls] == ["changes"]
@@ -158,11 +158,11 @@ async def test_parquet_files_of_another_time_are_made_whole_too(tmp_path: Path) 
 
 
 def missing(it: Scene) -> None:
-    next(iter(CopiedDelta(it.directory / NAME).files)).unlink()
+    next(iter(DeltaCopyTable(it.directory / NAME).files)).unlink()
 
 
 def cut(it: Scene) -> None:
-    file = next(iter(CopiedDelta(it.directory / NAME).files))
+    file = next(iter(DeltaCopyTable(it.directory / NAME).files))
     file.write_bytes(file.read_bytes()[:-40])
 
 
@@ -205,7 +205,7 @@ async def test_a_person_deleted_for_good_is_in_no_file_not_even_one_of_a_killed_
         canary = "canary-7f3a@example.org"
         it.records[NAME].append(person(9, full_name=canary))
         await it.sync()
-        (file,) = CopiedDelta(it.directory / NAME).files
+        (file,) = DeltaCopyTable(it.directory / NAME).files
         # What a merge leaves that dies before its commit, and what it notes while it is under way.
         shutil.copy(file, file.with_name("part-00000-00000000-0000-4000-8000-000000000000-c000.zstd.parquet"))
         (it.directory / ".bulk-export" / "merge").mkdir(parents=True)
@@ -216,7 +216,7 @@ async def test_a_person_deleted_for_good_is_in_no_file_not_even_one_of_a_killed_
         it.now += HOUR
         await it.sync(removed="delete")
         assert set(it.rows()) == {one["id"] for one in it.records[NAME]}
-        CopiedDelta(it.directory / NAME).vacuum(WEEK * 0)
+        DeltaCopyTable(it.directory / NAME).vacuum(WEEK * 0)
         assert list(holds(it.directory, canary)) == []
         assert_current(it)
 

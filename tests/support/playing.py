@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit import Budget, Outcome
+from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome
 from bulk_export.extract.rate_limit.clock import BootClock
-from bulk_export.extract.rate_limit.interface import Granted, InLoop, NotYet, Terms
+from bulk_export.extract.rate_limit.interface import Granted, InLoop, Limits, Wait
 from bulk_export.extract.rate_limit.memory import MemoryLedger
 from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
 from tests.support.sliding_log import most_in_any_fixed_window, most_in_any_window
@@ -39,7 +39,7 @@ class Planned:
 
     latency: float
     part: float
-    outcome: Outcome
+    outcome: RequestOutcome
     late: float = 0.0
     stop: float = 0.0
 
@@ -60,7 +60,9 @@ planned = st.lists(
         Planned,
         st.floats(0, 7),
         st.floats(0, 1),
-        st.sampled_from([Outcome.ANSWERED, Outcome.ANSWERED, Outcome.FAILED, Outcome.UNSENT]),
+        st.sampled_from(
+            [RequestOutcome.ANSWERED, RequestOutcome.ANSWERED, RequestOutcome.FAILED, RequestOutcome.UNSENT]
+        ),
     ),
     max_size=40,
 )
@@ -68,14 +70,14 @@ planned = st.lists(
 
 def terms(
     service: Limit, address: Limit, sources: int = 1, longest: float = ANSWER_TIMEOUT, late: float = 0.0
-) -> Terms:
+) -> Limits:
     names = tuple(f"127.0.0.{number}" for number in range(1, sources + 1))
-    return Terms(service, address, names, longest, late)
+    return Limits(service, address, names, longest, late)
 
 
-def in_memory(of: Terms, min_interval: float = 0.0) -> Budget:
+def in_memory(of: Limits, min_interval: float = 0.0) -> RateLimiter:
     ledger = MemoryLedger(of, anyio.current_time)
-    return Budget(InLoop(ledger), of, min_interval=min_interval, wall=lambda: 0.0, uniform=lambda: 0.5)
+    return RateLimiter(InLoop(ledger), of, min_interval=min_interval, wall=lambda: 0.0, uniform=lambda: 0.5)
 
 
 def virtual_clock(boot: str = "this boot", *, ahead: float = 0.0, wall: float = 0.0) -> BootClock:
@@ -83,16 +85,16 @@ def virtual_clock(boot: str = "this boot", *, ahead: float = 0.0, wall: float = 
     return BootClock(boot, lambda: anyio.current_time() + ahead, lambda: 1.8e9 + anyio.current_time() + wall)
 
 
-def ledger_on_disk(path: Path, of: Terms, clock: BootClock | None = None) -> SqliteLedger:
+def ledger_on_disk(path: Path, of: Limits, clock: BootClock | None = None) -> SqliteLedger:
     return SqliteLedger(path, SERVICE, TOKEN, of, clock or virtual_clock())
 
 
-def on_disk(path: Path, of: Terms, min_interval: float = 0.0) -> Budget:
+def on_disk(path: Path, of: Limits, min_interval: float = 0.0) -> RateLimiter:
     ledger = ledger_on_disk(path, of)
-    return Budget(InLoop(ledger), of, min_interval=min_interval, wall=lambda: 0.0, uniform=lambda: 0.5)
+    return RateLimiter(InLoop(ledger), of, min_interval=min_interval, wall=lambda: 0.0, uniform=lambda: 0.5)
 
 
-async def send_all(budget: Budget, requests: Sequence[Planned], workers: int, log: list[Sent]) -> None:
+async def send_all(budget: RateLimiter, requests: Sequence[Planned], workers: int, log: list[Sent]) -> None:
     """Send the requests in order, with some workers. Those cut off by cancellation count as late as they can."""
     waiting = iter(requests)
 
@@ -101,17 +103,17 @@ async def send_all(budget: Budget, requests: Sequence[Planned], workers: int, lo
             slot = await budget.acquire()
             await anyio.sleep(request.stop)
             while not budget.is_fresh(slot):
-                await budget.settle(slot, Outcome.UNSENT)
+                await budget.settle(slot, RequestOutcome.UNSENT)
                 slot = await budget.acquire()
             sent = anyio.current_time()
-            if request.outcome is not Outcome.UNSENT:
+            if request.outcome is not RequestOutcome.UNSENT:
                 over, counted = sent + ANSWER_TIMEOUT, sent + request.part * ANSWER_TIMEOUT
                 try:
                     await anyio.sleep(request.latency)
                     over = anyio.current_time()
                     counted = sent + request.part * (over - sent)
                 finally:
-                    late = request.late if request.outcome is Outcome.GIVEN_UP else 0.0
+                    late = request.late if request.outcome is RequestOutcome.GIVEN_UP else 0.0
                     log.append(Sent(sent, counted + late, over, slot.source))
             await budget.settle(slot, request.outcome)
 
@@ -120,7 +122,7 @@ async def send_all(budget: Budget, requests: Sequence[Planned], workers: int, lo
             tasks.start_soon(worker)
 
 
-def play(make: Callable[[], Budget], requests: Sequence[Planned], workers: int) -> list[Sent]:
+def play(make: Callable[[], RateLimiter], requests: Sequence[Planned], workers: int) -> list[Sent]:
     """Send the requests through one budget."""
     log: list[Sent] = []
 
@@ -134,7 +136,7 @@ def play(make: Callable[[], Budget], requests: Sequence[Planned], workers: int) 
 
 
 def at_once(count: int) -> list[Planned]:
-    return [Planned(0.0, 0.0, Outcome.ANSWERED)] * count
+    return [Planned(0.0, 0.0, RequestOutcome.ANSWERED)] * count
 
 
 def assert_within(log: Iterable[Sent], service: Limit, address: Limit, offset: float = 0.0) -> None:
@@ -218,12 +220,12 @@ class Mortal(InLoop):
         self._file._connection.close()
         process.cancel()
 
-    async def claim(self, identity: int) -> Granted | NotYet:
+    async def claim(self, identity: int) -> Granted | Wait:
         if self._killed:
             await anyio.sleep_forever()
         return await super().claim(identity)
 
-    async def settle(self, identity: int, outcome: Outcome) -> None:
+    async def settle(self, identity: int, outcome: RequestOutcome) -> None:
         if not self._killed:
             await super().settle(identity, outcome)
 
@@ -265,7 +267,7 @@ processes = st.lists(
 
 def play_processes(
     playing: Sequence[Process],
-    of: Terms,
+    of: Limits,
     machines: Sequence[BootClock],
     places: Sequence[tuple[str, Token]] = ((SERVICE, TOKEN),),
     fresh_for: float = math.inf,
@@ -278,7 +280,7 @@ def play_processes(
         base_url, token = places[number % len(places)]
         clock = machines[process.machine % len(machines)]
         store = Mortal(SqliteLedger(path, base_url, token, of, clock))
-        budget = Budget(store, of, fresh_for=fresh_for, elapsed=anyio.current_time)
+        budget = RateLimiter(store, of, fresh_for=fresh_for, elapsed=anyio.current_time)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.die_after, process.lives, tasks.cancel_scope)
             await send_all(budget, process.requests, process.workers, log)

@@ -15,7 +15,7 @@ import anyio
 
 from bulk_export.core.credentials import Token
 from bulk_export.core.units import parse_limit
-from bulk_export.extract.rate_limit import Outcome, open_budget
+from bulk_export.extract.rate_limit import RequestOutcome, open_budget
 
 ANSWER_TIMEOUT = 1.0
 
@@ -43,7 +43,7 @@ async def spend(budget_url: str, base_url: str, limit: str, requests: int, worke
                 slot = await budget.acquire()
                 async with session.get("/") as response:
                     assert response.status == 200
-                await budget.settle(slot, Outcome.ANSWERED)
+                await budget.settle(slot, RequestOutcome.ANSWERED)
 
         for _ in range(workers):
             tasks.start_soon(worker)

@@ -16,7 +16,7 @@ _GROWTH = 2
 _HASH_BYTES = 8
 
 
-class Misshapen(ValueError):
+class InvalidRow(ValueError):
     """A row that nobody wrote like this; the message ends a sentence about it."""
 
 
@@ -24,13 +24,13 @@ def checked_page(values: Sequence[Any], cap: int) -> StoredPage:
     """A page without its body, from the columns of its row. Raises Misshapen."""
     endpoint, sweep, page, records, first, last, encoding, size, crc = values
     if not (isinstance(endpoint, str) and endpoint and _are_counts(sweep, page, records, size, crc)):
-        raise Misshapen("is not described as a page")
+        raise InvalidRow("is not described as a page")
     if not all(key is None or type(key) is int for key in (first, last)) or encoding not in _ENCODINGS:
-        raise Misshapen("is not described as a page")
+        raise InvalidRow("is not described as a page")
     if size > _GROWTH * cap:
-        raise Misshapen(f"would take {size} bytes of memory")
+        raise InvalidRow(f"would take {size} bytes of memory")
     if records > size:
-        raise Misshapen(f"cannot hold {records} records")
+        raise InvalidRow(f"cannot hold {records} records")
     return StoredPage(PageKey(endpoint, sweep, page), records, encoding, size, b"", edges=(first, last))
 
 
@@ -38,9 +38,9 @@ def checked_prints(values: Sequence[Any]) -> PagePrints:
     """The fingerprints of a page. Raises Misshapen."""
     _, _, page, ids, contents = values
     if not (_are_counts(page) and isinstance(ids, bytes) and isinstance(contents, bytes)):
-        raise Misshapen("has no fingerprints")
+        raise InvalidRow("has no fingerprints")
     if len(ids) != len(contents) or len(ids) % _HASH_BYTES:
-        raise Misshapen("has other fingerprints than records")
+        raise InvalidRow("has other fingerprints than records")
     return PagePrints(page, ids, contents)
 
 
@@ -48,21 +48,21 @@ def checked_part(values: Sequence[Any]) -> Part:
     """A part without its fingerprints, which come last. Raises Misshapen, ValueError and TypeError."""
     endpoint, revision, part, last_page, rows, files, drift, fingerprints = values
     if not (isinstance(endpoint, str) and _are_counts(revision, part, last_page, rows)):
-        raise Misshapen("is not described as a part")
+        raise InvalidRow("is not described as a part")
     described = tuple(PartFile(*file) for file in json.loads(files))
     if not isinstance(fingerprints, bytes) or len(fingerprints) % _HASH_BYTES:
-        raise Misshapen("has no fingerprints")
+        raise InvalidRow("has no fingerprints")
     if not described:
-        raise Misshapen("has no file")
+        raise InvalidRow("has no file")
     for file in described:
         if not (isinstance(file.path, str) and isinstance(file.sha256, str) and _are_counts(file.rows, file.bytes)):
-            raise Misshapen("has files that are not described")
+            raise InvalidRow("has files that are not described")
         folder, _, name = file.path.partition("/")
         if folder != endpoint or not name or "/" in name or "\0" in name or file.rows != rows:
-            raise Misshapen("has files of another part")
+            raise InvalidRow("has files of another part")
     found = json.loads(drift)
     if not isinstance(found, dict):
-        raise Misshapen("does not say what was unknown in it")
+        raise InvalidRow("does not say what was unknown in it")
     return Part(endpoint, revision, part, last_page, rows, described, found, b"")
 
 
@@ -70,7 +70,7 @@ def checked_request(values: Sequence[Any]) -> tuple[str, int]:
     """How many requests were sent for an endpoint. Raises Misshapen."""
     endpoint, sent = values
     if not (isinstance(endpoint, str) and _are_counts(sent)):
-        raise Misshapen("is no number")
+        raise InvalidRow("is no number")
     return endpoint, sent
 
 

@@ -24,7 +24,7 @@ from bulk_export.extract.journal import layout
 from bulk_export.extract.journal.entries import PagePrints, Part, StoredPage
 from bulk_export.extract.journal.file import JournalFile
 from bulk_export.extract.journal.identity import changes, short, way_on
-from bulk_export.extract.journal.rows import Misshapen, checked_page, checked_part, checked_prints, checked_request
+from bulk_export.extract.journal.rows import InvalidRow, checked_page, checked_part, checked_prints, checked_request
 
 # A sixth of the size for a third of the time of its splitting (measured on pages of 340 kB); zstd at its fastest takes
 # twice as long for an eighth.
@@ -237,10 +237,10 @@ class JournalStore(JournalFile):
         values = row[: len(layout.COLUMNS[table])]
         try:
             if layout.has_sums(self._version) and layout.row_sum(table, values) != row[-1]:
-                raise Misshapen("is not as it was stored")
+                raise InvalidRow("is not as it was stored")
             return check(values)
         except _MISSHAPEN as error:
-            said = str(error) if isinstance(error, Misshapen) else "is not as it was stored"
+            said = str(error) if isinstance(error, InvalidRow) else "is not as it was stored"
             raise self._damaged(f"{_row_name(table, values)} {said}") from None
 
     def _check_everything(self, endpoints: Sequence[str] | None) -> None:
@@ -298,7 +298,7 @@ def _mapping(text: str) -> dict[str, Any]:
 def _text_of(name: str) -> Callable[[Sequence[Any]], Sequence[Any]]:
     def check(values: Sequence[Any]) -> Sequence[Any]:
         if values[0] != name or not isinstance(values[1], str):
-            raise Misshapen("is not a text")
+            raise InvalidRow("is not a text")
         return values
 
     return check

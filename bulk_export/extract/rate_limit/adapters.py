@@ -7,8 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, Self, TypeVar
 
-from bulk_export.extract.rate_limit.interface import Granted, Ledger, NotYet, Outcome
-from bulk_export.extract.rate_limit.retry_after import Refusal
+from bulk_export.extract.rate_limit.interface import Granted, Ledger, RequestOutcome, Wait
+from bulk_export.extract.rate_limit.retry_after import RetryAfter
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,15 +31,15 @@ class InThread:
             thread.shutdown(wait=False)
             raise
 
-    async def claim(self, identity: int) -> Granted | NotYet:
+    async def claim(self, identity: int) -> Granted | Wait:
         """As the ledger."""
         return await _run(self._thread, self._ledger.claim, identity)
 
-    async def settle(self, identity: int, outcome: Outcome) -> None:
+    async def settle(self, identity: int, outcome: RequestOutcome) -> None:
         """As the ledger."""
         await _run(self._thread, self._ledger.settle, identity, outcome)
 
-    async def refuse(self, identity: int, refusal: Refusal) -> float:
+    async def refuse(self, identity: int, refusal: RetryAfter) -> float:
         """As the ledger."""
         return await _run(self._thread, self._ledger.refuse, identity, refusal)
 

@@ -11,8 +11,8 @@ import anyio.to_thread
 
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit.interface import InLoop, Store, Terms
-from bulk_export.extract.rate_limit.limiter import Budget
+from bulk_export.extract.rate_limit.interface import InLoop, Limits, Store
+from bulk_export.extract.rate_limit.limiter import RateLimiter
 from bulk_export.extract.rate_limit.location import Memory, RedisServer, SqliteFile, parse_place
 from bulk_export.extract.rate_limit.memory import MemoryLedger
 from bulk_export.extract.rate_limit.routes import Route, kernel_route, named_route
@@ -38,7 +38,7 @@ async def open_budget(
     share: float = 1.0,
     answer_timeout: float,
     notice: Callable[[str], None] = lambda _: None,
-) -> AsyncIterator[Budget]:
+) -> AsyncIterator[RateLimiter]:
     """A budget for requests to `base_url` with `token`, counted where `url` says.
 
     `share` is the part of both limits to use, rounded down, at least one request. `answer_timeout` is the
@@ -48,7 +48,7 @@ async def open_budget(
     """
     # A slot is claimed before the distance to the request before is waited for.
     until_sent = min_interval + min(SENDING_SECONDS, max(1.0, answer_timeout))
-    terms = Terms(
+    terms = Limits(
         service_limit=part_of(service_limit, share),
         address_limit=part_of(ip_limit, share),
         sources=tuple(sources),
@@ -56,7 +56,7 @@ async def open_budget(
         late=min(LATEST, max(answer_timeout, service_limit.period)),
     )
     store = await _open_store(url, base_url, token, terms, notice)
-    budget = Budget(store, terms, min_interval=min_interval, fresh_for=until_sent)
+    budget = RateLimiter(store, terms, min_interval=min_interval, fresh_for=until_sent)
     try:
         yield budget
     finally:
@@ -64,7 +64,7 @@ async def open_budget(
 
 
 async def _open_store(
-    url: str, base_url: str, token: Token | None, terms: Terms, notice: Callable[[str], None]
+    url: str, base_url: str, token: Token | None, terms: Limits, notice: Callable[[str], None]
 ) -> Store:
     place = parse_place(url)
     route: Route = named_route

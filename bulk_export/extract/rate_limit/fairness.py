@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from bulk_export.extract.rate_limit.interface import Terms
+from bulk_export.extract.rate_limit.interface import Limits
 from bulk_export.extract.rate_limit.routes import UNKNOWN, load
 
 # Longer than a waiting process that is alive is ever late in asking again.
@@ -15,13 +15,13 @@ SHORTEST_POLL = 0.005
 _LONGEST_POLL, _POLLS_A_PERIOD = 1.0, 8
 
 
-def longest_poll(terms: Terms) -> float:
+def longest_poll(terms: Limits) -> float:
     """How long a process waits at most before it asks again, since others may give slots back early."""
     return min(_LONGEST_POLL, min(terms.service_limit.period, terms.address_limit.period) / _POLLS_A_PERIOD)
 
 
 def next_source(
-    terms: Terms, *, limit: int, used: int, used_from: Mapping[str, int], ahead: Sequence[Terms] = ()
+    terms: Limits, *, limit: int, used: int, used_from: Mapping[str, int], ahead: Sequence[Limits] = ()
 ) -> int | None:
     """The place in `terms.sources`, here routes, of the one to send from now; None where nothing may be sent.
 
@@ -33,7 +33,7 @@ def next_source(
     taken = 0
     held: Counter[str] = Counter(used_from)
 
-    def choice(of: Terms, limit: int) -> int | None:
+    def choice(of: Limits, limit: int) -> int | None:
         if used + taken >= limit:
             return None
         loads = [load(route or UNKNOWN, held) for route in of.sources]

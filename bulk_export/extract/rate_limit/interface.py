@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit.retry_after import Refusal
+from bulk_export.extract.rate_limit.retry_after import RetryAfter
 
 
-class Outcome(enum.Enum):
+class RequestOutcome(enum.Enum):
     """What became of a slot.
 
     The answer arrived; the request failed, but was counted by now if it ever is; it was given up and may yet be
@@ -28,7 +28,7 @@ class Outcome(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class Limits:
     """What one process keeps to.
 
     `sources` are the local addresses it sends from, each with a window of `address_limit` under the common
@@ -47,13 +47,13 @@ class Terms:
         """For how many seconds after its end a request can still matter to one of the windows."""
         return max(self.service_limit.period, self.address_limit.period)
 
-    def over_at(self, now: float, outcome: Outcome) -> float:
+    def over_at(self, now: float, outcome: RequestOutcome) -> float:
         """The latest moment at which the service may count a request that came to this end now."""
-        return now + self.late if outcome is Outcome.GIVEN_UP else now
+        return now + self.late if outcome is RequestOutcome.GIVEN_UP else now
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class WindowUsage:
     """The use of one window: slots taken, and seconds until one is free (0.0 when one is)."""
 
     used: int
@@ -70,11 +70,11 @@ class Granted:
 
     source: str | None
     refusals: int
-    rooms: tuple[Room, ...]
+    rooms: tuple[WindowUsage, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class NotYet:
+class Wait:
     """No slot now; ask again after `delay` seconds, or when something of one's own has changed.
 
     `refusals` counts the requests refused in a row, 0 where the service refuses nothing.
@@ -82,7 +82,7 @@ class NotYet:
 
     delay: float
     refusals: int
-    rooms: tuple[Room, ...]
+    rooms: tuple[WindowUsage, ...]
 
 
 class Ledger(Protocol):
@@ -91,13 +91,13 @@ class Ledger(Protocol):
     `identity` is a number that its caller chose, new for each claim.
     """
 
-    def claim(self, identity: int) -> Granted | NotYet:
+    def claim(self, identity: int) -> Granted | Wait:
         """Take a slot if one is free; its request is in flight from here on."""
 
-    def settle(self, identity: int, outcome: Outcome) -> None:
+    def settle(self, identity: int, outcome: RequestOutcome) -> None:
         """Say what became of a slot. One that is not in flight is let alone."""
 
-    def refuse(self, identity: int, refusal: Refusal) -> float:
+    def refuse(self, identity: int, refusal: RetryAfter) -> float:
         """Settle a slot whose request was refused, and hold everybody; the seconds that the hold still lasts."""
 
     def withdraw(self) -> None:
@@ -110,13 +110,13 @@ class Ledger(Protocol):
 class Store(Protocol):
     """A ledger that leaves the event loop alone. Each step is carried out even if its caller is cancelled."""
 
-    async def claim(self, identity: int) -> Granted | NotYet:
+    async def claim(self, identity: int) -> Granted | Wait:
         """As `Ledger.claim`."""
 
-    async def settle(self, identity: int, outcome: Outcome) -> None:
+    async def settle(self, identity: int, outcome: RequestOutcome) -> None:
         """As `Ledger.settle`."""
 
-    async def refuse(self, identity: int, refusal: Refusal) -> float:
+    async def refuse(self, identity: int, refusal: RetryAfter) -> float:
         """As `Ledger.refuse`."""
 
     async def withdraw(self) -> None:
@@ -132,15 +132,15 @@ class InLoop:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def claim(self, identity: int) -> Granted | NotYet:
+    async def claim(self, identity: int) -> Granted | Wait:
         """At once."""
         return self._ledger.claim(identity)
 
-    async def settle(self, identity: int, outcome: Outcome) -> None:
+    async def settle(self, identity: int, outcome: RequestOutcome) -> None:
         """At once."""
         self._ledger.settle(identity, outcome)
 
-    async def refuse(self, identity: int, refusal: Refusal) -> float:
+    async def refuse(self, identity: int, refusal: RetryAfter) -> float:
         """At once."""
         return self._ledger.refuse(identity, refusal)
 
@@ -166,7 +166,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountRecord:
+class KeyRecord:
     """What a store holds on one account: its requests, and those that others sent to the service with other tokens.
 
     The limit on an address is the address's, so those count there, too.

@@ -26,7 +26,7 @@ _LOOPBACK_ADDRESSES = {LOOPBACK, "::1", "0.0.0.0", "::"}  # noqa: S104 - compare
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class RateLimitKey:
     """`service` is the origin of an address, `token` a keyed hash of the token.
 
     The limit on the whole service is counted by `number`, which stands for both; the limit on each address by
@@ -39,15 +39,15 @@ class Account:
     service_number: int
 
 
-def account(key: bytes, base_url: str, token: Token | None) -> Account:
+def account(key: bytes, base_url: str, token: Token | None) -> RateLimitKey:
     """The account of a token at a service. `key` is the secret of the place that keeps it."""
     secret = token.reveal() if token is not None else ""
     return account_of(key, service_origin(base_url), hmac.digest(key, secret.encode(), hashlib.sha256).hex()[:16])
 
 
-def account_of(key: bytes, service: str, hashed_token: str) -> Account:
+def account_of(key: bytes, service: str, hashed_token: str) -> RateLimitKey:
     """The account of a service and the keyed hash of a token."""
-    return Account(
+    return RateLimitKey(
         service=service,
         token=hashed_token,
         number=_number(key, f"{service}\0{hashed_token}"),

@@ -14,10 +14,10 @@ import anyio
 from aiolimiter import AsyncLimiter
 
 from bulk_export.core.model import Limit
-from bulk_export.core.notifier import Pulse
+from bulk_export.core.notifier import Notifier
 from bulk_export.errors import LocalFailure, ServiceFailing
 from bulk_export.extract.rate_limit.clock import boot_clock
-from bulk_export.extract.rate_limit.interface import Granted, Outcome, Room, Store, Terms
+from bulk_export.extract.rate_limit.interface import Granted, Limits, RequestOutcome, Store, WindowUsage
 from bulk_export.extract.rate_limit.retry_after import ServiceClock, read_refusal
 from bulk_export.progress.observer import WindowUse
 
@@ -29,10 +29,10 @@ _LEAST_WAIT = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Permit:
     """Permission to put one request on the wire, from one local address (None: the system's choice).
 
-    It is void after `fresh_until`, in seconds on the clock of the budget: see `Budget.is_fresh`.
+    It is void after `fresh_until`, in seconds on the clock of the budget: see `RateLimiter.is_fresh`.
     """
 
     source: str | None
@@ -40,7 +40,7 @@ class Slot:
     fresh_until: float = math.inf
 
 
-class Budget:
+class RateLimiter:
     """Gives out slots in the order they are asked for, never more than all limits allow.
 
     The next slot is for the address that may send first. After a refusal nothing is given out until the hold
@@ -52,7 +52,7 @@ class Budget:
     def __init__(
         self,
         store: Store,
-        terms: Terms,
+        terms: Limits,
         *,
         min_interval: float = 0.0,
         wall: Callable[[], float] = time.time,
@@ -70,15 +70,15 @@ class Budget:
         self._uniform = uniform
         self._service_clock = ServiceClock()
         self._turn = anyio.Lock()
-        self._changed = Pulse()
+        self._changed = Notifier()
         self._changes = 0
         self._own_hold = -math.inf
-        self._rooms: tuple[Room, ...] = (Room(0, 0.0),) * (1 + len(terms.sources))
+        self._rooms: tuple[WindowUsage, ...] = (WindowUsage(0, 0.0),) * (1 + len(terms.sources))
         self._rooms_seen = -math.inf
         self._shut_since: tuple[float, int] | None = None
-        self._unsettled: list[tuple[int, Outcome]] = []
+        self._unsettled: list[tuple[int, RequestOutcome]] = []
 
-    async def acquire(self) -> Slot:
+    async def acquire(self) -> Permit:
         """Wait until one request may be sent, which is then to be sent at once.
 
         Raises ServiceFailing where the service keeps refusing, and BudgetUnavailable where spent requests
@@ -92,7 +92,7 @@ class Budget:
                     await self._store.withdraw()
                 raise
 
-    def is_fresh(self, slot: Slot) -> bool:
+    def is_fresh(self, slot: Permit) -> bool:
         """Whether the request may still be sent; ask right before its bytes go out.
 
         The record expects a request to be over some time after its slot was given. A process that was stopped in
@@ -101,7 +101,7 @@ class Budget:
         """
         return self._elapsed() <= slot.fresh_until
 
-    async def settle(self, slot: Slot, outcome: Outcome) -> None:
+    async def settle(self, slot: Permit, outcome: RequestOutcome) -> None:
         """Say what became of a slot. Every slot must be settled, once, by this or by `refused`.
 
         It is done even where the caller is being cancelled. Where the record cannot be reached, the slot stays used
@@ -111,7 +111,7 @@ class Budget:
         self._note_change()
 
     async def refused(
-        self, slot: Slot, *, retry_after: str | None, date: str | None, longest: float | None = None
+        self, slot: Permit, *, retry_after: str | None, date: str | None, longest: float | None = None
     ) -> float:
         """A 429: settle the slot, and hold all that share the record. The seconds until the next attempt.
 
@@ -133,7 +133,7 @@ class Budget:
             try:
                 hold = await self._store.refuse(slot.identity, refusal)
             except LocalFailure:
-                self._unsettled.append((slot.identity, Outcome.FAILED))
+                self._unsettled.append((slot.identity, RequestOutcome.FAILED))
                 hold = refusal.pause(1)
         self._own_hold = anyio.current_time() + hold
         self._note_change()
@@ -161,7 +161,7 @@ class Budget:
             await self._settle_the_rest()
             await self._store.close()
 
-    async def _next_slot(self) -> Slot:
+    async def _next_slot(self) -> Permit:
         while True:
             await self._sit_out_own_hold()
             identity = secrets.randbits(62)
@@ -170,16 +170,16 @@ class Budget:
                 if slot is not None and self._spacing is not None:
                     await self._spacing.acquire()
             except BaseException:
-                await self._settle(identity, Outcome.UNSENT)
+                await self._settle(identity, RequestOutcome.UNSENT)
                 raise
             if slot is None:
                 continue
             if self._own_hold > anyio.current_time() or not self.is_fresh(slot):
-                await self._settle(identity, Outcome.UNSENT)
+                await self._settle(identity, RequestOutcome.UNSENT)
                 continue
             return slot
 
-    async def _claimed(self, identity: int) -> Slot | None:
+    async def _claimed(self, identity: int) -> Permit | None:
         """A slot, or None after the time that there was to wait."""
         changes = self._changes
         fresh_until = self._elapsed() + self._fresh_for
@@ -189,7 +189,7 @@ class Budget:
         self._rooms, self._rooms_seen = reply.rooms, anyio.current_time()
         self._give_up_in_the_end(reply.refusals)
         if isinstance(reply, Granted):
-            return Slot(reply.source, identity, fresh_until)
+            return Permit(reply.source, identity, fresh_until)
         if self._changes == changes:
             with anyio.move_on_after(max(reply.delay, _LEAST_WAIT)):
                 await self._changed.wait()
@@ -201,7 +201,7 @@ class Budget:
         if wait > 0:
             await anyio.sleep(wait)
 
-    async def _settle(self, identity: int, outcome: Outcome) -> None:
+    async def _settle(self, identity: int, outcome: RequestOutcome) -> None:
         with anyio.CancelScope(shield=True):
             try:
                 await self._store.settle(identity, outcome)

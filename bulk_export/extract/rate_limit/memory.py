@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from bulk_export.extract.rate_limit.fairness import SHORTEST_POLL, next_source
-from bulk_export.extract.rate_limit.interface import Granted, NotYet, Outcome, Room, Terms
-from bulk_export.extract.rate_limit.retry_after import Refusal
+from bulk_export.extract.rate_limit.interface import Granted, Limits, RequestOutcome, Wait, WindowUsage
+from bulk_export.extract.rate_limit.retry_after import RetryAfter
 from bulk_export.extract.rate_limit.routes import Route, addresses, named_route
-from bulk_export.extract.rate_limit.throttle_state import Restraint
+from bulk_export.extract.rate_limit.throttle_state import ThrottleState
 from bulk_export.extract.rate_limit.window import SlidingWindow
 
 
@@ -24,7 +24,7 @@ class _InFlight:
 class MemoryLedger:
     """Counts by a clock that is passed in: that of the event loop, or one of a simulation."""
 
-    def __init__(self, terms: Terms, clock: Callable[[], float], route: Route = named_route) -> None:
+    def __init__(self, terms: Limits, clock: Callable[[], float], route: Route = named_route) -> None:
         self._terms = terms
         self._clock = clock
         self._route = route
@@ -32,9 +32,9 @@ class MemoryLedger:
         self._addresses = defaultdict[str, SlidingWindow](lambda: SlidingWindow(terms.address_limit.period))
         self._in_flight: dict[int, _InFlight] = {}
         self._through: deque[float] = deque()
-        self._restraint = Restraint()
+        self._restraint = ThrottleState()
 
-    def claim(self, identity: int) -> Granted | NotYet:
+    def claim(self, identity: int) -> Granted | Wait:
         """A slot from the address that may send, or the time to wait for one."""
         now = self._clock()
         restraint, terms = self._restraint, self._terms
@@ -49,7 +49,7 @@ class MemoryLedger:
         )
         if shut or place is None:
             delay = max(shut, self._free_in(limit, routes, now)) or SHORTEST_POLL
-            return NotYet(delay, restraint.refusals, self.rooms())
+            return Wait(delay, restraint.refusals, self.rooms())
         source = terms.sources[place]
         for window in self._windows(routes[place]):
             window.take()
@@ -57,25 +57,29 @@ class MemoryLedger:
         if probing:
             self._restraint = restraint.probing(identity, now + terms.longest_request)
         elif restraint.forgotten(believed, now):
-            self._restraint = Restraint()
+            self._restraint = ThrottleState()
         return Granted(source, restraint.refusals, self.rooms())
 
-    def settle(self, identity: int, outcome: Outcome) -> None:
+    def settle(self, identity: int, outcome: RequestOutcome) -> None:
         """Free the slot a period from now, or at once where nothing was sent."""
         request = self._in_flight.pop(identity, None)
         if request is None:
             return
         now = self._clock()
-        answered = outcome is Outcome.ANSWERED
-        self._end(request, self._terms.over_at(now, outcome), sent=outcome is not Outcome.UNSENT)
+        answered = outcome is RequestOutcome.ANSWERED
+        self._end(request, self._terms.over_at(now, outcome), sent=outcome is not RequestOutcome.UNSENT)
         if answered:
             self._got_through(now)
             self._through.append(now)
         self._restraint = self._restraint.settled(
-            identity, answered=answered, sent=outcome is not Outcome.UNSENT, claimed_at=request.claimed_at, now=now
+            identity,
+            answered=answered,
+            sent=outcome is not RequestOutcome.UNSENT,
+            claimed_at=request.claimed_at,
+            now=now,
         )
 
-    def refuse(self, identity: int, refusal: Refusal) -> float:
+    def refuse(self, identity: int, refusal: RetryAfter) -> float:
         """Free the slot a period from now, since refused requests count, and hold."""
         now = self._clock()
         request = self._in_flight.pop(identity, None)
@@ -97,7 +101,7 @@ class MemoryLedger:
     def close(self) -> None:
         """Nothing is held."""
 
-    def rooms(self) -> tuple[Room, ...]:
+    def rooms(self) -> tuple[WindowUsage, ...]:
         """The use of the common window, then of each address's."""
         now = self._clock()
         held = self._restraint.shut_for(now)
@@ -110,7 +114,7 @@ class MemoryLedger:
         for windows, limit in limits:
             free_at = max(window.free_at(limit, now) for window in windows)
             used = max(window.used(now) for window in windows)
-            rooms.append(Room(used, max(held, 0.0 if math.isinf(free_at) else free_at - now)))
+            rooms.append(WindowUsage(used, max(held, 0.0 if math.isinf(free_at) else free_at - now)))
         return tuple(rooms)
 
     def _routes(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ _NEVER_SET = 1_577_836_800.0
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RetryAfter:
     """What a 429 says about when to come back, in seconds.
 
     `told` is what its Retry-After asks for and `edge` the time to the next edge of an epoch-aligned window
@@ -86,7 +86,7 @@ def read_refusal(
     uniform: float,
     longest: float | None = None,
     trusted: bool = True,
-) -> Refusal:
+) -> RetryAfter:
     """What the headers of a 429 say. `wall` is our clock, in seconds since the epoch.
 
     `Retry-After` is understood in both its forms (RFC 9110, 10.2.3); anything else counts as not said. Its date is
@@ -97,7 +97,7 @@ def read_refusal(
     edge = period - theirs % period + MARGIN if theirs is not None and trusted else None
     most = max(period, longest or 0.0)
     told = _told(retry_after, wall, theirs, most, trusted=trusted)
-    return Refusal(told=told, edge=edge, period=period, uniform=uniform, longest=most)
+    return RetryAfter(told=told, edge=edge, period=period, uniform=uniform, longest=most)
 
 
 def _told(retry_after: str | None, wall: float, theirs: float | None, most: float, *, trusted: bool) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from bulk_export.extract.rate_limit.retry_after import Refusal
+from bulk_export.extract.rate_limit.retry_after import RetryAfter
 
 # From what got through, back to the whole limit in ten periods without a refusal.
 GROWTH_PERIODS = 10
@@ -17,7 +17,7 @@ AFTER_LOST_PROBE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Restraint:
+class ThrottleState:
     """The state after refusals; the default is that of a service that refuses nothing.
 
     While `refusals` is above 0, nothing is sent before `hold_until`, and then one `probe` at a time. Its
@@ -60,13 +60,13 @@ class Restraint:
         probing = self.probe_until if self.probe is not None else now
         return max(0.0, self.hold_until - now, probing - now)
 
-    def probing(self, identity: int, until: float) -> Restraint:
+    def probing(self, identity: int, until: float) -> ThrottleState:
         """A probe was sent."""
         return replace(self, probe=identity, probe_until=until)
 
     def refused(
-        self, identity: int, *, claimed_at: float, now: float, through: int, believed: int, refusal: Refusal
-    ) -> Restraint:
+        self, identity: int, *, claimed_at: float, now: float, through: int, believed: int, refusal: RetryAfter
+    ) -> ThrottleState:
         """A request was refused, when `through` others had got through in the same window.
 
         Requests that were on their way when the first one was refused change nothing.
@@ -78,7 +78,7 @@ class Restraint:
         if refusals == 1:
             ceiling = max(1, min(ceiling, through))
         pause = refusal.pause(refusals)
-        return Restraint(
+        return ThrottleState(
             hold_until=now + pause,
             held=pause,
             refusals=refusals,
@@ -88,7 +88,7 @@ class Restraint:
             growth=believed / GROWTH_PERIODS / refusal.period,
         )
 
-    def settled(self, identity: int, *, answered: bool, sent: bool, claimed_at: float, now: float) -> Restraint:
+    def settled(self, identity: int, *, answered: bool, sent: bool, claimed_at: float, now: float) -> ThrottleState:
         """A request came to its end without being refused. A probe that was answered ends the hold."""
         if identity != self.probe:
             return self
@@ -97,7 +97,7 @@ class Restraint:
         hold_until = now + AFTER_LOST_PROBE if sent else self.hold_until
         return replace(self, probe=None, hold_until=hold_until)
 
-    def possible(self, now: float, longest_request: float) -> Restraint:
+    def possible(self, now: float, longest_request: float) -> ThrottleState:
         """The same with no time further ahead than it can be, whatever a clock of another machine made of it."""
         return replace(
             self,
@@ -106,7 +106,7 @@ class Restraint:
             since=min(self.since, now),
         )
 
-    def moved(self, by: float) -> Restraint:
+    def moved(self, by: float) -> ThrottleState:
         """The same on a clock that shows `by` seconds more."""
         return replace(
             self,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit.interface import AccountRecord, Request
+from bulk_export.extract.rate_limit.interface import KeyRecord, Request
 from bulk_export.extract.rate_limit.location import Memory, RedisServer, SqliteFile, parse_place
 from bulk_export.extract.rate_limit.routes import addresses, leaves_from
 
@@ -40,7 +40,7 @@ def spent(url: str) -> list[Spent]:
     Blocking. A place where nothing was ever spent is empty, as memory is. Raises BudgetUnavailable,
     DamagedState or UsageError.
     """
-    records: Iterable[AccountRecord]
+    records: Iterable[KeyRecord]
     match parse_place(url):
         case Memory():
             records = ()
@@ -56,7 +56,7 @@ def spent(url: str) -> list[Spent]:
     return [use for record in records for use in _uses(record)]
 
 
-def _uses(record: AccountRecord) -> Iterable[Spent]:
+def _uses(record: KeyRecord) -> Iterable[Spent]:
     own = [request for request in record.requests if request.own]
     yield _use(record, None, record.service_limit, own)
     for route in sorted({request.route for request in own}):
@@ -64,10 +64,10 @@ def _uses(record: AccountRecord) -> Iterable[Spent]:
         yield _use(record, route if len(route.split()) == 1 else "this machine", record.address_limit, fullest)
 
 
-def _from(record: AccountRecord, address: str) -> list[Request]:
+def _from(record: KeyRecord, address: str) -> list[Request]:
     return [request for request in record.requests if leaves_from(request.route, address)]
 
 
-def _use(record: AccountRecord, address: str | None, limit: Limit, requests: Iterable[Request]) -> Spent:
+def _use(record: KeyRecord, address: str | None, limit: Limit, requests: Iterable[Request]) -> Spent:
     free_in = sorted(limit.period - request.over_ago for request in requests if request.over_ago < limit.period)
     return Spent(record.service, record.token, address, limit, tuple(free_in), record.held_for)

@@ -75,9 +75,9 @@ def _check_line(decoder: msgspec.json.Decoder[msgspec.Raw], line: bytes, number:
     try:
         decoder.decode(line)
     except (msgspec.DecodeError, RecursionError):
-        from bulk_export.transform.decode import UnusablePage, split_page
+        from bulk_export.transform.decode import InvalidPage, split_page
 
         try:
             split_page(b'{"data":[' + line + b"]}")
-        except UnusablePage:
+        except InvalidPage:
             raise UnreadablePart(f"line {number + 1} is not JSON") from None

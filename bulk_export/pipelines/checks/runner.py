@@ -12,7 +12,7 @@ from bulk_export.errors import DamagedState, UsageError
 from bulk_export.output.duckdb_sql import connect, failures, read_parquet
 from bulk_export.output.duckdb_sql import name as quoted_name
 from bulk_export.pipelines.checks.queries import QUESTIONS, TABLES, UNCLEAR_CHANGES, Question
-from bulk_export.pipelines.checks.tables import EXTRA, CopiedTable, Copy, open_copy
+from bulk_export.pipelines.checks.tables import EXTRA, Copy, CopyTableFiles, open_copy
 from bulk_export.transform.schema import EXTRA as EXTRA_COLUMN
 from bulk_export.transform.schema import REMOVED_AT, SYNCED_AT
 
@@ -30,7 +30,7 @@ SELECT * FROM (
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CheckResult:
     """How many rows were found, and the first MOST_ROWS of them; `unanswered` says why where it could not be told."""
 
     question: Question
@@ -41,7 +41,7 @@ class Answer:
     unanswered: str | None = None
 
 
-def check(directory: Path) -> list[Answer]:
+def check(directory: Path) -> list[CheckResult]:
     """Answer every question from a copy. Raises UsageError where none can be, DamagedState, LocalFailure."""
     copy = open_copy(directory)
     with _Session(copy) as session:
@@ -102,11 +102,11 @@ class _Session:
             yield _history(self._copy.tables["applications"], self._columns["applications"])
             yield _CHANGES
 
-    def answer(self, question: Question) -> Answer:
+    def answer(self, question: Question) -> CheckResult:
         """Every row that was found, up to MOST_ROWS."""
         reason = self.reason_against(question)
         if reason is not None:
-            return Answer(question, 0, (), (), unanswered=reason)
+            return CheckResult(question, 0, (), (), unanswered=reason)
         try:
             for view in self.views(question):
                 self._connection.execute(view)
@@ -116,7 +116,7 @@ class _Session:
             rows = tuple(map(tuple, result.fetchall()))
         except self._error as error:
             raise _unreadable(error) from None
-        return Answer(question, found[0] if found else 0, columns, rows, tuple(self._remarks(question)))
+        return CheckResult(question, found[0] if found else 0, columns, rows, tuple(self._remarks(question)))
 
     def _remarks(self, question: Question) -> Iterator[str]:
         yield from self._copy.remarks
@@ -134,7 +134,7 @@ class _Session:
                     " before it: whether they came after it cannot be told. --sql unclear prints how to see them."
                 )
 
-    def _columns_of(self, table: CopiedTable) -> frozenset[str]:
+    def _columns_of(self, table: CopyTableFiles) -> frozenset[str]:
         if not table.files:
             return frozenset(table.columns)
         try:
@@ -144,7 +144,7 @@ class _Session:
         return frozenset(row[0] for row in rows)
 
 
-def _rows(table: CopiedTable) -> str:
+def _rows(table: CopyTableFiles) -> str:
     """The SQL for the current rows of a table, which may have none and then no file either."""
     if table.files:
         return read_parquet(table.files)
@@ -163,7 +163,7 @@ def _decision(columns: Collection[str]) -> str:
     )
 
 
-def _history(table: CopiedTable, columns: Collection[str]) -> str:
+def _history(table: CopyTableFiles, columns: Collection[str]) -> str:
     """Each state of an application once, with when it was first seen and when the one before it was last seen.
 
     The poll that first saw it started at `seen_at`, and ended at `seen_until`: it may have been made in between.

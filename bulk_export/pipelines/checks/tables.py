@@ -27,7 +27,7 @@ Poll = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True, slots=True)
-class CopiedTable:
+class CopyTableFiles:
     """One table: its Parquet files, and its history where one is kept.
 
     `columns` names the columns with their SQL types, for where no file tells them. `polls` holds the start and the end
@@ -44,7 +44,7 @@ class CopiedTable:
 class Copy:
     """The tables of a copy under the names that the questions use, and what limits the answers from it."""
 
-    tables: Mapping[str, CopiedTable]
+    tables: Mapping[str, CopyTableFiles]
     remarks: tuple[str, ...] = ()
 
 
@@ -85,7 +85,7 @@ def _snapshots(directory: Path) -> Copy:
     found = {name: sorted(path.glob("*.parquet")) for name, path in _folders(directory).items()}
     for file in (file for files in found.values() for file in files):
         _refuse_irregular(file)
-    tables = {name: CopiedTable(tuple(files)) for name, files in found.items() if files}
+    tables = {name: CopyTableFiles(tuple(files)) for name, files in found.items() if files}
     if not tables:
         raise UsageError(f"{directory} holds no tables to check.", next_step="Sync the endpoints first, then check.")
     return Copy(tables)
@@ -93,7 +93,7 @@ def _snapshots(directory: Path) -> Copy:
 
 def _export(directory: Path) -> Copy:
     manifest = read_manifest(directory)
-    tables: dict[str, CopiedTable] = {}
+    tables: dict[str, CopyTableFiles] = {}
     for name, endpoint in TABLES.items():
         described = manifest["endpoints"].get(endpoint)
         if described is None:
@@ -115,14 +115,14 @@ def _export(directory: Path) -> Copy:
                 kept="Nothing was changed.",
                 next_step=f"bulk-export verify {directory} says more.",
             )
-        tables[name] = CopiedTable(parts)
+        tables[name] = CopyTableFiles(parts)
     parameters = manifest.get("parameters")
     partial = isinstance(parameters, dict) and (parameters.get("filters") or parameters.get("updated_since"))
     remark = "The export was filtered, so what is missing from it may well be with the service."
     return Copy(tables, (remark,) if partial else ())
 
 
-def _delta_table(path: Path, polls: tuple[Poll, ...]) -> CopiedTable:
+def _delta_table(path: Path, polls: tuple[Poll, ...]) -> CopyTableFiles:
     """A table with all versions whose log is kept."""
     try:
         from deltalake import DeltaTable
@@ -147,7 +147,7 @@ def _delta_table(path: Path, polls: tuple[Poll, ...]) -> CopiedTable:
         ) from None
     for file in current:
         _refuse_irregular(file)
-    return CopiedTable(current, read_history(path, latest, base), columns, polls)
+    return CopyTableFiles(current, read_history(path, latest, base), columns, polls)
 
 
 def _refuse_irregular(file: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from bulk_export.pipelines.sync.diff import Counts, Difference
+from bulk_export.pipelines.sync.diff import Counts, TableDiff
 from bulk_export.pipelines.sync.state import TableMark
 
 
@@ -22,7 +22,7 @@ class Standing(enum.Enum):
     ABSENT = "not there"
 
 
-class CopiedTable(Protocol):
+class CopyTable(Protocol):
     """One table. `schema` is None and `files` are none until the first poll."""
 
     schema: pa.Schema | None
@@ -45,5 +45,5 @@ class CopiedTable(Protocol):
     def applied(self, poll: int, poll_id: str = "") -> Counts | None:
         """What a poll did to it, None where it did nothing yet. One without an id goes by its number."""
 
-    def apply(self, difference: Difference, poll: int, *, delete_removed: bool, poll_id: str = "") -> None:
+    def apply(self, difference: TableDiff, poll: int, *, delete_removed: bool, poll_id: str = "") -> None:
         """Take the changes of a poll in, all at once for whoever reads. Raises LocalFailure."""

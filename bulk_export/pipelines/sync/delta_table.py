@@ -25,7 +25,7 @@ from bulk_export.errors import BulkExportError, DamagedState, LocalFailure
 from bulk_export.output.delta_files import LOG, check_path, data_files, files_of, unused_files
 from bulk_export.output.duckdb_sql import missing_extra, name
 from bulk_export.pipelines.sync.copied_table import Standing
-from bulk_export.pipelines.sync.diff import EXTRA, Counts, Difference
+from bulk_export.pipelines.sync.diff import EXTRA, Counts, TableDiff
 from bulk_export.pipelines.sync.disk_room import out_of_room
 from bulk_export.pipelines.sync.schema import is_only_added_to
 from bulk_export.pipelines.sync.state import TableMark
@@ -56,7 +56,7 @@ _CONFIGURATION = {
 }
 
 
-class CopiedDelta:
+class DeltaCopyTable:
     """The table in the directory `path`, which may not exist yet."""
 
     def __init__(self, path: Path) -> None:
@@ -110,7 +110,7 @@ class CopiedDelta:
                 return Standing.BEHIND
         return found
 
-    def apply(self, difference: Difference, poll: int, *, delete_removed: bool, poll_id: str = "") -> None:
+    def apply(self, difference: TableDiff, poll: int, *, delete_removed: bool, poll_id: str = "") -> None:
         """Commit the changes; where there are none, nothing."""
         if self._table is not None and not difference.counts.changes:
             return
@@ -160,7 +160,7 @@ class CopiedDelta:
                 file.unlink(missing_ok=True)
         return len(unused)
 
-    def _can_merge(self, difference: Difference) -> bool:
+    def _can_merge(self, difference: TableDiff) -> bool:
         return (
             self.schema is not None
             and is_only_added_to(self.schema, difference.schema)
@@ -191,7 +191,7 @@ class CopiedDelta:
                 next_step=f"Restore them from a backup, or remove {self._path}: the next sync fetches it whole.",
             )
 
-    def _create(self, difference: Difference, properties: CommitProperties) -> None:
+    def _create(self, difference: TableDiff, properties: CommitProperties) -> None:
         make_private_directory(self._path)
         write_deltalake(
             self._place,
@@ -205,7 +205,7 @@ class CopiedDelta:
         )
 
     def _merge(
-        self, table: DeltaTable, difference: Difference, properties: CommitProperties, *, delete_removed: bool
+        self, table: DeltaTable, difference: TableDiff, properties: CommitProperties, *, delete_removed: bool
     ) -> None:
         merging = table.merge(
             difference.changes(),
@@ -221,7 +221,7 @@ class CopiedDelta:
         merging.when_matched_update_all().when_not_matched_insert_all().execute()
 
     def _replace(
-        self, table: DeltaTable, difference: Difference, properties: CommitProperties, *, delete_removed: bool
+        self, table: DeltaTable, difference: TableDiff, properties: CommitProperties, *, delete_removed: bool
     ) -> None:
         write_deltalake(
             table,

@@ -64,7 +64,7 @@ class Counts:
         return self.inserted + self.updated + self.removed + self.deleted
 
 
-class Difference:
+class TableDiff:
     """Compares files that a poll fetched with those that a table consists of now.
 
     `copied` is the table's schema, None while it does not exist; `key` are the columns that identify a row. With

@@ -17,7 +17,7 @@ _LONGEST_SLEEP = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
+class LoopStats:
     """How many polls succeeded, how many failed, and how many periods went by while one was still running."""
 
     polls: int = 0
@@ -33,7 +33,7 @@ async def repeat(
     random: Callable[[], float],
     stop: anyio.Event,
     notice: Callable[[str], None],
-) -> Repeated:
+) -> LoopStats:
     """Poll at once, then once in each period of `every` seconds, until `stop` is set between two polls.
 
     `clock` gives seconds since the epoch, `random` numbers from 0 to 1. The offset in the period is drawn once:
@@ -62,7 +62,7 @@ async def repeat(
             due += late * every
             notice(f"The poll took {ended - began:.0f} s, longer than its period: {late} left out.")
         await _until(due, every, clock, stop)
-    return Repeated(polls, failed, skipped)
+    return LoopStats(polls, failed, skipped)
 
 
 def _next(after: float, every: float, offset: float) -> float:

@@ -13,12 +13,12 @@ from bulk_export.core.clock import ENOUGH, TOLERANCE, agreed, believed
 from bulk_export.core.files import WORKING_DIRECTORY, local_failures, make_private_directory, remove_tree
 from bulk_export.core.model import Endpoint
 from bulk_export.output.formats.reading import schema_of
-from bulk_export.pipelines.sync.copied_table import CopiedTable
-from bulk_export.pipelines.sync.diff import Counts, Difference
+from bulk_export.pipelines.sync.copied_table import CopyTable
+from bulk_export.pipelines.sync.diff import Counts, TableDiff
 from bulk_export.pipelines.sync.log import TableSummary
 from bulk_export.pipelines.sync.merge_key import merge_key
 from bulk_export.pipelines.sync.options import SyncOptions
-from bulk_export.pipelines.sync.parquet_table import Snapshot
+from bulk_export.pipelines.sync.parquet_table import ParquetCopyTable
 from bulk_export.pipelines.sync.removals import ALWAYS, Missing, count_missing
 from bulk_export.pipelines.sync.state import CopyState, OpenPoll, TableMark
 
@@ -56,14 +56,14 @@ class Fetched:
         return run.get("server_clock_ahead"), run.get("server_clock_answers") or 1
 
 
-def table_of(options: SyncOptions, name: str) -> CopiedTable:
+def table_of(options: SyncOptions, name: str) -> CopyTable:
     """The table of an endpoint in the copy, which may not exist yet. Raises LocalFailure or UsageError."""
     path = options.output / name
     if options.format == "parquet":
-        return Snapshot(path, options.output / WORKING_DIRECTORY / MERGE)
-    from bulk_export.pipelines.sync.delta_table import CopiedDelta  # its library is an extra
+        return ParquetCopyTable(path, options.output / WORKING_DIRECTORY / MERGE)
+    from bulk_export.pipelines.sync.delta_table import DeltaCopyTable  # its library is an extra
 
-    return CopiedDelta(path)
+    return DeltaCopyTable(path)
 
 
 def started(poll: OpenPoll, groups: Sequence[Fetched], state: CopyState) -> tuple[datetime, float]:
@@ -154,10 +154,10 @@ def tend(options: SyncOptions, names: Sequence[str]) -> None:
     """Compact tables and give up old versions, as far as that was asked for or needed."""
     if options.format != "delta":
         return
-    from bulk_export.pipelines.sync.delta_table import CopiedDelta
+    from bulk_export.pipelines.sync.delta_table import DeltaCopyTable
 
     for name in names:
-        table = CopiedDelta(options.output / name)
+        table = DeltaCopyTable(options.output / name)
         compacts = options.compact or table.is_scattered
         if not compacts and options.vacuum is None:
             continue
@@ -172,10 +172,10 @@ def remove_unused(options: SyncOptions, names: Iterable[str]) -> None:
     """Remove data files that a killed merge left in no version."""
     if options.format != "delta":
         return
-    from bulk_export.pipelines.sync.delta_table import CopiedDelta
+    from bulk_export.pipelines.sync.delta_table import DeltaCopyTable
 
     for name in names:
-        CopiedDelta(options.output / name).remove_unused()
+        DeltaCopyTable(options.output / name).remove_unused()
 
 
 @contextmanager
@@ -216,7 +216,7 @@ def _merge(
         counts = Counts()  # nothing changed, which is what most polls find
     if counts is None:
         with scratch_of(options) as scratch:
-            difference = Difference(
+            difference = TableDiff(
                 last.files(name),
                 table.files,
                 table.schema,

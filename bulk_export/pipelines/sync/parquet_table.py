@@ -15,7 +15,7 @@ from bulk_export.core.files import local_failures, make_private_directory, sync_
 from bulk_export.errors import DamagedState
 from bulk_export.output.formats.reading import schema_of
 from bulk_export.pipelines.sync.copied_table import Standing
-from bulk_export.pipelines.sync.diff import Counts, Difference
+from bulk_export.pipelines.sync.diff import Counts, TableDiff
 from bulk_export.pipelines.sync.state import TableMark
 
 FILE = "part-00000.parquet"
@@ -25,7 +25,7 @@ _ROW_GROUP = 64 * 1024
 _REMEMBERED = 200
 
 
-class Snapshot:
+class ParquetCopyTable:
     """The file in the directory `path`; new ones are written in `scratch`, on the same file system."""
 
     def __init__(self, path: Path, scratch: Path) -> None:
@@ -66,7 +66,7 @@ class Snapshot:
         mark, counts = self._done
         return counts if (mark.poll == poll_id if poll_id else mark.number == poll) else None
 
-    def apply(self, difference: Difference, poll: int, *, delete_removed: bool, poll_id: str = "") -> None:
+    def apply(self, difference: TableDiff, poll: int, *, delete_removed: bool, poll_id: str = "") -> None:
         """Write the table anew, and put it in place of the old one."""
         if not difference.counts.changes and self.files:
             return

@@ -12,7 +12,7 @@ from typing import Any
 from bulk_export.core.model import Endpoint
 from bulk_export.services.local.query import Query
 from bulk_export.services.local.records import TIE, RecordFactory, partner_name, payment_date
-from bulk_export.services.local.rendering import Presentation
+from bulk_export.services.local.rendering import Renderer
 
 _CACHED_BYTES = 64 * 1024 * 1024
 # Sorts that the records stand in by themselves.
@@ -27,7 +27,7 @@ class Dataset:
 
     def __init__(self, endpoint: Endpoint, factory: RecordFactory, records: int, seed: int) -> None:
         self._endpoint = endpoint
-        self.presentation = Presentation(endpoint)
+        self.presentation = Renderer(endpoint)
         self._factory = factory
         self._numbers: Sequence[int] = range(records)
         self._next = records

@@ -12,7 +12,7 @@ from typing import Any
 from bulk_export.core.model import Endpoint, Kind, RecordShape
 
 
-class Presentation:
+class Renderer:
     """Shows the records of one endpoint, which are made with `id`, `type` and `attributes`."""
 
     def __init__(self, endpoint: Endpoint) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from bulk_export.core.model import Endpoint, Field, FieldType, Kind, ListOf, Service
 
-Difference = Literal["added", "removed", "changed"]
+TableDiff = Literal["added", "removed", "changed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Change:
     `name` is empty for a whole endpoint. `described` and `published` are types where there are any.
     """
 
-    difference: Difference
+    difference: TableDiff
     what: Literal["endpoint", "field", "filter", "sort", "record type"]
     endpoint: str
     name: str = ""

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bulk_export.services.openapi.naming import PathName, named
-from bulk_export.services.openapi.query_parameters import Query, first_page_said, looks_like_paging, read_query
+from bulk_export.services.openapi.query_parameters import OperationQuery, first_page_said, looks_like_paging, read_query
 from bulk_export.services.openapi.response_shape import (
-    Answer,
     NoRecords,
-    Place,
-    Shape,
+    RecordLocation,
+    ResponseSchema,
+    ResponseShape,
     find_records,
     other_form,
     read_answers,
@@ -43,12 +43,12 @@ class Listing:
     path: str
     named: PathName
     format: str
-    query: Query
-    shape: Shape
+    query: OperationQuery
+    shape: ResponseShape
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class ExcludedListing:
     """A list that cannot be described, by its path, and why."""
 
     path: str
@@ -58,7 +58,7 @@ class LeftOut:
 
 def find_listings(
     schemas: Schemas, spec: Mapping[str, Any], prefix: str, identifiers: Mapping[str, str], remarks: dict[str, None]
-) -> Iterator[Listing | LeftOut]:
+) -> Iterator[Listing | ExcludedListing]:
     """Every list in the paths of a spec, in their order. `remarks` collects what a person should know of some."""
     paths = spec.get("paths")
     for path, entry in paths.items() if isinstance(paths, Mapping) else ():
@@ -68,7 +68,7 @@ def find_listings(
         full = prefix + (path if path.startswith("/") else f"/{path}")
         found = _at_path(schemas, item, full, identifiers.get(full), f"GET {path}", remarks)
         if isinstance(found, str):
-            yield LeftOut(full, named(full), found)
+            yield ExcludedListing(full, named(full), found)
         elif found is not None:
             yield found
 
@@ -132,13 +132,15 @@ def _at_path(
     return Listing(path, name, answer.form, query, shape)
 
 
-def _list_in(schemas: Schemas, answers: list[Answer], where: str) -> tuple[Answer, Place | NoRecords] | None:
+def _list_in(
+    schemas: Schemas, answers: list[ResponseSchema], where: str
+) -> tuple[ResponseSchema, RecordLocation | NoRecords] | None:
     """The first answer that holds a list of records, else one that holds a list of something else."""
     found = [(answer, place) for answer in answers if (place := find_records(schemas, answer, where)) is not None]
-    return next((one for one in found if isinstance(one[1], Place)), found[0] if found else None)
+    return next((one for one in found if isinstance(one[1], RecordLocation)), found[0] if found else None)
 
 
-def _members(schemas: Schemas, answer: Answer, where: str) -> set[str]:
+def _members(schemas: Schemas, answer: ResponseSchema, where: str) -> set[str]:
     """The names of what stands around the records in an answer, that in objects on paging as well."""
     declared = schemas.type_of(answer.schema, where) if answer.form == "json" else None
     if not isinstance(declared, dict):

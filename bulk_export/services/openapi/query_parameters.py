@@ -96,7 +96,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Paging:
+class PagingParameters:
     """How pages are asked for; `style` is "pages", "offset", "unknown" (one of both), "none", or "cursor" for no way.
 
     `first` is None where it is not known. With "cursor", `number` names the parameter that cannot be used.
@@ -111,13 +111,13 @@ class Paging:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class OperationQuery:
     """What an operation takes. `filters` is by the name that a user gives, `template` how one is written.
 
     `values` are the words that some filters take. What is `unused` cannot be given, even where it is `demanded`.
     """
 
-    paging: Paging
+    paging: PagingParameters
     template: str
     filters: Mapping[str, str] = field(default_factory=dict)
     required: tuple[str, ...] = ()
@@ -133,7 +133,9 @@ def first_page_said(text: str) -> set[int]:
     return {number for number, words in _FIRST_OF_PAGES.items() if words.search(text)}
 
 
-def read_query(schemas: Schemas, listed: list[Any], where: str, *, counts_from: Set[int] = frozenset()) -> Query:
+def read_query(
+    schemas: Schemas, listed: list[Any], where: str, *, counts_from: Set[int] = frozenset()
+) -> OperationQuery:
     """The query of an operation from its parameters, those of its path first.
 
     `counts_from` has the numbers of the first page that other parts of the operation hint at.
@@ -159,7 +161,7 @@ def read_query(schemas: Schemas, listed: list[Any], where: str, *, counts_from: 
         if stem is None or (one.name in bracketed and bracketed[one.name][1] == stem)
     }
     unused = [one for one in rest if one not in named.values()]
-    return Query(
+    return OperationQuery(
         paging=paging,
         template=template,
         filters={name: _filter_type(schemas, name, one, where) for name, one in named.items()},
@@ -217,7 +219,7 @@ def _flat(schemas: Schemas, entry: Any, where: str) -> Iterator[Parameter]:
 
 def _paging(
     schemas: Schemas, parameters: list[Parameter], where: str, counts_from: Set[int]
-) -> tuple[Paging, set[str]]:
+) -> tuple[PagingParameters, set[str]]:
     counting = [one for one in parameters if _may_count(schemas, one, where)]
     size = next((one for one in counting if one.words in _SIZES), None)
     number = next((one for one in counting if one.words in _NUMBERS), None)
@@ -227,9 +229,11 @@ def _paging(
         size = Parameter("", {}, required=False, text="", example=None)  # the service says how much a page holds
     if start is None or size is None:
         lone = cursor or start or size
-        return (Paging("none"), set()) if lone is None else (Paging("cursor", lone.name), {lone.name})
+        return (
+            (PagingParameters("none"), set()) if lone is None else (PagingParameters("cursor", lone.name), {lone.name})
+        )
     style = _style(start)
-    paging = Paging(
+    paging = PagingParameters(
         style=style,
         number=start.name,
         size=size.name,

@@ -24,7 +24,7 @@ _SCALAR_IDS = ("string", "integer", "number", "timestamp", "date", ANY)
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ResponseShape:
     """Where the records of an endpoint stand, and what they hold.
 
     `id` leads from a record to what identifies it, and is empty where nothing does. `record_type` is empty where none
@@ -41,7 +41,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ResponseSchema:
     """A successful answer in one form, "json" or "csv", and the schema it is declared with."""
 
     form: str
@@ -49,7 +49,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RecordLocation:
     """Where in a body the list of records is, what a record holds, and which other lists stand beside it."""
 
     at: tuple[str, ...]
@@ -64,17 +64,17 @@ class NoRecords:
     reason: str
 
 
-def read_answers(schemas: Schemas, operation: Mapping[str, Any], path: str) -> list[Answer]:
+def read_answers(schemas: Schemas, operation: Mapping[str, Any], path: str) -> list[ResponseSchema]:
     """The forms of a successful answer that can be read here, JSON first. A path in `.csv` has a table."""
     content = _content(schemas, operation)
     if path.endswith(".csv") and not any("json" in kind for kind in content):
-        return [Answer("csv", _with_example(next(iter(content.values()), {})))]
-    found: dict[str, Answer] = {}
+        return [ResponseSchema("csv", _with_example(next(iter(content.values()), {})))]
+    found: dict[str, ResponseSchema] = {}
     for kind, value in content.items():
         is_json = kind in ("application/json", "text/json", "*/*", "application/*") or kind.endswith("+json")
         form = "json" if is_json else "csv" if kind in _TABLES else None
         if form is not None:
-            found.setdefault(form, Answer(form, _with_example(value) if form == "csv" else value.get("schema")))
+            found.setdefault(form, ResponseSchema(form, _with_example(value) if form == "csv" else value.get("schema")))
     return [found[form] for form in ("json", "csv") if form in found]
 
 
@@ -105,17 +105,18 @@ def _content(schemas: Schemas, operation: Mapping[str, Any]) -> dict[str, Mappin
     }
 
 
-def find_records(schemas: Schemas, answer: Answer, where: str) -> Place | NoRecords | None:
+def find_records(schemas: Schemas, answer: ResponseSchema, where: str) -> RecordLocation | NoRecords | None:
     """The list of records in an answer; None where the answer is no list."""
     if answer.form == "csv":
-        return Place((), _table_row(schemas, answer.schema, where))
+        return RecordLocation((), _table_row(schemas, answer.schema, where))
     declared = schemas.type_of(answer.schema, where)
     found = _in_json(declared)
     if (
         found is None
         and declared == ANY
         and any(
-            isinstance(_in_json(schemas.type_of(part, where)), Place) for part in schemas.parts(answer.schema, where)
+            isinstance(_in_json(schemas.type_of(part, where)), RecordLocation)
+            for part in schemas.parts(answer.schema, where)
         )
     ):
         return NoRecords("its answer may be a list or something else")
@@ -131,10 +132,10 @@ def find_records(schemas: Schemas, answer: Answer, where: str) -> Place | NoReco
     return found
 
 
-def _in_json(declared: Declared | None, depth: int = 0) -> Place | NoRecords | None:
+def _in_json(declared: Declared | None, depth: int = 0) -> RecordLocation | NoRecords | None:
     if isinstance(declared, list):
         record = _as_record(declared[0])
-        return NoRecords("its list does not hold objects") if record is None else Place((), record)
+        return NoRecords("its list does not hold objects") if record is None else RecordLocation((), record)
     if not isinstance(declared, dict) or depth >= _DEEPEST_LIST:
         return None
     ranked = sorted(declared, key=lambda name: _PREFERRED.index(name) if name in _PREFERRED else len(_PREFERRED))
@@ -146,13 +147,13 @@ def _in_json(declared: Declared | None, depth: int = 0) -> Place | NoRecords | N
     for name in preferred:
         record = _as_record(declared[name][0])
         if record is not None:
-            return Place((name,), record, tuple(other for other in of_objects if other != name))
+            return RecordLocation((name,), record, tuple(other for other in of_objects if other != name))
     if len(of_objects) == 1:
-        return Place((of_objects[0],), declared[of_objects[0]][0])
+        return RecordLocation((of_objects[0],), declared[of_objects[0]][0])
     for name in ranked:
         below = _in_json(declared[name], depth + 1) if isinstance(declared[name], dict) else None
-        if isinstance(below, Place):
-            return Place((name, *below.at), below.record, below.beside)
+        if isinstance(below, RecordLocation):
+            return RecordLocation((name, *below.at), below.record, below.beside)
     if preferred:
         return NoRecords("its list does not hold objects")
     if of_objects:
@@ -165,7 +166,9 @@ def _as_record(item: Any) -> dict[str, Any] | None:
     return item if isinstance(item, dict) else {} if item == ANY else None
 
 
-def read_shape(schemas: Schemas, answer: Answer, place: Place, identifier: str | None, name: str, where: str) -> Shape:
+def read_shape(
+    schemas: Schemas, answer: ResponseSchema, place: RecordLocation, identifier: str | None, name: str, where: str
+) -> ResponseShape:
     """The shape of the records at a place. `identifier` is what is known to identify them, `name` their endpoint's."""
     record, is_table = place.record, answer.form == "csv"
     nested = isinstance(record.get("attributes"), dict) and not is_table
@@ -184,7 +187,7 @@ def read_shape(schemas: Schemas, answer: Answer, place: Place, identifier: str |
     left_out = {"", path[-1] if len(path) == 2 else ""} if nested else {"", "_extra", *path, *typed}
     words = _type_words(schemas, declared, where) if typed else []
     known = fields.get(path[-1]) if len(path) == 2 else record.get(chosen or "")
-    return Shape(
+    return ResponseShape(
         at=place.at,
         id=path,
         id_type="integer" if known in ("integer", "number") else "string",
@@ -292,7 +295,7 @@ def _table_row(schemas: Schemas, schema: Any, where: str) -> dict[str, Any]:
             continue
         declared = schemas.type_of({key: part[key] for key in ("properties", "items") if key in part}, where)
         found = _in_json(declared)
-        if isinstance(found, Place) and found.record:
+        if isinstance(found, RecordLocation) and found.record:
             return _cells(found.record)
         if isinstance(declared, dict) and declared and not any(isinstance(one, list) for one in declared.values()):
             return _cells(declared)

@@ -11,10 +11,10 @@ from typing import Any
 import tomli_w
 
 from bulk_export.errors import UsageError
-from bulk_export.services.openapi.listings import LeftOut, Listing, find_listings
+from bulk_export.services.openapi.listings import ExcludedListing, Listing, find_listings
 from bulk_export.services.openapi.naming import slug
-from bulk_export.services.openapi.query_parameters import FAMILY, Paging, Query, changed_since
-from bulk_export.services.openapi.response_shape import Shape
+from bulk_export.services.openapi.query_parameters import FAMILY, OperationQuery, PagingParameters, changed_since
+from bulk_export.services.openapi.response_shape import ResponseShape
 from bulk_export.services.openapi.servers import read_auth, read_servers
 from bulk_export.services.openapi.types import Schemas
 from bulk_export.services.openapi.versions import versions_of
@@ -57,7 +57,7 @@ def describe(
     found = list(find_listings(schemas, spec, prefix, identifiers or {}, remarks))
     listings = [one for one in found if isinstance(one, Listing)]
     if not listings:
-        reasons = [f"{one.path}: {one.reason}" for one in found if isinstance(one, LeftOut)]
+        reasons = [f"{one.path}: {one.reason}" for one in found if isinstance(one, ExcludedListing)]
         raise UsageError(
             f"{source} has no list endpoint: no GET without path parameters that answers with an array of objects.",
             next_step="; ".join([*reasons[:_MOST_REASONS], *remarks]) or "Describe the service by hand.",
@@ -91,10 +91,10 @@ def describe(
 class _Common:
     """What most endpoints have, said once for the service."""
 
-    paging: Paging
+    paging: PagingParameters
     template: str
     sort: str
-    shape: Shape
+    shape: ResponseShape
 
 
 def _endpoint(listing: Listing, common: _Common) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _endpoint(listing: Listing, common: _Common) -> dict[str, Any]:
     return entry
 
 
-def _order(query: Query, fields: Mapping[str, Any], *, family: bool) -> tuple[str | None, list[str], bool]:
+def _order(query: OperationQuery, fields: Mapping[str, Any], *, family: bool) -> tuple[str | None, list[str], bool]:
     """The sort to send, what rows are ordered by then, and whether that leaves no ties.
 
     Services of the lead-provider family take `created_at,id`, although they publish single attributes only;
@@ -156,7 +156,7 @@ def _order(query: Query, fields: Mapping[str, Any], *, family: bool) -> tuple[st
     return None, [], False
 
 
-def _is_family(paging: Paging) -> bool:
+def _is_family(paging: PagingParameters) -> bool:
     return (paging.number, paging.size) == FAMILY
 
 
@@ -177,11 +177,11 @@ def _common(listings: Sequence[Listing]) -> _Common:
         paging=paging,
         template=Counter(one.query.template for one in filtered).most_common(1)[0][0],
         sort=Counter(one.query.sort for one in sorted_ones).most_common(1)[0][0],
-        shape=Shape(*usual, fields={}, record_type=""),
+        shape=ResponseShape(*usual, fields={}, record_type=""),
     )
 
 
-def _pages(paging: Paging, template: str, sort: str) -> dict[str, Any]:
+def _pages(paging: PagingParameters, template: str, sort: str) -> dict[str, Any]:
     if paging.style == "none":
         return {"style": "none", "default": 100, "filter": template, "sort": sort}
     pages: dict[str, Any] = {
@@ -196,7 +196,7 @@ def _pages(paging: Paging, template: str, sort: str) -> dict[str, Any]:
     return pages | {"filter": template, "sort": sort}
 
 
-def _records(shape: Shape) -> dict[str, Any]:
+def _records(shape: ResponseShape) -> dict[str, Any]:
     return {
         "at": list(shape.at),
         "id": list(shape.id),

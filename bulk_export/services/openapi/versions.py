@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bulk_export.services.openapi.listings import LeftOut, Listing
+from bulk_export.services.openapi.listings import ExcludedListing, Listing
 from bulk_export.services.openapi.naming import by_number, free, slug, version_of
 
 
@@ -19,7 +19,7 @@ class Version:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def versions_of(found: Sequence[Listing | LeftOut], info_version: Any) -> list[Version]:
+def versions_of(found: Sequence[Listing | ExcludedListing], info_version: Any) -> list[Version]:
     """The versions of a service, the oldest first.
 
     A version has what its own paths offer, and the paths without a version. What it does not offer is taken from the
@@ -31,10 +31,12 @@ def versions_of(found: Sequence[Listing | LeftOut], info_version: Any) -> list[V
     return [_version(name, _offered(found, names, place)) for place, name in enumerate(names)]
 
 
-def _offered(found: Sequence[Listing | LeftOut], names: Sequence[str], place: int) -> list[Listing | LeftOut]:
+def _offered(
+    found: Sequence[Listing | ExcludedListing], names: Sequence[str], place: int
+) -> list[Listing | ExcludedListing]:
     """What no version has, and of each other list the newest of the versions up to that at a place."""
-    newest: dict[tuple[str, ...], tuple[int, Listing | LeftOut]] = {}
-    alone: list[Listing | LeftOut] = []
+    newest: dict[tuple[str, ...], tuple[int, Listing | ExcludedListing]] = {}
+    alone: list[Listing | ExcludedListing] = []
     for one in found:
         age = names.index(one.named.version) if one.named.version in names else None
         if age is None:
@@ -45,12 +47,12 @@ def _offered(found: Sequence[Listing | LeftOut], names: Sequence[str], place: in
     return [one for one in found if any(one is other for other in chosen)]
 
 
-def _version(name: str, offered: Sequence[Listing | LeftOut]) -> Version:
+def _version(name: str, offered: Sequence[Listing | ExcludedListing]) -> Version:
     version = Version(name)
     as_json = {one.named.name for one in offered if isinstance(one, Listing) and one.format == "json"}
     # Lists of a version come first to their names.
     for one in sorted(offered, key=lambda other: other.named.version is None):
-        if isinstance(one, LeftOut):
+        if isinstance(one, ExcludedListing):
             version.left_out[one.path] = one.reason
             continue
         # `things.csv` is `things`, unless that is there as JSON.

@@ -28,7 +28,7 @@ _FIRST_OF_OBJECT = frozenset(b"{")
 _first = operator.itemgetter(0)
 
 
-class UnusablePage(ValueError):
+class InvalidPage(ValueError):
     """A body that is not a page of records; the message says why and where, never what it held."""
 
 
@@ -139,7 +139,7 @@ def split_page(body: bytes, at: Sequence[str] = ("data",)) -> list[bytes]:
     records = _split_usual(body) if tuple(at) == ("data",) else _split_exactly(body, at)
     if not _FIRST_OF_OBJECT.issuperset(map(_first, records)):
         number = next(number for number, record in enumerate(records) if not record.startswith(b"{"))
-        raise UnusablePage(f"record {number + 1} is not an object")
+        raise InvalidPage(f"record {number + 1} is not an object")
     return records
 
 
@@ -147,7 +147,7 @@ def _refuse_bytes(body: bytes) -> None:
     try:
         body.decode()
     except UnicodeDecodeError as error:
-        raise UnusablePage(f"not UTF-8 at byte {error.start}") from None
+        raise InvalidPage(f"not UTF-8 at byte {error.start}") from None
 
 
 def _split_usual(body: bytes) -> list[bytes]:
@@ -157,9 +157,9 @@ def _split_usual(body: bytes) -> list[bytes]:
             _OBJECTS.decode(body)
         records = list(map(bytes, _DECODER.decode(body).data))
     except msgspec.ValidationError:
-        raise UnusablePage("not an object with a list of records in `data`") from None
+        raise InvalidPage("not an object with a list of records in `data`") from None
     except RecursionError:
-        raise UnusablePage("nested too deeply") from None
+        raise InvalidPage("nested too deeply") from None
     except msgspec.DecodeError:
         # Lone surrogates and numbers beyond a double are sound JSON that msgspec declines.
         records = _split_exactly(body, ("data",))
@@ -202,15 +202,15 @@ def _split_exactly(body: bytes, at: Sequence[str]) -> list[bytes]:
     try:
         records, end = _find(text, 0, at)
     except StopIteration as error:
-        raise UnusablePage(f"not JSON at byte {_byte(text, error.value)}") from None
+        raise InvalidPage(f"not JSON at byte {_byte(text, error.value)}") from None
     except json.JSONDecodeError as error:
-        raise UnusablePage(f"not JSON at byte {_byte(text, error.pos)}") from None
+        raise InvalidPage(f"not JSON at byte {_byte(text, error.pos)}") from None
     except RecursionError:
-        raise UnusablePage("nested too deeply") from None
+        raise InvalidPage("nested too deeply") from None
     except IndexError:
-        raise UnusablePage(f"cut short at byte {len(body)}") from None
+        raise InvalidPage(f"cut short at byte {len(body)}") from None
     if _skip(text, end) != len(text):
-        raise UnusablePage(f"more after the end, at byte {_byte(text, end)}")
+        raise InvalidPage(f"more after the end, at byte {_byte(text, end)}")
     return records
 
 
@@ -224,14 +224,14 @@ def _find(text: str, position: int, at: Sequence[str]) -> tuple[list[bytes], int
         if key != at[0]:
             return _SCAN(text, start)[1]
         if found:
-            raise UnusablePage(f"`{key}` more than once")
+            raise InvalidPage(f"`{key}` more than once")
         records, end = _find(text, start, at[1:])
         found.append(records)
         return end
 
     end = _object(text, position, take)
     if not found:
-        raise UnusablePage(f"not an object with a list of records in `{'.'.join(at)}`")
+        raise InvalidPage(f"not an object with a list of records in `{'.'.join(at)}`")
     return found[0], end
 
 
@@ -259,7 +259,7 @@ def _elements(text: str, position: int) -> tuple[list[bytes], int]:
         start = position
         _, position = _SCAN(text, start)
         if text[start] != "{":
-            raise UnusablePage(f"record {len(records) + 1} is not an object")
+            raise InvalidPage(f"record {len(records) + 1} is not an object")
         records.append(text[start:position].encode())
         position = _skip(text, position)
         if text[position] == "]":
@@ -270,7 +270,7 @@ def _elements(text: str, position: int) -> tuple[list[bytes], int]:
 def _expect(text: str, position: int, wanted: str) -> int:
     position = _skip(text, position)
     if text[position] != wanted:
-        raise UnusablePage(f"not JSON of this shape at byte {_byte(text, position)}")
+        raise InvalidPage(f"not JSON of this shape at byte {_byte(text, position)}")
     return position + 1
 
 
@@ -285,7 +285,7 @@ def _byte(text: str, position: int) -> int:
 
 
 def _refuse(constant: str) -> None:
-    raise UnusablePage("NaN or Infinity, which JSON does not have")
+    raise InvalidPage("NaN or Infinity, which JSON does not have")
 
 
 _SCAN: Callable[[str, int], tuple[Any, int]] = _scanner(

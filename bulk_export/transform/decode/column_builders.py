@@ -37,7 +37,7 @@ class NotAsDescribed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuiltColumn:
     """One place in all rows: its column, the size of its values, how many rows had no such member, and JSON
     text by row of what the column did not take."""
 
@@ -47,7 +47,7 @@ class Built:
     overlays: Mapping[int, str] = field(default_factory=dict)
 
 
-class Node(Protocol):
+class ColumnBuilder(Protocol):
     """A place in a record: `annotation` and `default` are for msgspec, `filler` is the size of a None that
     stands in for a member of an object that is not there."""
 
@@ -58,11 +58,11 @@ class Node(Protocol):
     def gather(self, values: Sequence[Any]) -> Any:
         """What is kept of the values of a page, while they are in the processor's cache."""
 
-    def build(self, pages: Sequence[Any], drift: Drift) -> Built:
+    def build(self, pages: Sequence[Any], drift: Drift) -> BuiltColumn:
         """A column of what was gathered from some pages. Raises NotAsDescribed."""
 
 
-class ScalarNode:
+class ScalarColumn:
     """Strings, booleans and integers."""
 
     default: Any = _UNSET
@@ -78,7 +78,7 @@ class ScalarNode:
         """The values as a column, and how many were not there."""
         return _array(values, self._arrow_type)
 
-    def build(self, pages: Sequence[tuple[pa.Array, int]], drift: Drift) -> Built:
+    def build(self, pages: Sequence[tuple[pa.Array, int]], drift: Drift) -> BuiltColumn:
         """One column for all."""
         array, unset = _joined(pages, self._arrow_type)
         given = len(array) - array.null_count
@@ -88,10 +88,10 @@ class ScalarNode:
             size = text_size(array.cast(pa.string()))
         else:
             size = text_size(array) + 2 * given
-        return Built(array, size + _NULL_SIZE * (array.null_count - unset), unset)
+        return BuiltColumn(array, size + _NULL_SIZE * (array.null_count - unset), unset)
 
 
-class TimeNode:
+class TimestampColumn:
     """Timestamps and dates, sent as strings. A block with other than the usual forms is taken value by value."""
 
     default: Any = _UNSET
@@ -106,23 +106,23 @@ class TimeNode:
         """The texts as a column, and how many were not there."""
         return _array(values, pa.string())
 
-    def build(self, pages: Sequence[tuple[pa.Array, int]], drift: Drift) -> Built:
+    def build(self, pages: Sequence[tuple[pa.Array, int]], drift: Drift) -> BuiltColumn:
         """A column of times, and what is none by row."""
         texts, unset = _joined(pages, pa.string())
         size = text_size(texts) + 2 * (len(texts) - texts.null_count) + _NULL_SIZE * (texts.null_count - unset)
         column = usual_instants(texts) if self._kind is Kind.TIMESTAMP else usual_days(texts)
         if column is not None:
-            return Built(column, size, unset)
+            return BuiltColumn(column, size, unset)
         taken, overlays = [], {}
         for row, text in enumerate(texts.to_pylist()):
             value, left = fit(self._kind, text, self._path, drift)
             taken.append(value)
             if left is not NOTHING:
                 overlays[row] = exact.dumps(left)
-        return Built(pa.array(taken, schema.arrow_type(self._kind)), size, unset, overlays)
+        return BuiltColumn(pa.array(taken, schema.arrow_type(self._kind)), size, unset, overlays)
 
 
-class LooseNode:
+class AnyColumn:
     """A place where values of any kind are met: each is fitted by itself. Without a type, nothing fits."""
 
     default: Any = _ABSENT
@@ -138,7 +138,7 @@ class LooseNode:
         """The JSON texts; empty for what was not there, None for a place in an object that is not there."""
         return [None if raw is None else bytes(raw) for raw in values]
 
-    def build(self, pages: Sequence[list[bytes | None]], drift: Drift) -> Built:
+    def build(self, pages: Sequence[list[bytes | None]], drift: Drift) -> BuiltColumn:
         """A column of what fits, where there is a type for one, and the rest by row."""
         values = list(itertools.chain.from_iterable(pages))
         taken: list[Any] = []
@@ -149,7 +149,7 @@ class LooseNode:
             if left is not NOTHING:
                 overlays[row] = exact.dumps(left)
         array = None if self._declared is None else pa.array(taken, schema.arrow_type(self._declared))
-        return Built(array, _size_of_texts(values), values.count(b""), overlays)
+        return BuiltColumn(array, _size_of_texts(values), values.count(b""), overlays)
 
     def _fit(self, text: bytes, drift: Drift) -> tuple[Any, Any]:
         if exact.nested_deeper_than(_DEEPEST, text):
@@ -161,7 +161,7 @@ class LooseNode:
         return fit(self._declared, value, self._path, drift)
 
 
-class IgnoredNode:
+class IgnoredColumn:
     """A place that is dropped: only its size matters."""
 
     default: Any = _ABSENT
@@ -172,19 +172,19 @@ class IgnoredNode:
         """The JSON texts; empty for what was not there, None for a place in an object that is not there."""
         return [None if raw is None else bytes(raw) for raw in values]
 
-    def build(self, pages: Sequence[list[bytes | None]], drift: Drift) -> Built:
+    def build(self, pages: Sequence[list[bytes | None]], drift: Drift) -> BuiltColumn:
         """No column."""
         values = list(itertools.chain.from_iterable(pages))
-        return Built(None, _size_of_texts(values), values.count(b""))
+        return BuiltColumn(None, _size_of_texts(values), values.count(b""))
 
 
-class ListNode:
+class ListColumn:
     """A list of anything that has a node."""
 
     default: Any = _UNSET
     filler = _NULL_SIZE
 
-    def __init__(self, item: Node, arrow_type: pa.DataType) -> None:
+    def __init__(self, item: ColumnBuilder, arrow_type: pa.DataType) -> None:
         self.annotation = list[item.annotation] | None | msgspec.UnsetType  # type: ignore[name-defined]  # made at run time
         self._item = item
         self._arrow_type = arrow_type
@@ -193,7 +193,7 @@ class ListNode:
         """The lists themselves."""
         return values
 
-    def build(self, pages: Sequence[Sequence[Any]], drift: Drift) -> Built:
+    def build(self, pages: Sequence[Sequence[Any]], drift: Drift) -> BuiltColumn:
         """A column of lists."""
         values = list(itertools.chain.from_iterable(pages))
         offsets = [0, *itertools.accumulate([len(value) if value else 0 for value in values])]
@@ -207,7 +207,7 @@ class ListNode:
         unset = sum(value is _UNSET for value in values) if missing else 0
         commas = len(elements) - sum(map(bool, values))
         size = item.size + commas + 2 * (len(values) - missing) + _NULL_SIZE * (missing - unset)
-        return Built(array, size, unset, _by_position(item.overlays, offsets) if item.overlays else {})
+        return BuiltColumn(array, size, unset, _by_position(item.overlays, offsets) if item.overlays else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ class Member:
 
     name: str
     path: str
-    node: Node
+    node: ColumnBuilder
     described: bool
 
     @property
@@ -225,7 +225,7 @@ class Member:
         return len(self.name.encode()) + _QUOTES_COLON_COMMA
 
 
-class StructNode:
+class StructColumn:
     """An object with members that are known by name; those without a column come last, in the order of names."""
 
     default: Any = _UNSET
@@ -250,7 +250,7 @@ class StructNode:
         """The objects themselves."""
         return values
 
-    def build(self, pages: Sequence[Sequence[Any]], drift: Drift) -> Built:
+    def build(self, pages: Sequence[Sequence[Any]], drift: Drift) -> BuiltColumn:
         """A column of structs."""
         values = list(itertools.chain.from_iterable(pages))
         absent = [value is None or value is _UNSET for value in values]
@@ -260,7 +260,7 @@ class StructNode:
         array = pa.StructArray.from_arrays(
             arrays, fields=list(self._arrow_type), mask=pa.array(absent, pa.bool_()) if missing else None
         )
-        return Built(array, size + _NULL_SIZE * (missing - unset), unset, overlays)
+        return BuiltColumn(array, size + _NULL_SIZE * (missing - unset), unset, overlays)
 
     def gather_members(self, values: Sequence[Any]) -> list[Any]:
         """What each member keeps of the objects of a page; None for all where there is no object."""

@@ -11,16 +11,16 @@ import pyarrow as pa
 
 from bulk_export.core.model import Endpoint
 from bulk_export.transform import schema
-from bulk_export.transform.decode.body import Body, SplitBody, UnusablePage, split_page, text_of
+from bulk_export.transform.decode.body import Body, InvalidPage, SplitBody, split_page, text_of
 from bulk_export.transform.decode.column_builders import NotAsDescribed
 from bulk_export.transform.decode.drift import Drift
-from bulk_export.transform.decode.exact_path import PlainDecoder, identities
-from bulk_export.transform.decode.fast_path import TypedDecoder
+from bulk_export.transform.decode.exact_path import ExactDecoder, identities
+from bulk_export.transform.decode.fast_path import FastDecoder
 from bulk_export.transform.decode.identity import Identity, Key, keys
 from bulk_export.transform.decode.json_lines import compact, flat
-from bulk_export.transform.decode.record_shape import Arrangement, is_usual, with_moved
+from bulk_export.transform.decode.record_shape import RecordShaper, is_usual, with_moved
 from bulk_export.transform.decode.redactor import Redactor
-from bulk_export.transform.redaction import NO_REDACTION, Redaction, Treatment
+from bulk_export.transform.redaction import NO_REDACTION, Redaction, RedactionAction
 
 Lines = Literal["raw", "flat"]
 
@@ -67,9 +67,9 @@ class Decoder:
         self._wants_batch = columns or lines == "flat"
         self._columns = columns
         self._lines = lines
-        self._plain = PlainDecoder(self.schema, schema.columns(left))
-        self._typed = TypedDecoder(endpoint, redaction)
-        self._arrangement = Arrangement(endpoint)
+        self._plain = ExactDecoder(self.schema, schema.columns(left))
+        self._typed = FastDecoder(endpoint, redaction)
+        self._arrangement = RecordShaper(endpoint)
         self._has_types = endpoint.shape.type is not None
         self._has_ids = bool(endpoint.shape.id)
         self._without_column = schema.without_column(endpoint)
@@ -77,7 +77,9 @@ class Decoder:
         self._redactor = Redactor(redaction) if redaction else None
         self._identity = Identity(endpoint.shape) if endpoint.shape.identity else None
         # A pseudonym tells records apart as the id does, but hides whether there is one.
-        self._pseudonym = redaction.pseudonym if redaction.rules.get(schema.ID) is Treatment.PSEUDONYMISE else None
+        self._pseudonym = (
+            redaction.pseudonym if redaction.rules.get(schema.ID) is RedactionAction.PSEUDONYMISE else None
+        )
 
     def decode(self, bodies: Sequence[Body]) -> Block:
         """The records of some pages, in order. Raises UnusablePage for a body that is none."""
@@ -185,4 +187,4 @@ def _redacted(records: Sequence[bytes], redactor: Redactor | None) -> Sequence[b
     try:
         return list(map(redactor.record, records))
     except RecursionError:
-        raise UnusablePage("nested too deeply to be redacted") from None
+        raise InvalidPage("nested too deeply to be redacted") from None

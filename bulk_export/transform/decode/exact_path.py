@@ -28,7 +28,7 @@ DEEPEST = 800
 _ENVELOPE = frozenset({schema.ID, schema.TYPE, schema.ATTRIBUTES})
 
 
-class PlainDecoder:
+class ExactDecoder:
     """Turns records into columns of a schema; `fields` are the attributes that have a column."""
 
     def __init__(self, arrow_schema: pa.Schema, fields: Sequence[Field]) -> None:

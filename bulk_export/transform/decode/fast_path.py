@@ -23,21 +23,21 @@ from bulk_export.transform import schema
 from bulk_export.transform.decode import lossless_json as exact
 from bulk_export.transform.decode.body import is_utf8
 from bulk_export.transform.decode.column_builders import (
-    IgnoredNode,
-    ListNode,
-    LooseNode,
+    AnyColumn,
+    ColumnBuilder,
+    IgnoredColumn,
+    ListColumn,
     Member,
-    Node,
     NotAsDescribed,
-    ScalarNode,
-    StructNode,
-    TimeNode,
+    ScalarColumn,
+    StructColumn,
+    TimestampColumn,
     text_size,
 )
 from bulk_export.transform.decode.drift import Drift
 from bulk_export.transform.decode.redactor import Redactor
 from bulk_export.transform.decode.values import RECORD, overlay_name
-from bulk_export.transform.redaction import Redaction, Rule, Rules, Treatment
+from bulk_export.transform.redaction import Redaction, RedactionAction, Rule, Rules
 
 # A place is learnt when this many pages went the exact way because of it, and this many places at most.
 _PAGES_TO_LEARN = 3
@@ -47,7 +47,7 @@ _ENVELOPE = len(b'{"id":"","type":"","attributes":},')
 
 
 @dataclass(frozen=True, slots=True)
-class TypedBlock:
+class FastBlock:
     """Records of some pages: identities by page, the columns but `_extra`, and what goes there by row."""
 
     ids: list[list[str]]
@@ -55,7 +55,7 @@ class TypedBlock:
     extra: dict[int, str]
 
 
-class TypedDecoder:
+class FastDecoder:
     """Decodes pages of one endpoint, as far as they are as described."""
 
     def __init__(self, endpoint: Endpoint, redaction: Redaction) -> None:
@@ -68,7 +68,7 @@ class TypedDecoder:
         self._spaced = False
         self._prepare()
 
-    def decode(self, bodies: Sequence[bytes], drift: Drift) -> TypedBlock:
+    def decode(self, bodies: Sequence[bytes], drift: Drift) -> FastBlock:
         """The records of some pages. Raises NotAsDescribed, and counts nothing then."""
         counted = Drift()
         if not self._spaced:
@@ -114,7 +114,7 @@ class TypedDecoder:
             # Nothing is described, or something by a name that a struct cannot have.
             self._decoder = None
 
-    def _decode(self, bodies: Sequence[bytes], drift: Drift) -> tuple[TypedBlock, bool]:
+    def _decode(self, bodies: Sequence[bytes], drift: Drift) -> tuple[FastBlock, bool]:
         """The records, and whether they are all that the bodies, when without white space, hold."""
         decoder = self._decoder
         if decoder is None or not all(map(is_utf8, bodies)):
@@ -142,12 +142,12 @@ class TypedDecoder:
         size += text_size(id_column) + text_size(type_column) + self._take_beside(beside, rows, extra, drift)
         size += rows * _ENVELOPE + sum(_EMPTY_BODY - bool(page_ids) for page_ids in ids)
         proven = size == sum(len(body) - exact.escapes(body) for body in bodies)
-        if Treatment.PSEUDONYMISE is self._rules.get(schema.ID):
+        if RedactionAction.PSEUDONYMISE is self._rules.get(schema.ID):
             ids = [list(map(self._pseudonym, page_ids)) for page_ids in ids]
             id_column = pa.array(list(itertools.chain.from_iterable(ids)), pa.string())
-        if Treatment.PSEUDONYMISE is self._rules.get(schema.TYPE):
+        if RedactionAction.PSEUDONYMISE is self._rules.get(schema.TYPE):
             type_column = pa.array(list(map(self._pseudonym, type_column.to_pylist())), pa.string())
-        return TypedBlock(ids, [id_column, type_column, *arrays], extra), proven
+        return FastBlock(ids, [id_column, type_column, *arrays], extra), proven
 
     def _take_beside(self, pages: Sequence[list[Any]], rows: int, extra: dict[int, str], drift: Drift) -> int:
         """Add members that stand beside the attributes to `extra`; their size."""
@@ -163,14 +163,14 @@ class TypedDecoder:
             extra[row] = before + f'"{RECORD}":{{{",".join(texts)}}}}}'
         return size
 
-    def _struct(self, fields: Sequence[Field], prefix: str, rules: Rules) -> StructNode:
+    def _struct(self, fields: Sequence[Field], prefix: str, rules: Rules) -> StructColumn:
         described = [
             Member(field.name, prefix + field.name, self._node(field, prefix + field.name, rules), described=True)
             for field in fields
         ]
         into = tuple(f"{field.name}." for field in fields if not isinstance(field.type, Kind))
         others = self._others(prefix, {field.name for field in fields}, rules, into)
-        return StructNode([*described, *others], schema.arrow_type(Struct(tuple(fields))))
+        return StructColumn([*described, *others], schema.arrow_type(Struct(tuple(fields))))
 
     def _others(
         self, prefix: str, known: Collection[str], rules: Rules, into: tuple[str, ...] = ()
@@ -180,25 +180,25 @@ class TypedDecoder:
         elsewhere = (*into, f"{RECORD}.")
         for name in sorted({name for name in learnt if not name.startswith(elsewhere)} | rules.keys()):
             rule = rules.get(name)
-            if rule is Treatment.DROP:
-                yield Member(name, prefix + name, IgnoredNode(), described=False)
+            if rule is RedactionAction.DROP:
+                yield Member(name, prefix + name, IgnoredColumn(), described=False)
             elif name in learnt and name not in known and _can_be_looked_for(name):
-                yield Member(name, prefix + name, LooseNode(None, prefix + name, self._redact(rule)), described=False)
+                yield Member(name, prefix + name, AnyColumn(None, prefix + name, self._redact(rule)), described=False)
 
-    def _node(self, field: Field, path: str, rules: Rules) -> Node:
+    def _node(self, field: Field, path: str, rules: Rules) -> ColumnBuilder:
         rule = rules.get(field.name)
-        if path in self._learnt or isinstance(rule, Treatment):
-            return LooseNode(field.type, path, self._redact(rule))
+        if path in self._learnt or isinstance(rule, RedactionAction):
+            return AnyColumn(field.type, path, self._redact(rule))
         return self._node_of(field.type, path, rule or {})
 
-    def _node_of(self, declared: FieldType, path: str, rules: Rules) -> Node:
+    def _node_of(self, declared: FieldType, path: str, rules: Rules) -> ColumnBuilder:
         if isinstance(declared, ListOf):
-            return ListNode(self._node_of(declared.item, path, rules), schema.arrow_type(declared))
+            return ListColumn(self._node_of(declared.item, path, rules), schema.arrow_type(declared))
         if isinstance(declared, Struct):
             return self._struct(declared.fields, f"{path}.", rules)
         if declared is Kind.NUMBER:
-            return LooseNode(declared, path, None)
-        return TimeNode(declared, path) if declared in (Kind.TIMESTAMP, Kind.DATE) else ScalarNode(declared)
+            return AnyColumn(declared, path, None)
+        return TimestampColumn(declared, path) if declared in (Kind.TIMESTAMP, Kind.DATE) else ScalarColumn(declared)
 
     def _redact(self, rule: Rule | None) -> Callable[[bytes], bytes] | None:
         return None if rule is None else lambda text: self._redactor.value(text, rule)

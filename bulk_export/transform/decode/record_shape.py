@@ -30,7 +30,7 @@ _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?
 Members = list[tuple[str, bytes]]
 
 
-class Arrangement:
+class RecordShaper:
     """The shape in which an endpoint sends records."""
 
     def __init__(self, endpoint: Endpoint) -> None:

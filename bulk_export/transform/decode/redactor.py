@@ -10,8 +10,8 @@ import msgspec
 from bulk_export.core.model import Endpoint, RecordShape
 from bulk_export.transform.decode import lossless_json as exact
 from bulk_export.transform.decode.json_lines import compact
-from bulk_export.transform.decode.record_shape import Arrangement
-from bulk_export.transform.redaction import Redaction, Rule, Rules, Treatment
+from bulk_export.transform.decode.record_shape import RecordShaper
+from bulk_export.transform.redaction import Redaction, RedactionAction, Rule, Rules
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -41,7 +41,7 @@ class Redactor:
     def _value(self, text: bytes, rule: Rule) -> bytes:
         if text.startswith(b"["):
             return b"[" + b",".join([self._value(bytes(element), rule) for element in _ELEMENTS.decode(text)]) + b"]"
-        if isinstance(rule, Treatment):
+        if isinstance(rule, RedactionAction):
             return b"null" if text == b"null" else exact.dumps(self._pseudonym(exact.loads(text))).encode()
         return self._members(text, rule) if text.startswith(b"{") else text
 
@@ -54,7 +54,7 @@ class Redactor:
             size += len(key) + len(member) + _QUOTES_COLON_COMMA
             rule = rules.get(name)
             if rule is not None:
-                if rule is Treatment.DROP:
+                if rule is RedactionAction.DROP:
                     continue
                 member = self._value(member, rule)
             pieces.append(b'"' + key + b'":' + member)
@@ -65,7 +65,7 @@ class Redactor:
     def _tree(self, value: Any, rule: Rule) -> Any:
         if isinstance(value, list):
             return [self._tree(element, rule) for element in value]
-        if isinstance(rule, Treatment):
+        if isinstance(rule, RedactionAction):
             return self._pseudonym(value)
         return self._left_of(value, rule) if isinstance(value, dict) else value
 
@@ -74,7 +74,7 @@ class Redactor:
         left = [
             (name, member if (rule := rules.get(name)) is None else self._tree(member, rule))
             for name, member in pairs
-            if rules.get(name) is not Treatment.DROP
+            if rules.get(name) is not RedactionAction.DROP
         ]
         return exact.RepeatedKeys(left) if isinstance(members, exact.RepeatedKeys) else dict(left)
 
@@ -91,7 +91,7 @@ def page_rewriter(redaction: Redaction, endpoints: Sequence[Endpoint]) -> Callab
     None where nothing is redacted."""
     if not redaction:
         return None
-    by_name = {one.name: (Redactor(redaction, one.shape), Arrangement(one)) for one in endpoints}
+    by_name = {one.name: (Redactor(redaction, one.shape), RecordShaper(one)) for one in endpoints}
 
     def rewrite(endpoint: str, body: bytes) -> bytes:
         redactor, arrangement = by_name[endpoint]
@@ -114,7 +114,7 @@ def _rules_for(rules: Rules, shape: RecordShape) -> Rules:
 def _plant(tree: dict[str, Rule], path: Sequence[str], rule: Rule) -> None:
     name, *further = path
     there = tree.get(name)
-    if isinstance(there, Treatment):
+    if isinstance(there, RedactionAction):
         return
     if further:
         below = dict(there or {})

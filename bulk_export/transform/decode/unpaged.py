@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from io import BytesIO
 
 from bulk_export.core.model import Endpoint
-from bulk_export.transform.decode.body import UnusablePage
-from bulk_export.transform.decode.record_shape import Arrangement
+from bulk_export.transform.decode.body import InvalidPage
+from bulk_export.transform.decode.record_shape import RecordShaper
 
 _BOM = b"\xef\xbb\xbf"
 # Where the cells go that a row has beyond the columns.
@@ -24,14 +24,14 @@ SURPLUS = "/cells"
 Page = tuple[list[bytes], bytes]
 
 
-class WholeBody:
+class UnpagedBody:
     """All records of an endpoint, checked to the end. `counts` are those of its pages; there is always one.
 
     `is_framed` says whether it is known by other means that the body is whole. Raises UnusablePage.
     """
 
     def __init__(self, endpoint: Endpoint, body: bytes, *, page_size: int, is_framed: bool) -> None:
-        self._arrangement = Arrangement(endpoint)
+        self._arrangement = RecordShaper(endpoint)
         self._page_size = page_size
         self._body = body
         self._records: Sequence[bytes] | None = None
@@ -77,12 +77,12 @@ def _check_table(body: bytes, *, is_framed: bool) -> int:
     if not body and is_framed:
         return 0
     if not body.strip():
-        raise UnusablePage("empty, without even the names of columns")
+        raise InvalidPage("empty, without even the names of columns")
     if body.removeprefix(_BOM).lstrip()[:1] in (b"<", b"{"):
-        raise UnusablePage("not a table")
+        raise InvalidPage("not a table")
     ends_a_line = body.endswith((b"\n", b"\r"))
     if not ends_a_line and not is_framed:
-        raise UnusablePage(f"cut short at byte {len(body)}: its last line has no end")
+        raise InvalidPage(f"cut short at byte {len(body)}: its last line has no end")
     width, last, count = 0, 0, -1
     for row in _rows(body):
         if not row:
@@ -91,7 +91,7 @@ def _check_table(body: bytes, *, is_framed: bool) -> int:
         last = len(row)
         width = width or last
     if not ends_a_line and last < width:
-        raise UnusablePage(f"cut short at byte {len(body)}: its last row lacks cells")
+        raise InvalidPage(f"cut short at byte {len(body)}: its last row lacks cells")
     return count
 
 
@@ -109,7 +109,7 @@ def _rows(body: bytes) -> Iterator[list[str]]:
     try:
         yield from csv.reader(text(), strict=True)
     except UnicodeDecodeError:
-        raise UnusablePage(f"not UTF-8 in line {lines}") from None
+        raise InvalidPage(f"not UTF-8 in line {lines}") from None
     except csv.Error:
         # Its message may quote a cell.
-        raise UnusablePage(f"not CSV in line {lines}") from None
+        raise InvalidPage(f"not CSV in line {lines}") from None

@@ -14,11 +14,11 @@ from bulk_export.transform.dedup.fingerprints import Occurrence, by_content, in_
 _COUNTS = 7
 _MOST = 2**53
 
-LeftOut = Mapping[PageKey, frozenset[int]]
+ExcludedListing = Mapping[PageKey, frozenset[int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Revision:
+class Corrections:
     """Rows to leave out, by page, and pages of further sweeps to add at the end.
 
     `duplicates` counts rows of the first sweep that repeat one of it, `swept_again` the further sweeps. From those
@@ -27,7 +27,7 @@ class Revision:
     records whose identity another record of the same answer has, too.
     """
 
-    left_out: LeftOut
+    left_out: ExcludedListing
     duplicates: int
     late: tuple[PageKey, ...] = ()
     swept_again: int = 0
@@ -50,7 +50,7 @@ class Revision:
         return json.dumps([rows, late, counts])
 
     @classmethod
-    def from_text(cls, endpoint: str, text: str) -> Revision:
+    def from_text(cls, endpoint: str, text: str) -> Corrections:
         """What `to_text` gave, in earlier versions without the number of shared identities.
 
         Raises ValueError and TypeError for anything else.
@@ -84,7 +84,7 @@ def is_outdated(text: str) -> bool:
 
 
 @dataclass(slots=True)
-class Ballot:
+class ConflictResolver:
     """Collects, for records that not every sweep saw alike, which sighting of each is written.
 
     `last` is the number of the last sweep. With `drop_gone`, records that it did not see are not written. If each sweep

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulk_export.cli.config import Takes, find_file, options_for, read_file, resolve, unknown_variables
+from bulk_export.cli.config import Arity, find_file, options_for, read_file, resolve, unknown_variables
 from bulk_export.errors import UsageError
 
 KNOWN = {
-    "page_size": Takes.ONE,
-    "filter": Takes.MANY,
-    "overwrite": Takes.NOTHING,
-    "environment": Takes.ONE,
-    "base_url": Takes.ONE,
-    "updated_since": Takes.ONE,
+    "page_size": Arity.ONE,
+    "filter": Arity.MANY,
+    "overwrite": Arity.NOTHING,
+    "environment": Arity.ONE,
+    "base_url": Arity.ONE,
+    "updated_since": Arity.ONE,
 }
 COMMANDS = ("export", "plan")
 

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from bulk_export.core.daily_window import Window
-from bulk_export.core.window_gate import Opening
+from bulk_export.core.window_gate import WindowGate
 from tests.support.virtual_time import run_virtually
 
 WINDOW = Window.of("01:00-05:00", "UTC")
@@ -31,7 +31,7 @@ def test_it_waits_until_the_window_opens_and_says_so_once() -> None:
     clock = WallClock()
 
     async def wait() -> datetime:
-        opening = Opening(WINDOW, clock=clock, closed=said.append)
+        opening = WindowGate(WINDOW, clock=clock, closed=said.append)
         assert not opening.is_open()
         await opening.wait()
         assert opening.is_open()
@@ -46,7 +46,7 @@ def test_a_clock_that_is_set_forward_is_noticed_within_half_a_minute() -> None:
     clock = WallClock()
 
     async def wait() -> float:
-        opening = Opening(WINDOW, clock=clock, closed=lambda _: None)
+        opening = WindowGate(WINDOW, clock=clock, closed=lambda _: None)
 
         async def set_the_clock() -> None:
             await anyio.sleep(100)
@@ -63,13 +63,13 @@ def test_a_clock_that_is_set_forward_is_noticed_within_half_a_minute() -> None:
 def test_a_cancelled_wait_ends_at_once() -> None:
     async def wait() -> float:
         with anyio.move_on_after(5):
-            await Opening(WINDOW, clock=WallClock(), closed=lambda _: None).wait()
+            await WindowGate(WINDOW, clock=WallClock(), closed=lambda _: None).wait()
         return asyncio.get_running_loop().time()
 
     assert run_virtually(wait) == pytest.approx(5, abs=1e-3)
 
 
 def test_without_a_window_it_is_always_open() -> None:
-    opening = Opening(None, closed=lambda _: pytest.fail("there is nothing to wait for"))
+    opening = WindowGate(None, closed=lambda _: pytest.fail("there is nothing to wait for"))
     assert opening.is_open()
     assert run_virtually(opening.wait) is None

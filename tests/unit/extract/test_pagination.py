@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bulk_export.core.model import Paging
 from bulk_export.errors import ServiceFailing
-from bulk_export.extract.pagination import EndpointPlan, WholePlan
+from bulk_export.extract.pagination import PagePlanner, SinglePagePlanner
 from bulk_export.extract.paging_facts import PagingFacts
 from bulk_export.extract.paging_state import parse_state
 from bulk_export.extract.sweep import Sweep
@@ -32,7 +32,7 @@ def least_requests(records: int, page_size: int) -> int:
     return records // page_size + 1
 
 
-def run(plan: EndpointPlan, records: int, page_size: int, workers: int, pick: st.DataObject | None) -> list[int]:
+def run(plan: PagePlanner, records: int, page_size: int, workers: int, pick: st.DataObject | None) -> list[int]:
     """Requests in order, with `workers` in flight and answers coming back in an arbitrary order."""
     requested: list[int] = []
     in_flight: list[int] = []
@@ -63,7 +63,7 @@ def run(plan: EndpointPlan, records: int, page_size: int, workers: int, pick: st
 def test_every_page_is_requested_once_and_the_end_costs_at_most_one_plus_log2_of_the_pages(
     records: int, page_size: int, workers: int, stride: int, is_known: bool, pick: st.DataObject
 ) -> None:
-    plan = EndpointPlan(page_size, stride, known=KNOWN if is_known else PagingFacts())
+    plan = PagePlanner(page_size, stride, known=KNOWN if is_known else PagingFacts())
     requested = run(plan, records, page_size, workers, pick)
     pages = math.ceil(records / page_size)
 
@@ -81,24 +81,24 @@ def test_every_page_is_requested_once_and_the_end_costs_at_most_one_plus_log2_of
 
 @pytest.mark.parametrize("workers", [1, 8, 50])
 def test_one_short_page_costs_one_request(workers: int) -> None:
-    assert run(EndpointPlan(300, 2 * workers, known=KNOWN), 299, 300, workers, None) == [1]
+    assert run(PagePlanner(300, 2 * workers, known=KNOWN), 299, 300, workers, None) == [1]
 
 
 def test_a_short_first_page_of_a_service_that_is_not_known_is_looked_behind_once() -> None:
-    plan = EndpointPlan(300, 16)
+    plan = PagePlanner(300, 16)
     assert run(plan, 299, 300, 8, None) == [1, 2]
-    again = EndpointPlan(300, 16, known=plan.learned(unfiltered=True))
+    again = PagePlanner(300, 16, known=plan.learned(unfiltered=True))
     assert run(again, 299, 300, 8, None) == [1]
 
 
 def test_an_empty_endpoint_is_asked_twice_and_only_once_when_it_is_known_to_be_empty() -> None:
-    plan = EndpointPlan(300, 16)
+    plan = PagePlanner(300, 16)
     assert run(plan, 0, 300, 8, None) == [1, 1]
-    assert run(EndpointPlan(300, 16, known=plan.learned(unfiltered=True)), 0, 300, 8, None) == [1]
+    assert run(PagePlanner(300, 16, known=plan.learned(unfiltered=True)), 0, 300, 8, None) == [1]
 
 
 def test_the_number_of_pages_in_flight_grows_until_all_workers_are_busy() -> None:
-    plan = EndpointPlan(10, 64)
+    plan = PagePlanner(10, 64)
     widths = []
     for _ in range(6):
         taken = []
@@ -113,7 +113,7 @@ def test_the_number_of_pages_in_flight_grows_until_all_workers_are_busy() -> Non
 @settings(deadline=None, max_examples=60)
 @given(records=st.integers(0, 400), stored=st.sets(st.integers(1, 60)), workers=st.integers(1, 20))
 def test_pages_stored_by_an_earlier_run_are_not_requested_again(records: int, stored: set[int], workers: int) -> None:
-    plan = EndpointPlan(10, 2 * workers)
+    plan = PagePlanner(10, 2 * workers)
     plan.restore((page, serve(records, 10, page)) for page in stored)
     requested = run(plan, records, 10, workers, None)
     assert not stored & set(requested) - {math.ceil(records / 10) + 1}
@@ -122,7 +122,7 @@ def test_pages_stored_by_an_earlier_run_are_not_requested_again(records: int, st
 
 
 def test_a_page_given_back_is_requested_again_before_anything_else() -> None:
-    plan = EndpointPlan(10, 4)
+    plan = PagePlanner(10, 4)
     plan.came_back(1, 10)
     assert plan.take() == 2
     plan.give_back(2)
@@ -130,7 +130,7 @@ def test_a_page_given_back_is_requested_again_before_anything_else() -> None:
 
 
 def test_records_after_a_short_page_are_fetched_and_the_short_page_is_reported() -> None:
-    plan = EndpointPlan(10, 8)
+    plan = PagePlanner(10, 8)
     for page, records in [(1, 10), (2, 10), (4, 10), (3, 7)]:
         plan.came_back(page, records)
     assert plan.end is None
@@ -149,7 +149,7 @@ def test_records_after_a_short_page_are_fetched_and_the_short_page_is_reported()
 
 @pytest.mark.parametrize("first", [0, 1, 7])
 def test_of_two_answers_for_a_page_in_the_middle_the_longer_one_counts(first: int) -> None:
-    plan = EndpointPlan(10, 8)
+    plan = PagePlanner(10, 8)
     for page, records in [(1, 10), (2, 10), (4, 10), (3, first)]:
         plan.came_back(page, records)
     assert (plan.take(), plan.keeps(3, 10), plan.keeps(3, first), plan.contiguous) == (3, True, False, 2)
@@ -158,7 +158,7 @@ def test_of_two_answers_for_a_page_in_the_middle_the_longer_one_counts(first: in
 
 
 def test_nothing_beyond_the_horizon_is_taken() -> None:
-    plan = EndpointPlan(10, 8)
+    plan = PagePlanner(10, 8)
     for page in (1, 2, 4):
         plan.came_back(page, 10)
     assert plan.take(horizon=4) == 3
@@ -171,7 +171,7 @@ def test_nothing_beyond_the_horizon_is_taken() -> None:
 def test_whatever_a_changing_service_answers_planning_ends_with_every_page_before_the_end_seen(
     data: st.DataObject, workers: int
 ) -> None:
-    plan = EndpointPlan(5, 2 * workers)
+    plan = PagePlanner(5, 2 * workers)
     in_flight: list[int] = []
     for _ in range(400):
         while len(in_flight) < workers and (page := plan.take()) is not None:
@@ -292,7 +292,7 @@ def test_a_short_first_page_that_repeats_is_all_there_is_and_that_is_said() -> N
 
 
 def test_what_comes_at_once_is_asked_for_once() -> None:
-    plan = WholePlan(10)
+    plan = SinglePagePlanner(10)
     assert plan.take() == 1
     assert plan.take() is None
     plan.give_back(1)
@@ -303,7 +303,7 @@ def test_what_comes_at_once_is_asked_for_once() -> None:
 
 
 def test_nothing_at_once_is_an_end_too() -> None:
-    plan = WholePlan(10)
+    plan = SinglePagePlanner(10)
     plan.take()
     plan.came_back(1, 0)
     assert (plan.end, plan.complete) == (0, True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulk_export.core.model import Limit
-from bulk_export.pipelines.estimate import Asked, Cost, estimate, further_sweeps, least_requests, most_search
+from bulk_export.pipelines.estimate import Cost, EndpointLoad, estimate, further_sweeps, least_requests, most_search
 
 
 def cost(records: int, page_size: int = 300, **changes: object) -> Cost:
@@ -21,7 +21,7 @@ def cost(records: int, page_size: int = 300, **changes: object) -> Cost:
         "latency": 0.2,
         "workers": 8,
     }
-    return estimate({"declarations": Asked(records, page_size)}, **(arguments | changes))  # type: ignore[arg-type]
+    return estimate({"declarations": EndpointLoad(records, page_size)}, **(arguments | changes))  # type: ignore[arg-type]
 
 
 def test_the_services_headline_needs_four_addresses_for_300_000_records_in_five_minutes() -> None:
@@ -69,7 +69,7 @@ def test_a_consistent_export_sweeps_twice_more_and_once_if_one_answer_holds_all(
 
 
 def test_what_comes_in_one_answer_is_one_request_and_a_second_one_to_prove_it() -> None:
-    assert (Asked(1_000_000, None).requests, Asked(1_000_000, None).search) == (1, 0)
-    assert Asked(1_000_000, None, 3_000).requests == 2
-    assert [Asked(records, 300, 3_000, asks_twice=False).requests for records in (299, 300)] == [1, 3]
-    assert (Asked(1_000, 300, 3_000).requests, Asked(1_000, 300).search) == (5, 4)
+    assert (EndpointLoad(1_000_000, None).requests, EndpointLoad(1_000_000, None).search) == (1, 0)
+    assert EndpointLoad(1_000_000, None, 3_000).requests == 2
+    assert [EndpointLoad(records, 300, 3_000, asks_twice=False).requests for records in (299, 300)] == [1, 3]
+    assert (EndpointLoad(1_000, 300, 3_000).requests, EndpointLoad(1_000, 300).search) == (5, 4)

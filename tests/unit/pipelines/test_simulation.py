@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit import Outcome
+from bulk_export.extract.rate_limit import RequestOutcome
 from bulk_export.pipelines.simulation import schedule
 from tests.support.playing import Planned, in_memory, least_time, limits, play, terms
 
@@ -82,6 +82,6 @@ def test_it_foretells_what_the_budget_does(
         latency=latency.__next__,
         workers=workers,
     )
-    requests = [Planned(one, 0.0, Outcome.ANSWERED) for one in latencies]
+    requests = [Planned(one, 0.0, RequestOutcome.ANSWERED) for one in latencies]
     log = play(lambda: in_memory(terms(service, address, sources)), requests, workers)
     assert played.finished == pytest.approx(max((one.over for one in log), default=0.0), abs=1e-3)

@@ -13,7 +13,7 @@ from bulk_export.core.model import Field, FieldType, Kind, ListOf, Struct
 from bulk_export.services.field_types import fields_to_text, with_fields
 from bulk_export.transform.decode import Decoder
 from bulk_export.transform.inference import SchemaInference
-from bulk_export.transform.schema_mode import Surveyor
+from bulk_export.transform.schema_mode import SchemaScan
 from tests.support.described import THINGS, endpoint, page
 from tests.support.json_values import strings, text_of, values
 
@@ -114,7 +114,7 @@ def test_inference_depends_on_neither_order_nor_pages_and_moves_values_without_c
     drawn: list[Any], data: st.DataObject
 ) -> None:
     def found(of: list[Any], size: int) -> Any:
-        surveyor = Surveyor(THINGS)
+        surveyor = SchemaScan(THINGS)
         for start in range(0, len(of), size):
             surveyor.look([page(*of[start : start + size])])
         return surveyor.described()

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from bulk_export.core.model import Field, FieldType, Kind, ListOf, Struct
 from bulk_export.errors import UsageError
-from bulk_export.transform.decode import Block, Decoder, Lines, UnusablePage
-from bulk_export.transform.redaction import NO_REDACTION, Redaction, Treatment
+from bulk_export.transform.decode import Block, Decoder, InvalidPage, Lines
+from bulk_export.transform.redaction import NO_REDACTION, Redaction, RedactionAction
 from bulk_export.transform.schema import arrow_schema
 from tests.support.described import FIELDS, THINGS, endpoint, page, record
 from tests.support.json_values import Pairs, Raw, records
@@ -148,7 +148,7 @@ def test_what_no_rule_leads_to_stays(drawn: Any) -> None:
 
 def test_a_record_nested_too_deeply_to_be_searched_is_refused_rather_than_shown() -> None:
     body = page(record()).replace(b'"name":null', b'"name":' + b"[" * 950 + b'"canary"' + b"]" * 950)
-    with pytest.raises(UnusablePage, match="too deeply"):
+    with pytest.raises(InvalidPage, match="too deeply"):
         Decoder(THINGS, columns=True, lines=None, redaction=Redaction.of([], ["name"], KEY)).decode([body])
 
 
@@ -214,7 +214,7 @@ def test_keys_are_told_apart_without_showing_them() -> None:
 def test_fields_that_no_description_knows_are_named_as_such() -> None:
     redaction = Redaction.of(["_extra.national_insurance_number", "nmae"], [])
     assert redaction.unmatched(THINGS) == ["nmae"]
-    assert redaction.rules["national_insurance_number"] is Treatment.DROP
+    assert redaction.rules["national_insurance_number"] is RedactionAction.DROP
 
 
 def test_rules_that_were_applied_before_tell_what_is_left() -> None:

@@ -15,11 +15,11 @@ from bulk_export.core.credentials import Token
 from bulk_export.errors import BudgetUnavailable
 from bulk_export.extract.rate_limit.clock import boot_clock
 from bulk_export.extract.rate_limit.fairness import GRACE, SHORTEST_POLL, longest_poll
-from bulk_export.extract.rate_limit.interface import Granted, NotYet, Outcome, Room, Terms
-from bulk_export.extract.rate_limit.key import Account, account
+from bulk_export.extract.rate_limit.interface import Granted, Limits, RequestOutcome, Wait, WindowUsage
+from bulk_export.extract.rate_limit.key import RateLimitKey, account
 from bulk_export.extract.rate_limit.location import RedisServer
 from bulk_export.extract.rate_limit.redis.client import SECRET, SECRET_DAYS, SERVER, TAG, RedisClient, ServerLost
-from bulk_export.extract.rate_limit.retry_after import FIRST_BACKOFF, MARGIN, Refusal
+from bulk_export.extract.rate_limit.retry_after import FIRST_BACKOFF, MARGIN, RetryAfter
 from bulk_export.extract.rate_limit.routes import Route, named_route
 from bulk_export.extract.rate_limit.throttle_state import AFTER_LOST_PROBE, GROWTH_PERIODS
 
@@ -45,7 +45,7 @@ class RedisStore:
         server: RedisServer,
         base_url: str,
         token: Token | None,
-        terms: Terms,
+        terms: Limits,
         *,
         notice: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] | None = None,
@@ -67,7 +67,7 @@ class RedisStore:
         self._waits = False
         self._away = False
         self._secret = ""
-        self._account = Account("", "", 0, 0)
+        self._account = RateLimitKey("", "", 0, 0)
         self._suspect = False
         self._asked: int | None = None
         self._seen: tuple[int, float] | None = None
@@ -78,7 +78,7 @@ class RedisStore:
         server: RedisServer,
         base_url: str,
         token: Token | None,
-        terms: Terms,
+        terms: Limits,
         notice: Callable[[str], None],
         route: Route,
     ) -> Self:
@@ -99,35 +99,35 @@ class RedisStore:
         except ServerLost:
             raise self._client.unreachable() from None
 
-    async def claim(self, identity: int) -> Granted | NotYet:
+    async def claim(self, identity: int) -> Granted | Wait:
         """As `Ledger.claim`. While the server is away it waits for it to come back."""
         await self._renew_in_flight()
         self._asked = identity
         reply = await self._persistently("claim", identity=str(identity))
         self._asked = None
-        rooms = tuple(Room(used, free_in / 1e6) for used, free_in in reply["rooms"])
+        rooms = tuple(WindowUsage(used, free_in / 1e6) for used, free_in in reply["rooms"])
         if "delay" in reply:
             self._waits = True
-            return NotYet(reply["delay"] / 1e6, reply["refusals"], rooms)
+            return Wait(reply["delay"] / 1e6, reply["refusals"], rooms)
         self._waits = False
         self._in_flight[identity] = _InFlight(
             reply["route"], reply["now"], self._elapsed() + self._terms.longest_request
         )
         return Granted(self._terms.sources[reply["place"]], reply["refusals"], rooms)
 
-    async def settle(self, identity: int, outcome: Outcome) -> None:
+    async def settle(self, identity: int, outcome: RequestOutcome) -> None:
         """As `Ledger.settle`. Raises BudgetUnavailable while the server is away."""
         request = self._in_flight.get(identity)
         if request is None and identity == self._asked:
             # Whether the server granted it is not known, but that nothing was sent is.
             request = _InFlight("", 0, 0.0)
         if request is not None:
-            sent, answered = outcome is not Outcome.UNSENT, outcome is Outcome.ANSWERED
+            sent, answered = outcome is not RequestOutcome.UNSENT, outcome is RequestOutcome.ANSWERED
             over_in = _micros(self._terms.over_at(0.0, outcome))
             await self._once("settle", **self._naming(identity, request), sent=sent, answered=answered, over_in=over_in)
             self._in_flight.pop(identity, None)
 
-    async def refuse(self, identity: int, refusal: Refusal) -> float:
+    async def refuse(self, identity: int, refusal: RetryAfter) -> float:
         """As `Ledger.refuse`. Raises BudgetUnavailable while the server is away."""
         request = self._in_flight.get(identity)
         if request is None:

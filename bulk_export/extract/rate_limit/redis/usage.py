@@ -8,17 +8,17 @@ import anyio
 import msgspec
 
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit.interface import AccountRecord, Request
+from bulk_export.extract.rate_limit.interface import KeyRecord, Request
 from bulk_export.extract.rate_limit.location import RedisServer
 from bulk_export.extract.rate_limit.redis.client import RedisClient, ServerLost
 
 
-def read_server(server: RedisServer) -> list[AccountRecord]:
+def read_server(server: RedisServer) -> list[KeyRecord]:
     """Every account on the server."""
     return anyio.run(_read, server)
 
 
-async def _read(server: RedisServer) -> list[AccountRecord]:
+async def _read(server: RedisServer) -> list[KeyRecord]:
     async with contextlib.AsyncExitStack() as stack:
         client = RedisClient(server)
         stack.push_async_callback(client.close)
@@ -29,7 +29,7 @@ async def _read(server: RedisServer) -> list[AccountRecord]:
             raise client.unreachable() from None
 
 
-async def _account(client: RedisClient, prefix: str, state: dict[bytes, bytes]) -> AccountRecord | None:
+async def _account(client: RedisClient, prefix: str, state: dict[bytes, bytes]) -> KeyRecord | None:
     if not state:
         return None
     service_limit, address_limit = msgspec.json.decode(state[b"limits"], type=tuple[Limit, Limit])
@@ -48,7 +48,7 @@ async def _account(client: RedisClient, prefix: str, state: dict[bytes, bytes]) 
         for route in sorted(msgspec.json.decode(clock[b"sources"]))
         for identity, over_at in await client.ends(f"{state[b'routes'].decode()}{route}")
     ]
-    return AccountRecord(
+    return KeyRecord(
         service=state[b"service"].decode(),
         token=state[b"token"].decode(),
         service_limit=service_limit,

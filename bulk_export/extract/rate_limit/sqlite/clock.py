@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from bulk_export.extract.rate_limit.clock import BootClock
-from bulk_export.extract.rate_limit.throttle_state import Restraint
+from bulk_export.extract.rate_limit.throttle_state import ThrottleState
 
 # Wall clocks of machines that share a file may differ by this much less `_SLACK`, in seconds.
 TOLERANCE = 5.0
@@ -117,7 +117,7 @@ class Timeline:
         self._execute("UPDATE accounts SET full_until = full_until + ?", by)
         self._execute("DELETE FROM waiting")
         for number, restraint in self._rows("SELECT number, restraint FROM accounts WHERE restraint IS NOT NULL"):
-            moved = msgspec.json.decode(restraint, type=Restraint).moved(by)
+            moved = msgspec.json.decode(restraint, type=ThrottleState).moved(by)
             self._execute(
                 "UPDATE accounts SET restraint = ? WHERE number = ?", msgspec.json.encode(moved).decode(), number
             )

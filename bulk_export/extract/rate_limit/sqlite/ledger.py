@@ -18,14 +18,14 @@ from bulk_export.core.credentials import Token
 from bulk_export.errors import BudgetUnavailable, LocalFailure
 from bulk_export.extract.rate_limit.clock import BootClock
 from bulk_export.extract.rate_limit.fairness import GRACE, SHORTEST_POLL, longest_poll, next_source
-from bulk_export.extract.rate_limit.interface import Granted, NotYet, Outcome, Room, Terms
+from bulk_export.extract.rate_limit.interface import Granted, Limits, RequestOutcome, Wait, WindowUsage
 from bulk_export.extract.rate_limit.key import account
-from bulk_export.extract.rate_limit.retry_after import Refusal
+from bulk_export.extract.rate_limit.retry_after import RetryAfter
 from bulk_export.extract.rate_limit.routes import Route, load, named_route
 from bulk_export.extract.rate_limit.sqlite.clock import Timeline
 from bulk_export.extract.rate_limit.sqlite.file import file_failures, file_number, open_file
 from bulk_export.extract.rate_limit.sqlite.statements import Record
-from bulk_export.extract.rate_limit.throttle_state import Restraint
+from bulk_export.extract.rate_limit.throttle_state import ThrottleState
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class SqliteLedger:
         path: Path,
         base_url: str,
         token: Token | None,
-        terms: Terms,
+        terms: Limits,
         clock: BootClock,
         route: Route = named_route,
     ) -> None:
@@ -71,7 +71,7 @@ class SqliteLedger:
             self._connection.close()
             raise
 
-    def claim(self, identity: int) -> Granted | NotYet:
+    def claim(self, identity: int) -> Granted | Wait:
         """A slot from the address that may send, or the time to wait for one."""
         with self._step() as now:
             reach, full_until, restraint = self._record.standing(now)
@@ -80,12 +80,12 @@ class SqliteLedger:
                 self._ticket = None
             return self._decide(identity, now, reach, full_until, restraint)
 
-    def settle(self, identity: int, outcome: Outcome) -> None:
+    def settle(self, identity: int, outcome: RequestOutcome) -> None:
         """Free the slot a period from now, or at once where nothing was sent."""
         request = self._in_flight.get(identity)
         if request is None:
             return
-        sent = outcome is not Outcome.UNSENT
+        sent = outcome is not RequestOutcome.UNSENT
         with self._step() as now:
             if sent:
                 self._record.spend(identity, request.route, self._terms.over_at(now, outcome), outcome)
@@ -93,19 +93,19 @@ class SqliteLedger:
                 self._record.forget(identity)
             *_, before = self._record.standing(now)
             after = before.settled(
-                identity, answered=outcome is Outcome.ANSWERED, sent=sent, claimed_at=request.claimed_at, now=now
+                identity, answered=outcome is RequestOutcome.ANSWERED, sent=sent, claimed_at=request.claimed_at, now=now
             )
             if after != before:
                 self._record.keep(after)
         del self._in_flight[identity]
 
-    def refuse(self, identity: int, refusal: Refusal) -> float:
+    def refuse(self, identity: int, refusal: RetryAfter) -> float:
         """Free the slot a period from now, since refused requests count, and hold."""
         request = self._in_flight.get(identity)
         with self._step() as now:
             *_, restraint = self._record.standing(now)
             if request is not None:
-                self._record.spend(identity, request.route, now, Outcome.FAILED)
+                self._record.spend(identity, request.route, now, RequestOutcome.FAILED)
                 restraint = restraint.refused(
                     identity,
                     claimed_at=request.claimed_at,
@@ -134,8 +134,8 @@ class SqliteLedger:
             self._connection.close()
 
     def _decide(
-        self, identity: int, now: float, reach: float, full_until: float, restraint: Restraint
-    ) -> Granted | NotYet:
+        self, identity: int, now: float, reach: float, full_until: float, restraint: ThrottleState
+    ) -> Granted | Wait:
         routes = tuple(self._route(source) for source in self._terms.sources)
         terms, record = replace(self._terms, sources=routes), self._record
         believed, probing = terms.service_limit.requests, restraint.refusals > 0
@@ -150,7 +150,7 @@ class SqliteLedger:
             wait = max(shut, min(free_in, restraint.next_growth(believed, now)))
             delay = min(max(wait, SHORTEST_POLL), longest_poll(terms))
             self._ticket = record.queue(self._ticket, now + delay + GRACE, terms)
-            return NotYet(delay, restraint.refusals, self._rooms(now, routes, used, used_from, shut))
+            return Wait(delay, restraint.refusals, self._rooms(now, routes, used, used_from, shut))
         source, route = self._terms.sources[place], routes[place]
         over_at = now + terms.longest_request
         record.spend(identity, route, over_at, None)
@@ -158,8 +158,8 @@ class SqliteLedger:
         self._leave_queue()
         if probing:
             record.keep(restraint.probing(identity, now + min(terms.longest_request, terms.service_limit.period)))
-        elif restraint != Restraint() and restraint.forgotten(believed, now):
-            record.keep(Restraint())
+        elif restraint != ThrottleState() and restraint.forgotten(believed, now):
+            record.keep(ThrottleState())
         used_from[route] = used_from.get(route, 0) + 1
         return Granted(source, restraint.refusals, self._rooms(now, routes, used + 1, used_from, 0.0))
 
@@ -170,7 +170,7 @@ class SqliteLedger:
         limit: int,
         used: int,
         used_from: Mapping[str, int],
-        ahead: Sequence[Terms],
+        ahead: Sequence[Limits],
     ) -> float:
         """Seconds until the windows have room, after those ahead who can use it have been served."""
         rivals = sum(1 for other in ahead if other.service_limit.requests >= limit)
@@ -180,12 +180,12 @@ class SqliteLedger:
 
     def _rooms(
         self, now: float, routes: Sequence[str], used: int, used_from: Mapping[str, int], shut: float
-    ) -> tuple[Room, ...]:
+    ) -> tuple[WindowUsage, ...]:
         service, address = self._terms.service_limit.requests, self._terms.address_limit.requests
-        rooms = [Room(used, max(shut, 0.0, self._record.service_free_in(now, used - service + 1)))]
+        rooms = [WindowUsage(used, max(shut, 0.0, self._record.service_free_in(now, used - service + 1)))]
         for route in routes:
             free_in = self._record.address_free_in(now, route, used_from, address)
-            rooms.append(Room(load(route, used_from), max(shut, 0.0, free_in)))
+            rooms.append(WindowUsage(load(route, used_from), max(shut, 0.0, free_in)))
         return tuple(rooms)
 
     def _renew_in_flight(self, now: float) -> None:

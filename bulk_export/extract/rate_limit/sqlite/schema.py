@@ -10,7 +10,7 @@ import msgspec
 from bulk_export.extract.rate_limit.clock import BootClock
 from bulk_export.extract.rate_limit.key import account_of, service_origin
 from bulk_export.extract.rate_limit.sqlite.clock import TOLERANCE
-from bulk_export.extract.rate_limit.throttle_state import Restraint
+from bulk_export.extract.rate_limit.throttle_state import ThrottleState
 
 APPLICATION_ID = 0x62784247
 VERSION = 2
@@ -85,7 +85,7 @@ def take_over(connection: sqlite3.Connection, clock: BootClock, last_written: fl
             full = max(full, reach + longest)
         kept = None
         if text is not None:
-            restraint = replace(msgspec.json.decode(text, type=Restraint), held=reach)
+            restraint = replace(msgspec.json.decode(text, type=ThrottleState), held=reach)
             kept = msgspec.json.encode(restraint.moved(later)).decode()
         connection.execute(
             "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (number) DO UPDATE SET"

@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from bulk_export.extract.rate_limit.interface import Outcome, Terms
-from bulk_export.extract.rate_limit.key import Account
+from bulk_export.extract.rate_limit.interface import Limits, RequestOutcome
+from bulk_export.extract.rate_limit.key import RateLimitKey
 from bulk_export.extract.rate_limit.routes import addresses, leaves_from
 from bulk_export.extract.rate_limit.sqlite.clock import TOLERANCE, Timeline
-from bulk_export.extract.rate_limit.throttle_state import Restraint
+from bulk_export.extract.rate_limit.throttle_state import ThrottleState
 
-_STATES = {None: 0, Outcome.ANSWERED: 1, Outcome.FAILED: 2, Outcome.GIVEN_UP: 2}
+_STATES = {None: 0, RequestOutcome.ANSWERED: 1, RequestOutcome.FAILED: 2, RequestOutcome.GIVEN_UP: 2}
 # When a request was over, at the latest: what another machine recorded may be off by the tolerance.
 _OVER_AT = f"(over_at + (clock <> :clock) * {TOLERANCE})"
 
@@ -23,7 +23,9 @@ _OVER_AT = f"(over_at + (clock <> :clock) * {TOLERANCE})"
 class Record:
     """Reads and writes within transactions of its caller's. Times are on the timeline of the file."""
 
-    def __init__(self, connection: sqlite3.Connection, account: Account, terms: Terms, timeline: Timeline) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, account: RateLimitKey, terms: Limits, timeline: Timeline
+    ) -> None:
         self._connection = connection
         self._timeline = timeline
         self._account = account
@@ -51,7 +53,7 @@ class Record:
             self._account.number,
         )
 
-    def standing(self, now: float) -> tuple[float, float, Restraint]:
+    def standing(self, now: float) -> tuple[float, float, ThrottleState]:
         """How long a request matters to anybody, until when everything counts as used up, and what refusals taught."""
         query = "SELECT number, reach, longest, full_until, restraint FROM accounts WHERE service_number = ?"
         rows = self._rows(query, self._account.service_number)
@@ -60,7 +62,7 @@ class Record:
             self._ensure_account()
             rows = self._rows(query, self._account.service_number)
             own = next(row for row in rows if row[0] == self._account.number)
-        restraint = Restraint() if own[4] is None else msgspec.json.decode(own[4], type=Restraint)
+        restraint = ThrottleState() if own[4] is None else msgspec.json.decode(own[4], type=ThrottleState)
         # What was lost was sent from some address, with whatever token.
         reach, longest, full_until = (max(row[place] for row in rows) for place in (1, 2, 3))
         return (
@@ -69,12 +71,12 @@ class Record:
             restraint.possible(now, self._terms.longest_request),
         )
 
-    def keep(self, restraint: Restraint) -> None:
+    def keep(self, restraint: ThrottleState) -> None:
         """Put on record what refusals have taught."""
-        text = None if restraint == Restraint() else msgspec.json.encode(restraint).decode()
+        text = None if restraint == ThrottleState() else msgspec.json.encode(restraint).decode()
         self._execute("UPDATE accounts SET restraint = ? WHERE number = ?", text, self._account.number)
 
-    def spend(self, identity: int, route: str, over_at: float, outcome: Outcome | None) -> None:
+    def spend(self, identity: int, route: str, over_at: float, outcome: RequestOutcome | None) -> None:
         """A request that the service counts no later than `over_at`; `outcome` is None while it is under way."""
         self._execute(
             "INSERT OR REPLACE INTO spent VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -146,7 +148,7 @@ class Record:
         """Whether a place in the queue has not lapsed."""
         return bool(self._rows("SELECT 1 FROM waiting WHERE ticket = ?", ticket))
 
-    def ahead(self, ticket: int | None, now: float) -> list[Terms]:
+    def ahead(self, ticket: int | None, now: float) -> list[Limits]:
         """The terms of those who have waited for longer, the longest first."""
         self._execute("DELETE FROM waiting WHERE until <= ?", now)
         rows = self._rows(
@@ -154,9 +156,9 @@ class Record:
             self._account.number,
             (1 << 62) if ticket is None else ticket,
         )
-        return [msgspec.json.decode(terms, type=Terms) for (terms,) in rows]
+        return [msgspec.json.decode(terms, type=Limits) for (terms,) in rows]
 
-    def queue(self, ticket: int | None, until: float, terms: Terms) -> int:
+    def queue(self, ticket: int | None, until: float, terms: Limits) -> int:
         """Keep a place in the queue, or take one at its end."""
         if ticket is not None:
             self._execute("UPDATE waiting SET until = ? WHERE ticket = ?", until, ticket)

@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 
 from bulk_export.extract.rate_limit.clock import BootClock
-from bulk_export.extract.rate_limit.interface import AccountRecord, Request, Terms
+from bulk_export.extract.rate_limit.interface import KeyRecord, Limits, Request
 from bulk_export.extract.rate_limit.sqlite.clock import TOLERANCE, Timeline
 from bulk_export.extract.rate_limit.sqlite.file import file_failures, open_file
-from bulk_export.extract.rate_limit.throttle_state import Restraint
+from bulk_export.extract.rate_limit.throttle_state import ThrottleState
 
 
-def read_file(path: Path, clock: BootClock) -> list[AccountRecord]:
+def read_file(path: Path, clock: BootClock) -> list[KeyRecord]:
     """Every account in the file; none where there is no file."""
     if not os.path.lexists(path):
         return []
@@ -42,10 +42,12 @@ def read_file(path: Path, clock: BootClock) -> list[AccountRecord]:
     records = []
     for number, service_number, service, token, terms_text, reach, longest, _, restraint_text in accounts:
         full_until = max(row[7] for row in accounts if row[1] == service_number)
-        terms = msgspec.json.decode(terms_text, type=Terms)
-        restraint = Restraint() if restraint_text is None else msgspec.json.decode(restraint_text, type=Restraint)
+        terms = msgspec.json.decode(terms_text, type=Limits)
+        restraint = (
+            ThrottleState() if restraint_text is None else msgspec.json.decode(restraint_text, type=ThrottleState)
+        )
         records.append(
-            AccountRecord(
+            KeyRecord(
                 service=service,
                 token=token,
                 service_limit=terms.service_limit,

@@ -6,11 +6,11 @@ import pytest
 
 from bulk_export.core.model import Limit
 from bulk_export.extract.rate_limit.fairness import longest_poll, next_source
-from bulk_export.extract.rate_limit.interface import Terms
+from bulk_export.extract.rate_limit.interface import Limits
 
 
-def terms(service: int, address: int, *sources: str) -> Terms:
-    return Terms(Limit(service, 60), Limit(address, 60), sources, 10.0)
+def terms(service: int, address: int, *sources: str) -> Limits:
+    return Limits(Limit(service, 60), Limit(address, 60), sources, 10.0)
 
 
 def test_the_least_used_address_is_next() -> None:
@@ -42,4 +42,4 @@ def test_the_address_that_another_waits_for_is_left_to_it() -> None:
 
 def test_waiting_processes_look_again_several_times_a_period() -> None:
     assert longest_poll(terms(1, 1, "a")) == 1.0
-    assert longest_poll(Terms(Limit(1, 60), Limit(1, 0.8), ("a",), 1.0)) == pytest.approx(0.1)
+    assert longest_poll(Limits(Limit(1, 60), Limit(1, 0.8), ("a",), 1.0)) == pytest.approx(0.1)

@@ -10,7 +10,7 @@ import pytest
 
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit.interface import Granted, NotYet, Terms
+from bulk_export.extract.rate_limit.interface import Granted, Limits, Wait
 from bulk_export.extract.rate_limit.key import account, service_origin
 from bulk_export.extract.rate_limit.memory import MemoryLedger
 from bulk_export.extract.rate_limit.routes import kernel_route, load, named_route
@@ -111,14 +111,14 @@ def test_addresses_are_told_by_their_value() -> None:
 
 def test_the_default_route_and_the_same_address_share_one_window_within_a_run() -> None:
     ledger = MemoryLedger(
-        Terms(Limit(9, 60), Limit(3, 60), (None, "10.0.0.1", "10.0.0.2"), 20.0),
+        Limits(Limit(9, 60), Limit(3, 60), (None, "10.0.0.1", "10.0.0.2"), 20.0),
         lambda: 0.0,
         lambda source: source or "10.0.0.1",
     )
     sources = []
     while isinstance(reply := ledger.claim(len(sources)), Granted):
         sources.append(reply.source)
-    assert isinstance(reply, NotYet)
+    assert isinstance(reply, Wait)
     assert sorted(map(str, sources)) == ["10.0.0.2"] * 3 + ["None"] * 3
 
 
@@ -134,7 +134,7 @@ def test_through_a_proxy_all_addresses_are_one(monkeypatch: pytest.MonkeyPatch) 
 def test_after_a_change_of_the_network_the_new_address_has_a_window_of_its_own(tmp_path: Path) -> None:
     """What the old one spent stays on record: the machine may come back to it."""
     hand, here = Hand(), ["10.0.0.1"]
-    five = Terms(Limit(20, 60), Limit(5, 60), (None,), 20.0)
+    five = Limits(Limit(20, 60), Limit(5, 60), (None,), 20.0)
     path = tmp_path / "budget.sqlite"
     with closing(SqliteLedger(path, SERVICE, TOKEN, five, hand.clock(), lambda _: here[0])) as ledger:
         assert claim_all(ledger) == 5

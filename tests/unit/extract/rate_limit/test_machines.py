@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit import Budget, Outcome, spent
+from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome, spent
 from bulk_export.extract.rate_limit.clock import BootClock, boot_clock
 from bulk_export.extract.rate_limit.interface import Granted, InLoop
-from bulk_export.extract.rate_limit.retry_after import Refusal
+from bulk_export.extract.rate_limit.retry_after import RetryAfter
 from bulk_export.extract.rate_limit.sqlite.clock import TOLERANCE
 from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
 from tests.support.playing import (
@@ -52,7 +52,7 @@ V1 = Path(__file__).parents[3] / "stored" / "budget-v1.sqlite"
 def spend(ledger: SqliteLedger) -> int:
     granted = 0
     while isinstance(ledger.claim(identity := next(identities)), Granted):
-        ledger.settle(identity, Outcome.ANSWERED)
+        ledger.settle(identity, RequestOutcome.ANSWERED)
         granted += 1
     return granted
 
@@ -165,7 +165,7 @@ def test_a_refusal_seen_by_one_machine_holds_the_others(tmp_path: Path) -> None:
     there = Hand("there", now=500.0, started=1.8e9 + 99_500.0)
     with closing(ledger_on_disk(path, FIVE, here.clock())) as first:
         first.claim(1)
-        assert first.refuse(1, Refusal(told=30.0, edge=None, period=60.0, uniform=0.0)) == 30
+        assert first.refuse(1, RetryAfter(told=30.0, edge=None, period=60.0, uniform=0.0)) == 30
         with closing(ledger_on_disk(path, FIVE, there.clock())) as second:
             assert claim_all(second) == 0
             there.time += 29
@@ -205,7 +205,7 @@ def test_a_file_of_the_version_before_is_taken_over_with_all_that_was_spent(tmp_
             while isinstance(ledger.claim(identity := next(identities)), Granted):
                 granted.append(identity)
             for identity in granted:
-                ledger.settle(identity, Outcome.UNSENT)
+                ledger.settle(identity, RequestOutcome.UNSENT)
         return len(granted)
 
     assert free(SERVICE, TOKEN.reveal()) == 2
@@ -271,9 +271,9 @@ def test_tokens_that_compete_for_an_address_all_get_their_part(tmp_path: Path) -
 
     async def live(number: int) -> None:
         ledger = SqliteLedger(tmp_path / "budget.sqlite", SERVICE, Token(f"t{number}"), of, virtual_clock())
-        budget = Budget(InLoop(ledger), of)
+        budget = RateLimiter(InLoop(ledger), of)
         while True:
-            await budget.settle(await budget.acquire(), Outcome.ANSWERED)
+            await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
             counts[number] += 1
 
     async def main() -> None:
@@ -293,7 +293,9 @@ late_requests = st.lists(
         Planned,
         st.floats(0, 7),
         st.floats(0, 1),
-        st.sampled_from([Outcome.ANSWERED, Outcome.GIVEN_UP, Outcome.GIVEN_UP, Outcome.FAILED]),
+        st.sampled_from(
+            [RequestOutcome.ANSWERED, RequestOutcome.GIVEN_UP, RequestOutcome.GIVEN_UP, RequestOutcome.FAILED]
+        ),
         st.floats(0, ANSWER_TIMEOUT),
     ),
     max_size=40,
@@ -320,7 +322,7 @@ stopped = st.builds(
             Planned,
             st.floats(0, 2),
             st.floats(0, 1),
-            st.just(Outcome.ANSWERED),
+            st.just(RequestOutcome.ANSWERED),
             stop=st.sampled_from([0.0, 0.0, 4.9, 5.1, 40.0]),
         ),
         max_size=6,

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit import Outcome
+from bulk_export.extract.rate_limit import RequestOutcome
 from tests.support.playing import (
     Planned,
     assert_within,
@@ -44,7 +44,7 @@ def test_no_window_of_the_services_ever_holds_more_than_the_limit(
     min_interval: float,
 ) -> None:
     log = play(lambda: in_memory(terms(service, address, sources), min_interval), requests, workers)
-    assert len(log) == sum(1 for one in requests if one.outcome is not Outcome.UNSENT)
+    assert len(log) == sum(1 for one in requests if one.outcome is not RequestOutcome.UNSENT)
     assert_within(log, service, address, offset)
     assert all(gap >= min_interval - 1e-6 for gap in gaps(log))
 
@@ -73,13 +73,13 @@ def test_slots_go_to_the_address_that_may_send_first() -> None:
 
 
 def test_a_slot_is_free_again_a_period_after_the_answer_and_not_after_the_sending() -> None:
-    requests = [Planned(3.0, 1.0, Outcome.ANSWERED)] * 3
+    requests = [Planned(3.0, 1.0, RequestOutcome.ANSWERED)] * 3
     log = play(lambda: in_memory(terms(Limit(1, 10), Limit(1, 10))), requests, workers=3)
     assert [one.sent for one in log] == pytest.approx([0, 13, 26], abs=1e-4)
 
 
 def test_a_slot_that_was_not_used_is_free_at_once() -> None:
-    requests = [Planned(0.0, 0.0, Outcome.UNSENT)] * 5 + at_once(1)
+    requests = [Planned(0.0, 0.0, RequestOutcome.UNSENT)] * 5 + at_once(1)
     log = play(lambda: in_memory(terms(Limit(1, 10), Limit(1, 10))), requests, workers=3)
     assert [one.sent for one in log] == pytest.approx([0], abs=1e-4)
 
@@ -93,7 +93,7 @@ def test_slots_are_given_in_the_order_they_were_asked_for() -> None:
         async def ask(number: int) -> None:
             slot = await budget.acquire()
             order.append(number)
-            await budget.settle(slot, Outcome.ANSWERED)
+            await budget.settle(slot, RequestOutcome.ANSWERED)
 
         async with anyio.create_task_group() as tasks:
             for number in range(10):
@@ -109,7 +109,7 @@ def test_a_cancelled_wait_leaves_nothing_behind() -> None:
         slot = await budget.acquire()
         with anyio.move_on_after(2):
             await budget.acquire()
-        await budget.settle(slot, Outcome.ANSWERED)
+        await budget.settle(slot, RequestOutcome.ANSWERED)
         await budget.acquire()
         return anyio.current_time()
 
@@ -119,7 +119,7 @@ def test_a_cancelled_wait_leaves_nothing_behind() -> None:
 def test_a_slot_in_hand_is_given_back_when_the_wait_for_the_distance_is_cancelled() -> None:
     async def main() -> tuple[int, float]:
         budget = in_memory(terms(Limit(2, 100), Limit(2, 100)), min_interval=5.0)
-        await budget.settle(await budget.acquire(), Outcome.ANSWERED)
+        await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
         with anyio.move_on_after(2):
             await budget.acquire()
         await budget.acquire()
@@ -132,11 +132,11 @@ def test_settling_twice_or_what_was_never_given_changes_nothing() -> None:
     async def main() -> list[int]:
         budget = in_memory(terms(Limit(3, 10), Limit(3, 10)))
         slot = await budget.acquire()
-        await budget.settle(slot, Outcome.ANSWERED)
-        await budget.settle(slot, Outcome.UNSENT)
+        await budget.settle(slot, RequestOutcome.ANSWERED)
+        await budget.settle(slot, RequestOutcome.UNSENT)
         other = in_memory(terms(Limit(3, 10), Limit(3, 10)))
-        await budget.settle(await other.acquire(), Outcome.UNSENT)
-        await budget.settle(await budget.acquire(), Outcome.ANSWERED)
+        await budget.settle(await other.acquire(), RequestOutcome.UNSENT)
+        await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
         return [window.used for window in budget.windows()]
 
     assert run_virtually(main) == [2, 2]
@@ -146,7 +146,7 @@ def test_the_use_of_each_window_is_shown() -> None:
     async def main() -> list[tuple[str | None, int, float]]:
         budget = in_memory(terms(Limit(3, 10), Limit(2, 10), sources=2))
         for _ in range(3):
-            await budget.settle(await budget.acquire(), Outcome.ANSWERED)
+            await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
             await anyio.sleep(1)
         with anyio.move_on_after(1):
             await budget.acquire()

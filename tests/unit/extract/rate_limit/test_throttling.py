@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bulk_export.core.model import Limit
 from bulk_export.errors import ServiceFailing
-from bulk_export.extract.rate_limit import Budget, Outcome
+from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome
 from bulk_export.services.local.throttle import FixedWindows, RollingWindow, Throttle
 from tests.support.playing import in_memory, on_disk, terms
 from tests.support.virtual_time import run_virtually
@@ -30,7 +30,7 @@ class Service:
         self.dated = dated
         self.seen: list[tuple[float, int]] = []
 
-    async def answer(self, budget: Budget) -> int:
+    async def answer(self, budget: RateLimiter) -> int:
         slot = await budget.acquire()
         await anyio.sleep(LATENCY)
         now = anyio.current_time()
@@ -40,7 +40,7 @@ class Service:
             date = f"Thu, 01 Jan 1970 00:{int(now) // 60:02}:{int(now) % 60:02} GMT" if self.dated else None
             await budget.refused(slot, retry_after=self.retry_after, date=date)
         else:
-            await budget.settle(slot, Outcome.ANSWERED)
+            await budget.settle(slot, RequestOutcome.ANSWERED)
         return status
 
     def refused(self) -> list[float]:
@@ -50,9 +50,9 @@ class Service:
         return [moment for moment, status in self.seen if status == 200]
 
 
-def fetch(make: Callable[[], Budget], service: Service, pages: int, workers: int = 8) -> Budget:
+def fetch(make: Callable[[], RateLimiter], service: Service, pages: int, workers: int = 8) -> RateLimiter:
     """Ask until so many requests were answered, each again when it was refused."""
-    made: list[Budget] = []
+    made: list[RateLimiter] = []
 
     async def main() -> None:
         budget = make()
@@ -72,7 +72,7 @@ def fetch(make: Callable[[], Budget], service: Service, pages: int, workers: int
     return made[0]
 
 
-def wide() -> Budget:
+def wide() -> RateLimiter:
     return in_memory(terms(Limit(1000, 300), Limit(1000, 300)))
 
 
@@ -109,9 +109,9 @@ def test_a_probe_that_brings_no_answer_is_followed_by_another() -> None:
     async def main() -> float:
         budget = wide()
         await budget.refused(await budget.acquire(), retry_after="1", date=None)
-        await budget.settle(await budget.acquire(), Outcome.FAILED)
-        await budget.settle(await budget.acquire(), Outcome.UNSENT)
-        await budget.settle(await budget.acquire(), Outcome.ANSWERED)
+        await budget.settle(await budget.acquire(), RequestOutcome.FAILED)
+        await budget.settle(await budget.acquire(), RequestOutcome.UNSENT)
+        await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
         return anyio.current_time()
 
     assert 2 < run_virtually(main) < 3
@@ -124,7 +124,7 @@ def test_refusals_of_requests_that_were_on_their_way_do_not_prolong_the_hold() -
         first = await budget.refused(early[0], retry_after="5", date=None)
         await anyio.sleep(2)
         late = await budget.refused(early[1], retry_after="5", date=None)
-        await budget.settle(await budget.acquire(), Outcome.ANSWERED)
+        await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
         very_late = await budget.refused(early[2], retry_after="5", date=None)
         return first - late, very_late
 
@@ -254,7 +254,7 @@ def test_processes_that_share_a_record_share_hold_and_probe(tmp_path: Path, by: 
         # One process meets the refusal; the other has sent nothing so far.
         await service.answer(budgets[by])
 
-        async def worker(budget: Budget) -> None:
+        async def worker(budget: RateLimiter) -> None:
             for _ in range(10):
                 while await service.answer(budget) == 429:
                     pass

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_export.errors import DamagedState
-from bulk_export.pipelines.sync.diff import Counts, Difference
+from bulk_export.pipelines.sync.diff import Counts, TableDiff
 
 NOON = datetime(2025, 6, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -62,7 +62,7 @@ class Compared:
     ) -> None:
         files = [write(room / "fetched's.parquet", fetched, fetched_schema)]
         current = [] if copied is None else [write(room / "current [1].parquet", copied, COPIED)]
-        difference = Difference(
+        difference = TableDiff(
             files,
             current,
             None if copied is None else COPIED,
@@ -183,7 +183,7 @@ def test_a_column_that_was_not_fetched_counts_as_null(tmp_path: Path) -> None:
 def test_files_that_cannot_be_read_are_told_without_their_contents(tmp_path: Path) -> None:
     (tmp_path / "torn.parquet").write_bytes(b"secret@example.org")
     with pytest.raises(DamagedState, match="cannot be compared") as failure:
-        Difference(
+        TableDiff(
             [tmp_path / "torn.parquet"],
             [],
             None,
@@ -254,7 +254,7 @@ def test_several_fields_together_identify_a_row_members_of_objects_among_them(tm
     copied = pa.Table.from_pylist(first.all, schema=first.schema)
     pq.write_table(copied, tmp_path / "copied.parquet")
     rows[1]["place"]["name"] = "y"
-    difference = Difference(
+    difference = TableDiff(
         [write(tmp_path / "f.parquet", rows[1:], fetched_schema)],
         [tmp_path / "copied.parquet"],
         first.schema,
@@ -299,7 +299,7 @@ def test_rows_marked_before_are_deleted_by_a_full_load_that_deletes_and_by_no_ot
 def test_removals_that_are_refused_leave_everything_else_as_it_is(tmp_path: Path) -> None:
     marked = [row(name, removed_at=NOON - HOUR, type="marked") for name in ("gone", "b")]
     copied = [row("a"), row("lost"), row("b"), row("b", type="2"), *marked]
-    difference = Difference(
+    difference = TableDiff(
         [write(tmp_path / "f.parquet", [record("a", type="new"), record("b")], FETCHED)],
         [write(tmp_path / "c.parquet", copied, COPIED)],
         COPIED,

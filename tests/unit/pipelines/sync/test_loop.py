@@ -22,7 +22,7 @@ from bulk_export.errors import (
     ServiceRefused,
     UsageError,
 )
-from bulk_export.pipelines.sync.loop import Repeated, repeat
+from bulk_export.pipelines.sync.loop import LoopStats, repeat
 from tests.support.virtual_time import run_virtually
 
 HOUR = 3600.0
@@ -35,7 +35,7 @@ class Run:
     began: list[float] = field(default_factory=list)
     ended: list[float] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
-    outcome: Repeated = field(default_factory=Repeated)
+    outcome: LoopStats = field(default_factory=LoopStats)
     over: float = 0.0
 
 
@@ -87,7 +87,7 @@ def test_the_first_poll_comes_at_once_and_then_one_in_each_period_at_one_offset(
     offset = HOUR * (0.05 + 0.9 * 0.25)
     assert run.began[0] == 100.0
     assert run.began[1:] == pytest.approx([hour * HOUR + offset for hour in range(1, 10)], abs=1e-3)
-    assert run.outcome == Repeated(polls=10)
+    assert run.outcome == LoopStats(polls=10)
     assert run.notices == []
 
 
@@ -112,14 +112,14 @@ def test_never_two_at_once_never_on_the_hour_and_never_much_later_than_due(
 def test_a_poll_longer_than_its_period_leaves_out_those_it_overlaps_and_says_so() -> None:
     run = play(8 * HOUR, draw=0.5, poll=lambda number: 2.5 * HOUR if number == 1 else 1.0)
     assert run.began == pytest.approx([0, 1.5 * HOUR, 4.5 * HOUR, 5.5 * HOUR, 6.5 * HOUR, 7.5 * HOUR], abs=1e-3)
-    assert run.outcome == Repeated(polls=6, skipped=2)
+    assert run.outcome == LoopStats(polls=6, skipped=2)
     assert run.notices == ["The poll took 9000 s, longer than its period: 2 left out."]
 
 
 def test_a_service_that_is_away_is_asked_again_a_period_later() -> None:
     away = {1: ServiceFailing("It kept failing."), 2: BudgetUnavailable("The store is away.")}
     run = play(4.9 * HOUR, draw=0.5, poll=lambda number: away.get(number, 1.0))
-    assert run.outcome == Repeated(polls=3, failed=2)
+    assert run.outcome == LoopStats(polls=3, failed=2)
     assert ["It kept failing." in run.notices[0], "The store is away." in run.notices[1]] == [True, True]
 
 
@@ -134,7 +134,7 @@ def test_what_only_a_person_can_mend_ends_it(kind: type[BulkExportError]) -> Non
 def test_a_signal_between_polls_ends_it_at_once_and_well() -> None:
     run = play(2 * HOUR, draw=0.5)
     assert run.over == pytest.approx(2 * HOUR, abs=1e-3)
-    assert run.outcome == Repeated(polls=2)
+    assert run.outcome == LoopStats(polls=2)
 
 
 def test_a_clock_set_back_delays_the_next_poll_by_a_period_and_a_half_at_most() -> None:

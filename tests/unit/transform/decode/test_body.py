@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_export.transform.decode import UnusablePage, split_page
+from bulk_export.transform.decode import InvalidPage, split_page
 from bulk_export.transform.decode.body import split_identified
 
 
@@ -58,7 +58,7 @@ def test_a_page_is_cut_into_its_records(body: bytes, records: list[bytes]) -> No
     ],
 )
 def test_anything_else_is_unusable(body: bytes) -> None:
-    with pytest.raises(UnusablePage):
+    with pytest.raises(InvalidPage):
         split_page(body)
 
 
@@ -67,13 +67,13 @@ def test_anything_else_is_unusable(body: bytes) -> None:
 )
 def test_a_body_cut_anywhere_is_unusable(whole: bytes) -> None:
     for length in range(len(whole)):
-        with pytest.raises(UnusablePage):
+        with pytest.raises(InvalidPage):
             split_page(whole[:length])
 
 
 def test_the_reason_never_quotes_the_body() -> None:
     for body in (b'{"data":[{"secret":tru}]}', b'{"data":["secret"]}', b'{"data":[{"a":"\\ud800 secret}]}'):
-        with pytest.raises(UnusablePage) as refused:
+        with pytest.raises(InvalidPage) as refused:
             split_page(body)
         assert "secret" not in str(refused.value)
 
@@ -88,7 +88,7 @@ def test_the_reason_never_quotes_the_body() -> None:
     ],
 )
 def test_the_reason_says_where(body: bytes, where: str) -> None:
-    with pytest.raises(UnusablePage) as refused:
+    with pytest.raises(InvalidPage) as refused:
         split_page(body)
     assert str(refused.value) == where
 

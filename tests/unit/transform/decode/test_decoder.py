@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bulk_export.core.model import Endpoint, FieldType, Kind, ListOf, RecordShape, Struct
 from bulk_export.output.formats import open_part
-from bulk_export.transform.decode import Block, Decoder, SplitBody, UnusablePage, split_page, version
+from bulk_export.transform.decode import Block, Decoder, InvalidPage, SplitBody, split_page, version
 from bulk_export.transform.decode import lossless_json as exact
 from bulk_export.transform.decode.lossless_json import Number, RepeatedKeys
 from bulk_export.transform.decode.values import instant
@@ -298,7 +298,7 @@ def test_deep_nesting_is_kept_as_far_as_it_is_accepted(
 
 def test_a_page_nested_beyond_all_measure_is_unusable() -> None:
     body = b'{"data":[{"id":"a","attributes":{"name":' + b"[" * 10_000 + b"]" * 10_000 + b"}}]}"
-    with pytest.raises(UnusablePage, match="too deeply"):
+    with pytest.raises(InvalidPage, match="too deeply"):
         Decoder(THINGS, columns=True, lines="raw").decode([body])
 
 
@@ -315,7 +315,7 @@ def test_arbitrary_bytes_are_a_page_or_unusable_and_nothing_else(body: bytes) ->
     for content in (body, b'{"data":[' + body + b"]}", b'{"data":[{"id":' + body + b"}]}"):
         try:
             records_ = split_page(content)
-        except UnusablePage:
+        except InvalidPage:
             continue
         block = Decoder(THINGS, columns=True, lines="raw").decode([content])
         assert len(block.ids) == len(records_)

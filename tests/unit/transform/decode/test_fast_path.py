@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulk_export.transform.decode import Block, Decoder, UnusablePage
+from bulk_export.transform.decode import Block, Decoder, InvalidPage
 from bulk_export.transform.decode.column_builders import NotAsDescribed
-from bulk_export.transform.decode.exact_path import PlainDecoder
+from bulk_export.transform.decode.exact_path import ExactDecoder
 from bulk_export.transform.redaction import NO_REDACTION, Redaction
 from tests.support.described import FIELDS, THINGS, endpoint, page, record, spaced
 from tests.support.json_values import Pairs, Raw, records
@@ -23,7 +23,7 @@ REDACTIONS = [
 ]
 
 
-class ExactDecoder(Decoder):
+class ReferenceDecoder(Decoder):
     """Knows the exact way only."""
 
     def _fast(self, bodies: Any, drift: Any) -> Any:
@@ -52,7 +52,7 @@ def test_it_gives_what_the_exact_way_gives_also_when_it_has_learnt(
     bodies = [page(*drawn), page(record()), page()]
     if with_white_space:
         bodies = list(map(spaced, bodies))
-    expected = ExactDecoder(THINGS, columns=True, lines=None, redaction=redaction).decode(bodies)
+    expected = ReferenceDecoder(THINGS, columns=True, lines=None, redaction=redaction).decode(bodies)
     learning = Decoder(THINGS, columns=True, lines=None, redaction=redaction)
     for _ in range(5):
         assert same(learning.decode(bodies), expected)
@@ -93,9 +93,9 @@ def test_damage_to_a_page_makes_it_unusable_or_changes_it_the_same_for_both_ways
         body[place : place + data.draw(st.sampled_from([0, 0, 1, length]))] = piece
     damaged = bytes(body)
     try:
-        expected = ExactDecoder(THINGS, columns=True, lines=None).decode([damaged])
-    except UnusablePage:
-        with pytest.raises(UnusablePage):
+        expected = ReferenceDecoder(THINGS, columns=True, lines=None).decode([damaged])
+    except InvalidPage:
+        with pytest.raises(InvalidPage):
             experienced().decode([damaged])
     else:
         assert same(experienced().decode([damaged]), expected)
@@ -122,28 +122,28 @@ def test_damage_to_a_page_makes_it_unusable_or_changes_it_the_same_for_both_ways
 def test_what_was_described_or_met_before_stays_on_it(drawn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = experienced()
     bodies = [page(drawn, USUAL), spaced(page(drawn, USUAL))]
-    expected = ExactDecoder(THINGS, columns=True, lines=None).decode(bodies)
-    monkeypatch.setattr(PlainDecoder, "batch", None)
+    expected = ReferenceDecoder(THINGS, columns=True, lines=None).decode(bodies)
+    monkeypatch.setattr(ExactDecoder, "batch", None)
     assert same(decoder.decode(bodies), expected)
 
 
 @pytest.mark.parametrize("redaction", REDACTIONS[1:], ids=["first", "second"])
 def test_what_is_dropped_or_pseudonymised_stays_on_it(redaction: Redaction, monkeypatch: pytest.MonkeyPatch) -> None:
     bodies = [page(USUAL, record()), spaced(page(USUAL))]
-    expected = ExactDecoder(THINGS, columns=True, lines=None, redaction=redaction).decode(bodies)
-    monkeypatch.setattr(PlainDecoder, "batch", None)
+    expected = ReferenceDecoder(THINGS, columns=True, lines=None, redaction=redaction).decode(bodies)
+    monkeypatch.setattr(ExactDecoder, "batch", None)
     assert same(Decoder(THINGS, columns=True, lines=None, redaction=redaction).decode(bodies), expected)
 
 
 def test_drift_in_one_page_leaves_the_others_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
     taken_exactly: list[bytes] = []
-    original = PlainDecoder.batch
+    original = ExactDecoder.batch
 
-    def counted(self: PlainDecoder, taken: Any, drift: Any) -> Any:
+    def counted(self: ExactDecoder, taken: Any, drift: Any) -> Any:
         taken_exactly.extend(taken)
         return original(self, taken, drift)
 
-    monkeypatch.setattr(PlainDecoder, "batch", counted)
+    monkeypatch.setattr(ExactDecoder, "batch", counted)
     block = Decoder(THINGS, columns=True, lines=None).decode([page(USUAL), page(record(new=1)), page(USUAL)])
     assert len(taken_exactly) == 1
     assert len(block.ids) == 3
@@ -184,7 +184,7 @@ def test_a_negative_zero_is_no_integer() -> None:
 def test_any_name_can_be_met_again_and_again(name: str) -> None:
     decoder = Decoder(THINGS, columns=True, lines=None)
     body = page(record(**{name: 1}))
-    expected = ExactDecoder(THINGS, columns=True, lines=None).decode([body])
+    expected = ReferenceDecoder(THINGS, columns=True, lines=None).decode([body])
     assert all(same(decoder.decode([body]), expected) for _ in range(6))
 
 
@@ -208,5 +208,5 @@ def test_a_description_without_fields_or_with_odd_names_is_decoded_all_the_same(
 @pytest.mark.parametrize("place", [b"here", b"there", b"elsewhere"])
 def test_bytes_that_are_no_text_are_found_wherever_they_stand(place: bytes) -> None:
     body = page(record(new=["here"], name=["there"]) | {"relationships": ["elsewhere"]})
-    with pytest.raises(UnusablePage, match="not UTF-8"):
+    with pytest.raises(InvalidPage, match="not UTF-8"):
         experienced().decode([body.replace(place, b"\xe9")])

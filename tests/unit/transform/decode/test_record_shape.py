@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_export.core.model import Endpoint, Kind, RecordShape
-from bulk_export.transform.decode import Arrangement, Decoder, UnusablePage, page_rewriter, split_page
+from bulk_export.transform.decode import Decoder, InvalidPage, RecordShaper, page_rewriter, split_page
 from bulk_export.transform.decode.record_shape import with_moved
 from bulk_export.transform.redaction import Redaction
 from tests.support.described import FIELDS, endpoint
@@ -61,7 +61,7 @@ def leaves(value: Any) -> list[str]:
 @settings(deadline=None, max_examples=80)
 @given(shape=st.sampled_from(SHAPES), drawn=st.lists(records, max_size=3))
 def test_whatever_a_record_holds_it_is_moved_and_not_lost(shape: RecordShape, drawn: list[Any]) -> None:
-    arrangement = Arrangement(shaped(shape))
+    arrangement = RecordShaper(shaped(shape))
     body = page(shape, drawn)
     sent = arrangement.split(body)
     assert [json.loads(record) for record in sent] == [json.loads(text_of(record)) for record in drawn]
@@ -158,7 +158,7 @@ def test_ids_described_as_numbers_stand_as_their_digits(sent: str, identity: str
     ],
 )
 def test_a_body_without_one_list_at_its_place_is_refused(body: bytes) -> None:
-    with pytest.raises(UnusablePage):
+    with pytest.raises(InvalidPage):
         split_page(body, ("a", "b"))
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_export.core.model import Endpoint, Kind, Paging, RecordShape
-from bulk_export.transform.decode import Decoder, UnusablePage, WholeBody
+from bulk_export.transform.decode import Decoder, InvalidPage, UnpagedBody
 from bulk_export.transform.decode.unpaged import table_rows
 from tests.support.described import endpoint
 
@@ -32,7 +32,7 @@ def table(rows: list[list[str]], line_end: str = "\n") -> bytes:
 
 
 def pages_of(body: bytes, page_size: int = 3, *, is_framed: bool = True) -> list[bytes]:
-    return [page for _, page in WholeBody(TABLE, body, page_size=page_size, is_framed=is_framed).pages()]
+    return [page for _, page in UnpagedBody(TABLE, body, page_size=page_size, is_framed=is_framed).pages()]
 
 
 @settings(deadline=None, max_examples=80)
@@ -52,7 +52,7 @@ def test_every_cell_of_every_row_is_in_a_page_once(
     names = ["id", *names] if names == [""] else names
     rows = [["x", *row] if len(row) < len(names) else row for row in rows]
     body = (b"\xef\xbb\xbf" if bom else b"") + table([names, *rows], line_end)
-    whole = WholeBody(TABLE, body, page_size=page_size, is_framed=True)
+    whole = UnpagedBody(TABLE, body, page_size=page_size, is_framed=True)
     pages = list(whole.pages())
     assert [len(records) for records, _ in pages] == whole.counts
     assert all(count == page_size for count in whole.counts[:-1])
@@ -116,7 +116,7 @@ def test_a_column_that_stands_twice_keeps_both_cells() -> None:
     ],
 )
 def test_what_is_cut_short_or_no_table_is_refused_without_showing_a_cell(body: bytes, is_framed: bool) -> None:
-    with pytest.raises(UnusablePage) as refused:
+    with pytest.raises(InvalidPage) as refused:
         pages_of(body, is_framed=is_framed)
     assert "canary" not in str(refused.value)
 
@@ -127,7 +127,7 @@ def test_every_cut_within_quotes_or_before_the_last_cell_shows() -> None:
     for length in range(1, len(body)):
         try:
             pages_of(body[:length], is_framed=False)
-        except UnusablePage:
+        except InvalidPage:
             continue
         unseen.append(body[:length])
     # Where nothing says how long a body is, only a cut between two lines looks whole.
@@ -136,18 +136,18 @@ def test_every_cut_within_quotes_or_before_the_last_cell_shows() -> None:
 
 
 def test_an_empty_table_is_one_page_without_records() -> None:
-    whole = WholeBody(TABLE, b"id,name\n", page_size=10, is_framed=True)
+    whole = UnpagedBody(TABLE, b"id,name\n", page_size=10, is_framed=True)
     assert (whole.counts, list(whole.pages())) == ([0], [([], b"[]")])
 
 
 def test_a_body_of_nothing_is_a_table_without_records_where_it_is_known_to_be_whole() -> None:
-    whole = WholeBody(TABLE, b"", page_size=10, is_framed=True)
+    whole = UnpagedBody(TABLE, b"", page_size=10, is_framed=True)
     assert (whole.counts, list(whole.pages())) == ([0], [([], b"[]")])
 
 
 def test_a_list_in_json_is_cut_the_same_way() -> None:
     things = replace(endpoint(dict(FIELDS)), paging=Paging("none"), shape=RecordShape(at=("a", "b")))
     body = json.dumps({"a": {"b": [{"id": str(number)} for number in range(7)]}, "total": 7}).encode()
-    whole = WholeBody(things, body, page_size=3, is_framed=True)
+    whole = UnpagedBody(things, body, page_size=3, is_framed=True)
     assert whole.counts == [3, 3, 1]
     assert Decoder(things, columns=False, lines=None).decode([page for _, page in whole.pages()]).ids == list("0123456")

@@ -24,7 +24,7 @@ def slice_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(duplicates, "_SLICE_ROWS", request.param)
 
 
-class Seen:
+class ObservedType:
     """A sweep of some answers, with the identities and contents of each."""
 
     def __init__(self, sweep: Sweep) -> None:
@@ -43,7 +43,7 @@ class Seen:
             yield answer, ids, contents
 
 
-def rows_of(*sweeps: Seen) -> int:
+def rows_of(*sweeps: ObservedType) -> int:
     return sum(len(one.rows) for one in sweeps)
 
 
@@ -57,7 +57,7 @@ def nameless(row: tuple[int, int]) -> tuple[int, int]:
 def test_two_sweeps_agree_if_they_saw_the_same_records_and_the_first_saw_none_in_two_answers(
     one: Sweep, other: Sweep
 ) -> None:
-    first, second = Seen(one), Seen(other)
+    first, second = ObservedType(one), ObservedType(other)
     if first.total != first.most:
         return
     expected = first.total.keys() == second.total.keys() and all(
@@ -70,7 +70,7 @@ def test_two_sweeps_agree_if_they_saw_the_same_records_and_the_first_saw_none_in
 @given(SWEEP)
 def test_a_sweep_that_showed_the_same_record_in_two_answers_agrees_with_none(sweep: Sweep) -> None:
     row = (5, 1)
-    first = Seen([[row], *sweep, [row]])
+    first = ObservedType([[row], *sweep, [row]])
     assert not agree(first, first, rows_of(first, first), is_one_answer=False)
 
 
@@ -80,8 +80,8 @@ def test_records_that_share_an_identity_may_stand_in_several_answers_if_both_swe
     sweep: Sweep,
 ) -> None:
     distinct_rows = list(dict.fromkeys(row for page in sweep for row in page))
-    first = Seen([[row] for row in distinct_rows])
-    second = Seen([distinct_rows])
+    first = ObservedType([[row] for row in distinct_rows])
+    second = ObservedType([distinct_rows])
     assert agree(first, first, rows_of(first, first), is_one_answer=False)
     assert agree(first, second, rows_of(first, second), is_one_answer=False) == (
         all(count == 1 for count in second.total.values()) or first.contents == second.contents
@@ -93,7 +93,7 @@ def test_records_that_share_an_identity_may_stand_in_several_answers_if_both_swe
 def test_a_single_answer_agrees_if_it_saw_what_the_sweep_before_proved_and_nothing_else(
     one: Sweep, page: list[tuple[int, int]]
 ) -> None:
-    first, second = Seen(one), Seen([page])
+    first, second = ObservedType(one), ObservedType([page])
     expected = first.total.keys() == second.total.keys() and all(
         first.most[identity] <= count <= first.total[identity] for identity, count in second.total.items()
     )
@@ -103,7 +103,7 @@ def test_a_single_answer_agrees_if_it_saw_what_the_sweep_before_proved_and_nothi
 @settings(deadline=None, max_examples=25)
 @given(SWEEP, st.lists(SWEEP, max_size=2))
 def test_a_sweep_lacks_what_an_earlier_one_proved(last: Sweep, earlier: list[Sweep]) -> None:
-    seen, before = Seen(last), [Seen(sweep) for sweep in earlier]
+    seen, before = ObservedType(last), [ObservedType(sweep) for sweep in earlier]
     expected = any(count > seen.total[identity] for one in before for identity, count in one.most.items())
     assert lacks(seen, before, rows_of(seen, *before)) == expected
 
@@ -111,7 +111,7 @@ def test_a_sweep_lacks_what_an_earlier_one_proved(last: Sweep, earlier: list[Swe
 @settings(deadline=None, max_examples=25)
 @given(SWEEP, SWEEP)
 def test_records_without_an_identity_count_as_often_as_they_stand_anywhere(one: Sweep, other: Sweep) -> None:
-    first, second = (Seen([[nameless(row) for row in page] for page in sweep]) for sweep in (one, other))
+    first, second = (ObservedType([[nameless(row) for row in page] for page in sweep]) for sweep in (one, other))
     rows = rows_of(first, second)
     missing = any(count > second.total[identity] for identity, count in first.total.items())
     assert lacks(second, [first], rows) == missing
@@ -127,14 +127,14 @@ def test_records_without_an_identity_count_as_often_as_they_stand_anywhere(one: 
 @settings(deadline=None, max_examples=25)
 @given(SWEEP)
 def test_records_that_share_an_identity_within_an_answer_are_counted(sweep: Sweep) -> None:
-    seen = Seen(sweep)
+    seen = ObservedType(sweep)
     assert shared(seen, len(seen.rows)) == sum(count for count in seen.most.values() if count > 1)
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.lists(SWEEP, min_size=1, max_size=3))
 def test_records_are_unlike_unless_every_sweep_has_them_alike_and_none_in_two_answers(sweeps: list[Sweep]) -> None:
-    seen = [Seen(sweep) for sweep in sweeps]
+    seen = [ObservedType(sweep) for sweep in sweeps]
     expected = {
         identity
         for identity in {identity for one in seen for identity in one.total}

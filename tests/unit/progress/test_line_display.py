@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bulk_export.errors import ServiceFailing, UsageError
 from bulk_export.progress import KINDS, choose
 from bulk_export.progress.console import Console
-from bulk_export.progress.line_display import PlainProgress, SilentProgress
+from bulk_export.progress.line_display import LineProgress, SilentProgress
 from bulk_export.progress.observer import EndpointSummary, ExportSummary, Observer, WindowUse
 from bulk_export.progress.summary import summary_lines
 from bulk_export.progress.tally import Tally, bytes_text, clock_text
@@ -47,7 +47,7 @@ def summary(**changes: object) -> ExportSummary:
 
 def test_lines_come_at_the_start_and_then_at_most_every_ten_seconds() -> None:
     clock, stream = Clock(), io.StringIO()
-    progress = PlainProgress(Console(stream), clock)
+    progress = LineProgress(Console(stream), clock)
     progress.started(["statements"], Path("out"), windows)
     for page in range(1, 31):
         clock.now += 1
@@ -64,7 +64,7 @@ def test_lines_come_at_the_start_and_then_at_most_every_ten_seconds() -> None:
 
 def test_a_waiting_export_says_what_it_waits_for() -> None:
     clock, stream = Clock(), io.StringIO()
-    progress = PlainProgress(Console(stream), clock)
+    progress = LineProgress(Console(stream), clock)
     progress.started(["statements"], None, lambda: windows(300, 250.0))
     clock.now += 11
     progress.tick()
@@ -73,7 +73,7 @@ def test_a_waiting_export_says_what_it_waits_for() -> None:
 
 def test_ends_retries_refusals_and_warnings_are_said_at_once() -> None:
     stream = io.StringIO()
-    progress = PlainProgress(Console(stream), Clock())
+    progress = LineProgress(Console(stream), Clock())
     progress.started(["statements"], None, windows)
     progress.resumed(7)
     progress.end_found("statements", 9)
@@ -124,7 +124,7 @@ def test_a_429_is_explained() -> None:
 
 def test_machines_get_one_object_a_line() -> None:
     stream = io.StringIO()
-    progress = PlainProgress(Console(stream, "json"), Clock())
+    progress = LineProgress(Console(stream, "json"), Clock())
     progress.started(["statements"], None, windows)
     progress.finished(summary())
     objects = [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -169,7 +169,7 @@ def test_a_stream_that_nobody_reads_any_more_stops_nothing() -> None:
             raise BrokenPipeError
 
     stream = Broken()
-    progress = PlainProgress(Console(stream), Clock())
+    progress = LineProgress(Console(stream), Clock())
     progress.started(["statements"], None, windows)
     progress.warned("look out")
     progress.finished(summary())
@@ -200,7 +200,7 @@ def test_the_time_left_follows_the_limits_once_all_ends_are_known() -> None:
 
 def test_what_an_interrupted_run_left_counts_as_done_but_not_towards_the_pace() -> None:
     clock, stream = Clock(), io.StringIO()
-    progress = PlainProgress(Console(stream), clock)
+    progress = LineProgress(Console(stream), clock)
     progress.started(["statements", "others"], None, windows)
     progress.resumed_endpoint("statements", 40, 12_000, 50)
     progress.resumed_endpoint("others", 0, 0, None)
@@ -231,11 +231,11 @@ def test_the_kind_of_progress_fits_the_stream() -> None:
     assert kinds == {
         ("auto", "RichProgress"),
         ("rich", "RichProgress"),
-        ("plain", "PlainProgress"),
+        ("plain", "LineProgress"),
         ("none", "SilentProgress"),
     }
-    assert type(choose("auto", Console(io.StringIO()))) is PlainProgress
-    assert type(choose("rich", Console(Terminal(), "json"))) is PlainProgress
+    assert type(choose("auto", Console(io.StringIO()))) is LineProgress
+    assert type(choose("rich", Console(Terminal(), "json"))) is LineProgress
     assert type(choose("none", Console(Terminal(), "json"))) is SilentProgress
     with pytest.raises(UsageError, match="loud"):
         choose("loud", Console(io.StringIO()))
