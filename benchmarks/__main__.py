@@ -187,7 +187,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         results = report.merged(results, json.loads(FIGURES.read_text()) if FIGURES.exists() else {})
         FIGURES.write_text(json.dumps(results, indent=2) + "\n")
         report.write_document(results)
-        report.write_document(results, report.README, some=True)
         drawing = [str(PLOTTING), "-m", "benchmarks.plots", str(FIGURES), str(report.DOCUMENT.parent)]
         subprocess.run(drawing, check=True, cwd=ROOT)
 

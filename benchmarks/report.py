@@ -10,8 +10,6 @@ from typing import Any
 from benchmarks.processes import ROOT
 
 DOCUMENT = ROOT / "docs" / "performance.md"
-# Shows some of it.
-README = ROOT / "README.md"
 Rows = Sequence[Mapping[str, Any]]
 
 # Section: (key of the row, heading) for each column.
@@ -88,10 +86,11 @@ def merged(results: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def write_document(results: Mapping[str, Any], document: Path = DOCUMENT, *, some: bool = False) -> None:
-    """Renew each section of the document that `results` hold figures for; the others stay.
+def write_document(results: Mapping[str, Any], document: Path = DOCUMENT) -> None:
+    """Replace the sections of the document that `results` has figures for, and keep the others.
 
-    Raises ValueError for one without a place in the document, unless `some` of them are enough.
+    Raises:
+        ValueError: The document has no markers for a section.
     """
     text = document.read_text()
     contents = {}
@@ -100,8 +99,7 @@ def write_document(results: Mapping[str, Any], document: Path = DOCUMENT, *, som
         contents[section] = "\n\n".join(filter(None, measured))
     contents["machine"] = _machine(results["machine"])
     for section, content in contents.items():
-        if not some or f"<!-- begin {section} -->" in text:
-            text = _replaced(text, section, content)
+        text = _replaced(text, section, content)
     document.write_text(text)
 
 

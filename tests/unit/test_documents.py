@@ -37,10 +37,15 @@ def test_every_option_that_is_named_exists(document: Path) -> None:
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", document.read_text())) <= known
 
 
-def test_commands_in_the_readme_take_the_options_shown() -> None:
-    for line in re.findall(r"^    bulk-export (.+)$", (ROOT / "README.md").read_text(), re.MULTILINE):
+@pytest.mark.parametrize("document", ["README.md", "docs/guide.md"])
+def test_commands_in_the_tasks_take_the_options_shown(document: str) -> None:
+    for line in re.findall(r"^    bulk-export (.+)$", (ROOT / document).read_text(), re.MULTILINE):
         command = line.split()[0]
         assert set(re.findall(r"--[a-z-]+", line)) <= options_of(command), line
+
+
+def test_the_readme_stays_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

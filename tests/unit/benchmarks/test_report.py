@@ -68,9 +68,6 @@ def test_a_document_without_a_place_for_a_section_is_left_alone(tmp_path: Path) 
     with pytest.raises(ValueError, match="no place for startup"):
         report.write_document({"machine": MACHINE, "settings": {}, "sections": {"startup": []}}, document)
     assert document.read_text() == "nothing\n"
-    document.write_text("<!-- begin machine -->\n<!-- end machine -->\n")
-    report.write_document({"machine": MACHINE, "settings": {}, "sections": {"startup": []}}, document, some=True)
-    assert "P, 2 cores" in document.read_text()
 
 
 def test_a_run_of_some_sections_leaves_the_figures_of_others() -> None:
@@ -88,12 +85,6 @@ def test_a_run_of_some_sections_leaves_the_figures_of_others() -> None:
 def test_the_performance_page_has_a_place_for_every_section(section: str) -> None:
     text = report.DOCUMENT.read_text()
     assert text.count(f"<!-- begin {section} -->") == text.count(f"<!-- end {section} -->") == 1
-
-
-def test_the_readme_shows_the_machine_and_the_peers() -> None:
-    text = report.README.read_text()
-    for section in ("machine", "peers"):
-        assert text.count(f"<!-- begin {section} -->") == text.count(f"<!-- end {section} -->") == 1
 
 
 def test_a_cell_says_where_nothing_was_measured() -> None:
