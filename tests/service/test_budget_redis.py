@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -476,39 +475,6 @@ async def test_a_replica_that_takes_over_counts_everything_as_spent(server: Redi
                 assert await spend_all(after) == 4
     finally:
         replica.kill()
-
-
-async def test_a_record_of_the_version_before_counts_as_spent_and_its_programs_are_stopped(
-    own_server: RedisProcess,
-) -> None:
-    """Its requests are not looked for: everything counts as spent for a period."""
-    from redis.exceptions import ResponseError
-
-    hand = Hand()
-    client = await redis_client(own_server)
-    async with client:
-        for name, kept in json.loads((STORED / "budget-redis-v1.json").read_text()).items():
-            match kept["type"]:
-                case "string":
-                    await client.set(name, kept["value"])
-                case "hash":
-                    await client.hset(name, mapping=kept["value"])
-                case _:
-                    await client.zadd(name, dict(kept["value"]))
-        async with opened(own_server, hand, token="token-of-the-tests") as store:
-            assert await spend_all(store) == 0
-            hand.passes(80.1)
-            assert await spend_all(store) == 4
-        with pytest.raises(ResponseError):
-            await client.get("{bulk-export}:secret")
-
-
-async def test_a_secret_of_the_version_before_without_anything_spent_holds_nobody_up(own_server: RedisProcess) -> None:
-    client = await redis_client(own_server)
-    async with client:
-        await client.set("{bulk-export}:secret", "0" * 64)
-        async with opened(own_server, Hand()) as store:
-            assert await spend_all(store) == 4
 
 
 async def test_the_default_route_and_the_same_address_by_name_are_one(server: RedisProcess) -> None:

@@ -16,11 +16,8 @@ from bulk_export.errors import DamagedState, Interrupted
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.sync.delta_table import DeltaCopyTable
 from bulk_export.pipelines.sync.fetching import Extract, export_by
-from bulk_export.pipelines.sync.options import SyncOptions
-from bulk_export.pipelines.sync.poll import sync_once
 from bulk_export.progress.observer import Observer
 from tests.support.copy_scene import HOUR, NAME, WEEK, Scene, person, scene
-from tests.support.exporting import FREE
 
 STORED = Path(__file__).parents[1] / "stored"
 
@@ -231,37 +228,6 @@ async def test_files_of_versions_before_are_not_taken_for_those_of_a_killed_merg
         await it.sync()
         for version in range(3):
             assert DeltaTable(it.directory / NAME, version=version).to_pyarrow_table().num_rows == 4
-
-
-@pytest.mark.parametrize("format_", ["delta", "parquet"])
-async def test_a_copy_that_the_version_before_left_is_gone_on_with(tmp_path: Path, format_: str) -> None:
-    async with scene(tmp_path) as it:
-        shutil.copytree(STORED / f"copy-{format_}", it.directory)
-        state = it.directory / "sync.json"
-        state.write_text(state.read_text().replace("http://127.0.0.1:1", it.url))
-        it.now = it.now.replace(day=9) + 2 * HOUR
-        it.records[NAME] = [
-            {"id": name, "type": "npq-participant", "attributes": {"full_name": shown, "updated_at": updated}}
-            for name, shown, updated in (
-                ("a", "AA", "2025-06-02T10:00:00Z"),
-                ("b", "B", "2025-06-02T10:00:00Z"),
-                ("c", "Changed", "2025-06-09T13:30:00Z"),
-            )
-        ]
-        options: dict[str, Any] = {"base_url": it.url, "token": "stored-token", "retries": 0, **FREE}
-        summary = await it.sync(**options, format=format_)
-        assert [poll.kind for poll in summary.polls] == ["changes", "changes"]
-        assert not summary.remarks
-        assert {row["full_name"]: row["_removed_at"] is None for row in it.rows().values()} == {
-            "AA": True,
-            "B": True,
-            "Changed": True,
-            "D": False,
-        }
-        made = SyncOptions.of([NAME], output=it.directory, format=format_, removed="delete", **options)
-        it.now += HOUR
-        await sync_once(made, clock=lambda: it.now)
-        assert set(it.rows()) == {"a", "b", "c"}
 
 
 def cut_off(it: Scene) -> Extract:
