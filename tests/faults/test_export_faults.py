@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pyarrow.parquet as pq
 import pytest
 
 from bulk_export.errors import DamagedState, Interrupted, LocalFailure, ServiceFailing, ServiceRefused, UsageError
-from bulk_export.extract.client import Timeouts
 from bulk_export.pipelines.export import export
-from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.tuning import Tuning
 from bulk_export.services.local import serving
 from tests.support.exporting import options, settings
+from tests.support.raw_pages import QUICK, page_number, statement_options, statements_body
 from tests.support.raw_server import Connection, answer, raw_server, response
 from tests.support.restore import restore
-
-QUICK = Tuning(shortest_backoff=0.001, longest_backoff=0.01, timeouts=Timeouts(connect=1, read=1, total=2, settling=0))
-
-
-def chosen(base_url: str, output: Path, **changes: Any) -> ExportOptions:
-    given: dict[str, Any] = {"base_url": base_url, "token": "t", "output": output, "min_interval": 0, "retries": 2}
-    return ExportOptions.of(["statements"], **given | changes)
-
-
-def page_of(head: bytes) -> int:
-    found = re.search(rb"page%5Bpage%5D=(\d+)", head)
-    assert found is not None
-    return int(found[1])
-
-
-def page(first: int, count: int) -> bytes:
-    records = [{"id": f"{number:08}", "type": "statement", "attributes": {}} for number in range(first, first + count)]
-    return json.dumps({"data": records}).encode()
 
 
 @pytest.mark.parametrize(
@@ -55,7 +34,7 @@ def page(first: int, count: int) -> bytes:
 async def test_a_200_that_is_no_page_is_retried_and_then_named(tmp_path: Path, body: bytes) -> None:
     async with raw_server(answer(response(body))) as server:
         with pytest.raises(ServiceFailing, match="Page 1 of statements failed 3 times") as failed:
-            await export(chosen(server.base_url, tmp_path / "out"), tuning=QUICK)
+            await export(statement_options(server.base_url, tmp_path / "out"), tuning=QUICK)
         assert len(server.requests) == 3
     assert failed.value.exit_code == 4
     assert not (tmp_path / "out/manifest.json").exists()
@@ -63,24 +42,24 @@ async def test_a_200_that_is_no_page_is_retried_and_then_named(tmp_path: Path, b
 
 async def test_a_page_that_is_always_broken_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
     async def script(connection: Connection, head: bytes, number: int) -> None:
-        number = page_of(head)
+        number = page_number(head)
         if number == 3:
             await connection.send(response(b"", "500 Oops"))
         else:
-            await connection.send(response(page(number * 10, 10 if number < 8 else 0)))
+            await connection.send(response(statements_body(number * 10, 10 if number < 8 else 0)))
 
     output = tmp_path / "out"
     async with raw_server(script) as server:
         with pytest.raises(ServiceFailing, match="Page 3 of statements failed 3 times, last: status 500"):
-            await export(chosen(server.base_url, output, page_size=10), tuning=QUICK)
-        before = {page_of(head) for head in server.requests}
+            await export(statement_options(server.base_url, output, page_size=10), tuning=QUICK)
+        before = {page_number(head) for head in server.requests}
 
     async def healed(connection: Connection, head: bytes, number: int) -> None:
-        await connection.send(response(page(page_of(head) * 10, 10 if page_of(head) < 8 else 0)))
+        await connection.send(response(statements_body(page_number(head) * 10, 10 if page_number(head) < 8 else 0)))
 
     async with raw_server(healed, port=server.port) as server:
-        summary = await export(chosen(server.base_url, output, page_size=10), tuning=QUICK)
-        after = {page_of(head) for head in server.requests}
+        summary = await export(statement_options(server.base_url, output, page_size=10), tuning=QUICK)
+        after = {page_number(head) for head in server.requests}
     assert summary.endpoints[0].records == 70
     # That page 8 is empty takes two answers, since page 7 is full.
     assert before & after == {3, 8}
@@ -89,14 +68,14 @@ async def test_a_page_that_is_always_broken_is_named_and_the_others_are_kept(tmp
 async def test_a_storm_of_errors_is_met_with_a_trickle(tmp_path: Path) -> None:
     async with raw_server(answer(response(b"", "503 Busy"))) as server:
         with pytest.raises(ServiceFailing):
-            await export(chosen(server.base_url, tmp_path / "out", workers=16), tuning=QUICK)
+            await export(statement_options(server.base_url, tmp_path / "out", workers=16), tuning=QUICK)
         assert len(server.requests) == 3
 
 
 async def test_the_same_page_again_and_again_is_noticed(tmp_path: Path) -> None:
-    async with raw_server(answer(response(page(0, 10)))) as server:
+    async with raw_server(answer(response(statements_body(0, 10)))) as server:
         with pytest.raises(ServiceFailing, match="same page again and again"):
-            await export(chosen(server.base_url, tmp_path / "out", page_size=10), tuning=QUICK)
+            await export(statement_options(server.base_url, tmp_path / "out", page_size=10), tuning=QUICK)
         assert len(server.requests) < 12
 
 
@@ -105,16 +84,16 @@ async def test_a_refusal_costs_one_request_and_quotes_the_service(tmp_path: Path
     said = json.dumps({"errors": [{"title": "No", "detail": "thank you"}]}).encode()
     async with raw_server(answer(response(said, f"{status} Refused"))) as server:
         with pytest.raises(ServiceRefused, match=f"status {status}: No: thank you"):
-            await export(chosen(server.base_url, tmp_path / "out"), tuning=QUICK)
+            await export(statement_options(server.base_url, tmp_path / "out"), tuning=QUICK)
         assert len(server.requests) == 1
 
 
 async def test_a_redirect_is_final_and_its_target_sees_nothing(tmp_path: Path) -> None:
-    async with raw_server(answer(response(page(0, 1)))) as target:
+    async with raw_server(answer(response(statements_body(0, 1)))) as target:
         headers = f"Location: {target.base_url}/api/v3/statements\r\n"
         async with raw_server(answer(response(b"", "302 Found", headers))) as server:
             with pytest.raises(ServiceRefused, match="a redirect to"):
-                await export(chosen(server.base_url, tmp_path / "out"), tuning=QUICK)
+                await export(statement_options(server.base_url, tmp_path / "out"), tuning=QUICK)
             assert len(server.requests) == 1
     assert target.requests == []
 
@@ -142,14 +121,14 @@ async def test_a_stalled_request_does_not_stop_the_others(tmp_path: Path) -> Non
     stalled = anyio.Event()
 
     async def script(connection: Connection, head: bytes, number: int) -> None:
-        if page_of(head) == 5 and not stalled.is_set():
+        if page_number(head) == 5 and not stalled.is_set():
             stalled.set()
             await anyio.sleep_forever()
-        await connection.send(response(page(page_of(head) * 10, 10 if page_of(head) < 30 else 0)))
+        await connection.send(response(statements_body(page_number(head) * 10, 10 if page_number(head) < 30 else 0)))
 
     async with raw_server(script) as server:
-        summary = await export(chosen(server.base_url, tmp_path / "out", page_size=10), tuning=QUICK)
-        pages = [page_of(head) for head in server.requests]
+        summary = await export(statement_options(server.base_url, tmp_path / "out", page_size=10), tuning=QUICK)
+        pages = [page_number(head) for head in server.requests]
     assert summary.endpoints[0].records == 290
     assert pages.count(5) == 2
     assert len(pages) - pages[::-1].index(5) > 20
@@ -207,7 +186,7 @@ async def test_what_json_does_not_have_is_located_and_not_quoted(tmp_path: Path,
     body = b'{"data":[{"id":"secret-1","type":"statement","attributes":{"name":' + value + b"}}]}"
     async with raw_server(answer(response(body))) as server:
         with pytest.raises(ServiceFailing, match="Page 1 of statements failed 3 times") as failed:
-            await export(chosen(server.base_url, tmp_path / "out"), tuning=QUICK)
+            await export(statement_options(server.base_url, tmp_path / "out"), tuning=QUICK)
     said = "\n".join(failed.value.lines())
     assert reason in said
     assert "secret" not in said
@@ -219,7 +198,7 @@ async def test_an_escaped_nul_a_lone_surrogate_and_a_byte_order_mark_are_exact(t
         b'{"id":"2","type":"statement","attributes":{"name":"\\ud800"}}]}'
     )
     async with raw_server(answer(response(body))) as server:
-        await export(chosen(server.base_url, tmp_path / "out", format=["parquet", "ndjson"]), tuning=QUICK)
+        await export(statement_options(server.base_url, tmp_path / "out", format=["parquet", "ndjson"]), tuning=QUICK)
     lines = (tmp_path / "out/statements/part-00000.ndjson").read_bytes().splitlines()
     assert [json.loads(line)["attributes"]["name"] for line in lines] == ["a\0b", "\ud800"]
     rows = pq.read_table(tmp_path / "out/statements/part-00000.parquet").to_pylist()

@@ -21,7 +21,7 @@ from bulk_export.output.verify import verify
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.tuning import Tuning
-from tests.faults.test_export_faults import page_of
+from tests.support.raw_pages import page_number
 from tests.support.raw_server import Connection, raw_server, response
 
 PAGE_SIZE = 5
@@ -162,7 +162,7 @@ class Service:
     strayed: list[dict[str, Any]] = field(default_factory=list)
 
     async def script(self, connection: Connection, head: bytes, number: int) -> None:
-        page = page_of(head)
+        page = page_number(head)
         answer = next(self.answers, None)
         if answer is None:
             self.served[page] = records(page)

@@ -12,13 +12,13 @@ import pytest
 
 from bulk_export.errors import BulkExportError, DamagedState
 from bulk_export.pipelines.checks.tables import open_copy
-from tests.faults.test_hostile_directory import (
+from tests.support.attacks import (
     device,
-    everything,
     link,
     link_to_home,
     open_to_all,
     pipe,
+    snapshot,
     somebody_elses,
 )
 from tests.support.copy_scene import HOUR, NAME, scene
@@ -69,12 +69,12 @@ async def test_what_stands_in_the_place_of_a_copy_is_refused_by_name_before_a_re
             (home / "part-00000.parquet").write_text("mine")
             path = next(it.directory.glob(place), it.directory / place)
             attack(path, home)
-            before = everything(home)
+            before = snapshot(home)
             with anyio.fail_after(10), pytest.raises(BulkExportError) as refused:
                 await it.sync(format=format_)
             assert refused.value.exit_code in (2, 5), (place, attack)
             assert path.name in refused.value.what, (place, attack, refused.value.what)
-            assert everything(home) == before, (place, attack)
+            assert snapshot(home) == before, (place, attack)
         assert len(it.asked) == requests
 
 

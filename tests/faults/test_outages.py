@@ -14,7 +14,7 @@ import pytest
 from bulk_export.errors import ServiceFailing, ServiceRefused
 from bulk_export.pipelines.export import export
 from bulk_export.progress.observer import Observer
-from tests.faults.test_export_faults import QUICK, chosen, page, page_of
+from tests.support.raw_pages import QUICK, page_number, statement_options, ten_pages
 from tests.support.raw_server import Connection, answer, raw_server, response
 
 
@@ -46,11 +46,6 @@ class Watcher(Observer):
         self.pauses.append(pause)
 
 
-def ten_pages(head: bytes) -> bytes:
-    number = page_of(head)
-    return response(page(number * 10, 10 if number <= 10 else 0))
-
-
 def in_a_moment() -> str:
     """A date in the past by the service's clock: it is back already."""
     now = datetime.now(UTC)
@@ -75,7 +70,7 @@ async def test_announced_maintenance_is_sat_out_by_all_and_is_no_attempt(
 
     watcher = Watcher()
     async with raw_server(script) as server:
-        options = chosen(server.base_url, tmp_path / "out", page_size=10, workers=4, retries=0, max_wait=60)
+        options = statement_options(server.base_url, tmp_path / "out", page_size=10, workers=4, retries=0, max_wait=60)
         summary = await export(options, watcher, tuning=QUICK)
     assert summary.endpoints[0].records == 100
     assert watcher.retried == []
@@ -95,7 +90,7 @@ async def test_nothing_is_sent_while_a_wait_lasts(tmp_path: Path) -> None:
         await connection.send(down if number == 1 else ten_pages(head))
 
     async with raw_server(script) as server:
-        await export(chosen(server.base_url, tmp_path / "out", page_size=10, retries=0), tuning=QUICK)
+        await export(statement_options(server.base_url, tmp_path / "out", page_size=10, retries=0), tuning=QUICK)
     assert times[1] - times[0] >= 0.1
 
 
@@ -103,12 +98,12 @@ async def test_nothing_is_sent_while_a_wait_lasts(tmp_path: Path) -> None:
 async def test_a_longer_wait_than_allowed_ends_the_run_and_everything_is_kept(tmp_path: Path, status: str) -> None:
     async def script(connection: Connection, head: bytes, number: int) -> None:
         down = response(b"", status, "Retry-After: 7200\r\n")
-        await connection.send(down if page_of(head) == 4 else ten_pages(head))
+        await connection.send(down if page_number(head) == 4 else ten_pages(head))
 
     async with raw_server(script) as server:
         with pytest.raises(ServiceFailing, match="announced a wait of 2 h, which is more than") as ended:
-            await export(chosen(server.base_url, tmp_path / "out", page_size=10, workers=1), tuning=QUICK)
-        assert [page_of(head) for head in server.requests].count(4) == 1
+            await export(statement_options(server.base_url, tmp_path / "out", page_size=10, workers=1), tuning=QUICK)
+        assert [page_number(head) for head in server.requests].count(4) == 1
     assert "--max-wait" in " ".join(ended.value.lines())
     assert "kept" in " ".join(ended.value.lines())
 
@@ -116,7 +111,7 @@ async def test_a_longer_wait_than_allowed_ends_the_run_and_everything_is_kept(tm
 async def test_a_service_that_always_announces_a_moment_is_given_up(tmp_path: Path) -> None:
     async with raw_server(answer(response(b"", "503 Down", "Retry-After: 0\r\n"))) as server:
         with pytest.raises(ServiceFailing, match="one wait after another"):
-            await export(chosen(server.base_url, tmp_path / "out", max_wait="5s"), tuning=QUICK)
+            await export(statement_options(server.base_url, tmp_path / "out", max_wait="5s"), tuning=QUICK)
         assert len(server.requests) == 6
 
 
@@ -124,7 +119,7 @@ async def test_a_service_that_always_announces_a_moment_is_given_up(tmp_path: Pa
 async def test_without_an_announcement_it_is_a_failure_of_the_page(tmp_path: Path, header: str) -> None:
     async with raw_server(answer(response(b"", "503 Down", header))) as server:
         with pytest.raises(ServiceFailing, match="failed 3 times, last: status 503"):
-            await export(chosen(server.base_url, tmp_path / "out"), tuning=QUICK)
+            await export(statement_options(server.base_url, tmp_path / "out"), tuning=QUICK)
 
 
 async def test_a_429_is_held_for_what_it_announces_even_beyond_the_period(tmp_path: Path) -> None:
@@ -140,7 +135,7 @@ async def test_a_429_is_held_for_what_it_announces_even_beyond_the_period(tmp_pa
     watcher = Watcher()
     async with raw_server(script) as server:
         limits = {"service_limit": "1000/100ms", "ip_limit": "1000/100ms", "budget": "memory://"}
-        options = chosen(server.base_url, tmp_path / "out", page_size=10, retries=0, **limits)
+        options = statement_options(server.base_url, tmp_path / "out", page_size=10, retries=0, **limits)
         await export(options, watcher, tuning=QUICK)
     assert watcher.pauses == [0.5]
     assert times[1] - times[0] >= 0.5
@@ -156,7 +151,9 @@ def closed_port() -> socket.socket:
 async def test_a_refused_connection_is_tried_by_one_request_at_a_time_and_told_once(tmp_path: Path) -> None:
     watcher = Watcher()
     with closed_port() as taken:
-        options = chosen(f"http://127.0.0.1:{taken.getsockname()[1]}", tmp_path / "out", workers=16, retries=11)
+        options = statement_options(
+            f"http://127.0.0.1:{taken.getsockname()[1]}", tmp_path / "out", workers=16, retries=11
+        )
         with pytest.raises(ServiceFailing, match="failed 12 times, last: no connection: Connection refused"):
             await export(options, watcher, tuning=QUICK)
     assert [reason for reason, _ in watcher.away] == ["no connection: Connection refused"]
@@ -180,7 +177,7 @@ async def test_when_the_service_is_back_the_export_goes_on(tmp_path: Path) -> No
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(come_back)
-        options = chosen(f"http://127.0.0.1:{port}", tmp_path / "out", page_size=10)
+        options = statement_options(f"http://127.0.0.1:{port}", tmp_path / "out", page_size=10)
         summary = await export(options, watcher, tuning=replace(QUICK, shortest_backoff=0.05, longest_backoff=0.1))
         tasks.cancel_scope.cancel()
     assert summary.endpoints[0].records == 100
@@ -189,7 +186,7 @@ async def test_when_the_service_is_back_the_export_goes_on(tmp_path: Path) -> No
 
 async def test_a_name_that_does_not_resolve_is_told_once(tmp_path: Path) -> None:
     watcher = Watcher()
-    options = chosen("https://does-not-exist.invalid", tmp_path / "out", retries=11)
+    options = statement_options("https://does-not-exist.invalid", tmp_path / "out", retries=11)
     with pytest.raises(ServiceFailing, match="failed 12 times, last: the host name"):
         await export(options, watcher, tuning=QUICK)
     assert len(watcher.away) == 1
@@ -198,14 +195,14 @@ async def test_a_name_that_does_not_resolve_is_told_once(tmp_path: Path) -> None
 async def test_a_407_of_the_service_is_called_the_proxys(tmp_path: Path) -> None:
     async with raw_server(answer(response(b"", "407 Who"))) as server:
         with pytest.raises(ServiceRefused, match="407") as refused:
-            await export(chosen(server.base_url, tmp_path / "out"), tuning=QUICK)
+            await export(statement_options(server.base_url, tmp_path / "out"), tuning=QUICK)
     assert "proxy" in refused.value.next_step
 
 
 async def test_a_redirect_to_what_is_no_address_is_a_refusal(tmp_path: Path) -> None:
     async with raw_server(answer(response(b"", "302 Found", "Location: http://[bad\r\n"))) as server:
         with pytest.raises(ServiceRefused, match="302: a redirect to what is not an address"):
-            await export(chosen(server.base_url, tmp_path / "out"), tuning=QUICK)
+            await export(statement_options(server.base_url, tmp_path / "out"), tuning=QUICK)
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.01])
@@ -217,7 +214,7 @@ async def test_a_service_that_sends_each_answer_twice_is_exported_right(tmp_path
         await connection.send(ten_pages(head))
 
     async with raw_server(script) as server:
-        summary = await export(chosen(server.base_url, tmp_path / "out", page_size=10))
+        summary = await export(statement_options(server.base_url, tmp_path / "out", page_size=10))
     assert (summary.endpoints[0].records, summary.endpoints[0].duplicates) == (100, 0)
 
 

@@ -21,9 +21,9 @@ from bulk_export.errors import DamagedState, LocalFailure, UsageError
 from bulk_export.output.verify import verify
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.replay import ReplayOptions, replay
-from tests.faults.test_hostile_directory import service_of_unfinished
 from tests.support.disk_calls import no_shared_memory
 from tests.support.disturbed_run import TUNING, run_and_die, small_options
+from tests.support.killed_exports import serving_unfinished
 from tests.support.small_service import SmallService, content_of, small_service
 
 
@@ -43,8 +43,8 @@ async def undisturbed(service: SmallService, directory: Path) -> dict[str, Any]:
 
 
 async def test_without_shared_memory_the_journal_works_otherwise_and_takes_over_one_that_had_it(room: Path) -> None:
-    async with service_of_unfinished(room) as service:
-        whole = content_of(room / "whole")
+    async with serving_unfinished(room) as service:
+        whole = content_of(room / "finished")
         with no_shared_memory() as attempts:
             await export(small_options(service.base_url, room / "out"), tuning=TUNING)
             assert attempts
@@ -56,7 +56,7 @@ async def test_without_shared_memory_the_journal_works_otherwise_and_takes_over_
 
 async def test_a_journal_made_without_shared_memory_goes_on_where_it_is_to_be_had(room: Path) -> None:
     with no_shared_memory():
-        async with service_of_unfinished(room) as service:
+        async with serving_unfinished(room) as service:
             pass
     assert service.requests == []
     async with small_service() as service:
@@ -211,7 +211,7 @@ async def test_an_unfinished_export_is_found_where_its_state_is_or_said_to_be_th
 async def test_an_export_whose_state_is_in_the_output_does_not_start_afresh_in_a_work_dir(
     room: Path, other_disk: Path
 ) -> None:
-    async with service_of_unfinished(room) as service:
+    async with serving_unfinished(room) as service:
         with pytest.raises(UsageError, match="working state of the export") as refused:
             await export(small_options(service.base_url, room / "unfinished", work_dir=other_disk), tuning=TUNING)
         assert "Leave out --work-dir" in refused.value.next_step

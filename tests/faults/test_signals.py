@@ -12,7 +12,7 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
-from tests.service.test_cli import FAST, run, service, start_export
+from tests.support.command import FAST, run, service, start_export
 from tests.support.disturbed_run import run_and_signal
 from tests.support.small_service import content_of, small_service
 

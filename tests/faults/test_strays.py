@@ -18,10 +18,10 @@ from bulk_export.pipelines.export import export
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.progress.observer import Observer
 from bulk_export.services.catalogue import read_description
-from tests.faults.test_outages import chosen as options
-from tests.faults.test_outages import ten_pages
-from tests.service.test_hostile_service import NAME, Answer, Lists, chosen, exported, numbers
+from tests.support.disturbed_list import NAME, Answer, DisturbedList, export_list, list_options, numbers_in
 from tests.support.exporting import FREE, QUICK
+from tests.support.raw_pages import statement_options as options
+from tests.support.raw_pages import ten_pages
 from tests.support.raw_server import Connection, raw_server
 from tests.support.web_server import web_server
 
@@ -62,14 +62,14 @@ async def test_the_same_command_goes_on_after_pages_that_were_not_asked_for(tmp_
         right.append(answer)
         return right[count // 2] if lags else answer
 
-    lists = Lists(950, fault=doubled)
+    lists = DisturbedList(950, fault=doubled)
     async with web_server(lists.answer) as url:
         with pytest.raises(ServiceFailing, match="pages that were not asked for") as failed:
-            await export(chosen(url, tmp_path / "out", workers=1), tuning=QUICK)
+            await export(list_options(url, tmp_path / "out", workers=1), tuning=QUICK)
         assert "the same command goes on from here" in failed.value.next_step
         lags = False
-        await export(chosen(url, tmp_path / "out", workers=1), tuning=QUICK)
-    assert sorted(numbers(tmp_path / "out")) == list(range(950))
+        await export(list_options(url, tmp_path / "out", workers=1), tuning=QUICK)
+    assert sorted(numbers_in(tmp_path / "out")) == list(range(950))
     stated = json.loads((tmp_path / "out/manifest.json").read_text())["endpoints"][NAME]
     assert stated["signs_of_change"] == {}
 
@@ -86,7 +86,7 @@ async def test_a_proxy_whose_answers_lag_more_and_more_loses_nothing_silently(
         return right[count // 2]
 
     try:
-        found, _, _ = await exported(Lists(total, fault=doubled), tmp_path / "out", workers=workers)
+        found, _, _ = await export_list(DisturbedList(total, fault=doubled), tmp_path / "out", workers=workers)
     except ServiceFailing:
         return
     assert sorted(found) == list(range(total))

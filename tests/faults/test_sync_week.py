@@ -26,9 +26,8 @@ from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.poll import SyncSummary, sync_once
 from bulk_export.pipelines.sync.state import read_state
 from bulk_export.services.local import LocalService, serving
-from tests.service.test_consistent import SMALL
 from tests.support import exporting
-from tests.support.exporting import FREE, TOKEN
+from tests.support.exporting import FREE, SEVEN_PER_PAGE, TOKEN
 from tests.support.restore import canonical, restore
 
 NAME = "participants-npq"
@@ -48,7 +47,7 @@ class World:
         self.directory = directory
         self._options = SyncOptions.of(
             [NAME],
-            service=SMALL,
+            service=SEVEN_PER_PAGE,
             base_url=service.base_url,
             token=TOKEN,
             output=directory,
@@ -137,7 +136,7 @@ async def live(directory: Path, seed: int, polls: int, **more: Any) -> World:
     clock = [BEGAN]
     skew = timedelta(seconds=rng.choice((0, 0, -400, 90_000)))
     chosen = exporting.settings(
-        service=SMALL, records_by_endpoint={NAME: 23}, seed=seed, clock=lambda: (clock[0] + skew).timestamp()
+        service=SEVEN_PER_PAGE, records_by_endpoint={NAME: 23}, seed=seed, clock=lambda: (clock[0] + skew).timestamp()
     )
     async with serving(chosen) as service:
         world = World(service, directory, clock, rng, **more)

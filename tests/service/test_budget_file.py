@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.service.test_cli import environment, run, service
+from tests.support.command import environment, run, service
 
 LIMITS = ["--service-limit", "30/2s", "--ip-limit", "30/2s", "--min-interval", "0"]
 SERVED = ["--records", "3000", "--service-limit", "30/2s", "--ip-limit", "30/2s", "--windows", "rolling"]

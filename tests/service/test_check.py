@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
@@ -22,53 +21,9 @@ from bulk_export.pipelines.sync.log import PollSummary, TableSummary
 from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.poll import sync_once
 from bulk_export.services.local import serving
-from tests.service.test_cli import run
+from tests.support.check_tables import INSTANT, SCHEMAS, application, day, declaration, table, write_export
+from tests.support.command import run
 from tests.support.exporting import TOKEN, settings
-
-INSTANT = pa.timestamp("us", "UTC")
-SCHEMAS = {
-    "npq-applications": pa.schema([("id", pa.string()), ("funded_place", pa.bool_()), ("updated_at", INSTANT)]),
-    "participants-npq": pa.schema([("id", pa.string())]),
-    "participant-declarations": pa.schema(
-        [
-            *((name, pa.string()) for name in ("id", "declaration_type", "state", "application_id", "participant_id")),
-            ("created_at", INSTANT),
-        ]
-    ),
-}
-
-
-def day(number: int) -> datetime:
-    return datetime(2025, 1, number, tzinfo=UTC)
-
-
-def application(name: str, funded_place: bool | None, updated: int = 1) -> dict[str, Any]:
-    return {"id": name, "funded_place": funded_place, "updated_at": day(updated)}
-
-
-def declaration(name: str, of: str | None, state: str = "submitted", person: str = "p") -> dict[str, Any]:
-    row = {"id": name, "declaration_type": "started", "state": state, "application_id": of, "participant_id": person}
-    return {**row, "created_at": day(10)}
-
-
-def table(endpoint: str, rows: list[dict[str, Any]], removed: tuple[str, ...] | None = None) -> pa.Table:
-    made = pa.Table.from_pylist(rows, schema=SCHEMAS[endpoint])
-    if removed is None:
-        return made
-    return made.append_column("_removed_at", pa.array([day(9) if r["id"] in removed else None for r in rows], INSTANT))
-
-
-def exported(directory: Path, parameters: dict[str, Any] | None = None, **rows: list[dict[str, Any]]) -> Path:
-    directory.mkdir(exist_ok=True)
-    endpoints = {}
-    for key, of in ({"participants_npq": [{"id": "p"}]} | rows).items():
-        endpoint = key.replace("_", "-")
-        (directory / endpoint).mkdir()
-        pq.write_table(table(endpoint, of), directory / endpoint / "part-00000.parquet")
-        endpoints[endpoint] = {"files": [{"path": f"{endpoint}/part-00000.parquet"}]}
-    manifest = {"tool": {"name": "bulk-export"}, "parameters": parameters or {}, "endpoints": endpoints}
-    (directory / "manifest.json").write_text(json.dumps(manifest))
-    return directory
 
 
 def synced(directory: Path, endpoint: str, rows: list[dict[str, Any]], removed: tuple[str, ...] = ()) -> Path:
@@ -84,7 +39,7 @@ def found(answers: list[CheckResult], name: str) -> list[Any]:
 
 
 def test_undecided_are_declarations_without_a_decision_unless_voided_or_clawed_back(tmp_path: Path) -> None:
-    directory = exported(
+    directory = write_export(
         tmp_path / "it's [a] *copy*",
         npq_applications=[application("none", None), application("yes", True), application("no", False)],
         participant_declarations=[
@@ -105,7 +60,7 @@ def test_undecided_are_declarations_without_a_decision_unless_voided_or_clawed_b
 
 
 def test_unlinked_are_declarations_without_their_application_or_participant_voided_or_not(tmp_path: Path) -> None:
-    directory = exported(
+    directory = write_export(
         tmp_path / "out",
         {"filters": {"cohort": "2023"}},
         npq_applications=[application("a", True)],
@@ -187,10 +142,10 @@ def test_what_cannot_be_checked_is_refused_with_the_reason(tmp_path: Path) -> No
     assert "no tables" in refused(tmp_path / "empty").what
     (tmp_path / "unfinished" / ".bulk-export").mkdir(parents=True)
     assert "unfinished" in refused(tmp_path / "unfinished").what
-    alone = exported(tmp_path / "alone", npq_applications=[])
+    alone = write_export(tmp_path / "alone", npq_applications=[])
     assert isinstance(refused(alone), UsageError)
     assert "participant-declarations" in refused(alone).what
-    torn = exported(tmp_path / "torn", npq_applications=[], participant_declarations=[])
+    torn = write_export(tmp_path / "torn", npq_applications=[], participant_declarations=[])
     (torn / "npq-applications" / "part-00000.parquet").write_bytes(b"PAR1 secret PAR1")
     assert isinstance(refused(torn), DamagedState)
     assert "secret" not in str(refused(torn))
@@ -201,11 +156,11 @@ def test_what_cannot_be_checked_is_refused_with_the_reason(tmp_path: Path) -> No
 
 
 def test_the_command_leaves_with_6_where_something_is_found_and_0_where_not(tmp_path: Path) -> None:
-    clean = exported(
+    clean = write_export(
         tmp_path / "clean", npq_applications=[application("a", True)], participant_declarations=[declaration("d", "a")]
     )
     assert run("check", str(clean), cwd=tmp_path).returncode == 0
-    wrong = exported(
+    wrong = write_export(
         tmp_path / "wrong",
         npq_applications=[application("a", None)],
         participant_declarations=[declaration(f"d{number:02}", "a") for number in range(25)],

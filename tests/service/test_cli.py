@@ -12,60 +12,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.warm_command import run_warm
-
-TOKEN = "canary-token-7f3a"
-FAST = ["--min-interval", "0", "--service-limit", "100000/1s", "--ip-limit", "100000/1s"]
-
-
-def environment(**changes: str) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("BULK_EXPORT_")}
-    return clean | {"BULK_EXPORT_TOKEN": TOKEN, "PYTHONWARNINGS": "error", "COLUMNS": "120"} | changes
-
-
-def run(*arguments: str, cwd: Path, **changes: Any) -> subprocess.CompletedProcess[str]:
-    return run_warm(arguments, cwd=cwd, env=environment(**changes))
-
-
-def run_cold(*arguments: str, cwd: Path, **changes: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bulk_export", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env=environment(**changes),
-        timeout=50,
-        check=False,
-    )
-
-
-@contextmanager
-def service(cwd: Path, *arguments: str) -> Iterator[str]:
-    """The bundled service in a process of its own; its address."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bulk_export", "local-service", "--port", "0", *arguments],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
-    assert process.stdout is not None
-    try:
-        said = process.stdout.readline()
-        assert TOKEN not in said
-        found = re.search(r"http://[\d.:]+", said)
-        assert found is not None, said
-        yield found[0]
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.stdout.close()
-        assert process.wait(10) == 0
+from tests.support.command import FAST, TOKEN, run, run_cold, service, start_export
 
 
 @pytest.fixture(scope="module")
@@ -263,12 +215,6 @@ def test_lines_for_machines_are_json(tmp_path: Path, address: str) -> None:
     failed = run("export", "statements", "--base-url", address, *wanted, cwd=tmp_path)
     (error,) = [json.loads(line) for line in failed.stderr.splitlines()]
     assert (error["level"], error["exit_code"]) == ("error", 2)
-
-
-def start_export(cwd: Path, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "bulk_export", "export", *arguments], cwd=cwd, env=environment(), **streams
-    )
 
 
 def wait_for_pages(journal: Path) -> None:

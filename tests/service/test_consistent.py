@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,17 +17,11 @@ from bulk_export.errors import Interrupted
 from bulk_export.extract.consistency import MOST_SWEEPS
 from bulk_export.pipelines.export import export
 from bulk_export.services.local import LocalService, serving
-from tests.service.test_export import content_of, read_ndjson
 from tests.support import exporting
-from tests.support.exporting import NPQ, options
+from tests.support.exporting import SEVEN_PER_PAGE, options
+from tests.support.outputs import file_digests, read_ndjson
 
 NAME = "participant-declarations"
-# Sweeps with pages of seven records have edges, too.
-SMALL = replace(
-    NPQ,
-    largest_page_size=7,
-    endpoints=tuple(replace(endpoint, paging=replace(endpoint.paging, largest=7)) for endpoint in NPQ),
-)
 
 
 class Witness:
@@ -69,13 +62,13 @@ class Witness:
 
 async def run(output: Path, records: int, page_size: int, workers: int, witness: Witness, **changes: Any) -> Any:
     """Export consistently while the witness changes the data; what the manifest says of the endpoint."""
-    async with serving(exporting.settings(service=SMALL, records_by_endpoint={NAME: records})) as service:
+    async with serving(exporting.settings(service=SEVEN_PER_PAGE, records_by_endpoint={NAME: records})) as service:
         witness.begin(service)
         chosen = options(
             service,
             output,
             NAME,
-            service=SMALL,
+            service=SEVEN_PER_PAGE,
             page_size=page_size,
             workers=workers,
             format="ndjson",
@@ -173,9 +166,16 @@ async def test_an_interrupted_run_goes_on_in_the_middle_of_its_further_sweeps(tm
     """Stopped after any number of requests, the result is that of an undisturbed run."""
     undisturbed = tmp_path / "undisturbed"
     await run(undisturbed, 40, 4, 2, Witness({}))
-    async with serving(exporting.settings(service=SMALL, records_by_endpoint={NAME: 40})) as service:
+    async with serving(exporting.settings(service=SEVEN_PER_PAGE, records_by_endpoint={NAME: 40})) as service:
         chosen = options(
-            service, tmp_path / "out", NAME, service=SMALL, page_size=4, workers=2, format="ndjson", consistent=True
+            service,
+            tmp_path / "out",
+            NAME,
+            service=SEVEN_PER_PAGE,
+            page_size=4,
+            workers=2,
+            format="ndjson",
+            consistent=True,
         )
         interruptions = 0
         while True:
@@ -195,7 +195,7 @@ async def test_an_interrupted_run_goes_on_in_the_middle_of_its_further_sweeps(tm
             break
         pages_fetched = len(service.log)
     assert interruptions >= 5
-    assert content_of(tmp_path / "out") == content_of(undisturbed)
+    assert file_digests(tmp_path / "out") == file_digests(undisturbed)
     stated = json.loads((tmp_path / "out/manifest.json").read_bytes())["endpoints"][NAME]
     assert stated["requests"] == pages_fetched
 

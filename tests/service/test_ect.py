@@ -19,8 +19,8 @@ from bulk_export.pipelines.sync.poll import sync_once
 from bulk_export.services.catalogue import load_service
 from bulk_export.services.local import LocalService, serving
 from bulk_export.services.openapi import compare, unexpected
-from tests.service.test_shapes import rows
 from tests.support.exporting import FREE, QUICK, TOKEN, options, settings
+from tests.support.outputs import read_parquet
 from tests.support.restore import canonical, restore
 
 ECT = load_service("ect")
@@ -89,7 +89,7 @@ async def test_declarations_of_one_moment_come_in_any_order_and_all_are_exported
             options(service, tmp_path, "participant-declarations", service=ECT, page_size=10, consistent=True),
             tuning=QUICK,
         )
-        taken = {row["id"]: canonical(restore(row)) for row in rows(tmp_path, "participant-declarations")}
+        taken = {row["id"]: canonical(restore(row)) for row in read_parquet(tmp_path / "participant-declarations")}
         assert taken == {one["id"]: canonical(one) for one in service.truth("participant-declarations")}
 
 
@@ -97,7 +97,9 @@ async def test_statements_are_sorted_though_that_is_not_published(tmp_path: Path
     async with served() as service:
         await export(options(service, tmp_path, "statements", service=ECT, page_size=10), tuning=QUICK)
         assert all("sort=created_at,id" in record.query for record in service.log)
-        assert [row["id"] for row in rows(tmp_path, "statements")] == [one["id"] for one in service.truth("statements")]
+        assert [row["id"] for row in read_parquet(tmp_path / "statements")] == [
+            one["id"] for one in service.truth("statements")
+        ]
 
 
 async def test_schools_are_asked_for_one_cohort_and_never_for_several(tmp_path: Path) -> None:
@@ -107,7 +109,7 @@ async def test_schools_are_asked_for_one_cohort_and_never_for_several(tmp_path: 
         assert not service.log
         _, several = await get(service, "/api/v3/schools?filter[cohort]=2023,2022&page[per_page]=150")
         await export(options(service, tmp_path, "schools", service=ECT, **COHORT), tuning=QUICK)
-        taken = {row["id"] for row in rows(tmp_path, "schools")}
+        taken = {row["id"] for row in read_parquet(tmp_path / "schools")}
         wanted = {one["id"] for one in service.truth("schools") if one["attributes"]["cohort"] == "2023"}
     assert taken == wanted == {one["id"] for one in several["data"]} != set()
 
@@ -136,7 +138,7 @@ async def test_a_copy_follows_what_changes_and_what_is_new(tmp_path: Path) -> No
             service.append(name)
         await sync_once(chosen)
         for name in names:
-            copied = {row["id"] for row in rows(tmp_path, name)}
+            copied = {row["id"] for row in read_parquet(tmp_path / name)}
             assert copied == {one["id"] for one in service.truth(name)}
 
 
@@ -173,5 +175,5 @@ async def test_older_versions_of_ecf_show_who_is_teacher_and_mentor_twice_and_bo
     assert [len(some) for some in kinds.values()].count(2) == len(shown) - len(kinds) == 25
     trainings = {(one["id"], one["training_record_id"]) for one in shown}
     assert len(trainings) == 275
-    taken = [(row["id"], row["training_record_id"]) for row in rows(tmp_path, name)]
+    taken = [(row["id"], row["training_record_id"]) for row in read_parquet(tmp_path / name)]
     assert sorted(taken) == sorted(trainings)

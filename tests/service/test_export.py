@@ -7,13 +7,11 @@ import json
 import math
 import stat
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
-import pyarrow.parquet as pq
 import pytest
 
 from bulk_export.core.model import Service
@@ -22,32 +20,8 @@ from bulk_export.pipelines.export import export
 from bulk_export.pipelines.tuning import Tuning
 from bulk_export.services.local import LocalService, serving
 from tests.support.exporting import COUNTS, NPQ, QUICK, TOKEN, options, settings
+from tests.support.outputs import file_digests, files_under, read_ndjson, read_parquet
 from tests.support.restore import canonical, restore
-
-
-def read_ndjson(directory: Path) -> list[Any]:
-    return [
-        json.loads(line)
-        for path in sorted(directory.glob("*.ndjson"))
-        for line in path.read_bytes().split(b"\n")
-        if line
-    ]
-
-
-def read_parquet(directory: Path) -> list[dict[str, Any]]:
-    return [row for path in sorted(directory.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
-
-
-def files_under(directory: Path) -> Iterator[Path]:
-    return (path for path in sorted(directory.rglob("*")) if path.is_file())
-
-
-def content_of(directory: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files_under(directory)
-        if path.name != "manifest.json"
-    }
 
 
 def least_requests(records: int, page_size: int) -> int:
@@ -149,7 +123,7 @@ async def test_the_bytes_do_not_depend_on_workers_or_timing(tmp_path: Path) -> N
                 options(service, directory, *names, workers=workers, page_size=60, format=("parquet", "ndjson")),
                 tuning=tuning,
             )
-            contents.append(content_of(directory))
+            contents.append(file_digests(directory))
     assert contents[0] == contents[1]
     assert "npq-applications/part-00003.parquet" in contents[0]
 
@@ -191,23 +165,23 @@ async def test_a_refusal_is_passed_on_at_once_with_the_services_words(
 async def test_a_finished_export_is_not_touched_without_overwrite_and_replaced_with_it(output: Path) -> None:
     async with serving(settings()) as service:
         await export(options(service, output, "statements", format="ndjson"))
-        before = content_of(output)
+        before = file_digests(output)
         requests = len(service.log)
         with pytest.raises(UsageError, match="finished export"):
             await export(options(service, output, "statements", format="ndjson"))
-        assert (content_of(output), len(service.log)) == (before, requests)
+        assert (file_digests(output), len(service.log)) == (before, requests)
         await export(options(service, output, "participants-npq-outcomes", overwrite=True))
-    assert list(content_of(output)) == ["participants-npq-outcomes/part-00000.parquet"]
+    assert list(file_digests(output)) == ["participants-npq-outcomes/part-00000.parquet"]
 
 
 async def test_a_failed_replacement_leaves_the_earlier_export_whole(output: Path) -> None:
     async with serving(settings()) as service:
         await export(options(service, output, "statements"))
-        before = content_of(output)
+        before = file_digests(output)
     async with serving(settings(error_rate=1.0)) as service:
         with pytest.raises(ServiceFailing, match="Page 1 of statements failed 12 times"):
             await export(options(service, output, "statements", overwrite=True), tuning=QUICK)
-    after = {path: digest for path, digest in content_of(output).items() if not path.startswith(".bulk-export")}
+    after = {path: digest for path, digest in file_digests(output).items() if not path.startswith(".bulk-export")}
     assert after == before
     assert json.loads((output / "manifest.json").read_bytes())["endpoints"]["statements"]["records"] == 37
 
@@ -240,7 +214,7 @@ async def test_an_export_that_was_stopped_goes_on_without_asking_for_a_page_twic
         asked = Counter(record.page for record in service.log)
     assert max(asked.values()) == 1
     assert summary.resumed == 4
-    assert content_of(interrupted) == content_of(undisturbed)
+    assert file_digests(interrupted) == file_digests(undisturbed)
 
 
 async def test_going_on_with_other_parameters_is_refused_with_what_differs(output: Path) -> None:
@@ -265,7 +239,7 @@ async def test_an_export_killed_while_being_published_is_finished_by_the_same_co
     async with serving(settings()) as service:
         undisturbed = output.with_name("undisturbed")
         await export(options(service, undisturbed, "participants-npq-outcomes", "participants-npq"))
-        for step in ("made_directory", "sync_descriptor", "write_within", "Workplace.clear"):
+        for step in ("made_directory", "sync_descriptor", "write_within", "WorkDirectory.clear"):
             directory = output.with_name(step)
             with monkeypatch.context() as patch:
                 patch.setattr(f"bulk_export.output.publish.{step}", kill)
@@ -276,7 +250,7 @@ async def test_an_export_killed_while_being_published_is_finished_by_the_same_co
             requests = len(service.log)
             summary = await export(options(service, directory, "participants-npq-outcomes", "participants-npq"))
             assert len(service.log) == requests
-            assert content_of(directory) == content_of(undisturbed)
+            assert file_digests(directory) == file_digests(undisturbed)
             assert [one.records for one in summary.endpoints] == [900, 300]
 
 

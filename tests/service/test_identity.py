@@ -22,9 +22,9 @@ from bulk_export.pipelines.export import export
 from bulk_export.pipelines.replay import ReplayOptions, replay
 from bulk_export.progress.summary import remarks
 from bulk_export.services.catalogue import choose_endpoints, load_service
-from tests.service.test_export import content_of, read_ndjson, read_parquet
 from tests.support.exporting import FREE, QUICK, TOKEN
 from tests.support.list_service import NAME, ListService, Records, described, exported, options, person, serving_list
+from tests.support.outputs import file_digests, read_ndjson, read_parquet
 from tests.support.restore import canonical, restore
 
 TRAINING = described(records={"identity": ["attributes.training_record_id"]})
@@ -227,4 +227,4 @@ async def test_stopped_anywhere_an_export_of_twins_has_the_same_bytes(tmp_path: 
 
     assert await run(tmp_path / "undisturbed", lambda _, __: None) == 0
     assert await run(tmp_path / "stopped", soon) >= 2
-    assert content_of(tmp_path / "stopped") == content_of(tmp_path / "undisturbed")
+    assert file_digests(tmp_path / "stopped") == file_digests(tmp_path / "undisturbed")

@@ -12,17 +12,25 @@ from bulk_export.core.model import Paging
 from bulk_export.extract.pagination import PagePlanner
 from bulk_export.pipelines import export as pipeline
 from bulk_export.pipelines.stream import stream_batches
-from tests.service.test_hostile_service import NPQ, Answer, Hearing, Lists, chosen, exported, numbers
+from tests.support.disturbed_list import (
+    NPQ,
+    Answer,
+    DisturbedList,
+    export_list,
+    list_options,
+    numbers_in,
+)
 from tests.support.exporting import QUICK
+from tests.support.heard_warnings import HeardWarnings
 from tests.support.web_server import web_server
 
 
 async def _exported_twice(
-    lists: Lists, then: Lists, tmp_path: Path, page_size: int
+    lists: DisturbedList, then: DisturbedList, tmp_path: Path, page_size: int
 ) -> tuple[list[int], list[str], list[str]]:
     """The numbers found in `then`, and the warnings at both exports; both lists are of one service."""
     serving = {"now": lists}
-    told = (Hearing(), Hearing())
+    told = (HeardWarnings(), HeardWarnings())
     output = tmp_path / "none"
 
     async def answer(request: web.Request) -> web.Response:
@@ -31,20 +39,20 @@ async def _exported_twice(
     async with web_server(answer) as url:
         for number, (hearing, serving["now"]) in enumerate(zip(told, (lists, then), strict=True)):
             output = tmp_path / f"out{number}"
-            options = chosen(url, output, page_size=page_size, budget=f"sqlite:///{tmp_path}/budget.sqlite")
+            options = list_options(url, output, page_size=page_size, budget=f"sqlite:///{tmp_path}/budget.sqlite")
             await pipeline.export(options, hearing, tuning=QUICK)
-    return numbers(output), told[0].warnings, told[1].warnings
+    return numbers_in(output), told[0].warnings, told[1].warnings
 
 
 @pytest.mark.parametrize("cap", [25, 100])
 async def test_a_list_that_was_as_long_as_a_cap_and_grew_is_read_to_its_end(tmp_path: Path, cap: int) -> None:
-    lists = [Lists(total, cap=lambda _: cap) for total in (cap, 2 * cap + 5)]
+    lists = [DisturbedList(total, cap=lambda _: cap) for total in (cap, 2 * cap + 5)]
     found, _, _ = await _exported_twice(*lists, tmp_path, page_size=3_000)
     assert found == list(range(2 * cap + 5))
 
 
 async def test_a_page_of_a_caps_length_behind_longer_ones_is_looked_behind_once_only(tmp_path: Path) -> None:
-    lists = [Lists(350), Lists(350)]
+    lists = [DisturbedList(350), DisturbedList(350)]
     found, _, _ = await _exported_twice(*lists, tmp_path, page_size=300)
     assert found == list(range(350))
     assert [max(one.asked) for one in lists] == [3, 2]
@@ -54,7 +62,7 @@ async def test_what_is_shown_for_every_number_is_never_known_to_be_all(tmp_path:
     def second(_count: int, _page: int, _answer: Answer) -> Answer:
         return list(range(200, 300))
 
-    lists = [Lists(300, fault=second), Lists(300, fault=second)]
+    lists = [DisturbedList(300, fault=second), DisturbedList(300, fault=second)]
     _, first, again = await _exported_twice(*lists, tmp_path, page_size=200)
     assert first == again
     assert "taken for all" in again[0]
@@ -62,7 +70,7 @@ async def test_what_is_shown_for_every_number_is_never_known_to_be_all(tmp_path:
 
 @pytest.mark.parametrize(("before", "left"), [(41, 0), (90, 45), (3, 1)])
 async def test_half_of_a_short_list_that_is_gone_is_stated(tmp_path: Path, before: int, left: int) -> None:
-    _, first, again = await _exported_twice(Lists(before), Lists(left), tmp_path, page_size=100)
+    _, first, again = await _exported_twice(DisturbedList(before), DisturbedList(left), tmp_path, page_size=100)
     assert first == []
     assert "may go on" in again[0]
 
@@ -74,7 +82,7 @@ async def test_pages_in_the_middle_that_show_others_do_not_stop_an_export(tmp_pa
     def next_page(count: int, page: int, answer: Answer) -> Answer:
         return list(range(page * 10, page * 10 + 10)) if count == lost else answer
 
-    found, stated, _ = await exported(Lists(235, fault=next_page), tmp_path / "out", page_size=10, workers=1)
+    found, stated, _ = await export_list(DisturbedList(235, fault=next_page), tmp_path / "out", page_size=10, workers=1)
     assert sorted(found) == list(range(235))
     assert stated["swept_again"] >= 1
 
@@ -95,8 +103,8 @@ async def test_a_page_shown_again_in_another_order_is_the_end(tmp_path: Path, sh
         again = list(range((shown_again - 1) * 10, min(shown_again * 10, 27)))
         return _otherwise_each_time(count, page, again if page > 3 else answer)
 
-    lists = Lists(27, fault=shown)
-    found, _, _ = await exported(lists, tmp_path / "out", page_size=10)
+    lists = DisturbedList(27, fault=shown)
+    found, _, _ = await export_list(lists, tmp_path / "out", page_size=10)
     assert sorted(found) == list(range(27))
     assert len(lists.asked) < 15
 
@@ -109,7 +117,7 @@ async def test_pages_in_another_order_each_time_are_not_taken_for_positions(tmp_
 
     paging = Paging(style="pages", first=0, first_is_known=False, style_is_known=False, largest=None)
     service = replace(NPQ, endpoints=tuple(replace(endpoint, paging=paging, sort=None) for endpoint in NPQ.endpoints))
-    found, _, _ = await exported(Lists(65, fault=shown), tmp_path / "out", service=service, page_size=20)
+    found, _, _ = await export_list(DisturbedList(65, fault=shown), tmp_path / "out", service=service, page_size=20)
     assert sorted(found) == list(range(65))
 
 
@@ -119,9 +127,9 @@ async def test_a_stream_says_that_it_left_records_out(tmp_path: Path) -> None:
     def shown(_count: int, page: int, answer: Answer) -> Answer:
         return [0, *range(21, 40)] if page == 2 else answer
 
-    hearing = Hearing()
-    async with web_server(Lists(50, fault=shown).answer) as url:
-        options = chosen(url, tmp_path / "unused", page_size=20)
+    hearing = HeardWarnings()
+    async with web_server(DisturbedList(50, fault=shown).answer) as url:
+        options = list_options(url, tmp_path / "unused", page_size=20)
         rows = [batch.num_rows async for batch in stream_batches(options, hearing, QUICK)]
     assert sum(rows) == 49
     assert ["a record may be missing" in warning for warning in hearing.warnings] == [True]
@@ -132,14 +140,14 @@ async def test_a_list_without_records_has_no_second_page(tmp_path: Path, status:
     """Where pages count from is not known: number 0 shows no record, and there is no number 1."""
     paging = Paging(style="pages", first=1, first_is_known=False)
     service = replace(NPQ, endpoints=tuple(replace(endpoint, paging=paging, sort=None) for endpoint in NPQ.endpoints))
-    lists = Lists(0, fault=lambda _count, page, _answer: status if page else [], first=0)
-    found, stated, _ = await exported(lists, tmp_path / "out", service=service)
+    lists = DisturbedList(0, fault=lambda _count, page, _answer: status if page else [], first=0)
+    found, stated, _ = await export_list(lists, tmp_path / "out", service=service)
     assert (found, stated["records"]) == ([], 0)
 
 
 async def test_an_end_behind_a_first_page_of_a_caps_length_is_stated(tmp_path: Path) -> None:
-    lists = Lists(950, cap=lambda _: 100, fault=lambda count, _page, answer: [] if count == 1 else answer)
-    found, stated, warnings = await exported(lists, tmp_path / "out", page_size=300)
+    lists = DisturbedList(950, cap=lambda _: 100, fault=lambda count, _page, answer: [] if count == 1 else answer)
+    found, stated, warnings = await export_list(lists, tmp_path / "out", page_size=300)
     assert (found, stated["signs_of_change"]) == (list(range(100)), {"suspicious_end": 1})
     assert ["on one page" in warning for warning in warnings] == [True]
 

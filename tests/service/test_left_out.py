@@ -12,11 +12,11 @@ from aiohttp import web
 
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.remote_descriptions import fetch_published
-from bulk_export.progress.observer import Observer
 from bulk_export.services.catalogue import load_service, read_description
 from bulk_export.services.local import serving
 from bulk_export.services.openapi import describe, spec_text
 from tests.support.exporting import NPQ, QUICK, options, settings
+from tests.support.heard_warnings import HeardWarnings
 from tests.support.specs import listing, query, spec
 from tests.support.warm_command import run_warm
 from tests.support.web_server import web_server
@@ -24,20 +24,12 @@ from tests.support.web_server import web_server
 DECEIVING = "\u202egnp\u2066\u2028\x9b2J"
 
 
-class Heard(Observer):
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warned(self, message: str) -> None:
-        self.warnings.append(message)
-
-
 async def test_an_export_of_everything_names_what_it_lacks_at_its_end_and_in_the_manifest(tmp_path: Path) -> None:
     lists = (("/api/v3/npq-applications/{id}/notes", "its path needs id"),)
     service = replace(NPQ, left_out=lists)
     few = dict.fromkeys([endpoint.name for endpoint in NPQ], 3)
     async with serving(settings(service=service, records_by_endpoint=few)) as served:
-        everything, named = Heard(), Heard()
+        everything, named = HeardWarnings(), HeardWarnings()
         await export(options(served, tmp_path / "all", service=service), everything, tuning=QUICK)
         await export(options(served, tmp_path / "one", "statements", service=service), named, tuning=QUICK)
     said = "1 list was not exported: /api/v3/npq-applications/{id}/notes (its path needs id)"

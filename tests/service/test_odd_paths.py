@@ -17,7 +17,7 @@ from bulk_export.pipelines.checks.runner import check
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.replay import ReplayOptions, replay
 from bulk_export.pipelines.sync.options import SyncOptions
-from tests.service.test_check import application, declaration, exported
+from tests.support.check_tables import application, declaration, write_export
 from tests.support.copy_scene import HOUR, WEEK, person, scene
 from tests.support.copy_scene import NAME as PEOPLE
 from tests.support.disturbed_run import TUNING, small_options
@@ -60,14 +60,14 @@ async def test_an_export_is_made_resumed_verified_replaced_and_replayed(odd: Pat
 
 def test_questions_are_answered(odd: Path) -> None:
     rows = {"npq_applications": [application("a", None)], "participant_declarations": [declaration("d", "b")]}
-    plain = exported(odd.parent / "plain", **rows)
+    plain = write_export(odd.parent / "plain", **rows)
     answers = check(plain)
     assert any(answer.found for answer in answers)
     plain.rename(odd / "export")
     assert check(odd / "export") == answers
     # The descriptor that a name was replaced by is of this directory, and not of one that was there before.
     (odd / "export").rename(odd / "elsewhere")
-    exported(odd.parent / "empty").rename(odd / "export")
+    write_export(odd.parent / "empty").rename(odd / "export")
     with pytest.raises(UsageError, match="answers no question"):
         check(odd / "export")
 

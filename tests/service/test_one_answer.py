@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulk_export.extract.consistency import MOST_SWEEPS
-from tests.service.test_export import read_ndjson
 from tests.support.list_service import LARGEST, NAME, ListService, Records, described, exported, person, serving_list
+from tests.support.outputs import read_ndjson
 
 BENT: dict[str, Callable[[Records], Records]] = {
     "empty": lambda _: [],

@@ -13,9 +13,9 @@ import pytest
 from bulk_export.core.model import Service
 from bulk_export.pipelines.export import export
 from bulk_export.services.local import serving
-from tests.service.test_export import read_ndjson, read_parquet
 from tests.support.exporting import options, settings
 from tests.support.list_service import NAME, Records, described, exported, person, serving_list
+from tests.support.outputs import read_ndjson, read_parquet
 from tests.support.restore import canonical, restore
 
 

@@ -19,8 +19,8 @@ from bulk_export.extract.journal import open_archive
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.stream import stream_batches
 from bulk_export.services.local import serving
-from tests.service.test_export import content_of, read_ndjson, read_parquet
 from tests.support.exporting import options, settings
+from tests.support.outputs import file_digests, read_ndjson, read_parquet
 
 KEY = b"sixteen bytes or more"
 NAME = "participants-npq"
@@ -128,7 +128,7 @@ async def test_pseudonyms_join_across_endpoints_and_runs(tmp_path: Path, key_fil
         rules = {"pseudonymise": ["participant_id", "id"], "pseudonym_key_file": key_file}
         await export(options(service, tmp_path / "one", NAME, "npq-applications", **rules))
         await export(options(service, tmp_path / "two", NAME, "npq-applications", **rules))
-    assert content_of(tmp_path / "one") == content_of(tmp_path / "two")
+    assert file_digests(tmp_path / "one") == file_digests(tmp_path / "two")
     people = {row["id"] for row in read_parquet(tmp_path / "one" / NAME)}
     assert {row["participant_id"] for row in read_parquet(tmp_path / "one/npq-applications")} <= people
 

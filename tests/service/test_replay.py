@@ -16,8 +16,8 @@ from bulk_export.output.verify import verify
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.replay import ReplayOptions, replay
 from bulk_export.services.local import serving
-from tests.service.test_export import content_of
 from tests.support.exporting import options, settings
+from tests.support.outputs import file_digests
 
 COUNTS = {"npq-applications": 700, "participants-npq": 90, "statements": 0}
 NAMES = tuple(COUNTS)
@@ -49,7 +49,7 @@ OUTPUTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", OUTPUTS)
 async def test_a_replay_gives_the_bytes_that_an_export_would_have_given(kept: Path, tmp_path: Path, name: str) -> None:
     summary = await replay(ReplayOptions.of(kept / "pages/pages.sqlite", output=tmp_path / "out", **OUTPUTS[name]))
-    assert content_of(tmp_path / "out") == content_of(kept / name)
+    assert file_digests(tmp_path / "out") == file_digests(kept / name)
     assert summary.requests == 0
     assert {one.name: one.records for one in summary.endpoints} == COUNTS
     verify(tmp_path / "out")
@@ -68,8 +68,8 @@ async def test_the_manifest_says_where_the_pages_came_from(kept: Path, tmp_path:
 async def test_an_export_that_keeps_its_pages_is_otherwise_the_same(kept: Path) -> None:
     pages = kept / "pages/pages.sqlite"
     assert stat.S_IMODE(pages.stat().st_mode) == 0o600
-    without = {name: digest for name, digest in content_of(kept / "pages").items() if name != "pages.sqlite"}
-    assert without == content_of(kept / "parquet")
+    without = {name: digest for name, digest in file_digests(kept / "pages").items() if name != "pages.sqlite"}
+    assert without == file_digests(kept / "parquet")
     verify(kept / "pages")
 
 
@@ -79,8 +79,8 @@ async def test_duplicates_are_settled_in_a_replay_as_they_were(tmp_path: Path) -
     stated = json.loads((tmp_path / "kept/manifest.json").read_bytes())["endpoints"]["statements"]
     assert stated["recovered"] > 0
     await replay(ReplayOptions.of(tmp_path / "kept/pages.sqlite", output=tmp_path / "out", format="ndjson"))
-    replayed = content_of(tmp_path / "out")
-    assert replayed == {name: digest for name, digest in content_of(tmp_path / "kept").items() if name in replayed}
+    replayed = file_digests(tmp_path / "out")
+    assert replayed == {name: digest for name, digest in file_digests(tmp_path / "kept").items() if name in replayed}
     again = json.loads((tmp_path / "out/manifest.json").read_bytes())["endpoints"]["statements"]
     assert {**stated, "requests": 0} == again
 
@@ -98,11 +98,11 @@ async def test_what_was_taken_out_before_the_pages_were_kept_stays_out(tmp_path:
     archive = tmp_path / "kept/pages.sqlite"
     await replay(ReplayOptions.of(archive, output=tmp_path / "same"))
     pages = {"pages.sqlite"}
-    assert content_of(tmp_path / "same").items() == {
-        (name, digest) for name, digest in content_of(tmp_path / "kept").items() if name not in pages
+    assert file_digests(tmp_path / "same").items() == {
+        (name, digest) for name, digest in file_digests(tmp_path / "kept").items() if name not in pages
     }
     await replay(ReplayOptions.of(archive, output=tmp_path / "less", drop_column=["full_name", "status"]))
-    assert content_of(tmp_path / "less") == content_of(tmp_path / "more")
+    assert file_digests(tmp_path / "less") == file_digests(tmp_path / "more")
     with pytest.raises(UsageError, match="pseudonyms in place of email already"):
         ReplayOptions.of(archive, pseudonymise="email", pseudonym_key_file=key)
 
@@ -118,7 +118,7 @@ async def test_an_interrupted_replay_goes_on(kept: Path, tmp_path: Path) -> None
     with pytest.raises(UsageError, match="formats was"):
         await replay(other)
     await replay(chosen)
-    assert content_of(tmp_path / "out") == content_of(kept / "parquet")
+    assert file_digests(tmp_path / "out") == file_digests(kept / "parquet")
     with pytest.raises(UsageError, match="finished export"):
         await replay(chosen)
 
@@ -192,8 +192,8 @@ def test_a_file_that_is_no_archive_is_refused_with_advice_for_archives(kept: Pat
 async def test_what_a_crash_left_beside_a_finished_replay_goes_when_it_is_run_again(kept: Path, tmp_path: Path) -> None:
     again = ReplayOptions.of(kept / "pages/pages.sqlite", "statements", output=tmp_path / "out")
     await replay(again)
-    content = content_of(tmp_path / "out")
+    content = file_digests(tmp_path / "out")
     (tmp_path / "out/.bulk-export").mkdir()
     with pytest.raises(UsageError, match="holds a finished export"):
         await replay(again)
-    assert content_of(tmp_path / "out") == content
+    assert file_digests(tmp_path / "out") == content

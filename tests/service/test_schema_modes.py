@@ -19,8 +19,9 @@ from bulk_export.pipelines.replay import ReplayOptions, replay
 from bulk_export.pipelines.tuning import Tuning
 from bulk_export.services.catalogue import read_description
 from bulk_export.services.local import LocalService, serving
-from tests.service.test_shapes import FIELDS, OFFSET, ORDER, exported_exactly, rows
+from tests.support.any_shape import FIELDS, OFFSET, ORDER, export_and_compare
 from tests.support.exporting import QUICK, options, settings
+from tests.support.outputs import read_parquet
 from tests.support.restore import canonical, restore
 
 KNOWN = {"name": "string", "size": "integer", "owner": {"email": "string"}, "created_at": "timestamp"}
@@ -94,7 +95,7 @@ async def test_strict_accepts_anything_where_anything_is_described_and_nothing_o
 ) -> None:
     known = things(FIELDS | ANYTHING, **shape)
     async with serving(settings(service=known, records_by_endpoint={"boxes": 60})) as service:
-        manifest = await exported_exactly(service, tmp_path / "out", schema="strict", page_size=25)
+        manifest = await export_and_compare(service, tmp_path / "out", schema="strict", page_size=25)
         assert {"part", *FIELDS} <= columns(manifest).keys()
         assert not {"free", "bag", "mixed", "loose"} & columns(manifest).keys()
         with pytest.raises(SchemaDrift, match="not described: bag"):
@@ -153,7 +154,7 @@ async def test_infer_gives_new_attributes_columns_without_another_request(
     assert "struct<email: string, left: struct<at: timestamp[us, tz=UTC]>>" in found["owner"]
     assert lax["endpoints"]["boxes"]["drift"]["unknown"]
     assert not inferred["endpoints"]["boxes"]["drift"]["unknown"]
-    taken = rows(tmp_path / "inferred", "boxes")
+    taken = read_parquet(tmp_path / "inferred" / "boxes")
     assert all(row["_extra"] is None for row in taken)
     if not shape:
         assert [canonical(restore(row)) for row in taken] == list(map(canonical, truth))
@@ -226,4 +227,4 @@ async def test_kept_pages_can_be_replayed_under_other_rules_without_a_request(tm
     manifest = await again("infer")
     assert columns(manifest) == columns(inferred) != columns(json.loads((kept / "manifest.json").read_text()))
     assert manifest["run"]["requests"] == 0
-    assert [canonical(restore(row)) for row in rows(tmp_path / "again", "boxes")] == truth
+    assert [canonical(restore(row)) for row in read_parquet(tmp_path / "again" / "boxes")] == truth

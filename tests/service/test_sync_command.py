@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import bulk_export
-from tests.service.test_cli import FAST, environment, run, run_cold, service
+from tests.support.command import FAST, environment, run, run_cold, service
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from aiohttp import web
 from bulk_export.core.window_gate import utc_now
 from bulk_export.errors import RemovalRefused, UsageError
 from bulk_export.pipelines.sync.options import SyncOptions
-from tests.service.test_cli import FAST, run
+from tests.support.command import FAST, run
 from tests.support.copy_scene import HOUR, NAME, WEEK, WHOLE, Scene, person, scene
 
 

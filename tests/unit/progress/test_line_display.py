@@ -14,35 +14,10 @@ from bulk_export.errors import ServiceFailing, UsageError
 from bulk_export.progress import KINDS, choose
 from bulk_export.progress.console import Console
 from bulk_export.progress.line_display import LineProgress, SilentProgress
-from bulk_export.progress.observer import EndpointSummary, ExportSummary, Observer, WindowUse
+from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.progress.summary import summary_lines
 from bulk_export.progress.tally import Tally, bytes_text, clock_text
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def windows(used: int = 3, free: float = 0.0) -> list[WindowUse]:
-    return [WindowUse(None, 1000, 300.0, used, 0.0), WindowUse("this machine", 300, 300.0, used, free)]
-
-
-def summary(**changes: object) -> ExportSummary:
-    one = {
-        "name": "statements",
-        "records": 12_345,
-        "pages": 42,
-        "requests": 43,
-        "duplicates": 0,
-        "files": 1,
-        "bytes": 1_234_567,
-        "drift": {"unknown": {}, "misfits": {}},
-    }
-    return ExportSummary(Path("out"), [EndpointSummary(**(one | changes))], 43, 1, 0, 0, 65.0)  # type: ignore[arg-type]
+from tests.support.progress_run import Clock, summary, windows
 
 
 def test_lines_come_at_the_start_and_then_at_most_every_ten_seconds() -> None:

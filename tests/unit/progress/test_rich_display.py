@@ -12,7 +12,7 @@ from rich.console import Console as RichConsole
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import EndpointSummary, ExportSummary, WindowUse
 from bulk_export.progress.rich_display import RichProgress
-from tests.unit.progress.test_line_display import Clock, summary, windows
+from tests.support.progress_run import Clock, summary, windows
 
 
 class Display:
