@@ -20,7 +20,7 @@ from bulk_export.extract.rate_limit import spent
 from tests.support.redis_server import REDIS, SKIP_REASON, RedisProcess
 from tests.support.sliding_log import most_in_any_window
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @dataclass

@@ -33,7 +33,6 @@ from tests.support.sliding_log import most_in_any_window
 pytestmark = pytest.mark.skipif(REDIS is None, reason=SKIP_REASON)
 
 SECRET = "token-that-must-not-be-stored"
-STORED = Path(__file__).parents[1] / "stored"
 AGREED = Limits(Limit(4, 60), Limit(4, 60), (None,), 20.0)
 
 

@@ -19,8 +19,6 @@ from bulk_export.pipelines.sync.fetching import Extract, export_by
 from bulk_export.progress.observer import Observer
 from tests.support.copy_scene import HOUR, NAME, WEEK, Scene, person, scene
 
-STORED = Path(__file__).parents[1] / "stored"
-
 
 def assert_current(it: Scene) -> None:
     shown = {identity: row["full_name"] for identity, row in it.rows().items() if row["_removed_at"] is None}
