@@ -27,15 +27,13 @@ async def cancel_each(room: Path, first: int, step: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [3])
-async def test_cancelled_at_any_await_an_export_leaves_nothing_open_and_goes_on_to_the_same_bytes(
-    room: Path, first: int
-) -> None:
+async def test_cancelled_at_any_await(room: Path, first: int) -> None:
+    """An export that is cancelled at some of its awaits leaves nothing open, and goes on to the same bytes."""
     await cancel_each(room, first, 16)
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("first", range(1, 6))
-async def test_cancelled_at_every_await_an_export_leaves_nothing_open_and_goes_on_to_the_same_bytes(
-    room: Path, first: int
-) -> None:
+async def test_cancelled_at_every_await(room: Path, first: int) -> None:
+    """An export that is cancelled at each of its awaits leaves nothing open, and goes on to the same bytes."""
     await cancel_each(room, first, 5)

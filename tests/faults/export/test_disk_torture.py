@@ -69,7 +69,8 @@ async def kill_each(room: Path, first: int, step: int, *, torn: bool) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("torn", [False, True], ids=["between calls", "in mid-write"])
 @pytest.mark.parametrize("first", [7])
-async def test_killed_at_any_disk_call_an_export_goes_on_to_the_same_bytes(room: Path, first: int, torn: bool) -> None:
+async def test_killed_at_any_disk_call(room: Path, first: int, torn: bool) -> None:
+    """An export that is killed at some of its disk calls goes on to the same bytes."""
     # The two ways to die share out the calls between them.
     assert await kill_each(room, first + 26 * torn, 52, torn=torn) > 5
 
@@ -77,9 +78,8 @@ async def test_killed_at_any_disk_call_an_export_goes_on_to_the_same_bytes(room:
 @pytest.mark.torture
 @pytest.mark.parametrize("torn", [False, True], ids=["between calls", "in mid-write"])
 @pytest.mark.parametrize("first", range(1, 11))
-async def test_killed_at_every_disk_call_an_export_goes_on_to_the_same_bytes(
-    room: Path, first: int, torn: bool
-) -> None:
+async def test_killed_at_every_disk_call(room: Path, first: int, torn: bool) -> None:
+    """An export that is killed at each of its disk calls goes on to the same bytes."""
     assert await kill_each(room, first, 10, torn=torn) > 30
 
 
@@ -127,18 +127,16 @@ async def fail_each(room: Path, error: int, numbers: range, *, lasting: bool, to
 @pytest.mark.slow
 @pytest.mark.parametrize(("error", "lasting", "torn"), FAILURES)
 @pytest.mark.parametrize("first", [9])
-async def test_a_disk_call_that_fails_is_a_local_failure_and_the_export_goes_on_when_it_works(
-    room: Path, error: int, lasting: bool, torn: bool, first: int
-) -> None:
+async def test_failing_disk_call(room: Path, error: int, lasting: bool, torn: bool, first: int) -> None:
+    """A disk call that fails is a local failure, and the export goes on when the disk works again."""
     await fail_each(room, error, range(first + 42 * lasting, 410, 84), lasting=lasting, torn=torn)
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize(("error", "lasting", "torn"), FAILURES)
 @pytest.mark.parametrize("first", range(1, 11))
-async def test_whichever_disk_call_fails_the_export_goes_on_when_it_works(
-    room: Path, error: int, lasting: bool, torn: bool, first: int
-) -> None:
+async def test_any_failing_disk_call(room: Path, error: int, lasting: bool, torn: bool, first: int) -> None:
+    """Whichever disk call fails, the export goes on when the disk works again."""
     await fail_each(room, error, range(first, 420, 10), lasting=lasting, torn=torn)
 
 
@@ -177,9 +175,10 @@ async def kill_other_work(room: Path, work: str, first: int, step: int) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("work", ["replace", "replay", "prove"])
-async def test_killed_at_any_disk_call_other_work_goes_on_and_what_was_there_is_whole_until_then(
-    room: Path, work: str
-) -> None:
+async def test_other_work_killed_at_any_disk_call(room: Path, work: str) -> None:
+    """A replacement, a replay or a consistent export that is killed goes on, and what was there before is complete
+    until then.
+    """
     assert await kill_other_work(room, work, 4, 47) > 2
 
 

@@ -11,7 +11,8 @@ from tests.support.disturbed_run import modes_seen
 from tests.support.small_service import small_service
 
 
-async def test_between_any_two_disk_calls_everything_is_private_under_an_open_umask(room: Path) -> None:
+async def test_everything_is_private_at_any_moment(room: Path) -> None:
+    """Between any two disk calls all files and directories are private, even with a umask of 0."""
     async with small_service() as service:
         seen = await anyio.to_thread.run_sync(functools.partial(modes_seen, service.base_url, room))
     assert {name for name, _ in seen} >= {"manifest.json", "journal.sqlite", "journal.sqlite-wal", "pages.sqlite"}

@@ -42,7 +42,8 @@ async def undisturbed(service: SmallService, directory: Path) -> dict[str, Any]:
     return content_of(directory / "undisturbed")
 
 
-async def test_without_shared_memory_the_journal_works_otherwise_and_takes_over_one_that_had_it(room: Path) -> None:
+async def test_journal_without_shared_memory(room: Path) -> None:
+    """Without shared memory the journal works in another mode, and takes over one that was made with it."""
     async with serving_unfinished(room) as service:
         whole = content_of(room / "finished")
         with no_shared_memory() as attempts:
@@ -54,7 +55,8 @@ async def test_without_shared_memory_the_journal_works_otherwise_and_takes_over_
         assert content_of(room / "out") == content_of(room / "unfinished") == whole
 
 
-async def test_a_journal_made_without_shared_memory_goes_on_where_it_is_to_be_had(room: Path) -> None:
+async def test_journal_gains_shared_memory(room: Path) -> None:
+    """A journal that was made without shared memory goes on where there is some."""
     with no_shared_memory():
         async with serving_unfinished(room) as service:
             pass
@@ -66,9 +68,8 @@ async def test_a_journal_made_without_shared_memory_goes_on_where_it_is_to_be_ha
 
 
 @pytest.mark.parametrize("reason", [errno.EINVAL, errno.ENOTSUP])
-async def test_a_directory_that_cannot_be_synced_is_no_failure(
-    room: Path, reason: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unsyncable_directory_is_no_failure(room: Path, reason: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that cannot be synced is no failure."""
     sync = os.fsync
 
     def fsync(descriptor: int) -> None:
@@ -83,9 +84,8 @@ async def test_a_directory_that_cannot_be_synced_is_no_failure(
         assert content_of(room / "out") == whole
 
 
-async def test_the_entry_of_a_new_output_is_synced_before_a_request(
-    room: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_new_output_is_synced_first(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entry of a new output is synced before a request is sent."""
     sync = os.fsync
     synced: list[str] = []
 
@@ -151,9 +151,12 @@ def lacks_replace(patch: pytest.MonkeyPatch, device: int) -> None:
     [lacks_flock(errno.ENOTSUP), lacks_lockf, lacks_replace],
     ids=["locks", "record locks", "rename over"],
 )
-async def test_what_cannot_hold_the_working_state_is_said_before_a_request_and_another_disk_helps(
+async def test_unsuitable_file_system_is_refused(
     room: Path, other_disk: Path, lack: Lack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A file system that cannot hold the working state is refused before a request, and a --work-dir on another disk
+    helps.
+    """
     async with small_service() as service:
         whole = await undisturbed(service, other_disk)
         lack(monkeypatch, room.stat().st_dev)
@@ -167,7 +170,8 @@ async def test_what_cannot_hold_the_working_state_is_said_before_a_request_and_a
         assert list((other_disk / "work").iterdir()) == []
 
 
-async def test_with_a_work_dir_an_export_is_the_same_and_leaves_nothing_there(room: Path, other_disk: Path) -> None:
+async def test_work_dir_is_left_empty(room: Path, other_disk: Path) -> None:
+    """With --work-dir an export is the same, and nothing is left in that directory."""
     async with small_service() as service:
         whole = await undisturbed(service, room)
         for work in (other_disk / "work/deep", room / "work"):
@@ -183,9 +187,8 @@ async def test_with_a_work_dir_an_export_is_the_same_and_leaves_nothing_there(ro
         assert [entry.name for entry in (other_disk / "work").iterdir()] == ["deep"]
 
 
-async def test_an_unfinished_export_is_found_where_its_state_is_or_said_to_be_there(
-    room: Path, other_disk: Path
-) -> None:
+async def test_unfinished_export_is_found_in_work_dir(room: Path, other_disk: Path) -> None:
+    """An unfinished export goes on where its state is; with another --work-dir the message names that directory."""
     work, output = other_disk / "work", room / "out"
     async with small_service() as service:
         whole = await undisturbed(service, room)
@@ -208,9 +211,8 @@ async def test_an_unfinished_export_is_found_where_its_state_is_or_said_to_be_th
         assert list(work.iterdir()) == []
 
 
-async def test_an_export_whose_state_is_in_the_output_does_not_start_afresh_in_a_work_dir(
-    room: Path, other_disk: Path
-) -> None:
+async def test_state_in_output_is_not_left_for_work_dir(room: Path, other_disk: Path) -> None:
+    """An export whose state is in the output does not start afresh in a --work-dir."""
     async with serving_unfinished(room) as service:
         with pytest.raises(UsageError, match="working state of the export") as refused:
             await export(small_options(service.base_url, room / "unfinished", work_dir=other_disk), tuning=TUNING)
@@ -244,15 +246,13 @@ async def kill_each(room: Path, other_disk: Path, first: int, step: int) -> int:
 
 
 @pytest.mark.slow
-async def test_killed_at_any_disk_call_an_export_to_another_disk_goes_on_to_the_same_bytes(
-    room: Path, other_disk: Path
-) -> None:
+async def test_killed_export_to_another_disk(room: Path, other_disk: Path) -> None:
+    """An export to another disk that is killed at some of its disk calls goes on to the same bytes."""
     assert await kill_each(room, other_disk, 31, 97) > 2
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("first", range(1, 5))
-async def test_killed_at_every_disk_call_an_export_to_another_disk_goes_on(
-    room: Path, other_disk: Path, first: int
-) -> None:
+async def test_killed_export_to_another_disk_at_every_call(room: Path, other_disk: Path, first: int) -> None:
+    """An export to another disk that is killed at each of its disk calls goes on to the same bytes."""
     assert await kill_each(room, other_disk, first, 4) > 20

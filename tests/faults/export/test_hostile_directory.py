@@ -51,10 +51,11 @@ def outside(room: Path) -> Path:
     return home
 
 
-async def test_what_stands_in_the_place_of_our_state_is_refused_by_name_before_a_request(
-    room: Path, outside: Path
-) -> None:
-    """Links, pipes, devices, hard links, files of other users and files open to others, at every level."""
+async def test_attack_on_state_is_refused(room: Path, outside: Path) -> None:
+    """What replaced a part of the working state is refused by name before a request.
+
+    Links, pipes, devices, hard links, files of other users and files open to others, at every level.
+    """
     async with serving_unfinished(room) as service:
         for number, (place, attack) in enumerate(ATTACKS):
             output, home = room / f"out-{number}", room / f"home-{number}"
@@ -73,7 +74,8 @@ async def test_what_stands_in_the_place_of_our_state_is_refused_by_name_before_a
         assert service.requests == []
 
 
-async def test_what_stands_in_the_place_of_a_finished_export_is_not_replaced(room: Path, outside: Path) -> None:
+async def test_attack_on_finished_export_is_refused(room: Path, outside: Path) -> None:
+    """What replaced a part of a finished export is not overwritten."""
     attacks = [
         *(
             (name, attack)
@@ -98,7 +100,8 @@ async def test_what_stands_in_the_place_of_a_finished_export_is_not_replaced(roo
         assert service.requests == []
 
 
-async def test_a_second_name_of_a_finished_part_keeps_what_it_showed(room: Path, outside: Path) -> None:
+async def test_second_name_of_part_is_kept(room: Path, outside: Path) -> None:
+    """A finished part that has a second name still shows the same content under it after a replacement."""
     async with serving_unfinished(room) as service:
         output = room / "finished"
         for name in ("manifest.json", "pages.sqlite", "delivery-partners/part-00000.parquet"):
@@ -108,7 +111,8 @@ async def test_a_second_name_of_a_finished_part_keeps_what_it_showed(room: Path,
         assert snapshot(outside) == before
 
 
-async def test_files_of_the_user_in_the_working_state_stay_and_are_named(room: Path) -> None:
+async def test_files_of_user_in_state_stay(room: Path) -> None:
+    """Files of the user in the working state stay, and a warning names them."""
     mine = [
         f"{STATE}/notes.txt",
         f"{STATE}/parts/mine/letter.doc",
@@ -161,7 +165,8 @@ def misdirections(outside: Path, decision: dict[str, Any]) -> Iterator[dict[str,
     yield {"manifest": {**decision, "manifest": {**decision["manifest"], "run": "none"}}}
 
 
-async def test_a_journal_that_names_files_of_others_is_not_followed(room: Path, outside: Path) -> None:
+async def test_journal_naming_other_files_is_refused(room: Path, outside: Path) -> None:
+    """A journal that names files of others is not followed."""
     async with serving_decided(room) as service:
         store = JournalStore(room / "decided" / STATE / "journal.sqlite", cap=1 << 25)
         decision = json.loads(store.fact("manifest") or "")
@@ -203,7 +208,8 @@ FOREIGN: list[Callable[[dict[str, Any]], Any]] = [
 ]
 
 
-async def test_a_manifest_that_is_not_of_an_export_is_refused_at_the_start(room: Path) -> None:
+async def test_foreign_manifest_is_refused(room: Path) -> None:
+    """A manifest that is not of an export is refused at the start."""
     async with serving_unfinished(room) as service:
         output = room / "finished"
         (output / "documents").mkdir()
@@ -219,7 +225,8 @@ async def test_a_manifest_that_is_not_of_an_export_is_refused_at_the_start(room:
         assert service.requests == []
 
 
-async def test_a_file_that_only_looks_like_a_part_is_not_overwritten(room: Path) -> None:
+async def test_file_that_looks_like_a_part_stays(room: Path) -> None:
+    """A file of the user with the name of a part is not overwritten."""
     async with serving_unfinished(room) as service:
         for place in ("delivery-partners/part-00007.parquet", "pages.sqlite"):
             output = room / place.replace("/", "-")
@@ -245,7 +252,8 @@ async def test_a_file_that_only_looks_like_a_part_is_not_overwritten(room: Path)
         assert content_of(output) == content_of(room / "late/finished")
 
 
-async def test_a_directory_that_takes_the_place_of_the_output_in_mid_run_is_left_alone(room: Path) -> None:
+async def test_replaced_output_is_left_alone(room: Path) -> None:
+    """A directory that takes the output's place during a run is left alone."""
     async with serving_unfinished(room) as service:
         output, moved = room / "out", room / "moved"
         swapped = snapshot(room / "unfinished")

@@ -70,9 +70,8 @@ BOMB = bomb(2_000)
         pytest.param(answering_whole(b'{"data":[' + b"{}," * 6_000_000 + b"{}]}"), 3, id="millions of objects"),
     ],
 )
-async def test_no_body_takes_more_memory_than_its_cap_allows_or_is_asked_for_in_a_storm(
-    tmp_path: Path, script: Script, attempts: int
-) -> None:
+async def test_bodies_are_bounded_in_memory(tmp_path: Path, script: Script, attempts: int) -> None:
+    """No body takes more memory than its cap allows, or is requested again and again."""
     async with raw_server(script) as server:
         command = [sys.executable, "-c", MEASURED, sys.executable, "-m", "bulk_export"]
         command += ["export", "statements", "--base-url", server.base_url, "--output", "out"]

@@ -146,9 +146,8 @@ def of_data(path: Path) -> bool:
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-async def test_neither_the_token_nor_a_person_is_found_in_what_a_troubled_run_leaves(
-    tmp_path: Path, log_format: str
-) -> None:
+async def test_no_secret_left_by_troubled_run(tmp_path: Path, log_format: str) -> None:
+    """Neither the token nor a person's data is found in what a troubled run leaves."""
     form = ("--log-format", log_format)
     cut = json.dumps({"data": [{"id": "1", "attributes": {"full_name": PERSON, "trn": NUMBER}}]})[:-9].encode()
 
@@ -177,7 +176,8 @@ async def test_neither_the_token_nor_a_person_is_found_in_what_a_troubled_run_le
     assert all(path.parts[1] == "participants-npq" for path in holding)
 
 
-async def test_neither_the_token_nor_a_person_is_found_in_what_a_crash_leaves(tmp_path: Path) -> None:
+async def test_no_secret_left_by_crash(tmp_path: Path) -> None:
+    """Neither the token nor a person's data is found in what a crash leaves."""
     async with canary_service() as service:
         pids: list[int] = []
 

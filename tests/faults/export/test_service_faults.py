@@ -31,7 +31,8 @@ from tests.support.restore import restore
         b'{"data":[{"id":"a"',
     ],
 )
-async def test_a_200_that_is_no_page_is_retried_and_then_named(tmp_path: Path, body: bytes) -> None:
+async def test_invalid_page_is_retried(tmp_path: Path, body: bytes) -> None:
+    """A response with status 200 that is not a page is retried, and then the message names the page."""
     async with raw_server(answer(response(body))) as server:
         with pytest.raises(ServiceFailing, match="Page 1 of statements failed 3 times") as failed:
             await export(statement_options(server.base_url, tmp_path / "out"), tuning=QUICK)
@@ -40,7 +41,9 @@ async def test_a_200_that_is_no_page_is_retried_and_then_named(tmp_path: Path, b
     assert not (tmp_path / "out/manifest.json").exists()
 
 
-async def test_a_page_that_is_always_broken_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
+async def test_page_that_always_fails(tmp_path: Path) -> None:
+    """A page that always fails is named, and the other pages are kept."""
+
     async def script(connection: Connection, head: bytes, number: int) -> None:
         number = page_number(head)
         if number == 3:
@@ -80,7 +83,8 @@ async def test_the_same_page_again_and_again_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 422])
-async def test_a_refusal_costs_one_request_and_quotes_the_service(tmp_path: Path, status: int) -> None:
+async def test_rejection_costs_one_request(tmp_path: Path, status: int) -> None:
+    """A rejection is final after one request, and the message quotes the service."""
     said = json.dumps({"errors": [{"title": "No", "detail": "thank you"}]}).encode()
     async with raw_server(answer(response(said, f"{status} Refused"))) as server:
         with pytest.raises(ServiceRefused, match=f"status {status}: No: thank you"):
@@ -88,7 +92,8 @@ async def test_a_refusal_costs_one_request_and_quotes_the_service(tmp_path: Path
         assert len(server.requests) == 1
 
 
-async def test_a_redirect_is_final_and_its_target_sees_nothing(tmp_path: Path) -> None:
+async def test_redirect_is_final(tmp_path: Path) -> None:
+    """A redirect is final, and its target receives nothing."""
     async with raw_server(answer(response(statements_body(0, 1)))) as target:
         headers = f"Location: {target.base_url}/api/v3/statements\r\n"
         async with raw_server(answer(response(b"", "302 Found", headers))) as server:
@@ -135,7 +140,8 @@ async def test_a_stalled_request_does_not_stop_the_others(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["journal.sqlite"])
-async def test_damaged_state_is_refused_with_the_reason_and_left_alone(tmp_path: Path, name: str) -> None:
+async def test_damaged_state_is_refused(tmp_path: Path, name: str) -> None:
+    """Damaged state is refused with the reason, and left as it is."""
     output = tmp_path / "out"
     stop = anyio.Event()
     stop.set()
@@ -151,7 +157,8 @@ async def test_damaged_state_is_refused_with_the_reason_and_left_alone(tmp_path:
         assert len(service.log) == sent
 
 
-async def test_a_finished_part_that_was_changed_is_noticed_on_resume(tmp_path: Path) -> None:
+async def test_changed_part_is_noticed(tmp_path: Path) -> None:
+    """A finished part that was changed is noticed on resume."""
     output = tmp_path / "out"
     folder = output / ".bulk-export/parts/npq-applications/revision-0"
     stop = anyio.Event()
@@ -182,7 +189,8 @@ async def test_a_finished_part_that_was_changed_is_noticed_on_resume(tmp_path: P
     ],
     ids=["NaN", "Infinity", "a bare NUL", "no UTF-8", "depth"],
 )
-async def test_what_json_does_not_have_is_located_and_not_quoted(tmp_path: Path, value: bytes, reason: str) -> None:
+async def test_invalid_json_is_located_not_quoted(tmp_path: Path, value: bytes, reason: str) -> None:
+    """The message about invalid JSON says at which byte it is, and quotes nothing."""
     body = b'{"data":[{"id":"secret-1","type":"statement","attributes":{"name":' + value + b"}}]}"
     async with raw_server(answer(response(body))) as server:
         with pytest.raises(ServiceFailing, match="Page 1 of statements failed 3 times") as failed:
@@ -192,7 +200,8 @@ async def test_what_json_does_not_have_is_located_and_not_quoted(tmp_path: Path,
     assert "secret" not in said
 
 
-async def test_an_escaped_nul_a_lone_surrogate_and_a_byte_order_mark_are_exact(tmp_path: Path) -> None:
+async def test_unusual_characters_are_exact(tmp_path: Path) -> None:
+    """An escaped NUL, a lone surrogate and a byte order mark are exported exactly."""
     body = (
         b'\xef\xbb\xbf{"data":[{"id":"1","type":"statement","attributes":{"name":"a\\u0000b"}},'
         b'{"id":"2","type":"statement","attributes":{"name":"\\ud800"}}]}'
@@ -206,7 +215,8 @@ async def test_an_escaped_nul_a_lone_surrogate_and_a_byte_order_mark_are_exact(t
 
 
 @pytest.mark.parametrize("occupied", ["a file", "a link", "files of others", "a linked working directory", "nowhere"])
-async def test_an_output_that_is_not_ours_is_refused_before_the_first_request(tmp_path: Path, occupied: str) -> None:
+async def test_foreign_output_is_refused(tmp_path: Path, occupied: str) -> None:
+    """An output that is not ours is refused before the first request."""
     output, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "letter.txt").write_text("mine")
@@ -230,7 +240,8 @@ async def test_an_output_that_is_not_ours_is_refused_before_the_first_request(tm
     assert {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-async def test_a_full_disk_is_a_local_failure_and_the_export_goes_on_when_there_is_room(tmp_path: Path) -> None:
+async def test_full_disk_is_a_local_failure(tmp_path: Path) -> None:
+    """A full disk is a local failure, and the export goes on when there is space."""
     import resource
     import signal
 

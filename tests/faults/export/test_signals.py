@@ -41,7 +41,8 @@ async def signal_each(room: Path, first: int, step: int) -> tuple[int, int]:
 
 
 @pytest.mark.slow
-async def test_a_signal_at_any_disk_call_stops_it_or_comes_too_late_and_nothing_is_lost(room: Path) -> None:
+async def test_signal_at_any_disk_call(room: Path) -> None:
+    """A signal at any disk call stops the export or comes too late, and nothing is lost."""
     stopped, ended = await signal_each(room, 1, 37)
     assert stopped > 3
     assert ended > 0

@@ -39,7 +39,8 @@ def assert_failure(outcome: Response | RequestFailed, reason: str, *, sent: bool
     assert "canary" not in repr(outcome)
 
 
-async def test_a_whole_answer_is_given_with_its_body_as_sent_and_inflated() -> None:
+async def test_response_is_given_as_sent_and_inflated() -> None:
+    """A complete response is given with its body both as it was sent and inflated."""
     packed = gzip.compress(BODY)
     async with raw_server(answer(response(packed, headers="Content-Encoding: gzip\r\n"))) as server:
         (outcome,) = await get(server.base_url)
@@ -76,7 +77,9 @@ async def test_a_host_that_does_not_resolve_sent_nothing() -> None:
     assert_failure(outcome, "could not be resolved", sent=False)
 
 
-async def test_a_reset_before_the_answer_is_a_failure_that_may_have_counted() -> None:
+async def test_reset_may_have_counted() -> None:
+    """A connection that is reset before the response is a failure, and the service may have counted the request."""
+
     async def script(connection: Connection, head: bytes, number: int) -> None:
         raw = connection.extra(anyio.abc.SocketAttribute.raw_socket)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -88,8 +91,11 @@ async def test_a_reset_before_the_answer_is_a_failure_that_may_have_counted() ->
     assert len(server.requests) == 1
 
 
-async def test_a_dead_kept_connection_is_not_used_twice_behind_our_back() -> None:
-    """Each request on the wire is one call of ours: aiohttp's own repetition never happens."""
+async def test_request_is_never_repeated_by_aiohttp() -> None:
+    """A kept connection that is dead is not used twice without our knowledge.
+
+    Each request on the wire is one call of ours: aiohttp's own repetition never happens.
+    """
 
     async def script(connection: Connection, head: bytes, number: int) -> None:
         if number == 2:
@@ -112,7 +118,8 @@ async def test_a_body_shorter_than_announced_is_a_failure(missing: int) -> None:
     assert_failure(outcome, "cut short")
 
 
-async def test_a_gzip_stream_cut_where_the_length_matches_is_a_failure() -> None:
+async def test_cut_gzip_stream_is_a_failure() -> None:
+    """A gzip stream that is cut is a failure even if the length matches."""
     cut = gzip.compress(BODY * 100)[:-12]
     async with raw_server(answer(response(cut, headers="Content-Encoding: gzip\r\n"))) as server:
         (outcome,) = await get(server.base_url)
@@ -128,7 +135,9 @@ async def test_a_stalled_answer_times_out() -> None:
     assert_failure(outcome, "in time")
 
 
-async def test_a_trickle_times_out_although_bytes_keep_coming() -> None:
+async def test_trickle_times_out() -> None:
+    """A response that trickles in times out although bytes keep coming."""
+
     async def script(connection: Connection, head: bytes, number: int) -> None:
         await connection.send(response(b"", length=1_000))
         while True:
@@ -160,7 +169,8 @@ async def test_a_chunked_answer_is_put_together() -> None:
     assert outcome.body == BODY
 
 
-async def test_a_gzip_bomb_is_given_up_at_the_cap_and_not_retried() -> None:
+async def test_gzip_bomb_is_final() -> None:
+    """A gzip bomb is given up at the cap and not retried."""
     bomb = gzip.compress(bytes(64 * CAP))
     tracemalloc.start()
     try:
@@ -174,13 +184,15 @@ async def test_a_gzip_bomb_is_given_up_at_the_cap_and_not_retried() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip, gzip", "deflate", "br", "zstd", "nonsense"])
-async def test_an_encoding_that_was_not_asked_for_is_a_failure(encoding: str) -> None:
+async def test_encoding_not_asked_for_is_a_failure(encoding: str) -> None:
+    """A response in an encoding that was not requested is a failure."""
     async with raw_server(answer(response(BODY, headers=f"Content-Encoding: {encoding}\r\n"))) as server:
         (outcome,) = await get(server.base_url)
     assert_failure(outcome, "not asked for")
 
 
-async def test_an_announced_length_beyond_the_cap_is_not_read() -> None:
+async def test_length_beyond_cap_is_not_read() -> None:
+    """A body whose announced length is beyond the cap is not read."""
     async with raw_server(answer(response(b"", length=10 * 1024**3))) as server:
         (outcome,) = await get(server.base_url)
     assert_failure(outcome, "more than", final=True)
@@ -212,7 +224,8 @@ async def test_what_is_not_http_is_said_to_be_so(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
-async def test_a_redirect_is_never_followed_and_its_target_sees_nothing(status: str) -> None:
+async def test_redirect_is_never_followed(status: str) -> None:
+    """A redirect is never followed, and its target receives nothing."""
     async with raw_server(answer(response(BODY))) as target:
         location = f"Location: http://127.0.0.1:{target.port}/things\r\n"
         async with raw_server(answer(response(b"", status, location))) as server:
@@ -250,7 +263,8 @@ async def test_retry_after_and_date_are_passed_on() -> None:
     assert (outcome.retry_after, outcome.date) == ("7", "Mon, 31 May 2021 02:21:32 GMT")
 
 
-async def test_requests_leave_from_the_address_that_was_asked_for() -> None:
+async def test_requests_leave_from_source_address() -> None:
+    """Requests leave from the source address that was chosen."""
     peers = []
 
     async def script(connection: Connection, head: bytes, number: int) -> None:
@@ -265,7 +279,8 @@ async def test_requests_leave_from_the_address_that_was_asked_for() -> None:
     assert peers == ["127.0.0.2", "127.0.0.3", "127.0.0.2"]
 
 
-async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxy_is_not_used_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy of the environment is not used for this machine."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
     async with raw_server(answer(response(BODY))) as server:
@@ -304,9 +319,8 @@ async def test_a_trusted_certificate_is_accepted(certificates: Certificates) -> 
 
 
 @pytest.mark.parametrize("fault", ["self-signed", "wrong host"])
-async def test_a_certificate_that_is_not_right_is_refused_once_and_for_all(
-    certificates: Certificates, fault: str
-) -> None:
+async def test_wrong_certificate_is_final(certificates: Certificates, fault: str) -> None:
+    """A wrong certificate is refused, and not retried."""
     if fault == "self-signed":
         context = certificates.context(certificates.stranger, "localhost")
     else:
@@ -321,7 +335,9 @@ def open_descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-async def test_no_descriptor_stays_open_when_requests_are_cancelled() -> None:
+async def test_cancelled_requests_close_descriptors() -> None:
+    """No descriptor stays open when requests are cancelled."""
+
     async def script(connection: Connection, head: bytes, number: int) -> None:
         await anyio.sleep_forever()
 
@@ -334,7 +350,8 @@ async def test_no_descriptor_stays_open_when_requests_are_cancelled() -> None:
     assert open_descriptors() <= before
 
 
-async def test_an_answer_that_holds_everything_may_be_larger_and_take_longer() -> None:
+async def test_unpaged_response_may_be_larger() -> None:
+    """A response with everything may be larger and take longer than a page."""
     large = b" " * (CAP + 1)
     hurried = Timeouts(connect=5, read=5, total=0, whole=5)
     async with raw_server(answer(response(large))) as server, fetcher(server.base_url, hurried) as client:
@@ -347,8 +364,11 @@ async def test_an_answer_that_holds_everything_may_be_larger_and_take_longer() -
     assert_failure(capped, "a body of more than", final=True)
 
 
-async def test_a_request_whose_slot_lapses_while_its_connection_is_made_is_not_sent() -> None:
-    """It is asked right before the bytes go out, on a new connection and on a kept one."""
+async def test_lapsed_permit_is_not_used() -> None:
+    """A request whose permit lapses while its connection is made is not sent.
+
+    It is asked right before the bytes go out, on a new connection and on a kept one.
+    """
     async with raw_server(answer(response(BODY))) as server, fetcher(server.base_url) as client:
         for allowed in (False, True, False, True):
             outcome = await client.get_while(lambda allowed=allowed: allowed, "/things")  # type: ignore[misc]

@@ -65,7 +65,9 @@ STRAYS = {
 
 
 @pytest.mark.parametrize("stray", STRAYS)
-async def test_what_arrives_on_an_idle_connection_answers_no_request(stray: str) -> None:
+async def test_bytes_on_idle_connection_are_ignored(stray: str) -> None:
+    """Bytes that arrive on an idle connection answer no request."""
+
     async def script(connection: Connection, head: bytes, number: int) -> None:
         await connection.send(numbered(asked(head)))
         if number in (1, 3):
@@ -89,7 +91,8 @@ async def test_each_answer_twice_in_one_piece_is_read_once(chunked: bool) -> Non
         assert await ids(client, 4) == ["1", "2", "3", "4"]
 
 
-async def test_after_unasked_bytes_no_connection_is_used_twice_and_it_is_said_once() -> None:
+async def test_unasked_bytes_end_reuse() -> None:
+    """After bytes that nobody asked for no connection is used twice, and one warning says so."""
     ports, said = [], list[str]()
 
     async def script(connection: Connection, head: bytes, number: int) -> None:
@@ -146,9 +149,10 @@ def proxy_script(context: ssl.SSLContext, heads: list[bytes]) -> Any:
 
 @pytest.mark.parametrize("scheme", ["http://", ""])
 @pytest.mark.usefixtures("_netrc")
-async def test_a_proxy_of_the_environment_is_used_and_netrc_is_not(
+async def test_environment_proxy_is_used_without_netrc(
     authority: trustme.CA, ca_file: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
+    """A proxy of the environment is used, and ~/.netrc is not."""
     heads: list[bytes] = []
     for name in ("NO_PROXY", "no_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -169,7 +173,8 @@ async def test_a_proxy_of_the_environment_is_used_and_netrc_is_not(
 
 
 @pytest.mark.usefixtures("_netrc")
-async def test_a_matching_netrc_changes_nothing_without_a_proxy(authority: trustme.CA, ca_file: Path) -> None:
+async def test_netrc_changes_nothing(authority: trustme.CA, ca_file: Path) -> None:
+    """A matching ~/.netrc changes nothing without a proxy."""
     async with (
         raw_server(answer(response(BODY)), tls=tls_context(authority, "localhost")) as server,
         fetcher(f"https://localhost:{server.port}", ca_file=ca_file) as client,
@@ -180,9 +185,10 @@ async def test_a_matching_netrc_changes_nothing_without_a_proxy(authority: trust
 
 
 @pytest.mark.usefixtures("_netrc")
-async def test_a_published_description_is_asked_for_without_netrc(
+async def test_description_is_fetched_without_netrc(
     authority: trustme.CA, ca_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A published description is fetched without the credentials of ~/.netrc."""
     heads: list[bytes] = []
     async with raw_server(proxy_script(tls_context(authority, "service.invalid"), heads)) as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
@@ -191,7 +197,8 @@ async def test_a_published_description_is_asked_for_without_netrc(
 
 
 @pytest.mark.parametrize("no_proxy", ["service.invalid", ".invalid", "*", "service.invalid:443"])
-async def test_a_host_without_a_proxy_is_not_sent_through_one(monkeypatch: pytest.MonkeyPatch, no_proxy: str) -> None:
+async def test_no_proxy_host_is_reached_directly(monkeypatch: pytest.MonkeyPatch, no_proxy: str) -> None:
+    """A host that is excluded from proxies is not reached through one."""
     async with raw_server(answer(response(b"", "407 Proxy"))) as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("no_proxy", no_proxy)
@@ -231,9 +238,8 @@ async def test_what_a_proxy_answers_is_called_the_proxys(
         "http://me%3Ayou:secret@h:1",
     ],
 )
-async def test_a_proxy_that_is_no_address_is_said_without_its_password(
-    monkeypatch: pytest.MonkeyPatch, proxy: str
-) -> None:
+async def test_proxy_password_is_not_shown(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """The message about a proxy that is not an address does not show its password."""
     monkeypatch.setenv("https_proxy", proxy)
     async with fetcher(SERVICE) as client:
         outcome = await client.get("/things")
@@ -253,9 +259,8 @@ async def test_a_proxy_that_is_not_there_is_called_the_proxy(monkeypatch: pytest
     assert outcome.reason.startswith("no connection to the proxy")
 
 
-async def test_a_certificate_of_an_own_authority_is_trusted_with_its_file_and_else_the_option_is_named(
-    authority: trustme.CA, ca_file: Path
-) -> None:
+async def test_own_authority_is_trusted_by_option(authority: trustme.CA, ca_file: Path) -> None:
+    """A certificate of a private authority is trusted with its file; without it the message names the option."""
     async with raw_server(answer(response(BODY)), tls=tls_context(authority, "localhost")) as server:
         async with fetcher(f"https://localhost:{server.port}", ca_file=ca_file) as client:
             assert isinstance(await client.get("/things"), Response)
@@ -269,7 +274,8 @@ async def test_a_certificate_of_an_own_authority_is_trusted_with_its_file_and_el
 
 
 @pytest.mark.parametrize("content", [None, b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAA\n"])
-def test_a_file_without_certificates_is_refused_before_anything_is_sent(tmp_path: Path, content: bytes | None) -> None:
+def test_file_without_certificates_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    """A file without certificates is refused before anything is sent."""
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_bytes(content)
@@ -313,7 +319,8 @@ async def test_a_length_that_is_none_is_a_failure(length: str) -> None:
 
 
 @pytest.mark.parametrize("cut", ["in its body", "stalled", "too large", "not gzip"])
-async def test_a_refusal_counts_even_where_its_body_does_not_arrive(cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rejection_counts_without_its_body(cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rejection counts even if its body does not arrive."""
     monkeypatch.setattr("bulk_export.extract.client._EXPLANATION_SECONDS", 0.05)
     packed = "Retry-After: 7\r\n" + ("Content-Encoding: gzip\r\n" if cut == "not gzip" else "")
     content = response(b"slow", "429 Slow", packed, length=10**9 if cut == "too large" else 4 + (cut != "not gzip"))
@@ -381,7 +388,8 @@ async def test_too_few_open_files_are_a_local_failure(number: int, monkeypatch: 
     assert server.requests == []
 
 
-async def test_an_address_to_send_from_that_is_not_ours_is_final() -> None:
+async def test_foreign_source_address_is_final() -> None:
+    """A source address that this machine does not have is a final error."""
     async with raw_server(answer(response(BODY))) as server, fetcher(server.base_url, sources=["192.0.2.7"]) as client:
         outcome = await client.get("/things", "192.0.2.7")
     assert isinstance(outcome, RequestFailed)

@@ -247,9 +247,8 @@ GIVEN = given(answers=st.lists(st.none() | ANSWERS, max_size=12), workers=st.int
 @pytest.mark.slow
 @GIVEN
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
-def test_whatever_a_service_sends_the_export_is_right_or_says_why_not(
-    answers: list[Answer | None], workers: int
-) -> None:
+def test_any_response_gives_right_export_or_reason(answers: list[Answer | None], workers: int) -> None:
+    """Whatever a service sends, the export is right or says why it is not."""
     check(answers, workers)
 
 

@@ -58,9 +58,8 @@ def in_a_moment() -> str:
     [(502, "Retry-After: 0.03\r\n"), (503, in_a_moment()), (504, "Retry-After: 0\r\n")],
     ids=["502", "503 with a date", "504"],
 )
-async def test_announced_maintenance_is_sat_out_by_all_and_is_no_attempt(
-    tmp_path: Path, status: int, headers: str
-) -> None:
+async def test_announced_maintenance_is_waited_out(tmp_path: Path, status: int, headers: str) -> None:
+    """All requests wait for the end of an announced maintenance, which does not count as an attempt."""
     away = False
 
     async def script(connection: Connection, head: bytes, number: int) -> None:
@@ -95,7 +94,9 @@ async def test_nothing_is_sent_while_a_wait_lasts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", ["503 Down", "429 Slow"])
-async def test_a_longer_wait_than_allowed_ends_the_run_and_everything_is_kept(tmp_path: Path, status: str) -> None:
+async def test_too_long_wait_ends_the_run(tmp_path: Path, status: str) -> None:
+    """A longer wait than allowed ends the run, and everything is kept."""
+
     async def script(connection: Connection, head: bytes, number: int) -> None:
         down = response(b"", status, "Retry-After: 7200\r\n")
         await connection.send(down if page_number(head) == 4 else ten_pages(head))
@@ -108,7 +109,8 @@ async def test_a_longer_wait_than_allowed_ends_the_run_and_everything_is_kept(tm
     assert "kept" in " ".join(ended.value.lines())
 
 
-async def test_a_service_that_always_announces_a_moment_is_given_up(tmp_path: Path) -> None:
+async def test_endless_announcements_are_given_up(tmp_path: Path) -> None:
+    """A service that always announces a moment is given up."""
     async with raw_server(answer(response(b"", "503 Down", "Retry-After: 0\r\n"))) as server:
         with pytest.raises(ServiceFailing, match="one wait after another"):
             await export(statement_options(server.base_url, tmp_path / "out", max_wait="5s"), tuning=QUICK)
@@ -116,13 +118,15 @@ async def test_a_service_that_always_announces_a_moment_is_given_up(tmp_path: Pa
 
 
 @pytest.mark.parametrize("header", ["", "Retry-After: soon\r\n", "Retry-After: -7\r\n"])
-async def test_without_an_announcement_it_is_a_failure_of_the_page(tmp_path: Path, header: str) -> None:
+async def test_unannounced_503_is_a_page_failure(tmp_path: Path, header: str) -> None:
+    """Without an announcement a 503 is a failure of the page."""
     async with raw_server(answer(response(b"", "503 Down", header))) as server:
         with pytest.raises(ServiceFailing, match="failed 3 times, last: status 503"):
             await export(statement_options(server.base_url, tmp_path / "out"), tuning=QUICK)
 
 
-async def test_a_429_is_held_for_what_it_announces_even_beyond_the_period(tmp_path: Path) -> None:
+async def test_announced_429_is_honoured(tmp_path: Path) -> None:
+    """A 429 holds requests for as long as it announces, even beyond the period of the limit."""
     times: list[float] = []
 
     async def script(connection: Connection, head: bytes, number: int) -> None:
@@ -148,7 +152,8 @@ def closed_port() -> socket.socket:
     return taken
 
 
-async def test_a_refused_connection_is_tried_by_one_request_at_a_time_and_told_once(tmp_path: Path) -> None:
+async def test_refused_connection_is_probed(tmp_path: Path) -> None:
+    """A refused connection is tried by one request at a time, and reported once."""
     watcher = Watcher()
     with closed_port() as taken:
         options = statement_options(
@@ -206,7 +211,9 @@ async def test_a_redirect_to_what_is_no_address_is_a_refusal(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.01])
-async def test_a_service_that_sends_each_answer_twice_is_exported_right(tmp_path: Path, pause: float) -> None:
+async def test_duplicate_responses_lose_nothing(tmp_path: Path, pause: float) -> None:
+    """An export from a service that sends each response twice is right."""
+
     async def script(connection: Connection, head: bytes, number: int) -> None:
         await anyio.sleep(1.5 * pause)
         await connection.send(ten_pages(head))
@@ -219,8 +226,11 @@ async def test_a_service_that_sends_each_answer_twice_is_exported_right(tmp_path
 
 
 @pytest.mark.parametrize("limit", [6, 20])
-def test_too_few_open_files_are_said_before_anything_is_done(tmp_path: Path, limit: int) -> None:
-    """In a process of its own: a limit that was lowered cannot be raised again by everybody."""
+def test_too_few_open_files(tmp_path: Path, limit: int) -> None:
+    """A limit of open files that is too low is reported before anything is done.
+
+    In a process of its own: a limit that was lowered cannot be raised again by everybody.
+    """
     import subprocess
     import sys
 

@@ -44,9 +44,8 @@ class Connections:
 @pytest.mark.parametrize(
     "shift", [lambda n: n // 2, lambda n: max(0, n - 1), lambda n: n if n < 3 else n - 1], ids=["twice", "late", "once"]
 )
-async def test_a_connection_whose_answers_lag_behind_its_requests_loses_nothing(
-    tmp_path: Path, shift: Callable[[int], int], workers: int
-) -> None:
+async def test_lagging_responses_lose_nothing(tmp_path: Path, shift: Callable[[int], int], workers: int) -> None:
+    """A connection whose responses lag behind its requests loses no record."""
     async with raw_server(Connections(shift).script) as server:
         summary = await export(
             options(server.base_url, tmp_path / "out", page_size=10, workers=workers), Observer(), tuning=QUICK
@@ -54,7 +53,8 @@ async def test_a_connection_whose_answers_lag_behind_its_requests_loses_nothing(
     assert (summary.endpoints[0].records, summary.endpoints[0].duplicates) == (100, 0)
 
 
-async def test_the_same_command_goes_on_after_pages_that_were_not_asked_for(tmp_path: Path) -> None:
+async def test_same_command_goes_on_after_stale_pages(tmp_path: Path) -> None:
+    """The same command goes on after pages that were not asked for."""
     right: list[Answer] = []
     lags = True
 
@@ -76,9 +76,8 @@ async def test_the_same_command_goes_on_after_pages_that_were_not_asked_for(tmp_
 
 @pytest.mark.parametrize("total", [140, 300, 900])
 @pytest.mark.parametrize("workers", [1, 4])
-async def test_a_proxy_whose_answers_lag_more_and_more_loses_nothing_silently(
-    tmp_path: Path, total: int, workers: int
-) -> None:
+async def test_lagging_proxy_loses_nothing_silently(tmp_path: Path, total: int, workers: int) -> None:
+    """A proxy whose responses lag more and more loses nothing without an error."""
     right: list[Answer] = []
 
     def doubled(count: int, _page: int, answer: Answer) -> Answer:
@@ -130,9 +129,8 @@ async def sizes_exported(records: list[int], output: Path, **changes: Any) -> tu
     ],
     ids=["two", "three", "first", "apart"],
 )
-async def test_pages_of_equal_records_that_nothing_identifies_are_all_kept(
-    tmp_path: Path, records: list[int], workers: int
-) -> None:
+async def test_equal_pages_without_ids_are_kept(tmp_path: Path, records: list[int], workers: int) -> None:
+    """Pages of equal records that nothing identifies are all kept."""
     found, stated = await sizes_exported(records, tmp_path / "out", workers=workers)
     assert Counter(found) == Counter(records)
     assert stated["signs_of_change"] == {}
@@ -141,7 +139,8 @@ async def test_pages_of_equal_records_that_nothing_identifies_are_all_kept(
     assert stated["duplicates"] <= sum(once.values()) - len(once)
 
 
-async def test_a_list_that_ends_by_equal_pages_is_stated_where_nothing_identifies_its_records(tmp_path: Path) -> None:
+async def test_equal_last_pages_without_ids_are_stated(tmp_path: Path) -> None:
+    """A list that ends with equal pages is reported if nothing identifies its records."""
     found, stated = await sizes_exported([*range(10), *[7] * 50], tmp_path / "out")
     assert found[:20] == [*range(10), *[7] * 10]
     assert "suspicious_end" in stated["signs_of_change"] or len(found) == 60

@@ -88,7 +88,8 @@ def budget_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.slow
-async def test_eight_processes_that_start_together_all_finish_and_nobody_is_refused(budget_url: str) -> None:
+async def test_processes_started_together(budget_url: str) -> None:
+    """Eight processes that start together all finish, and none of them is throttled."""
     async with counting_server() as server:
         together = time.time() + 2.0
         processes = [start(budget_url, server, limit="40/700ms", requests=15, at=together) for _ in range(8)]
@@ -98,7 +99,8 @@ async def test_eight_processes_that_start_together_all_finish_and_nobody_is_refu
 
 
 @pytest.mark.slow
-async def test_killed_in_mid_burst_and_started_again_at_once_nothing_is_exceeded(budget_url: str) -> None:
+async def test_killed_in_a_burst(budget_url: str) -> None:
+    """Processes that are killed in a burst and started again at once do not exceed the limit."""
     async with counting_server(latency=0.05) as server:
         for kills in range(1, 4):
             process = start(budget_url, server, limit="12/1s", requests=1000, workers=6)
@@ -112,7 +114,8 @@ async def test_killed_in_mid_burst_and_started_again_at_once_nothing_is_exceeded
 
 
 @pytest.mark.slow
-async def test_a_process_that_holds_the_file_while_it_is_stopped_delays_the_others_only(tmp_path: Path) -> None:
+async def test_stopped_process_delays_others_only(tmp_path: Path) -> None:
+    """A process that is stopped while it holds the file only delays the others."""
     budget = f"sqlite:///{tmp_path / 'budget.sqlite'}"
     async with counting_server() as server:
         stopped = start(budget, server, limit="20/1s", requests=1000)

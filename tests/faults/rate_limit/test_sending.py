@@ -31,10 +31,11 @@ def options(base_url: str, output: Path, *endpoints: str, **changes: Any) -> Exp
     return ExportOptions.of(endpoints, **chosen)
 
 
-async def test_a_page_whose_slot_lapsed_while_the_machine_slept_is_asked_for_on_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The machine sleeps for an hour again and again, each time somewhere between a slot and the wire."""
+async def test_lapsed_permit_after_sleep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page whose permit lapsed while the machine slept is requested with another permit.
+
+    The machine sleeps for an hour again and again, each time somewhere between a slot and the wire.
+    """
     readings = itertools.count()
     asleep = BootClock("this boot", lambda: 3600.0 * (next(readings) // 7))
     monkeypatch.setattr(limiter, "boot_clock", lambda: asleep)
@@ -47,9 +48,9 @@ async def test_a_page_whose_slot_lapsed_while_the_machine_slept_is_asked_for_on_
 
 
 @pytest.mark.parametrize("silence", ["no answer", "504"])
-async def test_a_request_without_an_answer_keeps_its_slot_for_as_long_as_it_may_count_late(
-    tmp_path: Path, silence: str
-) -> None:
+async def test_unanswered_request_keeps_its_permit(tmp_path: Path, silence: str) -> None:
+    """A request without a response keeps its permit for as long as the service may still count it."""
+
     async def script(connection: Connection, head: bytes, number: int) -> None:
         if silence == "504":
             await connection.send(response(b"", "504 Gateway Timeout"))
@@ -65,8 +66,11 @@ async def test_a_request_without_an_answer_keeps_its_slot_for_as_long_as_it_may_
     assert 20 < free_in <= 40
 
 
-async def test_a_service_that_stood_still_and_works_off_its_queue_counts_no_more_than_the_limit(tmp_path: Path) -> None:
-    """Requests are given up after 0.2 s, and counted when the service goes on, together with new ones."""
+async def test_queue_of_stalled_service_is_counted(tmp_path: Path) -> None:
+    """A service that stood still and works off its queue counts no more than the limit.
+
+    Requests are given up after 0.2 s, and counted when the service goes on, together with new ones.
+    """
     counted: list[float] = []
 
     async def answer(request: web.Request) -> web.Response:

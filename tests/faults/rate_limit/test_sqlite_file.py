@@ -98,7 +98,8 @@ def without_tables(path: Path) -> None:
     ],
     ids=["empty", "text", "cut", "noise", "foreign", "newer", "no state", "no table"],
 )
-def test_a_file_that_cannot_be_trusted_is_refused_and_left_as_it_is(path: Path, damage: object) -> None:
+def test_untrusted_file_is_refused(path: Path, damage: object) -> None:
+    """A file that cannot be trusted is refused and left as it is."""
     damage(path)  # type: ignore[operator]  # each damages a file
     before = path.read_bytes()
     with pytest.raises(DamagedState, match=r"budget\.sqlite") as refusal:
@@ -112,7 +113,8 @@ def test_a_file_that_cannot_be_trusted_is_refused_and_left_as_it_is(path: Path, 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), noise=st.binary(min_size=1, max_size=200))
-def test_damage_anywhere_is_refused_as_such_where_it_is_noticed(path: Path, place: float, noise: bytes) -> None:
+def test_damage_anywhere_is_noticed(path: Path, place: float, noise: bytes) -> None:
+    """Damage anywhere in the file is refused as damage when it is noticed."""
     copy = path.with_name("copy.sqlite")
     content = bytearray(path.read_bytes())
     at = int(place * len(content))
@@ -156,8 +158,11 @@ def test_a_read_only_file_system_is_refused(path: Path, tmp_path: Path) -> None:
         subprocess.run(["umount", str(mounted)], check=True)
 
 
-def test_a_file_with_a_second_name_is_refused_under_both(path: Path, tmp_path: Path) -> None:
-    """SQLite keeps what was written last beside the file, by name: each name would have a record of its own."""
+def test_second_name_is_refused(path: Path, tmp_path: Path) -> None:
+    """A file with a second name is refused under both.
+
+    SQLite keeps what was written last beside the file, by name: each name would have a record of its own.
+    """
     with closing(open_ledger(path)) as ledger:
         (tmp_path / "elsewhere").mkdir()
         second = tmp_path / "elsewhere" / "other.sqlite"
@@ -201,14 +206,16 @@ def test_a_symbolic_link_is_the_file_itself(path: Path, tmp_path: Path) -> None:
         assert claim_many(one, 100) + claim_many(two, 200) == 10
 
 
-def test_what_was_killed_while_it_made_the_file_does_not_leave_a_second_name(path: Path) -> None:
+def test_killed_creation_leaves_no_second_name(path: Path) -> None:
+    """A process that is killed while it makes the file does not leave a second name."""
     path.with_name(f".{path.name}.0123456789abcdef").hardlink_to(path)
     with closing(open_ledger(path)) as ledger:
         assert isinstance(ledger.claim(100), Granted)
     assert [file.name for file in path.parent.glob(".*")] == []
 
 
-def test_the_log_of_a_file_that_was_removed_does_not_get_into_the_next(path: Path) -> None:
+def test_log_of_removed_file_is_not_reused(path: Path) -> None:
+    """The log of a file that was removed does not get into the next one."""
     with closing(open_ledger(path)) as ledger:
         assert claim_many(ledger, 100) == 10
         path.unlink()
@@ -216,8 +223,11 @@ def test_the_log_of_a_file_that_was_removed_does_not_get_into_the_next(path: Pat
             assert claim_many(anew, 200) == 20
 
 
-async def test_the_default_route_and_the_same_address_by_name_are_one(tmp_path: Path) -> None:
-    """And so are the names of this machine: of ten from an address, ten in all."""
+async def test_routes_of_one_address_are_one(tmp_path: Path) -> None:
+    """The default route and the same address by name share one limit.
+
+    And so are the names of this machine: of ten from an address, ten in all.
+    """
     granted = 0
     for base_url, source in (
         ("http://127.0.0.1:8080", None),
@@ -242,9 +252,10 @@ async def test_the_default_route_and_the_same_address_by_name_are_one(tmp_path: 
     assert granted == 10
 
 
-def test_on_a_network_file_system_the_file_needs_no_memory_in_common(
+def test_network_file_system_needs_no_shared_memory(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """On a network file system the file needs no shared memory."""
     mounts = tmp_path / "mountinfo"
     mounts.write_text(f"1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / {tmp_path} rw shared:1 - nfs4 host:/ rw\n")
     monkeypatch.setattr(sqlite_file, "_MOUNTS", mounts)
@@ -267,7 +278,8 @@ def test_on_a_full_disk_no_file_is_begun(tmp_path: Path) -> None:
     assert list(tmp_path.glob("**/*budget*")) == []
 
 
-async def test_what_cannot_be_settled_stays_used_and_is_settled_when_there_is_room(path: Path) -> None:
+async def test_unsettled_permit_stays_used(path: Path) -> None:
+    """A permit that cannot be released for lack of space stays used, and is released when there is space."""
     store = await InThread.open(lambda: open_ledger(path))
     budget = RateLimiter(store, AGREED)
     slots = [await budget.acquire() for _ in range(10)]
@@ -282,7 +294,8 @@ async def test_what_cannot_be_settled_stays_used_and_is_settled_when_there_is_ro
     await budget.aclose()
 
 
-def test_a_file_that_was_removed_or_replaced_meanwhile_is_noticed(path: Path) -> None:
+def test_removed_file_is_noticed(path: Path) -> None:
+    """A file that was removed or replaced during a run is noticed."""
     ledger = open_ledger(path)
     aside = path.with_name("aside.sqlite")
     path.rename(aside)
@@ -293,7 +306,8 @@ def test_a_file_that_was_removed_or_replaced_meanwhile_is_noticed(path: Path) ->
     ledger.close()
 
 
-def test_a_file_that_somebody_does_not_let_go_of_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locked_file_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that another process never unlocks is given up."""
     monkeypatch.setattr(sqlite_file, "_BUSY_SECONDS", 0.05)
     with closing(open_ledger(path)) as ledger, closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -51,10 +51,11 @@ def attacks(format_: str) -> list[tuple[str, Attack]]:
 
 
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
-async def test_what_stands_in_the_place_of_a_copy_is_refused_by_name_before_a_request(
-    tmp_path: Path, format_: str
-) -> None:
-    """Links, pipes, devices, files of other users and what others may write to, at every level."""
+async def test_attack_on_copy_is_refused(tmp_path: Path, format_: str) -> None:
+    """What replaced a part of a copy is refused by name before a request.
+
+    Links, pipes, devices, files of other users and what others may write to, at every level.
+    """
     if os.geteuid() != 0:
         pytest.skip("files of others and devices can be made by root only")
     async with scene(tmp_path, people=5) as it:
@@ -79,7 +80,8 @@ async def test_what_stands_in_the_place_of_a_copy_is_refused_by_name_before_a_re
 
 
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
-async def test_a_backup_made_of_hard_links_keeps_what_it_showed(tmp_path: Path, format_: str) -> None:
+async def test_hard_linked_backup_keeps_its_content(tmp_path: Path, format_: str) -> None:
+    """A backup made of hard links keeps the content that it had."""
     async with scene(tmp_path, people=5) as it:
         await it.sync(format=format_)
         backup = tmp_path / "backup"

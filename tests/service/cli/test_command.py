@@ -28,7 +28,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def test_help_is_quick_to_start_because_it_imports_neither_arrow_nor_an_http_client(tmp_path: Path) -> None:
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    """Help starts quickly because it imports neither Arrow nor an HTTP client."""
     program = (
         "import sys\nfrom bulk_export.cli import app\nfrom bulk_export.cli.runner import run\n"
         "assert run(app, ['export', '--help']) == 0\n"
@@ -47,7 +48,8 @@ def test_every_option_of_every_command_is_explained(tmp_path: Path) -> None:
             assert len(line.split()) > 1
 
 
-def test_an_export_from_the_bundled_service_ends_with_its_directory_on_standard_output(tmp_path: Path) -> None:
+def test_export_prints_its_directory(tmp_path: Path) -> None:
+    """An export from the bundled service ends with its directory on standard output."""
     done = run_cold(
         "export", "statements", "--environment", "local", "--min-interval", "0", cwd=tmp_path, BULK_EXPORT_TOKEN=""
     )
@@ -74,7 +76,8 @@ def test_options_come_from_line_environment_and_file(tmp_path: Path, address: st
     assert manifest["endpoints"]["statements"]["files"][0]["path"] == "statements/part-00000.ndjson"
 
 
-def test_a_file_that_was_found_sends_nothing_anywhere_until_it_is_confirmed(tmp_path: Path, address: str) -> None:
+def test_found_config_needs_confirmation(tmp_path: Path, address: str) -> None:
+    """A configuration file that was found sends nothing anywhere until it is confirmed."""
     path = tmp_path / "bulk-export.toml"
     path.write_text(f'[export]\nbase-url = "{address}"\n')
     wanted = ["export", "statements", "--output", "here", *FAST]
@@ -133,7 +136,8 @@ WRONG_USAGE: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG_USAGE)
-def test_wrong_usage_is_exit_code_2_with_advice_in_two_lines(tmp_path: Path, case: str) -> None:
+def test_wrong_usage_is_exit_code_2(tmp_path: Path, case: str) -> None:
+    """Wrong usage is exit code 2, with advice in two lines."""
     arguments, advice = WRONG_USAGE[case]
     failed = run(*arguments, cwd=tmp_path)
     assert failed.returncode == 2
@@ -143,7 +147,8 @@ def test_wrong_usage_is_exit_code_2_with_advice_in_two_lines(tmp_path: Path, cas
     assert not (tmp_path / "output").exists()
 
 
-def test_tokens_that_are_missing_empty_or_readable_by_others(tmp_path: Path, address: str) -> None:
+def test_unusable_tokens_are_refused(tmp_path: Path, address: str) -> None:
+    """A token that is missing, empty, or readable by others is refused."""
     wanted = ["export", "statements", "--base-url", address, "--output", "here", *FAST]
     missing = run(*wanted, cwd=tmp_path, BULK_EXPORT_TOKEN="")
     assert (missing.returncode, "no token" in missing.stderr) == (2, True)
@@ -169,7 +174,8 @@ def test_output_directories_that_cannot_be_used(tmp_path: Path, address: str) ->
     assert run(*wanted, "--output", "done", "--overwrite", cwd=tmp_path).returncode == 0
 
 
-def test_a_refused_token_is_exit_code_3_and_everything_goes_on_with_another(tmp_path: Path, address: str) -> None:
+def test_refused_token_is_exit_code_3(tmp_path: Path, address: str) -> None:
+    """A refused token is exit code 3, and everything goes on with another token."""
     wanted = ["export", "statements", "--base-url", address, "--output", "here", *FAST]
     refused = run(*wanted, cwd=tmp_path, BULK_EXPORT_TOKEN="wrong-canary")
     assert refused.returncode == 3
@@ -178,7 +184,8 @@ def test_a_refused_token_is_exit_code_3_and_everything_goes_on_with_another(tmp_
     assert run(*wanted, cwd=tmp_path).returncode == 0
 
 
-def test_nobody_listening_is_exit_code_4_and_a_closed_port_for_the_service_5(tmp_path: Path, address: str) -> None:
+def test_unreachable_is_exit_code_4_or_5(tmp_path: Path, address: str) -> None:
+    """A service that does not listen is exit code 4, and a port that the bundled service cannot use is 5."""
     port = address.rpartition(":")[2]
     taken = run("local-service", "--port", port, cwd=tmp_path)
     assert (taken.returncode, "Choose another --port" in taken.stderr) == (5, True)
@@ -192,7 +199,8 @@ def test_nobody_listening_is_exit_code_4_and_a_closed_port_for_the_service_5(tmp
     assert "the same command goes on" in failed.stderr
 
 
-def test_nothing_that_is_printed_or_left_holds_the_token_even_when_debugging(tmp_path: Path) -> None:
+def test_token_is_never_shown(tmp_path: Path) -> None:
+    """Nothing that is printed or left holds the token, even with --debug."""
     with service(tmp_path, "--error-rate", "0.2", "--records", "50", "--no-limits") as url:
         done = run("export", "--debug", "--base-url", url, "--page-size", "20", "--output", "here", *FAST, cwd=tmp_path)
     with service(tmp_path, "--error-rate", "1") as url:
@@ -227,7 +235,8 @@ def wait_for_pages(journal: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGINT, 2)])
-def test_a_signal_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path, number: int, times: int) -> None:
+def test_signal_stops_and_command_resumes(tmp_path: Path, number: int, times: int) -> None:
+    """A signal stops the export cleanly, and the same command goes on."""
     with service(tmp_path, "--no-limits", "--latency", "20ms", "--records", "3000") as url:
         wanted = ["npq-applications", "--base-url", url, "--page-size", "30", "--workers", "4", *FAST]
         stopped = start_export(tmp_path, *wanted, "--output", "here", stderr=subprocess.PIPE)
@@ -260,7 +269,8 @@ def test_an_export_killed_outright_goes_on(tmp_path: Path) -> None:
     assert left.read_bytes() == right.read_bytes()
 
 
-def test_a_terminal_gets_a_live_display_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+def test_terminal_display_and_ctrl_c(tmp_path: Path) -> None:
+    """A terminal gets a live display, and Ctrl-C ends it."""
     with service(tmp_path, "--no-limits", "--latency", "100ms", "--records", "3000") as url:
         leader, follower = pty.openpty()
         wanted = ["--base-url", url, "--page-size", "10", "--workers", "2", "--output", "here", *FAST]
@@ -284,7 +294,8 @@ def test_a_terminal_gets_a_live_display_and_ctrl_c_ends_it(tmp_path: Path) -> No
     assert b"\x1b[?25h" in shown
 
 
-def test_a_plan_says_what_an_export_costs_and_sends_nothing(tmp_path: Path) -> None:
+def test_plan_sends_nothing(tmp_path: Path) -> None:
+    """A plan says what an export costs, and sends nothing."""
     shown = run("plan", "participant-declarations", "--records", "300000", "--json", cwd=tmp_path, BULK_EXPORT_TOKEN="")
     assert shown.returncode == 0, shown.stderr
     cost = json.loads(shown.stdout)
@@ -322,7 +333,8 @@ def test_a_plan_can_start_from_an_earlier_export(tmp_path: Path, address: str) -
     assert cost["requests"]["statements"] == 1
 
 
-def test_endpoints_are_listed_with_fields_types_and_filters(tmp_path: Path) -> None:
+def test_endpoints_are_listed(tmp_path: Path) -> None:
+    """Endpoints are listed with their fields, types and filters."""
     listed = json.loads(run("endpoints", "--json", cwd=tmp_path).stdout)
     applications = listed["endpoints"][0]
     assert applications["fields"]["senco_start_date"] == "date"
@@ -339,7 +351,8 @@ def test_completion_is_offered(tmp_path: Path) -> None:
     assert "Traceback" not in shown.stderr
 
 
-def test_kept_pages_give_another_output_without_the_service(tmp_path: Path) -> None:
+def test_replay_needs_no_service(tmp_path: Path) -> None:
+    """Kept pages give another output without the service."""
     wanted = ["--records", "900", "--records", "statements=7", "--no-limits"]
     with service(tmp_path, *wanted) as url:
         exported = run(

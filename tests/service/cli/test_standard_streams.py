@@ -33,7 +33,8 @@ def shell(redirections: str, *arguments: str, cwd: Path) -> subprocess.Completed
 
 
 @pytest.mark.parametrize("redirections", ["<&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full"])
-def test_an_export_whose_streams_are_closed_or_full_is_whole_and_ends_with_0(tmp_path: Path, redirections: str) -> None:
+def test_closed_or_full_streams_do_not_fail_export(tmp_path: Path, redirections: str) -> None:
+    """An export whose streams are closed or full is complete, and its exit code is 0."""
     done = shell(redirections, *EXPORT, "--output", "here", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert verify(tmp_path / "here").rows == 2_000
@@ -44,14 +45,16 @@ def test_that_the_result_cannot_be_shown_is_a_warning(tmp_path: Path) -> None:
     assert (done.returncode, "No space left" in done.stderr) == (0, True)
 
 
-def test_what_was_asked_for_and_cannot_be_shown_is_a_local_failure_unless_its_reader_has_left(tmp_path: Path) -> None:
+def test_unshown_result_is_a_local_failure(tmp_path: Path) -> None:
+    """A result that cannot be shown is a local failure, unless its reader has left."""
     full = shell(">/dev/full", "plan", "--records", "1", cwd=tmp_path)
     assert (full.returncode, "defect" in full.stderr, len(full.stderr.splitlines())) == (5, False, 2)
     left = shell("| :; exit ${PIPESTATUS:-0}", "--help", cwd=tmp_path)
     assert (left.returncode, left.stderr) == (0, "")
 
 
-def test_a_terminal_that_goes_away_stops_an_export_which_goes_on_later(tmp_path: Path) -> None:
+def test_lost_terminal_stops_an_export(tmp_path: Path) -> None:
+    """A terminal that goes away stops an export, which goes on later."""
     leader, follower = pty.openpty()
     slow = [*EXPORT, "--page-size", "50", "--min-interval", "200ms", "--output", "here"]
     # A session of its own with the terminal as the controlling one, so that its end is a hang-up.

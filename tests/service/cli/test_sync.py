@@ -22,7 +22,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def test_it_prints_a_line_for_each_poll_and_nothing_else(tmp_path: Path, address: str) -> None:
+def test_sync_prints_a_line_for_each_poll(tmp_path: Path, address: str) -> None:
+    """It prints a line for each poll and nothing else."""
     command = ["sync", "statements", "delivery-partners", "--base-url", address, "--output", "copy", *FAST]
     first = run(*command, cwd=tmp_path)
     assert (first.returncode, first.stdout) == (
@@ -63,7 +64,8 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path, address: str)
     assert "pip install 'bulk-export[delta]'" in done.stderr
 
 
-def test_it_polls_on_until_a_signal_and_then_leaves_cleanly(tmp_path: Path, address: str) -> None:
+def test_sync_polls_until_a_signal(tmp_path: Path, address: str) -> None:
+    """It polls until a signal arrives, and then ends cleanly."""
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "bulk_export", "sync", "statements", "--base-url", address, "--output", "copy"),
@@ -87,7 +89,8 @@ def test_it_polls_on_until_a_signal_and_then_leaves_cleanly(tmp_path: Path, addr
     assert [entry["poll"] for entry in log] == list(range(1, len(log) + 1))
 
 
-def test_from_python_it_is_a_function_with_the_same_names(tmp_path: Path, address: str) -> None:
+def test_sync_from_python(tmp_path: Path, address: str) -> None:
+    """From Python it is a function with options of the same names."""
     told: list[bulk_export.SyncSummary] = []
     chosen = {"base_url": address, "token": "canary-token-7f3a", "output": tmp_path / "copy", "budget": "memory://"}
     summary = bulk_export.run_sync("statements", format="parquet", report=told.append, **chosen)

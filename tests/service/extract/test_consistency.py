@@ -94,9 +94,10 @@ histories = given(
 @histories
 @example(records=20, page_size=5, workers=1, script={2: ("remove", 0)})
 @example(records=20, page_size=5, workers=1, script={2: ("remove", 0), 6: ("remove", 0), 8: ("touch", 3)})
-def test_every_record_that_stayed_is_exported_once_in_a_version_it_had(
+def test_records_that_stayed_are_exported_once(
     records: int, page_size: int, workers: int, script: dict[int, tuple[str, int]]
 ) -> None:
+    """Every record that stayed is exported once, in a version that it had."""
     check_promise(records, page_size, workers, script)
 
 
@@ -124,21 +125,24 @@ def check_promise(records: int, page_size: int, workers: int, script: dict[int, 
         assert stated["swept_again"] == MOST_SWEEPS
 
 
-async def test_what_a_vanished_record_hid_is_recovered_and_the_vanished_one_is_kept(tmp_path: Path) -> None:
+async def test_hidden_record_is_recovered(tmp_path: Path) -> None:
+    """A record that another one hid by vanishing is recovered, and the vanished one is kept."""
     witness = Witness({3: ("remove", 0)})
     stated = await run(tmp_path / "out", 30, 5, 1, witness)
     assert (stated["records"], stated["recovered"], stated["gone"]) == (30, 1, 1)
     assert (stated["consistent"], stated["changed_during_export"]) == (True, True)
 
 
-async def test_a_vanished_record_is_dropped_if_that_is_asked_for(tmp_path: Path) -> None:
+async def test_vanished_record_is_dropped(tmp_path: Path) -> None:
+    """A vanished record is left out with --gone drop."""
     witness = Witness({3: ("remove", 0)})
     stated = await run(tmp_path / "out", 30, 5, 1, witness, gone="drop")
     assert (stated["records"], stated["recovered"], stated["gone"]) == (29, 1, 1)
     assert {record["id"] for record in read_ndjson(tmp_path / "out" / NAME)} == witness.stayed
 
 
-async def test_a_record_that_changed_meanwhile_is_exported_in_its_newest_version(tmp_path: Path) -> None:
+async def test_changed_record_is_exported_newest(tmp_path: Path) -> None:
+    """A record that changed during the export is exported in its newest version."""
     witness = Witness({9: ("touch", 2)})
     stated = await run(tmp_path / "out", 30, 5, 1, witness)
     assert (stated["records"], stated["changed"]) == (30, 1)
@@ -146,7 +150,8 @@ async def test_a_record_that_changed_meanwhile_is_exported_in_its_newest_version
     assert written == {identity: versions[-1] for identity, versions in witness.versions.items()}
 
 
-async def test_quiet_data_cost_two_more_sweeps_and_one_where_everything_fits_into_a_page(tmp_path: Path) -> None:
+async def test_sweeps_of_quiet_data(tmp_path: Path) -> None:
+    """Quiet data cost two more sweeps, and one where everything fits into a page."""
     quiet = Witness({})
     assert (await run(tmp_path / "many", 30, 5, 1, quiet))["swept_again"] == 2
     few = await run(tmp_path / "few", 6, 5, 1, quiet)
@@ -162,8 +167,11 @@ async def test_data_that_never_rest_are_said_to_be_in_doubt(tmp_path: Path) -> N
     assert stated["swept_again"] == MOST_SWEEPS
 
 
-async def test_an_interrupted_run_goes_on_in_the_middle_of_its_further_sweeps(tmp_path: Path) -> None:
-    """Stopped after any number of requests, the result is that of an undisturbed run."""
+async def test_resumes_within_further_sweeps(tmp_path: Path) -> None:
+    """An interrupted run goes on in the middle of its further sweeps.
+
+    Stopped after any number of requests, the result is that of an undisturbed run.
+    """
     undisturbed = tmp_path / "undisturbed"
     await run(undisturbed, 40, 4, 2, Witness({}))
     async with serving(exporting.settings(service=SEVEN_PER_PAGE, records_by_endpoint={NAME: 40})) as service:
@@ -211,7 +219,8 @@ async def test_without_the_option_signs_of_change_are_stated(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["statements", "participants-npq", "delivery-partners"])
-async def test_endpoints_in_any_order_can_be_read_consistently(tmp_path: Path, name: str) -> None:
+async def test_any_order_is_read_consistently(tmp_path: Path, name: str) -> None:
+    """Endpoints in any order can be read consistently."""
     async with serving(exporting.settings(records_by_endpoint={name: 500})) as service:
         await export(options(service, tmp_path / "out", name, page_size=30, format="ndjson", consistent=True))
         expected = {record["id"]: record for record in service.truth(name)}

@@ -39,7 +39,8 @@ class Watching(Observer):
         self._paused()
 
 
-async def test_it_pauses_when_the_window_closes_and_goes_on_in_the_next(tmp_path: Path) -> None:
+async def test_export_pauses_when_the_window_closes(tmp_path: Path) -> None:
+    """The export pauses when the daily window closes and goes on in the next one."""
     following = datetime(2025, 10, 27, 1, tzinfo=UTC)
     now = [OPENS]
     sent_before: list[int] = []
@@ -64,7 +65,8 @@ async def test_it_pauses_when_the_window_closes_and_goes_on_in_the_next(tmp_path
     assert verify(tmp_path / "out").rows == 2_345
 
 
-async def test_a_stop_outside_of_the_window_is_heard_at_once_and_the_export_goes_on_later(tmp_path: Path) -> None:
+async def test_stop_is_heard_outside_the_window(tmp_path: Path) -> None:
+    """A stop outside of the daily window takes effect at once, and the export goes on later."""
     stop = anyio.Event()
     watching = Watching(paused=stop.set)
     async with serving(settings()) as service:

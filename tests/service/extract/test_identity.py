@@ -95,7 +95,8 @@ async def test_everything_is_exported_streamed_and_replayed(
     assert stated.get("consistent", True) is True
 
 
-async def test_the_summary_says_that_the_id_does_not_identify(tmp_path: Path) -> None:
+async def test_summary_says_that_ids_are_shared(tmp_path: Path) -> None:
+    """The summary says that the id does not identify records."""
     twins = [person(0), person(1), person(1, **MENTOR)]
     async with serving_list(twins) as service:
         summary = await export(options(service, tmp_path / "out", described()))
@@ -110,7 +111,8 @@ async def test_the_summary_says_that_the_id_does_not_identify(tmp_path: Path) ->
     assert remarks(found) == []
 
 
-async def test_twins_of_a_table_stand_in_one_answer_however_many_pages_it_is_cut_into(tmp_path: Path) -> None:
+async def test_twins_of_an_unpaged_table(tmp_path: Path) -> None:
+    """Twins of a table are in one response, however many pages it is cut into."""
     people = [person(0), *(person(number) for number in range(1, 12)), person(0, **MENTOR)]
     for consistent in (False, True):
         async with serving_list(people, as_table=True) as service:
@@ -123,8 +125,11 @@ async def test_twins_of_a_table_stand_in_one_answer_however_many_pages_it_is_cut
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize("form", ["json", "csv"])
-async def test_people_who_are_trained_and_mentors_too_are_both_in_ecf(tmp_path: Path, version: str, form: str) -> None:
-    """25 of 275 records have the id of another one that stands many pages away."""
+async def test_people_in_two_roles_are_both_exported(tmp_path: Path, version: str, form: str) -> None:
+    """People who are trained and mentors, too, are exported twice in ecf.
+
+    25 of 275 records have the id of another one that stands many pages away.
+    """
     service = load_service("ecf", version)
     name = "participants-ecf" if form == "json" else "participants-ecf-csv"
     (listed,) = choose_endpoints(service, [name])
@@ -141,8 +146,11 @@ async def test_people_who_are_trained_and_mentors_too_are_both_in_ecf(tmp_path: 
     assert "shared_ids" not in stated
 
 
-async def test_twins_that_no_page_shows_together_are_found_by_looking_twice(tmp_path: Path) -> None:
-    """Nothing says that the first version was updated; each sweep shows both."""
+async def test_twins_found_by_second_sweep(tmp_path: Path) -> None:
+    """Twins that no page shows together are found by reading the list twice.
+
+    Nothing says that the first version was updated; each sweep shows both.
+    """
     twins = [person(0), *(person(number) for number in range(1, 12)), person(0, **MENTOR)]
     for consistent in (False, True):
         async with serving_list(twins) as service:
@@ -152,10 +160,11 @@ async def test_twins_that_no_page_shows_together_are_found_by_looking_twice(tmp_
 
 
 @pytest.mark.parametrize("described_as", [described(), TRAINING], ids=["id", "field"])
-async def test_a_record_that_two_pages_show_is_exported_once_beside_twins(
-    tmp_path: Path, described_as: Service
-) -> None:
-    """The second page begins with the last record of the first, so the last record of the second is on none."""
+async def test_record_on_two_pages_beside_twins(tmp_path: Path, described_as: Service) -> None:
+    """A record that two pages show is exported once, beside twins.
+
+    The second page begins with the last record of the first, so the last record of the second is on none.
+    """
     people = [person(0), person(0, **MENTOR), *(person(number) for number in range(1, 12))]
     late = [person(99), *people]
     async with serving_list(people, ordered=lambda _, number, __: late if number == 2 else people) as service:
@@ -177,10 +186,11 @@ RECORD = st.one_of(
     bent=st.integers(1, 12),
     to=st.integers(0, 3),
 )
-def test_consistently_read_nothing_is_lost_whatever_shares_an_identity_and_whichever_answer_is_short(
-    people: list[Any], page_size: int, bent: int, to: int
-) -> None:
-    """No record stands here twice under the same id, unless it is another one or on the same page."""
+def test_consistent_sweeps_keep_shared_identities(people: list[Any], page_size: int, bent: int, to: int) -> None:
+    """With --consistent nothing is lost, whichever records share an identity and whichever response is short.
+
+    No record stands here twice under the same id, unless it is another one or on the same page.
+    """
 
     async def run(output: Path) -> dict[str, Any]:
         async with serving_list(people, bend=lambda number, shown: shown[:to] if number == bent else shown) as service:
@@ -200,7 +210,9 @@ def test_consistently_read_nothing_is_lost_whatever_shares_an_identity_and_which
 
 
 @pytest.mark.parametrize("described_as", [described(), TRAINING], ids=["id", "field"])
-async def test_stopped_anywhere_an_export_of_twins_has_the_same_bytes(tmp_path: Path, described_as: Service) -> None:
+async def test_interrupted_export_of_twins(tmp_path: Path, described_as: Service) -> None:
+    """An export of twins that is stopped anywhere ends with the same bytes."""
+
     async def run(output: Path, stopping: Callable[[ListService, anyio.Event], None]) -> int:
         stops = 0
         async with serving_list(PEOPLE) as service:

@@ -45,20 +45,24 @@ async def _exported_twice(
 
 
 @pytest.mark.parametrize("cap", [25, 100])
-async def test_a_list_that_was_as_long_as_a_cap_and_grew_is_read_to_its_end(tmp_path: Path, cap: int) -> None:
+async def test_list_that_outgrew_a_cap(tmp_path: Path, cap: int) -> None:
+    """A list that was as long as a cap and grew is read to its end."""
     lists = [DisturbedList(total, cap=lambda _: cap) for total in (cap, 2 * cap + 5)]
     found, _, _ = await _exported_twice(*lists, tmp_path, page_size=3_000)
     assert found == list(range(2 * cap + 5))
 
 
-async def test_a_page_of_a_caps_length_behind_longer_ones_is_looked_behind_once_only(tmp_path: Path) -> None:
+async def test_page_of_cap_length_is_checked_once(tmp_path: Path) -> None:
+    """The page after one of a cap's length is requested once only if longer pages are known."""
     lists = [DisturbedList(350), DisturbedList(350)]
     found, _, _ = await _exported_twice(*lists, tmp_path, page_size=300)
     assert found == list(range(350))
     assert [max(one.asked) for one in lists] == [3, 2]
 
 
-async def test_what_is_shown_for_every_number_is_never_known_to_be_all(tmp_path: Path) -> None:
+async def test_repeated_page_is_never_the_end(tmp_path: Path) -> None:
+    """A page that is shown for every number is never known to be everything."""
+
     def second(_count: int, _page: int, _answer: Answer) -> Answer:
         return list(range(200, 300))
 
@@ -76,8 +80,11 @@ async def test_half_of_a_short_list_that_is_gone_is_stated(tmp_path: Path, befor
 
 
 @pytest.mark.parametrize("lost", [9, 10, 11])
-async def test_pages_in_the_middle_that_show_others_do_not_stop_an_export(tmp_path: Path, lost: int) -> None:
-    """The page before was stored for the answer to this one, so that this one, right as it is, repeats it."""
+async def test_wrong_pages_in_the_middle_do_not_stop(tmp_path: Path, lost: int) -> None:
+    """Pages in the middle that show other records do not stop an export.
+
+    The page before was stored for the answer to this one, so that this one, right as it is, repeats it.
+    """
 
     def next_page(count: int, page: int, answer: Answer) -> Answer:
         return list(range(page * 10, page * 10 + 10)) if count == lost else answer
@@ -96,8 +103,11 @@ def _otherwise_each_time(count: int, _page: int, answer: Answer) -> Answer:
 
 
 @pytest.mark.parametrize("shown_again", [1, 3])
-async def test_a_page_shown_again_in_another_order_is_the_end(tmp_path: Path, shown_again: int) -> None:
-    """Behind the third and last page, the first one or the last one comes again."""
+async def test_reordered_page_is_the_end(tmp_path: Path, shown_again: int) -> None:
+    """A page that is shown again in another order is the end.
+
+    Behind the third and last page, the first one or the last one comes again.
+    """
 
     def shown(count: int, page: int, answer: Answer) -> Answer:
         again = list(range((shown_again - 1) * 10, min(shown_again * 10, 27)))
@@ -109,8 +119,11 @@ async def test_a_page_shown_again_in_another_order_is_the_end(tmp_path: Path, sh
     assert len(lists.asked) < 15
 
 
-async def test_pages_in_another_order_each_time_are_not_taken_for_positions(tmp_path: Path) -> None:
-    """Number 0 stands for the first page, too, and shows its records in another order."""
+async def test_reordered_pages_are_not_offsets(tmp_path: Path) -> None:
+    """Pages in another order each time are not mistaken for offsets.
+
+    Number 0 stands for the first page, too, and shows its records in another order.
+    """
 
     def shown(count: int, page: int, answer: Answer) -> Answer:
         return _otherwise_each_time(count, page, list(range(20)) if page == 0 else answer)
@@ -145,15 +158,19 @@ async def test_a_list_without_records_has_no_second_page(tmp_path: Path, status:
     assert (found, stated["records"]) == ([], 0)
 
 
-async def test_an_end_behind_a_first_page_of_a_caps_length_is_stated(tmp_path: Path) -> None:
+async def test_end_behind_a_cap_is_stated(tmp_path: Path) -> None:
+    """An end after a first page of a cap's length is reported."""
     lists = DisturbedList(950, cap=lambda _: 100, fault=lambda count, _page, answer: [] if count == 1 else answer)
     found, stated, warnings = await export_list(lists, tmp_path / "out", page_size=300)
     assert (found, stated["signs_of_change"]) == (list(range(100)), {"suspicious_end": 1})
     assert ["on one page" in warning for warning in warnings] == [True]
 
 
-def test_a_page_that_is_on_its_way_again_is_not_converted_yet() -> None:
-    """Its first answer, 10 of 20, turns out to be what the service gives at once; it may be longer yet."""
+def test_page_requested_again_is_not_converted() -> None:
+    """A page that is being requested again is not converted yet.
+
+    Its first answer, 10 of 20, turns out to be what the service gives at once; it may be longer yet.
+    """
     plan = PagePlanner(20, stride=8)
     asked = [plan.take() for _ in range(1)]
     plan.came_back(1, 20)

@@ -37,7 +37,8 @@ STATUSES = [204, 400, 404, 416, 422]
 
 
 @pytest.mark.parametrize("total", [140, 1_000])
-async def test_a_cap_below_a_stated_maximum_is_stated_and_costs_no_record(tmp_path: Path, total: int) -> None:
+async def test_cap_below_stated_maximum(tmp_path: Path, total: int) -> None:
+    """A cap below the stated maximum is reported, and loses no record."""
     lists = DisturbedList(total, cap=lambda _: 100)
     found, stated, warnings = await export_list(lists, tmp_path / "out", page_size=500)
     assert found == list(range(total))
@@ -47,7 +48,8 @@ async def test_a_cap_below_a_stated_maximum_is_stated_and_costs_no_record(tmp_pa
     ]
 
 
-async def test_a_cap_that_falls_in_the_middle_is_read_on_behind_and_the_list_is_read_again(tmp_path: Path) -> None:
+async def test_cap_that_falls_is_swept_again(tmp_path: Path) -> None:
+    """After a cap that falls in the middle, the pages behind it are read, and then the list is read again."""
     lists = DisturbedList(3_050, cap=lambda count: 3_000 if count < 1 else 1_000)
     found, stated, _ = await export_list(lists, tmp_path / "out", page_size=3_000)
     assert sorted(found) == list(range(3_050))
@@ -64,9 +66,9 @@ async def test_a_cap_that_rises_in_the_middle_loses_nothing(tmp_path: Path) -> N
 @pytest.mark.parametrize("workers", [1, 8])
 @pytest.mark.parametrize("left", [0, 10])
 @pytest.mark.parametrize("wrong", [0, 3])
-async def test_one_answer_with_fewer_records_is_asked_for_again(
-    tmp_path: Path, wrong: int, left: int, workers: int
-) -> None:
+async def test_short_response_is_requested_again(tmp_path: Path, wrong: int, left: int, workers: int) -> None:
+    """One response with fewer records is requested again."""
+
     def fewer(count: int, _page: int, answer: Answer) -> Answer:
         return answer[:left] if count == wrong and isinstance(answer, list) else answer
 
@@ -102,7 +104,9 @@ async def test_a_token_that_is_refused_is_never_an_end(tmp_path: Path, status: i
         await export_list(lists, tmp_path / "out")
 
 
-async def test_a_service_that_knows_no_page_for_a_moment_has_no_end(tmp_path: Path) -> None:
+async def test_momentary_error_is_no_end(tmp_path: Path) -> None:
+    """A service that knows no page for a moment has not reached its end."""
+
     def out_of_order(count: int, _page: int, answer: Answer) -> Answer:
         return 404 if 3 <= count < 9 else answer
 
@@ -110,7 +114,8 @@ async def test_a_service_that_knows_no_page_for_a_moment_has_no_end(tmp_path: Pa
     assert (found, stated["signs_of_change"]) == (list(range(1_950)), {})
 
 
-async def test_a_page_in_the_middle_that_stays_away_is_a_failure_and_no_end(tmp_path: Path) -> None:
+async def test_missing_page_is_a_failure(tmp_path: Path) -> None:
+    """A page in the middle that stays away is a failure, and not the end."""
     lists = DisturbedList(1_950, fault=lambda _count, page, answer: 404 if page == 3 else answer)
     with pytest.raises(ServiceFailing, match="Page 3 of delivery-partners failed"):
         await export_list(lists, tmp_path / "out", retries=2)
@@ -124,7 +129,8 @@ async def test_a_page_that_is_shown_again_is_the_end(tmp_path: Path, again: Lite
     assert (found, stated["signs_of_change"], warnings) == (list(range(lists.records)), {}, [])
 
 
-async def test_a_refusal_to_page_any_deeper_is_stated_and_warned_of(tmp_path: Path) -> None:
+async def test_refused_depth_is_stated(tmp_path: Path) -> None:
+    """A service that refuses to page deeper is reported, with a warning."""
     lists = DisturbedList(5_000, fault=lambda _count, page, answer: 422 if page > 10 else answer)
     found, stated, warnings = await export_list(lists, tmp_path / "out")
     assert (len(found), stated["signs_of_change"], stated["changed_during_export"]) == (
@@ -150,7 +156,8 @@ async def test_each_answer_twice_is_noticed(tmp_path: Path) -> None:
         await export_list(lists, tmp_path / "out", workers=1)
 
 
-async def test_an_answer_to_another_page_is_asked_for_again_and_the_list_is_read_again(tmp_path: Path) -> None:
+async def test_response_to_another_page(tmp_path: Path) -> None:
+    """A response to another page is requested again, and the list is read again."""
     right: list[Answer] = []
 
     def late(_count: int, _page: int, answer: Answer) -> Answer:
@@ -164,10 +171,13 @@ async def test_an_answer_to_another_page_is_asked_for_again_and_the_list_is_read
 
 @pytest.mark.parametrize("total", [0, 40, 900])
 @pytest.mark.parametrize("lower", ["right", "same", 400, 500, "empty"])
-async def test_where_pages_count_from_is_found_out_and_remembered(
+async def test_first_page_number_is_learned(
     tmp_path: Path, total: int, lower: Literal["right", "same", "empty"] | int
 ) -> None:
-    """`lower` is what number 0 shows: the first page, the same as number 1, an error or nothing."""
+    """The number of the first page is learned and remembered.
+
+    `lower` is what number 0 shows: the first page, the same as number 1, an error or nothing.
+    """
 
     def shown(_count: int, page: int, answer: Answer) -> Answer:
         if page > 0 or lower == "right":
@@ -192,7 +202,8 @@ async def test_where_pages_count_from_is_found_out_and_remembered(
 
 
 @pytest.mark.parametrize("counts", ["records", "pages"])
-async def test_whether_a_number_counts_pages_or_records_is_found_out(tmp_path: Path, counts: str) -> None:
+async def test_page_or_record_numbers_are_learned(tmp_path: Path, counts: str) -> None:
+    """Whether a number counts pages or records is learned."""
     paging = Paging(style="pages", first=0, first_is_known=False, style_is_known=False, largest=None)
     service = replace(NPQ, endpoints=tuple(replace(endpoint, paging=paging, sort=None) for endpoint in NPQ.endpoints))
     lists = DisturbedList(950, first=0)
@@ -203,7 +214,8 @@ async def test_whether_a_number_counts_pages_or_records_is_found_out(tmp_path: P
     assert len(lists.asked) < 20
 
 
-async def test_what_is_known_of_a_service_is_kept_privately_beside_the_budget(tmp_path: Path) -> None:
+async def test_service_facts_are_private(tmp_path: Path) -> None:
+    """What is known of a service is kept in a private file beside the budget."""
     lists = DisturbedList(940, cap=lambda _: 100)
     place = {"budget": f"sqlite:///{tmp_path}/budget.sqlite", "page_size": 300}
     spent = []
@@ -241,9 +253,9 @@ async def test_what_is_known_holds_numbers_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 6])
-async def test_stopped_after_any_request_an_export_from_such_a_service_has_the_same_bytes(
-    tmp_path: Path, workers: int
-) -> None:
+async def test_interrupted_anywhere_same_bytes(tmp_path: Path, workers: int) -> None:
+    """An export that is stopped after any request ends with the same bytes."""
+
     def fault(_count: int, page: int, answer: Answer) -> Answer:
         return answer or (404 if page > 11 else [])
 
@@ -292,7 +304,8 @@ async def test_a_stream_keeps_the_same_promises_and_warns(tmp_path: Path) -> Non
     assert "gives 100 records at once where 300 were asked for" in hearing.warnings[0]
 
 
-async def test_a_replay_has_the_records_and_signs_of_the_export(tmp_path: Path) -> None:
+async def test_replay_has_records_and_signs(tmp_path: Path) -> None:
+    """A replay has the records and the signs of change of the export."""
     lists = DisturbedList(5_000, cap=lambda _: 100, fault=lambda _count, page, answer: 422 if page > 10 else answer)
     found, stated, _ = await export_list(lists, tmp_path / "out", page_size=300, keep_pages=True)
     await replay(ReplayOptions.of(tmp_path / "out", service=NPQ, output=tmp_path / "again", format="ndjson"))

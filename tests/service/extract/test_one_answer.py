@@ -42,9 +42,9 @@ async def run(records: int, output: Path, bend: Callable[[int, Records], Records
 @example(records=3, page_size=5, number=2, how="empty", gone="drop")
 @example(records=20, page_size=5, number=6, how="empty", gone="drop")
 @example(records=20, page_size=5, number=9, how="one record", gone="drop")
-def test_any_one_answer_may_be_empty_or_short_and_everything_is_exported(
-    records: int, page_size: int, number: int, how: str, gone: str
-) -> None:
+def test_any_single_response_may_be_wrong(records: int, page_size: int, number: int, how: str, gone: str) -> None:
+    """Any one response may be empty or short, and everything is exported."""
+
     def bend(asked: int, shown: Records) -> Records:
         return BENT[how](shown) if asked == number else shown
 
@@ -57,8 +57,11 @@ def test_any_one_answer_may_be_empty_or_short_and_everything_is_exported(
 
 
 @pytest.mark.parametrize("since", range(5, 14))
-async def test_a_cap_that_falls_after_the_first_sweep_loses_nothing(tmp_path: Path, since: int) -> None:
-    """20 records are read with 4 requests of 5 and one that finds the end, then with 3 of 7."""
+async def test_cap_falls_after_first_sweep(tmp_path: Path, since: int) -> None:
+    """A cap that falls after the first sweep loses nothing.
+
+    20 records are read with 4 requests of 5 and one that finds the end, then with 3 of 7.
+    """
 
     def bend(asked: int, shown: Records) -> Records:
         service.cap = LARGEST if asked < since else 3
@@ -70,14 +73,18 @@ async def test_a_cap_that_falls_after_the_first_sweep_loses_nothing(tmp_path: Pa
     assert (stated["consistent"], stated["gone"]) == (True, 0)
 
 
-async def test_nothing_but_empty_answers_never_outweighs_what_was_seen(tmp_path: Path) -> None:
+async def test_empty_responses_never_outweigh_records(tmp_path: Path) -> None:
+    """Nothing but empty responses never outweighs records that were seen."""
     stated = await run(6, tmp_path / "out", lambda asked, shown: shown if asked == 1 else [], gone="drop", page_size=7)
     assert len(read_ndjson(tmp_path / "out" / NAME)) == stated["records"] == 6
     assert (stated["consistent"], stated["swept_again"], stated["gone"]) == (False, MOST_SWEEPS, 0)
 
 
-async def test_what_two_sweeps_agree_on_is_gone_when_the_end_is_proven(tmp_path: Path) -> None:
-    """The second of two sweeps that lack records asks for the page behind the last one."""
+async def test_gone_needs_a_proven_end(tmp_path: Path) -> None:
+    """Records that two sweeps lack are gone only if the end of the list is proven.
+
+    The second of two sweeps that lack records asks for the page behind the last one.
+    """
 
     def bend(asked: int, shown: Records) -> Records:
         if asked == 1:
@@ -91,9 +98,8 @@ async def test_what_two_sweeps_agree_on_is_gone_when_the_end_is_proven(tmp_path:
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-async def test_a_table_that_comes_in_one_answer_is_asked_for_until_two_answers_agree(
-    tmp_path: Path, number: int
-) -> None:
+async def test_unpaged_table_needs_two_equal_responses(tmp_path: Path, number: int) -> None:
+    """A table in one response is requested until two responses agree."""
     described_as = described(format="csv")
 
     async def export(service: ListService) -> dict[str, Any]:
@@ -108,6 +114,7 @@ async def test_a_table_that_comes_in_one_answer_is_asked_for_until_two_answers_a
     assert (stated["records"], stated["consistent"], stated["gone"]) == (12, True, 0)
 
 
-async def test_quiet_data_cost_one_more_sweep_where_one_answer_holds_all(tmp_path: Path) -> None:
+async def test_quiet_unpaged_data_cost_one_sweep(tmp_path: Path) -> None:
+    """Quiet data that one response holds cost one more sweep."""
     stated = await run(4, tmp_path / "out", lambda _, shown: shown)
     assert (stated["swept_again"], stated["consistent"], stated["changed_during_export"]) == (1, True, False)

@@ -21,9 +21,8 @@ from tests.support.restore import canonical, restore
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("page_size", [10, 97])
-async def test_records_that_stood_on_no_page_are_found_by_sweeping_again(
-    tmp_path: Path, seed: int, page_size: int
-) -> None:
+async def test_missed_records_are_found_by_sweeping(tmp_path: Path, seed: int, page_size: int) -> None:
+    """Records that were on no page are found by sweeping again."""
     async with serving(settings(seed=seed, records_by_endpoint={"statements": 1_000})) as service:
         summary = await export(
             options(service, tmp_path / "out", "statements", page_size=page_size, format=("parquet", "ndjson"))
@@ -48,8 +47,11 @@ async def test_nothing_is_swept_again_where_nothing_repeats(tmp_path: Path) -> N
         assert [record.page for record in service.log] == [1, 2]
 
 
-async def test_a_record_met_twice_is_written_once_in_its_newest_version_and_counted(tmp_path: Path) -> None:
-    """A vanished record pulls later ones forward; one that is created and sorted in front pushes them back."""
+async def test_repeated_record_is_written_once(tmp_path: Path) -> None:
+    """A record on two pages is written once, in its newest version, and counted.
+
+    A vanished record pulls later ones forward; one that is created and sorted in front pushes them back.
+    """
     async with serving(settings(records_by_endpoint={"participant-declarations": 200})) as service:
         seen: list[int] = []
 
@@ -77,7 +79,8 @@ TIED = [person(number, updated_at=f"2025-01-01T00:00:{number // 4:02}Z") for num
 SORTED: dict[str, Any] = {"sorts": ["updated_at"], "order_is_total": True}
 
 
-async def test_a_tie_break_is_sent_with_a_chosen_sort_so_that_one_sweep_is_enough(tmp_path: Path) -> None:
+async def test_tie_break_makes_one_sweep_enough(tmp_path: Path) -> None:
+    """A tie-break is sent with a chosen sort, so that one sweep is enough."""
     async with serving_list(TIED, ordered=with_open_ties) as service:
         stated = await exported(
             service, tmp_path / "out", described(sort="created_at,id", **SORTED), sort="updated_at", workers=1
@@ -97,9 +100,8 @@ async def test_a_tie_break_is_sent_with_a_chosen_sort_so_that_one_sweep_is_enoug
     ],
     ids=["ignores the tie-break", "one key at a time", "wrongly said to be total", "open"],
 )
-async def test_where_ties_stay_open_an_export_is_whole_or_says_that_it_may_not_be(
-    tmp_path: Path, described_as: Service
-) -> None:
+async def test_open_ties_are_stated(tmp_path: Path, described_as: Service) -> None:
+    """Where ties stay open, an export is complete or says that it may not be."""
     shuffled = functools.partial(with_open_ties, heeds_id=False)
     wholes = 0
     for seed in range(3):

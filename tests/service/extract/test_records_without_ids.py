@@ -18,7 +18,8 @@ RECORDS = [{"size": number % 37} for number in range(95)]
 
 
 @pytest.mark.parametrize("consistent", [False, True])
-async def test_a_list_that_nothing_identifies_is_exported_whole(tmp_path: Path, consistent: bool) -> None:
+async def test_list_without_ids_is_complete(tmp_path: Path, consistent: bool) -> None:
+    """A list that nothing identifies is exported completely."""
     boxes = {
         "path": "/boxes",
         "fields": {"size": "integer"},

@@ -37,12 +37,14 @@ async def keeps_what_it_was_told(place: str) -> None:
     assert await known(place, "/lists") == PagingFacts()
 
 
-async def test_a_file_beside_the_budget_keeps_what_it_was_told(tmp_path: Path) -> None:
+async def test_facts_are_kept_beside_the_budget(tmp_path: Path) -> None:
+    """A file beside the budget keeps facts about the service."""
     await keeps_what_it_was_told(f"sqlite:///{tmp_path}/new/budget.sqlite")
 
 
 @pytest.mark.skipif(REDIS is None, reason=SKIP_REASON)
-async def test_a_redis_server_keeps_what_it_was_told_and_its_loss_costs_nothing(tmp_path: Path) -> None:
+async def test_facts_are_kept_in_redis(tmp_path: Path) -> None:
+    """A Redis server keeps facts about the service, and their loss costs nothing."""
     server = RedisProcess(tmp_path)
     try:
         await keeps_what_it_was_told(server.url)
@@ -57,7 +59,8 @@ async def test_a_run_in_memory_knows_what_it_learned_itself() -> None:
     assert await known("memory://", "/lists") == PagingFacts()
 
 
-async def test_a_file_of_others_or_a_link_is_neither_read_nor_written(tmp_path: Path) -> None:
+async def test_foreign_facts_file_is_left_alone(tmp_path: Path) -> None:
+    """A file of others, or a link, is neither read nor written."""
     place, kept = f"sqlite:///{tmp_path}/budget.sqlite", tmp_path / "budget.sqlite.facts"
     await learn(place, "/lists", FACTS)
     kept.chmod(0o644)

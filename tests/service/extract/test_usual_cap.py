@@ -16,7 +16,8 @@ from tests.support.web_server import web_server
 
 
 @pytest.mark.parametrize("changes", [{}, {"consistent": True}, {"filter": {"cohort": "2024"}}], ids=str)
-async def test_a_single_page_of_a_usual_length_is_stated_and_warned_of(tmp_path: Path, changes: dict[str, Any]) -> None:
+async def test_single_page_of_usual_length_is_stated(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """A single page of a usual length is reported, with a warning."""
     found, stated, warnings = await export_list(DisturbedList(100), tmp_path / "out", page_size=300, **changes)
     assert found == list(range(100))
     assert (stated["signs_of_change"], stated["changed_during_export"]) == ({"suspicious_end": 1}, False)
@@ -42,7 +43,8 @@ async def test_other_lengths_are_no_sign(tmp_path: Path, total: int, size: int) 
     assert (len(found), stated["signs_of_change"], warnings) == (total, {}, [])
 
 
-async def test_an_interrupted_export_says_the_same_in_the_end(tmp_path: Path) -> None:
+async def test_interrupted_export_says_the_same(tmp_path: Path) -> None:
+    """An interrupted export reports the same in the end."""
     failing = True
     lists = DisturbedList(100, fault=lambda _count, page, answer: 500 if page > 1 and failing else answer)
     output = tmp_path / "out"

@@ -38,7 +38,8 @@ def found(answers: list[CheckResult], name: str) -> list[Any]:
     return [row[0] for row in answer.rows]
 
 
-def test_undecided_are_declarations_without_a_decision_unless_voided_or_clawed_back(tmp_path: Path) -> None:
+def test_undecided_declarations(tmp_path: Path) -> None:
+    """Undecided are declarations without a decision, unless they are voided or clawed back."""
     directory = write_export(
         tmp_path / "it's [a] *copy*",
         npq_applications=[application("none", None), application("yes", True), application("no", False)],
@@ -59,7 +60,8 @@ def test_undecided_are_declarations_without_a_decision_unless_voided_or_clawed_b
     assert "no history" in (changed.unanswered or "")
 
 
-def test_unlinked_are_declarations_without_their_application_or_participant_voided_or_not(tmp_path: Path) -> None:
+def test_unlinked_declarations(tmp_path: Path) -> None:
+    """Unlinked are declarations without their application or participant, voided or not."""
     directory = write_export(
         tmp_path / "out",
         {"filters": {"cohort": "2023"}},
@@ -76,7 +78,8 @@ def test_unlinked_are_declarations_without_their_application_or_participant_void
     assert "filtered" in answers[2].remarks[0]
 
 
-def test_changed_is_told_from_the_history_also_across_compaction(tmp_path: Path) -> None:
+def test_changes_are_read_from_history(tmp_path: Path) -> None:
+    """Changes are read from the table's history, also across compaction."""
     declared = [declaration(f"d-{name}", name) for name in ("after", "before", "never", "touched")]
     declared.append(declaration("d-void", "void", "voided"))
     synced(tmp_path, "participant-declarations", declared)
@@ -97,7 +100,8 @@ def test_changed_is_told_from_the_history_also_across_compaction(tmp_path: Path)
     assert found(answers, "undecided") == ["d-never", "d-touched"]
 
 
-def test_history_that_a_vacuum_removed_is_said_to_be_gone(tmp_path: Path) -> None:
+def test_vacuumed_history_is_stated(tmp_path: Path) -> None:
+    """The check says which history a vacuum removed."""
     synced(tmp_path, "participant-declarations", [declaration("d", "a")])
     synced(tmp_path, "npq-applications", [application("a", None)])
     synced(tmp_path, "npq-applications", [application("a", True, 20)])
@@ -109,7 +113,8 @@ def test_history_that_a_vacuum_removed_is_said_to_be_gone(tmp_path: Path) -> Non
     assert answers[2].unanswered == "There is no table participants-npq."
 
 
-def test_records_that_the_service_removed_are_not_in_the_copy(tmp_path: Path) -> None:
+def test_removed_records_are_not_in_the_copy(tmp_path: Path) -> None:
+    """Records that the service removed do not count as part of the copy."""
     synced(tmp_path, "participant-declarations", [declaration("d1", "a"), declaration("d2", "b")], removed=("d2",))
     synced(tmp_path, "npq-applications", [application("a", True), application("b", None)], removed=("a",))
     synced(tmp_path, "participants-npq", [{"id": "p"}])
@@ -119,7 +124,8 @@ def test_records_that_the_service_removed_are_not_in_the_copy(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", [one.name for one in QUESTIONS])
-def test_the_sql_that_is_printed_gives_the_same_rows_by_hand(tmp_path: Path, name: str) -> None:
+def test_printed_sql_gives_the_same_rows(tmp_path: Path, name: str) -> None:
+    """The SQL that is printed gives the same rows when a person runs it."""
     synced(
         tmp_path, "participant-declarations", [declaration("d1", "a"), declaration("d2", "b"), declaration("d3", "c")]
     )
@@ -131,7 +137,9 @@ def test_the_sql_that_is_printed_gives_the_same_rows_by_hand(tmp_path: Path, nam
     assert rows == found(check(tmp_path), name) != []
 
 
-def test_what_cannot_be_checked_is_refused_with_the_reason(tmp_path: Path) -> None:
+def test_unreadable_input_is_refused(tmp_path: Path) -> None:
+    """Tables that cannot be checked are refused with the reason."""
+
     def refused(directory: Path) -> BulkExportError:
         with pytest.raises(BulkExportError) as error:
             check(directory)
@@ -155,7 +163,8 @@ def test_what_cannot_be_checked_is_refused_with_the_reason(tmp_path: Path) -> No
         question("everything")
 
 
-def test_the_command_leaves_with_6_where_something_is_found_and_0_where_not(tmp_path: Path) -> None:
+def test_exit_code_6_if_something_is_found(tmp_path: Path) -> None:
+    """The command exits with 6 if something is found, and with 0 if not."""
     clean = write_export(
         tmp_path / "clean", npq_applications=[application("a", True)], participant_declarations=[declaration("d", "a")]
     )
@@ -257,21 +266,22 @@ def changed(directory: Path) -> CheckResult:
         ({day(8): (True, day(1)), day(11): None, day(12): ("no", day(12))}, True),
     ],
 )
-def test_a_change_after_a_declaration_is_told_by_what_each_poll_saw(
-    tmp_path: Path, polls: dict[datetime, State | None], found_in: bool
-) -> None:
+def test_change_after_declaration(tmp_path: Path, polls: dict[datetime, State | None], found_in: bool) -> None:
+    """Whether a change came after a declaration follows from what each poll saw."""
     directory = polled(tmp_path, {start: {} if state is None else {"a": state} for start, state in polls.items()})
     assert (found([changed(directory)], "changed") == ["a"]) == found_in
 
 
-def test_the_times_of_a_change_are_those_of_the_polls_around_it(tmp_path: Path) -> None:
+def test_times_of_a_change_are_those_of_polls(tmp_path: Path) -> None:
+    """The times of a change are those of the polls around it."""
     answer = changed(polled(tmp_path, {day(8): {"a": (None, day(1))}, day(11): {}, day(12): {"a": (True, day(9))}}))
     row = dict(zip(answer.columns, answer.rows[0], strict=True))
     assert (row["last_seen_before"], row["seen_at"]) == ("2025-01-11T00:00:00Z", "2025-01-12T00:00:00Z")
     assert (row["funded_place_before"], row["funded_place_after"]) == (None, True)
 
 
-def test_changes_that_fell_between_two_polls_with_a_declaration_are_counted_in_a_remark(tmp_path: Path) -> None:
+def test_changes_between_polls_are_counted(tmp_path: Path) -> None:
+    """A remark counts the changes that fell between two polls together with a declaration."""
     directory = polled(tmp_path, {day(9): {"a": (None, day(1))}, day(11): {"a": (True, day(9))}})
     answer = changed(directory)
     assert answer.found == 0
@@ -281,15 +291,19 @@ def test_changes_that_fell_between_two_polls_with_a_declaration_are_counted_in_a
     assert found_by_hand.column("application_id").to_pylist() == ["a"]
 
 
-def test_a_change_seen_by_a_poll_that_a_declaration_came_during_is_counted_in_the_remark(tmp_path: Path) -> None:
-    """A poll that is gone on with shows the service as it was later than its start."""
+def test_change_during_a_poll_is_counted(tmp_path: Path) -> None:
+    """A change that was seen by a poll during which a declaration came is counted in the remark.
+
+    A poll that is gone on with shows the service as it was later than its start.
+    """
     began = day(10) - LASTING / 2
     answer = changed(polled(tmp_path, {day(8): {"a": (None, day(1))}, began: {"a": (True, day(9))}}))
     assert answer.found == 0
     assert "1 more changes" in answer.remarks[0]
 
 
-def test_an_application_that_was_removed_is_not_reported(tmp_path: Path) -> None:
+def test_removed_application_is_not_reported(tmp_path: Path) -> None:
+    """An application that was removed is not reported."""
     polls = {day(8): {"a": (None, day(1))}, day(11): {}, day(12): {"a": (True, day(11))}}
     assert found([changed(polled(tmp_path, polls, removed=("a",)))], "changed") == []
 
@@ -299,7 +313,8 @@ def test_a_decision_that_is_no_boolean_is_not_missing(tmp_path: Path) -> None:
     assert found(check(directory), "undecided") == ["d-b"]
 
 
-def test_a_copy_whose_tables_are_empty_answers_that_nothing_is_wrong(tmp_path: Path) -> None:
+def test_empty_tables_find_nothing(tmp_path: Path) -> None:
+    """A copy whose tables are empty finds nothing wrong."""
     for endpoint in SCHEMAS:
         synced(tmp_path, endpoint, [])
         DeltaTable(tmp_path / endpoint).delete()
@@ -308,7 +323,8 @@ def test_a_copy_whose_tables_are_empty_answers_that_nothing_is_wrong(tmp_path: P
     assert [answer.unanswered for answer in answers] == [None, None, None]
 
 
-def test_history_before_a_checkpoint_whose_log_was_cleaned_up_is_said_to_be_gone(tmp_path: Path) -> None:
+def test_cleaned_up_log_is_stated(tmp_path: Path) -> None:
+    """The check says that history before a checkpoint whose log was cleaned up is gone."""
     polled(tmp_path, {day(5): {"a": (None, day(1))}, day(6): {"a": (True, day(6))}, day(8): {"a": (False, day(7))}})
     table = DeltaTable(tmp_path / "npq-applications")
     table.create_checkpoint()
@@ -322,7 +338,8 @@ def test_history_before_a_checkpoint_whose_log_was_cleaned_up_is_said_to_be_gone
 
 
 @pytest.mark.parametrize("path", ["../elsewhere.parquet", "/etc/passwd", "%2e%2e/x.parquet"])
-def test_a_log_that_names_a_file_outside_of_its_table_is_refused(tmp_path: Path, path: str) -> None:
+def test_log_naming_outside_file_is_refused(tmp_path: Path, path: str) -> None:
+    """A log that names a file outside of its table is refused."""
     polled(tmp_path, {day(5): {"a": (None, day(1))}})
     log = tmp_path / "npq-applications/_delta_log/00000000000000000000.json"
     lines = [json.loads(line) for line in log.read_text().splitlines()]

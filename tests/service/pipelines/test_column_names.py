@@ -142,9 +142,10 @@ def assert_holds(rows: Rows, records: Rows) -> None:
     ("parquet", (by_pyarrow, by_duckdb, by_polars)),
 ])  # fmt: skip
 @pytest.mark.parametrize("service", [described([]), described(NAMES)], ids=["inferred", "described"])
-async def test_a_copy_has_every_value_under_every_name_and_goes_on(
+async def test_copy_has_every_value(
     tmp_path: Path, form: str, readers: tuple[Callable[[Path], Rows], ...], service: Service
 ) -> None:
+    """A copy has every value under every name, and polls go on."""
     async with served(record(1, ["Name"]), record(2, [])) as server:
         for hour, records in enumerate(
             [server.records, [record(2, NAMES[::-1]), record(3, NAMES)], [record(2, NAMES), record(4, NAMES)]]
@@ -156,7 +157,8 @@ async def test_a_copy_has_every_value_under_every_name_and_goes_on(
         assert_holds(reader(tmp_path / "copy/things"), wanted)
 
 
-async def test_an_export_has_every_value_and_no_two_columns_that_a_reader_takes_for_one(tmp_path: Path) -> None:
+async def test_export_has_every_value(tmp_path: Path) -> None:
+    """An export has every value, and no two columns that a reader takes for one."""
     records = [record(number, NAMES) for number in range(9)]
     async with served(*records) as server:
         chosen = options(server, tmp_path, service=described(NAMES), format=["parquet", "ndjson"], flatten=True)
@@ -176,7 +178,8 @@ async def test_spark_reads_every_value_of_an_export(tmp_path: Path) -> None:
     assert_holds(by_spark(tmp_path / "things"), records)
 
 
-def test_all_ways_to_decode_a_page_agree_on_which_name_has_the_column() -> None:
+def test_decoders_agree_on_columns() -> None:
+    """All ways to decode a page agree on which name has the column."""
     (things,) = described(TWINS)
     usual, decoder = [*TWINS[1::2], "name"], Decoder(things, columns=True, lines="flat")
     for number in range(6):
@@ -189,14 +192,16 @@ def test_all_ways_to_decode_a_page_agree_on_which_name_has_the_column() -> None:
         assert_holds(list(map(json.loads, block.lines)), records)
 
 
-async def test_what_is_described_is_no_drift_under_strict_though_its_name_can_have_no_column(tmp_path: Path) -> None:
+async def test_described_name_without_column_is_no_drift(tmp_path: Path) -> None:
+    """A described attribute is no drift under --schema strict even if its name cannot be a column."""
     async with served(record(1, NAMES), record(2, NAMES[::-1])) as server:
         chosen = options(server, tmp_path, service=described(NAMES), schema="strict")
         await export(ExportOptions.of((), **chosen), tuning=QUICK)
     assert_holds(by_pyarrow(tmp_path / "things"), [record(1, NAMES), record(2, NAMES[::-1])])
 
 
-async def test_a_column_of_a_copy_keeps_its_name_whatever_the_description_calls_it_later(tmp_path: Path) -> None:
+async def test_copied_column_keeps_its_name(tmp_path: Path) -> None:
+    """A column of a copy keeps its name, whatever the description calls it later."""
     async with served(record(1, ["email"])) as server:
         await poll(server, tmp_path / "copy", 0, service=described(["email"]))
         server.records = [record(1, ["Email"]), record(2, ["EMAIL", "email"])]
@@ -206,7 +211,8 @@ async def test_a_column_of_a_copy_keeps_its_name_whatever_the_description_calls_
     assert [name for name in rows[0] if name.casefold() == "email"] == ["email"]
 
 
-async def test_a_copy_with_columns_that_readers_take_for_one_is_refused_and_says_how_to_go_on(tmp_path: Path) -> None:
+async def test_copy_with_clashing_columns_is_refused(tmp_path: Path) -> None:
+    """A copy with columns that readers take for one is refused, and the message says how to go on."""
     service = described([])
     async with served(record(1, [])) as server:
         await poll(server, tmp_path / "copy", 0, service=service, format="parquet")
@@ -220,7 +226,8 @@ async def test_a_copy_with_columns_that_readers_take_for_one_is_refused_and_says
     assert file.read_bytes() == before
 
 
-async def test_a_delta_table_that_has_a_name_it_cannot_be_merged_by_goes_on(tmp_path: Path) -> None:
+async def test_delta_table_with_unmergeable_name(tmp_path: Path) -> None:
+    """A Delta table goes on if it has a column name that it cannot be merged by."""
     service = described([])
     async with served(record(1, []), record(2, [])) as server:
         await poll(server, tmp_path / "copy", 0, service=service)
@@ -236,9 +243,9 @@ async def test_a_delta_table_that_has_a_name_it_cannot_be_merged_by_goes_on(tmp_
 
 @pytest.mark.parametrize("form", ["delta", "parquet"])
 @pytest.mark.parametrize("name", ["n", "other"])
-async def test_rows_that_share_an_id_are_all_in_a_copy_whatever_an_attribute_is_called(
-    tmp_path: Path, form: str, name: str
-) -> None:
+async def test_rows_with_one_id_are_all_copied(tmp_path: Path, form: str, name: str) -> None:
+    """Rows that share an id are all in a copy, whatever an attribute is called."""
+
     def twin(number: int, value: int | None) -> dict[str, Any]:
         made = record(number, ["v"])
         return made | {"id": "same", "attributes": {**made["attributes"], name: value}}

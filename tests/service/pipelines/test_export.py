@@ -33,7 +33,8 @@ def output(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-async def test_every_record_of_every_endpoint_arrives_in_both_formats(output: Path) -> None:
+async def test_every_record_arrives_in_both_formats(output: Path) -> None:
+    """Every record of every endpoint arrives in both formats."""
     async with serving(settings(gzip=True)) as service:
         summary = await export(options(service, output, format=("parquet", "ndjson"), page_size=100))
         truth = {name: list(service.truth(name)) for name in COUNTS}
@@ -83,7 +84,8 @@ async def test_the_manifest_states_what_is_there(output: Path) -> None:
             assert file["rows"] == COUNTS[name]
 
 
-async def test_nothing_but_the_result_is_left_and_it_is_private(output: Path) -> None:
+async def test_only_the_result_is_left(output: Path) -> None:
+    """Nothing but the result is left, and it is private."""
     async with serving(settings()) as service:
         await export(options(service, output, "statements"))
     assert [str(path.relative_to(output)) for path in sorted(output.rglob("*"))] == [
@@ -96,7 +98,8 @@ async def test_nothing_but_the_result_is_left_and_it_is_private(output: Path) ->
 
 
 @pytest.mark.parametrize("workers", [1, 3, 20])
-async def test_the_end_of_each_endpoint_costs_hardly_a_request(output: Path, workers: int) -> None:
+async def test_finding_the_end_is_cheap(output: Path, workers: int) -> None:
+    """The end of each endpoint costs hardly a request."""
     async with serving(settings()) as service:
         await export(options(service, output, page_size=50, workers=workers))
         sent = Counter(record.endpoint for record in service.log)
@@ -128,7 +131,8 @@ async def test_the_bytes_do_not_depend_on_workers_or_timing(tmp_path: Path) -> N
     assert "npq-applications/part-00003.parquet" in contents[0]
 
 
-async def test_a_service_full_of_trouble_costs_retries_and_no_record(output: Path) -> None:
+async def test_troubled_service_costs_no_record(output: Path) -> None:
+    """A service full of trouble costs retries and no record."""
     trouble = settings(error_rate=0.1, reset_rate=0.05, truncate_rate=0.1, garbage_rate=0.1, gzip=True)
     async with serving(trouble) as service:
         summary = await export(
@@ -153,16 +157,16 @@ def without_filter_types() -> Service:
     ],
     ids=["401", "4xx"],
 )
-async def test_a_refusal_is_passed_on_at_once_with_the_services_words(
-    output: Path, changes: dict[str, Any], status: int
-) -> None:
+async def test_rejection_is_passed_on(output: Path, changes: dict[str, Any], status: int) -> None:
+    """A rejection is passed on at once, in the service's words."""
     async with serving(settings()) as service:
         with pytest.raises(ServiceRefused, match=f"status {status}"):
             await export(options(service, output, "npq-applications", **changes), tuning=QUICK)
         assert len(service.log) == 1
 
 
-async def test_a_finished_export_is_not_touched_without_overwrite_and_replaced_with_it(output: Path) -> None:
+async def test_finished_export_needs_overwrite(output: Path) -> None:
+    """A finished export is replaced with --overwrite only."""
     async with serving(settings()) as service:
         await export(options(service, output, "statements", format="ndjson"))
         before = file_digests(output)
@@ -174,7 +178,8 @@ async def test_a_finished_export_is_not_touched_without_overwrite_and_replaced_w
     assert list(file_digests(output)) == ["participants-npq-outcomes/part-00000.parquet"]
 
 
-async def test_a_failed_replacement_leaves_the_earlier_export_whole(output: Path) -> None:
+async def test_failed_replacement_keeps_earlier_export(output: Path) -> None:
+    """A failed replacement leaves the earlier export complete."""
     async with serving(settings()) as service:
         await export(options(service, output, "statements"))
         before = file_digests(output)
@@ -186,7 +191,8 @@ async def test_a_failed_replacement_leaves_the_earlier_export_whole(output: Path
     assert json.loads((output / "manifest.json").read_bytes())["endpoints"]["statements"]["records"] == 37
 
 
-async def test_an_export_that_was_stopped_goes_on_without_asking_for_a_page_twice(tmp_path: Path) -> None:
+async def test_stopped_export_asks_for_no_page_twice(tmp_path: Path) -> None:
+    """An export that was stopped goes on without asking for a page twice."""
     chosen = {"page_size": 50, "format": ("parquet", "ndjson"), "workers": 4}
     tuning = Tuning(part_rows=400)
     async with serving(settings()) as service:
@@ -217,7 +223,8 @@ async def test_an_export_that_was_stopped_goes_on_without_asking_for_a_page_twic
     assert file_digests(interrupted) == file_digests(undisturbed)
 
 
-async def test_going_on_with_other_parameters_is_refused_with_what_differs(output: Path) -> None:
+async def test_other_parameters_are_refused(output: Path) -> None:
+    """Going on with other parameters is refused, and the message says what differs."""
     stop = anyio.Event()
     stop.set()
     async with serving(settings()) as service:
@@ -227,9 +234,9 @@ async def test_going_on_with_other_parameters_is_refused_with_what_differs(outpu
             await export(options(service, output, "statements", page_size=100))
 
 
-async def test_an_export_killed_while_being_published_is_finished_by_the_same_command_only(
-    output: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_killed_publishing_is_finished(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export that was killed while it was published is finished by the same command, and no other."""
+
     class Killed(BaseException):
         pass
 
@@ -266,7 +273,8 @@ async def test_records_updated_since_are_asked_for_in_utc(output: Path) -> None:
     assert "filter[created_since]=2022-05-31T00:00:00Z" in wanted["participants-npq-outcomes"]
 
 
-async def test_two_exports_into_one_directory_exclude_each_other(output: Path) -> None:
+async def test_two_exports_exclude_each_other(output: Path) -> None:
+    """Two exports into one directory exclude each other."""
     async with serving(settings(latency=0.05)) as service, anyio.create_task_group() as tasks:
         tasks.start_soon(export, options(service, output, "npq-applications"))
         await anyio.sleep(0.05)

@@ -38,7 +38,8 @@ def odd(tmp_path: Path) -> Path:
     return path
 
 
-async def test_an_export_is_made_resumed_verified_replaced_and_replayed(odd: Path) -> None:
+async def test_export_under_odd_path(odd: Path) -> None:
+    """An export is made, resumed, verified, replaced and replayed."""
     async with small_service() as service:
         await export(small_options(service.base_url, odd.parent / "plain"), tuning=TUNING)
         whole = content_of(odd.parent / "plain")
@@ -72,7 +73,8 @@ def test_questions_are_answered(odd: Path) -> None:
         check(odd / "export")
 
 
-def test_a_copy_in_delta_tables_is_refused_with_what_to_do(odd: Path) -> None:
+def test_delta_copy_under_odd_path_is_refused(odd: Path) -> None:
+    """A copy in Delta tables is refused, and the message says what to do."""
     with pytest.raises(UsageError, match="is not UTF-8") as refused:
         SyncOptions.of(["statements"], base_url="https://service.example", token="t", output=odd / "copy", **FREE)
     assert "--format parquet" in refused.value.next_step

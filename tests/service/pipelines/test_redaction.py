@@ -58,7 +58,8 @@ def secrets_of(records: list[dict[str, Any]]) -> list[bytes]:
     return [json.dumps(value)[1:-1].encode() for value in found if value and len(value) > 4]
 
 
-async def test_dropped_and_pseudonymised_fields_are_in_no_file(tmp_path: Path, key_file: Path) -> None:
+async def test_redacted_fields_are_in_no_file(tmp_path: Path, key_file: Path) -> None:
+    """Dropped and pseudonymised fields are in no file."""
     async with serving(settings(records_by_endpoint={NAME: 120})) as service:
         records = list(service.truth(NAME))
         await export(
@@ -94,9 +95,8 @@ async def test_dropped_and_pseudonymised_fields_are_in_no_file(tmp_path: Path, k
     assert KEY not in left
 
 
-async def test_the_manifest_states_the_rules_and_tells_keys_apart_without_showing_them(
-    tmp_path: Path, key_file: Path
-) -> None:
+async def test_manifest_states_redaction(tmp_path: Path, key_file: Path) -> None:
+    """The manifest states the rules, and tells keys apart without showing them."""
     async with serving(settings(records_by_endpoint={NAME: 5})) as service:
         await export(options(service, tmp_path / "out", NAME, pseudonym_key_file=key_file, **RULES))
     stated = json.loads((tmp_path / "out/manifest.json").read_bytes())["parameters"]
@@ -133,7 +133,8 @@ async def test_pseudonyms_join_across_endpoints_and_runs(tmp_path: Path, key_fil
     assert {row["participant_id"] for row in read_parquet(tmp_path / "one/npq-applications")} <= people
 
 
-async def test_a_field_that_no_description_knows_is_refused_unless_it_is_said_to_be_one(tmp_path: Path) -> None:
+async def test_unknown_field_is_refused(tmp_path: Path) -> None:
+    """A field that the description does not know is refused unless the user says that it is one."""
     async with serving(settings(records_by_endpoint={NAME: 3})) as service:
         with pytest.raises(UsageError, match="No endpoint here has full_nmae"):
             options(service, tmp_path / "out", NAME, drop_column="full_nmae")

@@ -47,7 +47,8 @@ OUTPUTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-async def test_a_replay_gives_the_bytes_that_an_export_would_have_given(kept: Path, tmp_path: Path, name: str) -> None:
+async def test_replay_equals_export(kept: Path, tmp_path: Path, name: str) -> None:
+    """A replay gives the bytes that an export would have given."""
     summary = await replay(ReplayOptions.of(kept / "pages/pages.sqlite", output=tmp_path / "out", **OUTPUTS[name]))
     assert file_digests(tmp_path / "out") == file_digests(kept / name)
     assert summary.requests == 0
@@ -65,7 +66,8 @@ async def test_the_manifest_says_where_the_pages_came_from(kept: Path, tmp_path:
     assert "archive" not in stated
 
 
-async def test_an_export_that_keeps_its_pages_is_otherwise_the_same(kept: Path) -> None:
+async def test_keeping_pages_changes_nothing_else(kept: Path) -> None:
+    """An export that keeps its pages is otherwise the same."""
     pages = kept / "pages/pages.sqlite"
     assert stat.S_IMODE(pages.stat().st_mode) == 0o600
     without = {name: digest for name, digest in file_digests(kept / "pages").items() if name != "pages.sqlite"}
@@ -73,7 +75,8 @@ async def test_an_export_that_keeps_its_pages_is_otherwise_the_same(kept: Path) 
     verify(kept / "pages")
 
 
-async def test_duplicates_are_settled_in_a_replay_as_they_were(tmp_path: Path) -> None:
+async def test_replay_settles_duplicates_alike(tmp_path: Path) -> None:
+    """Duplicates are settled in a replay as they were in the export."""
     async with serving(settings(records_by_endpoint={"statements": 400}, seed=2)) as service:
         await export(options(service, tmp_path / "kept", "statements", page_size=10, format="ndjson", keep_pages=True))
     stated = json.loads((tmp_path / "kept/manifest.json").read_bytes())["endpoints"]["statements"]
@@ -85,7 +88,8 @@ async def test_duplicates_are_settled_in_a_replay_as_they_were(tmp_path: Path) -
     assert {**stated, "requests": 0} == again
 
 
-async def test_what_was_taken_out_before_the_pages_were_kept_stays_out(tmp_path: Path) -> None:
+async def test_redacted_pages_stay_redacted(tmp_path: Path) -> None:
+    """Fields that were redacted before the pages were kept do not come back."""
     key = tmp_path / "key"
     key.touch(mode=0o600)
     key.write_bytes(b"k" * 20)
@@ -123,7 +127,8 @@ async def test_an_interrupted_replay_goes_on(kept: Path, tmp_path: Path) -> None
         await replay(chosen)
 
 
-async def test_a_replay_without_keeping_pages_replaces_an_export_and_its_pages(kept: Path, tmp_path: Path) -> None:
+async def test_replay_replaces_export_and_pages(kept: Path, tmp_path: Path) -> None:
+    """A replay without --keep-pages replaces an export and its pages."""
     async with serving(settings(records_by_endpoint={"statements": 3})) as service:
         await export(options(service, tmp_path / "out", "statements", keep_pages=True))
         assert (tmp_path / "out/pages.sqlite").exists()
@@ -132,7 +137,8 @@ async def test_a_replay_without_keeping_pages_replaces_an_export_and_its_pages(k
     verify(tmp_path / "out")
 
 
-async def test_an_archive_that_lost_or_changed_a_page_is_refused(kept: Path, tmp_path: Path) -> None:
+async def test_damaged_archive_is_refused(kept: Path, tmp_path: Path) -> None:
+    """An archive that lost or changed a page is refused."""
     third = "WHERE endpoint = 'npq-applications' AND page = 3"
     for change, said in (
         (f"DELETE FROM pages {third}", "does not hold all pages"),
@@ -164,7 +170,8 @@ def test_what_an_archive_cannot_give_is_refused(kept: Path, file: str, changes: 
     assert refused.value.next_step
 
 
-def test_the_directory_of_an_export_stands_for_its_pages(kept: Path) -> None:
+def test_directory_stands_for_its_pages(kept: Path) -> None:
+    """The directory of an export stands for its pages."""
     named = ReplayOptions.of(kept / "pages/pages.sqlite", output="there")
     assert ReplayOptions.of(kept / "pages", output="there") == named
 
@@ -177,19 +184,22 @@ def test_where_no_pages_were_kept_is_wrong_usage(tmp_path: Path, missing: str) -
     assert "--keep-pages" in refused.value.next_step
 
 
-def test_a_replay_never_replaces_the_pages_it_is_made_from(kept: Path) -> None:
+def test_replay_never_replaces_its_source(kept: Path) -> None:
+    """A replay never replaces the pages that it is made from."""
     for archive in (kept / "pages", kept / "pages/pages.sqlite"):
         with pytest.raises(UsageError, match="kept pages"):
             ReplayOptions.of(archive, output=kept / "pages", overwrite=True)
 
 
-def test_a_file_that_is_no_archive_is_refused_with_advice_for_archives(kept: Path) -> None:
+def test_foreign_archive_is_refused(kept: Path) -> None:
+    """A file that is not an archive is refused, with advice about archives."""
     with pytest.raises(DamagedState, match=r"The archive .* cannot be trusted") as refused:
         ReplayOptions.of(kept / "pages/manifest.json")
     assert "--output" not in refused.value.next_step
 
 
-async def test_what_a_crash_left_beside_a_finished_replay_goes_when_it_is_run_again(kept: Path, tmp_path: Path) -> None:
+async def test_leftovers_of_replay_are_removed(kept: Path, tmp_path: Path) -> None:
+    """What a crash left beside a finished replay is removed when it is run again."""
     again = ReplayOptions.of(kept / "pages/pages.sqlite", "statements", output=tmp_path / "out")
     await replay(again)
     content = file_digests(tmp_path / "out")

@@ -49,9 +49,8 @@ async def run(service: LocalService, output: Path, schema: str, known: Service, 
 
 
 @pytest.mark.parametrize("shape", [{}, FLAT], ids=["usual", "flat"])
-async def test_strict_stops_at_the_first_thing_that_is_not_described_and_lax_goes_on(
-    tmp_path: Path, shape: dict[str, Any]
-) -> None:
+async def test_strict_stops_and_lax_goes_on(tmp_path: Path, shape: dict[str, Any]) -> None:
+    """--schema strict stops at the first undescribed thing, and lax goes on."""
     known = things(KNOWN, **shape)
     async with served(**shape) as service:
         with pytest.raises(SchemaDrift) as refused:
@@ -90,9 +89,8 @@ ANYTHING = {"free": "any", "bag": {}, "mixed": ["any"], "part": {"a": "string", 
 
 
 @pytest.mark.parametrize("shape", [{}, FLAT], ids=["usual", "flat"])
-async def test_strict_accepts_anything_where_anything_is_described_and_nothing_of_it_is_lost(
-    tmp_path: Path, shape: dict[str, Any]
-) -> None:
+async def test_strict_accepts_any_type(tmp_path: Path, shape: dict[str, Any]) -> None:
+    """--schema strict accepts anything where `any` is described, and nothing of it is lost."""
     known = things(FIELDS | ANYTHING, **shape)
     async with serving(settings(service=known, records_by_endpoint={"boxes": 60})) as service:
         manifest = await export_and_compare(service, tmp_path / "out", schema="strict", page_size=25)
@@ -102,7 +100,8 @@ async def test_strict_accepts_anything_where_anything_is_described_and_nothing_o
             await run(service, tmp_path / "other", "strict", things(FIELDS, **shape))
 
 
-async def test_strict_accepts_all_records_of_which_nothing_is_said(tmp_path: Path) -> None:
+async def test_strict_accepts_undescribed_records(tmp_path: Path) -> None:
+    """--schema strict accepts all records of an endpoint without described fields."""
     async with served() as service:
         manifest = await run(service, tmp_path / "out", "strict", things({}))
     assert (manifest["endpoints"]["boxes"]["records"], len(columns(manifest))) == (120, 3)
@@ -134,9 +133,8 @@ async def test_strict_notices_what_an_earlier_lax_run_took(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("shape", [{}, FLAT], ids=["usual", "flat"])
-async def test_infer_gives_new_attributes_columns_without_another_request(
-    tmp_path: Path, shape: dict[str, Any]
-) -> None:
+async def test_infer_adds_columns(tmp_path: Path, shape: dict[str, Any]) -> None:
+    """--schema infer gives new attributes columns without another request."""
     known, full = things(KNOWN, **shape), things(FIELDS, **shape)
     async with served(**shape) as service:
         # The first export finds out how the service pages, which costs requests once.
@@ -160,7 +158,8 @@ async def test_infer_gives_new_attributes_columns_without_another_request(
         assert [canonical(restore(row)) for row in taken] == list(map(canonical, truth))
 
 
-async def test_an_inferred_export_that_was_interrupted_is_the_same_in_the_end(tmp_path: Path) -> None:
+async def test_infer_resumes(tmp_path: Path) -> None:
+    """An inferred export that was interrupted is the same in the end."""
     known = things(KNOWN)
     tuning: Tuning = replace(QUICK, part_rows=30)
 
@@ -189,7 +188,8 @@ async def test_lax_parts_are_not_gone_on_with_by_infer(tmp_path: Path) -> None:
             await run(service, tmp_path, "infer", things(KNOWN))
 
 
-async def test_a_description_that_was_changed_meanwhile_is_noticed(tmp_path: Path) -> None:
+async def test_changed_description_is_noticed(tmp_path: Path) -> None:
+    """A description that was changed meanwhile is noticed."""
     async with served() as service:
         with pytest.raises(SchemaDrift):
             await run(service, tmp_path, "strict", things(KNOWN))
@@ -197,7 +197,8 @@ async def test_a_description_that_was_changed_meanwhile_is_noticed(tmp_path: Pat
             await run(service, tmp_path, "lax", things({**KNOWN, "day": "string"}))
 
 
-async def test_dropped_attributes_do_not_come_back_by_inference(tmp_path: Path) -> None:
+async def test_dropped_attributes_are_not_inferred(tmp_path: Path) -> None:
+    """Dropped attributes do not come back by inference."""
     async with served() as service:
         await run(service, tmp_path, "infer", things({**KNOWN, "day": "date"}), drop_column=["day", "owner.email"])
     names = pq.read_schema(next((tmp_path / "boxes").glob("*.parquet"))).names
@@ -205,7 +206,8 @@ async def test_dropped_attributes_do_not_come_back_by_inference(tmp_path: Path) 
     assert "weight" in names
 
 
-async def test_kept_pages_can_be_replayed_under_other_rules_without_a_request(tmp_path: Path) -> None:
+async def test_replay_under_other_rules(tmp_path: Path) -> None:
+    """Kept pages can be replayed under other schema rules without a request."""
     known, kept = things(KNOWN), tmp_path / "kept"
     async with served() as service:
         await run(service, kept, "lax", known, keep_pages=True)

@@ -27,9 +27,8 @@ def described(endpoint: dict[str, Any] | None = None, **top: Any) -> Service:
 
 
 @pytest.mark.parametrize(("name", "version"), BUILT_IN)
-async def test_every_endpoint_of_every_built_in_service_is_exported_as_served(
-    tmp_path: Path, name: str, version: str
-) -> None:
+async def test_built_in_services_are_exported_as_served(tmp_path: Path, name: str, version: str) -> None:
+    """Every endpoint of every built-in service is exported as it was served."""
     service = load_service(name, version)
     # The bundled service gives everything without the filters that the real one insists on.
     service = replace(service, endpoints=tuple(replace(endpoint, requires=()) for endpoint in service))
@@ -70,9 +69,8 @@ async def test_every_shape_is_exported_as_served(tmp_path: Path, shape: str, gzi
 
 @pytest.mark.parametrize("style", ["pages", "offset"])
 @pytest.mark.parametrize(("records", "largest"), [(0, 7), (1, 7), (7, 7), (100, 7), (101, 50), (40, 1000)])
-async def test_a_clamp_that_nobody_described_loses_and_repeats_nothing(
-    tmp_path: Path, style: str, records: int, largest: int
-) -> None:
+async def test_undescribed_clamp_loses_nothing(tmp_path: Path, style: str, records: int, largest: int) -> None:
+    """A clamp of the page size that nobody described loses and repeats nothing."""
     service = described(pages=OFFSET if style == "offset" else {})
     made = settings(service=service, records_by_endpoint={"boxes": records}, largest_page=largest)
     async with serving(made) as served:
@@ -89,7 +87,8 @@ async def test_what_comes_with_one_answer_costs_one_request(tmp_path: Path, shap
     assert manifest["endpoints"]["boxes"]["pages"] == 34
 
 
-async def test_a_table_without_records_comes_as_an_empty_body_and_is_no_failure(tmp_path: Path) -> None:
+async def test_empty_table_is_no_failure(tmp_path: Path) -> None:
+    """A table without records is an empty body, and no failure."""
     async with serving(settings(service=SHAPES["a table"], records_by_endpoint={"boxes": 0})) as served:
         manifest = await export_and_compare(served, tmp_path / "out", retries=0)
         assert len(served.log) == 1

@@ -33,7 +33,8 @@ def assert_within_limits(service: LocalService) -> None:
 
 
 @pytest.mark.slow
-async def test_two_exports_at_once_from_four_addresses_and_one_right_after(tmp_path: Path) -> None:
+async def test_exports_from_four_addresses(tmp_path: Path) -> None:
+    """Two exports at once from four addresses, and one right after them, are not throttled."""
     budget = f"sqlite:///{tmp_path / 'budget.sqlite'}"
     async with serving(settings(**LIMITS, windows="rolling", latency=0.02, latency_spread=0.9)) as service:
 
@@ -62,7 +63,8 @@ async def test_two_exports_at_once_from_four_addresses_and_one_right_after(tmp_p
 
 
 @pytest.mark.slow
-async def test_an_export_killed_in_mid_burst_and_started_again_at_once_is_not_refused(tmp_path: Path) -> None:
+async def test_restarted_export_is_not_throttled(tmp_path: Path) -> None:
+    """An export that is killed in a burst and started again at once is not throttled."""
     async with serving(settings(**LIMITS, windows="rolling", latency=0.05)) as service:
         command = [sys.executable, "-m", "bulk_export", "export", "participants-npq", "--base-url", service.base_url]
         command += ["--output", "out", "--page-size", "40", "--service-limit", "24/1s", "--ip-limit", "8/1s"]

@@ -16,7 +16,8 @@ from tests.support.sliding_log import most_in_any_window
 
 @pytest.mark.slow
 @pytest.mark.parametrize("windows", ["fixed", "rolling"])
-async def test_neither_limit_is_ever_exceeded_from_several_addresses(tmp_path: Path, windows: Any) -> None:
+async def test_limits_hold_from_several_addresses(tmp_path: Path, windows: Any) -> None:
+    """Neither limit is ever exceeded from several addresses."""
     limits = {"service_limit": Limit(20, 1.0), "ip_limit": Limit(5, 1.0)}
     faulty = settings(**limits, windows=windows, latency=0.03, latency_spread=0.9, error_rate=0.05)
     async with serving(faulty) as service:
@@ -59,8 +60,11 @@ async def test_a_share_leaves_the_rest_to_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_somebody_elses_requests_cost_a_pause_and_no_page(tmp_path: Path) -> None:
-    """The service allows less than we know of, as when a stranger shares the token."""
+async def test_requests_of_others_cost_a_pause(tmp_path: Path) -> None:
+    """Requests of somebody else cost a pause, and no page.
+
+    The service allows less than we know of, as when a stranger shares the token.
+    """
     async with serving(settings(service_limit=Limit(15, 1.0))) as service:
         chosen = options(service, tmp_path / "out", "npq-applications", page_size=50, service_limit="1000/1s")
         summary = await export(chosen, tuning=QUICK)

@@ -225,7 +225,8 @@ def test_all_ledgers_decide_alike(
     asyncio.run(play())
 
 
-async def test_what_was_spent_is_remembered_by_the_next_process(server: RedisProcess) -> None:
+async def test_next_process_remembers_requests(server: RedisProcess) -> None:
+    """The next process remembers what was spent."""
     hand, token = Hand(), next(tokens)
     async with opened(server, hand, token=token) as first:
         for number in (1, 2, 3):
@@ -238,7 +239,8 @@ async def test_what_was_spent_is_remembered_by_the_next_process(server: RedisPro
         assert await claim_all(second) == 3
 
 
-async def test_requests_of_a_process_that_died_are_reckoned_with_at_their_latest(server: RedisProcess) -> None:
+async def test_dead_process_counts_until_the_latest(server: RedisProcess) -> None:
+    """Requests of a process that died count until the latest time at which they may be over."""
     hand, token = Hand(), next(tokens)
     async with opened(server, hand, token=token) as first:
         assert await claim_all(first) == 4
@@ -250,7 +252,8 @@ async def test_requests_of_a_process_that_died_are_reckoned_with_at_their_latest
 
 
 @pytest.mark.parametrize("jump", [3600.0, -3600.0, 30.0])
-async def test_a_jump_of_the_servers_clock_neither_frees_nor_blocks(server: RedisProcess, jump: float) -> None:
+async def test_clock_jump_changes_nothing(server: RedisProcess, jump: float) -> None:
+    """A jump of the server's clock neither frees nor blocks permits."""
     hand = Hand()
     async with opened(server, hand) as store:
         for number in range(4):
@@ -265,7 +268,8 @@ async def test_a_jump_of_the_servers_clock_neither_frees_nor_blocks(server: Redi
         assert await claim_all(store) == 4
 
 
-async def test_a_store_that_was_emptied_counts_as_spent_until_nothing_lost_can_matter(server: RedisProcess) -> None:
+async def test_emptied_store_counts_as_full(server: RedisProcess) -> None:
+    """A store that was emptied counts as full until nothing that was lost can matter."""
     hand, token = Hand(), next(tokens)
     client = await redis_client(server)
     async with opened(server, hand, token=token) as store, client:
@@ -307,7 +311,8 @@ async def test_what_lapsed_by_itself_was_not_lost(server: RedisProcess) -> None:
         assert await claim_all(store) == 4
 
 
-async def test_everything_lapses_by_itself_and_nothing_holds_the_token(server: RedisProcess) -> None:
+async def test_everything_expires_and_no_token_is_stored(server: RedisProcess) -> None:
+    """Everything expires by itself, and no key holds the token."""
     client = await redis_client(server)
     async with opened(server) as store, client:
         assert await claim_all(store) == 4
@@ -319,7 +324,8 @@ async def test_everything_lapses_by_itself_and_nothing_holds_the_token(server: R
             assert SECRET.encode() not in name + await client.dump(name)
 
 
-async def test_a_claim_whose_answer_was_lost_is_not_counted_twice(server: RedisProcess) -> None:
+async def test_lost_reply_is_not_counted_twice(server: RedisProcess) -> None:
+    """A claim whose reply was lost is not counted twice."""
     async with opened(server) as store:
         first = await store.claim(77)
         again = await store.claim(77)
@@ -344,7 +350,8 @@ async def test_processes_take_turns(server: RedisProcess) -> None:
         assert isinstance(await two.claim(901), Granted)
 
 
-async def test_several_processes_keep_to_the_limit_in_real_time(server: RedisProcess) -> None:
+async def test_processes_keep_the_limit_in_real_time(server: RedisProcess) -> None:
+    """Several processes keep to the limit in real time."""
     moments: list[float] = []
     token = next(tokens)
 
@@ -388,9 +395,10 @@ async def test_a_server_that_is_not_there_stops_the_start(own_server: RedisProce
         await anyio.to_thread.run_sync(spent, own_server.url)
 
 
-async def test_a_server_lost_in_mid_run_is_waited_for_and_remembers(
+async def test_lost_server_is_waited_for(
     tmp_path: Path,
 ) -> None:
+    """A server that is lost during a run is waited for, and still remembers what was spent."""
     own_server = RedisProcess(tmp_path, durable=True)
     notices: list[str] = []
     try:
@@ -411,8 +419,11 @@ async def test_a_server_lost_in_mid_run_is_waited_for_and_remembers(
         own_server.kill()
 
 
-async def test_a_server_that_comes_back_from_an_older_snapshot_lets_nobody_spend_anew(tmp_path: Path) -> None:
-    """Neither who was at work, nor who begins after it; another service is held as well, and all of it is told."""
+async def test_older_snapshot_frees_nothing(tmp_path: Path) -> None:
+    """A server that comes back from an older snapshot lets nobody spend anew.
+
+    Neither who was at work, nor who begins after it; another service is held as well, and all of it is told.
+    """
     hand, token, own_server = Hand(), next(tokens), RedisProcess(tmp_path)
     terms = Limits(Limit(4, 60), Limit(4, 60), (None,), 20.0, 10.0)
     try:
@@ -436,7 +447,8 @@ async def test_a_server_that_comes_back_from_an_older_snapshot_lets_nobody_spend
         own_server.kill()
 
 
-async def test_a_store_that_went_back_without_a_restart_is_noticed_by_who_is_at_work(server: RedisProcess) -> None:
+async def test_silent_rollback_is_noticed(server: RedisProcess) -> None:
+    """A store that went back without a restart is noticed by processes at work."""
     hand, token = Hand(), next(tokens)
     async with opened(server, hand, token=token) as store, await redis_client(server) as client:
         await store.claim(1)
@@ -454,7 +466,8 @@ async def test_a_store_that_went_back_without_a_restart_is_noticed_by_who_is_at_
         assert await spend_all(store) == 4
 
 
-async def test_a_replica_that_takes_over_counts_everything_as_spent(server: RedisProcess, tmp_path: Path) -> None:
+async def test_replica_counts_everything_as_spent(server: RedisProcess, tmp_path: Path) -> None:
+    """A replica that takes over counts everything as spent."""
     hand, token, replica = Hand(), next(tokens), RedisProcess(tmp_path)
     try:
         async with opened(server, hand, token=token) as store, await redis_client(replica) as client:
@@ -476,7 +489,8 @@ async def test_a_replica_that_takes_over_counts_everything_as_spent(server: Redi
         replica.kill()
 
 
-async def test_the_default_route_and_the_same_address_by_name_are_one(server: RedisProcess) -> None:
+async def test_routes_of_one_address_are_one(server: RedisProcess) -> None:
+    """The default route and the same address by name share one limit."""
     granted = 0
     for host, sources in (("127.0.0.1", (None,)), ("localhost", ("127.0.0.1",)), ("[::1]", (None,))):
         chosen: dict[str, Any] = {"base_url": f"http://{host}:1", "sources": sources, "service_limit": Limit(3, 60)}
@@ -488,7 +502,8 @@ async def test_the_default_route_and_the_same_address_by_name_are_one(server: Re
     assert granted == 5
 
 
-async def test_an_announced_wait_longer_than_a_period_is_remembered_to_its_end(server: RedisProcess) -> None:
+async def test_long_wait_is_remembered(server: RedisProcess) -> None:
+    """An announced wait longer than a period is remembered to its end."""
     hand = Hand()
     async with opened(server, hand) as store, await redis_client(server) as client:
         await store.claim(1)
@@ -501,7 +516,8 @@ async def test_an_announced_wait_longer_than_a_period_is_remembered_to_its_end(s
         assert await claim_all(store) == 1
 
 
-async def test_tokens_share_the_limit_of_an_address_and_not_that_of_the_service(server: RedisProcess) -> None:
+async def test_tokens_share_the_address_limit(server: RedisProcess) -> None:
+    """Tokens share the limit of an address, and not that of the service."""
     hand, base_url = Hand(), service_of(next(tokens))
     terms = Limits(Limit(3, 60), Limit(4, 60), ("127.0.0.1", "127.0.0.2"), 20.0)
     async with (

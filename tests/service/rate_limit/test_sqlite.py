@@ -47,7 +47,8 @@ def test_what_is_spent_is_shown_without_the_token(tmp_path: Path) -> None:
     assert (empty.returncode, empty.stdout) == (0, "nothing is on record as spent\n")
 
 
-def test_a_budget_file_that_is_none_is_a_local_failure_and_stays_as_it_is(tmp_path: Path) -> None:
+def test_foreign_budget_file_is_left_alone(tmp_path: Path) -> None:
+    """A file that is not a budget file is a local failure, and stays as it is."""
     (tmp_path / "budget.sqlite").write_text("mine")
     failed = run(*export("http://127.0.0.1:1", "here"), cwd=tmp_path)
     assert failed.returncode == 5

@@ -83,7 +83,8 @@ async def exported_everything(service: LocalService, output: Path, described: Se
     assert len(summary.endpoints) == len(service.settings.service.endpoints)
 
 
-async def test_what_is_published_describes_a_service_whose_every_record_can_be_exported(tmp_path: Path) -> None:
+async def test_published_description_is_exportable(tmp_path: Path) -> None:
+    """A published specification describes a service of which every record can be exported."""
     async with serving(settings(records_by_endpoint=FEW)) as service:
         await exported_everything(service, tmp_path / "fetched", f"{service.base_url}/api/docs/v3/swagger.yaml")
         (tmp_path / "npq.yaml").write_bytes(spec_text(NPQ))
@@ -94,7 +95,8 @@ async def test_what_is_published_describes_a_service_whose_every_record_can_be_e
         assert compare(NPQ, load_service(str(tmp_path / "mine.toml"))) == []
 
 
-async def test_the_spec_is_fetched_without_the_token_and_read_from_any_kind_of_file(tmp_path: Path) -> None:
+async def test_spec_is_fetched_without_token(tmp_path: Path) -> None:
+    """The specification is fetched without the token, and read from any kind of file."""
     seen: list[str | None] = []
 
     def respond(request: web.Request) -> web.StreamResponse:
@@ -146,7 +148,8 @@ async def test_what_cannot_be_had_is_said_with_the_address(
         ("https:///spec.yaml", "not an"),
     ],
 )
-async def test_addresses_that_are_not_safe_are_refused_before_anything_is_sent(address: str, said: str) -> None:
+async def test_unsafe_addresses_are_refused(address: str, said: str) -> None:
+    """Unsafe addresses are refused before anything is sent."""
     with pytest.raises(UsageError, match=said) as refused:
         await fetch_document(address)
     assert "secret" not in refused.value.what
@@ -155,7 +158,8 @@ async def test_addresses_that_are_not_safe_are_refused_before_anything_is_sent(a
 @pytest.mark.parametrize(
     ("name", "version"), [("npq", "v1"), ("npq", "v2"), ("npq", "v3"), ("ecf", "v1"), ("ecf", "v3")]
 )
-async def test_every_built_in_service_publishes_what_is_described(name: str, version: str) -> None:
+async def test_built_in_services_publish_descriptions(name: str, version: str) -> None:
+    """Every built-in service publishes what is described."""
     described = load_service(name, version)
     async with serving(settings(service=described, records_by_endpoint={}, records=0)) as service:
         published = await fetch_published(described, service.base_url)
@@ -178,7 +182,8 @@ def changed() -> Service:
     return replace(NPQ, endpoints=(first, *others, replace(second, name="people", path="/api/v3/people")))
 
 
-async def test_a_check_says_what_the_service_publishes_otherwise(tmp_path: Path) -> None:
+async def test_check_reports_differences(tmp_path: Path) -> None:
+    """A check reports where the published API differs."""
     async with serving(settings(service=changed(), records_by_endpoint={}, records=0)) as service:
         line = ("endpoints", "--check", "--base-url", service.base_url)
         shown = await run(*line, cwd=tmp_path)
@@ -203,7 +208,8 @@ async def test_a_check_says_what_the_service_publishes_otherwise(tmp_path: Path)
     assert "publishes 10 things otherwise" in shown.stderr
 
 
-async def test_a_check_that_finds_nothing_is_exit_code_0_and_needs_no_token(tmp_path: Path) -> None:
+async def test_check_without_differences(tmp_path: Path) -> None:
+    """A check that finds nothing is exit code 0, and needs no token."""
     async with serving(settings(records_by_endpoint={}, records=0)) as service:
         same = await run("endpoints", "--check", "--base-url", service.base_url, cwd=tmp_path)
     assert (same.returncode, same.stderr) == (0, "")
@@ -217,7 +223,8 @@ async def test_a_check_that_finds_nothing_is_exit_code_0_and_needs_no_token(tmp_
         assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
 
 
-async def test_endpoints_shows_services_versions_filters_sorts_and_arrow_types(tmp_path: Path) -> None:
+async def test_endpoints_shows_everything(tmp_path: Path) -> None:
+    """`endpoints` shows services, versions, filters, sorts and Arrow types."""
     table = (await run("endpoints", "schools-ecf", "--service", "ecf", cwd=tmp_path)).stdout
     assert "Early Career Framework (ecf v3)\n  other versions: v1, v2\n  other services: ect, npq\n" in table
     assert "  filters: cohort (years, required), urn (string), updated_since (timestamp)\n" in table
@@ -233,12 +240,14 @@ async def test_endpoints_shows_services_versions_filters_sorts_and_arrow_types(t
     assert "  id            string not null\n" in text
 
 
-async def test_a_plan_counts_endpoints_that_need_a_filter_too(tmp_path: Path) -> None:
+async def test_plan_counts_filtered_endpoints(tmp_path: Path) -> None:
+    """A plan counts endpoints that need a filter, too."""
     shown = await run("plan", "schools-ecf", "--service", "ecf", "--records", "900", "--json", cwd=tmp_path)
     assert json.loads(shown.stdout)["requests"] == {"schools-ecf": 4}
 
 
-async def test_describe_says_what_it_left_out_and_refuses_what_it_cannot_read(tmp_path: Path) -> None:
+async def test_describe_says_what_it_left_out(tmp_path: Path) -> None:
+    """`describe` says what it left out, and refuses what it cannot read."""
     document = spec_of(NPQ)
     record = {"type": "array", "items": {"type": "object", "properties": {"code": {"type": "string"}}}}
     answer = {"description": "OK", "content": {"application/json": {"schema": record}}}
@@ -258,7 +267,8 @@ async def test_describe_says_what_it_left_out_and_refuses_what_it_cannot_read(tm
         assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
 
 
-async def test_a_chosen_sort_and_checked_filters_reach_the_service(tmp_path: Path) -> None:
+async def test_sort_and_filters_reach_the_service(tmp_path: Path) -> None:
+    """A chosen sort and checked filters reach the service."""
     async with serving(settings(records_by_endpoint=FEW)) as service:
         changes: dict[str, Any] = {"sort": "-created_at", "filter": {"cohort": "2021, 2022"}, "format": "ndjson"}
         await export(options(service, tmp_path / "out", "npq-applications", **changes), tuning=QUICK)
@@ -273,8 +283,11 @@ async def test_a_chosen_sort_and_checked_filters_reach_the_service(tmp_path: Pat
     assert manifest["parameters"]["sort"] == "-created_at"
 
 
-async def test_an_edited_description_does_not_go_on_with_the_pages_of_another(tmp_path: Path) -> None:
-    """Stored pages are converted by the description they were asked for with."""
+async def test_edited_description_does_not_resume(tmp_path: Path) -> None:
+    """An edited description does not go on with the pages of another one.
+
+    Stored pages are converted by the description they were asked for with.
+    """
     async with serving(settings(records_by_endpoint=FEW, error_rate=1.0)) as service:
         with pytest.raises(ServiceFailing):
             await export(options(service, tmp_path / "out", "statements", retries=0), tuning=QUICK)

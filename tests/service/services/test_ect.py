@@ -37,7 +37,8 @@ async def get(service: LocalService, path: str, token: str = TOKEN) -> tuple[int
         return response.status, json.loads(await response.text()) if response.status == 200 else None
 
 
-def test_its_lists_are_those_that_are_published_and_sorted_without_ties_where_a_sort_is_taken() -> None:
+def test_lists_are_sorted_without_ties() -> None:
+    """Its lists are the published ones, and sorted without ties where the service takes a sort."""
     assert {endpoint.path.removeprefix("/api/v3/") for endpoint in ECT} == {
         "participants",
         "participants/transfers",
@@ -53,7 +54,8 @@ def test_its_lists_are_those_that_are_published_and_sorted_without_ties_where_a_
     assert {endpoint.name for endpoint in ECT if not endpoint.order_is_total} == {"participant-declarations"}
 
 
-async def test_the_bundled_service_publishes_what_is_described() -> None:
+async def test_bundled_service_publishes_description() -> None:
+    """The bundled service publishes what is described."""
     assert unexpected(ECT, compare(ECT, await fetch_published_locally(ECT))) == []
 
 
@@ -79,7 +81,8 @@ async def test_records_have_the_shapes_of_the_service() -> None:
     assert {one["school_id"] for one in shown["partnerships"]} <= ids["schools"]
 
 
-async def test_declarations_of_one_moment_come_in_any_order_and_all_are_exported(tmp_path: Path) -> None:
+async def test_tied_declarations_are_all_exported(tmp_path: Path) -> None:
+    """Declarations of one moment come in any order, and all are exported."""
     async with served() as service:
         _, first = await get(service, "/api/v3/participant-declarations?page[per_page]=150")
         _, again = await get(service, "/api/v3/participant-declarations?page[per_page]=150")
@@ -93,7 +96,8 @@ async def test_declarations_of_one_moment_come_in_any_order_and_all_are_exported
         assert taken == {one["id"]: canonical(one) for one in service.truth("participant-declarations")}
 
 
-async def test_statements_are_sorted_though_that_is_not_published(tmp_path: Path) -> None:
+async def test_statements_are_sorted(tmp_path: Path) -> None:
+    """Statements are sorted although that is not published."""
     async with served() as service:
         await export(options(service, tmp_path, "statements", service=ECT, page_size=10), tuning=QUICK)
         assert all("sort=created_at,id" in record.query for record in service.log)
@@ -102,7 +106,8 @@ async def test_statements_are_sorted_though_that_is_not_published(tmp_path: Path
         ]
 
 
-async def test_schools_are_asked_for_one_cohort_and_never_for_several(tmp_path: Path) -> None:
+async def test_schools_need_one_cohort(tmp_path: Path) -> None:
+    """Schools are requested for one cohort, and never for several."""
     async with served() as service:
         with pytest.raises(UsageError, match="2022,2023"):
             options(service, tmp_path, "schools", service=ECT, filter={"cohort": "2022,2023"})
@@ -114,7 +119,8 @@ async def test_schools_are_asked_for_one_cohort_and_never_for_several(tmp_path: 
     assert taken == wanted == {one["id"] for one in several["data"]} != set()
 
 
-async def test_a_filter_by_cohort_or_status_looks_into_the_trainings_of_a_person(tmp_path: Path) -> None:
+async def test_filters_look_into_trainings(tmp_path: Path) -> None:
+    """A filter by cohort or status looks into the trainings of a person."""
     async with served() as service:
         for key, value in (("cohort", "2023,2024"), ("training_status", "withdrawn")):
             _, body = await get(service, f"/api/v3/participants?filter[{key}]={value}&page[per_page]=150")
@@ -142,7 +148,8 @@ async def test_a_copy_follows_what_changes_and_what_is_new(tmp_path: Path) -> No
             assert copied == {one["id"] for one in service.truth(name)}
 
 
-async def test_several_tokens_from_one_address_share_its_limit() -> None:
+async def test_tokens_share_the_address_limit() -> None:
+    """Several tokens from one address share its limit."""
     limit = Limit(6, 60.0)
     async with served(
         5, ip_limit=limit, service_limit=Limit(4, 60.0), other_tokens=("other",), clock=lambda: 0.0
@@ -152,7 +159,8 @@ async def test_several_tokens_from_one_address_share_its_limit() -> None:
 
 
 @pytest.mark.parametrize("service", ["ecf", "npq"])
-async def test_ecf_names_its_successor_where_its_paths_are_not_found(tmp_path: Path, service: str) -> None:
+async def test_ecf_names_its_successor(tmp_path: Path, service: str) -> None:
+    """ecf names its successor if its paths are not found."""
     async with served(5) as it:
         with pytest.raises(ServiceRefused, match="status 404") as refused:
             await export(options(it, tmp_path, f"participants-{service}", service=service), tuning=QUICK)
@@ -162,9 +170,8 @@ async def test_ecf_names_its_successor_where_its_paths_are_not_found(tmp_path: P
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize("name", ["participants-ecf", "participants-ecf-csv"])
-async def test_older_versions_of_ecf_show_who_is_teacher_and_mentor_twice_and_both_are_exported(
-    tmp_path: Path, version: str, name: str
-) -> None:
+async def test_older_ecf_shows_people_twice(tmp_path: Path, version: str, name: str) -> None:
+    """Older versions of ecf show people who are teacher and mentor twice, and both are exported."""
     service = load_service("ecf", version)
     async with serving(settings(service=service, records_by_endpoint={name: 275}, records=1)) as it:
         shown = [one.get("attributes", one) | {"id": one["id"]} for one in it.truth(name)]

@@ -24,7 +24,8 @@ from tests.support.web_server import web_server
 DECEIVING = "\u202egnp\u2066\u2028\x9b2J"
 
 
-async def test_an_export_of_everything_names_what_it_lacks_at_its_end_and_in_the_manifest(tmp_path: Path) -> None:
+async def test_left_out_lists_are_named(tmp_path: Path) -> None:
+    """An export of everything names the lists that it lacks, at its end and in the manifest."""
     lists = (("/api/v3/npq-applications/{id}/notes", "its path needs id"),)
     service = replace(NPQ, left_out=lists)
     few = dict.fromkeys([endpoint.name for endpoint in NPQ], 3)
@@ -58,7 +59,8 @@ async def test_nothing_in_a_spec_reaches_a_terminal_as_it_is(tmp_path: Path) -> 
     await run("endpoints", "--service", "spec.json", f"{DECEIVING}")
 
 
-async def test_what_is_left_out_is_listed_beside_the_endpoints(tmp_path: Path) -> None:
+async def test_left_out_lists_are_listed(tmp_path: Path) -> None:
+    """Left-out lists are listed beside the endpoints."""
     document = spec({"/boxes": listing(query("page"), query("size")), "/boxes/{id}/lids": listing()})
     (tmp_path / "spec.json").write_text(json.dumps(document))
     shown = await anyio.to_thread.run_sync(
@@ -67,7 +69,8 @@ async def test_what_is_left_out_is_listed_beside_the_endpoints(tmp_path: Path) -
     assert json.loads(shown.stdout)["left_out"] == {"/boxes/{id}/lids": "its path needs id"}
 
 
-async def test_each_service_is_asked_for_its_description_where_it_publishes_it() -> None:
+async def test_description_is_fetched_where_published() -> None:
+    """Each service is asked for its description where it publishes it."""
     asked = []
 
     async def answer(request: web.Request) -> web.Response:

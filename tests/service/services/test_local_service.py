@@ -54,7 +54,8 @@ async def test_without_the_token_access_is_denied(token: str | None) -> None:
     assert (status, body) == (401, {"error": "HTTP Token: Access denied"})
 
 
-async def test_pages_have_100_records_unless_told_and_3000_at_most() -> None:
+async def test_page_sizes() -> None:
+    """Pages have 100 records by default, and 3,000 at most."""
     async with client(records=3_500) as it:
         assert len(await it.ids("npq-applications")) == 100
         assert len(await it.ids("npq-applications", "page[per_page]=7")) == 7
@@ -74,7 +75,8 @@ async def test_a_page_that_is_none_is_a_bad_request(page: str) -> None:
 
 
 @pytest.mark.parametrize("endpoint", [endpoint.name for endpoint in NPQ.endpoints])
-async def test_every_endpoint_serves_the_same_records_on_every_run(endpoint: str) -> None:
+async def test_records_are_the_same_on_every_run(endpoint: str) -> None:
+    """Every endpoint serves the same records on every run."""
     (path,) = [one.path for one in NPQ.endpoints if one.name == endpoint]
     served = []
     for _ in range(2):
@@ -88,7 +90,8 @@ async def test_every_endpoint_serves_the_same_records_on_every_run(endpoint: str
     assert len({record["id"] for record in served[0]}) == 250
 
 
-async def test_ties_come_in_another_order_with_each_request_unless_sorted() -> None:
+async def test_ties_are_shuffled_unless_sorted() -> None:
+    """Ties come in another order with each request unless they are sorted."""
     async with client() as it:
         for path in ("npq-applications", "statements", "delivery-partners"):
             orders = {tuple(await it.ids(path, "page[per_page]=250")) for _ in range(3)}
@@ -121,7 +124,8 @@ async def test_filters_are_decoded_a_second_time() -> None:
 @pytest.mark.parametrize(
     "query", ["filter[nonsense]=1", "filter[cohort]=x", "filter[participant_id]=x", "filter[updated_since]=soon"]
 )
-async def test_a_filter_that_is_unknown_or_malformed_is_refused(query: str) -> None:
+async def test_wrong_filter_is_refused(query: str) -> None:
+    """A filter that is unknown or malformed is refused."""
     async with client() as it:
         status, body, _ = await it.get(f"/api/v3/npq-applications?{query}")
     assert status in (400, 422)
@@ -158,7 +162,8 @@ async def test_text_is_awkward() -> None:
 
 
 @pytest.mark.parametrize("windows", ["fixed", "rolling"])
-async def test_beyond_a_limit_comes_a_bare_429_and_refused_requests_count(windows: Any) -> None:
+async def test_throttled_requests_count(windows: Any) -> None:
+    """Beyond a limit a bare 429 is sent, and throttled requests count."""
     now = [1_000.0]
     async with client(service_limit=Limit(3, 10), windows=windows, clock=lambda: now[0]) as it:
         statuses = [(await it.get("/api/v3/statements"))[0] for _ in range(5)]
@@ -170,7 +175,8 @@ async def test_beyond_a_limit_comes_a_bare_429_and_refused_requests_count(window
         assert (await it.get("/api/v3/statements"))[0] == 200
 
 
-async def test_fixed_windows_are_aligned_to_the_epoch_and_rolling_ones_are_not() -> None:
+async def test_fixed_and_rolling_windows() -> None:
+    """Fixed windows are aligned to the epoch, and rolling ones are not."""
     seen = {}
     for windows in ("fixed", "rolling"):
         now = [1_009.0]
@@ -227,7 +233,8 @@ async def test_records_change_while_it_runs() -> None:
             assert it.service.count("statements") == left
 
 
-async def test_three_million_records_take_no_memory_of_their_own() -> None:
+async def test_records_take_no_memory() -> None:
+    """Three million records take no memory of their own."""
     async with client(records=3_000_000) as it:
         assert len(await it.ids("npq-applications", "page[per_page]=300&page[page]=10000&sort=created_at,id")) == 300
         assert await it.ids("npq-applications", "page[per_page]=300&page[page]=10001&sort=created_at,id") == []

@@ -47,8 +47,11 @@ async def test_polls_by_hand_do_not_use_the_windows_up(tmp_path: Path) -> None:
         assert await asked_from(it) <= it.now - 2 * HOUR
 
 
-async def test_endpoints_that_are_polled_by_timetables_of_their_own_have_their_own_windows(tmp_path: Path) -> None:
-    """One daily and another one every six hours, in one copy; a poll by hand uses up no window of either."""
+async def test_endpoints_have_their_own_intervals(tmp_path: Path) -> None:
+    """Endpoints that are polled at different intervals each have their own overlap.
+
+    One daily and another one every six hours, in one copy; a poll by hand uses up no window of either.
+    """
     async with scene(tmp_path, people=3, whole=3) as it:
         for hour in range(0, 49, 6):
             await it.sync(*((NAME,) if hour % 24 == 0 else (WHOLE,)), **CHEAP)
@@ -59,7 +62,8 @@ async def test_endpoints_that_are_polled_by_timetables_of_their_own_have_their_o
         assert await asked_from(it) <= it.now - 2 * DAY
 
 
-async def test_a_poll_that_failed_and_its_retry_do_not_use_the_windows_up(tmp_path: Path) -> None:
+async def test_failed_poll_does_not_use_up_overlap(tmp_path: Path) -> None:
+    """A poll that failed, and its retry, do not use up the overlap."""
     async with scene(tmp_path, people=3) as it:
         await hourly(it, 2)
 
@@ -78,7 +82,8 @@ async def test_a_poll_that_failed_and_its_retry_do_not_use_the_windows_up(tmp_pa
 
 @pytest.mark.torture
 @pytest.mark.parametrize("every", [timedelta(hours=6), None])
-async def test_the_period_is_what_was_asked_for_or_what_was_seen(tmp_path: Path, every: timedelta | None) -> None:
+async def test_interval_is_given_or_observed(tmp_path: Path, every: timedelta | None) -> None:
+    """The poll interval is the one that was given, or the one that was observed."""
     async with scene(tmp_path, people=3) as it:
         for _ in range(2 if every else 4):
             await it.sync(**CHEAP, every=every)
@@ -88,7 +93,8 @@ async def test_the_period_is_what_was_asked_for_or_what_was_seen(tmp_path: Path,
 
 
 @pytest.mark.torture
-async def test_a_change_committed_late_is_seen_after_any_extra_poll(tmp_path: Path) -> None:
+async def test_late_commit_is_seen(tmp_path: Path) -> None:
+    """A change that was committed late is seen after any extra poll."""
     async with scene(tmp_path, people=3) as it:
         await hourly(it, 3)
         begun = text(it.now - 50 * MINUTE)
@@ -137,7 +143,8 @@ MORE = pytest.mark.torture
         *(lies(by, 99, MORE) for by in (YEAR, FAR, -HOUR)),
     ],
 )
-async def test_a_date_that_lies_hides_no_change_and_no_full_sync(tmp_path: Path, by: timedelta, times: int) -> None:
+async def test_false_date_hides_nothing(tmp_path: Path, by: timedelta, times: int) -> None:
+    """A false Date header hides no change and no full sync."""
     async with scene(tmp_path, people=3) as it:
         await hourly(it, 1)
         it.date = shows(by, times=times)(it)
@@ -151,7 +158,8 @@ async def test_a_date_that_lies_hides_no_change_and_no_full_sync(tmp_path: Path,
         assert (await it.sync(**CHEAP)).polls[0].kind == "full"
 
 
-async def test_our_own_clock_a_year_ahead_once_does_not_put_full_syncs_off(tmp_path: Path) -> None:
+async def test_clock_a_year_ahead_once(tmp_path: Path) -> None:
+    """Our own clock a year ahead once does not delay full syncs."""
     async with scene(tmp_path, people=3) as it:
         await hourly(it, 2)
         it.ours = it.now + YEAR
@@ -166,7 +174,8 @@ async def test_our_own_clock_a_year_ahead_once_does_not_put_full_syncs_off(tmp_p
         assert (await it.sync(**CHEAP)).polls[0].kind == "full"
 
 
-async def test_our_own_clock_a_year_ahead_for_good_is_found_out_by_polls_of_one_answer(tmp_path: Path) -> None:
+async def test_clock_a_year_ahead_for_good(tmp_path: Path) -> None:
+    """Our own clock a year ahead for good is found out by polls of one response."""
     async with scene(tmp_path, people=3) as it:
         for number in range(5):
             it.ours = it.now + YEAR
@@ -178,7 +187,8 @@ async def test_our_own_clock_a_year_ahead_for_good_is_found_out_by_polls_of_one_
         assert datetime.fromisoformat(it.since()[-1]) > it.now - 4 * HOUR
 
 
-async def test_marks_that_an_earlier_version_set_into_the_future_are_not_believed(tmp_path: Path) -> None:
+async def test_future_watermarks_are_not_trusted(tmp_path: Path) -> None:
+    """Watermarks that an earlier version set into the future are not trusted."""
     async with scene(tmp_path, people=3) as it:
         await hourly(it, 2)
         state = read_state(it.directory)

@@ -124,7 +124,8 @@ def counts(poll: PollSummary, name: str = NAME) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
-async def test_everything_at_first_then_changes_then_everything_again(tmp_path: Path, format_: str) -> None:
+async def test_full_then_changes_then_full(tmp_path: Path, format_: str) -> None:
+    """The first poll fetches everything, then come changes, then everything again."""
     async with copying(tmp_path / "copy") as it:
         first = await it.poll(format=format_)
         assert (first.kind, first.number, counts(first), counts(first, WHOLE)) == (
@@ -154,7 +155,8 @@ async def test_everything_at_first_then_changes_then_everything_again(tmp_path: 
         it.assert_current(WHOLE)
 
 
-async def test_a_poll_asks_from_the_start_of_the_second_last_one_with_the_default_page(tmp_path: Path) -> None:
+async def test_poll_asks_from_second_last_start(tmp_path: Path) -> None:
+    """A poll asks from the start of the second-last one, with the default page size."""
     async with copying(tmp_path / "copy") as it:
         for _ in range(4):
             await it.poll(NAME)
@@ -173,7 +175,8 @@ async def test_a_poll_asks_from_the_start_of_the_second_last_one_with_the_defaul
         ]
 
 
-async def test_the_start_of_a_poll_is_by_the_clock_of_the_service(tmp_path: Path) -> None:
+async def test_poll_starts_by_the_clock_of_the_service(tmp_path: Path) -> None:
+    """The start of a poll is by the clock of the service."""
     async with copying(tmp_path / "copy", skew=timedelta(minutes=-7)) as it:
         for _ in range(3):
             await it.poll(NAME)
@@ -181,7 +184,8 @@ async def test_the_start_of_a_poll_is_by_the_clock_of_the_service(tmp_path: Path
         assert [poll["started_at"] for poll in it.log()] == [f"2025-06-02T{hour}:03:07Z" for hour in (12, 13, 14)]
 
 
-async def test_nothing_new_costs_one_request_and_writes_no_version(tmp_path: Path) -> None:
+async def test_quiet_poll_costs_one_request(tmp_path: Path) -> None:
+    """A poll without changes costs one request and writes no version."""
     async with copying(tmp_path / "copy") as it:
         await it.poll(NAME)
         it.later()
@@ -196,7 +200,8 @@ async def test_nothing_new_costs_one_request_and_writes_no_version(tmp_path: Pat
         assert (counts(await it.poll(NAME)), it.version()) == ((1, 0, 0, 1, 0), 1)
 
 
-async def test_more_changes_than_a_page_are_read_to_the_end_and_proven_by_one_more_request(tmp_path: Path) -> None:
+async def test_changes_on_many_pages(tmp_path: Path) -> None:
+    """More changes than a page are read to the end, which one more request proves."""
     async with copying(tmp_path / "copy") as it:
         await it.poll(NAME)
         it.later()
@@ -217,7 +222,8 @@ async def test_more_changes_than_a_page_are_read_to_the_end_and_proven_by_one_mo
         assert all(canonical(shown[identity]["updated_at"]) == canonical(moment) for identity, moment in truth.items())
 
 
-async def test_each_record_can_be_read_as_it_was_at_an_earlier_time(tmp_path: Path) -> None:
+async def test_history_can_be_read(tmp_path: Path) -> None:
+    """Each record can be read as it was at an earlier time."""
     async with copying(tmp_path / "copy") as it:
         await it.poll(NAME)
         identity = it.service.touch(NAME, 5)
@@ -245,7 +251,8 @@ async def test_duckdb_and_polars_read_the_tables_as_they_are(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
-async def test_what_went_away_is_deleted_where_that_is_asked_for_and_comes_back(tmp_path: Path, format_: str) -> None:
+async def test_removed_record_is_deleted_and_returns(tmp_path: Path, format_: str) -> None:
+    """A removed record is deleted with --removed delete, and can come back."""
     async with copying(tmp_path / "copy") as it:
         chosen: dict[str, Any] = {"format": format_, "removed": "delete"}
         await it.poll(WHOLE, **chosen)
@@ -257,7 +264,8 @@ async def test_what_went_away_is_deleted_where_that_is_asked_for_and_comes_back(
         it.assert_current(WHOLE)
 
 
-async def test_files_and_directories_are_private_and_the_working_state_is_gone(tmp_path: Path) -> None:
+async def test_copy_is_private(tmp_path: Path) -> None:
+    """Files and directories are private, and the working state is gone."""
     async with copying(tmp_path / "copy") as it:
         await it.poll()
         it.later()
@@ -286,7 +294,8 @@ async def test_each_poll_leaves_a_record_in_the_log(tmp_path: Path) -> None:
         )
 
 
-async def test_a_poll_that_fails_moves_nothing_and_the_next_one_covers_it(tmp_path: Path) -> None:
+async def test_failed_poll_is_covered_by_the_next(tmp_path: Path) -> None:
+    """A poll that fails moves no watermark, and the next one covers it."""
     async with copying(tmp_path / "copy") as it:
         await it.poll(NAME)
         it.later()
@@ -305,7 +314,8 @@ async def test_a_poll_that_fails_moves_nothing_and_the_next_one_covers_it(tmp_pa
         assert [entry["poll"] for entry in it.log()] == [1, 2, 3]
 
 
-async def test_an_interrupted_poll_goes_on_without_asking_again_for_what_it_has(tmp_path: Path) -> None:
+async def test_interrupted_poll_resumes(tmp_path: Path) -> None:
+    """An interrupted poll goes on without requesting again what it has."""
     async with copying(tmp_path / "copy", records_by_endpoint={NAME: 2_000}) as it:
         stop = anyio.Event()
 
@@ -328,7 +338,8 @@ async def test_an_interrupted_poll_goes_on_without_asking_again_for_what_it_has(
         it.assert_current()
 
 
-async def test_pages_of_an_interrupted_poll_under_other_parameters_are_fetched_anew(tmp_path: Path) -> None:
+async def test_interrupted_poll_with_other_parameters(tmp_path: Path) -> None:
+    """Pages of an interrupted poll under other parameters are fetched again."""
     async with copying(tmp_path / "copy", records_by_endpoint={NAME: 1_000}) as it:
         it.service.before_request = failing_from(4)
         with pytest.raises(ServiceFailing):
@@ -340,7 +351,8 @@ async def test_pages_of_an_interrupted_poll_under_other_parameters_are_fetched_a
         it.assert_current()
 
 
-async def test_two_at_once_and_other_options_and_other_tokens_are_refused(tmp_path: Path) -> None:
+async def test_other_process_options_or_token(tmp_path: Path) -> None:
+    """A second process, other options and another token are refused."""
     async with copying(tmp_path / "copy") as it:
         await it.poll(NAME)
         with locked_directory(it.directory), pytest.raises(UsageError, match="Another process"):
@@ -360,7 +372,8 @@ async def test_two_at_once_and_other_options_and_other_tokens_are_refused(tmp_pa
             await it.poll(NAME)
 
 
-async def test_an_endpoint_that_is_added_later_is_fetched_whole_and_the_others_as_before(tmp_path: Path) -> None:
+async def test_added_endpoint_is_fetched_in_full(tmp_path: Path) -> None:
+    """An endpoint that is added later is fetched in full, and the others as before."""
     async with copying(tmp_path / "copy") as it:
         await it.poll(NAME)
         it.later()
@@ -398,7 +411,8 @@ async def test_a_copy_and_an_export_do_not_share_a_directory(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"tool": "bulk-export", "format": 2}', '{"tool": "bulk-export", "format": 1}']
 )
-async def test_a_state_that_is_torn_or_of_another_version_is_refused_and_kept(tmp_path: Path, text: str) -> None:
+async def test_torn_or_newer_state_is_refused(tmp_path: Path, text: str) -> None:
+    """A state that is torn or of another version is refused and kept."""
     async with copying(tmp_path / "copy") as it:
         await it.poll(NAME)
         (it.directory / "sync.json").write_text(text)
@@ -408,8 +422,11 @@ async def test_a_state_that_is_torn_or_of_another_version_is_refused_and_kept(tm
         assert it.version() == 0
 
 
-async def test_a_full_sync_keeps_to_its_window_and_polls_go_on_meanwhile(tmp_path: Path) -> None:
-    """Due outside of the window it waits; when the window closes it stops, and goes on in the next one."""
+async def test_full_sync_keeps_to_its_window(tmp_path: Path) -> None:
+    """A full sync keeps to its daily window, and polls go on meanwhile.
+
+    Due outside of the window it waits; when the window closes it stops, and goes on in the next one.
+    """
     between: dict[str, Any] = {"between": "01:00-05:00", "timezone": "UTC", "workers": 1, "page_size": 100}
     async with copying(tmp_path / "copy", records_by_endpoint={NAME: 1_500}) as it:
         await it.poll(NAME)
@@ -445,7 +462,8 @@ async def test_a_full_sync_keeps_to_its_window_and_polls_go_on_meanwhile(tmp_pat
         it.assert_current()
 
 
-async def test_the_history_ends_where_vacuum_says_and_small_files_are_put_together(tmp_path: Path) -> None:
+async def test_vacuum_and_compact(tmp_path: Path) -> None:
+    """The history ends where --vacuum says, and small files are put together."""
     async with copying(tmp_path / "copy") as it:
         await it.poll(NAME)
         for _ in range(3):
@@ -497,10 +515,11 @@ def person(identity: str, **attributes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
-async def test_a_new_field_becomes_a_column_and_a_new_member_keeps_the_rows_that_lack_it(
-    tmp_path: Path, format_: str
-) -> None:
-    """The library that merges would empty a nested column whose type grows, in every row that it carries over."""
+async def test_new_field_becomes_a_column(tmp_path: Path, format_: str) -> None:
+    """A new field becomes a column, and a new member of a struct keeps the rows that lack it.
+
+    The library that merges would empty a nested column whose type grows, in every row that it carries over.
+    """
     records = [person(name, npq_enrolments=[{"email": f"{name}@example.org"}]) for name in ("a", "b", "c")]
     async with showing(records) as url:
         chosen = SyncOptions.of(
@@ -538,7 +557,8 @@ async def test_a_new_field_becomes_a_column_and_a_new_member_keeps_the_rows_that
         assert (await sync_once(chosen)).polls[0].total("unchanged") == 3
 
 
-async def test_a_failed_write_leaves_the_table_as_it_was_and_the_poll_goes_on(tmp_path: Path) -> None:
+async def test_failed_write_changes_nothing(tmp_path: Path) -> None:
+    """A failed write leaves the table as it was, and the poll goes on."""
     async with copying(tmp_path / "copy") as it:
         await it.poll(NAME)
         it.later()

@@ -41,9 +41,8 @@ def in_the_first_load(it: Scene, doctor: Callable[[list[Any]], list[Any]]) -> Ca
         *(pytest.param(*one, marks=pytest.mark.torture) for one in (("delta", 3), ("parquet", 120))),
     ],
 )
-async def test_one_empty_answer_at_a_full_sync_removes_nothing_and_the_next_poll_is_full(
-    tmp_path: Path, format_: str, people: int
-) -> None:
+async def test_empty_response_removes_nothing(tmp_path: Path, format_: str, people: int) -> None:
+    """One empty response at a full sync removes nothing, and the next poll is full."""
     async with scene(tmp_path, people=people) as it:
         chosen: dict[str, Any] = {"format": format_, "removed": "delete"}
         await it.sync(**chosen)
@@ -60,7 +59,8 @@ async def test_one_empty_answer_at_a_full_sync_removes_nothing_and_the_next_poll
         assert poll.kind == "changes"
 
 
-async def test_a_single_empty_answer_is_outweighed_within_its_load(tmp_path: Path) -> None:
+async def test_empty_response_is_outweighed(tmp_path: Path) -> None:
+    """A single empty response is outweighed within its load."""
     async with scene(tmp_path, people=120) as it:
         await it.sync(removed="delete")
         for number in range(3):
@@ -72,7 +72,8 @@ async def test_a_single_empty_answer_is_outweighed_within_its_load(tmp_path: Pat
             assert len(it.rows()) == 120
 
 
-async def test_a_cap_that_fell_to_1000_of_3050_records_loses_nothing(tmp_path: Path) -> None:
+async def test_fallen_cap_loses_nothing(tmp_path: Path) -> None:
+    """A cap that fell to 1,000 of 3,050 records loses nothing."""
     async with scene(tmp_path, people=3_050) as it:
         chosen: dict[str, Any] = {"format": "parquet", "removed": "delete", "page_size": 3_000}
         await it.sync(**chosen)
@@ -94,7 +95,8 @@ async def test_a_cap_that_fell_to_1000_of_3050_records_loses_nothing(tmp_path: P
         assert (poll.kind, poll.total("unchanged"), len(it.rows())) == ("full", 3_050, 3_050)
 
 
-async def test_a_cap_that_fell_is_refused_while_the_rest_is_taken_in_and_others_are_noted(tmp_path: Path) -> None:
+async def test_fallen_cap_is_refused(tmp_path: Path) -> None:
+    """A cap that fell is refused, while the other records are merged and other endpoints are noted."""
     async with scene(tmp_path, people=400, whole=5) as it:
         chosen: dict[str, Any] = {"removed": "delete", "format": "parquet"}
         await it.sync(NAME, WHOLE, **chosen)
@@ -121,7 +123,8 @@ async def test_a_cap_that_fell_is_refused_while_the_rest_is_taken_in_and_others_
         assert [poll.kind for poll in (await it.sync(NAME, WHOLE, **chosen)).polls] == ["changes"]
 
 
-async def test_removals_that_a_person_accepts_are_made_after_they_were_asked_for_twice(tmp_path: Path) -> None:
+async def test_accepted_removals_are_made(tmp_path: Path) -> None:
+    """Removals that a person accepts are made after two sweeps agreed on them."""
     async with scene(tmp_path, people=200) as it:
         await it.sync()
         del it.records[NAME][100:]
@@ -136,7 +139,8 @@ async def test_removals_that_a_person_accepts_are_made_after_they_were_asked_for
 
 
 @pytest.mark.torture
-async def test_a_share_below_the_limit_or_few_records_need_nobody(tmp_path: Path) -> None:
+async def test_few_removals_need_nobody(tmp_path: Path) -> None:
+    """A share below the limit, or few records, need no person."""
     async with scene(tmp_path, people=100) as it:
         await it.sync()
         del it.records[NAME][50:]
@@ -154,7 +158,8 @@ async def test_a_share_below_the_limit_or_few_records_need_nobody(tmp_path: Path
         assert (await it.sync(max_removed="20%")).polls[0].total("removed") == 100
 
 
-async def test_an_endpoint_fetched_whole_at_each_poll_is_guarded_too(tmp_path: Path) -> None:
+async def test_full_load_at_each_poll_is_guarded(tmp_path: Path) -> None:
+    """An endpoint that is fetched in full at each poll is guarded, too."""
     async with scene(tmp_path, whole=60) as it:
         await it.sync(WHOLE, removed="delete")
         it.now += HOUR
@@ -168,7 +173,8 @@ async def test_an_endpoint_fetched_whole_at_each_poll_is_guarded_too(tmp_path: P
         assert len(it.rows(WHOLE)) == 60
 
 
-async def test_a_record_that_either_of_two_loads_shows_is_there_and_taken_in(tmp_path: Path) -> None:
+async def test_record_in_either_load_is_kept(tmp_path: Path) -> None:
+    """A record that either of two loads shows is there and is merged."""
     async with scene(tmp_path, people=10) as it:
         await it.sync()
         it.now += WEEK
@@ -182,7 +188,8 @@ async def test_a_record_that_either_of_two_loads_shows_is_there_and_taken_in(tmp
         assert it.rows()["p00001"]["full_name"] == "Second"
 
 
-async def test_what_was_marked_before_is_deleted_by_the_first_full_sync_that_deletes(tmp_path: Path) -> None:
+async def test_marked_records_are_deleted_later(tmp_path: Path) -> None:
+    """Records that were marked before are deleted by the first full sync that deletes."""
     async with scene(tmp_path, people=10) as it:
         await it.sync()
         gone = it.records[NAME].pop()
@@ -197,9 +204,10 @@ async def test_what_was_marked_before_is_deleted_by_the_first_full_sync_that_del
         assert (await it.sync(removed="delete")).polls[0].kind == "changes"
 
 
-async def test_a_token_of_another_provider_is_refused_and_one_of_the_same_is_proven_by_a_full_sync(
+async def test_token_is_proven_by_full_sync(
     tmp_path: Path,
 ) -> None:
+    """A token of another provider is refused, and one of the same provider is proven by a full sync."""
     async with scene(tmp_path, people=40) as it:
         await it.sync()
         own, others = it.records[NAME], [person(number) for number in range(700, 740)]
@@ -218,7 +226,8 @@ async def test_a_token_of_another_provider_is_refused_and_one_of_the_same_is_pro
         assert poll.kind == "full"
 
 
-async def test_a_list_that_all_providers_see_does_not_prove_a_token(tmp_path: Path) -> None:
+async def test_shared_list_proves_no_token(tmp_path: Path) -> None:
+    """A list that all providers see does not prove a token."""
     async with scene(tmp_path, people=5, whole=5) as it:
         await it.sync(NAME, WHOLE, format="parquet")
         it.now += HOUR
@@ -229,7 +238,8 @@ async def test_a_list_that_all_providers_see_does_not_prove_a_token(tmp_path: Pa
             await it.sync(NAME, WHOLE, token="theirs", format="parquet")
 
 
-async def test_a_service_that_moved_is_gone_on_with_once_its_ids_are_seen(tmp_path: Path) -> None:
+async def test_moved_service_is_proven_by_ids(tmp_path: Path) -> None:
+    """A copy of a service that moved goes on once its ids are seen."""
     async with scene(tmp_path / "a", people=40) as it, scene(tmp_path / "b", people=40) as there:
         await it.sync()
         old = it.url
@@ -246,7 +256,8 @@ async def test_a_service_that_moved_is_gone_on_with_once_its_ids_are_seen(tmp_pa
             await it.sync(base_url=there.url, moved_to=old)
 
 
-async def test_nothing_is_removed_where_the_service_refuses_to_page_deeper(tmp_path: Path) -> None:
+async def test_refused_depth_removes_nothing(tmp_path: Path) -> None:
+    """Nothing is removed if the service refuses to page deeper."""
     async with scene(tmp_path, people=3_040) as it:
         chosen: dict[str, Any] = {"format": "parquet", "removed": "delete", "page_size": 3_000}
         await it.sync(**chosen)
@@ -268,7 +279,8 @@ async def test_nothing_is_removed_where_the_service_refuses_to_page_deeper(tmp_p
 
 
 @pytest.mark.torture
-async def test_a_full_sync_that_did_not_settle_is_made_again_at_the_next_poll(tmp_path: Path) -> None:
+async def test_unsettled_full_sync_is_repeated(tmp_path: Path) -> None:
+    """A full sync whose sweeps did not agree is made again at the next poll."""
     async with scene(tmp_path, people=300) as it:
         await it.sync(page_size=100)
         it.now += WEEK
@@ -288,7 +300,8 @@ async def test_a_full_sync_that_did_not_settle_is_made_again_at_the_next_poll(tm
         assert (await it.sync()).polls[0].kind == "full"
 
 
-async def test_the_command_prints_what_was_taken_in_and_ends_with_4(tmp_path: Path) -> None:
+async def test_command_exits_with_4(tmp_path: Path) -> None:
+    """The command prints what was merged, and exits with 4."""
     async with scene(tmp_path, whole=60) as it:
         command = ["sync", WHOLE, "--base-url", it.url, "--output", "copy", "--format", "parquet", *FAST]
 

@@ -30,7 +30,8 @@ def change(it: Scene, number: int, name: str) -> None:
 
 
 @pytest.mark.parametrize("format_", ["delta", pytest.param("parquet", marks=pytest.mark.torture)])
-async def test_a_state_restored_from_a_backup_asks_from_as_far_back_as_it_says(tmp_path: Path, format_: str) -> None:
+async def test_restored_state_asks_further_back(tmp_path: Path, format_: str) -> None:
+    """A state that was restored from a backup asks from as far back as it says."""
     async with scene(tmp_path, people=5) as it:
         for number in range(4):
             if number == 1:
@@ -50,8 +51,11 @@ async def test_a_state_restored_from_a_backup_asks_from_as_far_back_as_it_says(t
         assert not (await it.sync(format=format_)).remarks
 
 
-async def test_a_file_from_before_a_backup_was_restored_is_not_taken_for_a_newer_one(tmp_path: Path) -> None:
-    """Its poll has a higher number than the last one that was noted, and it lacks what that one brought."""
+async def test_restored_file_is_not_newer(tmp_path: Path) -> None:
+    """A file from before a backup was restored is not taken for a newer one.
+
+    Its poll has a higher number than the last one that was noted, and it lacks what that one brought.
+    """
     async with scene(tmp_path, people=6) as it:
 
         async def poll(number: int) -> None:
@@ -106,9 +110,8 @@ def log_lost(it: Scene) -> None:
         *(pytest.param(one, marks=pytest.mark.torture) for one in (removed, restored, rolled_back)),
     ],
 )
-async def test_a_table_that_lacks_rows_is_made_whole_by_a_full_sync(
-    tmp_path: Path, what: Callable[[Scene], None]
-) -> None:
+async def test_missing_rows_need_a_full_sync(tmp_path: Path, what: Callable[[Scene], None]) -> None:
+    """A table that lacks rows is completed by a full sync."""
     async with scene(tmp_path, people=6) as it:
         await it.sync()
         shutil.copytree(it.directory / NAME, tmp_path / "backup")
@@ -130,7 +133,8 @@ async def test_a_table_that_lacks_rows_is_made_whole_by_a_full_sync(
 
 
 @pytest.mark.torture
-async def test_parquet_files_of_another_time_are_made_whole_too(tmp_path: Path) -> None:
+async def test_older_parquet_files_need_a_full_sync(tmp_path: Path) -> None:
+    """Parquet files of another time are completed, too."""
     async with scene(tmp_path, people=6) as it:
         await it.sync(format="parquet")
         file = it.directory / NAME / "part-00000.parquet"
@@ -166,9 +170,8 @@ def torn(it: Scene) -> None:
 
 
 @pytest.mark.parametrize("what", [missing, cut, pytest.param(torn, marks=pytest.mark.torture)])
-async def test_a_table_that_is_damaged_is_said_before_a_request_and_made_anew_when_taken_away(
-    tmp_path: Path, what: Callable[[Scene], None]
-) -> None:
+async def test_damaged_table_is_refused(tmp_path: Path, what: Callable[[Scene], None]) -> None:
+    """A damaged table is reported before a request, and made anew once a person has removed it."""
     async with scene(tmp_path, people=6) as it:
         await it.sync()
         what(it)
@@ -195,7 +198,8 @@ def holds(directory: Path, canary: str) -> Iterator[Path]:
             yield path
 
 
-async def test_a_person_deleted_for_good_is_in_no_file_not_even_one_of_a_killed_merge(tmp_path: Path) -> None:
+async def test_deleted_person_is_in_no_file(tmp_path: Path) -> None:
+    """A person who was deleted for good is in no file, not even one of a killed merge."""
     async with scene(tmp_path, people=4) as it:
         canary = "canary-7f3a@example.org"
         it.records[NAME].append(person(9, full_name=canary))
@@ -216,7 +220,8 @@ async def test_a_person_deleted_for_good_is_in_no_file_not_even_one_of_a_killed_
         assert_current(it)
 
 
-async def test_files_of_versions_before_are_not_taken_for_those_of_a_killed_merge(tmp_path: Path) -> None:
+async def test_earlier_versions_of_the_table_stay(tmp_path: Path) -> None:
+    """Files of earlier versions of the table are not mistaken for those of a killed merge."""
     async with scene(tmp_path, people=4) as it:
         for number in range(3):
             change(it, number, "Changed")
@@ -243,9 +248,10 @@ def cut_off(it: Scene) -> Extract:
     [("delta", {"x": 1.5}, {"x": 1}), ("parquet", {"foo": "a"}, {"Foo": "b"})],
     ids=["another type", "another case"],
 )
-async def test_a_full_sync_whose_columns_clash_with_those_of_a_poll_that_overtook_it_is_fetched_again(
+async def test_clashing_full_sync_is_fetched_again(
     tmp_path: Path, format_: str, seen: dict[str, Any], meanwhile: dict[str, Any]
 ) -> None:
+    """A full sync whose columns clash with those of a poll that overtook it is fetched again."""
     async with scene(tmp_path, people=3) as it:
         chosen: dict[str, Any] = {"format": format_, "between": "12:00-13:00", "timezone": "UTC"}
         await it.sync(**chosen)
@@ -269,7 +275,8 @@ async def test_a_full_sync_whose_columns_clash_with_those_of_a_poll_that_overtoo
         assert not (await it.sync(**chosen)).remarks
 
 
-async def test_a_load_that_lost_a_file_before_it_was_taken_in_is_fetched_again(tmp_path: Path) -> None:
+async def test_load_that_lost_a_file_is_fetched_again(tmp_path: Path) -> None:
+    """A load that lost a file before it was merged is fetched again."""
     async with scene(tmp_path, people=3) as it:
         with pytest.raises(Interrupted):
             await it.sync(extract=cut_off(it))
