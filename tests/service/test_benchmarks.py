@@ -46,7 +46,8 @@ def get(base_url: str, query: str) -> tuple[http.client.HTTPResponse, bytes]:
     return response, body
 
 
-def test_pages_hold_all_records_once_in_order_and_the_next_one_none(service: tuple[str, str]) -> None:
+def test_pages_hold_all_records_once(service: tuple[str, str]) -> None:
+    """Pages hold all records once, in order, and the page after the last one holds none."""
     base_url, encoding = service
     shown = [get(base_url, f"page%5Bpage%5D={page}&page%5Bper_page%5D=300") for page in (1, 2, 3, 4, 99)]
     records = [json.loads(body)["data"] for _, body in shown]
@@ -74,8 +75,11 @@ def test_many_requests_go_over_one_connection_at_once(plain: str) -> None:
     assert asyncio.run(pipelined()).count(b"HTTP/1.1 200 OK") == 3
 
 
-def test_a_page_is_rendered_the_same_whether_alone_or_among_many(tmp_path: Path) -> None:
-    """Many pages are rendered by several processes."""
+def test_page_rendering_is_the_same_in_parallel(tmp_path: Path) -> None:
+    """A page is rendered the same whether alone or among many.
+
+    Many pages are rendered by several processes.
+    """
     few, many = (pages.Pages.load(pages.prepare(records, 10, "plain", tmp_path)) for records in (80, 170))
     starts = [held.path.read_bytes()[: held.span(8)[0] + held.span(8)[1]] for held in (few, many)]
     bodies = [json.loads(answer.partition(b"\r\n\r\n")[2]) for answer in map(first_answer, starts)]
@@ -119,7 +123,8 @@ def test_a_run_that_brings_less_is_refused(plain: str) -> None:
         once(named("ndjson"), plain, 900, PAGE_SIZE)
 
 
-def test_a_process_that_fails_is_refused_with_its_last_words(tmp_path: Path) -> None:
+def test_failed_process_is_refused(tmp_path: Path) -> None:
+    """A process that fails is refused, with its last words."""
     with pytest.raises(RunFailed, match=r"(?s)ended with 3.*broken"):
         measure(
             [sys.executable, "-c", "import sys; print('broken', file=sys.stderr); sys.exit(3)"], output=tmp_path / "o"
@@ -131,7 +136,8 @@ def test_a_process_that_hangs_is_ended(tmp_path: Path) -> None:
         measure([sys.executable, "-c", "import signal; signal.pause()"], output=tmp_path / "o", limit=0.5)
 
 
-def test_exporters_run_in_turn_and_every_ratio_is_to_one_that_ran() -> None:
+def test_exporters_run_in_turn() -> None:
+    """Exporters run in turn, and every ratio is to one that ran."""
     bounds = [named("ceiling"), named("reference-ndjson")]
     rows = compare(bounds, records=RECORDS, page_size=PAGE_SIZE, rounds=2, encoding="plain", say=False)
     assert rows[0]["of_ceiling"] == rows[0]["of_reference"] == 1
@@ -140,7 +146,8 @@ def test_exporters_run_in_turn_and_every_ratio_is_to_one_that_ran() -> None:
 
 
 @pytest.mark.slow
-def test_the_first_request_is_seen_by_a_service_that_has_nothing(tmp_path: Path) -> None:
+def test_first_request_needs_no_data(tmp_path: Path) -> None:
+    """The first request is seen by a service without records."""
     assert startup.first_request(tmp_path) > 0
 
 

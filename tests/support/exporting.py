@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ COUNTS = {
     "statements": 37,
     "delivery-partners": 0,
 }
+# At most seven records on a page, so that small sweeps have edges, too.
+SEVEN_PER_PAGE = replace(
+    NPQ,
+    largest_page_size=7,
+    endpoints=tuple(replace(endpoint, paging=replace(endpoint.paging, largest=7)) for endpoint in NPQ),
+)
 # Limits that nobody meets, and no memory of earlier tests.
 FREE: dict[str, Any] = {
     "budget": "memory://",
@@ -32,6 +39,7 @@ QUICK = Tuning(shortest_backoff=0.001, longest_backoff=0.01, timeouts=Timeouts(s
 
 
 def settings(**changes: Any) -> LocalServiceSettings:
+    """Settings of a bundled service of NPQ without limits."""
     return LocalServiceSettings(
         **{"service": NPQ, "records_by_endpoint": COUNTS, "token": TOKEN, "service_limit": None, "ip_limit": None}
         | changes
@@ -39,6 +47,7 @@ def settings(**changes: Any) -> LocalServiceSettings:
 
 
 def options(service: LocalService, output: Path, /, *endpoints: str, **changes: Any) -> ExportOptions:
+    """Options of an export of a bundled service that wait for no limit."""
     return ExportOptions.of(
         endpoints,
         **{

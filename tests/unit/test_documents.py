@@ -83,7 +83,8 @@ def test_the_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert (tmp_path / "output/statements/manifest.json").exists()
 
 
-async def test_the_described_example_can_be_served_and_exported(tmp_path: Path) -> None:
+async def test_described_example_works(tmp_path: Path) -> None:
+    """The described example can be served and exported."""
     (description,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/descriptions.md").read_text(), re.DOTALL)
     file = tmp_path / "library.toml"
     file.write_text(description)

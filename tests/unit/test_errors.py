@@ -28,7 +28,8 @@ def kinds(of: type[BulkExportError] = BulkExportError) -> list[type[BulkExportEr
         ("Interrupted", 130),
     ],
 )
-def test_each_error_has_the_exit_code_that_scripts_rely_on(name: str, code: int) -> None:
+def test_exit_codes(name: str, code: int) -> None:
+    """Each error has the exit code that scripts rely on."""
     assert getattr(errors, name).exit_code == code
 
 

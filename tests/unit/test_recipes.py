@@ -19,7 +19,8 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("line", blocks("sh"))
-def test_cron_lines_are_shell_once_cron_has_taken_its_fields_and_percent_signs(line: str) -> None:
+def test_cron_lines_are_shell(line: str) -> None:
+    """Cron lines are shell once cron has taken its fields and percent signs."""
     *fields, command = line.split(maxsplit=5)
     assert all(re.fullmatch(r"[\d*,/-]+", field) for field in fields)
     assert fields[0] != "0", "never on the hour"
@@ -28,7 +29,8 @@ def test_cron_lines_are_shell_once_cron_has_taken_its_fields_and_percent_signs(l
 
 
 @pytest.mark.parametrize("program", blocks("python"))
-def test_python_recipes_compile_and_use_what_the_package_has(program: str) -> None:
+def test_python_recipes_compile(program: str) -> None:
+    """Python recipes compile, and use names that the package has."""
     import bulk_export
 
     compile(program, "recipe", "exec")

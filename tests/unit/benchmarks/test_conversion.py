@@ -11,7 +11,8 @@ WAYS = conversion.ways()
 
 
 @pytest.mark.parametrize("way", [name for name in WAYS if name != "orjson.loads"])
-def test_every_way_converts_all_records_of_the_pages_it_is_counted_for(way: str) -> None:
+def test_every_way_converts_all_records(way: str) -> None:
+    """Every way of conversion converts all records of the pages that it is measured by."""
     call, pages = WAYS[way]
     block = call()
     assert isinstance(block, Block)
@@ -19,7 +20,8 @@ def test_every_way_converts_all_records_of_the_pages_it_is_counted_for(way: str)
     assert any(block.drift.to_json().values()) == ("drift" in way)
 
 
-def test_times_are_given_for_each_page_beside_those_of_a_parser() -> None:
+def test_times_are_given_beside_a_parser() -> None:
+    """Times are given for each page, beside those of a parser."""
     rows = {row["way"]: row for row in conversion.rows(rounds=1)}
     assert rows.keys() == WAYS.keys()
     assert rows["orjson.loads"]["of_orjson"] == 1

@@ -42,7 +42,8 @@ def test_there_is_no_ratio_to_what_was_not_run() -> None:
     assert ratio("parquet", "ceiling", rounds((1, 2))) is None
 
 
-def test_figures_replace_what_stands_between_their_markers_and_nothing_else(tmp_path: Path) -> None:
+def test_figures_replace_marked_text_only(tmp_path: Path) -> None:
+    """Figures replace the text between their markers, and nothing else."""
     document = tmp_path / "performance.md"
     document.write_text(
         "# Before\n<!-- begin machine -->\nold\n<!-- end machine -->\n"
@@ -62,7 +63,8 @@ def test_figures_replace_what_stands_between_their_markers_and_nothing_else(tmp_
     assert document.read_text() == once
 
 
-def test_a_document_without_a_place_for_a_section_is_left_alone(tmp_path: Path) -> None:
+def test_document_without_markers_is_left_alone(tmp_path: Path) -> None:
+    """A document without the markers of a section is left alone."""
     document = tmp_path / "performance.md"
     document.write_text("nothing\n")
     with pytest.raises(ValueError, match="no place for startup"):
@@ -70,7 +72,8 @@ def test_a_document_without_a_place_for_a_section_is_left_alone(tmp_path: Path) 
     assert document.read_text() == "nothing\n"
 
 
-def test_a_run_of_some_sections_leaves_the_figures_of_others() -> None:
+def test_partial_run_leaves_other_figures() -> None:
+    """A run of some sections leaves the figures of the others."""
     before = {"machine": {}, "settings": {"peers": "a"}, "sections": {"peers": [1], "startup": [2]}}
     now = {"machine": MACHINE, "settings": {"journal": "b"}, "sections": {"startup": [3]}}
     assert report.merged(now, before) == {
@@ -82,7 +85,8 @@ def test_a_run_of_some_sections_leaves_the_figures_of_others() -> None:
 
 
 @pytest.mark.parametrize("section", report.COLUMNS)
-def test_the_performance_page_has_a_place_for_every_section(section: str) -> None:
+def test_performance_page_has_every_section(section: str) -> None:
+    """The performance page has the markers of every section."""
     text = report.DOCUMENT.read_text()
     assert text.count(f"<!-- begin {section} -->") == text.count(f"<!-- end {section} -->") == 1
 
@@ -91,13 +95,15 @@ def test_a_cell_says_where_nothing_was_measured() -> None:
     assert [report.shown(value) for value in (1234567, 0.25, None, "x")] == ["1,234,567", "0.25", "-", "x"]
 
 
-def test_exporters_have_names_of_their_own_and_references_that_exist() -> None:
+def test_exporters_are_unique_with_references() -> None:
+    """Exporters have names of their own, and references that exist."""
     everything = [*EXPORTERS, *UNJOURNALLED]
     assert len({one.name for one in everything}) == len(everything)
     assert {one.reference for one in everything} <= {one.name for one in EXPORTERS}
 
 
-def test_every_peer_has_its_script_and_pinned_requirements() -> None:
+def test_peers_have_script_and_requirements() -> None:
+    """Every peer has its script and pinned requirements."""
     folders = {one.needs.parents[1].name.removeprefix(".venv-") for one in EXPORTERS if one.group == "peers"}
     assert folders == {"by_hand", "dlt", "airbyte", "singer"}
     for folder in folders:

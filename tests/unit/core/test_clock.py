@@ -36,9 +36,8 @@ A_YEAR_AHEAD, A_YEAR_BEHIND = "Tue, 23 Nov 2027 10:00:30 GMT", "Sun, 23 Nov 2025
         ("\u0661\u0662", DATE, None),
     ],
 )
-def test_a_wait_is_read_in_both_forms_though_one_clock_is_far_off(
-    retry_after: str | None, date: str | None, wait: float | None
-) -> None:
+def test_retry_after_is_read_in_both_forms(retry_after: str | None, date: str | None, wait: float | None) -> None:
+    """A wait is read in both forms although one of the clocks is far off."""
     assert announced_wait(retry_after, date=date, wall=WALL) == wait
 
 
@@ -82,13 +81,13 @@ def test_most_answers_decide_and_the_earliest_of_them(readings: list[float], wan
         (math.nan, 9, -1.0, -1.0),
     ],
 )
-def test_a_clock_ahead_is_followed_for_minutes_and_one_behind_for_a_day_or_where_answers_agree(
-    ahead: float | None, answers: int, before: float, wanted: float
-) -> None:
+def test_service_clock_is_followed_with_care(ahead: float | None, answers: int, before: float, wanted: float) -> None:
+    """A service's clock that is ahead is followed for minutes; one that is behind for a day, or if responses agree."""
     assert believed(ahead, answers, before) == wanted
 
 
 @given(st.floats(), st.integers(0, 9), st.floats(-1e9, 300))
-def test_no_answer_puts_a_start_more_than_minutes_into_the_future(ahead: float, answers: int, before: float) -> None:
+def test_start_is_never_far_in_the_future(ahead: float, answers: int, before: float) -> None:
+    """No response moves a start more than minutes into the future."""
     assert believed(ahead, answers, before) <= 300
     assert bounded(ahead) <= 300

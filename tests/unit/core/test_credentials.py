@@ -57,7 +57,8 @@ def test_it_does_not_show() -> None:
         b"\xfe\xff" + "canary-5a1f\n".encode("utf-16-be"),
     ],
 )
-def test_a_token_is_read_whichever_editor_or_shell_wrote_its_file(tmp_path: Path, content: bytes) -> None:
+def test_token_file_of_any_editor(tmp_path: Path, content: bytes) -> None:
+    """A token is read whichever editor or shell wrote its file."""
     assert find_token(private(tmp_path / "token", content), {}).reveal() == SECRET
     assert find_token(None, {"BULK_EXPORT_TOKEN": f"\ufeff{SECRET} \r\n"}).reveal() == SECRET
 
@@ -96,14 +97,16 @@ def test_a_file_that_holds_no_token_is_refused(tmp_path: Path, content: bytes, s
 
 
 @pytest.mark.parametrize("name", ["none", ".", "file/below", "nul\0byte", "n" * 300])
-def test_a_file_that_cannot_be_read_is_refused_and_the_variable_does_not_stand_in(tmp_path: Path, name: str) -> None:
+def test_unreadable_file_is_refused(tmp_path: Path, name: str) -> None:
+    """A file that cannot be read is refused, and the environment variable does not stand in for it."""
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be read"):
         find_token(tmp_path / name, {"BULK_EXPORT_TOKEN": SECRET})
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o777])
-def test_a_file_that_others_may_read_or_write_is_warned_of(tmp_path: Path, mode: int) -> None:
+def test_shared_file_is_warned_of(tmp_path: Path, mode: int) -> None:
+    """A file that others may read or write causes a warning."""
     path = private(tmp_path / "token", SECRET.encode())
     path.chmod(mode)
     with pytest.warns(ReadableByOthers, match="chmod 600") as warned:

@@ -46,9 +46,8 @@ def by_the_rule(instant: datetime, zone: str, start: int, end: int) -> bool:
 
 @settings(deadline=None, max_examples=200)
 @given(window=windows, moment=moments)
-def test_openings_and_closings_are_those_of_a_search_minute_by_minute(
-    window: tuple[int, int], moment: tuple[str, datetime]
-) -> None:
+def test_openings_equal_a_search_by_minute(window: tuple[int, int], moment: tuple[str, datetime]) -> None:
+    """Openings and closings are those of a search minute by minute."""
     zone, instant = moment
     of = Window.of(text(*window), zone)
     is_open = by_the_rule(instant, zone, *window)
@@ -80,17 +79,20 @@ def test_a_window_across_midnight_is_one_window() -> None:
     assert window.next_opening(datetime(2025, 1, 2, 4, tzinfo=UTC)) == datetime(2025, 1, 2, 22, tzinfo=UTC)
 
 
-def test_a_window_in_the_hour_left_out_in_spring_does_not_come_that_day() -> None:
+def test_window_within_skipped_hour() -> None:
+    """A window within the hour that is skipped in spring does not come that day."""
     window = Window.of("01:15-01:45", "Europe/London")
     assert window.next_opening(datetime(2025, 3, 30, 0, 30, tzinfo=UTC)) == datetime(2025, 3, 31, 0, 15, tzinfo=UTC)
 
 
-def test_a_window_that_begins_in_the_hour_left_out_opens_when_the_clocks_change() -> None:
+def test_window_beginning_in_skipped_hour() -> None:
+    """A window that begins in the skipped hour opens when the clocks change."""
     window = Window.of("01:30-05:00", "Europe/London")
     assert window.next_opening(datetime(2025, 3, 30, 0, 30, tzinfo=UTC)) == datetime(2025, 3, 30, 1, tzinfo=UTC)
 
 
-def test_a_window_in_the_hour_that_comes_twice_in_autumn_opens_twice() -> None:
+def test_window_within_repeated_hour() -> None:
+    """A window within the hour that comes twice in autumn opens twice."""
     window = Window.of("01:15-01:45", "Europe/London")
     first = window.next_opening(datetime(2025, 10, 25, 12, tzinfo=UTC))
     second = window.next_opening(window.closes_at(first))

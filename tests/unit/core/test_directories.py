@@ -22,7 +22,8 @@ def reason(path: Path) -> str | None:
 
 
 @pytest.mark.parametrize(("mode", "refused"), [(0o600, False), (0o700, False), (0o640, True), (0o602, True)])
-def test_a_file_that_others_may_read_or_write_is_not_ours(tmp_path: Path, mode: int, refused: bool) -> None:
+def test_file_open_to_others_is_not_ours(tmp_path: Path, mode: int, refused: bool) -> None:
+    """A file that others may read or write is not ours."""
     (tmp_path / "file").touch()
     (tmp_path / "file").chmod(mode)
     assert (reason(tmp_path / "file") is not None) == refused
@@ -36,9 +37,8 @@ def test_a_directory_that_others_may_write_is_not_ours(tmp_path: Path, mode: int
     assert (reason(tmp_path / "folder") is not None) == refused
 
 
-def test_where_the_file_system_keeps_no_modes_a_file_is_as_private_as_can_be(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_system_without_modes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file system keeps no modes, a file is as private as it can be."""
     (tmp_path / "file").touch()
     (tmp_path / "file").chmod(0o644)
     (tmp_path / "like").touch()
@@ -76,7 +76,8 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         open_regular(tmp_path / "pipe")
 
 
-def test_a_file_is_moved_within_a_file_system_and_nothing_is_left(tmp_path: Path) -> None:
+def test_move_leaves_nothing(tmp_path: Path) -> None:
+    """A file is moved within a file system, and nothing is left."""
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     (tmp_path / "a/file").write_text("new")
@@ -105,7 +106,8 @@ def test_a_part_is_known_by_its_name(name: str, is_ours: bool) -> None:
     assert is_part(name) is is_ours
 
 
-def test_what_is_not_ours_by_name_is_neither_looked_at_nor_removed(tmp_path: Path) -> None:
+def test_foreign_names_are_left_alone(tmp_path: Path) -> None:
+    """What is not ours by its name is neither inspected nor removed."""
     working = tmp_path / ".bulk-export"
     kept = ["notes.txt", "parts/readme", "parts/things/sketch.png", "full/0/things/notes.txt", "full/manifest.json.old"]
     gone = [

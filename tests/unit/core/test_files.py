@@ -38,13 +38,15 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.usefixtures("open_umask")
-def test_directories_and_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
+def test_new_files_are_private(tmp_path: Path) -> None:
+    """Directories and files are private, whatever the umask."""
     make_private_directory(tmp_path / "a" / "b")
     write_atomically(tmp_path / "a" / "b" / "file", b"content")
     assert [mode(tmp_path / "a"), mode(tmp_path / "a/b"), mode(tmp_path / "a/b/file")] == [0o700, 0o700, 0o600]
 
 
-def test_a_file_is_replaced_whole_and_nothing_else_stays(tmp_path: Path) -> None:
+def test_file_is_replaced_completely(tmp_path: Path) -> None:
+    """A file is replaced completely, and nothing else is left."""
     target = tmp_path / "file"
     write_atomically(target, b"before")
     write_atomically(target, b"after")
@@ -52,9 +54,8 @@ def test_a_file_is_replaced_whole_and_nothing_else_stays(tmp_path: Path) -> None
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_failed_replacement_leaves_the_earlier_file_and_no_temporary(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_replacement_keeps_earlier_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed replacement leaves the earlier file, and no temporary one."""
     target = tmp_path / "file"
     write_atomically(target, b"before")
 
@@ -78,7 +79,8 @@ def test_endpoint_names_are_safe() -> None:
     assert safe_name("participants-npq-outcomes") == "participants-npq-outcomes"
 
 
-def test_a_second_process_is_refused_while_the_directory_is_held_and_not_afterwards(tmp_path: Path) -> None:
+def test_held_directory_refuses_second_process(tmp_path: Path) -> None:
+    """A second process is refused while the directory is held, and not afterwards."""
     program = (
         "import pathlib, sys\n"
         "from bulk_export.core.files import locked_directory\n"
@@ -99,7 +101,8 @@ def test_a_second_process_is_refused_while_the_directory_is_held_and_not_afterwa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_new_empty_unfinished_and_finished_directories_can_be_used(tmp_path: Path) -> None:
+def test_usable_outputs(tmp_path: Path) -> None:
+    """New, empty, unfinished and finished directories can be used."""
     assert inspect_output(tmp_path / "new") is False
     assert not (tmp_path / "new").exists()
     assert inspect_output(tmp_path) is False
@@ -141,7 +144,8 @@ def test_what_is_not_ours_is_refused_and_untouched(tmp_path: Path, occupy: Calla
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
 
 
-def test_a_directory_that_cannot_be_made_is_wrong_usage(tmp_path: Path) -> None:
+def test_impossible_directory_is_wrong_usage(tmp_path: Path) -> None:
+    """A directory that cannot be made is wrong usage."""
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         prepare_output(tmp_path / "file" / "out")
@@ -153,9 +157,8 @@ def test_the_hash_is_that_of_the_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("owner", "mode", "said"), [(12345, 0o700, "another user"), (0, 0o777, "by everybody")])
-def test_a_directory_in_which_others_could_replace_things_is_refused(
-    tmp_path: Path, owner: int, mode: int, said: str
-) -> None:
+def test_replaceable_directory_is_refused(tmp_path: Path, owner: int, mode: int, said: str) -> None:
+    """A directory in which others could replace things is refused."""
     if os.geteuid() != 0:
         pytest.skip("directories of others can be made by root only")
     output = tmp_path / "out"

@@ -88,7 +88,8 @@ def test_a_url_is_shown_without_what_may_be_a_password(url: str, shown: str) -> 
 
 
 @pytest.mark.parametrize("url", ["redis://user:12#sekret@h", "redis:///x?password=sekret", "redis://u:sek ret@h:1"])
-def test_what_was_typed_in_the_wrong_place_is_quoted_without_a_password(url: str) -> None:
+def test_misplaced_secret_is_masked(url: str) -> None:
+    """A value that was typed in the wrong place is quoted without a password."""
     said = without_passwords(f"Got unexpected extra argument(s) ({url})")
     assert "sek" not in said
     assert said.startswith("Got unexpected extra argument(s) (redis://")

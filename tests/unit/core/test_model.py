@@ -19,8 +19,11 @@ ENDPOINT = Endpoint(
 )
 
 
-def test_the_digest_of_a_description_does_not_change_with_the_program() -> None:
-    """An unfinished export is taken up by a later version, so the digest of a known description is fixed here."""
+def test_description_digest_is_stable() -> None:
+    """The digest of a description does not change with the program.
+
+    An unfinished export is taken up by a later version, so the digest of a known description is fixed here.
+    """
     assert description_digest([ENDPOINT]) == "cd92fcaf9b2ea019"
 
 

@@ -19,7 +19,8 @@ DECEIVING = [
 
 
 @pytest.mark.parametrize("character", DECEIVING, ids=lambda character: f"{ord(character):04x}")
-def test_controls_separators_and_invisible_characters_are_escaped(character: str) -> None:
+def test_invisible_characters_are_escaped(character: str) -> None:
+    """Controls, separators and invisible characters are escaped."""
     shown = printable(f"a{character}b")
     assert character not in shown
     assert shown == (
@@ -33,7 +34,8 @@ def test_what_shows_as_itself_is_left_alone(text: str) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters='"\\')))
-def test_an_escaped_text_is_one_line_and_reads_back_in_toml(text: str) -> None:
+def test_escaped_text_is_valid_toml(text: str) -> None:
+    """An escaped text is one line, and reads back in TOML."""
     shown = printable(text)
     assert len(shown.splitlines()) <= 1
     assert printable(shown) == shown

@@ -27,7 +27,8 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "5 m", "5M", "1e3", "٣", ".5", "1h30m", "9" * 400])
-def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
+def test_invalid_duration_is_refused(text: str) -> None:
+    """A text that is no duration is refused, with an example."""
     with pytest.raises(UsageError) as refused:
         parse_duration(text)
     assert "5m" in refused.value.next_step
@@ -42,7 +43,8 @@ def test_a_limit_is_a_number_per_period(requests: int, amount: int, unit: str) -
 @pytest.mark.parametrize(
     "text", ["0/5m", "5/0", "5/0ms", "5", "5/", "/5", "5/5/5", "-5/5m", "5.5/5m", f"{'9' * 5000}/1"]
 )
-def test_a_limit_that_lets_nothing_through_or_is_none_is_refused(text: str) -> None:
+def test_invalid_limit_is_refused(text: str) -> None:
+    """A limit that lets nothing through, or is no limit, is refused."""
     with pytest.raises(UsageError) as refused:
         parse_limit(text)
     assert "N/PERIOD" in refused.value.next_step
@@ -56,7 +58,8 @@ def test_shares(text: str, share: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "0%", "100.1%", "half", "-1%", "", "0.5", "nan", "50%%"])
-def test_a_share_that_is_none_or_may_mean_two_things_is_refused(text: str) -> None:
+def test_invalid_share_is_refused(text: str) -> None:
+    """A share that is none, or may mean two things, is refused."""
     with pytest.raises(UsageError) as refused:
         parse_share(text)
     assert "50%" in refused.value.next_step
@@ -64,9 +67,8 @@ def test_a_share_that_is_none_or_may_mean_two_things_is_refused(text: str) -> No
 
 @settings(deadline=None)
 @given(INSTANTS, OFFSETS)
-def test_a_time_with_any_offset_is_the_same_moment_in_utc_and_never_holds_a_plus(
-    moment: datetime, offset: timezone
-) -> None:
+def test_time_with_offset_is_converted(moment: datetime, offset: timezone) -> None:
+    """A time with any offset is the same moment in UTC, and never contains a plus."""
     given_time = moment.replace(tzinfo=offset)
     sent = format_instant(parse_instant(given_time.isoformat()))
     assert sent.endswith("Z")
@@ -74,7 +76,8 @@ def test_a_time_with_any_offset_is_the_same_moment_in_utc_and_never_holds_a_plus
     assert datetime.fromisoformat(sent) == given_time
 
 
-def test_a_time_without_an_offset_is_in_utc_wherever_this_machine_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_without_offset_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time without an offset is in UTC, wherever this machine is."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     assert parse_instant("2025-09-01T10:00:00") == datetime(2025, 9, 1, 10, tzinfo=UTC)
     assert in_utc(datetime.fromisoformat("2025-09-01T10:00:00")) == datetime(2025, 9, 1, 10, tzinfo=UTC)

@@ -26,7 +26,8 @@ class WallClock:
         return BEGAN + timedelta(seconds=asyncio.get_running_loop().time()) + self.set_by
 
 
-def test_it_waits_until_the_window_opens_and_says_so_once() -> None:
+def test_waits_until_the_window_opens() -> None:
+    """It waits until the window opens, and says so once."""
     said: list[datetime] = []
     clock = WallClock()
 
@@ -42,7 +43,8 @@ def test_it_waits_until_the_window_opens_and_says_so_once() -> None:
     assert opened - said[0] < timedelta(milliseconds=1)
 
 
-def test_a_clock_that_is_set_forward_is_noticed_within_half_a_minute() -> None:
+def test_clock_set_forward_is_noticed() -> None:
+    """A clock that is set forward is noticed within half a minute."""
     clock = WallClock()
 
     async def wait() -> float:

@@ -14,38 +14,14 @@ from bulk_export.errors import ServiceFailing, UsageError
 from bulk_export.progress import KINDS, choose
 from bulk_export.progress.console import Console
 from bulk_export.progress.line_display import LineProgress, SilentProgress
-from bulk_export.progress.observer import EndpointSummary, ExportSummary, Observer, WindowUse
+from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.progress.summary import summary_lines
 from bulk_export.progress.tally import Tally, bytes_text, clock_text
+from tests.support.progress_run import Clock, summary, windows
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def windows(used: int = 3, free: float = 0.0) -> list[WindowUse]:
-    return [WindowUse(None, 1000, 300.0, used, 0.0), WindowUse("this machine", 300, 300.0, used, free)]
-
-
-def summary(**changes: object) -> ExportSummary:
-    one = {
-        "name": "statements",
-        "records": 12_345,
-        "pages": 42,
-        "requests": 43,
-        "duplicates": 0,
-        "files": 1,
-        "bytes": 1_234_567,
-        "drift": {"unknown": {}, "misfits": {}},
-    }
-    return ExportSummary(Path("out"), [EndpointSummary(**(one | changes))], 43, 1, 0, 0, 65.0)  # type: ignore[arg-type]
-
-
-def test_lines_come_at_the_start_and_then_at_most_every_ten_seconds() -> None:
+def test_lines_come_every_ten_seconds() -> None:
+    """Lines come at the start and then at most every ten seconds."""
     clock, stream = Clock(), io.StringIO()
     progress = LineProgress(Console(stream), clock)
     progress.started(["statements"], Path("out"), windows)
@@ -71,7 +47,8 @@ def test_a_waiting_export_says_what_it_waits_for() -> None:
     assert "the limits allow the next request in 4 min 10 s" in stream.getvalue()
 
 
-def test_ends_retries_refusals_and_warnings_are_said_at_once() -> None:
+def test_events_are_said_at_once() -> None:
+    """Ends, retries, throttling and warnings are said at once."""
     stream = io.StringIO()
     progress = LineProgress(Console(stream), Clock())
     progress.started(["statements"], None, windows)
@@ -132,7 +109,8 @@ def test_machines_get_one_object_a_line() -> None:
     assert {"time", "level", "message"} <= objects[0].keys()
 
 
-def test_many_new_fields_are_counted_rather_than_listed() -> None:
+def test_many_new_fields_are_counted() -> None:
+    """Many new fields are counted rather than listed."""
     line = summary_lines(summary(drift={"unknown": dict.fromkeys(map(str, range(100)), 1)}))[-1]
     assert line.endswith("and 88 more")
     assert len(line) < 200
@@ -140,7 +118,8 @@ def test_many_new_fields_are_counted_rather_than_listed() -> None:
 
 @settings(deadline=None)
 @given(st.text(), st.text())
-def test_whatever_a_service_says_a_line_is_a_line_without_control_characters(message: str, name: str) -> None:
+def test_lines_have_no_control_characters(message: str, name: str) -> None:
+    """Whatever a service sends, a line is a line without control characters."""
     stream = io.StringIO()
     console = Console(stream)
     console.line(message, level="warning")
@@ -160,7 +139,9 @@ def test_for_machines_too_and_nothing_is_lost(message: str) -> None:
     assert (json.loads(line)["message"], json.loads(line)["name"]) == (message, message)
 
 
-def test_a_stream_that_nobody_reads_any_more_stops_nothing() -> None:
+def test_unread_stream_stops_nothing() -> None:
+    """A stream that nobody reads any more stops nothing."""
+
     class Broken(io.StringIO):
         writes = 0
 
@@ -182,7 +163,8 @@ def test_errors_are_two_lines_at_most() -> None:
     assert stream.getvalue() == "bulk-export: It broke.\n  All is kept. Go on.\n"
 
 
-def test_the_time_left_follows_the_limits_once_all_ends_are_known() -> None:
+def test_time_left_follows_the_limits() -> None:
+    """The time left follows the limits once all ends are known."""
     clock = Clock()
     tally = Tally(["a"], lambda: windows(300, 290.0), clock)
     assert tally.seconds_left() is None
@@ -198,7 +180,8 @@ def test_the_time_left_follows_the_limits_once_all_ends_are_known() -> None:
     assert "writing" in tally.state()
 
 
-def test_what_an_interrupted_run_left_counts_as_done_but_not_towards_the_pace() -> None:
+def test_resumed_pages_do_not_count_for_pace() -> None:
+    """Pages of an interrupted run count as done, but not towards the pace."""
     clock, stream = Clock(), io.StringIO()
     progress = LineProgress(Console(stream), clock)
     progress.started(["statements", "others"], None, windows)
@@ -214,7 +197,8 @@ def test_what_an_interrupted_run_left_counts_as_done_but_not_towards_the_pace() 
     assert stream.getvalue().splitlines()[-1] == "46 of 51 pages, 13,507 records, 0 requests, about 10 s left"
 
 
-def test_a_page_without_records_only_shows_where_the_end_is() -> None:
+def test_empty_page_only_shows_the_end() -> None:
+    """A page without records only shows where the end is."""
     tally = Tally(["a"], windows, Clock())
     tally.page("a", 300)
     tally.page("a", 0)

@@ -12,7 +12,7 @@ from rich.console import Console as RichConsole
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import EndpointSummary, ExportSummary, WindowUse
 from bulk_export.progress.rich_display import RichProgress
-from tests.unit.progress.test_line_display import Clock, summary, windows
+from tests.support.progress_run import Clock, summary, windows
 
 
 class Display:
@@ -40,7 +40,8 @@ def display() -> Display:
     return made
 
 
-def test_it_shows_pages_records_and_rate_of_each_endpoint(display: Display) -> None:
+def test_shows_each_endpoint(display: Display) -> None:
+    """It shows pages, records and rate of each endpoint."""
     for page in range(1, 4):
         display.progress.page_stored("statements", page, 300)
     display.clock.now += 2
@@ -51,7 +52,8 @@ def test_it_shows_pages_records_and_rate_of_each_endpoint(display: Display) -> N
     assert display.line("others")[1] == "0/?"
 
 
-def test_it_shows_the_use_of_each_limit_and_counts_down_to_the_next_slot() -> None:
+def test_shows_the_use_of_limits() -> None:
+    """It shows the use of each limit, and counts down to the next permit."""
     display = Display(lambda: windows(300, 250.0))
     display.progress.closed()
     assert display.line("service") == ["service", "300/1000", "in", "5", "min", "00", "s", "now"]
@@ -61,8 +63,11 @@ def test_it_shows_the_use_of_each_limit_and_counts_down_to_the_next_slot() -> No
     assert "in 3 min 20 s" in display.shown()
 
 
-def test_the_limits_are_looked_at_where_events_arrive_and_not_where_it_is_drawn() -> None:
-    """Drawing happens in a thread of its own; the budget belongs to the event loop."""
+def test_limits_are_read_on_the_event_loop() -> None:
+    """The limits are read where events arrive, and not where they are drawn.
+
+    Drawing happens in a thread of its own; the budget belongs to the event loop.
+    """
     looked_by: list[int] = []
 
     def uses() -> list[WindowUse]:
@@ -92,7 +97,8 @@ def test_the_time_left_is_said_once_all_ends_are_known(display: Display) -> None
     assert "writing the rest" in display.shown()
 
 
-def test_an_export_that_goes_on_shows_what_is_there_already(display: Display) -> None:
+def test_resumed_export_shows_stored_pages(display: Display) -> None:
+    """An export that goes on shows what is stored already."""
     display.progress.resumed(40)
     display.progress.resumed_endpoint("statements", 40, 12_000, 50)
     display.clock.now += 10
@@ -116,7 +122,8 @@ def test_what_went_wrong_last_is_shown_for_a_while(display: Display) -> None:
     assert "the service is away; next attempt in 10 s" in display.shown()
 
 
-def test_names_and_reasons_of_a_service_are_neither_markup_nor_control_characters(display: Display) -> None:
+def test_service_text_is_no_markup(display: Display) -> None:
+    """Names and reasons of a service are neither markup nor control characters."""
     display.progress.retrying("statements", 2, "[bold red]\x1b[2J\nno", 1.0)
     with display.screen.capture() as capture:
         display.progress.warned("[/nothing] to close\x1b[2J")
