@@ -19,7 +19,7 @@ from bulk_export.core.units import parse_limit
 from bulk_export.errors import UsageError
 from bulk_export.services.field_types import fields_of
 from bulk_export.services.identity import in_a_row, read_identity
-from bulk_export.services.toml_table import Table, near, wrong
+from bulk_export.services.toml_table import Table, description_error, suggestion
 
 _DEFAULT_PAGE_SIZE = 100
 _STYLES = ("pages", "offset", "none")
@@ -40,10 +40,10 @@ def read_description(document: Mapping[str, Any], version: str | None) -> Servic
     versions = top.table("versions")
     names = [version_name for version_name, _ in versions.tables()]
     if not names:
-        raise wrong("versions", "holds no version")
+        raise description_error("versions", "holds no version")
     chosen = top.text("default_version", names[0] if len(names) == 1 else None)
     if chosen not in names:
-        raise wrong("default_version", f"must be one of: {', '.join(names)}")
+        raise description_error("default_version", f"must be one of: {', '.join(names)}")
     chosen = version or chosen
     if chosen not in names:
         raise UsageError(
@@ -89,7 +89,7 @@ def _left_out(table: Table, versions: Sequence[str], chosen: str) -> tuple[tuple
     read = {}
     for version, lists in table.tables():
         if version not in versions:
-            raise wrong(lists.path, "is none of the versions", near(version, versions))
+            raise description_error(lists.path, "is none of the versions", suggestion(version, versions))
         read[version] = tuple((name, lists.text(name)) for name, _ in lists.value_items())
     return read.get(chosen, ())
 
@@ -97,7 +97,7 @@ def _left_out(table: Table, versions: Sequence[str], chosen: str) -> tuple[tuple
 def _spec_path(table: Table) -> str:
     path = table.text("spec", "/api/docs/{version}/swagger.yaml")
     if not _is_path(path):
-        raise wrong(table.at("spec"), "must be a path like /api/docs/{version}/swagger.yaml")
+        raise description_error(table.at("spec"), "must be a path like /api/docs/{version}/swagger.yaml")
     return path
 
 
@@ -113,10 +113,10 @@ def _authorization(table: Table) -> Authorization:
     default = Authorization()
     header = table.text("header", default.header)
     if not header or not header.isascii() or not header.replace("-", "").isalnum():
-        raise wrong(table.at("header"), "must be the name of an HTTP header")
+        raise description_error(table.at("header"), "must be the name of an HTTP header")
     scheme = table.text("scheme", default.scheme)
     if not scheme.isascii() or not scheme.isprintable():
-        raise wrong(table.at("scheme"), "must be printable ASCII")
+        raise description_error(table.at("scheme"), "must be printable ASCII")
     table.done()
     return Authorization(header, scheme)
 
@@ -129,7 +129,7 @@ def _paging(table: Table, default: Paging) -> Paging:
         first, first_is_known = 0, True  # offsets count from 0 where nothing else is said
     if table.value("first", None) == _UNKNOWN:
         if style == "offset":
-            raise wrong(table.at("first"), "must be a whole number where pages are asked for by offset")
+            raise description_error(table.at("first"), "must be a whole number where pages are asked for by offset")
         first, first_is_known = 1, False
     elif "first" in table:
         first, first_is_known = table.whole("first", first, least=0) or 0, True
@@ -150,11 +150,11 @@ def _paging(table: Table, default: Paging) -> Paging:
         style_is_known=chosen != _UNKNOWN,
     )
     if "{name}" not in paging.filter or paging.filter.replace("{name}", "").count("{"):
-        raise wrong(table.at("filter"), "must hold {name} where the name of a filter goes")
+        raise description_error(table.at("filter"), "must hold {name} where the name of a filter goes")
     if style == "pages" and paging.first > 1:
-        raise wrong(table.at("first"), "must be 0 or 1")
+        raise description_error(table.at("first"), "must be 0 or 1")
     if paging.number == paging.size:
-        raise wrong(table.at("size"), "must be another parameter than number")
+        raise description_error(table.at("size"), "must be another parameter than number")
     return paging
 
 
@@ -174,7 +174,7 @@ def _shape(table: Table, default: RecordShape, *, is_row: bool = False) -> Recor
         # Records without a place for attributes hardly ever have one for a type.
         return replace(shape, type=None, attributes=())
     if shape.attributes and shape.attributes in (shape.id, shape.type):
-        raise wrong(table.at("attributes"), "must be another member than id and type")
+        raise description_error(table.at("attributes"), "must be another member than id and type")
     return shape
 
 
@@ -187,11 +187,13 @@ def _endpoint(name: str, table: Table, paging: Paging, shape: RecordShape) -> En
     own_pages, own_records = table.table("pages"), table.table("records")
     path = table.text("path")
     if not _is_path(path):
-        raise wrong(table.at("path"), "must be a path like /api/v3/statements")
+        raise description_error(table.at("path"), "must be a path like /api/v3/statements")
     filters = table.texts("filters")
     since = table.optional_text("since")
     if since is not None and since not in filters:
-        raise wrong(table.at("since"), f"must be one of its filters: {', '.join(filters)}", near(since, filters))
+        raise description_error(
+            table.at("since"), f"must be one of its filters: {', '.join(filters)}", suggestion(since, filters)
+        )
     endpoint = Endpoint(
         name=_name(name, table.path),
         path=path,
@@ -212,11 +214,11 @@ def _endpoint(name: str, table: Table, paging: Paging, shape: RecordShape) -> En
     )
     for required in endpoint.requires:
         if required not in filters:
-            raise wrong(
-                table.at("requires"), f"names {required!r}, which is none of the filters", near(required, filters)
+            raise description_error(
+                table.at("requires"), f"names {required!r}, which is none of the filters", suggestion(required, filters)
             )
     if form == "csv" and (endpoint.paging.style != "none" or endpoint.shape.at or endpoint.shape.attributes):
-        raise wrong(table.at("format"), "can be csv only where one request gives all, as rows")
+        raise description_error(table.at("format"), "can be csv only where one request gives all, as rows")
     for one in (own_pages, own_records, table):
         one.done()
     return endpoint
@@ -225,18 +227,18 @@ def _endpoint(name: str, table: Table, paging: Paging, shape: RecordShape) -> En
 def _filter_types(table: Table, filters: Sequence[str]) -> tuple[tuple[str, str], ...]:
     for name, _ in table.value_items():
         if name not in filters:
-            raise wrong(table.at(name), "is none of the filters", near(name, filters))
+            raise description_error(table.at(name), "is none of the filters", suggestion(name, filters))
     return tuple((name, table.choice(name, FILTER_TYPES, "string")) for name, _ in table.value_items())
 
 
 def _filter_values(table: Table, filters: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     for name, _ in table.value_items():
         if name not in filters:
-            raise wrong(table.at(name), "is none of the filters", near(name, filters))
+            raise description_error(table.at(name), "is none of the filters", suggestion(name, filters))
     return tuple((name, table.texts(name)) for name, _ in table.value_items())
 
 
 def _name(name: str, path: str) -> str:
     if not _NAME.fullmatch(name):
-        raise wrong(path, "must be a name of lower-case letters, digits, - and _")
+        raise description_error(path, "must be a name of lower-case letters, digits, - and _")
     return name

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bulk_export.core.model import RecordShape
-from bulk_export.services.toml_table import Table, wrong
+from bulk_export.services.toml_table import Table, description_error
 
 Path = tuple[str, ...]
 
@@ -23,7 +23,9 @@ def read_identity(
     path = table.texts("id", default.id)
     names_fields = "id" in table and _names_fields(path, attributes, is_row=is_row)
     if names_fields and "identity" in table:
-        raise wrong(table.at("id"), "names what identifies a record, and so does identity: only one of them may")
+        raise description_error(
+            table.at("id"), "names what identifies a record, and so does identity: only one of them may"
+        )
     if names_fields:
         fields = _paths(list(path), table.at("id"), is_row=is_row)
         path = default.id
@@ -54,9 +56,11 @@ def _paths(given: Any, where: str, *, is_row: bool) -> tuple[Path, ...]:
     entries = list(given) if isinstance(given, list | tuple) else [None]
     paths = tuple(_path(entry, is_row=is_row) for entry in entries)
     if not all(path and all(path) for path in paths):
-        raise wrong(where, "must be a list of paths like attributes.training_record_id, or of lists of names")
+        raise description_error(
+            where, "must be a list of paths like attributes.training_record_id, or of lists of names"
+        )
     if len(set(paths)) < len(paths):
-        raise wrong(where, "names a value twice")
+        raise description_error(where, "names a value twice")
     return paths
 
 

@@ -17,7 +17,7 @@ class Table:
     def __init__(self, entries: object, path: str = "") -> None:
         self.path = path
         if not isinstance(entries, Mapping):
-            raise wrong(path, "must be a table")
+            raise description_error(path, "must be a table")
         self._entries: Mapping[str, Any] = entries
         self._known: set[str] = set()
 
@@ -51,9 +51,9 @@ class Table:
         """A string, which must be there where no default is given."""
         given = self.value(key, default)
         if given is None:
-            raise wrong(self.at(key), "is missing")
+            raise description_error(self.at(key), "is missing")
         if not isinstance(given, str):
-            raise wrong(self.at(key), "must be a string")
+            raise description_error(self.at(key), "must be a string")
         return given
 
     def optional_text(self, key: str) -> str | None:
@@ -64,28 +64,28 @@ class Table:
         """True or false."""
         given = self.value(key, default)
         if not isinstance(given, bool):
-            raise wrong(self.at(key), "must be true or false")
+            raise description_error(self.at(key), "must be true or false")
         return given
 
     def whole(self, key: str, default: int | None, *, least: int) -> int | None:
         """A whole number of at least `least`."""
         given = self.value(key, default)
         if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < least):
-            raise wrong(self.at(key), f"must be a whole number of at least {least}")
+            raise description_error(self.at(key), f"must be a whole number of at least {least}")
         return given
 
     def texts(self, key: str, default: Sequence[str] = ()) -> tuple[str, ...]:
         """A list of strings."""
         given = self.value(key, default)
         if not isinstance(given, list | tuple) or not all(isinstance(one, str) and one for one in given):
-            raise wrong(self.at(key), "must be a list of strings")
+            raise description_error(self.at(key), "must be a list of strings")
         return tuple(given)
 
     def choice(self, key: str, choices: Sequence[str], default: str) -> str:
         """One of some words."""
         given = self.text(key, default)
         if given not in choices:
-            raise wrong(self.at(key), f"must be one of: {', '.join(choices)}", near(given, choices))
+            raise description_error(self.at(key), f"must be one of: {', '.join(choices)}", suggestion(given, choices))
         return given
 
     def parsed(self, key: str, parse: Callable[[str], _Value]) -> _Value | None:
@@ -101,10 +101,10 @@ class Table:
         """Raise UsageError for a key that means nothing here."""
         for key in self._entries:
             if key not in self._known:
-                raise wrong(self.at(key), "is not known", near(key, self._known))
+                raise description_error(self.at(key), "is not known", suggestion(key, self._known))
 
 
-def wrong(path: str, what: str, hint: str = "") -> UsageError:
+def description_error(path: str, what: str, hint: str = "") -> UsageError:
     """A UsageError about the key at a path of the description."""
     where = path or "it"
     return UsageError(
@@ -113,7 +113,7 @@ def wrong(path: str, what: str, hint: str = "") -> UsageError:
     )
 
 
-def near(given: str, known: Sequence[str] | set[str]) -> str:
+def suggestion(given: str, known: Sequence[str] | set[str]) -> str:
     """A hint at the nearest of some words, empty where none is near."""
     nearest = difflib.get_close_matches(given, sorted(known), n=1, cutoff=0.5)
     return f"Did you mean {nearest[0]}?" if nearest else ""
