@@ -15,7 +15,7 @@ from bulk_export.pipelines.remote_descriptions import fetch_published
 from bulk_export.progress.observer import Observer
 from bulk_export.services.catalogue import load_service, read_description
 from bulk_export.services.local import serving
-from bulk_export.services.openapi import describe, spec_text
+from bulk_export.services.openapi import describe, openapi_yaml
 from tests.support.exporting import NPQ, QUICK, options, settings
 from tests.support.specs import listing, query, spec
 from tests.support.warm_command import run_warm
@@ -80,7 +80,7 @@ async def test_each_service_is_asked_for_its_description_where_it_publishes_it()
 
     async def answer(request: web.Request) -> web.Response:
         asked.append(request.path)
-        return web.Response(body=spec_text(NPQ))
+        return web.Response(body=openapi_yaml(NPQ))
 
     async with web_server(answer) as address:
         for service in (load_service("ecf"), NPQ):

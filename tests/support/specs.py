@@ -6,7 +6,7 @@ from typing import Any
 
 from bulk_export.core.model import Endpoint, Service
 from bulk_export.services.catalogue import read_description
-from bulk_export.services.openapi import Described, describe
+from bulk_export.services.openapi import GeneratedDescription, describe
 
 RECORD = {"type": "object", "properties": {"id": {"type": "string"}, "size": {"type": "integer"}}}
 BOXES = {"type": "object", "properties": {"data": {"type": "array", "items": RECORD}}}
@@ -38,7 +38,7 @@ def spec(paths: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"openapi": "3.1.0", "info": {"title": "Boxes", "version": "1.0"}, "paths": paths, **more}
 
 
-def described(paths: dict[str, Any], **more: Any) -> Described:
+def described(paths: dict[str, Any], **more: Any) -> GeneratedDescription:
     """What is found in a spec with some paths."""
     return describe(spec(paths, **more), "spec.yaml")
 

@@ -23,7 +23,7 @@ from bulk_export.services.local.query import BadQuery, Query, parse_query
 from bulk_export.services.local.records import RecordFactory
 from bulk_export.services.local.settings import LocalServiceSettings
 from bulk_export.services.local.throttle import FixedWindows, RollingWindow, Throttle
-from bulk_export.services.openapi import spec_text
+from bulk_export.services.openapi import openapi_yaml
 
 _LOGGED = 1_000_000
 # The endpoints that list people, one in each service.
@@ -131,7 +131,7 @@ class LocalService:
             and request.method == "GET"
         ):
             # Published to everybody, and counted like any other request.
-            return web.Response(body=spec_text(settings.service), content_type="text/yaml", charset="utf-8")
+            return web.Response(body=openapi_yaml(settings.service), content_type="text/yaml", charset="utf-8")
         given = request.headers.get(auth.header, "").encode()
         known = (auth.value(token).encode() for token in (settings.token, *settings.other_tokens))
         if not any(hmac.compare_digest(given, expected) for expected in known):

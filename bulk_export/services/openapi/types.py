@@ -1,7 +1,7 @@
-"""Schemas to the types of a description, through references, compositions and nullability.
+"""From JSON Schema to the field types of a description, through references and compositions.
 
-A type is written as in a description: "string", "timestamp", [type], {name: type}, and "any" where values of several
-types are allowed; None where a schema says nothing. Everything is nullable, so nullability is dropped.
+A type is written as in a description: "string", "timestamp", [type], {name: type}; "any" is for values of several
+types. None is the type of a schema that declares nothing. Every field is nullable, so `null` is ignored.
 """
 
 from __future__ import annotations
@@ -26,18 +26,22 @@ _SCALARS = {"string": "string", "boolean": "boolean", "integer": "integer", "num
 
 
 class Schemas:
-    """The schemas of one document. `remarks` collects what could not be expressed, in order, each once."""
+    """The schemas of one document.
+
+    Attributes:
+        remarks: What could not be expressed as a field type; an ordered set.
+    """
 
     def __init__(self, document: Mapping[str, Any], source: str) -> None:
         self._source = source
-        # An identifier within the file must not send references elsewhere.
-        plain = {key: value for key, value in document.items() if key not in ("$id", "$schema")}
-        self._resolver = Registry().with_resource("", DRAFT202012.create_resource(plain)).resolver()
+        # Without its own `$id`, references cannot lead out of the document.
+        contents = {key: value for key, value in document.items() if key not in ("$id", "$schema")}
+        self._resolver = Registry().with_resource("", DRAFT202012.create_resource(contents)).resolver()
         self._visited = 0
         self.remarks: dict[str, None] = {}
 
-    def resolved(self, node: Any) -> Mapping[str, Any]:
-        """What a node or the end of its chain of references holds; an empty mapping where that is no object."""
+    def resolve(self, node: Any) -> Mapping[str, Any]:
+        """Follow the references of a node to the end. An empty mapping if that is not an object."""
         seen = set()
         while isinstance(node, Mapping) and isinstance(node.get("$ref"), str):
             if node["$ref"] in seen:
@@ -49,70 +53,82 @@ class Schemas:
     def type_of(
         self, schema: Any, where: str, open_references: frozenset[str] = frozenset(), depth: int = 0
     ) -> Declared | None:
-        """The type that a schema declares. Raises UsageError for what is too large, or refers to nowhere."""
+        """Return the type that a schema declares; None if it declares none.
+
+        Args:
+            schema: The schema.
+            where: Where it is in the document, for messages.
+            open_references: The references being followed, to recognise a type that contains itself.
+            depth: The number of schemas around it.
+
+        Raises:
+            UsageError: If a reference leads nowhere or out of the document, or the schema is too large.
+        """
         self._visit(where, depth)
         if not isinstance(schema, Mapping):
             return None
-        found = self._own_type(schema, where, open_references, depth)
+        declared = self._own_type(schema, where, open_references, depth)
         reference = schema.get("$ref")
         if isinstance(reference, str):
             if reference in open_references:
-                self.remarks[f"{where} holds itself: the inner one is left to _extra"] = None
+                self.remarks[f"{where} contains itself: the inner one goes to _extra"] = None
             else:
-                inner = self.type_of(self._target(reference), where, open_references | {reference}, depth + 1)
-                found = both(found, inner)
-        for part in _listed(schema, "allOf"):
-            found = both(found, self.type_of(part, where, open_references, depth + 1))
-        for word in _ALTERNATIVES:
-            offered = [
+                target = self.type_of(self._target(reference), where, open_references | {reference}, depth + 1)
+                declared = intersection(declared, target)
+        for part in _subschemas(schema, "allOf"):
+            declared = intersection(declared, self.type_of(part, where, open_references, depth + 1))
+        for keyword in _ALTERNATIVES:
+            alternatives = [
                 self.type_of(part, where, open_references, depth + 1)
-                for part in _listed(schema, word)
+                for part in _subschemas(schema, keyword)
                 if not _is_null(part)
             ]
-            found = both(found, self._either(offered, where))
-        return found
+            declared = intersection(declared, self._union(alternatives, where))
+        return declared
 
-    def parts(self, schema: Any, where: str, depth: int = 0) -> Iterator[Mapping[str, Any]]:
-        """A schema and all that it is composed of."""
+    def with_subschemas(self, schema: Any, where: str, depth: int = 0) -> Iterator[Mapping[str, Any]]:
+        """Yield a schema, the target of its reference and the schemas that it is composed of."""
         self._visit(where, depth)
         if not isinstance(schema, Mapping):
             return
         yield schema
         if isinstance(schema.get("$ref"), str) and depth < _DEEPEST:
-            yield from self.parts(self._target(schema["$ref"]), where, depth + 1)
-        for word in ("allOf", *_ALTERNATIVES):
-            for part in _listed(schema, word):
-                yield from self.parts(part, where, depth + 1)
+            yield from self.with_subschemas(self._target(schema["$ref"]), where, depth + 1)
+        for keyword in ("allOf", *_ALTERNATIVES):
+            for part in _subschemas(schema, keyword):
+                yield from self.with_subschemas(part, where, depth + 1)
 
-    def member(self, schema: Any, name: str, where: str) -> Iterator[Any]:
-        """The schemas that a member of an object is declared with."""
-        for part in self.parts(schema, where):
+    def property_schemas(self, schema: Any, name: str, where: str) -> Iterator[Any]:
+        """Yield the schemas of a property of an object."""
+        for part in self.with_subschemas(schema, where):
             properties = part.get("properties")
             if isinstance(properties, Mapping) and name in properties:
                 yield properties[name]
 
-    def items(self, schema: Any, where: str) -> Iterator[Any]:
-        """The schemas that the elements of an array are declared with."""
-        for part in self.parts(schema, where):
+    def item_schemas(self, schema: Any, where: str) -> Iterator[Any]:
+        """Yield the schemas of the elements of an array."""
+        for part in self.with_subschemas(schema, where):
             if "items" in part:
                 yield part["items"]
 
-    def words(self, schema: Any, where: str) -> list[str]:
-        """The texts that a schema allows, by `enum` or `const`."""
-        found: list[str] = []
-        for part in self.parts(schema, where):
-            listed = part.get("enum")
-            values = listed if isinstance(listed, list) else [part["const"]] if "const" in part else []
-            found.extend(value for value in values if isinstance(value, str) and value not in found)
-        return found
+    def enum_strings(self, schema: Any, where: str) -> list[str]:
+        """Return the strings that a schema allows by `enum` or `const`, without duplicates."""
+        strings: list[str] = []
+        for part in self.with_subschemas(schema, where):
+            enum = part.get("enum")
+            values = enum if isinstance(enum, list) else [part["const"]] if "const" in part else []
+            strings.extend(value for value in values if isinstance(value, str) and value not in strings)
+        return strings
 
     def _own_type(self, schema: Mapping[str, Any], where: str, refs: frozenset[str], depth: int) -> Declared | None:
-        named = schema.get("type")
-        names = [name for name in (named if isinstance(named, list) else [named]) if isinstance(name, str)]
-        if not names:
-            names = _implied(schema)
-        offered = [self._named_type(name, schema, where, refs, depth) for name in names if name != "null"]
-        return self._either(offered, where)
+        keyword = schema.get("type")
+        names = [name for name in (keyword if isinstance(keyword, list) else [keyword]) if isinstance(name, str)]
+        alternatives = [
+            self._named_type(name, schema, where, refs, depth)
+            for name in names or _implied_types(schema)
+            if name != "null"
+        ]
+        return self._union(alternatives, where)
 
     def _named_type(
         self, name: str, schema: Mapping[str, Any], where: str, refs: frozenset[str], depth: int
@@ -132,14 +148,14 @@ class Schemas:
             return _FORMATS.get(schema["format"], "string")
         return _SCALARS.get(name)
 
-    def _either(self, offered: Sequence[Declared | None], where: str) -> Declared | None:
-        known = [one for one in offered if one is not None]
+    def _union(self, alternatives: Sequence[Declared | None], where: str) -> Declared | None:
+        known = [declared for declared in alternatives if declared is not None]
         if not known:
             return None
-        found = functools.reduce(either, known)
-        if found == ANY and ANY not in known:
-            self.remarks[f"{where} may be of types that no one column holds: it is left to _extra"] = None
-        return found
+        declared = functools.reduce(union, known)
+        if declared == ANY and ANY not in known:
+            self.remarks[f"{where} may be of types that no single column can hold: it goes to _extra"] = None
+        return declared
 
     def _target(self, reference: str) -> Any:
         if not reference.startswith("#"):
@@ -151,7 +167,7 @@ class Schemas:
             return self._resolver.lookup(reference).contents
         except (Unresolvable, Unretrievable, KeyError, ValueError, TypeError, AttributeError, IndexError):
             raise UsageError(
-                f"{self._source} refers to {reference!r}, where nothing is.", next_step="Correct the reference."
+                f"{self._source} refers to {reference!r}, which does not exist.", next_step="Correct the reference."
             ) from None
 
     def _visit(self, where: str, depth: int) -> None:
@@ -161,31 +177,31 @@ class Schemas:
             raise UsageError(f"{self._source} is {reason}, at {where}.", next_step="Describe the service by hand.")
 
 
-def both(left: Declared | None, right: Declared | None) -> Declared | None:
-    """The type of what fits two schemas at once: members of both objects, the narrower of two scalars."""
+def intersection(left: Declared | None, right: Declared | None) -> Declared | None:
+    """Return the type of values that fit both types: the members of both objects, the narrower of two scalars."""
     if left is None or right is None:
         return right if left is None else left
     if ANY in (left, right):
         return right if left == ANY else left
     if isinstance(left, dict) and isinstance(right, dict):
-        return {name: both(left.get(name), right.get(name)) for name in {**left, **right}}
+        return {name: intersection(left.get(name), right.get(name)) for name in {**left, **right}}
     if isinstance(left, list) and isinstance(right, list):
-        return [both(left[0], right[0])]
+        return [intersection(left[0], right[0])]
     narrower = {("string", "timestamp"), ("string", "date"), ("number", "integer")}
     return right if isinstance(left, str) and isinstance(right, str) and (left, right) in narrower else left
 
 
-def either(left: Declared, right: Declared) -> Declared:
-    """The type of what fits one of two schemas, "any" where no column takes both."""
+def union(left: Declared, right: Declared) -> Declared:
+    """Return the type of values that fit one of two types; "any" if no column can hold both."""
     if left == right:
         return left
     if isinstance(left, dict) and isinstance(right, dict):
         return {
-            name: either(left[name], right[name]) if name in left and name in right else {**left, **right}[name]
+            name: union(left[name], right[name]) if name in left and name in right else {**left, **right}[name]
             for name in {**left, **right}
         }
     if isinstance(left, list) and isinstance(right, list):
-        return [either(left[0], right[0])]
+        return [union(left[0], right[0])]
     if isinstance(left, str) and isinstance(right, str):
         kinds = {left, right}
         if kinds <= {"integer", "number"}:
@@ -196,23 +212,23 @@ def either(left: Declared, right: Declared) -> Declared:
     return ANY
 
 
-def _listed(schema: Mapping[str, Any], word: str) -> list[Any]:
-    parts = schema.get(word)
-    return parts if isinstance(parts, list) else []
+def _subschemas(schema: Mapping[str, Any], keyword: str) -> list[Any]:
+    subschemas = schema.get(keyword)
+    return subschemas if isinstance(subschemas, list) else []
 
 
 def _is_null(schema: Any) -> bool:
     return isinstance(schema, Mapping) and (schema.get("type") in ("null", ["null"]) or schema.get("enum") == [None])
 
 
-def _implied(schema: Mapping[str, Any]) -> list[str]:
-    """The type of a schema that names none."""
+def _implied_types(schema: Mapping[str, Any]) -> list[str]:
+    """Return the types that a schema without `type` has by its other keywords."""
     if isinstance(schema.get("properties"), Mapping):
         return ["object"]
     if "items" in schema:
         return ["array"]
-    listed = schema.get("enum")
-    values = [value for value in (listed if isinstance(listed, list) else [schema.get("const")]) if value is not None]
+    enum = schema.get("enum")
+    values = [value for value in (enum if isinstance(enum, list) else [schema.get("const")]) if value is not None]
     names: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number"}
-    found = list(dict.fromkeys(names[type(value)] for value in values if type(value) in names))
-    return found or (["string"] if schema.get("format") in (*_FORMATS, "uuid", "email", "uri") else [])
+    types = list(dict.fromkeys(names[type(value)] for value in values if type(value) in names))
+    return types or (["string"] if schema.get("format") in (*_FORMATS, "uuid", "email", "uri") else [])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bulk_export.errors import UsageError
 from bulk_export.services.catalogue import choose_endpoints, read_description
 from bulk_export.services.openapi import describe
-from bulk_export.services.openapi.naming import named
+from bulk_export.services.openapi.naming import parse_path
 from tests.support.specs import RECORD, answering, described, listing, only, query, read, spec, table
 
 PAGED = [query("page", minimum=1), query("size")]
@@ -45,53 +45,53 @@ def test_lists_of_the_same_name_in_different_places_are_different_lists() -> Non
     ("path", "item", "reason"),
     [
         ("/boxes/{id}/lids", listing(*PAGED), "its path needs id"),
-        ("/search", {"post": listing()["get"]}, "it is asked for by POST"),
-        ("/numbers", listing(schema=array({"type": "integer"})), "its list does not hold objects"),
+        ("/search", {"post": listing()["get"]}, "it is requested by POST"),
+        ("/numbers", listing(schema=array({"type": "integer"})), "its list does not contain objects"),
         (
             "/both",
             listing(schema={"properties": {"red": array(RECORD), "blue": array(RECORD)}}),
-            "it holds several lists, red, blue, and nothing says which has the records",
+            "it has several lists (red, blue), and which has the records is not said",
         ),
-        ("/open", answering({"application/json": {}}), "the spec does not say what it answers with"),
+        ("/open", answering({"application/json": {}}), "the OpenAPI file does not describe its response"),
         (
             "/next",
             listing(query("page_token", type="string"), query("limit")),
-            "its pages are asked for with page_token, neither by number and size nor by position",
+            "paging by page_token is not supported, only by page number or offset",
         ),
         (
             "/limited",
             listing(query("limit")),
-            "its pages are asked for with limit, neither by number and size nor by position",
+            "paging by limit is not supported, only by page number or offset",
         ),
         (
             "/begun",
             listing(query("start")),
-            "its pages are asked for with start, neither by number and size nor by position",
+            "paging by start is not supported, only by page number or offset",
         ),
         (
             "/odd",
             listing(query("pageRef"), query("n")),
-            "pageRef may ask for its pages, in a way that is not known here",
+            "it may page by pageRef, in a way that is not known",
         ),
         (
             "/paged.csv",
             answering({"text/csv": {}}, *PAGED),
-            "it is a table that comes in pages",
+            "it returns CSV in pages",
         ),
         (
             "/silent",
             {"get": {"responses": {"200": {"description": "ok"}}}},
-            "the spec does not say what it answers with",
+            "the OpenAPI file does not describe its response",
         ),
         (
             "/boxes.xml",
             answering({"application/xml": {"schema": array(RECORD)}}),
-            "it answers with application/xml, which is not read here",
+            "its media type, application/xml, is not supported",
         ),
         (
             "/lines",
             answering({"application/x-ndjson": {}}),
-            "it answers with application/x-ndjson, which is not read here",
+            "its media type, application/x-ndjson, is not supported",
         ),
         (
             "/by-name",
@@ -101,17 +101,17 @@ def test_lists_of_the_same_name_in_different_places_are_different_lists() -> Non
         (
             "/either",
             listing(schema={"oneOf": [array(RECORD), RECORD]}),
-            "its answer may be a list or something else",
+            "its response may be a list or something else",
         ),
         (
             "/linked",
             listing(schema={"properties": {"data": array(RECORD), "links": {"properties": {"next": {}}}}}),
-            "its answer speaks of further pages (next), and nothing says how to ask for them",
+            "its response mentions further pages (next), but no parameter selects them",
         ),
         (
             "/mine",
             listing(*PAGED, query("filter[a]"), query("tenant") | {"required": True}),
-            "it demands tenant, which cannot be given as a filter",
+            "it requires tenant, which cannot be given as a filter",
         ),
     ],
 )
@@ -218,7 +218,7 @@ def test_a_table_of_which_nothing_is_said_is_exported_all_the_same(schema: Any) 
     assert (endpoint.name, endpoint.format, endpoint.fields, endpoint.shape.id) == ("boxes", "csv", (), ("id",))
     silent = {"get": {"responses": {"200": {"description": "ok"}}}}
     assert read({"/boxes.csv": silent}).endpoints[0].format == "csv"
-    assert any("does not say what its records hold" in remark for remark in described(paths).remarks)
+    assert any("does not say what its records contain" in remark for remark in described(paths).remarks)
 
 
 def test_a_path_that_answers_in_both_forms_is_one_list_as_json_where_that_is_one() -> None:
@@ -290,4 +290,4 @@ def test_every_list_is_described_or_named_whatever_it_looks_like(offered: Any) -
     said = [{endpoint.path for endpoint in service} | dict(service.left_out).keys() for service in versions]
     assert set().union(*said) == {*paths, "/last"}
     # The newest version has all of them, but where one has taken the place of an older one.
-    assert {named(path).resource for path in said[-1]} == {named(path).resource for path in [*paths, "/last"]}
+    assert {parse_path(path).resource for path in said[-1]} == {parse_path(path).resource for path in [*paths, "/last"]}

@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 from bulk_export.core.model import Authorization, Endpoint, Field, Kind, ListOf, Paging, RecordShape, Service, Struct
 from bulk_export.errors import UsageError
 from bulk_export.services.catalogue import load_service, read_description
-from bulk_export.services.openapi import Described, compare, describe, parse_spec, spec_of, spec_text
+from bulk_export.services.openapi import (
+    GeneratedDescription,
+    compare,
+    describe,
+    openapi_document,
+    openapi_yaml,
+    parse_spec,
+)
 
 RECORD = {"type": "object", "properties": {"id": {"type": "string"}, "size": {"type": "integer"}}}
 
@@ -35,7 +42,7 @@ def spec(paths: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"openapi": "3.1.0", "info": {"title": "Boxes", "version": "1.0"}, "paths": paths, **more}
 
 
-def described(document: dict[str, Any]) -> Described:
+def described(document: dict[str, Any]) -> GeneratedDescription:
     return describe(document, "spec.yaml")
 
 
@@ -101,14 +108,14 @@ def test_pages_by_cursor_are_left_out_and_said_so() -> None:
     found = described(spec(paths))
     assert [endpoint.name for endpoint in read(spec(paths))] == ["lids"]
     assert found.document["left_out"] == {
-        "v1": {"/boxes": "its pages are asked for with cursor, neither by number and size nor by position"}
+        "v1": {"/boxes": "paging by cursor is not supported, only by page number or offset"}
     }
 
 
 def test_a_list_without_page_parameters_is_one_request_and_said_so() -> None:
     document = spec({"/boxes": listing()})
     assert only(document).paging.style == "none"
-    assert any("one request must give all" in remark for remark in described(document).remarks)
+    assert any("one request must return everything" in remark for remark in described(document).remarks)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +209,7 @@ def test_a_type_that_holds_itself_ends_where_it_begins_again() -> None:
         components={"schemas": {"Tree": tree}},
     )
     assert only(document).fields == (Field("below", ListOf(Kind.ANY)),)
-    assert any("holds itself" in remark for remark in described(document).remarks)
+    assert any("contains itself" in remark for remark in described(document).remarks)
 
 
 @pytest.mark.parametrize(
@@ -210,9 +217,9 @@ def test_a_type_that_holds_itself_ends_where_it_begins_again() -> None:
     [
         ("other.yaml#/Box", "outside the file"),
         ("https://example.org/box.json", "outside the file"),
-        ("#/components/schemas/Nothing", "where nothing is"),
-        ("#nowhere", "where nothing is"),
-        ("#/paths/~1boxes/get/parameters/first", "where nothing is"),
+        ("#/components/schemas/Nothing", "does not exist"),
+        ("#nowhere", "does not exist"),
+        ("#/paths/~1boxes/get/parameters/first", "does not exist"),
     ],
 )
 def test_references_that_lead_out_or_nowhere_are_refused_with_their_name(reference: str, said: str) -> None:
@@ -341,7 +348,7 @@ def test_the_variables_of_servers_are_filled_in() -> None:
         "main": "https://live.example",
         "main-trial-example": "https://trial.example",
     }
-    assert any("nothing says what unknown may be" in remark for remark in described(document).remarks)
+    assert any("the values of unknown are not known" in remark for remark in described(document).remarks)
 
 
 def test_kinds_and_words_of_filters_are_found() -> None:
@@ -439,7 +446,7 @@ def services(draw: st.DrawFn) -> Service:
 @settings(deadline=None, max_examples=50)
 @given(services())
 def test_what_a_service_publishes_describes_that_service(service: Service) -> None:
-    found = described(dict(parse_spec(spec_text(service), "spec")))
+    found = described(dict(parse_spec(openapi_yaml(service), "spec")))
     back = read_description(tomllib.loads(tomli_w.dumps(found.document)), None)
     assert back == read_description(found.document, None)
     assert compare(service, back) == []
@@ -475,7 +482,7 @@ SCHEMAS = st.one_of(
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from([("npq", "v3"), ("ecf", "v3"), ("npq", "v2")]), st.randoms(use_true_random=False), SCHEMAS)
 def test_a_damaged_spec_ends_in_a_description_or_a_refusal(name: tuple[str, str], random: Any, scrap: Any) -> None:
-    damaged = copy.deepcopy(spec_of(load_service(*name)))
+    damaged = copy.deepcopy(openapi_document(load_service(*name)))
     for holder, key in random.sample(list(nodes(damaged)), 3):
         if holder is not damaged or key != "openapi":
             holder[key] = scrap
