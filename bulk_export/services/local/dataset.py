@@ -84,7 +84,7 @@ class Dataset:
         return self._factory.id(number)
 
     def touch(self, position: int, now: float) -> str:
-        """Change the record at a position in the order of creation, at `now` in seconds since the epoch. Return its id."""
+        """Change the record at a position in the order of creation at the time `now`. Return its id."""
         number = self._numbers[position]
         self._touched[number] = (self._touched.get(number, (0, 0.0))[0] + 1, now)
         self._invalidate()

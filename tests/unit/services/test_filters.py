@@ -101,7 +101,7 @@ def test_what_an_export_of_everything_lacks_is_said_with_the_reason() -> None:
     service = replace(ECF, left_out=(("/api/v3/schools/ecf/{id}/lids", "its path needs id"),))
     with pytest.warns(UserWarning, match="schools-ecf"):
         everything = ExportOptions.of(environment="local", service=service)
-    assert everything.left_out == (("schools-ecf", "gives nothing without cohort"), *service.left_out)
+    assert everything.left_out == (("schools-ecf", "returns no records without cohort"), *service.left_out)
     assert ExportOptions.of(["statements"], environment="local", service=service).left_out == ()
 
 
@@ -145,7 +145,7 @@ def test_an_endpoint_that_needs_a_filter_is_refused_where_named_and_left_out_wit
     with pytest.raises(UsageError) as refused:
         with_required_filters(schools, (), named=True)
     assert "--filter cohort=" in refused.value.next_step
-    with pytest.warns(UserWarning, match="schools-ecf gives nothing without a filter"):
+    with pytest.warns(UserWarning, match="schools-ecf returns no records without a filter"):
         kept = with_required_filters(ECF.endpoints, (), named=False)
     assert [endpoint.name for endpoint in ECF if endpoint not in kept] == ["schools-ecf"]
     assert with_required_filters(schools, (("cohort", "2023"),), named=True) == schools
