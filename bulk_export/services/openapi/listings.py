@@ -87,7 +87,9 @@ def find_listings(
             continue
         full_path = prefix + (path if path.startswith("/") else f"/{path}")
         try:
-            listing = _read_listing(schemas, path_item, full_path, identifiers.get(full_path), f"GET {path}", remarks)
+            listing = _read_listing(
+                schemas.at(f"GET {path}"), path_item, full_path, identifiers.get(full_path), remarks
+            )
         except _Excluded as excluded:
             yield ExcludedListing(full_path, parse_path(full_path), str(excluded))
         else:
@@ -100,52 +102,49 @@ def _read_listing(
     path_item: Mapping[str, Any],
     path: str,
     known_id: str | None,
-    where: str,
     remarks: dict[str, None],
 ) -> Listing | None:
     """Return the list endpoint at a path; None if nothing there is a list. Raises _Excluded."""
     operation = path_item.get("get")
     if not isinstance(operation, Mapping):
         posted = path_item.get("post")
-        if isinstance(posted, Mapping) and _find_list(schemas, read_response_schemas(schemas, posted, ""), where):
+        if isinstance(posted, Mapping) and _find_list(schemas, read_response_schemas(schemas, posted, "")):
             raise _Excluded("it is requested by POST")
         return None
-    found = _find_list(schemas, read_response_schemas(schemas, operation, path), where)
+    found = _find_list(schemas, read_response_schemas(schemas, operation, path))
     if found is None:
-        _check_unreadable(schemas, operation, path, where)
+        _check_unreadable(schemas, operation, path)
         return None
     _check_path(path)
     response, location = found
     if isinstance(location, UnsupportedList):
         raise _Excluded(location.reason)
-    members = _members_beside_records(schemas, response, where)
+    members = _members_beside_records(schemas, response)
     declared = [*_list(path_item.get("parameters")), *_list(operation.get("parameters"))]
-    query = read_query(schemas, declared, where, first_page_hints=_first_page_hints(operation, members))
+    query = read_query(schemas, declared, first_page_hints=_first_page_hints(operation, members))
     _check_query(query, response, members)
     name = parse_path(path)
-    shape = read_shape(schemas, response, location, known_id, name.name.removesuffix("-csv"), where)
+    shape = read_shape(schemas, response, location, known_id, name.name.removesuffix("-csv"))
     for remark in _remarks(query, response, location, shape):
-        remarks[where + remark] = None
+        remarks[schemas.where + remark] = None
     return Listing(path, name, response.format, query, shape)
 
 
 def _find_list(
-    schemas: Schemas, responses: Sequence[ResponseSchema], where: str
+    schemas: Schemas, responses: Sequence[ResponseSchema]
 ) -> tuple[ResponseSchema, RecordLocation | UnsupportedList] | None:
     """Return the first response with a list of records, or else the first with an unsupported list."""
     found = [
-        (response, location)
-        for response in responses
-        if (location := find_records(schemas, response, where)) is not None
+        (response, location) for response in responses if (location := find_records(schemas, response)) is not None
     ]
     supported = (entry for entry in found if isinstance(entry[1], RecordLocation))
     return next(supported, found[0] if found else None)
 
 
-def _check_unreadable(schemas: Schemas, operation: Mapping[str, Any], path: str, where: str) -> None:
+def _check_unreadable(schemas: Schemas, operation: Mapping[str, Any], path: str) -> None:
     """Raise _Excluded if an operation without a list that can be read may return one all the same."""
     for media_type, schema in media_types(schemas, operation):
-        if is_list(schemas, media_type, schema, where):
+        if is_list(schemas, media_type, schema):
             raise _Excluded(f"its media type, {media_type}, is not supported")
     if is_undescribed(schemas, operation) and not _PATH_PARAMETER.search(path):
         raise _Excluded("the OpenAPI file does not describe its response")
@@ -177,9 +176,9 @@ def _check_query(query: OperationQuery, response: ResponseSchema, members: set[s
         raise _Excluded(f"it requires {', '.join(query.unsupported_required)}, which cannot be given as a filter")
 
 
-def _members_beside_records(schemas: Schemas, response: ResponseSchema, where: str) -> set[str]:
+def _members_beside_records(schemas: Schemas, response: ResponseSchema) -> set[str]:
     """Return the members of a response body, and those of its objects about paging."""
-    declared = schemas.type_of(response.schema, where) if response.format == "json" else None
+    declared = schemas.type_of(response.schema) if response.format == "json" else None
     if not isinstance(declared, dict):
         return set()
     paging_objects = [value for name, value in declared.items() if name in _PAGING_OBJECTS and isinstance(value, dict)]

@@ -103,19 +103,15 @@ class PagingParameters:
         return frozenset({self.number, self.size} - {""})
 
 
-def read_paging(
-    schemas: Schemas, parameters: Sequence[Parameter], where: str, first_page_hints: Set[int]
-) -> PagingParameters:
+def read_paging(schemas: Schemas, parameters: Sequence[Parameter], first_page_hints: Set[int]) -> PagingParameters:
     """Find the paging parameters among the query parameters of an operation.
 
     `first_page_hints` are the numbers of the first page that other parts of the operation suggest.
     """
-    candidates = [parameter for parameter in parameters if _may_count(schemas, parameter, where)]
+    candidates = [parameter for parameter in parameters if _may_count(schemas, parameter)]
     size = next((one for one in candidates if one.normalized_name in _SIZES), None)
     number = next((one for one in candidates if one.normalized_name in _NUMBERS), None)
-    cursor = next(
-        (one for one in parameters if one.normalized_name in _CURSORS and not _is_time(schemas, one, where)), None
-    )
+    cursor = next((one for one in parameters if one.normalized_name in _CURSORS and not _is_time(schemas, one)), None)
     start = number or next((one for one in candidates if one.normalized_name in _OFFSETS), None)
     if size is None and cursor is None and start is not None and start.normalized_name not in _AMBIGUOUS_OFFSETS:
         size = Parameter("", {}, required=False, text="", example=None)  # the service alone decides the page size
@@ -127,13 +123,9 @@ def read_paging(
         style=style,
         number=start.name,
         size=size.name,
-        first=(
-            _first_offset(schemas, start, where)
-            if style == "offset"
-            else _first_page(schemas, start, where, first_page_hints)
-        ),
-        default=_positive(_keyword_value(schemas, size, "default", where), _DEFAULT_SIZE.search(size.text)),
-        largest=_positive(_keyword_value(schemas, size, "maximum", where), _LARGEST_SIZE.search(size.text)),
+        first=(_first_offset(schemas, start) if style == "offset" else _first_page(schemas, start, first_page_hints)),
+        default=_positive(_keyword_value(schemas, size, "default"), _DEFAULT_SIZE.search(size.text)),
+        largest=_positive(_keyword_value(schemas, size, "maximum"), _LARGEST_SIZE.search(size.text)),
     )
     return replace(paging, first=1) if paging.is_lead_provider_style and paging.first is None else paging
 
@@ -156,36 +148,36 @@ def _style(start: Parameter) -> str:
     return styles.pop() if len(styles) == 1 else "unknown"
 
 
-def _may_count(schemas: Schemas, parameter: Parameter, where: str) -> bool:
+def _may_count(schemas: Schemas, parameter: Parameter) -> bool:
     """Whether the value can be a number of pages or records, by its type."""
-    declared = schemas.type_of(parameter.schema, where)
-    if _is_time(schemas, parameter, where) or declared == "boolean" or not isinstance(declared, str | None):
+    declared = schemas.type_of(parameter.schema)
+    if _is_time(schemas, parameter) or declared == "boolean" or not isinstance(declared, str | None):
         return False
     if parameter.normalized_name in _AMBIGUOUS_OFFSETS and declared not in ("integer", "number"):
         # The start of a time range, unless a keyword with a number shows otherwise.
-        return any(_keyword_value(schemas, parameter, word, where) is not None for word in ("default", "minimum"))
+        return any(_keyword_value(schemas, parameter, word) is not None for word in ("default", "minimum"))
     return True
 
 
-def _is_time(schemas: Schemas, parameter: Parameter, where: str) -> bool:
+def _is_time(schemas: Schemas, parameter: Parameter) -> bool:
     """Whether the value is a time or a date, by its type, example or text."""
     example = parameter.example
     is_date = isinstance(example, str) and _DATE.match(example) is not None
-    return is_date or "ISO 8601" in parameter.text or schemas.type_of(parameter.schema, where) in ("date", "timestamp")
+    return is_date or "ISO 8601" in parameter.text or schemas.type_of(parameter.schema) in ("date", "timestamp")
 
 
-def _first_page(schemas: Schemas, start: Parameter, where: str, hints: Set[int]) -> int | None:
+def _first_page(schemas: Schemas, start: Parameter, hints: Set[int]) -> int | None:
     """Return the number of the first page, or None if nothing tells it or the signs differ."""
-    signs = _first_signs(schemas, start, where) | (hints & {0, 1})
+    signs = _first_signs(schemas, start) | (hints & {0, 1})
     return next(iter(signs)) if len(signs) == 1 else None
 
 
-def _first_offset(schemas: Schemas, start: Parameter, where: str) -> int:
+def _first_offset(schemas: Schemas, start: Parameter) -> int:
     """Return the offset of the first record: 0 in doubt. Then a service that counts from 1 sends one record twice."""
-    return 1 if _first_signs(schemas, start, where) == {1} else 0
+    return 1 if _first_signs(schemas, start) == {1} else 0
 
 
-def _first_signs(schemas: Schemas, start: Parameter, where: str) -> set[int]:
+def _first_signs(schemas: Schemas, start: Parameter) -> set[int]:
     """Return those of 0 and 1 that the keywords, the example or the text of a parameter suggest as its first value."""
     example = start.example
     if isinstance(example, str):
@@ -193,8 +185,8 @@ def _first_signs(schemas: Schemas, start: Parameter, where: str) -> set[int]:
         example = example.rpartition("=")[2] if "&" not in example else ""
     shown = int(example) if isinstance(example, int | str) and _INTEGER.fullmatch(str(example)) else None
     signs = {
-        _keyword_value(schemas, start, "default", where),
-        _minimum(schemas, start, where),
+        _keyword_value(schemas, start, "default"),
+        _minimum(schemas, start),
         shown,
         *(number for number, pattern in _FIRST_PAGE_PATTERNS.items() if pattern.search(start.text)),
     }
@@ -206,8 +198,8 @@ def _positive(keyword: int | None, in_text: re.Match[str] | None) -> int | None:
     return number if number is not None and number > 0 else None
 
 
-def _keyword_value(schemas: Schemas, parameter: Parameter, keyword: str, where: str) -> int | None:
-    for part in schemas.with_subschemas(parameter.schema, where):
+def _keyword_value(schemas: Schemas, parameter: Parameter, keyword: str) -> int | None:
+    for part in schemas.with_subschemas(parameter.schema):
         value = part.get(keyword)
         if isinstance(value, str) and _INTEGER.fullmatch(value):
             return int(value)
@@ -216,13 +208,11 @@ def _keyword_value(schemas: Schemas, parameter: Parameter, keyword: str, where: 
     return None
 
 
-def _minimum(schemas: Schemas, parameter: Parameter, where: str) -> int | None:
-    minimum = _keyword_value(schemas, parameter, "minimum", where)
-    exclusive = _keyword_value(schemas, parameter, "exclusiveMinimum", where)
+def _minimum(schemas: Schemas, parameter: Parameter) -> int | None:
+    minimum = _keyword_value(schemas, parameter, "minimum")
+    exclusive = _keyword_value(schemas, parameter, "exclusiveMinimum")
     if exclusive is not None:
         return exclusive + 1
     # OpenAPI 3.0 has a boolean beside `minimum`, OpenAPI 3.1 a number.
-    is_exclusive = any(
-        part.get("exclusiveMinimum") is True for part in schemas.with_subschemas(parameter.schema, where)
-    )
+    is_exclusive = any(part.get("exclusiveMinimum") is True for part in schemas.with_subschemas(parameter.schema))
     return minimum + 1 if minimum is not None and is_exclusive else minimum

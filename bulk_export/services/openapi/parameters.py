@@ -43,25 +43,24 @@ class Parameter:
         return normalized(self.name)
 
 
-def read_parameters(schemas: Schemas, declared: Sequence[Any], where: str) -> list[Parameter]:
+def read_parameters(schemas: Schemas, declared: Sequence[Any]) -> list[Parameter]:
     """Return the query parameters of an operation, without duplicates.
 
     Args:
         schemas: The schemas of the document.
         declared: The `parameters` of the path item, then those of the operation, which override them.
-        where: The operation, for messages.
 
     Raises:
         UsageError: If a reference leads nowhere, or a schema is too large.
     """
     parameters: dict[str, Parameter] = {}
     for entry in declared:
-        for parameter in _as_sent(schemas, entry, where):
+        for parameter in _as_sent(schemas, entry):
             parameters[parameter.name] = parameter
     return list(parameters.values())
 
 
-def _as_sent(schemas: Schemas, entry: Any, where: str) -> Iterator[Parameter]:
+def _as_sent(schemas: Schemas, entry: Any) -> Iterator[Parameter]:
     """Yield the parameters that one declaration stands for: several if it declares an object."""
     parameter = schemas.resolve(entry)
     name = parameter.get("name")
@@ -74,20 +73,20 @@ def _as_sent(schemas: Schemas, entry: Any, where: str) -> Iterator[Parameter]:
         schema = media.get("schema") if isinstance(media, Mapping) else None
     required = parameter.get("required") is True
     text, example = _text(parameter), parameter.get("example")
-    declared = schemas.type_of(schema, f"{where}, parameter {name}")
+    declared = schemas.at(f"{schemas.where}, parameter {name}").type_of(schema)
     bracketed = BRACKETED.fullmatch(name)
     if bracketed is not None and isinstance(declared, dict):
         # 1. `page[size]` is declared with the schema of the complete object `page`. The published files do so.
-        member = schemas.resolve(next(schemas.property_schemas(schema, bracketed[2], where), {}))
+        member = schemas.resolve(next(schemas.property_schemas(schema, bracketed[2]), {}))
         yield Parameter(name, member, required, text + _text(member), _example(member))
     elif isinstance(declared, dict) and declared:
         # 2. An object: each member is a parameter, in brackets or by its own name.
         in_brackets = parameter.get("style") == "deepObject" or name in ("filter", "page")
         required_members = {
-            member for part in schemas.with_subschemas(schema, where) for member in _strings(part.get("required"))
+            member for part in schemas.with_subschemas(schema) for member in _strings(part.get("required"))
         }
         for member_name in declared:
-            member = schemas.resolve(next(schemas.property_schemas(schema, member_name, where), {}))
+            member = schemas.resolve(next(schemas.property_schemas(schema, member_name), {}))
             sent_name = f"{name}[{member_name}]" if in_brackets else member_name
             yield Parameter(sent_name, member, member_name in required_members, _text(member), _example(member))
     else:

@@ -45,33 +45,30 @@ class OperationQuery:
     unsupported_required: tuple[str, ...]
 
 
-def read_query(schemas: Schemas, declared: Sequence[Any], where: str, *, first_page_hints: Set[int]) -> OperationQuery:
+def read_query(schemas: Schemas, declared: Sequence[Any], *, first_page_hints: Set[int]) -> OperationQuery:
     """Sort the query parameters of an operation by what they are for.
 
     Args:
         schemas: The schemas of the document.
         declared: The `parameters` of the path item, then those of the operation.
-        where: The operation, for messages.
         first_page_hints: The numbers of the first page that other parts of the operation suggest.
 
     Raises:
         UsageError: If a reference leads nowhere, or a schema is too large.
     """
-    parameters = read_parameters(schemas, declared, where)
-    paging = read_paging(schemas, parameters, where, first_page_hints)
+    parameters = read_parameters(schemas, declared)
+    paging = read_paging(schemas, parameters, first_page_hints)
     rest = [parameter for parameter in parameters if parameter.name not in paging.parameter_names]
     sort = next((parameter for parameter in rest if parameter.normalized_name in _SORTS), None)
     template, filters, unsupported = _split_filters([parameter for parameter in rest if parameter is not sort])
     return OperationQuery(
         paging=paging,
         filter_template=template,
-        filter_types={name: _filter_type(schemas, name, one, where) for name, one in filters.items()},
-        filter_values={
-            name: values for name, one in filters.items() if (values := _filter_values(schemas, one, where))
-        },
+        filter_types={name: _filter_type(schemas, name, one) for name, one in filters.items()},
+        filter_values={name: values for name, one in filters.items() if (values := _filter_values(schemas, one))},
         required_filters=tuple(name for name, parameter in filters.items() if parameter.required),
         sort_parameter=sort.name if sort is not None else "sort",
-        sorts=_enum_values(schemas, sort, where) if sort is not None else (),
+        sorts=_enum_values(schemas, sort) if sort is not None else (),
         unsupported=tuple(parameter.name for parameter in unsupported),
         unsupported_required=tuple(parameter.name for parameter in unsupported if parameter.required),
     )
@@ -102,11 +99,11 @@ def _split_filters(parameters: Sequence[Parameter]) -> tuple[str, dict[str, Para
     return f"{prefix}[{{name}}]", filters, others
 
 
-def _filter_type(schemas: Schemas, name: str, parameter: Parameter, where: str) -> str:
+def _filter_type(schemas: Schemas, name: str, parameter: Parameter) -> str:
     """Return the type that a filter's value is checked by, one of `description.FILTER_TYPES`."""
-    declared = [parameter.schema, *schemas.item_schemas(parameter.schema, where)]
-    formats = [part.get("format") for schema in declared for part in schemas.with_subschemas(schema, where)]
-    value_type = schemas.type_of(parameter.schema, where)
+    declared = [parameter.schema, *schemas.item_schemas(parameter.schema)]
+    formats = [part.get("format") for schema in declared for part in schemas.with_subschemas(schema)]
+    value_type = schemas.type_of(parameter.schema)
     example = str(parameter.example) if isinstance(parameter.example, str | int) else ""
     # An example may show the parameter as it is sent: filter[cohort]=2021.
     example = example.rpartition("=")[2] if "&" not in example else ""
@@ -123,15 +120,15 @@ def _filter_type(schemas: Schemas, name: str, parameter: Parameter, where: str) 
     return "strings" if isinstance(value_type, list) else "string"
 
 
-def _filter_values(schemas: Schemas, parameter: Parameter, where: str) -> tuple[str, ...]:
+def _filter_values(schemas: Schemas, parameter: Parameter) -> tuple[str, ...]:
     """Return the values that a filter accepts; empty if it may accept others."""
-    if schemas.type_of(parameter.schema, where) not in ("string", ["string"]):
+    if schemas.type_of(parameter.schema) not in ("string", ["string"]):
         return ()
-    if any("anyOf" in part or "oneOf" in part for part in schemas.with_subschemas(parameter.schema, where)):
+    if any("anyOf" in part or "oneOf" in part for part in schemas.with_subschemas(parameter.schema)):
         return ()  # one of several schemas may allow more
-    return _enum_values(schemas, parameter, where)
+    return _enum_values(schemas, parameter)
 
 
-def _enum_values(schemas: Schemas, parameter: Parameter, where: str) -> tuple[str, ...]:
-    declared = [parameter.schema, *schemas.item_schemas(parameter.schema, where)]
-    return tuple(dict.fromkeys(value for schema in declared for value in schemas.enum_strings(schema, where) if value))
+def _enum_values(schemas: Schemas, parameter: Parameter) -> tuple[str, ...]:
+    declared = [parameter.schema, *schemas.item_schemas(parameter.schema)]
+    return tuple(dict.fromkeys(value for schema in declared for value in schemas.enum_strings(schema) if value))

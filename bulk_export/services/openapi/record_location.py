@@ -43,30 +43,30 @@ class UnsupportedList:
 _NOT_OBJECTS = UnsupportedList("its list does not contain objects")
 
 
-def find_records(schemas: Schemas, response: ResponseSchema, where: str) -> RecordLocation | UnsupportedList | None:
+def find_records(schemas: Schemas, response: ResponseSchema) -> RecordLocation | UnsupportedList | None:
     """Find the list of records in a response; None if the response is not a list."""
     if response.format == "csv":
-        return RecordLocation((), _csv_columns(schemas, response.schema, where))
-    declared = schemas.type_of(response.schema, where)
+        return RecordLocation((), _csv_columns(schemas, response.schema))
+    declared = schemas.type_of(response.schema)
     found = _find_list(declared)
     if found is not None:
         return found
     if declared == ANY and any(
-        isinstance(_find_list(schemas.type_of(part, where)), RecordLocation)
-        for part in schemas.with_subschemas(response.schema, where)
+        isinstance(_find_list(schemas.type_of(part)), RecordLocation)
+        for part in schemas.with_subschemas(response.schema)
     ):
         return UnsupportedList("its response may be a list or something else")
     if declared == {} and any(
-        isinstance(schemas.type_of(part.get("additionalProperties"), where), dict)
-        for part in schemas.with_subschemas(response.schema, where)
+        isinstance(schemas.type_of(part.get("additionalProperties")), dict)
+        for part in schemas.with_subschemas(response.schema)
     ):
         return UnsupportedList("its records are the members of an object, not of a list")
     return None
 
 
-def is_list(schemas: Schemas, media_type: str, schema: Any, where: str) -> bool:
+def is_list(schemas: Schemas, media_type: str, schema: Any) -> bool:
     """Whether a response of any media type is a list, by its media type or its schema."""
-    return media_type in _JSON_LINES or _find_list(schemas.type_of(schema, where)) is not None
+    return media_type in _JSON_LINES or _find_list(schemas.type_of(schema)) is not None
 
 
 def _find_list(declared: Declared | None, depth: int = 0) -> RecordLocation | UnsupportedList | None:
@@ -107,17 +107,17 @@ def _as_record(item: Any) -> dict[str, Any] | None:
     return item if isinstance(item, dict) else {} if item == ANY else None
 
 
-def _csv_columns(schemas: Schemas, schema: Any, where: str) -> dict[str, Any]:
+def _csv_columns(schemas: Schemas, schema: Any) -> dict[str, Any]:
     """Return the columns of CSV with their types; empty if they are not declared.
 
     The schema may be that of a list, of an object that has one, of a row, or of a string with the keywords of one of
     these. Otherwise an example shows the columns. Cells are text, so lists and objects become strings.
     """
-    parts = list(schemas.with_subschemas(schema, where))
+    parts = list(schemas.with_subschemas(schema))
     for part in parts:
         if "properties" not in part and "items" not in part:
             continue
-        declared = schemas.type_of({key: part[key] for key in ("properties", "items") if key in part}, where)
+        declared = schemas.type_of({key: part[key] for key in ("properties", "items") if key in part})
         found = _find_list(declared)
         if isinstance(found, RecordLocation) and found.record:
             return _as_cells(found.record)

@@ -42,7 +42,7 @@ class ResponseShape:
 
 
 def read_shape(
-    schemas: Schemas, response: ResponseSchema, location: RecordLocation, known_id: str | None, name: str, where: str
+    schemas: Schemas, response: ResponseSchema, location: RecordLocation, known_id: str | None, name: str
 ) -> ResponseShape:
     """Return the shape of the records at a location.
 
@@ -52,19 +52,16 @@ def read_shape(
         location: The list of records in it.
         known_id: The member that is known to identify the records; None if it is to be found.
         name: The name of the endpoint, which the name of an id may repeat.
-        where: The operation, for messages.
     """
     record, is_csv = location.record, response.format == "csv"
     is_nested = isinstance(record.get("attributes"), dict) and not is_csv
     record_schemas = list(
-        _row_schemas(schemas, response.schema, where)
-        if is_csv
-        else _record_schemas(schemas, response.schema, location.at, where)
+        _row_schemas(schemas, response.schema) if is_csv else _record_schemas(schemas, response.schema, location.at)
     )
-    id_member = _find_id(schemas, record, record_schemas, known_id, name, where)
+    id_member = _find_id(schemas, record, record_schemas, known_id, name)
     path: tuple[str, ...] = (id_member,) if id_member else ()
     if is_nested and not path:
-        nested_id = _find_id(schemas, record["attributes"], [], None, "", where)
+        nested_id = _find_id(schemas, record["attributes"], [], None, "")
         path = ("attributes", nested_id) if nested_id else ()
     # Columns that the document does not name usually include an id.
     path = path or (("id",) if not record else ())
@@ -72,7 +69,7 @@ def read_shape(
     fields = record["attributes"] if is_nested else record
     # The id and the type have columns of their own, and so are no fields.
     no_fields = {"", path[-1] if len(path) == 2 else ""} if is_nested else {"", "_extra", *path, *type_path}
-    types = _type_values(schemas, record_schemas, where) if type_path else []
+    types = _type_values(schemas, record_schemas) if type_path else []
     id_type = fields.get(path[-1]) if len(path) == 2 else record.get(id_member or "")
     return ResponseShape(
         at=location.at,
@@ -91,7 +88,6 @@ def _find_id(
     record_schemas: Sequence[Any],
     known_id: str | None,
     endpoint: str,
-    where: str,
 ) -> str | None:
     """Return the member that identifies a record; None in doubt, since a wrong one would remove records."""
     scalars = [name for name, declared in record.items() if declared in _ID_TYPES]
@@ -102,7 +98,7 @@ def _find_id(
     required = {
         name
         for schema in record_schemas
-        for part in schemas.with_subschemas(schema, where)
+        for part in schemas.with_subschemas(schema)
         for name in (part["required"] if isinstance(part.get("required"), list) else ())
         if isinstance(name, str)
     }
@@ -112,17 +108,17 @@ def _find_id(
             return name
     # 3. A required member that is said to be unique.
     for name in _POSSIBLE_IDS:
-        if name in scalars and name in required and _is_unique(schemas, record_schemas, name, where):
+        if name in scalars and name in required and _is_unique(schemas, record_schemas, name):
             return name
     return None
 
 
-def _is_unique(schemas: Schemas, record_schemas: Sequence[Any], name: str, where: str) -> bool:
+def _is_unique(schemas: Schemas, record_schemas: Sequence[Any], name: str) -> bool:
     return any(
         _UNIQUE.search(str(part.get("description") or ""))
         for schema in record_schemas
-        for declared in schemas.property_schemas(schema, name, where)
-        for part in schemas.with_subschemas(declared, where)
+        for declared in schemas.property_schemas(schema, name)
+        for part in schemas.with_subschemas(declared)
     )
 
 
@@ -141,27 +137,27 @@ def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _record_schemas(schemas: Schemas, schema: Any, at: tuple[str, ...], where: str) -> Iterator[Any]:
+def _record_schemas(schemas: Schemas, schema: Any, at: tuple[str, ...]) -> Iterator[Any]:
     lists = [schema]
     for name in at:
-        lists = [declared for parent in lists for declared in schemas.property_schemas(parent, name, where)]
+        lists = [declared for parent in lists for declared in schemas.property_schemas(parent, name)]
     for declared in lists:
-        yield from schemas.item_schemas(declared, where)
+        yield from schemas.item_schemas(declared)
 
 
-def _row_schemas(schemas: Schemas, schema: Any, where: str) -> Iterator[Any]:
+def _row_schemas(schemas: Schemas, schema: Any) -> Iterator[Any]:
     """Yield the schemas that may be that of a row of CSV."""
-    for part in schemas.with_subschemas(schema, where):
+    for part in schemas.with_subschemas(schema):
         yield part
-        yield from schemas.item_schemas(part, where)
+        yield from schemas.item_schemas(part)
         properties = part.get("properties")
         for declared in properties.values() if isinstance(properties, Mapping) else ():
-            yield from schemas.item_schemas(declared, where)
+            yield from schemas.item_schemas(declared)
 
 
-def _type_values(schemas: Schemas, record_schemas: Sequence[Any], where: str) -> list[str]:
+def _type_values(schemas: Schemas, record_schemas: Sequence[Any]) -> list[str]:
     """Return the values of a record's `type`, from its enum or else from examples."""
-    declared = [found for schema in record_schemas for found in schemas.property_schemas(schema, "type", where)]
-    values = [value for schema in declared for value in schemas.enum_strings(schema, where)]
-    examples = [part.get("example") for schema in declared for part in schemas.with_subschemas(schema, where)]
+    declared = [found for schema in record_schemas for found in schemas.property_schemas(schema, "type")]
+    values = [value for schema in declared for value in schemas.enum_strings(schema)]
+    examples = [part.get("example") for schema in declared for part in schemas.with_subschemas(schema)]
     return values or [example for example in examples if isinstance(example, str)]

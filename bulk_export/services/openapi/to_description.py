@@ -66,7 +66,7 @@ def describe(
     Raises:
         UsageError: If there is no list that can be described, a reference leads nowhere, or a schema is too large.
     """
-    schemas = Schemas(spec, source)
+    schemas = Schemas.of(spec, source)
     info = schemas.resolve(spec.get("info"))
     remarks: dict[str, None] = {}
     prefix, environments = read_servers(spec, address, remarks)

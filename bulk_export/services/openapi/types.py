@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from referencing import Registry
@@ -25,23 +26,41 @@ _FORMATS = {"date-time": "timestamp", "date": "date"}
 _SCALARS = {"string": "string", "boolean": "boolean", "integer": "integer", "number": "number"}
 
 
+@dataclass(slots=True)
+class _Document:
+    source: str
+    resolver: Any  # referencing does not export its type
+    remarks: dict[str, None]
+    visited: int = 0
+
+
 class Schemas:
-    """The schemas of one document.
+    """The schemas of one document, for a reader of one part of it.
 
     Attributes:
-        remarks: What could not be expressed as a field type; an ordered set.
+        where: The part that is read, for messages; empty for the complete document.
+        remarks: What could not be expressed as a field type; an ordered set, shared by all parts.
     """
 
-    def __init__(self, document: Mapping[str, Any], source: str) -> None:
-        self._source = source
+    def __init__(self, document: _Document, where: str = "") -> None:
+        self._document = document
+        self.where = where
+        self.remarks = document.remarks
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any], source: str) -> Schemas:
+        """Return the schemas of a document that messages call `source`."""
         # Without its own `$id`, references cannot lead out of the document.
         contents = {key: value for key, value in document.items() if key not in ("$id", "$schema")}
-        self._resolver = Registry().with_resource("", DRAFT202012.create_resource(contents)).resolver()
-        self._visited = 0
-        self.remarks: dict[str, None] = {}
+        resolver = Registry().with_resource("", DRAFT202012.create_resource(contents)).resolver()
+        return cls(_Document(source, resolver, {}))
+
+    def at(self, where: str) -> Schemas:
+        """Return the schemas for a reader of one part of the document."""
+        return Schemas(self._document, where)
 
     def resolve(self, node: Any) -> Mapping[str, Any]:
-        """Follow the references of a node to the end. An empty mapping if that is not an object."""
+        """Follow the references of a node to the end. Return an empty mapping if that is not an object."""
         seen = set()
         while isinstance(node, Mapping) and isinstance(node.get("$ref"), str):
             if node["$ref"] in seen:
@@ -50,20 +69,50 @@ class Schemas:
             node = self._target(node["$ref"])
         return node if isinstance(node, Mapping) else {}
 
-    def type_of(
-        self, schema: Any, where: str, open_references: frozenset[str] = frozenset(), depth: int = 0
-    ) -> Declared | None:
+    def type_of(self, schema: Any) -> Declared | None:
         """Return the type that a schema declares; None if it declares none.
-
-        Args:
-            schema: The schema.
-            where: Where it is in the document, for messages.
-            open_references: The references being followed, to recognise a type that contains itself.
-            depth: The number of schemas around it.
 
         Raises:
             UsageError: If a reference leads nowhere or out of the document, or the schema is too large.
         """
+        return self._type(schema, self.where, frozenset(), 0)
+
+    def with_subschemas(self, schema: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
+        """Yield a schema, the target of its reference and the schemas that it is composed of. Raises as `type_of`."""
+        self._visit(self.where, depth)
+        if not isinstance(schema, Mapping):
+            return
+        yield schema
+        if isinstance(schema.get("$ref"), str) and depth < _DEEPEST:
+            yield from self.with_subschemas(self._target(schema["$ref"]), depth + 1)
+        for keyword in ("allOf", *_ALTERNATIVES):
+            for part in _subschemas(schema, keyword):
+                yield from self.with_subschemas(part, depth + 1)
+
+    def property_schemas(self, schema: Any, name: str) -> Iterator[Any]:
+        """Yield the schemas of a property of an object."""
+        for part in self.with_subschemas(schema):
+            properties = part.get("properties")
+            if isinstance(properties, Mapping) and name in properties:
+                yield properties[name]
+
+    def item_schemas(self, schema: Any) -> Iterator[Any]:
+        """Yield the schemas of the elements of an array."""
+        for part in self.with_subschemas(schema):
+            if "items" in part:
+                yield part["items"]
+
+    def enum_strings(self, schema: Any) -> list[str]:
+        """Return the strings that a schema allows by `enum` or `const`, without duplicates."""
+        strings: list[str] = []
+        for part in self.with_subschemas(schema):
+            enum = part.get("enum")
+            values = enum if isinstance(enum, list) else [part["const"]] if "const" in part else []
+            strings.extend(value for value in values if isinstance(value, str) and value not in strings)
+        return strings
+
+    def _type(self, schema: Any, where: str, open_references: frozenset[str], depth: int) -> Declared | None:
+        """Return the type of a schema at `where`. `open_references` shows when a type contains itself."""
         self._visit(where, depth)
         if not isinstance(schema, Mapping):
             return None
@@ -73,54 +122,21 @@ class Schemas:
             if reference in open_references:
                 self.remarks[f"{where} contains itself: the inner one goes to _extra"] = None
             else:
-                target = self.type_of(self._target(reference), where, open_references | {reference}, depth + 1)
+                target = self._type(self._target(reference), where, open_references | {reference}, depth + 1)
                 declared = intersection(declared, target)
         for part in _subschemas(schema, "allOf"):
-            declared = intersection(declared, self.type_of(part, where, open_references, depth + 1))
+            declared = intersection(declared, self._type(part, where, open_references, depth + 1))
         for keyword in _ALTERNATIVES:
             alternatives = [
-                self.type_of(part, where, open_references, depth + 1)
+                self._type(part, where, open_references, depth + 1)
                 for part in _subschemas(schema, keyword)
                 if not _is_null(part)
             ]
             declared = intersection(declared, self._union(alternatives, where))
         return declared
 
-    def with_subschemas(self, schema: Any, where: str, depth: int = 0) -> Iterator[Mapping[str, Any]]:
-        """Yield a schema, the target of its reference and the schemas that it is composed of."""
-        self._visit(where, depth)
-        if not isinstance(schema, Mapping):
-            return
-        yield schema
-        if isinstance(schema.get("$ref"), str) and depth < _DEEPEST:
-            yield from self.with_subschemas(self._target(schema["$ref"]), where, depth + 1)
-        for keyword in ("allOf", *_ALTERNATIVES):
-            for part in _subschemas(schema, keyword):
-                yield from self.with_subschemas(part, where, depth + 1)
-
-    def property_schemas(self, schema: Any, name: str, where: str) -> Iterator[Any]:
-        """Yield the schemas of a property of an object."""
-        for part in self.with_subschemas(schema, where):
-            properties = part.get("properties")
-            if isinstance(properties, Mapping) and name in properties:
-                yield properties[name]
-
-    def item_schemas(self, schema: Any, where: str) -> Iterator[Any]:
-        """Yield the schemas of the elements of an array."""
-        for part in self.with_subschemas(schema, where):
-            if "items" in part:
-                yield part["items"]
-
-    def enum_strings(self, schema: Any, where: str) -> list[str]:
-        """Return the strings that a schema allows by `enum` or `const`, without duplicates."""
-        strings: list[str] = []
-        for part in self.with_subschemas(schema, where):
-            enum = part.get("enum")
-            values = enum if isinstance(enum, list) else [part["const"]] if "const" in part else []
-            strings.extend(value for value in values if isinstance(value, str) and value not in strings)
-        return strings
-
     def _own_type(self, schema: Mapping[str, Any], where: str, refs: frozenset[str], depth: int) -> Declared | None:
+        """Return the type by the `type` of a schema, without its reference and composition."""
         keyword = schema.get("type")
         names = [name for name in (keyword if isinstance(keyword, list) else [keyword]) if isinstance(name, str)]
         alternatives = [
@@ -137,12 +153,12 @@ class Schemas:
             properties = schema.get("properties")
             members: dict[str, Any] = {}
             for key, value in properties.items() if isinstance(properties, Mapping) else ():
-                declared = self.type_of(value, f"{where}.{key}", refs, depth + 1)
+                declared = self._type(value, f"{where}.{key}", refs, depth + 1)
                 if isinstance(key, str):
                     members[key] = ANY if declared is None else declared
             return members
         if name == "array":
-            item = self.type_of(schema.get("items"), f"{where}[]", refs, depth + 1)
+            item = self._type(schema.get("items"), f"{where}[]", refs, depth + 1)
             return [ANY if item is None else item]
         if name == "string" and isinstance(schema.get("format"), str):
             return _FORMATS.get(schema["format"], "string")
@@ -160,21 +176,24 @@ class Schemas:
     def _target(self, reference: str) -> Any:
         if not reference.startswith("#"):
             raise UsageError(
-                f"{self._source} refers to {reference!r}, outside the file.",
+                f"{self._document.source} refers to {reference!r}, outside the file.",
                 next_step="Bundle the files into one first.",
             )
         try:
-            return self._resolver.lookup(reference).contents
+            return self._document.resolver.lookup(reference).contents
         except (Unresolvable, Unretrievable, KeyError, ValueError, TypeError, AttributeError, IndexError):
             raise UsageError(
-                f"{self._source} refers to {reference!r}, which does not exist.", next_step="Correct the reference."
+                f"{self._document.source} refers to {reference!r}, which does not exist.",
+                next_step="Correct the reference.",
             ) from None
 
     def _visit(self, where: str, depth: int) -> None:
-        self._visited += 1
-        if depth > _DEEPEST or self._visited > _MOST_SCHEMAS:
+        self._document.visited += 1
+        if depth > _DEEPEST or self._document.visited > _MOST_SCHEMAS:
             reason = "nested too deeply" if depth > _DEEPEST else "too large when its references are followed"
-            raise UsageError(f"{self._source} is {reason}, at {where}.", next_step="Describe the service by hand.")
+            raise UsageError(
+                f"{self._document.source} is {reason}, at {where}.", next_step="Describe the service by hand."
+            )
 
 
 def intersection(left: Declared | None, right: Declared | None) -> Declared | None:
