@@ -65,7 +65,7 @@ def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> 
     from bulk_export.extract.certificates import ca_file_of
     from bulk_export.pipelines.options import LOCAL, base_url_of
     from bulk_export.pipelines.remote_descriptions import fetch_published, fetch_published_locally
-    from bulk_export.services.openapi import compare, unexpected
+    from bulk_export.services.openapi import compare, unexpected_changes
 
     insecure = bool(options.get("allow_plain_http", False))
     url = base_url_of(described, options.get("environment"), options.get("base_url"), allow_plain_http=insecure)
@@ -79,7 +79,7 @@ def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> 
             else fetch_published(described, url, allow_plain_http=insecure, ca_file=ca_file)
         )
     )
-    changes = unexpected(described, compare(described, published))
+    changes = unexpected_changes(described, compare(described, published))
     if wants_json:
         shown = [dataclasses.asdict(change) for change in changes]
         typer.echo(json.dumps({"service": described.name, "version": described.version, "changes": shown}, indent=2))

@@ -1,4 +1,4 @@
-"""The values that modules pass to each other: descriptions of services, and names of pages.
+"""The values that modules pass to each other: the description of a service, and the key of a page.
 
 This module imports nothing of the project.
 """
@@ -8,16 +8,16 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 
 class Kind(enum.Enum):
-    """The types a field may be declared with, but for lists and objects.
+    """The types of a field, except lists and objects.
 
-    ANY is declared for what may be of several types, or for an object whose members nobody knows: such values have no
-    column.
+    ANY is for values of several types, and for objects whose members are not known. Such a field has no column: its
+    values go to `_extra`.
     """
 
     STRING = "string"
@@ -31,14 +31,14 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A JSON array whose elements are declared with one type."""
+    """A JSON array whose elements all have one type."""
 
     item: FieldType
 
 
 @dataclass(frozen=True, slots=True)
 class Struct:
-    """A JSON object with declared members."""
+    """A JSON object whose members are known."""
 
     fields: tuple[Field, ...]
 
@@ -48,7 +48,7 @@ FieldType = Kind | ListOf | Struct
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A named, typed, always nullable attribute of a record."""
+    """A named and typed attribute of a record. Every field is nullable."""
 
     name: str
     type: FieldType
@@ -62,22 +62,27 @@ class Limit:
     period: float
 
 
-# What to do with records that are not as described: let them be, stop, or give new attributes columns.
+# What an export does about records that differ from their description: accept them, stop, or add columns.
 LAX, STRICT, INFER = SCHEMA_MODES = ("lax", "strict", "infer")
-# Stands for a limit that a service does not have.
+# Used where a service has no limit.
 NO_LIMIT = Limit(999_999_999, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """How a page is asked for.
+    """The query parameters that select a page, and those that filter and sort.
 
-    `number` is the parameter for the number of the page (style `pages`, the first one being `first`) or for the
-    position of its first record (style `offset`); `size` the one for the number of records, empty where there is none.
-    With style `none`
-    neither is sent: one request gives everything. `filter` holds `{name}`. `largest` is the most records that the
-    service gives at once, None where nobody knows. Unless `first_is_known` and `style_is_known`, `first` and whether
-    `number` counts pages or records are guesses, and are found out with the first requests.
+    Attributes:
+        style: What `number` counts: pages (`pages`) or records (`offset`). With `none` there are no pages: one request
+            returns every record, and neither `number` nor `size` is sent.
+        number: The parameter for the page number, or for the offset of the page's first record.
+        size: The parameter for the number of records on a page; empty if the service alone decides it.
+        first: The number of the first page, or the offset of the first record.
+        filter: The name of a filter's parameter, with `{name}` in place of the filter's name.
+        sort: The parameter for the sort order.
+        largest: The most records that the service puts on a page; None if not known.
+        first_is_known: False if `first` is a guess, to be checked by the first requests.
+        style_is_known: False if it is a guess that `number` counts pages, to be checked by the first requests.
     """
 
     style: Literal["pages", "offset", "none"] = "pages"
@@ -93,11 +98,15 @@ class Paging:
 
 @dataclass(frozen=True, slots=True)
 class RecordShape:
-    """Where things are: `at` leads to the list of records in a body, the others from a record to its parts.
+    """The paths, as names of members, to the records in a response body and to the parts of a record.
 
-    An empty `at` means that the body is the list. Without an `id` or a `type`, records have none. Empty `attributes`
-    stand beside the id. `id_type` is STRING or INTEGER. `identity` holds the paths, from the record, of the values that
-    together identify it where the id alone does not; it is empty where the id identifies the record.
+    Attributes:
+        at: From the body to the list of records; empty if the body is the list.
+        id: From a record to its id; empty if records have no id.
+        type: From a record to its type; None if records have no type.
+        attributes: From a record to its attributes; empty if they are members of the record itself.
+        id_type: STRING or INTEGER.
+        identity: From a record to each of the values that together identify it; empty if the id alone does.
     """
 
     at: tuple[str, ...] = ("data",)
@@ -110,16 +119,17 @@ class RecordShape:
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """The header that carries the token, after `scheme` and a space where there is one.
+    """The request header that carries the token.
 
-    A `scheme` that holds `{token}` is the whole value, as `Token token="{token}"`.
+    Its value is `scheme`, a space and the token; the token alone if `scheme` is empty. A scheme that contains `{token}`
+    is a template for the complete value, for example `Token token="{token}"`.
     """
 
     header: str = "Authorization"
     scheme: str = "Bearer"
 
     def value(self, token: str) -> str:
-        """What the header says."""
+        """Return the value of the header for a token."""
         if "{token}" in self.scheme:
             return self.scheme.replace("{token}", token)
         return f"{self.scheme} {token}".lstrip()
@@ -129,14 +139,23 @@ class Authorization:
 class Endpoint:
     """One list endpoint of a service.
 
-    `since` is the filter that selects by time of change, where there is one. `sort` is the value of the
-    `sort` parameter that makes the order total, or None where the endpoint takes no such parameter;
-    `order` names the attributes (and `id`) the rows are then ordered by. `order_is_total` says whether
-    that order leaves no ties, so that a record stands on exactly one page of unchanging data.
-    `sorts` are the values of `sort` that a user may choose; `filter_types` says what filters take, by name, and
-    `filter_values` lists the words that some take.
-    `requires` names the filters without which the service answers with an error or with nothing.
-    Bodies are JSON, or CSV: then one has everything.
+    Attributes:
+        name: The name that users give, and the name of the output directory.
+        path: The path below the base URL.
+        record_type: The value of a record's type member.
+        fields: The attributes of a record.
+        filters: The names of the filters that the endpoint takes.
+        since: The filter that selects records by the time of their last change; None if there is none.
+        sort: The sort value to send with every request; None if the endpoint takes no sort parameter.
+        order: The attributes (and `id`) that the records are then ordered by; empty if not known.
+        order_is_total: Whether that order has no ties, so that each record of unchanging data is on exactly one page.
+        paging: How pages are requested.
+        shape: Where the records are in a response body.
+        format: The format of response bodies. A `csv` body always holds every record.
+        sorts: The sort values that a user may choose.
+        filter_types: The type of each filter's value, by filter name.
+        requires: The filters without which the service answers with an error or with no records.
+        filter_values: The values that a filter accepts, by filter name, for filters that accept only certain values.
     """
 
     name: str
@@ -159,11 +178,22 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One version of one service: its endpoints, limits and page sizes. None is a limit or size nobody knows.
+    """One version of a service, as described. Iterating over it yields its endpoints.
 
-    `successor` is the name of the service that took its place, where one did.
-    `left_out` names lists that the service offers and the description lacks, each with the reason. `spec_path` is
-    where the service publishes its OpenAPI file; `{version}` stands for the version.
+    Attributes:
+        name: The name for `--service`.
+        version: The version for `--api-version`.
+        title: The name shown to people.
+        endpoints: The list endpoints, in the order of the description.
+        environments: Names for `--environment`, each with its base URL.
+        service_limit: The limit for all requests with one token; None if not known.
+        ip_limit: The limit for all requests from one IP address; None if not known.
+        default_page_size: Records on a page if the request does not say how many.
+        largest_page_size: The largest page of any endpoint; None if not known.
+        auth: The header that carries the token.
+        successor: The service that replaced this one; None if there is none.
+        left_out: Lists that the service offers but that cannot be described: path and reason.
+        spec_path: Path of the published OpenAPI file, with `{version}` in place of the version.
     """
 
     name: str
@@ -184,34 +214,109 @@ class Service:
         return iter(self.endpoints)
 
 
-def description_digest(endpoints: Sequence[Endpoint]) -> str:
-    """What tells one description of some endpoints from another: 16 hexadecimal digits.
-
-    It is made of canonical JSON without the values that are defaults, so that it stays the same when classes are
-    renamed or get members that a description does not use.
-    """
-    text = json.dumps([_canonical(endpoint) for endpoint in endpoints], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _canonical(value: object) -> object:
-    if is_dataclass(value):
-        return {
-            member.name: _canonical(content)
-            for member in fields(value)
-            if (content := getattr(value, member.name)) != member.default or member.default is MISSING
-        }
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, tuple):
-        return [_canonical(item) for item in value]
-    return value
-
-
 @dataclass(frozen=True, slots=True, order=True)
 class PageKey:
-    """Which page: `page` counts from 1 within a `sweep` (0 is the first) over an endpoint."""
+    """Identifies a page: number `page` (from 1) of sweep number `sweep` (from 0) over an endpoint."""
 
     endpoint: str
     sweep: int
     page: int
+
+
+def description_digest(endpoints: Sequence[Endpoint]) -> str:
+    """Return 16 hexadecimal digits that differ between different descriptions of endpoints.
+
+    Unfinished exports store the digest, and later versions of the program resume them. So it is made of canonical JSON
+    whose keys and defaults are fixed below, whatever the classes and fields are called.
+    """
+    text = json.dumps([_stored_endpoint(endpoint) for endpoint in endpoints], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# What the JSON leaves out. A new field is added here with the value that it has in the descriptions that exist.
+_STORED_PAGING_DEFAULTS: dict[str, Any] = {
+    "style": "pages",
+    "number": "page[page]",
+    "size": "page[per_page]",
+    "first": 1,
+    "filter": "filter[{name}]",
+    "sort": "sort",
+    "largest": 3000,
+    "first_is_known": True,
+    "style_is_known": True,
+}
+_STORED_SHAPE_DEFAULTS: dict[str, Any] = {
+    "at": ("data",),
+    "id": ("id",),
+    "type": ("type",),
+    "attributes": ("attributes",),
+    "id_type": "string",
+    "identity": (),
+}
+_STORED_ENDPOINT_DEFAULTS: dict[str, Any] = {
+    "paging": {},
+    "shape": {},
+    "format": "json",
+    "sorts": (),
+    "filter_types": (),
+    "requires": (),
+    "filter_values": (),
+}
+
+
+def _stored_endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    paging, shape = endpoint.paging, endpoint.shape
+    stored_paging = {
+        "style": paging.style,
+        "number": paging.number,
+        "size": paging.size,
+        "first": paging.first,
+        "filter": paging.filter,
+        "sort": paging.sort,
+        "largest": paging.largest,
+        "first_is_known": paging.first_is_known,
+        "style_is_known": paging.style_is_known,
+    }
+    stored_shape = {
+        "at": shape.at,
+        "id": shape.id,
+        "type": shape.type,
+        "attributes": shape.attributes,
+        "id_type": shape.id_type.value,
+        "identity": shape.identity,
+    }
+    stored = {
+        "name": endpoint.name,
+        "path": endpoint.path,
+        "record_type": endpoint.record_type,
+        "fields": [_stored_field(field) for field in endpoint.fields],
+        "filters": endpoint.filters,
+        "since": endpoint.since,
+        "sort": endpoint.sort,
+        "order": endpoint.order,
+        "order_is_total": endpoint.order_is_total,
+        "paging": _without(_STORED_PAGING_DEFAULTS, stored_paging),
+        "shape": _without(_STORED_SHAPE_DEFAULTS, stored_shape),
+        "format": endpoint.format,
+        "sorts": endpoint.sorts,
+        "filter_types": endpoint.filter_types,
+        "requires": endpoint.requires,
+        "filter_values": endpoint.filter_values,
+    }
+    return _without(_STORED_ENDPOINT_DEFAULTS, stored)
+
+
+def _stored_field(field: Field) -> dict[str, Any]:
+    return {"name": field.name, "type": _stored_type(field.type)}
+
+
+def _stored_type(declared: FieldType) -> Any:
+    if isinstance(declared, ListOf):
+        return {"item": _stored_type(declared.item)}
+    if isinstance(declared, Struct):
+        return {"fields": [_stored_field(field) for field in declared.fields]}
+    return declared.value
+
+
+def _without(defaults: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in stored.items() if key not in defaults or value != defaults[key]}

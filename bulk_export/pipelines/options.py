@@ -30,7 +30,7 @@ from bulk_export.core.units import (
 from bulk_export.core.urls import check_base_url
 from bulk_export.errors import UsageError
 from bulk_export.extract.certificates import ca_file_of
-from bulk_export.services.base_url import without_paths
+from bulk_export.services.base_url import normalize_base_url
 from bulk_export.services.catalogue import choose_endpoints, load_service
 from bulk_export.services.filters import lacking_filters, read_filters, since_value, with_required_filters, with_sort
 from bulk_export.transform.redaction import Redaction
@@ -225,7 +225,7 @@ def base_url_of(
         if environment == LOCAL:
             return None
         return check_base_url(known[str(environment)], allow_plain_http=allow_plain_http)
-    return without_paths(service, check_base_url(base_url, allow_plain_http=allow_plain_http))
+    return normalize_base_url(service, check_base_url(base_url, allow_plain_http=allow_plain_http))
 
 
 def _warn_of_endpoints_without_since(endpoints: Iterable[Endpoint]) -> None:

@@ -1,4 +1,4 @@
-"""Services described as data: one TOML file a service, or an OpenAPI file, read into `model.Service` values."""
+"""Services by name or file: a built-in description, a description in TOML, or an OpenAPI file."""
 
 from __future__ import annotations
 
@@ -28,31 +28,74 @@ __all__ = [
 ]
 
 LARGEST_FILE = 16 * 1024 * 1024
-_OF_SPECS = (".yaml", ".yml", ".json")
+_OPENAPI_SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def built_in_services() -> tuple[str, ...]:
-    """Names that `load_service` knows without a file, in alphabetical order."""
+    """Return the names of the built-in services, in alphabetical order."""
     folder = resources.files("bulk_export.services.builtin")
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
 
 def load_service(service: str | Service, version: str | None = None) -> Service:
-    """A built-in service by name, or one from a file, in its default version where none is given.
+    """Load the description of a service.
 
-    The file is a description in TOML or an OpenAPI file. What is no name of a built-in service is a file where it
-    ends like one or holds a slash; a service that was loaded before is given back. Raises UsageError for what is
-    none of these, a file that is no description, and a version that is not described.
+    Args:
+        service: The name of a built-in service, or the path of a description in TOML or of an OpenAPI file. A path ends
+            in .toml, .yaml, .yml or .json, or contains a slash. A Service is returned as it is.
+        version: The version to load; the default version if None.
+
+    Raises:
+        UsageError: If there is no such service or version, or the file cannot be read as a description.
+
+    >>> load_service("npq").version
+    'v3'
     """
     return service if isinstance(service, Service) else read_description(_document(service), version)
 
 
 def service_versions(service: str | Service) -> tuple[str, ...]:
-    """The versions of a service that are described, in the order of its description; raises as `load_service`."""
+    """Return the versions of a service, in the order of its description. Raises as `load_service`."""
     if isinstance(service, Service):
         return (service.version,)
     versions = _document(service).get("versions")
     return tuple(versions) if isinstance(versions, Mapping) else ()
+
+
+def read_service(content: bytes, source: str, version: str | None, *, address: str | None = None) -> Service:
+    """Read a service from the content of a description in TOML, or of an OpenAPI file.
+
+    Warns of what an OpenAPI file leaves open.
+
+    Args:
+        content: The content of the file.
+        source: What messages call it. Its suffix tells the format.
+        version: The version to read; the default version if None.
+        address: Where it was fetched from, to resolve relative servers.
+
+    Raises:
+        UsageError: If it cannot be read as a description, or the version is not described.
+    """
+    return read_description(_parse(content, source, address), version)
+
+
+def choose_endpoints(service: Service, names: Sequence[str]) -> tuple[Endpoint, ...]:
+    """Return the named endpoints, each once and in the order of the description; all if `names` is empty.
+
+    Raises:
+        UsageError: If there is no endpoint of a name. It suggests the most similar one, or says why it is left out.
+    """
+    known = {endpoint.name: endpoint for endpoint in service.endpoints}
+    for name in names:
+        if name not in known:
+            similar = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"Did you mean {similar[0]}? " if similar else ""
+            left_out = [f"{path} is left out: {reason}. " for path, reason in service.left_out if _may_mean(name, path)]
+            raise UsageError(
+                f"Service {service.name} {service.version} has no endpoint {name!r}.",
+                next_step=f"{''.join(left_out) or hint}It has: {', '.join(known)}.",
+            )
+    return tuple(endpoint for endpoint in service.endpoints if not names or endpoint.name in names)
 
 
 def _document(service: str) -> Mapping[str, Any]:
@@ -60,7 +103,7 @@ def _document(service: str) -> Mapping[str, Any]:
         text = resources.files("bulk_export.services.builtin").joinpath(f"{service}.toml").read_text("utf-8")
         return tomllib.loads(text)
     path = Path(service)
-    if "\0" in service or not (path.suffix in (".toml", *_OF_SPECS) or "/" in service):
+    if "\0" in service or not (path.suffix in (".toml", *_OPENAPI_SUFFIXES) or "/" in service):
         raise UsageError(
             f"There is no built-in service {without_password(service)!r}.",
             next_step=f"Choose --service from: {', '.join(built_in_services())}, or name a file like my-service.toml.",
@@ -77,17 +120,8 @@ def _document(service: str) -> Mapping[str, Any]:
     return _parse(content, str(path), None)
 
 
-def read_service(content: bytes, source: str, version: str | None, *, address: str | None = None) -> Service:
-    """The service that a description in TOML, or an OpenAPI file, describes.
-
-    `source` names it in messages, and by its ending says which of the two it is; `address` is where it was fetched
-    from. Warns of what an OpenAPI file leaves open. Raises UsageError.
-    """
-    return read_description(_parse(content, source, address), version)
-
-
 def _parse(content: bytes, source: str, address: str | None) -> Mapping[str, Any]:
-    document = None if urlsplit(source).path.endswith(_OF_SPECS) else _from_toml(content, source)
+    document = None if urlsplit(source).path.endswith(_OPENAPI_SUFFIXES) else _parse_toml(content, source)
     if document is not None:
         return document
 
@@ -99,8 +133,8 @@ def _parse(content: bytes, source: str, address: str | None) -> Mapping[str, Any
     return described.document
 
 
-def _from_toml(content: bytes, source: str) -> Mapping[str, Any] | None:
-    """None where it is not TOML, and not said to be."""
+def _parse_toml(content: bytes, source: str) -> Mapping[str, Any] | None:
+    """Return the TOML document; None if it is not TOML but may be OpenAPI in a file without a suffix."""
     text = ""
     try:
         text = decode_text(content)
@@ -119,25 +153,7 @@ def _advice() -> str:
     )
 
 
-def choose_endpoints(service: Service, names: Sequence[str]) -> tuple[Endpoint, ...]:
-    """The named endpoints in the catalogue's order, each once; all of them where `names` is empty.
-
-    Raises UsageError naming the nearest endpoint for one that does not exist.
-    """
-    known = {endpoint.name: endpoint for endpoint in service.endpoints}
-    for name in names:
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"Did you mean {nearest[0]}? " if nearest else ""
-            left_out = [f"{path} is left out: {reason}. " for path, reason in service.left_out if _is_of(name, path)]
-            raise UsageError(
-                f"Service {service.name} {service.version} has no endpoint {name!r}.",
-                next_step=f"{''.join(left_out) or hint}It has: {', '.join(known)}.",
-            )
-    return tuple(endpoint for endpoint in service.endpoints if not names or endpoint.name in names)
-
-
-def _is_of(name: str, path: str) -> bool:
-    """Whether a name is that of the list at a path, as a user may think of it."""
-    written = [part for part in path.split("/") if part and "{" not in part]
-    return name == path or "-".join(written).endswith(name)
+def _may_mean(name: str, path: str) -> bool:
+    """Whether a user may mean the list at a path by a name."""
+    words = [segment for segment in path.split("/") if segment and "{" not in segment]
+    return name == path or "-".join(words).endswith(name)

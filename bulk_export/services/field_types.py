@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from bulk_export.core.model import Endpoint, Field, FieldType, Kind, ListOf, Struct
-from bulk_export.services.toml_table import Table, near, wrong
+from bulk_export.services.toml_table import Table, description_error, suggestion
 
 _KINDS = {kind.value: kind for kind in Kind}
 _DEEPEST = 100
@@ -24,14 +24,14 @@ def fields_of(table: Table, depth: int = 0) -> tuple[Field, ...]:
 def field_type(declared: Any, path: str, depth: int = 0) -> FieldType:
     """A type as descriptions write it; `path` is where it stands. Raises UsageError."""
     if depth > _DEEPEST:
-        raise wrong(path, f"is nested in more than {_DEEPEST} levels")
+        raise description_error(path, f"is nested in more than {_DEEPEST} levels")
     if isinstance(declared, str):
         if declared not in _KINDS:
-            raise wrong(path, f"must be one of: {', '.join(_KINDS)}", near(declared, list(_KINDS)))
+            raise description_error(path, f"must be one of: {', '.join(_KINDS)}", suggestion(declared, list(_KINDS)))
         return _KINDS[declared]
     if isinstance(declared, list):
         if len(declared) != 1:
-            raise wrong(path, "must be a list of one type")
+            raise description_error(path, "must be a list of one type")
         return ListOf(field_type(declared[0], path, depth + 1))
     return Struct(fields_of(Table(declared, path), depth + 1))
 

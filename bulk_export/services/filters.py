@@ -1,4 +1,4 @@
-"""Filters and sort as a user gives them, checked against what the endpoints take before a request is spent."""
+"""The filters and the sort that a user gives, checked against the endpoints before any request is sent."""
 
 from __future__ import annotations
 
@@ -21,9 +21,16 @@ _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 def read_filters(
     given: Sequence[str] | Mapping[str, str], endpoints: Sequence[Endpoint]
 ) -> tuple[tuple[str, str], ...]:
-    """Filters by name, each of which every endpoint takes, with values of the type it takes. Raises UsageError.
+    """Check filters, and return them by name with their values as the service takes them.
 
-    Times come out in UTC with `Z`, lists without white space.
+    Instants are converted to UTC with `Z`; white space is removed from lists.
+
+    Args:
+        given: Filters as `KEY=VALUE`, or by key.
+        endpoints: The endpoints, each of which must take every filter.
+
+    Raises:
+        UsageError: If a filter is malformed, given twice, or not taken by an endpoint.
     """
     pairs = _pairs(given)
     checked: dict[str, str] = {}
@@ -34,66 +41,75 @@ def read_filters(
             )
         for endpoint in endpoints:
             if key not in endpoint.filters:
-                near = difflib.get_close_matches(key, endpoint.filters, n=1)
-                hint = f"Did you mean {near[0]}? " if near else ""
                 takes = ", ".join(endpoint.filters) or "none"
                 raise UsageError(
                     f"{endpoint.name} does not take the filter {key!r}.",
-                    next_step=f"{hint}It takes: {takes}. Name the endpoints that take it.",
+                    next_step=f"{_hint(key, endpoint.filters)}It takes: {takes}. Name the endpoints that take it.",
                 )
-            checked[key] = _value(key, value, endpoint)
+            checked[key] = _checked_value(key, value, endpoint)
     return tuple(checked.items())
 
 
 def with_required_filters(
     endpoints: Sequence[Endpoint], given: Sequence[tuple[str, str]], *, named: bool, by_time: bool = False
 ) -> tuple[Endpoint, ...]:
-    """The endpoints that can be asked with these filters, and `by_time` with the one that selects by time of change.
+    """Return the endpoints whose required filters are given. Warn of the others.
 
-    One that needs another filter gives nothing or an error without it. Raises UsageError where such a one was
-    `named`; otherwise it is left out with a warning.
+    Args:
+        endpoints: The endpoints.
+        given: The filters.
+        named: Whether the user named the endpoints.
+        by_time: Whether the filter for the time of change is given, too.
+
+    Raises:
+        UsageError: If a named endpoint lacks a filter, or every endpoint does.
     """
     keys = {key for key, _ in given}
-    lacking = {
+    missing_filters = {
         endpoint.name: (endpoint, missing)
         for endpoint in endpoints
         if (missing := set(endpoint.requires) - keys - ({endpoint.since} if by_time else set()))
     }
-    kept = tuple(endpoint for endpoint in endpoints if endpoint.name not in lacking)
-    for name, (endpoint, missing) in lacking.items():
-        wanted = " ".join(
+    kept = tuple(endpoint for endpoint in endpoints if endpoint.name not in missing_filters)
+    for name, (endpoint, missing) in missing_filters.items():
+        options = " ".join(
             "--updated-since …" if key == endpoint.since else f"--filter {key}=…" for key in sorted(missing)
         )
         if named or not kept:
-            raise UsageError(f"{name} gives nothing without a filter.", next_step=f"Add {wanted}.")
+            raise UsageError(f"{name} returns no records without a filter.", next_step=f"Add {options}.")
         warnings.warn(
-            f"{name} gives nothing without a filter and is left out; export it with {wanted}", UserWarning, stacklevel=4
+            f"{name} returns no records without a filter and is left out; export it with {options}",
+            UserWarning,
+            stacklevel=4,
         )
     return kept
 
 
 def lacking_filters(endpoints: Sequence[Endpoint], kept: Sequence[Endpoint]) -> tuple[tuple[str, str], ...]:
-    """The endpoints that `with_required_filters` did not keep, each with the reason."""
+    """Return the endpoints that `with_required_filters` did not keep, each with the reason."""
     names = {endpoint.name for endpoint in kept}
     return tuple(
-        (endpoint.name, f"gives nothing without {' and '.join(endpoint.requires)}")
+        (endpoint.name, f"returns no records without {' and '.join(endpoint.requires)}")
         for endpoint in endpoints
         if endpoint.name not in names
     )
 
 
 def since_value(endpoint: Endpoint, moment: datetime) -> str:
-    """A time as the filter of an endpoint that selects by it takes one: where that takes days, the day it is on."""
-    kind = dict(endpoint.filter_types).get(endpoint.since or "")
-    return moment.astimezone(UTC).date().isoformat() if kind == "date" else format_instant(moment)
+    """Return a time as the endpoint's filter for the time of change takes it: an instant or a date, both in UTC."""
+    filter_type = dict(endpoint.filter_types).get(endpoint.since or "")
+    return moment.astimezone(UTC).date().isoformat() if filter_type == "date" else format_instant(moment)
 
 
 def with_sort(endpoints: Sequence[Endpoint], sort: str | None) -> tuple[Endpoint, ...]:
-    """The endpoints with a chosen sort in place of their own. Raises UsageError where one does not take it.
+    """Return the endpoints with a chosen sort in place of their own; unchanged if it is None.
 
-    Where an endpoint's own sort shows that it takes several keys, `id` becomes the last one, so that no two rows are
-    tied; whether that leaves no ties is as sure as it is of its own sort. Elsewhere ties are open, unless the first
-    key is the id, or several keys with the id are published as one value.
+    1. The order is total if the first key is the id, or if the endpoint publishes the complete value and it has the id.
+    2. An endpoint whose own sort has several keys takes several: `id` is added as the last one. The order is then also
+       total if the endpoint's own order is.
+
+    Raises:
+        UsageError: If an endpoint does not take the sort, or a key is given twice.
     """
     return tuple(endpoints) if sort is None else tuple(_sorted(endpoint, sort) for endpoint in endpoints)
 
@@ -102,24 +118,24 @@ def _sorted(endpoint: Endpoint, sort: str) -> Endpoint:
     keys = [part.strip() for part in sort.split(",")]
     for key in () if sort in endpoint.sorts else keys:
         if key not in endpoint.sorts:
-            near = difflib.get_close_matches(key, endpoint.sorts, n=1)
-            hint = f"Did you mean {near[0]}? " if near else ""
             takes = f"It sorts by: {', '.join(endpoint.sorts)}" if endpoint.sorts else "It takes no sort"
             raise UsageError(
                 f"{endpoint.name} cannot be sorted by {key!r}.",
-                next_step=f"{hint}{takes}. Name the endpoints that take it.",
+                next_step=f"{_hint(key, endpoint.sorts)}{takes}. Name the endpoints that take it.",
             )
     if len({key.lstrip("-+") for key in keys}) < len(keys):
-        raise UsageError("An attribute stands twice in --sort.", next_step="Name each once.")
+        raise UsageError("--sort has an attribute twice.", next_step="Name each once.")
     takes_several = endpoint.sort is not None and "," in endpoint.sort
-    total = _has_id(keys[:1]) or (sort in endpoint.sorts and _has_id(keys))
+    is_total = _has_id(keys[:1]) or (sort in endpoint.sorts and _has_id(keys))
     if takes_several:
         keys += [] if _has_id(keys) else ["id"]
-        total = total or endpoint.order_is_total
+        is_total = is_total or endpoint.order_is_total
     names = {field.name for field in endpoint.fields} | {"id"}
-    # Only creation is known to be shown as it is sorted by: an update may be one of a linked record.
-    known = keys[0] == "created_at" and all(key in names for key in keys)
-    return dataclasses.replace(endpoint, sort=",".join(keys), order=tuple(keys) if known else (), order_is_total=total)
+    # Of times, only `created_at` is certainly what the service sorts by: `updated_at` may be that of a linked record.
+    is_order_shown = keys[0] == "created_at" and all(key in names for key in keys)
+    return dataclasses.replace(
+        endpoint, sort=",".join(keys), order=tuple(keys) if is_order_shown else (), order_is_total=is_total
+    )
 
 
 def _has_id(keys: Sequence[str]) -> bool:
@@ -138,37 +154,31 @@ def _pairs(given: Sequence[str] | Mapping[str, str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _value(key: str, value: str, endpoint: Endpoint) -> str:
+def _checked_value(key: str, value: str, endpoint: Endpoint) -> str:
     if not value:
         raise UsageError(f"The filter {key} has no value.", next_step=f"Write it as {key}=VALUE, or leave it out.")
-    kind = dict(endpoint.filter_types).get(key, "timestamp" if key.endswith("_since") else "string")
-    if kind == "timestamp":
+    filter_type = dict(endpoint.filter_types).get(key, "timestamp" if key.endswith("_since") else "string")
+    if filter_type == "timestamp":
         return format_instant(parse_instant(value))
-    if words := dict(endpoint.filter_values).get(key):
-        return _one_of(key, value, words, endpoint, several=kind == "strings")
-    if kind not in _CHECKS:
+    accepted = dict(endpoint.filter_values).get(key)
+    if not accepted and filter_type not in _CHECKS:
         return value
-    accepts, wanted = _CHECKS[kind]
-    parts = [part.strip() for part in value.split(",")] if kind in ("years", "uuids") else [value]
+    is_list = filter_type == "strings" if accepted else filter_type in ("years", "uuids")
+    parts = [part.strip() for part in value.split(",")] if is_list else [value]
     for part in parts:
-        if not accepts(part):
-            raise UsageError(
-                f"The filter {key} of {endpoint.name} does not take {part!r}.", next_step=f"Give {wanted}."
-            )
+        if accepted and part not in accepted:
+            advice = f"{_hint(part, accepted)}It takes: {', '.join(accepted)}."
+        elif not accepted and not _CHECKS[filter_type][0](part):
+            advice = f"Give {_CHECKS[filter_type][1]}."
+        else:
+            continue
+        raise UsageError(f"The filter {key} of {endpoint.name} does not take {part!r}.", next_step=advice)
     return ",".join(parts)
 
 
-def _one_of(key: str, value: str, words: Sequence[str], endpoint: Endpoint, *, several: bool) -> str:
-    parts = [part.strip() for part in value.split(",")] if several else [value]
-    for part in parts:
-        if part not in words:
-            near = difflib.get_close_matches(part, words, n=1)
-            hint = f"Did you mean {near[0]}? " if near else ""
-            raise UsageError(
-                f"The filter {key} of {endpoint.name} does not take {part!r}.",
-                next_step=f"{hint}It takes: {', '.join(words)}.",
-            )
-    return ",".join(parts)
+def _hint(given: str, known: Sequence[str]) -> str:
+    similar = difflib.get_close_matches(given, known, n=1)
+    return f"Did you mean {similar[0]}? " if similar else ""
 
 
 def _is_date(text: str) -> bool:
@@ -178,6 +188,7 @@ def _is_date(text: str) -> bool:
         return False
 
 
+# Accepts a value or an element of a list, and what to give, by filter type.
 _CHECKS: dict[str, tuple[Callable[[str], object], str]] = {
     "years": (_YEAR.fullmatch, "years, like 2023 or 2022,2023"),
     "uuids": (_UUID.fullmatch, "UUIDs, separated by commas"),

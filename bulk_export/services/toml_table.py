@@ -1,4 +1,4 @@
-"""One table of a description, read key by key; what is wrong is said with the path of the key."""
+"""Checked access to one TOML table of a description. Errors name the path of the key."""
 
 from __future__ import annotations
 
@@ -12,108 +12,112 @@ _Value = TypeVar("_Value")
 
 
 class Table:
-    """The keys of a table that stands at `path` in a description; `done` refuses those nobody asked for."""
+    """A table of a description, at `path` in it.
+
+    Every method that returns a value raises UsageError if the value has the wrong type. `done` raises it for keys that
+    were never read.
+    """
 
     def __init__(self, entries: object, path: str = "") -> None:
         self.path = path
         if not isinstance(entries, Mapping):
-            raise wrong(path, "must be a table")
+            raise description_error(path, "must be a table")
         self._entries: Mapping[str, Any] = entries
-        self._known: set[str] = set()
+        self._read: set[str] = set()
 
     def __contains__(self, key: str) -> bool:
         return key in self._entries
 
     def at(self, key: str) -> str:
-        """The path of a key."""
+        """Return the path of a key in the description."""
         return f"{self.path}.{key}" if self.path else key
 
     def table(self, key: str) -> Table:
-        """A table inside of this one, empty where there is none."""
+        """Return a table in this one; an empty one if there is none."""
         return Table(self.value(key, {}), self.at(key))
 
     def tables(self) -> Iterator[tuple[str, Table]]:
-        """All members as tables by name."""
+        """Yield every key with its value, a table."""
         for name in self._entries:
             yield name, self.table(name)
 
     def value_items(self) -> Iterator[tuple[str, Any]]:
-        """All members by name, whatever they are."""
+        """Yield every key with its value, of any type."""
         for name in self._entries:
             yield name, self.value(name, None)
 
     def value(self, key: str, default: Any) -> Any:
-        """Whatever stands under a key."""
-        self._known.add(key)
+        """Return the value of a key, of any type."""
+        self._read.add(key)
         return self._entries.get(key, default)
 
-    def text(self, key: str, default: str | None = None) -> str:
-        """A string, which must be there where no default is given."""
+    def string(self, key: str, default: str | None = None) -> str:
+        """Return a string. Without a default the key is required."""
         given = self.value(key, default)
         if given is None:
-            raise wrong(self.at(key), "is missing")
+            raise description_error(self.at(key), "is missing")
         if not isinstance(given, str):
-            raise wrong(self.at(key), "must be a string")
+            raise description_error(self.at(key), "must be a string")
         return given
 
-    def optional_text(self, key: str) -> str | None:
-        """A string, or None where there is none."""
-        return self.text(key) if key in self else self.value(key, None)
+    def optional_string(self, key: str) -> str | None:
+        """Return a string, or None if there is none."""
+        return self.string(key) if key in self else self.value(key, None)
 
-    def flag(self, key: str, *, default: bool) -> bool:
-        """True or false."""
+    def boolean(self, key: str, *, default: bool) -> bool:
+        """Return a boolean."""
         given = self.value(key, default)
         if not isinstance(given, bool):
-            raise wrong(self.at(key), "must be true or false")
+            raise description_error(self.at(key), "must be true or false")
         return given
 
-    def whole(self, key: str, default: int | None, *, least: int) -> int | None:
-        """A whole number of at least `least`."""
+    def integer(self, key: str, default: int | None, *, minimum: int) -> int | None:
+        """Return an integer of at least `minimum`, or None if there is none."""
         given = self.value(key, default)
-        if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < least):
-            raise wrong(self.at(key), f"must be a whole number of at least {least}")
+        if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < minimum):
+            raise description_error(self.at(key), f"must be a whole number of at least {minimum}")
         return given
 
-    def texts(self, key: str, default: Sequence[str] = ()) -> tuple[str, ...]:
-        """A list of strings."""
+    def strings(self, key: str, default: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return a list of strings that are not empty."""
         given = self.value(key, default)
-        if not isinstance(given, list | tuple) or not all(isinstance(one, str) and one for one in given):
-            raise wrong(self.at(key), "must be a list of strings")
+        if not isinstance(given, list | tuple) or not all(isinstance(item, str) and item for item in given):
+            raise description_error(self.at(key), "must be a list of strings")
         return tuple(given)
 
     def choice(self, key: str, choices: Sequence[str], default: str) -> str:
-        """One of some words."""
-        given = self.text(key, default)
+        """Return a string, one of `choices`."""
+        given = self.string(key, default)
         if given not in choices:
-            raise wrong(self.at(key), f"must be one of: {', '.join(choices)}", near(given, choices))
+            raise description_error(self.at(key), f"must be one of: {', '.join(choices)}", suggestion(given, choices))
         return given
 
     def parsed(self, key: str, parse: Callable[[str], _Value]) -> _Value | None:
-        """What `parse` makes of a string, None where there is none; its UsageError names the key."""
+        """Return a string as `parse` reads it, or None if there is none. The path is added to errors of `parse`."""
         if key not in self:
-            return self.value(key, None)  # type: ignore[no-any-return]  # it is None
+            return self.value(key, None)  # type: ignore[no-any-return]  # the value is None
         try:
-            return parse(self.text(key))
+            return parse(self.string(key))
         except UsageError as error:
             raise UsageError(f"{self.at(key)}: {error.what}", next_step=error.next_step) from None
 
     def done(self) -> None:
-        """Raise UsageError for a key that means nothing here."""
+        """Raise UsageError for a key that was never read."""
         for key in self._entries:
-            if key not in self._known:
-                raise wrong(self.at(key), "is not known", near(key, self._known))
+            if key not in self._read:
+                raise description_error(self.at(key), "is not known", suggestion(key, self._read))
 
 
-def wrong(path: str, what: str, hint: str = "") -> UsageError:
-    """A UsageError about the key at a path of the description."""
+def description_error(path: str, problem: str, hint: str = "") -> UsageError:
+    """Return a UsageError about the key at a path: `problem` continues the sentence that the path begins."""
     where = path or "it"
     return UsageError(
-        f"The description of the service cannot be used: {where} {what}.",
-        next_step=hint or "docs/descriptions.md lists what a description may hold.",
+        f"The description of the service cannot be used: {where} {problem}.",
+        next_step=hint or "docs/descriptions.md lists the keys of a description.",
     )
 
 
-def near(given: str, known: Sequence[str] | set[str]) -> str:
-    """A hint at the nearest of some words, empty where none is near."""
+def suggestion(given: str, known: Sequence[str] | set[str]) -> str:
+    """Return "Did you mean …?" with the most similar known word; empty if none is similar."""
     nearest = difflib.get_close_matches(given, sorted(known), n=1, cutoff=0.5)
     return f"Did you mean {nearest[0]}?" if nearest else ""

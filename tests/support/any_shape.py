@@ -36,7 +36,7 @@ def as_sent(endpoint: Endpoint, row: Mapping[str, Any]) -> Any:
     """The record behind a row of columns, in the shape of the service."""
     record = canonical(restore(row)) if endpoint.format == "csv" else restore(row)
     record.setdefault("attributes", {})
-    return Renderer(endpoint).shown(record)
+    return Renderer(endpoint).render(record)
 
 
 def cell(value: Any) -> Any:

@@ -1,30 +1,35 @@
-"""Small specs for tests of what is found in one."""
+"""Small OpenAPI documents, and what is found in them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from bulk_export.core.model import Endpoint, Service
-from bulk_export.services.catalogue import read_description
-from bulk_export.services.openapi import Described, describe
+from bulk_export.services.description import read_description
+from bulk_export.services.openapi import GeneratedDescription, describe
 
 RECORD = {"type": "object", "properties": {"id": {"type": "string"}, "size": {"type": "integer"}}}
 BOXES = {"type": "object", "properties": {"data": {"type": "array", "items": RECORD}}}
 
 
+def array(item: Any) -> dict[str, Any]:
+    """The schema of an array."""
+    return {"type": "array", "items": item}
+
+
 def answering(content: Any, *parameters: dict[str, Any]) -> dict[str, Any]:
-    """A path whose GET answers with some content, by media type."""
+    """A path item whose GET returns some content, by media type."""
     answer = {"description": "ok", "content": content}
     return {"get": {"parameters": list(parameters), "responses": {"200": answer}}}
 
 
 def listing(*parameters: dict[str, Any], schema: Any = BOXES) -> dict[str, Any]:
-    """A path whose GET answers with a list as JSON."""
+    """A path item whose GET returns a list as JSON."""
     return answering({"application/json": {"schema": schema}}, *parameters)
 
 
 def table(schema: Any, **media: Any) -> dict[str, Any]:
-    """A path whose GET answers with CSV; None is no schema at all."""
+    """A path item whose GET returns CSV, without a schema if it is None."""
     return answering({"text/csv": ({} if schema is None else {"schema": schema}) | media})
 
 
@@ -38,17 +43,17 @@ def spec(paths: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"openapi": "3.1.0", "info": {"title": "Boxes", "version": "1.0"}, "paths": paths, **more}
 
 
-def described(paths: dict[str, Any], **more: Any) -> Described:
-    """What is found in a spec with some paths."""
+def described(paths: dict[str, Any], **more: Any) -> GeneratedDescription:
+    """The description of a document with some paths."""
     return describe(spec(paths, **more), "spec.yaml")
 
 
 def read(paths: dict[str, Any], version: str | None = None, **more: Any) -> Service:
-    """The service that is found in a spec with some paths."""
+    """The service of a document with some paths."""
     return read_description(described(paths, **more).document, version)
 
 
-def only(paths: dict[str, Any]) -> Endpoint:
-    """The one endpoint that is found in a spec."""
-    (endpoint,) = read(paths)
+def only(paths: dict[str, Any], **more: Any) -> Endpoint:
+    """The only endpoint of a document with some paths."""
+    (endpoint,) = read(paths, **more)
     return endpoint

@@ -101,7 +101,9 @@ def test_every_key_of_a_description_is_documented() -> None:
     text = (ROOT / "docs/descriptions.md").read_text()
     source = (ROOT / "bulk_export/services/description.py").read_text()
     keys = set(
-        re.findall(r"\.(?:text|optional_text|texts|whole|choice|flag|parsed|table|value)\(\"([a-z_]+)\"", source)
+        re.findall(
+            r"\.(?:string|optional_string|strings|integer|choice|boolean|parsed|table|value)\(\"([a-z_]+)\"", source
+        )
     )
     assert len(keys) > 25
     assert {key for key in keys if not re.search(rf"\b{key}\b", text)} == set()

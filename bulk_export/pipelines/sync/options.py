@@ -18,7 +18,7 @@ from bulk_export.errors import UsageError
 from bulk_export.output.delta_files import check_path
 from bulk_export.pipelines.connection import LOCAL_TOKEN, service_name
 from bulk_export.pipelines.options import ExportOptions, output_of
-from bulk_export.services.base_url import without_paths
+from bulk_export.services.base_url import normalize_base_url
 
 FORMATS = ("delta", "parquet")
 REMOVED = ("mark", "delete")
@@ -98,7 +98,7 @@ class SyncOptions:
             address = check_base_url(moved_to, allow_plain_http=insecure, option="--moved-to")
             if full.base_url is None:
                 raise UsageError("The bundled service does not move.", next_step="Leave out --moved-to.")
-            address = without_paths(full.service, address)
+            address = normalize_base_url(full.service, address)
             moved_from, full = service_name(full), replace(full, environment=None, base_url=address)
         directory = output_of(output, full.service)
         size = full.page_size if page_size is not None else min(full.page_size, full.service.default_page_size)

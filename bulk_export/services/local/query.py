@@ -1,4 +1,4 @@
-"""What a request asks for, and the answers to those that ask wrongly."""
+"""The query of a request to the local service, checked as the real service checks it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from urllib.parse import unquote_plus
 
 from bulk_export.core.model import Endpoint, Service
 
-_ALL = 1 << 60
+_EVERYTHING = 1 << 60
 
 
 class BadQuery(Exception):
-    """A request that is answered with an error: its status, title and detail."""
+    """A request whose response is an error with a status, title and detail."""
 
     def __init__(self, status: int, title: str, detail: str) -> None:
         super().__init__(title)
@@ -26,8 +26,15 @@ class BadQuery(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Some records of an endpoint, from position `first` on, counted from 0. `sort` holds attribute names, each with
-    whether it descends."""
+    """The records that a request selects.
+
+    Attributes:
+        first: The position of the first record, from 0.
+        page_size: The number of records.
+        sort: The attributes to sort by, each with whether it descends.
+        since: The earliest time of change, in seconds since the epoch; None for any.
+        filters: The other filters, by name.
+    """
 
     first: int
     page_size: int
@@ -39,7 +46,7 @@ class Query:
 def parse_query(
     service: Service, endpoint: Endpoint, parameters: Iterable[tuple[str, str]], largest: int | None
 ) -> Query:
-    """Read the decoded parameters of a request; `largest` is the most records shown at once. Raises BadQuery."""
+    """Parse the decoded parameters of a request. `largest` is the largest page. Raises BadQuery."""
     paging = endpoint.paging
     number, page_size = paging.first, service.default_page_size
     sort: tuple[tuple[str, bool], ...] = ()
@@ -47,20 +54,20 @@ def parse_query(
     filters = []
     for name, value in parameters:
         if name == paging.number and paging.style != "none":
-            number = _whole(value, paging.number, least=paging.first)
+            number = _integer(value, paging.number, least=paging.first)
         elif name == paging.size and paging.style != "none":
-            page_size = _whole(value, paging.size, least=1)
+            page_size = _integer(value, paging.size, least=1)
         elif name == paging.sort and (endpoint.sort is not None or endpoint.sorts):
             sort = tuple((part.lstrip("-+ "), part.startswith("-")) for part in value.split(",") if part.strip())
         elif (key := _filter_name(paging.filter, name)) is not None:
             if key not in endpoint.filters:
                 raise BadQuery(400, "Unpermitted parameters", f"The filter '#/{key}' is not known.")
-            # The service decodes the value once more, so that a plus sign becomes a space.
-            again = unquote_plus(value)
+            # The service decodes the value a second time, so that a plus sign becomes a space.
+            decoded = unquote_plus(value)
             if key == endpoint.since:
-                since = _instant(again)
+                since = _instant(decoded)
             else:
-                filters.append((key, _checked(key, again)))
+                filters.append((key, _checked(key, decoded)))
     page_size = min(page_size, largest or page_size)
     position = number - paging.first
     match paging.style:
@@ -69,19 +76,19 @@ def parse_query(
         case "offset":
             first = position
         case _:
-            first, page_size = 0, _ALL
+            first, page_size = 0, _EVERYTHING
     return Query(first, page_size, sort, since, tuple(filters))
 
 
 def _filter_name(template: str, parameter: str) -> str | None:
-    """The name of the filter that a parameter is, None where it is none."""
+    """Return the filter that a parameter is for; None if it is not a filter."""
     before, _, after = template.partition("{name}")
     if len(parameter) <= len(before) + len(after) or not (parameter.startswith(before) and parameter.endswith(after)):
         return None
     return parameter[len(before) : len(parameter) - len(after)]
 
 
-def _whole(text: str, parameter: str, *, least: int) -> int:
+def _integer(text: str, parameter: str, *, least: int) -> int:
     number = int(text) if re.fullmatch(r"\d{1,12}", text, re.ASCII) else -1
     if number < least:
         raise BadQuery(400, "Bad request", f"The '#/{parameter}' parameter value must be at least {least}")

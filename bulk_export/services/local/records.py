@@ -1,4 +1,4 @@
-"""Record number i of an endpoint: a pure function of the seed, so that millions need no memory."""
+"""Record number n of an endpoint, as a pure function of n and a seed: millions of records need no memory."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 
 from bulk_export.core.model import Endpoint, Kind
-from bulk_export.services.local.templates import VARIANTS, variants
+from bulk_export.services.local.templates import TEMPLATE_COUNT, record_templates
 
-# Records come in groups with one creation time, of a size that no usual page size is a multiple of.
-TIE = 7
+# Groups of so many records share a creation time. No usual page size is a multiple of it.
+TIE_SIZE = 7
 _BEGAN = datetime(2021, 9, 1, tzinfo=UTC)
 _BEGAN_SECONDS = int(_BEGAN.timestamp())
 _STEP = 11
 _FIRST_COUNT = 1_000
 _FIRST_PAYMENT = date(2021, 9, 25)
 _MASK = (1 << 48) - 1
-# One person in ten is trained as a teacher and as a mentor.
+# Every eleventh record is the second one of a person: one in ten people is both a teacher and a mentor.
 _TWIN_EVERY = 11
 _REFERS_TO = {
     "delivery_partner_id": "delivery-partners",
@@ -28,11 +28,17 @@ _REFERS_TO = {
 
 
 class RecordFactory:
-    """Renders the records of one endpoint.
+    """Makes the records of one endpoint.
 
-    `people` and `applications` are how many there are to refer to, `counts` says so of other endpoints by name.
-    `people_in` is the endpoint that lists the people. Where more than the id identifies a record, some people stand
-    in it twice.
+    If an endpoint has an identity beside the id, some people have two records with the same id.
+
+    Args:
+        endpoint: The endpoint.
+        seed: Decides the content of the records.
+        people: The number of people that records refer to.
+        applications: The number of applications that records refer to.
+        people_in: The endpoint that lists the people.
+        counts: The numbers of records of other endpoints that records refer to, by name.
     """
 
     def __init__(
@@ -45,90 +51,91 @@ class RecordFactory:
         people_in: str = "participants-npq",
         counts: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        self._variants = variants(endpoint, seed)
+        self._templates = record_templates(endpoint, seed)
         self._type = endpoint.record_type
-        self._counts = endpoint.shape.id_type is Kind.INTEGER
+        self._has_integer_ids = endpoint.shape.id_type is Kind.INTEGER
         self._seed = seed
         self._people = max(1, people)
         self._applications = max(1, applications)
         self._salt = _salt(endpoint.name)
         self._people_in = people_in
-        self._counted = counts
+        self._counts = counts
         self._has_twins = bool(endpoint.shape.identity)
 
     def record(self, number: int, version: int, created_at: int, updated_at: int) -> str:
-        """The JSON text of a record. `version` counts its changes; times are in seconds since the epoch."""
+        """Return the JSON text of a record after `version` changes. Times are in seconds since the epoch."""
         person = _first_of_twins(number) if self._has_twins else number
-        template = self._variants[(person * 31 + version * 7) % VARIANTS]
+        template = self._templates[(person * 31 + version * 7) % TEMPLATE_COUNT]
         parts = list(template)
         for position in range(1, len(parts), 2):
-            parts[position] = f'"{self._fill(parts[position], number, created_at, updated_at)}"'
+            parts[position] = f'"{self._placeholder_value(parts[position], number, created_at, updated_at)}"'
         return f'{{"id":"{self.id(number)}","type":"{self._type}","attributes":{"".join(parts)}}}'
 
     def id(self, number: int) -> str:
-        """A UUID, or a number where those are described; ids ascend within a group of equal creation times."""
-        if self._counts:
+        """Return the id, a UUID or a number as described; ids ascend within a group with one creation time."""
+        if self._has_integer_ids:
             return str(_FIRST_COUNT + number)
         return _uuid(_first_of_twins(number) if self._has_twins else number, self._salt + self._seed)
 
     def created_at(self, number: int) -> int:
-        """When a record was made that is there from the start, in seconds since the epoch."""
-        return _BEGAN_SECONDS + number // TIE * _STEP
+        """Return the creation time of an initial record, in seconds since the epoch."""
+        return _BEGAN_SECONDS + number // TIE_SIZE * _STEP
 
     def updated_at(self, number: int) -> int:
-        """When such a record was last changed; every third one was, some time after it was made."""
+        """Return the time of the last change of an initial record, later than its creation for every third one."""
         return self.created_at(number) + (number * 7919 % 5_000_000 if number % 3 == 0 else 0)
 
     def participant_of(self, number: int) -> str:
-        """Whose record this is: two of three people have one application, the third has two."""
+        """Return the id of the person of an application: two of three people have one application, the third two."""
         person = number * 2 // 3 % self._people
-        shown = person if self._people_in == "participants-npq" else _first_of_twins(person)
-        return _uuid(shown, _salt(self._people_in) + self._seed)
+        listed = person if self._people_in == "participants-npq" else _first_of_twins(person)
+        return _uuid(listed, _salt(self._people_in) + self._seed)
 
-    def _fill(self, gap: str, number: int, created_at: int, updated_at: int) -> str:
-        if gap == "id":
-            return self.id(number)
-        if gap == "created_at":
-            return _shown(created_at, number)
-        if gap == "updated_at":
-            return _shown(updated_at, number)
-        if gap == "participant_id":
-            return self.participant_of(number)
-        if gap == "application_id":
-            return _uuid(number % self._applications, _salt("npq-applications") + self._seed)
-        if gap == "payment_date":
-            return payment_date(number).isoformat()
-        if gap == "name":
-            return partner_name(number)
-        if gap == "participant_type":
-            is_first = number + 1 != _first_of_twins(number + 1)
-            return "ect" if is_first or (number == _first_of_twins(number) and number % 3) else "mentor"
-        if gap == "former_id":
-            return _uuid(number, self._salt + self._seed + 1)
-        if gap in _REFERS_TO:
-            name = _REFERS_TO[gap]
-            return _uuid(number % max(1, self._counted.get(name, 0)), _salt(name) + self._seed)
-        if gap.startswith("training_record"):
-            training = 2 * number + int(gap.removeprefix("training_record"))
+    def _placeholder_value(self, name: str, number: int, created_at: int, updated_at: int) -> str:
+        applications = _salt("npq-applications") + self._seed
+        match name:
+            case "id":
+                return self.id(number)
+            case "created_at":
+                return _timestamp(created_at, number)
+            case "updated_at":
+                return _timestamp(updated_at, number)
+            case "participant_id":
+                return self.participant_of(number)
+            case "application_id":
+                return _uuid(number % self._applications, applications)
+            case "payment_date":
+                return payment_date(number).isoformat()
+            case "name":
+                return partner_name(number)
+            case "participant_type":
+                is_first = number + 1 != _first_of_twins(number + 1)
+                return "ect" if is_first or (number == _first_of_twins(number) and number % 3) else "mentor"
+            case "former_id":
+                return _uuid(number, self._salt + self._seed + 1)
+        if name in _REFERS_TO:
+            endpoint = _REFERS_TO[name]
+            return _uuid(number % max(1, self._counts.get(endpoint, 0)), _salt(endpoint) + self._seed)
+        if name.startswith("training_record"):
+            training = 2 * number + int(name.removeprefix("training_record"))
             return _uuid(training, _salt("trainings") + self._salt + self._seed)
+        # The first application of a person, by the rule of `participant_of`.
         first = -(-3 * number // 2)
-        return _uuid(
-            (first + int(gap.removeprefix("application"))) % self._applications, _salt("npq-applications") + self._seed
-        )
+        return _uuid((first + int(name.removeprefix("application"))) % self._applications, applications)
 
 
 def payment_date(number: int) -> date:
-    """The order of statements: a few share a day."""
-    return _FIRST_PAYMENT + timedelta(days=number // TIE)
+    """Return what statements are ordered by: a few share a day."""
+    return _FIRST_PAYMENT + timedelta(days=number // TIE_SIZE)
 
 
 def partner_name(number: int) -> str:
-    """The order of delivery partners: a few share a name."""
-    return f"Delivery Partner {number // TIE:07} & Söhne"
+    """Return what delivery partners are ordered by: a few share a name."""
+    return f"Delivery Partner {number // TIE_SIZE:07} & Söhne"
 
 
 def _first_of_twins(number: int) -> int:
-    """The number of the record that shows the same person first."""
+    """Return the number of the person's first record."""
     return number - (number % _TWIN_EVERY == _TWIN_EVERY - 1)
 
 
@@ -137,17 +144,17 @@ def _salt(endpoint: str) -> int:
 
 
 def _uuid(number: int, salt: int) -> str:
-    group, place = divmod(number, TIE)
+    group, member = divmod(number, TIE_SIZE)
     scattered = (group * 0x9E3779B1 + salt * 0x85EBCA6B) & 0xFFFFFFFF
-    # Multiplying by an odd number permutes the 48-bit numbers: no two records share an id.
+    # Multiplication by an odd number is a permutation of the 48-bit numbers, so no two records share an id.
     tail = (number * 0x5DEECE66D + salt) & _MASK
-    return f"{scattered:08x}-{place:04x}-4{salt & 0xFFF:03x}-a{(number >> 48) & 0xFFF:03x}-{tail:012x}"
+    return f"{scattered:08x}-{member:04x}-4{salt & 0xFFF:03x}-a{(number >> 48) & 0xFFF:03x}-{tail:012x}"
 
 
-def _shown(seconds: int, number: int) -> str:
-    return _moment(seconds) + (".000Z" if number % 4 == 0 else "Z")
+def _timestamp(seconds: int, number: int) -> str:
+    return _instant(seconds) + (".000Z" if number % 4 == 0 else "Z")
 
 
 @functools.lru_cache(maxsize=4_096)
-def _moment(seconds: int) -> str:
+def _instant(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,4 +1,4 @@
-"""The bundled stand-in for the service: a real HTTP server, faithful in what a client can notice."""
+"""The local service: an HTTP server that behaves like the real service in everything that a client can notice."""
 
 from __future__ import annotations
 
@@ -23,17 +23,26 @@ from bulk_export.services.local.query import BadQuery, Query, parse_query
 from bulk_export.services.local.records import RecordFactory
 from bulk_export.services.local.settings import LocalServiceSettings
 from bulk_export.services.local.throttle import FixedWindows, RollingWindow, Throttle
-from bulk_export.services.openapi import spec_text
+from bulk_export.services.openapi import openapi_yaml
 
-_LOGGED = 1_000_000
-# The endpoints that list people, one in each service.
-_PEOPLE = ("participants-npq", "participants-ecf", "participants")
-_GZIP = 31
+_MOST_LOGGED = 1_000_000
+# The endpoint that lists people, by service.
+_PEOPLE_ENDPOINTS = ("participants-npq", "participants-ecf", "participants")
+_GZIP_WBITS = 31
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """A request as it arrived. `at` is by a monotonic clock; `query` is decoded once."""
+    """A request as it arrived.
+
+    Attributes:
+        at: When it arrived, by a monotonic clock, in seconds.
+        peer: The address of the client.
+        endpoint: The endpoint; None if its path is none.
+        page: The page number or offset; None if it has none.
+        page_size: The requested number of records; None if it has none.
+        query: The decoded query.
+    """
 
     at: float
     peer: str
@@ -44,21 +53,26 @@ class RequestRecord:
 
 
 class LocalService:
-    """The service's state. `log` holds the requests in order of arrival; `statuses` counts the answers.
+    """The state of the service.
 
-    `before_request` is called with each request before it is answered, and may change the data.
+    Attributes:
+        settings: Its settings.
+        base_url: Its address, once it is served.
+        log: The requests in the order of their arrival.
+        statuses: The number of responses by status.
+        before_request: Called with each request before the response is made. It may change the records.
     """
 
     def __init__(self, settings: LocalServiceSettings) -> None:
         self.settings = settings
         self.base_url = ""
-        self.log: deque[RequestRecord] = deque(maxlen=_LOGGED)
+        self.log: deque[RequestRecord] = deque(maxlen=_MOST_LOGGED)
         self.statuses: dict[int, int] = {}
         self.before_request: Callable[[LocalService, RequestRecord], None] | None = None
         self._endpoints = {endpoint.path: endpoint for endpoint in settings.service.endpoints}
         self._rng = random.Random(settings.seed)
         counts = {endpoint.name: settings.count(endpoint.name) for endpoint in settings.service.endpoints}
-        people_in = next(filter(counts.__contains__, _PEOPLE), _PEOPLE[0])
+        people_in = next(filter(counts.__contains__, _PEOPLE_ENDPOINTS), _PEOPLE_ENDPOINTS[0])
         self._datasets = {
             endpoint.name: Dataset(
                 endpoint,
@@ -79,11 +93,11 @@ class LocalService:
         self._per_address = _throttle(settings.ip_limit, settings)
 
     def truth(self, endpoint: str) -> Iterator[Any]:
-        """Every record that an endpoint holds now, by creation time and id."""
+        """Iterate over the records that an endpoint has now, by creation time and id."""
         return self._datasets[endpoint].records()
 
     def count(self, endpoint: str) -> int:
-        """How many records an endpoint holds now."""
+        """Return the number of records that an endpoint has now."""
         return len(self._datasets[endpoint])
 
     def append(self, endpoint: str, count: int = 1) -> None:
@@ -91,20 +105,23 @@ class LocalService:
         self._datasets[endpoint].append(count, self.settings.clock())
 
     def remove(self, endpoint: str, position: int) -> str:
-        """Take away the record at a position in order of creation; its id."""
+        """Remove the record at a position in the order of creation. Return its id."""
         return self._datasets[endpoint].remove(position)
 
     def touch(self, endpoint: str, position: int, updated_at: float | None = None) -> str:
-        """Change the record at a position, which shows `updated_at` in seconds since the epoch, or now; its id."""
+        """Change the record at a position in the order of creation. Return its id.
+
+        `updated_at` is the time of the change in seconds since the epoch; now if None.
+        """
         return self._datasets[endpoint].touch(position, self.settings.clock() if updated_at is None else updated_at)
 
     def application(self) -> web.Application:
-        """The service as an aiohttp application."""
+        """Return the service as an aiohttp application."""
         application = web.Application()
-        application.router.add_route("*", "/{path:.*}", self._answer)
+        application.router.add_route("*", "/{path:.*}", self._handle)
         return application
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
         response = await self._respond(request)
         if not response.prepared:
             response.headers["Date"] = formatdate(self.settings.clock(), usegmt=True)
@@ -113,28 +130,22 @@ class LocalService:
 
     async def _respond(self, request: web.Request) -> web.StreamResponse:
         settings = self.settings
-        auth = settings.service.auth
         endpoint = self._endpoints.get(request.path)
         record = self._record(request, endpoint)
         self.log.append(record)
         if self.before_request is not None:
             self.before_request(self, record)
-        # Both count each request; the limit of an address is one for all tokens.
-        throttles = ((self._per_token, request.headers.get(auth.header, "")), (self._per_address, record.peer))
-        refusing = [throttle for throttle, key in throttles if throttle is not None and not throttle.admits(key)]
+        # Every request counts towards both limits, whatever its response.
+        exceeded = self._exceeded_limit(request, record.peer)
         if settings.latency:
             await anyio.sleep(settings.latency * (1 + settings.latency_spread * self._rng.uniform(-1, 1)))
-        if refusing:
-            return self._throttled(refusing[0].limit)
-        if (
-            request.path == settings.service.spec_path.replace("{version}", settings.service.version)
-            and request.method == "GET"
-        ):
-            # Published to everybody, and counted like any other request.
-            return web.Response(body=spec_text(settings.service), content_type="text/yaml", charset="utf-8")
-        given = request.headers.get(auth.header, "").encode()
-        known = (auth.value(token).encode() for token in (settings.token, *settings.other_tokens))
-        if not any(hmac.compare_digest(given, expected) for expected in known):
+        if exceeded is not None:
+            return self._throttled(exceeded)
+        spec_path = settings.service.spec_path.replace("{version}", settings.service.version)
+        if request.path == spec_path and request.method == "GET":
+            # It needs no token.
+            return web.Response(body=openapi_yaml(settings.service), content_type="text/yaml", charset="utf-8")
+        if not self._is_authorized(request):
             return web.json_response({"error": "HTTP Token: Access denied"}, status=401)
         if endpoint is None or request.method != "GET":
             return _errors(404, "Resource not found", "Nothing could be found for the provided details")
@@ -150,14 +161,30 @@ class LocalService:
             return web.Response(text="<html><body>Please wait …</body></html>", content_type="text/html")
         return await self._page(request, endpoint, query)
 
+    def _exceeded_limit(self, request: web.Request, peer: str) -> Limit | None:
+        """Count a request. Return the limit that it exceeds, that of the token first."""
+        token = request.headers.get(self.settings.service.auth.header, "")
+        exceeded = [
+            throttle.limit
+            for throttle, key in ((self._per_token, token), (self._per_address, peer))
+            if throttle is not None and not throttle.admits(key)
+        ]
+        return exceeded[0] if exceeded else None
+
+    def _is_authorized(self, request: web.Request) -> bool:
+        auth = self.settings.service.auth
+        given = request.headers.get(auth.header, "").encode()
+        accepted = (auth.value(token).encode() for token in (self.settings.token, *self.settings.other_tokens))
+        return any(hmac.compare_digest(given, value) for value in accepted)
+
     async def _page(self, request: web.Request, endpoint: Endpoint, query: Query) -> web.StreamResponse:
         dataset = self._datasets[endpoint.name]
         if self._happens(self.settings.churn):
             self._change(dataset)
         body = dataset.page(query)
-        headers = {"Content-Type": f"{dataset.presentation.media_type}; charset=utf-8"}
+        headers = {"Content-Type": f"{dataset.renderer.media_type}; charset=utf-8"}
         if self.settings.gzip and "gzip" in request.headers.get("Accept-Encoding", ""):
-            compressor = zlib.compressobj(level=1, wbits=_GZIP)
+            compressor = zlib.compressobj(level=1, wbits=_GZIP_WBITS)
             body = compressor.compress(body) + compressor.flush()
             headers["Content-Encoding"] = "gzip"
         if self._happens(self.settings.truncate_rate) and len(body) > 1:
@@ -165,7 +192,7 @@ class LocalService:
         return web.Response(body=body, headers=headers)
 
     async def _truncated(self, request: web.Request, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
-        """Either a body that stops before its announced length, or a shorter one that claims to be whole."""
+        """Send a part of a body, either with the length of the complete one or with its own."""
         cut = body[: self._rng.randrange(1, len(body))]
         if self._rng.random() < 0.5:
             return web.Response(body=cut, headers=headers)
@@ -215,7 +242,16 @@ class LocalService:
 async def serving(
     settings: LocalServiceSettings, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[LocalService]:
-    """Serve until the block is left; port 0 is any free one. The service's `base_url` says where."""
+    """Serve until the block is left.
+
+    Args:
+        settings: What to serve.
+        host: The address to listen on.
+        port: The port to listen on; 0 for any free one.
+
+    Yields:
+        The service; its `base_url` has the port.
+    """
     service = LocalService(settings)
     runner = web.AppRunner(service.application(), access_log=None, handle_signals=False, shutdown_timeout=0.2)
     await runner.setup()
@@ -223,8 +259,8 @@ async def serving(
         site = web.TCPSite(runner, host, port)
         await site.start()
         bound = runner.addresses[0]
-        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        service.base_url = f"http://{shown}:{bound[1]}"
+        address = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        service.base_url = f"http://{address}:{bound[1]}"
         yield service
     finally:
         with anyio.CancelScope(shield=True):

@@ -1,4 +1,4 @@
-"""How the bundled service is to behave."""
+"""Settings of the local service."""
 
 from __future__ import annotations
 
@@ -16,15 +16,32 @@ ChurnKind = Literal["append", "touch", "vanish"]
 
 @dataclass(frozen=True, slots=True)
 class LocalServiceSettings:
-    """What the service holds, whom it lets in, and what goes wrong.
+    """The records of a local service, its limits, and the faults that it simulates.
 
-    `other_tokens` are let in like `token`, and show the same records. The limits are those of a token, and of an
-    address for all tokens together.
-    `records` is the number in each endpoint, `records_by_endpoint` overrides it. `largest_page` is the most records
-    shown at once, where that is not what the description says. A limit of None is no limit; windows are `fixed`
-    (aligned to the epoch, as the service counts) or `rolling` (as documented). `latency` is in seconds, give or
-    take the fraction `latency_spread`. Rates are chances from 0 to 1 per request: an error 5xx, a connection reset,
-    a body cut short, a body that is not JSON, and a change of the data before the answer.
+    Rates are probabilities from 0 to 1 per request.
+
+    Attributes:
+        service: The description of the service.
+        token: The token that it accepts.
+        records: The number of records of each endpoint.
+        records_by_endpoint: Overrides `records` by endpoint name.
+        seed: Decides the records and the faults.
+        largest_page: The largest page; as described if None.
+        service_limit: The limit for each token; none if None.
+        ip_limit: The limit for each address, for all tokens together; none if None.
+        windows: `fixed` windows are aligned to the epoch, as in the real service; `rolling` ones are documented.
+        retry_after: Whether a 429 has a Retry-After header.
+        latency: Seconds before each response.
+        latency_spread: The largest deviation from `latency`, as a fraction of it.
+        gzip: Whether responses are compressed for clients that accept it.
+        error_rate: Responses with a status of 500, 502 or 503.
+        reset_rate: Connections reset instead of a response.
+        truncate_rate: Bodies cut short.
+        garbage_rate: Bodies of HTML instead of JSON.
+        churn: Changes of the data before a response.
+        churn_kinds: The kinds of these changes.
+        clock: Returns the time in seconds since the epoch.
+        other_tokens: Further tokens that it accepts, with the same records.
     """
 
     service: Service
@@ -50,5 +67,5 @@ class LocalServiceSettings:
     other_tokens: tuple[str, ...] = ()
 
     def count(self, endpoint: str) -> int:
-        """How many records an endpoint starts with."""
+        """Return the number of records that an endpoint starts with."""
         return self.records_by_endpoint.get(endpoint, self.records)

@@ -1,4 +1,4 @@
-"""The service's two ways of counting requests. A refused request counts like any other."""
+"""Two ways to count requests. A request beyond the limit counts like any other."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from bulk_export.core.model import Limit
 
 
 class Throttle(Protocol):
-    """Counts requests under a key."""
+    """Counts requests by key."""
 
     limit: Limit
 
     def admits(self, key: str) -> bool:
-        """Count one more request; whether it is within the limit."""
+        """Count a request. Return whether it is within the limit."""
 
 
 class FixedWindows:
-    """As implemented: a counter per key for each window of the epoch."""
+    """A counter per key for each window aligned to the epoch, as the real service has."""
 
     def __init__(self, limit: Limit, clock: Callable[[], float]) -> None:
         self.limit = limit
@@ -29,7 +29,7 @@ class FixedWindows:
         self._counts: dict[str, int] = {}
 
     def admits(self, key: str) -> bool:
-        """Count one more request; whether it is within the limit."""
+        """Count a request. Return whether it is within the limit."""
         window = math.floor(self._clock() / self.limit.period)
         if window != self._window:
             self._window = window
@@ -39,7 +39,7 @@ class FixedWindows:
 
 
 class RollingWindow:
-    """As documented: the requests of the last period."""
+    """The requests of the last period, as documented for the real service."""
 
     def __init__(self, limit: Limit, clock: Callable[[], float]) -> None:
         self.limit = limit
@@ -47,7 +47,7 @@ class RollingWindow:
         self._moments: dict[str, deque[float]] = {}
 
     def admits(self, key: str) -> bool:
-        """Count one more request; whether it is within the limit."""
+        """Count a request. Return whether it is within the limit."""
         now = self._clock()
         moments = self._moments.setdefault(key, deque())
         while moments and moments[0] <= now - self.limit.period:

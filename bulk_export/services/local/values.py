@@ -1,21 +1,21 @@
-"""Made-up values for records, drawn from a generator that the seed decides."""
+"""Random values for records."""
 
 from __future__ import annotations
 
 import random
 
-from bulk_export.services.local import vocabulary as text
+from bulk_export.services.local import vocabulary
 
 _AWKWARD_SHARE = 0.04
 
 
-def gap(name: str) -> str:
-    """Stands for a value that is filled in when a record is rendered."""
+def placeholder(name: str) -> str:
+    """A mark in a template, replaced by a value when a record is made."""
     return f"\x01{name}\x01"
 
 
 def instant(rng: random.Random) -> str:
-    """A time in one of the two forms that the service shows."""
+    """A time in one of the two formats of the service."""
     moment = f"20{rng.randint(21, 25)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}T{rng.randint(0, 23):02}:21:32"
     return moment + rng.choice(("Z", ".000Z"))
 
@@ -26,34 +26,34 @@ def day(rng: random.Random) -> str:
 
 
 def words(rng: random.Random) -> str:
-    """A text, now and then one that breaks careless programs."""
+    """A text; sometimes one that careless programs cannot handle."""
     if rng.random() < _AWKWARD_SHARE:
-        return rng.choice(text.AWKWARD)
-    return f"{rng.choice(text.EMPLOYERS)} {rng.randint(1, 999)}"
+        return rng.choice(vocabulary.AWKWARD)
+    return f"{rng.choice(vocabulary.EMPLOYERS)} {rng.randint(1, 999)}"
 
 
 def person(rng: random.Random) -> str:
-    """A name, now and then a text that breaks careless programs."""
+    """A person's name; sometimes a text that careless programs cannot handle."""
     if rng.random() < _AWKWARD_SHARE:
-        return rng.choice(text.AWKWARD)
-    return f"{rng.choice(text.FIRST_NAMES)} {rng.choice(text.LAST_NAMES)}"
+        return rng.choice(vocabulary.AWKWARD)
+    return f"{rng.choice(vocabulary.FIRST_NAMES)} {rng.choice(vocabulary.LAST_NAMES)}"
 
 
 def email(rng: random.Random) -> str | None:
-    """An address, which some have not."""
+    """An email address; None for some."""
     return None if rng.random() < 0.05 else f"teacher.{rng.randint(1, 99_999)}@some-school.example.com"
 
 
 def reference_number(rng: random.Random) -> str | None:
-    """The number of a teacher, which some have not."""
+    """A teacher reference number; None for some."""
     return None if rng.random() < 0.05 else f"{rng.randint(0, 9_999_999):07}"
 
 
 def urn(rng: random.Random) -> str:
-    """The number of a school."""
+    """The unique reference number of a school."""
     return str(rng.randint(100_000, 150_000))
 
 
 def chance(rng: random.Random, rate: float) -> bool:
-    """True at that rate."""
+    """True with a probability of `rate`."""
     return rng.random() < rate

@@ -1,4 +1,4 @@
-"""Words for made-up records: plausible ones, and ones that break careless programs."""
+"""Words for records: plausible ones, and texts that careless programs cannot handle."""
 
 from __future__ import annotations
 

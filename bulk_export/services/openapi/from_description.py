@@ -1,4 +1,4 @@
-"""The OpenAPI document of a described service, as its server would publish it."""
+"""From the description of a service to the OpenAPI document that it would publish."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 
 from bulk_export.core.model import Endpoint, FieldType, Kind, ListOf, Service, Struct
 
-_KINDS: dict[Kind, dict[str, Any]] = {
+_SCALAR_SCHEMAS: dict[Kind, dict[str, Any]] = {
     Kind.STRING: {"type": "string"},
     Kind.BOOLEAN: {"type": "boolean"},
     Kind.INTEGER: {"type": "integer"},
@@ -18,16 +18,16 @@ _KINDS: dict[Kind, dict[str, Any]] = {
     Kind.DATE: {"type": "string", "format": "date"},
     Kind.ANY: {},
 }
-_EXAMPLES = {
+_FILTER_EXAMPLES = {
     "years": "2021,2022",
     "uuids": "7e5bcdbf-c818-4961-8da5-439cab1984e0",
 }
 
 
-def spec_text(service: Service) -> bytes:
-    """`spec_of` as YAML."""
+def openapi_yaml(service: Service) -> bytes:
+    """Return `openapi_document` as YAML in UTF-8."""
     return yaml.dump(
-        spec_of(service),
+        openapi_document(service),
         Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper),
         sort_keys=False,
         allow_unicode=True,
@@ -35,36 +35,37 @@ def spec_text(service: Service) -> bytes:
     )
 
 
-def spec_of(service: Service) -> dict[str, Any]:
-    """An OpenAPI 3.0 document that declares every endpoint, field, filter and sort of a service."""
+def openapi_document(service: Service) -> dict[str, Any]:
+    """Return an OpenAPI 3.0 document with every endpoint, field, filter and sort of a service."""
     return {
         "openapi": "3.0.1",
         "info": {"title": service.title, "version": service.version},
         "servers": [{"url": url, "description": name} for name, url in service.environments],
         "security": [{"token": []}],
         "paths": {endpoint.path: {"get": _operation(service, endpoint)} for endpoint in service},
-        "components": {"securitySchemes": {"token": _security(service)}},
+        "components": {"securitySchemes": {"token": _security_scheme(service)}},
     }
 
 
-def _security(service: Service) -> dict[str, Any]:
+def _security_scheme(service: Service) -> dict[str, Any]:
+    """Return a scheme whose description says how the token is written, as `security_schemes` reads it."""
     if (service.auth.header.lower(), service.auth.scheme) == ("authorization", "Bearer"):
         return {"type": "http", "scheme": "bearer"}
     scheme = service.auth.scheme
-    shown = service.auth.value("TOKEN") if "{token}" in scheme else f"prefix {scheme}"
-    described = {"description": shown} if scheme else {}
-    return {"type": "apiKey", "in": "header", "name": service.auth.header, **described}
+    text = service.auth.value("TOKEN") if "{token}" in scheme else f"prefix {scheme}"
+    description = {"description": text} if scheme else {}
+    return {"type": "apiKey", "in": "header", "name": service.auth.header, **description}
 
 
 def _operation(service: Service, endpoint: Endpoint) -> dict[str, Any]:
-    media = "text/csv" if endpoint.format == "csv" else "application/json"
-    listed: dict[str, Any] = {"type": "array", "items": _record(endpoint)}
+    media_type = "text/csv" if endpoint.format == "csv" else "application/json"
+    body: dict[str, Any] = {"type": "array", "items": _record_schema(endpoint)}
     for name in reversed(endpoint.shape.at or (("data",) if endpoint.format == "csv" else ())):
-        listed = {"type": "object", "required": [name], "properties": {name: listed}}
+        body = {"type": "object", "required": [name], "properties": {name: body}}
     return {
         "summary": f"List {endpoint.name}",
         "parameters": _parameters(service, endpoint),
-        "responses": {"200": {"description": "OK", "content": {media: {"schema": listed}}}},
+        "responses": {"200": {"description": "OK", "content": {media_type: {"schema": body}}}},
     }
 
 
@@ -82,8 +83,8 @@ def _parameters(service: Service, endpoint: Endpoint) -> list[dict[str, Any]]:
     types, values = dict(endpoint.filter_types), dict(endpoint.filter_values)
     for name in endpoint.filters:
         schema = _filter_schema(types.get(name, "string"), values.get(name, ()))
-        written = _parameter(paging.filter.replace("{name}", name), schema)
-        parameters.append(written | {"required": name in endpoint.requires})
+        parameter = _parameter(paging.filter.replace("{name}", name), schema)
+        parameters.append(parameter | {"required": name in endpoint.requires})
     if endpoint.sorts or endpoint.sort:
         enum = {"enum": list(endpoint.sorts)} if endpoint.sorts else {}
         parameters.append(_parameter(paging.sort, {"type": "string", **enum}))
@@ -97,7 +98,7 @@ def _filter_schema(kind: str, values: Sequence[str]) -> dict[str, Any]:
         return {"type": "string", "format": formats[kind]}
     if kind == "strings":
         return {"type": "array", "items": {"type": "string", **enum}}
-    example = {"example": _EXAMPLES[kind]} if kind in _EXAMPLES else {}
+    example = {"example": _FILTER_EXAMPLES[kind]} if kind in _FILTER_EXAMPLES else {}
     return {"type": kind if kind in ("integer", "boolean") else "string", **enum, **example}
 
 
@@ -105,19 +106,19 @@ def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "query", "required": False, "schema": schema}
 
 
-def _record(endpoint: Endpoint) -> dict[str, Any]:
+def _record_schema(endpoint: Endpoint) -> dict[str, Any]:
     shape = endpoint.shape
-    record: dict[str, Any] = _schema(Struct(endpoint.fields))
+    record: dict[str, Any] = _type_schema(Struct(endpoint.fields))
     for name in reversed(shape.attributes):
         record = {"type": "object", "properties": {name: record}}
     if shape.id:
-        _put(record, shape.id, _KINDS[shape.id_type], replace=False)
+        _set_property(record, shape.id, _SCALAR_SCHEMAS[shape.id_type], replace=False)
     if shape.type:
-        _put(record, shape.type, {"type": "string", "enum": [endpoint.record_type]}, replace=True)
+        _set_property(record, shape.type, {"type": "string", "enum": [endpoint.record_type]}, replace=True)
     return record
 
 
-def _put(record: dict[str, Any], path: tuple[str, ...], schema: dict[str, Any], *, replace: bool) -> None:
+def _set_property(record: dict[str, Any], path: tuple[str, ...], schema: dict[str, Any], *, replace: bool) -> None:
     for name in path[:-1]:
         record = record.setdefault("properties", {}).setdefault(name, {"type": "object"})
     properties = record.setdefault("properties", {})
@@ -125,9 +126,9 @@ def _put(record: dict[str, Any], path: tuple[str, ...], schema: dict[str, Any], 
         record["properties"] = {path[-1]: schema} | properties
 
 
-def _schema(declared: FieldType) -> dict[str, Any]:
+def _type_schema(declared: FieldType) -> dict[str, Any]:
     if isinstance(declared, Kind):
-        return {**_KINDS[declared], "nullable": True}
+        return {**_SCALAR_SCHEMAS[declared], "nullable": True}
     if isinstance(declared, ListOf):
-        return {"type": "array", "items": _schema(declared.item)}
-    return {"type": "object", "properties": {field.name: _schema(field.type) for field in declared.fields}}
+        return {"type": "array", "items": _type_schema(declared.item)}
+    return {"type": "object", "properties": {field.name: _type_schema(field.type) for field in declared.fields}}

@@ -1,32 +1,33 @@
-"""The lists that a spec offers: those that can be described, and those that cannot, with the reason."""
+"""The list endpoints in the paths of a document, and those that cannot be described, with the reason."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bulk_export.services.openapi.naming import PathName, named
-from bulk_export.services.openapi.query_parameters import OperationQuery, first_page_said, looks_like_paging, read_query
-from bulk_export.services.openapi.response_shape import (
-    NoRecords,
-    RecordLocation,
+from bulk_export.services.openapi.naming import PathName, parse_path
+from bulk_export.services.openapi.paging_parameters import first_page_in, looks_like_paging
+from bulk_export.services.openapi.query_parameters import OperationQuery, read_query
+from bulk_export.services.openapi.record_location import RecordLocation, UnsupportedList, find_records, is_list
+from bulk_export.services.openapi.response_shape import ResponseShape, read_shape
+from bulk_export.services.openapi.responses import (
     ResponseSchema,
-    ResponseShape,
-    find_records,
-    other_form,
-    read_answers,
-    read_shape,
-    says_nothing,
+    is_undescribed,
+    media_types,
+    read_response_schemas,
 )
 from bulk_export.services.openapi.types import Schemas
 
-_IN_PATH = re.compile(r"\{([^{}]*)\}")
-# Members of an answer that Spring's pages have, which count from 0.
+_PATH_PARAMETER = re.compile(r"\{([^{}]*)\}")
+# Members of a response body of Spring, which numbers pages from 0.
 _SPRING = frozenset({"totalPages", "totalElements", "numberOfElements", "pageable"})
-# Objects beside the records that speak of pages, and what an answer that is not the whole list has.
-_ABOUT_PAGES = frozenset({"links", "_links", "meta", "_meta", "page", "paging", "pagination", "pageInfo", "page_info"})
+# Objects about paging beside the records.
+_PAGING_OBJECTS = frozenset(
+    {"links", "_links", "meta", "_meta", "page", "paging", "pagination", "pageInfo", "page_info"}
+)
+# Members that only a response with further pages has.
 _FURTHER_PAGES = frozenset(
     {
         *("next", "next_page", "nextPage", "next_url", "nextUrl", "nextLink", "next_link", "@odata.nextLink"),
@@ -38,10 +39,10 @@ _FURTHER_PAGES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One list endpoint as found."""
+    """A list endpoint that can be described."""
 
     path: str
-    named: PathName
+    name: PathName
     format: str
     query: OperationQuery
     shape: ResponseShape
@@ -49,112 +50,162 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class ExcludedListing:
-    """A list that cannot be described, by its path, and why."""
+    """A list endpoint that cannot be described, and why."""
 
     path: str
-    named: PathName
+    name: PathName
     reason: str
 
 
+class _Excluded(Exception):
+    """Carries the reason why a list endpoint cannot be described out of the step that finds it."""
+
+
 def find_listings(
-    schemas: Schemas, spec: Mapping[str, Any], prefix: str, identifiers: Mapping[str, str], remarks: dict[str, None]
+    schemas: Schemas,
+    document: Mapping[str, Any],
+    prefix: str,
+    identifiers: Mapping[str, str],
+    remarks: dict[str, None],
 ) -> Iterator[Listing | ExcludedListing]:
-    """Every list in the paths of a spec, in their order. `remarks` collects what a person should know of some."""
-    paths = spec.get("paths")
+    """Yield every list endpoint of a document, in the order of its paths.
+
+    Args:
+        schemas: The schemas of the document.
+        document: The document.
+        prefix: What every path begins with below the base URL.
+        identifiers: The members that identify the records of some endpoints, by path with the prefix.
+        remarks: Takes what a reader of the description should know; an ordered set.
+
+    Raises:
+        UsageError: If a reference leads nowhere, or a schema is too large.
+    """
+    paths = document.get("paths")
     for path, entry in paths.items() if isinstance(paths, Mapping) else ():
-        item = schemas.resolved(entry)
+        path_item = schemas.resolve(entry)
         if not isinstance(path, str) or path.startswith("x-"):
             continue
-        full = prefix + (path if path.startswith("/") else f"/{path}")
-        found = _at_path(schemas, item, full, identifiers.get(full), f"GET {path}", remarks)
-        if isinstance(found, str):
-            yield ExcludedListing(full, named(full), found)
-        elif found is not None:
-            yield found
+        full_path = prefix + (path if path.startswith("/") else f"/{path}")
+        try:
+            listing = _read_listing(
+                schemas.at(f"GET {path}"), path_item, full_path, identifiers.get(full_path), remarks
+            )
+        except _Excluded as excluded:
+            yield ExcludedListing(full_path, parse_path(full_path), str(excluded))
+        else:
+            if listing is not None:
+                yield listing
 
 
-def _at_path(
+def _read_listing(
     schemas: Schemas,
-    item: Mapping[str, Any],
+    path_item: Mapping[str, Any],
     path: str,
-    identifier: str | None,
-    where: str,
+    known_id: str | None,
     remarks: dict[str, None],
-) -> Listing | str | None:
-    """The list at a path, or why there is none that can be described; None where nothing looks like a list."""
-    operation = item.get("get")
+) -> Listing | None:
+    """Return the list endpoint at a path; None if nothing there is a list. Raises _Excluded."""
+    operation = path_item.get("get")
     if not isinstance(operation, Mapping):
-        posted = item.get("post")
-        search = _list_in(schemas, read_answers(schemas, posted, ""), where) if isinstance(posted, Mapping) else None
-        return None if search is None else "it is asked for by POST"
-    found = _list_in(schemas, read_answers(schemas, operation, path), where)
-    missing = _IN_PATH.findall(path)
+        posted = path_item.get("post")
+        if isinstance(posted, Mapping) and _find_list(schemas, read_response_schemas(schemas, posted, "")):
+            raise _Excluded("it is requested by POST")
+        return None
+    found = _find_list(schemas, read_response_schemas(schemas, operation, path))
     if found is None:
-        form = other_form(schemas, operation, where)
-        if form is not None:
-            return f"it answers with {form}, which is not read here"
-        is_open = says_nothing(schemas, operation) and not missing
-        return "the spec does not say what it answers with" if is_open else None
-    if missing:
-        return f"its path needs {', '.join(missing)}"
+        _check_unreadable(schemas, operation, path)
+        return None
+    _check_path(path)
+    response, location = found
+    if isinstance(location, UnsupportedList):
+        raise _Excluded(location.reason)
+    members = _members_beside_records(schemas, response)
+    declared = [*_list(path_item.get("parameters")), *_list(operation.get("parameters"))]
+    query = read_query(schemas, declared, first_page_hints=_first_page_hints(operation, members))
+    _check_query(query, response, members)
+    name = parse_path(path)
+    shape = read_shape(schemas, response, location, known_id, name.name.removesuffix("-csv"))
+    for remark in _remarks(query, response, location, shape):
+        remarks[schemas.where + remark] = None
+    return Listing(path, name, response.format, query, shape)
+
+
+def _find_list(
+    schemas: Schemas, responses: Sequence[ResponseSchema]
+) -> tuple[ResponseSchema, RecordLocation | UnsupportedList] | None:
+    """Return the first response with a list of records, or else the first with an unsupported list."""
+    found = [
+        (response, location) for response in responses if (location := find_records(schemas, response)) is not None
+    ]
+    supported = (entry for entry in found if isinstance(entry[1], RecordLocation))
+    return next(supported, found[0] if found else None)
+
+
+def _check_unreadable(schemas: Schemas, operation: Mapping[str, Any], path: str) -> None:
+    """Raise _Excluded if an operation without a list that can be read may return one all the same."""
+    for media_type, schema in media_types(schemas, operation):
+        if is_list(schemas, media_type, schema):
+            raise _Excluded(f"its media type, {media_type}, is not supported")
+    if is_undescribed(schemas, operation) and not _PATH_PARAMETER.search(path):
+        raise _Excluded("the OpenAPI file does not describe its response")
+
+
+def _check_path(path: str) -> None:
+    parameters = _PATH_PARAMETER.findall(path)
+    if parameters:
+        raise _Excluded(f"its path needs {', '.join(parameters)}")
     if not path.isprintable() or set(path) & set(" ?#{}"):
-        return "its path is none that can be asked for"
-    answer, place = found
-    if isinstance(place, NoRecords):
-        return place.reason
-    listed = [one for origin in (item, operation) for one in _sequence(origin.get("parameters"))]
-    members = _members(schemas, answer, where)
-    query = read_query(schemas, listed, where, counts_from=_counts_from(operation, members))
-    if query.paging.style == "cursor":
-        return f"its pages are asked for with {query.paging.number}, neither by number and size nor by position"
-    odd = [name for name in (*query.filters, *query.unused) if looks_like_paging(name)]
-    if query.paging.style == "none" and odd:
-        return f"{', '.join(odd)} may ask for its pages, in a way that is not known here"
-    if query.paging.style != "none" and answer.form == "csv":
-        return "it is a table that comes in pages"
-    further = sorted(_FURTHER_PAGES & members)
-    if query.paging.style == "none" and further:
-        return f"its answer speaks of further pages ({', '.join(further)}), and nothing says how to ask for them"
-    if query.demanded:
-        return f"it demands {', '.join(query.demanded)}, which cannot be given as a filter"
-    if query.paging.style == "none" and answer.form == "json":
-        remarks[f"{where} takes no page parameters: one request must give all"] = None
-    if query.unused:
-        remarks[f"{where}: {', '.join(query.unused)} cannot be given as filters"] = None
-    if place.beside:
-        remarks[f"{where} has other lists beside its records, which are left out: {', '.join(place.beside)}"] = None
-    if not place.record:
-        remarks[f"{where}: the spec does not say what its records hold, and all goes to _extra"] = None
-    name = named(path)
-    shape = read_shape(schemas, answer, place, identifier, name.name.removesuffix("-csv"), where)
-    if not shape.id:
-        remarks[f"{where}: nothing identifies its records, so that all are kept and none is looked for again"] = None
-    return Listing(path, name, answer.form, query, shape)
+        raise _Excluded("its path cannot be requested")
 
 
-def _list_in(
-    schemas: Schemas, answers: list[ResponseSchema], where: str
-) -> tuple[ResponseSchema, RecordLocation | NoRecords] | None:
-    """The first answer that holds a list of records, else one that holds a list of something else."""
-    found = [(answer, place) for answer in answers if (place := find_records(schemas, answer, where)) is not None]
-    return next((one for one in found if isinstance(one[1], RecordLocation)), found[0] if found else None)
+def _check_query(query: OperationQuery, response: ResponseSchema, members: set[str]) -> None:
+    """Raise _Excluded if not every page can be requested."""
+    paging = query.paging
+    if paging.style == "unsupported":
+        raise _Excluded(f"paging by {paging.number} is not supported, only by page number or offset")
+    if paging.style == "none":
+        if similar := [name for name in (*query.filter_types, *query.unsupported) if looks_like_paging(name)]:
+            raise _Excluded(f"it may page by {', '.join(similar)}, in a way that is not known")
+        if further := sorted(_FURTHER_PAGES & members):
+            raise _Excluded(
+                f"its response mentions further pages ({', '.join(further)}), but no parameter selects them"
+            )
+    elif response.format == "csv":
+        raise _Excluded("it returns CSV in pages")
+    if query.unsupported_required:
+        raise _Excluded(f"it requires {', '.join(query.unsupported_required)}, which cannot be given as a filter")
 
 
-def _members(schemas: Schemas, answer: ResponseSchema, where: str) -> set[str]:
-    """The names of what stands around the records in an answer, that in objects on paging as well."""
-    declared = schemas.type_of(answer.schema, where) if answer.form == "json" else None
+def _members_beside_records(schemas: Schemas, response: ResponseSchema) -> set[str]:
+    """Return the members of a response body, and those of its objects about paging."""
+    declared = schemas.type_of(response.schema) if response.format == "json" else None
     if not isinstance(declared, dict):
         return set()
-    inside = [value for name, value in declared.items() if name in _ABOUT_PAGES and isinstance(value, dict)]
-    return {name for members in (declared, *inside) for name in members}
+    paging_objects = [value for name, value in declared.items() if name in _PAGING_OBJECTS and isinstance(value, dict)]
+    return {name for members in (declared, *paging_objects) for name in members}
 
 
-def _counts_from(operation: Mapping[str, Any], members: set[str]) -> set[int]:
-    """The numbers of the first page that the words of an operation and the members of its answer hint at."""
+def _first_page_hints(operation: Mapping[str, Any], members: set[str]) -> set[int]:
     texts = [str(operation.get(key) or "") for key in ("summary", "description")]
-    said = first_page_said("\n".join(texts))
-    return said | {0} if len(_SPRING & members) > 1 else said
+    hints = first_page_in("\n".join(texts))
+    return hints | {0} if len(_SPRING & members) > 1 else hints
 
 
-def _sequence(value: Any) -> list[Any]:
+def _remarks(
+    query: OperationQuery, response: ResponseSchema, location: RecordLocation, shape: ResponseShape
+) -> Iterator[str]:
+    """Yield what was assumed or left out, each to be put after the name of the operation."""
+    if query.paging.style == "none" and response.format == "json":
+        yield " has no page parameters: one request must return everything"
+    if query.unsupported:
+        yield f": {', '.join(query.unsupported)} cannot be given as filters"
+    if location.other_lists:
+        yield f" has other lists beside its records, which are left out: {', '.join(location.other_lists)}"
+    if not location.record:
+        yield ": the OpenAPI file does not say what its records contain, so everything goes to _extra"
+    if not shape.id:
+        yield ": nothing identifies its records, so no duplicates are removed"
+
+
+def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []

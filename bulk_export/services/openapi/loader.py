@@ -1,7 +1,7 @@
-"""Bytes to an OpenAPI document: JSON or YAML, with bounds on size, depth and repetition.
+"""From bytes to an OpenAPI document: JSON or YAML, with bounds on size, depth and repetition.
 
-YAML is read as JSON is: keys are text, and only null, booleans and numbers are told from text, so that a date or
-a `no` among examples stays what was written.
+YAML has the types of JSON here: keys are text, and only null, booleans and numbers are not text. So a date or a `no` in
+an example stays text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,15 @@ _ADVICE = "Give an OpenAPI 3.0 or 3.1 file, as YAML or JSON."
 
 
 def parse_spec(content: bytes, source: str) -> Mapping[str, Any]:
-    """The document in a file; `source` is what messages call it. Raises UsageError."""
+    """Parse the content of an OpenAPI file.
+
+    Args:
+        content: The file, in UTF-8 or UTF-16.
+        source: What messages call it.
+
+    Raises:
+        UsageError: If it is not an OpenAPI 3.0 or 3.1 document, or too large.
+    """
     if len(content) > LARGEST_SPEC:
         raise UsageError(f"{source} is larger than {LARGEST_SPEC:,} bytes.", next_step=_ADVICE)
     try:
@@ -41,15 +49,15 @@ def parse_spec(content: bytes, source: str) -> Mapping[str, Any]:
     if not isinstance(document, dict) or version is None:
         raise UsageError(f"{source} is not an OpenAPI file: it has no `openapi` at the top.", next_step=_ADVICE)
     if not re.match(r"3\.[01](\.|$)", str(version)):
-        raise UsageError(f"{source} is written in a version of OpenAPI that is not read here.", next_step=_ADVICE)
+        raise UsageError(f"{source} is written in a version of OpenAPI that is not supported.", next_step=_ADVICE)
     return document
 
 
 def _from_json(text: str) -> Any:
-    """None where it is not JSON; it may still be YAML, which looks the same at first."""
+    """Return the document, or None if it is not JSON: YAML may begin like JSON."""
     try:
         document = json.loads(text)
-        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair cannot be written down again
+        json.dumps(document, ensure_ascii=False).encode()  # fails for half a surrogate pair, which cannot be encoded
     except (ValueError, RecursionError):
         return None
     return document
@@ -70,7 +78,7 @@ def _from_yaml(text: str, source: str) -> Any:
 
 
 def _check_events(text: str, source: str) -> None:
-    """Refuse what would exhaust the stack or the memory of a loader, before anything is built from it."""
+    """Raise UsageError if loading would exhaust the stack or the memory. Nothing is built to find that out."""
     depth = aliases = 0
     for event in yaml.parse(text, _Loader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -80,18 +88,18 @@ def _check_events(text: str, source: str) -> None:
         elif isinstance(event, yaml.AliasEvent):
             aliases += 1
         if depth > _DEEPEST or aliases > _MOST_ALIASES:
-            reason = "is nested too deeply" if depth > _DEEPEST else "holds too many aliases"
+            reason = "is nested too deeply" if depth > _DEEPEST else "has too many aliases"
             where = f" at line {event.start_mark.line + 1}" if event.start_mark is not None else ""
             raise UsageError(f"{source} {reason}{where}.", next_step=_ADVICE)
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the fast one, where it was built
-    """A safe loader for what JSON can say, with a bound on merging."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the fast one is not built everywhere
+    """A safe loader for the types of JSON, with a bound on merging."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  # filled below
     _merged = 0
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002  # as overridden
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002  # the signature of the base class
         self.flatten_mapping(node)
         return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
 
@@ -112,7 +120,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
                     raise yaml.constructor.ConstructorError(None, None, "too much to merge", origin.start_mark)
                 merged.extend(origin.value)
         if merged:
-            # The first of several merged mappings wins, and what stands beside the merge key wins over all.
+            # The first of several merged mappings wins, and the mapping's own keys win over all of them.
             node.value = list({key.value: (key, value) for key, value in [*reversed(merged), *own]}.values())
 
 

@@ -1,4 +1,4 @@
-"""Which lists belong to which version of a service, and how they are called there."""
+"""The lists of each version of a service, by name."""
 
 from __future__ import annotations
 
@@ -7,58 +7,68 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bulk_export.services.openapi.listings import ExcludedListing, Listing
-from bulk_export.services.openapi.naming import by_number, free, slug, version_of
+from bulk_export.services.openapi.naming import slug, unused_name, version_from_info, version_sort_key
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
-    """One version: its lists by name, and those left out with the reason, by path."""
+class ServiceVersion:
+    """One version of a service.
+
+    Attributes:
+        name: Its name, like `v3`.
+        listings: Its lists by endpoint name.
+        excluded: The reasons of lists that cannot be described, by path.
+    """
 
     name: str
     listings: dict[str, Listing] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
+    excluded: dict[str, str] = field(default_factory=dict)
 
 
-def versions_of(found: Sequence[Listing | ExcludedListing], info_version: Any) -> list[Version]:
-    """The versions of a service, the oldest first.
+def group_by_version(found: Sequence[Listing | ExcludedListing], info_version: Any) -> list[ServiceVersion]:
+    """Return the versions of a service, the oldest first.
 
-    A version has what its own paths offer, and the paths without a version. What it does not offer is taken from the
-    newest version before it, so that the last version has everything: a list too many costs requests, one too few costs
-    records.
+    A version has the lists in its own paths, those in paths without a version, and each other list in its newest older
+    version. So the last version has every list: one too many costs requests, one too few would cost records.
     """
-    named = {one.named.version for one in found if isinstance(one, Listing) and one.named.version is not None}
-    names = sorted(named, key=by_number) or [version_of(info_version)]
-    return [_version(name, _offered(found, names, place)) for place, name in enumerate(names)]
+    in_paths = {
+        listing.name.version for listing in found if isinstance(listing, Listing) and listing.name.version is not None
+    }
+    versions = sorted(in_paths, key=version_sort_key) or [version_from_info(info_version)]
+    return [
+        _version(version, _lists_of(found, versions[: index + 1], versions)) for index, version in enumerate(versions)
+    ]
 
 
-def _offered(
-    found: Sequence[Listing | ExcludedListing], names: Sequence[str], place: int
+def _lists_of(
+    found: Sequence[Listing | ExcludedListing], up_to: Sequence[str], versions: Sequence[str]
 ) -> list[Listing | ExcludedListing]:
-    """What no version has, and of each other list the newest of the versions up to that at a place."""
-    newest: dict[tuple[str, ...], tuple[int, Listing | ExcludedListing]] = {}
-    alone: list[Listing | ExcludedListing] = []
-    for one in found:
-        age = names.index(one.named.version) if one.named.version in names else None
-        if age is None:
-            alone.append(one)  # without a version, or left out of one of which nothing is described
-        elif age <= place and age > newest.get(one.named.resource, (-1,))[0]:
-            newest[one.named.resource] = (age, one)
-    chosen = [one for _, one in newest.values()] + alone
-    return [one for one in found if any(one is other for other in chosen)]
+    """Return the lists without a version, and the newest of each other list in the versions `up_to` one."""
+    newest: dict[tuple[str, ...], Listing | ExcludedListing] = {}
+    for version in up_to:
+        own: dict[tuple[str, ...], Listing | ExcludedListing] = {}
+        for listing in found:
+            if listing.name.version == version:
+                own.setdefault(listing.name.resource, listing)
+        newest |= own
+    chosen = {id(listing) for listing in newest.values()}
+    # A version all of whose lists are excluded is not among the versions.
+    return [listing for listing in found if listing.name.version not in versions or id(listing) in chosen]
 
 
-def _version(name: str, offered: Sequence[Listing | ExcludedListing]) -> Version:
-    version = Version(name)
-    as_json = {one.named.name for one in offered if isinstance(one, Listing) and one.format == "json"}
-    # Lists of a version come first to their names.
-    for one in sorted(offered, key=lambda other: other.named.version is None):
-        if isinstance(one, ExcludedListing):
-            version.left_out[one.path] = one.reason
+def _version(name: str, lists: Sequence[Listing | ExcludedListing]) -> ServiceVersion:
+    version = ServiceVersion(name)
+    json_names = {listing.name.name for listing in lists if isinstance(listing, Listing) and listing.format == "json"}
+    # Lists whose path has a version are named first.
+    for listing in sorted(lists, key=lambda one: one.name.version is None):
+        if isinstance(listing, ExcludedListing):
+            version.excluded[listing.path] = listing.reason
             continue
-        # `things.csv` is `things`, unless that is there as JSON.
-        plain = one.named.name.removesuffix("-csv") if one.format == "csv" else one.named.name
-        called = one.named.name if plain in as_json else plain
-        if called in version.listings:
-            called = slug("-".join(part for part in one.named.resource if part != "api")) or called
-        version.listings[free(called, version.listings)] = one
+        endpoint = listing.name.name
+        # `things.csv` is called `things` unless there is a JSON list of that name.
+        if listing.format == "csv" and endpoint.removesuffix("-csv") not in json_names:
+            endpoint = endpoint.removesuffix("-csv")
+        if endpoint in version.listings:
+            endpoint = slug("-".join(part for part in listing.name.resource if part != "api")) or endpoint
+        version.listings[unused_name(endpoint, version.listings)] = listing
     return version

@@ -24,7 +24,14 @@ from bulk_export.pipelines.export import export
 from bulk_export.pipelines.remote_descriptions import fetch_document, fetch_published, fetch_service
 from bulk_export.services.catalogue import load_service, read_description
 from bulk_export.services.local import LocalService, serving
-from bulk_export.services.openapi import compare, describe, parse_spec, spec_of, spec_text, unexpected
+from bulk_export.services.openapi import (
+    compare,
+    describe,
+    openapi_document,
+    openapi_yaml,
+    parse_spec,
+    unexpected_changes,
+)
 from tests.support.exporting import NPQ, QUICK, TOKEN, options, settings
 from tests.support.warm_command import run_warm
 
@@ -87,7 +94,7 @@ async def test_published_description_is_exportable(tmp_path: Path) -> None:
     """A published specification describes a service of which every record can be exported."""
     async with serving(settings(records_by_endpoint=FEW)) as service:
         await exported_everything(service, tmp_path / "fetched", f"{service.base_url}/api/docs/v3/swagger.yaml")
-        (tmp_path / "npq.yaml").write_bytes(spec_text(NPQ))
+        (tmp_path / "npq.yaml").write_bytes(openapi_yaml(NPQ))
         printed = await run("describe", "npq.yaml", cwd=tmp_path)
         assert (printed.returncode, printed.stderr) == (0, "")
         (tmp_path / "mine.toml").write_text(printed.stdout)
@@ -101,7 +108,7 @@ async def test_spec_is_fetched_without_token(tmp_path: Path) -> None:
 
     def respond(request: web.Request) -> web.StreamResponse:
         seen.append(request.headers.get("Authorization"))
-        body = json.dumps(spec_of(NPQ)).encode() if "json" in request.path else spec_text(NPQ)
+        body = json.dumps(openapi_document(NPQ)).encode() if "json" in request.path else openapi_yaml(NPQ)
         if request.path.endswith(".toml"):
             return web.Response(text='name = "boxes"\n[versions.v1.all]\npath = "/boxes"\n')
         return web.Response(body=gzip.compress(body), headers={"Content-Encoding": "gzip"})
@@ -163,7 +170,7 @@ async def test_built_in_services_publish_descriptions(name: str, version: str) -
     described = load_service(name, version)
     async with serving(settings(service=described, records_by_endpoint={}, records=0)) as service:
         published = await fetch_published(described, service.base_url)
-        assert unexpected(described, compare(described, published)) == []
+        assert unexpected_changes(described, compare(described, published)) == []
         assert service.log[0].query == ""
 
 
@@ -248,7 +255,7 @@ async def test_plan_counts_filtered_endpoints(tmp_path: Path) -> None:
 
 async def test_describe_says_what_it_left_out(tmp_path: Path) -> None:
     """`describe` says what it left out, and refuses what it cannot read."""
-    document = spec_of(NPQ)
+    document = openapi_document(NPQ)
     record = {"type": "array", "items": {"type": "object", "properties": {"code": {"type": "string"}}}}
     answer = {"description": "OK", "content": {"application/json": {"schema": record}}}
     document["paths"]["/api/v3/boxes/{id}/codes"] = {"get": {"responses": {"200": answer}}}
@@ -297,5 +304,5 @@ async def test_edited_description_does_not_resume(tmp_path: Path) -> None:
 
 
 def test_the_spec_of_a_service_is_plain_yaml() -> None:
-    assert spec_text(NPQ).startswith(b"openapi: 3.0.1\n")
-    assert parse_spec(spec_text(NPQ), "spec") == spec_of(NPQ)
+    assert openapi_yaml(NPQ).startswith(b"openapi: 3.0.1\n")
+    assert parse_spec(openapi_yaml(NPQ), "spec") == openapi_document(NPQ)

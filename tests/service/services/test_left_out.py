@@ -14,7 +14,7 @@ from bulk_export.pipelines.export import export
 from bulk_export.pipelines.remote_descriptions import fetch_published
 from bulk_export.services.catalogue import load_service, read_description
 from bulk_export.services.local import serving
-from bulk_export.services.openapi import describe, spec_text
+from bulk_export.services.openapi import describe, openapi_yaml
 from tests.support.exporting import NPQ, QUICK, options, settings
 from tests.support.heard_warnings import HeardWarnings
 from tests.support.specs import listing, query, spec
@@ -75,7 +75,7 @@ async def test_description_is_fetched_where_published() -> None:
 
     async def answer(request: web.Request) -> web.Response:
         asked.append(request.path)
-        return web.Response(body=spec_text(NPQ))
+        return web.Response(body=openapi_yaml(NPQ))
 
     async with web_server(answer) as address:
         for service in (load_service("ecf"), NPQ):

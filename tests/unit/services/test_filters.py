@@ -1,4 +1,4 @@
-"""Filters and sorts are checked by what the endpoints take, before anything is sent."""
+"""Filters and sorts are checked against the endpoints before any request is sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bulk_export.core.model import Endpoint, Service
 from bulk_export.errors import UsageError
 from bulk_export.pipelines.options import ExportOptions
-from bulk_export.services.catalogue import choose_endpoints, load_service, read_description
+from bulk_export.services.catalogue import choose_endpoints, load_service
+from bulk_export.services.description import read_description
 from bulk_export.services.filters import read_filters, with_required_filters, with_sort
 
 NPQ = load_service("npq")
@@ -81,13 +82,14 @@ KINDS = read_description(
         ("colours=red, blue", "colours=red,green"),
     ],
 )
-def test_every_kind_of_filter_is_checked_before_it_is_sent(good: str, bad: str) -> None:
+def test_every_filter_type_is_checked(good: str, bad: str) -> None:
     assert read_filters([good], KINDS) == (tuple(good.replace(", ", ",").split("=")),)
     with pytest.raises(UsageError, match="does not take"):
         read_filters([bad], KINDS)
 
 
-def test_a_time_of_change_satisfies_the_filter_that_is_required_for_it() -> None:
+def test_time_of_change_satisfies_a_required_filter() -> None:
+    """--updated-since gives a required filter for the time of change, in the type that the filter has."""
     assert with_required_filters(KINDS, [], named=True, by_time=True) == KINDS
     with pytest.raises(UsageError) as refused:
         with_required_filters(KINDS, [], named=True)
@@ -97,11 +99,12 @@ def test_a_time_of_change_satisfies_the_filter_that_is_required_for_it() -> None
     assert asked.filters_for(asked.endpoints[0]) == [("changed_since", "2024-02-01")]
 
 
-def test_what_an_export_of_everything_lacks_is_said_with_the_reason() -> None:
+def test_left_out_lists_have_reasons() -> None:
+    """An export of everything says which lists it leaves out, and why; an export of named endpoints does not."""
     service = replace(ECF, left_out=(("/api/v3/schools/ecf/{id}/lids", "its path needs id"),))
     with pytest.warns(UserWarning, match="schools-ecf"):
         everything = ExportOptions.of(environment="local", service=service)
-    assert everything.left_out == (("schools-ecf", "gives nothing without cohort"), *service.left_out)
+    assert everything.left_out == (("schools-ecf", "returns no records without cohort"), *service.left_out)
     assert ExportOptions.of(["statements"], environment="local", service=service).left_out == ()
 
 
@@ -122,7 +125,8 @@ def test_what_an_export_of_everything_lacks_is_said_with_the_reason() -> None:
         ("delivery-partners", "updated_since=2025-09-01", "It takes: cohort"),
     ],
 )
-def test_what_the_service_would_refuse_is_refused_here(endpoint: str, text: str, said: str) -> None:
+def test_invalid_filters_are_refused(endpoint: str, text: str, said: str) -> None:
+    """What the service would refuse is refused before a request, with what to give instead."""
     with pytest.raises(UsageError) as refused:
         read_filters([text], npq(endpoint))
     assert said in refused.value.next_step
@@ -130,22 +134,23 @@ def test_what_the_service_would_refuse_is_refused_here(endpoint: str, text: str,
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.uuids().map(str), min_size=1, max_size=5), st.sampled_from([",", ", ", " ,"]))
-def test_any_list_of_uuids_is_taken_whatever_the_white_space(values: list[str], comma: str) -> None:
+def test_lists_of_uuids_may_have_white_space(values: list[str], comma: str) -> None:
     ((_, sent),) = read_filters({"participant_id": comma.join(values)}, npq("npq-applications"))
     assert sent.split(",") == values
 
 
-def test_a_filter_must_suit_every_endpoint_that_is_asked_for() -> None:
+def test_every_endpoint_must_take_a_filter() -> None:
     with pytest.raises(UsageError, match="participants-npq does not take the filter 'cohort'"):
         read_filters(["cohort=2021"], npq("npq-applications", "participants-npq"))
 
 
-def test_an_endpoint_that_needs_a_filter_is_refused_where_named_and_left_out_with_a_warning_where_not() -> None:
+def test_endpoint_without_its_required_filter() -> None:
+    """It is refused if it is named, and left out with a warning otherwise."""
     schools = choose_endpoints(ECF, ["schools-ecf"])
     with pytest.raises(UsageError) as refused:
         with_required_filters(schools, (), named=True)
     assert "--filter cohort=" in refused.value.next_step
-    with pytest.warns(UserWarning, match="schools-ecf gives nothing without a filter"):
+    with pytest.warns(UserWarning, match="schools-ecf returns no records without a filter"):
         kept = with_required_filters(ECF.endpoints, (), named=False)
     assert [endpoint.name for endpoint in ECF if endpoint not in kept] == ["schools-ecf"]
     assert with_required_filters(schools, (("cohort", "2023"),), named=True) == schools
@@ -160,7 +165,8 @@ def test_an_endpoint_that_needs_a_filter_is_refused_where_named_and_left_out_wit
         ("-updated_at,created_at", "-updated_at,created_at,id", ()),
     ],
 )
-def test_a_chosen_sort_replaces_the_own_one_and_stays_total(sort: str, sent: str, order: tuple[str, ...]) -> None:
+def test_chosen_sort_replaces_the_own_sort(sort: str, sent: str, order: tuple[str, ...]) -> None:
+    """A chosen sort replaces the endpoint's own, and the order stays total."""
     (applications,) = with_sort(npq("npq-applications"), sort)
     assert (applications.sort, applications.order, applications.order_is_total) == (sent, order, True)
 
@@ -180,15 +186,16 @@ def test_a_chosen_sort_replaces_the_own_one_and_stays_total(sort: str, sent: str
         (None, False, ("name,id",), "name,id", "name,id", True),
     ],
 )
-def test_a_tie_break_is_added_where_several_keys_are_taken_and_else_ties_are_open(
+def test_tie_break_is_added_where_possible(
     own: str | None, is_total: bool, sorts: tuple[str, ...], chosen: str, sent: str, stays_total: bool
 ) -> None:
+    """The id is added as the last key if the endpoint takes several keys. Otherwise the order may have ties."""
     described = replace(npq("npq-applications")[0], sort=own, order_is_total=is_total, sorts=sorts)
     (found,) = with_sort([described], chosen)
     assert (found.sort, found.order_is_total) == (sent, stays_total)
 
 
-def test_mentors_have_open_ties_under_the_sort_they_take() -> None:
+def test_unfunded_mentors_have_ties_when_sorted() -> None:
     (mentors,) = with_sort(choose_endpoints(ECF, ["unfunded-mentors-ecf"]), "-updated_at")
     assert (mentors.sort, mentors.order_is_total) == ("-updated_at", False)
 
@@ -202,7 +209,7 @@ def test_mentors_have_open_ties_under_the_sort_they_take() -> None:
         ("statements", "created_at", "It takes no sort"),
     ],
 )
-def test_a_sort_that_an_endpoint_does_not_publish_is_refused(endpoint: str, sort: str, said: str) -> None:
+def test_sort_that_is_not_published_is_refused(endpoint: str, sort: str, said: str) -> None:
     with pytest.raises(UsageError) as refused:
         with_sort(npq(endpoint), sort)
     assert said in refused.value.next_step

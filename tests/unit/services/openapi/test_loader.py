@@ -1,4 +1,4 @@
-"""A spec is read, or refused with the reason: never a crash, never minutes, never gigabytes."""
+"""An OpenAPI file is parsed, or refused with the reason: never a crash, and always within bounds of time and memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulk_export.errors import UsageError
-from bulk_export.services.catalogue import read_description
+from bulk_export.services.description import read_description
 from bulk_export.services.openapi import describe, parse_spec
 
 HEAD = "openapi: 3.0.1\n"
@@ -23,13 +23,14 @@ def refusal(content: str | bytes) -> str:
     return refused.value.what
 
 
-def test_json_and_yaml_say_the_same() -> None:
+def test_json_and_yaml_are_equivalent() -> None:
     document = {"openapi": "3.1.0", "paths": {"/a": {"get": {"responses": {"200": {"description": "ok"}}}}}}
     for text in (json.dumps(document), yaml.safe_dump(document), "\ufeff" + json.dumps(document)):
         assert parse_spec(text.encode(), "spec") == document
 
 
-def test_values_of_yaml_are_those_of_json() -> None:
+def test_yaml_values_have_the_types_of_json() -> None:
+    """Dates, `no` and numbers with leading zeros stay text."""
     spec = parse_spec(b"openapi: 3.0.1\n200: no\nday: 2021-05-31\non: true\nnothing: ~\nversion: 3.10\nn: 07", "spec")
     assert spec == {
         "openapi": "3.0.1",
@@ -42,7 +43,7 @@ def test_values_of_yaml_are_those_of_json() -> None:
     }
 
 
-def test_anchors_and_merge_keys_are_understood() -> None:
+def test_anchors_and_merge_keys() -> None:
     spec = parse_spec(
         (HEAD + "a: &a {x: 1, y: 2}\nb: &b {y: 3}\nc: {<<: [*b, *a], z: 4}\nd: {x: 5, <<: *a}\ne: *a\n").encode(),
         "spec",
@@ -67,7 +68,7 @@ def test_anchors_and_merge_keys_are_understood() -> None:
         (b"openapi: 3.0.1\nn: " + b"9" * 5_000, "neither JSON nor YAML"),
     ],
 )
-def test_what_is_no_spec_is_refused_with_the_reason(content: bytes, said: str) -> None:
+def test_other_files_are_refused_with_the_reason(content: bytes, said: str) -> None:
     assert said in refusal(content)
 
 
@@ -82,11 +83,11 @@ def test_what_is_no_spec_is_refused_with_the_reason(content: bytes, said: str) -
     ],
     ids=["flow, open", "flow", "block", "JSON", "JSON, open"],
 )
-def test_what_is_nested_without_end_is_refused(content: str) -> None:
+def test_endless_nesting_is_refused(content: str) -> None:
     assert "spec.yaml" in refusal(content)
 
 
-def test_a_bomb_of_aliases_stays_small() -> None:
+def test_alias_bomb_takes_little_memory() -> None:
     levels = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 40)]
     content = "\n".join([HEAD + "l0: &l0 [boom]", *levels, "paths: {/a: {get: {responses: *l39}}}"]).encode()
     tracemalloc.start()
@@ -97,17 +98,17 @@ def test_a_bomb_of_aliases_stays_small() -> None:
     tracemalloc.stop()
 
 
-def test_a_bomb_of_merge_keys_is_refused_or_stays_small() -> None:
+def test_merge_key_bomb_is_refused() -> None:
     wide = ", ".join(f"k{n}: {n}" for n in range(300))
     levels = [f"l{n}: &l{n} {{<<: [{', '.join([f'*l{n - 1}'] * 30)}]}}" for n in range(1, 30)]
     assert "neither JSON nor YAML at line" in refusal("\n".join([f"{HEAD}l0: &l0 {{{wide}}}", *levels]))
 
 
-def test_a_mapping_that_merges_itself_is_refused() -> None:
+def test_mapping_that_merges_itself_is_refused() -> None:
     assert "spec.yaml" in refusal(HEAD + "a: &a\n  <<: *a\n")
 
 
-def test_too_many_aliases_and_too_many_bytes_are_refused() -> None:
+def test_too_many_aliases_or_bytes_are_refused() -> None:
     assert "too many aliases" in refusal(HEAD + "a: &a 1\nb: [" + "*a, " * 10_001 + "1]\n")
     assert "larger than" in refusal(b" " * (16 * 1024 * 1024 + 1))
 
@@ -116,7 +117,11 @@ WORDS = """
 paths: /a: get: responses: '200': content: application/json: schema: type: array items: properties: data: id:
 string $ref: '#/paths' '#/x/y' allOf: {} [] null &a *a <<: parameters: name: page in: query
 """
+
+
 PIECES = st.sampled_from([*WORDS.split(), "- ", " ", "\n", "\n  ", "\n    ", "\n      "])
+
+
 SCRAPS = st.lists(PIECES, max_size=60).map(lambda parts: (HEAD + "".join(parts)).encode())
 
 
@@ -124,7 +129,7 @@ SCRAPS = st.lists(PIECES, max_size=60).map(lambda parts: (HEAD + "".join(parts))
 @given(st.one_of(st.binary(max_size=200), SCRAPS))
 @example(b"openapi: 3.0.1\npaths: &a {/a: *a}")
 @example(b"openapi: 3.0.1\ninfo: &a {title: *a}\npaths: *a")
-def test_any_bytes_end_in_a_description_or_a_refusal(content: bytes) -> None:
+def test_any_bytes_are_described_or_refused(content: bytes) -> None:
     try:
         described = describe(parse_spec(content, "spec"), "spec")
     except UsageError:

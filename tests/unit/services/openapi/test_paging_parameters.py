@@ -1,4 +1,4 @@
-"""How pages are counted by what a spec says, and what stays unknown."""
+"""The paging parameters of an operation, and from which number pages are counted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tomli_w
 
 from bulk_export.core.model import Paging
 from bulk_export.extract.page_target import page_target
-from bulk_export.services.catalogue import read_description
+from bulk_export.services.description import read_description
 from tests.support.specs import BOXES, RECORD, described, listing, only, query, read
 
 SIZE = query("size")
@@ -23,6 +23,59 @@ def paging(*parameters: dict[str, Any], schema: Any = BOXES) -> Paging:
 def first(*parameters: dict[str, Any], schema: Any = BOXES) -> int | None:
     found = paging(*parameters, schema=schema)
     return found.first if found.first_is_known else None
+
+
+@pytest.mark.parametrize(
+    ("parameters", "paging"),
+    [
+        ([query("page[page]"), query("page[per_page]")], Paging("pages", "page[page]", "page[per_page]", 1)),
+        ([query("page[number]"), query("page[size]")], Paging("pages", "page[number]", "page[size]", 1)),
+        ([query("page"), query("per_page")], Paging("pages", "page", "per_page", 1)),
+        ([query("pageNumber", minimum=0), query("pageSize")], Paging("pages", "pageNumber", "pageSize", 0)),
+        ([query("page", default=0, minimum=0), query("size")], Paging("pages", "page", "size", 0)),
+        ([query("page", default=1, minimum=0), query("size")], Paging("pages", "page", "size", 1)),
+        ([query("offset"), query("limit")], Paging("offset", "offset", "limit", 0)),
+        ([query("skip"), query("take")], Paging("offset", "skip", "take", 0)),
+        ([query("startIndex", minimum=1), query("count")], Paging("offset", "startIndex", "count", 1)),
+        ([query("page"), query("offset"), query("limit")], Paging("pages", "page", "limit", 1)),
+    ],
+    ids=lambda value: value.number if isinstance(value, Paging) else "",
+)
+def test_usual_names_are_found(parameters: list[Any], paging: Paging) -> None:
+    found = only({"/boxes": listing(*parameters)}).paging
+    assert (found.style, found.number, found.size, found.first) == (
+        paging.style,
+        paging.number,
+        paging.size,
+        paging.first,
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "size"),
+    [("pagenumber", "pagesize"), ("PageNumber", "PageSize"), ("page_no", "per-page"), ("_page", "_limit")],
+)
+def test_names_are_found_however_words_are_joined(number: str, size: str) -> None:
+    found = paging(query(number), query(size))
+    assert (found.style, found.number, found.size) == ("pages", number, size)
+
+
+def test_members_of_an_object_are_found() -> None:
+    """The paging parameters may be members of one object, sent in brackets or by their own names."""
+    size = {"type": "integer", "description": "Defaults to 50. Maximum is 200."}
+    members = {"page": {"type": "integer"}, "per_page": size}
+    page = {"name": "page", "in": "query", "style": "deepObject", "schema": {"type": "object", "properties": members}}
+    service = read({"/boxes": listing(page)})
+    assert (service.endpoints[0].paging.number, service.endpoints[0].paging.size) == ("page[page]", "page[per_page]")
+    assert (service.default_page_size, service.largest_page_size) == (50, 200)
+    exploded = page | {"name": "pagination", "style": "form"}
+    assert only({"/boxes": listing(exploded)}).paging.number == "page"
+
+
+def test_page_sizes_come_from_the_schema() -> None:
+    service = read({"/boxes": listing(query("page"), query("per_page", default=25, maximum=500))})
+    assert (service.default_page_size, service.largest_page_size) == (25, 500)
+    assert read({"/boxes": listing(query("page"), query("per_page"))}).largest_page_size is None
 
 
 @pytest.mark.parametrize(
@@ -56,11 +109,11 @@ def first(*parameters: dict[str, Any], schema: Any = BOXES) -> int | None:
     ],
     ids=lambda value: f"{value['description']} {value['schema']}" if isinstance(value, dict) else str(value),
 )
-def test_the_first_page_is_known_where_all_signs_agree(parameter: dict[str, Any], number: int | None) -> None:
+def test_first_page_is_known_if_all_signs_agree(parameter: dict[str, Any], number: int | None) -> None:
     assert first(parameter, SIZE) == number
 
 
-def test_the_pages_of_spring_count_from_0_however_they_are_declared() -> None:
+def test_spring_pages_count_from_0() -> None:
     members: dict[str, Any] = {"page": {"type": "integer"}, "size": {"type": "integer"}, "sort": {"type": "string"}}
     pageable = {"name": "pageable", "in": "query", "schema": {"type": "object", "properties": members}}
     answer = {"properties": {"content": {"type": "array", "items": RECORD}, "totalPages": {}, "totalElements": {}}}
@@ -73,18 +126,18 @@ def test_the_pages_of_spring_count_from_0_however_they_are_declared() -> None:
     ("text", "number"),
     [("Lists boxes. Pages are zero-based.", 0), ("The first page is 1.", 1), ("Pages start at 0", 0), ("1 to 9", None)],
 )
-def test_the_words_of_an_operation_count_too(text: str, number: int | None) -> None:
+def test_operation_text_tells_the_first_page(text: str, number: int | None) -> None:
     item = listing(query("page"), SIZE)
     item["get"]["description"] = text
     found = only({"/boxes": item}).paging
     assert (found.first if found.first_is_known else None) == number
 
 
-def test_the_family_counts_pages_from_1() -> None:
+def test_lead_provider_pages_count_from_1() -> None:
     assert first(query("page[page]"), query("page[per_page]")) == 1
 
 
-def test_an_unknown_first_page_is_written_down_as_such() -> None:
+def test_unknown_first_page_is_written_as_unknown() -> None:
     document = described({"/boxes": listing(query("page"), SIZE)}).document
     assert document["pages"]["first"] == "unknown"
     again = read_description(tomllib.loads(tomli_w.dumps(document)), None)
@@ -108,29 +161,23 @@ def test_an_unknown_first_page_is_written_down_as_such() -> None:
     ],
     ids=lambda value: f"{value['name']} {value['description']}" if isinstance(value, dict) else value,
 )
-def test_a_number_counts_pages_or_records_or_it_is_not_known_which(
-    start: dict[str, Any], size: dict[str, Any], style: str
-) -> None:
+def test_style_is_pages_or_offset_or_unknown(start: dict[str, Any], size: dict[str, Any], style: str) -> None:
     found = paging(start, size)
     assert (found.style if found.style_is_known else "unknown") == style
 
 
-@pytest.mark.parametrize(
-    ("number", "size"),
-    [("pagenumber", "pagesize"), ("PageNumber", "PageSize"), ("page_no", "per-page"), ("_page", "_limit")],
-)
-def test_names_are_known_however_their_words_are_joined(number: str, size: str) -> None:
-    found = paging(query(number), query(size))
-    assert (found.style, found.number, found.size) == ("pages", number, size)
-
-
-def test_pages_of_a_size_that_cannot_be_chosen_are_asked_for_by_number_alone() -> None:
+def test_page_number_without_a_size() -> None:
     endpoint = only({"/boxes": listing(query("page", minimum=1))})
     assert (endpoint.paging.number, endpoint.paging.size, endpoint.paging.largest) == ("page", "", None)
     assert page_target(endpoint, 3, 300) == "/boxes?page=3"
 
 
-def test_the_position_of_the_first_record_is_0_in_doubt() -> None:
+def test_offset_without_a_size() -> None:
+    endpoint = only({"/boxes": listing(query("offset"))})
+    assert (endpoint.paging.style, endpoint.paging.number, endpoint.paging.size) == ("offset", "offset", "")
+
+
+def test_first_offset_is_0_in_doubt() -> None:
     assert first(query("offset"), query("limit")) == 0
     assert first(query("offset", minimum=0, default=1), query("limit")) == 0
     assert first(query("startIndex", minimum=1), query("count")) == 1
@@ -146,7 +193,7 @@ def test_the_position_of_the_first_record_is_0_in_doubt() -> None:
     ],
     ids=str,
 )
-def test_the_ends_of_a_span_of_time_are_filters(schema: dict[str, Any]) -> None:
+def test_ends_of_a_time_range_are_filters(schema: dict[str, Any]) -> None:
     span = [query("from", **schema), query("to", **schema)]
     endpoint = only({"/boxes": listing(query("page"), SIZE, *span)})
     assert (endpoint.paging.number, endpoint.filters) == ("page", ("from", "to"))
@@ -154,17 +201,12 @@ def test_the_ends_of_a_span_of_time_are_filters(schema: dict[str, Any]) -> None:
     assert (alone.paging.style, alone.filters) == ("none", ("from", "to"))
 
 
-def test_the_times_after_and_before_are_filters_and_no_cursors() -> None:
+def test_times_after_and_before_are_no_cursors() -> None:
     times = [query("after", type="string", format="date-time"), query("before", "In ISO 8601", type="string")]
     assert only({"/boxes": listing(*times)}).filters == ("after", "before")
 
 
-def test_positions_are_asked_for_alone_where_the_size_of_pages_cannot_be_chosen() -> None:
-    endpoint = only({"/boxes": listing(query("offset"))})
-    assert (endpoint.paging.style, endpoint.paging.number, endpoint.paging.size) == ("offset", "offset", "")
-
-
-def test_what_one_endpoint_states_is_not_assumed_of_others() -> None:
+def test_largest_page_holds_for_its_endpoint_only() -> None:
     paths = {
         "/a": listing(query("page", minimum=1), query("size", maximum=100, default=50)),
         "/b": listing(query("page", minimum=1), query("size")),
@@ -178,5 +220,22 @@ def test_what_one_endpoint_states_is_not_assumed_of_others() -> None:
     assert read(paths).largest_page_size == 500
 
 
-def test_a_largest_page_below_the_usual_one_is_not_believed() -> None:
+def test_largest_page_below_the_default_is_ignored() -> None:
     assert paging(query("page"), query("size", maximum=10, default=50)).largest is None
+
+
+def test_paging_by_cursor_is_left_out() -> None:
+    """Lists that page by cursor are left out, with the reason."""
+    paths = {"/boxes": listing(query("cursor"), query("limit")), "/lids": listing(query("page"), query("size"))}
+    found = described(paths)
+    assert [endpoint.name for endpoint in read(paths)] == ["lids"]
+    assert found.document["left_out"] == {
+        "v1": {"/boxes": "paging by cursor is not supported, only by page number or offset"}
+    }
+
+
+def test_no_page_parameters_means_one_request() -> None:
+    """A remark says so."""
+    paths = {"/boxes": listing()}
+    assert only(paths).paging.style == "none"
+    assert any("one request must return everything" in remark for remark in described(paths).remarks)

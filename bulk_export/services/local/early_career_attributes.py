@@ -1,17 +1,14 @@
-"""What the records of the early-career services hold: people with each of their trainings, and what belongs to them."""
+"""Plausible attributes of the records of the early-career services."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any
 
-from bulk_export.services.local import vocabulary as text
-from bulk_export.services.local.values import chance, day, email, gap, instant, person, reference_number, urn
+from bulk_export.services.local import vocabulary
+from bulk_export.services.local.values import chance, day, email, instant, person, placeholder, reference_number, urn
 
-Overlay = Callable[[random.Random], dict[str, Any]]
-
-_LEAVERS = (
+_REASONS_FOR_LEAVING = (
     "left-teaching-profession",
     "moved-school",
     "mentor-no-longer-being-mentor",
@@ -25,12 +22,12 @@ _EVIDENCE = ("training-event-attended", "self-study-material-completed", "other"
 
 def _enrolment(rng: random.Random, number: int, kind: str) -> dict[str, Any]:
     status = rng.choice(("active", "active", "active", "deferred", "withdrawn"))
-    left = {"reason": rng.choice(_LEAVERS), "date": instant(rng)}
+    ended = {"reason": rng.choice(_REASONS_FOR_LEAVING), "date": instant(rng)}
     has_ended, is_mentor = chance(rng, 0.3), kind == "mentor"
     return {
-        "training_record_id": gap(f"training_record{number}"),
+        "training_record_id": placeholder(f"training_record{number}"),
         "email": email(rng),
-        "mentor_id": None if is_mentor else gap("participant_id"),
+        "mentor_id": None if is_mentor else placeholder("participant_id"),
         "school_urn": urn(rng),
         "participant_type": kind,
         "working_pattern": None if is_mentor else rng.choice(("full_time", "part_time", None)),
@@ -43,9 +40,9 @@ def _enrolment(rng: random.Random, number: int, kind: str) -> dict[str, Any]:
         "pupil_premium_uplift": chance(rng, 0.2),
         "sparsity_uplift": chance(rng, 0.1),
         "schedule_identifier": f"ecf-standard-{rng.choice(('january', 'april', 'september'))}",
-        "delivery_partner_id": gap("delivery_partner_id"),
-        "withdrawal": left if status == "withdrawn" else None,
-        "deferral": left if status == "deferred" else None,
+        "delivery_partner_id": placeholder("delivery_partner_id"),
+        "withdrawal": ended if status == "withdrawn" else None,
+        "deferral": ended if status == "deferred" else None,
         "created_at": instant(rng),
         "induction_end_date": day(rng) if has_ended and not is_mentor else None,
         "most_recent_induction_period_end_date": day(rng) if has_ended and not is_mentor else None,
@@ -57,9 +54,13 @@ def _enrolment(rng: random.Random, number: int, kind: str) -> dict[str, Any]:
 
 
 def participant(rng: random.Random) -> dict[str, Any]:
-    """A person with each of their trainings: as a teacher, as a mentor, or as both."""
+    """A person with one enrolment for each training: as a teacher, as a mentor, or both."""
     kinds = rng.choice((("ect",), ("ect",), ("mentor",), ("ect", "mentor")))
-    merged = {"from_participant_id": gap("former_id"), "to_participant_id": gap("id"), "changed_at": instant(rng)}
+    merged = {
+        "from_participant_id": placeholder("former_id"),
+        "to_participant_id": placeholder("id"),
+        "changed_at": instant(rng),
+    }
     return {
         "full_name": person(rng),
         "teacher_reference_number": reference_number(rng),
@@ -69,29 +70,29 @@ def participant(rng: random.Random) -> dict[str, Any]:
 
 
 def trained_person(rng: random.Random) -> dict[str, Any]:
-    """One training of a person, as ecf v1 and v2 show it: who is a teacher and a mentor stands there twice."""
+    """One training of a person, as in ecf v1 and v2, where a teacher who is also a mentor has two records."""
     return {
         "email": email(rng),
         "full_name": person(rng),
-        "participant_type": gap("participant_type"),
-        "training_record_id": gap("training_record0"),
+        "participant_type": placeholder("participant_type"),
+        "training_record_id": placeholder("training_record0"),
         "cohort": str(rng.randint(2021, 2025)),
         "training_status": rng.choice(("active", "active", "deferred", "withdrawn")),
     }
 
 
 def transfers(rng: random.Random) -> dict[str, Any]:
-    """What a person left and joined; nobody has been joined while a transfer is open."""
+    """The transfers of a person from one school or provider to another; an open one has no `joining`."""
 
     def transfer(number: int) -> dict[str, Any]:
         is_open = chance(rng, 0.3)
-        joining = {"school_urn": urn(rng), "provider": rng.choice(text.EMPLOYERS), "date": day(rng)}
+        joining = {"school_urn": urn(rng), "provider": rng.choice(vocabulary.EMPLOYERS), "date": day(rng)}
         return {
-            "training_record_id": gap(f"training_record{number}"),
+            "training_record_id": placeholder(f"training_record{number}"),
             "transfer_type": "unknown" if is_open else rng.choice(("new_school", "new_provider")),
             "status": "incomplete" if is_open else "complete",
             "created_at": instant(rng),
-            "leaving": {"school_urn": urn(rng), "provider": rng.choice(text.EMPLOYERS), "date": day(rng)},
+            "leaving": {"school_urn": urn(rng), "provider": rng.choice(vocabulary.EMPLOYERS), "date": day(rng)},
             "joining": None if is_open else joining,
         }
 
@@ -99,7 +100,7 @@ def transfers(rng: random.Random) -> dict[str, Any]:
 
 
 def unfunded_mentor(rng: random.Random) -> dict[str, Any]:
-    """A mentor whose training another provider is paid for."""
+    """A mentor whose training is paid to another provider."""
     return {"full_name": person(rng), "email": email(rng), "teacher_reference_number": reference_number(rng)}
 
 
@@ -108,8 +109,8 @@ def partnership(rng: random.Random) -> dict[str, Any]:
     return {
         "cohort": str(rng.randint(2021, 2025)),
         "urn": urn(rng),
-        "school_id": gap("school_id"),
-        "delivery_partner_id": gap("delivery_partner_id"),
+        "school_id": placeholder("school_id"),
+        "delivery_partner_id": placeholder("delivery_partner_id"),
         "delivery_partner_name": f"Delivery Partner {rng.randint(1, 99)}",
         "induction_tutor_name": person(rng),
         "induction_tutor_email": email(rng),
@@ -120,7 +121,7 @@ def partnership(rng: random.Random) -> dict[str, Any]:
 def school(rng: random.Random) -> dict[str, Any]:
     """A school in one cohort."""
     return {
-        "name": rng.choice(text.EMPLOYERS),
+        "name": rng.choice(vocabulary.EMPLOYERS),
         "urn": urn(rng),
         "cohort": str(rng.randint(2021, 2025)),
         "induction_programme_choice": rng.choice(("school_led", "provider_led", "not_yet_known")),
@@ -130,20 +131,20 @@ def school(rng: random.Random) -> dict[str, Any]:
 
 
 def declaration(rng: random.Random) -> dict[str, Any]:
-    """What is to be paid for a training; one that was voided is on no statement."""
+    """A declaration that a milestone of a training was reached; a voided one is on no statement."""
     state = rng.choice(_STATES)
     is_clawed_back = state in ("awaiting-clawback", "clawed-back")
     return {
-        "participant_id": gap("participant_id"),
+        "participant_id": placeholder("participant_id"),
         "declaration_type": rng.choice(_EVENTS),
         "declaration_date": instant(rng),
         "course_identifier": rng.choice(("ecf-induction", "ecf-mentor")),
         "state": state,
-        "delivery_partner_id": gap("delivery_partner_id"),
-        "statement_id": None if state in ("voided", "submitted") else gap("statement_id"),
-        "clawback_statement_id": gap("statement_id") if is_clawed_back else None,
+        "delivery_partner_id": placeholder("delivery_partner_id"),
+        "statement_id": None if state in ("voided", "submitted") else placeholder("statement_id"),
+        "clawback_statement_id": placeholder("statement_id") if is_clawed_back else None,
         "ineligible_for_funding_reason": rng.choice((None, None, None, "duplicate_declaration")),
-        "mentor_id": rng.choice((None, gap("participant_id"))),
+        "mentor_id": rng.choice((None, placeholder("participant_id"))),
         "uplift_paid": chance(rng, 0.2),
         "evidence_held": rng.choice(_EVIDENCE),
         "lead_provider_name": "Example Institute",
@@ -151,6 +152,6 @@ def declaration(rng: random.Random) -> dict[str, Any]:
 
 
 def delivery_partner(rng: random.Random) -> dict[str, Any]:
-    """A partner with the cohorts in which it may be chosen."""
+    """A delivery partner with the cohorts in which it may be chosen."""
     first = rng.randint(2021, 2024)
-    return {"name": gap("name"), "cohort": list(map(str, range(first, rng.randint(first, 2025) + 1)))}
+    return {"name": placeholder("name"), "cohort": list(map(str, range(first, rng.randint(first, 2025) + 1)))}
