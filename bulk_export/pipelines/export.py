@@ -44,7 +44,7 @@ from bulk_export.pipelines.results import endpoint_result, not_exported_text, st
 from bulk_export.pipelines.tuning import Tuning, body_cap
 from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.transform.decode import Decoder, Lines, page_rewriter
-from bulk_export.transform.schema import with_names_apart
+from bulk_export.transform.schema import with_distinct_names
 from bulk_export.transform.schema_mode import resumable
 
 # How long answers on their way are waited for once the export was asked to stop.
@@ -363,7 +363,7 @@ class _Export:
             "api_version": self._options.service.version,
             "base_url": service_name(self._options),
             # It may be edited between two runs; pages stored under one do not fit another.
-            "description": description_digest([with_names_apart(endpoint) for endpoint in self._options.endpoints]),
+            "description": description_digest([with_distinct_names(endpoint) for endpoint in self._options.endpoints]),
             **self._parameters() | {"schema": resumable(self._options.schema)},
         }
 

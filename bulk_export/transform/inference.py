@@ -12,7 +12,7 @@ from typing import Any
 
 from bulk_export.core.model import Endpoint, Field, FieldType, Kind, ListOf, Struct
 from bulk_export.transform import schema
-from bulk_export.transform.column_names import can_name_a_column, distinct
+from bulk_export.transform.column_names import can_name_a_column, distinct_names
 from bulk_export.transform.decode import lossless_json as exact
 from bulk_export.transform.decode.drift import Drift
 from bulk_export.transform.decode.values import NOTHING, day, fit, instant
@@ -100,7 +100,7 @@ class SchemaInference:
 
     def described(self) -> Endpoint:
         """The endpoint with fields for what was met: after those described, in the order of names."""
-        return replace(self.endpoint, fields=_extended(self.endpoint.fields, self._top, schema.TAKEN))
+        return replace(self.endpoint, fields=_extended(self.endpoint.fields, self._top, schema.RESERVED_NAMES))
 
 
 def _take_unknown(fields: Sequence[Field], members: Mapping[str, Any], seen: ObservedType) -> None:
@@ -147,7 +147,7 @@ def _type_extended(declared: FieldType, seen: ObservedType) -> FieldType:
 def _fields(members: Mapping[str, ObservedType], taken: Iterable[str] = ()) -> tuple[Field, ...]:
     """Fields for members whose names no reader takes for one another, nor for one that is `taken`."""
     types = {name: declared for name in sorted(members) if (declared := members[name].type()) is not None}
-    return tuple(Field(name, types[name]) for name in distinct(filter(_is_readable, types), taken))
+    return tuple(Field(name, types[name]) for name in distinct_names(filter(_is_readable, types), taken))
 
 
 def _is_readable(name: str) -> bool:

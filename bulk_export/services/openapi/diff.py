@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bulk_export.core.model import Endpoint, Field, FieldType, Kind, ListOf, Service
+from bulk_export.core.model import Endpoint, Field, Service, fold_type
 
 TableDiff = Literal["added", "removed", "changed"]
 
@@ -71,18 +71,20 @@ def _filters(endpoint: Endpoint) -> dict[str, str]:
     return {name: types.get(name, "string") for name in endpoint.filters}
 
 
-def _leaves(fields: Iterable[Field], before: str = "") -> Iterator[tuple[str, str]]:
-    """Fields by path: `a.b` is inside of an object, `a[]` an element of a list."""
+def _leaves(fields: Iterable[Field]) -> Iterator[tuple[str, str]]:
+    """The scalar types in fields by path: `a.b` is a member of an object, `a[]` an element of a list."""
     for field in fields:
-        yield from _leaf(before + field.name, field.type)
+        leaves = fold_type(
+            field.type,
+            scalar=lambda kind: [("", kind.value)],
+            list_of=lambda item: [(f"[]{path}", kind) for path, kind in item],
+            struct=_leaves_of_members,
+        )
+        for path, kind in leaves:
+            yield field.name + path, kind
 
 
-def _leaf(path: str, declared: FieldType) -> Iterator[tuple[str, str]]:
-    if isinstance(declared, Kind):
-        yield path, declared.value
-    elif isinstance(declared, ListOf):
-        yield from _leaf(f"{path}[]", declared.item)
-    elif declared.fields:
-        yield from _leaves(declared.fields, f"{path}.")
-    else:
-        yield path, "object"
+def _leaves_of_members(members: Sequence[tuple[str, list[tuple[str, str]]]]) -> list[tuple[str, str]]:
+    if not members:
+        return [("", "object")]
+    return [(f".{name}{path}", kind) for name, leaves in members for path, kind in leaves]

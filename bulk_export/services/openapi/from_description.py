@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from bulk_export.core.model import Endpoint, FieldType, Kind, ListOf, Service, Struct
+from bulk_export.core.model import Endpoint, FieldType, Kind, Service, Struct, fold_type
 
 _KINDS: dict[Kind, dict[str, Any]] = {
     Kind.STRING: {"type": "string"},
@@ -126,8 +126,9 @@ def _put(record: dict[str, Any], path: tuple[str, ...], schema: dict[str, Any], 
 
 
 def _schema(declared: FieldType) -> dict[str, Any]:
-    if isinstance(declared, Kind):
-        return {**_KINDS[declared], "nullable": True}
-    if isinstance(declared, ListOf):
-        return {"type": "array", "items": _schema(declared.item)}
-    return {"type": "object", "properties": {field.name: _schema(field.type) for field in declared.fields}}
+    return fold_type(
+        declared,
+        scalar=lambda kind: {**_KINDS[kind], "nullable": True},
+        list_of=lambda item: {"type": "array", "items": item},
+        struct=lambda members: {"type": "object", "properties": dict(members)},
+    )
