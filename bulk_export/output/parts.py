@@ -15,12 +15,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from bulk_export.core.allocator import trim_heap
-from bulk_export.core.files import local_failures, make_directory_below, remove_tree, safe_name, sync_directory
+from bulk_export.core.files import local_failures, make_directory_below, sync_directory
 from bulk_export.core.model import Endpoint, PageKey
-from bulk_export.core.working_state import PARTIAL, REVISION_NAME, is_part
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import JournalStore, Part, PartFile
+from bulk_export.output.file_names import PARTIAL, REVISION_NAME, is_part, safe_name
 from bulk_export.output.formats import PartWriter, extension, open_part
+from bulk_export.output.working_state import remove_tree
 from bulk_export.transform.decode import Block, Body, Decoder, Drift, RecordShaper, version
 from bulk_export.transform.dedup.fingerprints import Occurrence, fingerprints, fingerprints_of, repeated
 from bulk_export.transform.schema_mode import refuse_drift

@@ -15,7 +15,6 @@ import anyio.to_thread
 
 from bulk_export.core.clock import MOST_READINGS, TOLERANCE, agreed, now, seconds_ahead
 from bulk_export.core.descriptors import require_descriptors
-from bulk_export.core.files import named_by_user
 from bulk_export.core.model import STRICT, Endpoint, description_digest
 from bulk_export.core.notifier import Notifier
 from bulk_export.core.units import format_instant
@@ -32,11 +31,12 @@ from bulk_export.extract.paging_state import paging_fact, parse_state
 from bulk_export.extract.rate_limit import open_budget
 from bulk_export.extract.rate_limit.service_facts import ServiceFacts, open_service_facts
 from bulk_export.extract.sweep import Sweep
-from bulk_export.output.directory import WorkDirectory, already_finished, not_ours, workplace
+from bulk_export.output.directory import already_finished, check_replaceable
+from bulk_export.output.file_names import named_by_user
 from bulk_export.output.manifest import RunCounters, build_manifest
 from bulk_export.output.parts import OutputFormat
 from bulk_export.output.publish import decide, decided, publish
-from bulk_export.output.replaceable import check_replaceable
+from bulk_export.output.work_directory import WorkDirectory, left_in_place_text, open_work_directory
 from bulk_export.pipelines.connection import service_address, service_name
 from bulk_export.pipelines.conversion import EndpointConversion, convert_all
 from bulk_export.pipelines.options import ExportOptions
@@ -84,7 +84,7 @@ class _Export:
         names = [endpoint.name for endpoint in options.endpoints]
         with ExitStack() as stack:
             place = stack.enter_context(
-                workplace(
+                open_work_directory(
                     self._output, options.work_dir, names, overwrite=options.overwrite, keep_pages=options.keep_pages
                 )
             )
@@ -101,7 +101,7 @@ class _Export:
             rewrite = page_rewriter(options.redaction, options.endpoints)
             left = await anyio.to_thread.run_sync(functools.partial(publish, store, place, rewrite=rewrite))
         for path in left:
-            self._observer.warned(not_ours(path))
+            self._observer.warned(left_in_place_text(path))
         if options.left_out:
             self._observer.warned(not_exported_text(options.left_out))
         summary = summarise(manifest, self._output, time.monotonic() - self._began)
