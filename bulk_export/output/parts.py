@@ -23,7 +23,8 @@ from bulk_export.output.file_names import PARTIAL, REVISION_NAME, is_part, safe_
 from bulk_export.output.formats import PartWriter, extension, open_part
 from bulk_export.output.working_state import remove_tree
 from bulk_export.transform.decode import Block, Body, Decoder, Drift, RecordShaper, version
-from bulk_export.transform.dedup.fingerprints import Occurrence, fingerprints, fingerprints_of, repeated
+from bulk_export.transform.dedup.fingerprints import fingerprints, fingerprints_of, repeated_fingerprints
+from bulk_export.transform.dedup.resolution import Occurrence
 from bulk_export.transform.schema_mode import refuse_drift
 
 PART_ROWS = 600_000
@@ -151,7 +152,7 @@ class PartSequence:
 
     def duplicates(self) -> frozenset[int]:
         """The fingerprints that stand in the finished parts more than once."""
-        return repeated(self.fingerprints, self.rows)
+        return repeated_fingerprints(self.fingerprints, self.rows)
 
     def occurrences(self, page: PageBody, wanted: frozenset[int]) -> list[Occurrence]:
         """The rows of a page that have one of the wanted fingerprints."""
