@@ -24,7 +24,7 @@ from bulk_export.errors import ServiceFailing
 from bulk_export.extract.journal import JournalStore, PagePrints
 from bulk_export.extract.paging_state import paging_fact, parse_state
 from bulk_export.extract.sweep import Sweep
-from bulk_export.transform.decode import Decoder, version
+from bulk_export.transform.decode import Decoder, record_version
 from bulk_export.transform.dedup.fingerprints import fingerprint_array, fingerprints, fingerprints_of
 from bulk_export.transform.dedup.resolution import ConflictResolver, Corrections, Occurrence
 from bulk_export.transform.dedup.sweep_comparison import (
@@ -196,10 +196,10 @@ class ConsistencySweeps:
     def _occurrences(self, key: PageKey, prints: PagePrints, rows: list[int]) -> Iterator[Occurrence]:
         body = self._store.body(key)
         ids = self._ids.decode([body]).ids
-        records = self._sweeps[0].arrangement.records(body)
+        records = self._sweeps[0].arrangement.normalized_records(body)
         contents = memoryview(prints.contents).cast("Q")
         for row in rows:
-            yield Occurrence.of(ids[row], key, row, version(records[row]), contents[row])
+            yield Occurrence.of(ids[row], key, row, record_version(records[row]), contents[row])
 
 
 def _is_moment(sweep: Sweep) -> bool:

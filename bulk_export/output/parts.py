@@ -22,10 +22,9 @@ from bulk_export.extract.journal import JournalStore, Part, PartFile
 from bulk_export.output.file_names import PARTIAL, REVISION_NAME, is_part, safe_name
 from bulk_export.output.formats import PartWriter, extension, open_part
 from bulk_export.output.working_state import remove_tree
-from bulk_export.transform.decode import Block, Body, Decoder, Drift, RecordShaper, version
+from bulk_export.transform.decode import Block, Body, Decoder, Drift, RecordShaper, record_version, refuse_drift
 from bulk_export.transform.dedup.fingerprints import fingerprints, fingerprints_of, repeated_fingerprints
 from bulk_export.transform.dedup.resolution import Occurrence
-from bulk_export.transform.schema_mode import refuse_drift
 
 PART_ROWS = 600_000
 # Rows after which freed memory is given back: some row groups.
@@ -162,7 +161,7 @@ class PartSequence:
         rows = [row for row, fingerprint in enumerate(prints) if fingerprint in wanted]
         contents = memoryview(fingerprints_of(sent[row] for row in rows)).cast("Q")
         return [
-            Occurrence.of(ids[row], page.key, row, version(self._arrangement.arrange(sent[row])), content)
+            Occurrence.of(ids[row], page.key, row, record_version(self._arrangement.normalize(sent[row])), content)
             for row, content in zip(rows, contents, strict=True)
         ]
 

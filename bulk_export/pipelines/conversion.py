@@ -27,7 +27,7 @@ from bulk_export.progress.observer import Observer
 from bulk_export.services.field_types import fields_to_text, with_fields
 from bulk_export.transform.decode import Body, Decoder
 from bulk_export.transform.dedup.resolution import Corrections, ExcludedRows, Occurrence, rows_to_exclude
-from bulk_export.transform.schema_mode import SchemaScan
+from bulk_export.transform.inference import SchemaScan
 
 # What is converted in one step: enough to make columns worth while, little enough to hold.
 BLOCK_RECORDS = 3_000
@@ -146,16 +146,16 @@ class EndpointConversion:
         return (endpoint, SchemaScan(endpoint)) if found is None else (found, None)
 
     def _next_survey(self, surveyor: SchemaScan) -> Callable[[], int] | None:
-        if pages := self._ready(surveyor.looked_at):
+        if pages := self._ready(surveyor.scanned):
             return lambda: self._look(surveyor, pages)
         return functools.partial(self._settle, surveyor) if self.sweep.plan.complete else None
 
     def _look(self, surveyor: SchemaScan, pages: range) -> int:
-        surveyor.look([self._pages.body(self._key(page)) for page in pages])
+        surveyor.scan([self._pages.body(self._key(page)) for page in pages])
         return 0
 
     def _settle(self, surveyor: SchemaScan) -> int:
-        self._described = surveyor.described()
+        self._described = surveyor.inferred()
         self._store.put_fact(f"fields/{self._described.name}", fields_to_text(self._described))
         self._surveyor = None
         self.sequence = self._sequence()

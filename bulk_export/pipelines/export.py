@@ -44,8 +44,8 @@ from bulk_export.pipelines.results import endpoint_result, not_exported_text, st
 from bulk_export.pipelines.tuning import Tuning, body_cap
 from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.transform.decode import Decoder, Lines, page_rewriter
+from bulk_export.transform.inference import resumable_mode
 from bulk_export.transform.schema import with_distinct_names
-from bulk_export.transform.schema_mode import resumable
 
 # How long answers on their way are waited for once the export was asked to stop.
 _DRAIN_SECONDS = 1.0
@@ -364,7 +364,7 @@ class _Export:
             "base_url": service_name(self._options),
             # It may be edited between two runs; pages stored under one do not fit another.
             "description": description_digest([with_distinct_names(endpoint) for endpoint in self._options.endpoints]),
-            **self._parameters() | {"schema": resumable(self._options.schema)},
+            **self._parameters() | {"schema": resumable_mode(self._options.schema)},
         }
 
 

@@ -40,8 +40,8 @@ from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.services.catalogue import built_in_services, choose_endpoints, load_service
 from bulk_export.transform.decode import Decoder, Lines
 from bulk_export.transform.dedup.resolution import Corrections, is_outdated
+from bulk_export.transform.inference import resumable_mode
 from bulk_export.transform.redaction import Redaction
-from bulk_export.transform.schema_mode import resumable
 
 # More than any page of any service holds.
 _MOST_RECORDS = 10_000_000
@@ -122,12 +122,12 @@ class ReplayOptions:
                 next_step="Choose another --output.",
             )
         redaction = redaction_of(drop, pseudonymised, pseudonym_key_file, chosen)
-        before = Redaction.applied(dropped, replaced)
+        before = Redaction.already_applied(dropped, replaced)
         return cls(
             archive=pages,
             origin=origin,
             service=described,
-            endpoints=tuple(before.endpoint(endpoint) for endpoint in chosen),
+            endpoints=tuple(before.redacted(endpoint) for endpoint in chosen),
             output=directory,
             formats=formats_of(format, compression, flatten=flatten),
             flatten=flatten,
@@ -306,7 +306,7 @@ class _Replay:
             "service": self._options.service.name,
             "api_version": self._options.service.version,
             **self._parameters(),
-            "schema": resumable(self._options.schema),
+            "schema": resumable_mode(self._options.schema),
         }
 
 

@@ -16,8 +16,7 @@ from bulk_export.core.model import Endpoint, FieldType, Kind, ListOf
 from bulk_export.services.local import early_careers
 from bulk_export.services.local import vocabulary as text
 from bulk_export.services.local.values import day, email, gap, instant, person, reference_number, urn, words
-from bulk_export.transform.decode import Drift
-from bulk_export.transform.decode import lossless_json as exact
+from bulk_export.transform.decode import Drift, lossless_json
 from bulk_export.transform.decode.values import NOTHING, fit
 
 VARIANTS = 512
@@ -48,7 +47,7 @@ def _fits(declared: FieldType | None, value: Any) -> bool:
         return True
     if isinstance(value, str) and value.startswith("\x01"):
         return declared in _FILLED_WITH.get(value.strip("\x01"), (Kind.STRING,))
-    _, left = fit(declared, exact.loads(json.dumps(value).encode()), "", Drift())
+    _, left = fit(declared, lossless_json.loads(json.dumps(value).encode()), "", Drift())
     return left is NOTHING
 
 
