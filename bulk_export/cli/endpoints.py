@@ -9,7 +9,7 @@ import typer
 
 from bulk_export.cli import option_types as p
 from bulk_export.cli.runner import begin
-from bulk_export.core.model import Endpoint, FieldType, Kind, ListOf, Service
+from bulk_export.core.model import Endpoint, FieldType, Service, fold_type
 from bulk_export.errors import DescriptionOutdated, UsageError
 from bulk_export.progress.console import one_line
 
@@ -132,6 +132,7 @@ def _filters(endpoint: Endpoint) -> list[str]:
 
 def _as_json(described: Service, chosen: tuple[Endpoint, ...]) -> dict[str, Any]:
     from bulk_export.services.catalogue import built_in_services, service_versions
+    from bulk_export.services.field_types import fields_to_json
 
     return {
         "service": described.name,
@@ -148,7 +149,7 @@ def _as_json(described: Service, chosen: tuple[Endpoint, ...]) -> dict[str, Any]
                 "requires": list(endpoint.requires),
                 "sort": endpoint.sort,
                 "sorts": list(endpoint.sorts),
-                "fields": {field.name: _json_type(field.type) for field in endpoint.fields},
+                "fields": fields_to_json(endpoint.fields),
             }
             for endpoint in chosen
         ],
@@ -170,17 +171,10 @@ def _show_schemas(chosen: tuple[Endpoint, ...], *, wants_json: bool) -> None:
             typer.echo(one_line(f"  {column.name:<{width}}  {column.type}" + ("" if column.nullable else " not null")))
 
 
-def _json_type(declared: FieldType) -> Any:
-    if isinstance(declared, Kind):
-        return declared.value
-    if isinstance(declared, ListOf):
-        return [_json_type(declared.item)]
-    return {field.name: _json_type(field.type) for field in declared.fields}
-
-
 def _text_type(declared: FieldType) -> str:
-    if isinstance(declared, Kind):
-        return declared.value
-    if isinstance(declared, ListOf):
-        return f"list of {_text_type(declared.item)}"
-    return "{" + ", ".join(f"{field.name}: {_text_type(field.type)}" for field in declared.fields) + "}"
+    return fold_type(
+        declared,
+        scalar=lambda kind: kind.value,
+        list_of=lambda item: f"list of {item}",
+        struct=lambda members: "{" + ", ".join(f"{name}: {member}" for name, member in members) + "}",
+    )

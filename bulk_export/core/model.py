@@ -8,9 +8,11 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+_Folded = TypeVar("_Folded")
 
 
 class Kind(enum.Enum):
@@ -52,6 +54,35 @@ class Field:
 
     name: str
     type: FieldType
+
+
+def fold_type(
+    declared: FieldType,
+    *,
+    scalar: Callable[[Kind], _Folded],
+    list_of: Callable[[_Folded], _Folded],
+    struct: Callable[[Sequence[tuple[str, _Folded]]], _Folded],
+) -> _Folded:
+    """Compute a value for a field type from the values for its parts, innermost first.
+
+    Args:
+        declared: The type to walk over.
+        scalar: The value for a scalar type.
+        list_of: The value for a list, given the value for its items.
+        struct: The value for an object, given the names and values of its members in order.
+
+    Example:
+        >>> fold_type(ListOf(Kind.DATE), scalar=lambda kind: kind.value, list_of=lambda item: [item], struct=dict)
+        ['date']
+    """
+    if isinstance(declared, Kind):
+        return scalar(declared)
+    if isinstance(declared, ListOf):
+        return list_of(fold_type(declared.item, scalar=scalar, list_of=list_of, struct=struct))
+    members = [
+        (field.name, fold_type(field.type, scalar=scalar, list_of=list_of, struct=struct)) for field in declared.fields
+    ]
+    return struct(members)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,17 @@ from bulk_export.errors import ServiceFailing
 from bulk_export.extract.journal import JournalStore, PagePrints
 from bulk_export.extract.paging_state import paging_fact, parse_state
 from bulk_export.extract.sweep import Sweep
-from bulk_export.transform.decode import Decoder, version
-from bulk_export.transform.dedup.fingerprints import Occurrence, column, fingerprints, fingerprints_of
-from bulk_export.transform.dedup.resolution import ConflictResolver, Corrections
-from bulk_export.transform.dedup.sweep_comparison import agree, distinct, lacks, repetitions, shared, unlike
+from bulk_export.transform.decode import Decoder, record_version
+from bulk_export.transform.dedup.fingerprints import fingerprint_array, fingerprints, fingerprints_of
+from bulk_export.transform.dedup.resolution import ConflictResolver, Corrections, Occurrence
+from bulk_export.transform.dedup.sweep_comparison import (
+    count_ids,
+    count_repeats_without_id,
+    count_shared_ids,
+    differing_ids,
+    lacks_records,
+    sweeps_agree,
+)
 
 MOST_SWEEPS = 6
 # What is done in one step, and what is held of records that the sweeps did not see alike.
@@ -100,20 +107,21 @@ class ConsistencySweeps:
             )
         ballot = ConflictResolver(self._sweeps[-1].number, self._drop_gone and settled, self._is_one_answer)
         yield from self._vote(ballot)
-        left_out = {key: frozenset(rows) for key, rows in ballot.left_out.items()}
-        for key, rows in ballot.taken.items():
+        left_out = {key: frozenset(rows) for key, rows in ballot.excluded.items()}
+        for key, rows in ballot.chosen.items():
             left_out[key] = frozenset(range(self._sweeps[key.sweep].stored(key.page))) - rows
+        repeats = count_repeats_without_id(self._sightings(self._sweeps[0]), self._sweeps[0].plan.records)
         self.revision = Corrections(
             left_out,
-            ballot.duplicates + repetitions(self._sightings(self._sweeps[0]), self._sweeps[0].plan.records),
-            tuple(sorted(ballot.taken)),
+            ballot.duplicates + repeats,
+            tuple(sorted(ballot.chosen)),
             swept_again=len(self._sweeps) - 1,
             recovered=ballot.recovered,
             changed=ballot.changed,
             # Without a proof nothing is said to be gone.
             gone=ballot.gone if settled else 0,
             settled=settled,
-            shared=max(shared(self._sightings(sweep), sweep.plan.records) for sweep in self._sweeps),
+            shared=max(count_shared_ids(self._sightings(sweep), sweep.plan.records) for sweep in self._sweeps),
         )
 
     def _begin(self) -> None:
@@ -149,7 +157,9 @@ class ConsistencySweeps:
         before = earlier[-1]
         rows = sum(sweep.plan.records for sweep in self._sweeps)
         # From the first sweep on that lacks something, the next ones prove their ends.
-        self._has_lost = self._has_lost or lacks(self._sightings(last), list(map(self._sightings, earlier)), rows)
+        self._has_lost = self._has_lost or lacks_records(
+            self._sightings(last), list(map(self._sightings, earlier)), rows
+        )
         if self._counts_suffice and self._counts_agree(rows):
             return True
         if self._has_lost and not (last.plan.records and (last.proves_end or self._is_one_answer)):
@@ -159,19 +169,19 @@ class ConsistencySweeps:
             # Its pages were not read one after the other.
             return False
         both = before.plan.records + last.plan.records
-        return agree(self._sightings(before), self._sightings(last), both, is_one_answer=is_moment)
+        return sweeps_agree(self._sightings(before), self._sightings(last), both, is_one_response=is_moment)
 
     def _counts_agree(self, rows: int) -> bool:
         """Whether all sweeps show as many rows as there are different records: then none is missing."""
         each = {sweep.plan.records for sweep in self._sweeps}
-        return len(each) == 1 and each == {distinct(list(map(self._sightings, self._sweeps)), rows)}
+        return len(each) == 1 and each == {count_ids(list(map(self._sightings, self._sweeps)), rows)}
 
     def _sightings(self, sweep: Sweep) -> functools.partial[Iterator[tuple[int, bytes, bytes]]]:
         return functools.partial(_answers, self._store, sweep)
 
     def _vote(self, ballot: ConflictResolver) -> Iterator[None]:
         rows = sum(sweep.plan.records for sweep in self._sweeps)
-        disputed = sorted(unlike([self._sightings(sweep) for sweep in self._sweeps], rows))
+        disputed = sorted(differing_ids([self._sightings(sweep) for sweep in self._sweeps], rows))
         yield
         for start in range(0, len(disputed), _RECORDS_AT_ONCE):
             wanted = pa.array(disputed[start : start + _RECORDS_AT_ONCE], pa.uint64())
@@ -181,15 +191,15 @@ class ConsistencySweeps:
                     if rows_wanted := _rows_in(prints.ids, wanted):
                         found.extend(self._occurrences(sweep.key(prints.page), prints, rows_wanted))
                         yield
-            ballot.decide(found)
+            ballot.resolve(found)
 
     def _occurrences(self, key: PageKey, prints: PagePrints, rows: list[int]) -> Iterator[Occurrence]:
         body = self._store.body(key)
         ids = self._ids.decode([body]).ids
-        records = self._sweeps[0].arrangement.records(body)
+        records = self._sweeps[0].arrangement.normalized_records(body)
         contents = memoryview(prints.contents).cast("Q")
         for row in rows:
-            yield Occurrence.of(ids[row], key, row, version(records[row]), contents[row])
+            yield Occurrence.of(ids[row], key, row, record_version(records[row]), contents[row])
 
 
 def _is_moment(sweep: Sweep) -> bool:
@@ -214,5 +224,5 @@ def _prints(store: JournalStore, sweep: Sweep) -> Iterator[PagePrints]:
 
 
 def _rows_in(prints: bytes, wanted: pa.Array) -> list[int]:
-    rows: list[int] = pc.indices_nonzero(pc.is_in(column(prints), value_set=wanted)).to_pylist()
+    rows: list[int] = pc.indices_nonzero(pc.is_in(fingerprint_array(prints), value_set=wanted)).to_pylist()
     return rows

@@ -32,5 +32,5 @@ class FetchedPage:
         """The page in an answer. Raises UnusablePage where there is none."""
         if len(answer.body) > _LARGE and answer.body.count(b"{") > _MOST_OBJECTS * (sweep.page_size + 100):
             raise InvalidPage("it holds far more objects than the records that were asked for could")
-        body = sweep.arrangement.identified(answer.body)
+        body = sweep.arrangement.split_with_ids(answer.body)
         return cls(sweep, page, body, answer.stored, answer.encoding, answer.is_certain)

@@ -14,7 +14,7 @@ import msgspec
 from bulk_export.core.model import Endpoint, Kind
 from bulk_export.transform import schema
 from bulk_export.transform.decode import RecordShaper
-from bulk_export.transform.decode.values import instant
+from bulk_export.transform.decode.values import parse_timestamp
 
 Edges = tuple[int | None, int | None]
 
@@ -25,16 +25,16 @@ def edge_reader(endpoint: Endpoint) -> Callable[[Sequence[bytes]], Edges]:
     kinds = {field.name: field.type for field in endpoint.fields}
     if name is None or kinds.get(name) not in (Kind.TIMESTAMP, Kind.DATE):
         return lambda _: (None, None)
-    arrange = RecordShaper(endpoint).arrange
+    normalize = RecordShaper(endpoint).normalize
     attributes = msgspec.defstruct("Attributes", [(name, str)])
     decoder = msgspec.json.Decoder(msgspec.defstruct("Record", [(schema.ATTRIBUTES, attributes)]))
 
     def key(record: bytes) -> int | None:
         try:
-            text = getattr(decoder.decode(arrange(record)).attributes, name)  # type: ignore[attr-defined]  # made above
+            text = getattr(decoder.decode(normalize(record)).attributes, name)  # type: ignore[attr-defined]  # made above
         except (msgspec.DecodeError, RecursionError):
             return None
-        return instant(text)
+        return parse_timestamp(text)
 
     return lambda records: (key(records[0]), key(records[-1])) if records else (None, None)
 

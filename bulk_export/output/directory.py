@@ -1,123 +1,262 @@
-"""Where an export works: its output, held for this process alone, and where its journal and unfinished parts lie.
+"""The rules of an output directory: what it may hold, how it is prepared and locked, and what may be replaced in it.
 
-The working state lies in `.bulk-export` in the output, or on another disk below `--work-dir`. Then a file in
-`.bulk-export` names the place, so that no run starts afresh because it was not told of it.
+Only what an earlier export wrote is ever replaced or removed; anything else makes the run stop before it changes
+something.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
+import errno
+import fcntl
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import secrets
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from bulk_export.core.directories import is_same, look_at, opened_directory, sync_descriptor
-from bulk_export.core.files import (
-    WORKING_DIRECTORY,
-    check_owner,
-    check_place,
-    check_working_directory,
-    inspect_output,
-    local_failures,
-    locked_directory,
-    make_private_directory,
-    open_regular,
-    prepare_output,
-    remove_tree,
-    swapped,
-    sync_directory,
-    write_atomically,
+from bulk_export.core.directories import (
+    is_same,
+    kind_of,
+    look_at,
+    names_in,
+    opened_directory,
+    why_not_ours,
+    why_unsafe,
 )
-from bulk_export.core.working_state import JOURNAL, remove_ours
-from bulk_export.errors import DamagedState, UsageError
-from bulk_export.extract.journal import JournalStore
-from bulk_export.output.replaceable import check_replaceable
+from bulk_export.core.files import local_failures, make_private_directory, sync_directory
+from bulk_export.errors import DamagedState, DirectoryInUse, LocalFailure, UsageError
+from bulk_export.output.file_names import ARCHIVE, MANIFEST, SYNC_STATE, WORKING_DIRECTORY, is_part
+from bulk_export.output.manifest import InvalidManifest, files_of, read_manifest
+from bulk_export.output.working_state import check_working_state
 
-STAGING = "parts"
+_NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_OTHER_OUTPUT = "Choose another --output: a new directory, or one that holds an export."
+_WORK_ELSEWHERE = (
+    "Choose another --output; `export` can keep its working state on a local disk instead, with --work-dir DIR."
+)
+# A file system without locks answers with one of these.
+_NO_LOCKS = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL, errno.EBADF}
 
-_POINTER = "elsewhere.json"
-_LARGEST_POINTER = 64 * 1024
 
+def inspect_output(path: Path) -> bool:
+    """Return whether `path` holds a finished export. Changes nothing.
 
-@dataclass(frozen=True, slots=True)
-class WorkDirectory:
-    """The output and the directory of the working state, each with the descriptor that it is held by.
-
-    `finished` says whether the output holds a finished export, which is being replaced.
+    Raises:
+        UsageError: It is neither new nor empty, nor an unfinished or finished export: a file, a symbolic link, a
+            synced copy, a directory of other files, or one where something else has the name of a file of ours.
     """
+    try:
+        if path.is_symlink():
+            raise UsageError(f"{path} is a symbolic link.", next_step=_OTHER_OUTPUT)
+        if not path.exists():
+            return False
+        if not path.is_dir():
+            raise UsageError(f"{path} is not a directory.", next_step=_OTHER_OUTPUT)
+        entries = {entry.name: entry.stat(follow_symlinks=False) for entry in os.scandir(path)}
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.", next_step=_OTHER_OUTPUT) from None
+    if SYNC_STATE in entries:
+        raise UsageError(f"{path} holds a copy that sync keeps.", next_step=_OTHER_OUTPUT)
+    if entries and not entries.keys() & {WORKING_DIRECTORY, MANIFEST}:
+        raise UsageError(f"{path} holds files that are not an export.", next_step=_OTHER_OUTPUT)
+    for name in (MANIFEST, ARCHIVE, WORKING_DIRECTORY):
+        found = entries.get(name)
+        is_expected = stat.S_ISDIR if name == WORKING_DIRECTORY else stat.S_ISREG
+        if found is not None and not is_expected(found.st_mode):
+            raise UsageError(
+                f"{path / name} is {kind_of(found)}.", kept="Nothing was changed.", next_step=_OTHER_OUTPUT
+            )
+    return MANIFEST in entries
 
-    output: Path
-    root: int
-    state: Path
-    working: int
-    finished: bool
 
-    def open_journal(self, *, cap: int) -> JournalStore:
-        """The journal, made where there is none. Raises as `JournalStore`, and LocalFailure for one of elsewhere."""
-        store = JournalStore(self.state / JOURNAL, cap=cap)
-        found = look_at(JOURNAL, within=self.working)
-        if found is None or not is_same(found, store.path.stat()):
-            store.close()
-            raise swapped(self.state)
-        return store
+def prepare_output(path: Path) -> None:
+    """Make the output directory and its working directory, and check that they can be used.
 
-    @property
-    def staging(self) -> Path:
-        """The directory of finished parts, by way of the descriptor where the system can: it leads nowhere else."""
-        by_descriptor = Path(f"/proc/self/fd/{self.working}")
-        return (by_descriptor if by_descriptor.is_dir() else self.state) / STAGING
+    Raises:
+        UsageError: They cannot be written to, or another user could replace what is kept there.
+        DamagedState: The working directory holds state that is not ours alone.
+        LocalFailure: The disk fails.
+    """
+    working = path / WORKING_DIRECTORY
+    if os.path.lexists(path):
+        with local_failures(f"Looking at {path}"), opened_directory(path) as opened:
+            reason = why_unsafe(opened)
+        if reason is not None:
+            raise UsageError(
+                f"{path} {reason}.", kept="Nothing was changed.", next_step=f"{_OTHER_OUTPUT[:-1]}; or chmod 700 yours."
+            )
+    if os.path.lexists(working):
+        check_working_directory(working)
+    try:
+        made = make_private_directory(working)
+        probe = working / _probe_name()
+        os.close(os.open(probe, os.O_WRONLY | _NEW_FILE, 0o600))
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written to: {error.strerror}.", next_step=_OTHER_OUTPUT) from None
+    with local_failures(f"Preparing {path}"):
+        for directory in {path: None, **dict.fromkeys(directory.parent for directory in made)}:
+            sync_directory(directory)
 
-    def clear(self) -> list[Path]:
-        """Remove the working state, the journal after everything that it can account for; what was not ours stays."""
-        inside = self.output / WORKING_DIRECTORY
-        with local_failures(f"Removing the working state in {self.state}"):
-            left = remove_ours(self.working, self.state)
-            if self.state != inside:
-                if not left:
-                    self.state.rmdir()
-                with opened_directory(WORKING_DIRECTORY, within=self.root) as pointing:
-                    left += remove_ours(pointing, inside)
-            if not [path for path in left if path.is_relative_to(inside)]:
-                os.rmdir(WORKING_DIRECTORY, dir_fd=self.root)
-            sync_descriptor(self.root)
-        return left
+
+def check_working_directory(working: Path) -> None:
+    """Check a working directory and everything in it that has a name of ours.
+
+    Raises:
+        UsageError: It is no directory, or another user's.
+        DamagedState: An entry in it cannot be trusted.
+        LocalFailure: It cannot be read.
+    """
+    with local_failures(f"Looking at {working}"), opened_directory(working.parent) as above:
+        found = look_at(working.name, within=above)
+        if found is not None and not stat.S_ISDIR(found.st_mode):
+            raise UsageError(f"{working} is {kind_of(found)}.", kept="Nothing was changed.", next_step=_OTHER_OUTPUT)
+        with contextlib.suppress(FileNotFoundError), opened_directory(working.name, within=above) as state:
+            check_owner(state, above, working)
+            check_working_state(state, working)
+
+
+def check_owner(directory: int, above: int, path: Path) -> None:
+    """Raise UsageError unless an open directory, which is in the open directory `above`, is ours alone."""
+    if reason := why_not_ours(os.fstat(directory), within=above):
+        raise UsageError(f"{path} {reason}.", kept="Nothing was changed.", next_step=_OTHER_OUTPUT)
+
+
+def check_file_system(working: Path) -> None:
+    """Check that the file system of a directory can lock a file and replace one file by another, as the journal does.
+
+    Raises:
+        LocalFailure: It cannot.
+    """
+    names = [_probe_name() for _ in range(2)]
+    doing = "making a file"
+    try:
+        with opened_directory(working) as directory:
+            try:
+                for name in names:
+                    descriptor = os.open(name, os.O_RDWR | _NEW_FILE, 0o600, dir_fd=directory)
+                    try:
+                        doing = "locking a file"
+                        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    finally:
+                        os.close(descriptor)
+                doing = "putting one file in the place of another"
+                os.replace(names[0], names[1], src_dir_fd=directory, dst_dir_fd=directory)
+            finally:
+                for name in names:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=directory)
+    except OSError as error:
+        raise LocalFailure(
+            f"{working} cannot hold the working state of an export: {doing} failed ({error.strerror}).",
+            kept="Nothing was sent.",
+            next_step=_WORK_ELSEWHERE,
+        ) from None
 
 
 @contextlib.contextmanager
-def workplace(
-    output: Path, work_dir: Path | None, names: Sequence[str], *, overwrite: bool, keep_pages: bool
-) -> Iterator[WorkDirectory]:
-    """Prepare and hold the output and the working state for this process, to export the endpoints `names`.
+def locked_directory(path: Path, *, needs_lock: bool = True) -> Iterator[int]:
+    """Hold a directory for this process alone, and give its descriptor.
 
-    Raises UsageError for an output that cannot be used, that holds a finished export which is not to be replaced, or
-    whose working state lies elsewhere; DamagedState for working state that is not ours alone, and LocalFailure.
+    The lock is the kernel's, on the directory itself: it ends with the process, and leaves no file behind.
+
+    Args:
+        path: The directory; no symbolic link is followed.
+        needs_lock: Whether a file system without locks is refused.
+
+    Raises:
+        DirectoryInUse: Another process holds it.
+        LocalFailure: It cannot be opened or locked.
     """
-    finished = inspect_output(output)
-    state = _state_of(output, work_dir)
-    if finished and not overwrite and not os.path.lexists(state / JOURNAL):
-        _clear_leftovers(output, state)
-        raise already_finished(output)
-    if not os.path.lexists(state / JOURNAL):
-        check_replaceable(output, names, finished=finished, keep_pages=keep_pages)
-    prepare_output(output)
-    with contextlib.ExitStack() as stack:
-        root = stack.enter_context(locked_directory(output, needs_lock=work_dir is None))
-        if work_dir is not None:
-            _prepare_elsewhere(output, state, finished=finished)
-            working = stack.enter_context(locked_directory(state))
-        else:
-            with local_failures(f"Opening the directory {state}"):
-                working = stack.enter_context(opened_directory(WORKING_DIRECTORY, within=root))
-                check_owner(working, root, state)
-        check_place(state)
-        yield WorkDirectory(output, root, state, working, finished)
+    with local_failures(f"Opening the directory {path}"):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise DirectoryInUse(
+                    f"Another process is exporting into {path}.",
+                    next_step="Wait for it to end, or choose another --output.",
+                ) from None
+            if needs_lock or error.errno not in _NO_LOCKS:
+                raise LocalFailure(
+                    f"The directory {path} cannot be locked: {error.strerror}.",
+                    kept="Nothing was changed.",
+                    next_step=_WORK_ELSEWHERE,
+                ) from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def check_not_replaced(path: Path, held: int) -> None:
+    """Raise LocalFailure if another directory took the place of the one that is `held` open."""
+    with local_failures(f"Looking at {path}"):
+        same = is_same(path.stat(follow_symlinks=False), os.fstat(held))
+    if not same:
+        raise replaced_in_use(path)
+
+
+def replaced_in_use(path: Path) -> LocalFailure:
+    """The failure of a run whose directory was exchanged for another one."""
+    return LocalFailure(
+        f"{path} was replaced by another directory while it was in use.",
+        kept="Neither of the two was changed any further.",
+        next_step="Put the first one back in its place, then run the same command again.",
+    )
+
+
+def check_replaceable(output: Path, names: Sequence[str], *, finished: bool, keep_pages: bool) -> None:
+    """Check that an export would remove nothing but the export which it replaces.
+
+    Args:
+        output: The output directory; it need not exist.
+        names: The endpoints to export.
+        finished: Whether the output holds a finished export.
+        keep_pages: Whether the new export has an archive.
+
+    Raises:
+        DamagedState: The manifest there is not ours, or something has the name of a part or of the archive without
+            being in the manifest.
+    """
+    if not output.exists():
+        return
+    earlier = read_manifest(output) if finished else None
+    listed = set() if earlier is None else set(files_to_replace(output, earlier))
+    with local_failures(f"Looking at {output}"), opened_directory(output) as root:
+        for name in dict.fromkeys([*names, *(path.partition("/")[0] for path in listed)]):
+            _check_folder(root, name, output, listed, is_exported=name in names)
+        has_archive = earlier is not None and earlier.get("archive") == ARCHIVE
+        if keep_pages and not has_archive and look_at(ARCHIVE, within=root) is not None:
+            raise in_the_way(output / ARCHIVE)
+
+
+def files_to_replace(output: Path, earlier: Mapping[str, Any]) -> list[str]:
+    """The paths of the parts of an earlier export. Raises DamagedState for a manifest that no export wrote."""
+    try:
+        return [path for path, _ in files_of(earlier)]
+    except InvalidManifest as error:
+        raise DamagedState(
+            f"The manifest {output / MANIFEST} cannot be used: {error}.",
+            kept="Nothing was removed.",
+            next_step="Choose another --output, or move this manifest away if it is not of an export.",
+        ) from None
+
+
+def in_the_way(path: Path) -> DamagedState:
+    """The refusal to remove what is not of an export."""
+    return DamagedState(
+        f"{path} is in the way, and is not of an export that may be replaced.",
+        kept="Nothing was removed or changed there.",
+        next_step="Move it away, or choose another --output.",
+    )
 
 
 def already_finished(output: Path) -> UsageError:
-    """The refusal to write where a finished export is."""
+    """The refusal to write over a finished export."""
     return UsageError(
         f"{output} holds a finished export.",
         kept="Nothing was changed.",
@@ -125,84 +264,21 @@ def already_finished(output: Path) -> UsageError:
     )
 
 
-def not_ours(path: Path) -> str:
-    """What to say of a file that was found in the working state and stays."""
-    return f"{path} is not of an export, so it was left where it is"
+def _check_folder(root: int, name: str, output: Path, listed: set[str], *, is_exported: bool) -> None:
+    found = look_at(name, within=root)
+    if found is None:
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        raise in_the_way(output / name)
+    with opened_directory(name, within=root) as folder:
+        for entry in names_in(folder):
+            is_listed = f"{name}/{entry}" in listed
+            existing = look_at(entry, within=folder)
+            if existing is None or not (is_listed or (is_exported and is_part(entry))):
+                continue
+            if not (is_listed and stat.S_ISREG(existing.st_mode)):
+                raise in_the_way(output / name / entry)
 
 
-def _state_of(output: Path, work_dir: Path | None) -> Path:
-    """The directory of the working state. Raises UsageError where an earlier run has it in another place."""
-    inside = output / WORKING_DIRECTORY
-    earlier = _pointed_to(inside / _POINTER)
-    if work_dir is None:
-        if earlier is not None:
-            raise UsageError(
-                f"The working state of the export in {output} lies in {earlier}.",
-                kept="Nothing was changed.",
-                next_step=f"Add --work-dir {earlier.parent} to go on with it; if it is lost, remove {inside}.",
-            )
-        return inside
-    name = hashlib.sha256(os.fsencode(os.path.realpath(output))).hexdigest()[:24]
-    state = Path(os.path.realpath(work_dir)) / f"bulk-export-{name}"
-    if earlier is not None and earlier != state:
-        raise UsageError(
-            f"The working state of the export in {output} lies in {earlier}, not in {state}.",
-            kept="Nothing was changed.",
-            next_step=f"Use --work-dir {earlier.parent}; if it is lost, remove {inside}.",
-        )
-    if earlier is None and os.path.lexists(inside / JOURNAL):
-        raise UsageError(
-            f"The working state of the export in {output} lies in {inside}.",
-            kept="Nothing was changed.",
-            next_step="Leave out --work-dir to go on with it.",
-        )
-    return state
-
-
-def _pointed_to(pointer: Path) -> Path | None:
-    """Where an earlier run has its working state, None where that is in the output."""
-    try:
-        with os.fdopen(open_regular(pointer), "rb") as file:
-            place = Path(json.loads(file.read(_LARGEST_POINTER))["work_dir"])
-        is_place = place.is_absolute() and "\0" not in str(place)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        is_place = False
-    if not is_place:
-        raise DamagedState(
-            f"{pointer} does not name the place of the working state.",
-            kept="Nothing was changed.",
-            next_step=f"Choose another --output, or remove {pointer.parent} to start afresh.",
-        )
-    return place
-
-
-def _prepare_elsewhere(output: Path, state: Path, *, finished: bool) -> None:
-    inside = output / WORKING_DIRECTORY
-    pointer = inside / _POINTER
-    if not state.is_dir() and not finished and os.path.lexists(pointer):
-        raise DamagedState(
-            f"The working state of the export in {output} is not in {state} any more.",
-            kept="Nothing was changed.",
-            next_step=f"Put it back, or remove {inside} to start afresh.",
-        )
-    with local_failures(f"Preparing {state}"):
-        made = make_private_directory(state)
-        for directory in made:
-            sync_directory(directory.parent)
-        check_working_directory(state)
-        if not os.path.lexists(pointer):
-            write_atomically(pointer, json.dumps({"work_dir": str(state)}).encode())
-
-
-def _clear_leftovers(output: Path, state: Path) -> None:
-    """Remove what a crash after the journal's removal left of the working state of a finished export."""
-    if (output / WORKING_DIRECTORY).exists():
-        with (
-            locked_directory(output, needs_lock=state.parent == output) as root,
-            local_failures(f"Removing the working state in {output}"),
-        ):
-            for directory in dict.fromkeys([state, output / WORKING_DIRECTORY]):
-                remove_tree(directory)
-            sync_descriptor(root)
+def _probe_name() -> str:
+    return f"probe.{secrets.token_hex(8)}"

@@ -1,4 +1,4 @@
-"""The manifest: what was exported, in which files, and what was noticed. No token, no record contents."""
+"""What was exported, in which files, and what was noticed. Neither the token nor values of records."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from bulk_export.core.files import MANIFEST, open_regular
+from bulk_export.core.files import open_regular
 from bulk_export.core.version import __version__
-from bulk_export.core.working_state import is_endpoint, is_part
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import PartFile
+from bulk_export.output.file_names import MANIFEST, is_endpoint, is_part
 
 TOOL = "bulk-export"
 _LARGEST = 256 * 1024 * 1024
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-_MOST = 2**63
-_COUNTED = ("requests", "retries", "throttled", "resumed")
+_COUNT_LIMIT = 2**63
+_RUN_COUNTS = ("requests", "retries", "throttled", "resumed")
 
 
 class InvalidManifest(ValueError):
-    """A manifest that no export of ours wrote; the message says in what."""
+    """A manifest that no export wrote. The message names the first difference."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointResult:
     """One endpoint of a finished export, as the manifest states it.
 
-    `signs_of_change` names what showed that the data changed while they were read; empty where nothing did.
+    `signs_of_change` counts observations, by name, that the data changed while they were read. `more` holds further
+    keys of the endpoint as they are written.
     """
 
     name: str
@@ -49,10 +50,10 @@ class EndpointResult:
 
 @dataclass(frozen=True, slots=True)
 class RunCounters:
-    """What the whole export cost, over all runs that took part in it.
+    """Counts over all runs that took part in an export.
 
-    `server_clock_ahead` is by how many seconds at least the service's clock was ahead of ours, as most of its first
-    answers agree; where that is far, `server_clock_answers` is how many did.
+    `server_clock_ahead` is a lower bound in seconds for how far the service's clock is ahead of ours, on which most of
+    its first responses agree. If that is far, `server_clock_answers` is the number of responses that did.
     """
 
     requests: int
@@ -75,9 +76,9 @@ def build_manifest(
     run: RunCounters,
     not_exported: Mapping[str, str] = _NOTHING,
 ) -> dict[str, Any]:
-    """The manifest as JSON values, in the order a person reads it.
+    """Build the manifest as JSON values, in the order in which a person reads it.
 
-    `not_exported` has the lists that an export of everything lacks, with the reasons; without any, it is not stated.
+    `not_exported` gives the reason for each list that an export of everything lacks; the key is absent without any.
     """
     return {
         "tool": {"name": TOOL, "version": __version__},
@@ -101,12 +102,12 @@ def build_manifest(
 
 
 def manifest_text(manifest: Mapping[str, Any]) -> str:
-    """The file's content: indented JSON with a final newline."""
+    """The content of the file: indented JSON with a final newline."""
     return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest of a finished export. Raises DamagedState where it is missing, torn, no file or another tool's."""
+    """Read the manifest of a finished export. Raises DamagedState if it is missing, incomplete, or another tool's."""
     path = directory / MANIFEST
     try:
         with os.fdopen(open_regular(path), "rb") as file:
@@ -133,7 +134,11 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def files_of(manifest: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The files that a manifest names, by path, if each can be a part of its endpoint; MisshapenManifest otherwise."""
+    """The files that a manifest names, each with its path and its description.
+
+    Raises:
+        InvalidManifest: One of them cannot be a part of its endpoint.
+    """
     files: list[tuple[str, Mapping[str, Any]]] = []
     for name, endpoint in manifest["endpoints"].items():
         if not isinstance(endpoint, dict) or not isinstance(endpoint.get("files"), list):
@@ -153,8 +158,8 @@ def files_of(manifest: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]
     return files
 
 
-def check_outcome(manifest: Any) -> None:
-    """Raise MisshapenManifest for what cannot be the manifest of an export that this tool decided to publish."""
+def check_manifest(manifest: Any) -> None:
+    """Raise InvalidManifest for what cannot be a manifest that this tool built."""
     if not isinstance(manifest, dict) or not isinstance(manifest.get("endpoints"), dict):
         raise InvalidManifest("no manifest")
     files_of(manifest)
@@ -163,12 +168,12 @@ def check_outcome(manifest: Any) -> None:
         if not all(map(_is_count, counts)) or not isinstance(endpoint.get("drift"), dict):
             raise InvalidManifest("an endpoint without its counts")
     run = manifest.get("run")
-    if not isinstance(run, dict) or not all(_is_count(run.get(name)) for name in _COUNTED):
+    if not isinstance(run, dict) or not all(_is_count(run.get(name)) for name in _RUN_COUNTS):
         raise InvalidManifest("no counts of the run")
 
 
 def _is_count(number: Any) -> bool:
-    return type(number) is int and 0 <= number < _MOST
+    return type(number) is int and 0 <= number < _COUNT_LIMIT
 
 
 def _endpoint(result: EndpointResult) -> dict[str, Any]:

@@ -15,15 +15,16 @@ from pathlib import Path
 import pyarrow as pa
 
 from bulk_export.core.allocator import trim_heap
-from bulk_export.core.files import local_failures, make_directory_below, remove_tree, safe_name, sync_directory
+from bulk_export.core.files import local_failures, make_directory_below, sync_directory
 from bulk_export.core.model import Endpoint, PageKey
-from bulk_export.core.working_state import PARTIAL, REVISION_NAME, is_part
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import JournalStore, Part, PartFile
+from bulk_export.output.file_names import PARTIAL, REVISION_NAME, is_part, safe_name
 from bulk_export.output.formats import PartWriter, extension, open_part
-from bulk_export.transform.decode import Block, Body, Decoder, Drift, RecordShaper, version
-from bulk_export.transform.dedup.fingerprints import Occurrence, fingerprints, fingerprints_of, repeated
-from bulk_export.transform.schema_mode import refuse_drift
+from bulk_export.output.working_state import remove_tree
+from bulk_export.transform.decode import Block, Body, Decoder, Drift, RecordShaper, record_version, refuse_drift
+from bulk_export.transform.dedup.fingerprints import fingerprints, fingerprints_of, repeated_fingerprints
+from bulk_export.transform.dedup.resolution import Occurrence
 
 PART_ROWS = 600_000
 # Rows after which freed memory is given back: some row groups.
@@ -150,7 +151,7 @@ class PartSequence:
 
     def duplicates(self) -> frozenset[int]:
         """The fingerprints that stand in the finished parts more than once."""
-        return repeated(self.fingerprints, self.rows)
+        return repeated_fingerprints(self.fingerprints, self.rows)
 
     def occurrences(self, page: PageBody, wanted: frozenset[int]) -> list[Occurrence]:
         """The rows of a page that have one of the wanted fingerprints."""
@@ -160,7 +161,7 @@ class PartSequence:
         rows = [row for row, fingerprint in enumerate(prints) if fingerprint in wanted]
         contents = memoryview(fingerprints_of(sent[row] for row in rows)).cast("Q")
         return [
-            Occurrence.of(ids[row], page.key, row, version(self._arrangement.arrange(sent[row])), content)
+            Occurrence.of(ids[row], page.key, row, record_version(self._arrangement.normalize(sent[row])), content)
             for row, content in zip(rows, contents, strict=True)
         ]
 

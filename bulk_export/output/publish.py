@@ -1,10 +1,11 @@
-"""The last step of an export: staged parts take their places, then the manifest, then the working state goes.
+"""The last step of an export: staged parts go to their final places, then the manifest, then the working state goes.
 
-The manifest's text is in the journal before anything moves, and each step can be done again, so that a
-kill at any point is healed by the next run. An earlier export that is being replaced stays whole until here.
+`decide` records in the journal what will be published, before anything moves; `publish` carries it out. Each of its
+steps can be repeated, so the next run completes what a kill at any point interrupted. An earlier export that is being
+replaced stays complete until `publish` begins.
 
-What is moved and removed is named by the journal and by the manifest of the earlier export. Neither is believed
-beyond what an export can have written: parts in the directories of endpoints, and the archive.
+What is moved and removed is named by the journal and by the manifest of the earlier export. Neither is trusted with
+more than an export can have written: parts in the directories of endpoints, and the archive.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import stat
@@ -21,93 +23,115 @@ from pathlib import Path
 from typing import Any
 
 from bulk_export.core.directories import look_at, made_directory, opened_directory, sync_descriptor
-from bulk_export.core.files import (
-    MANIFEST,
-    WORKING_DIRECTORY,
-    local_failures,
-    move_file,
-    refuse_swapped,
-    sha256_within,
-    write_within,
-)
-from bulk_export.core.working_state import ARCHIVE, JOURNAL, is_endpoint, is_part
+from bulk_export.core.files import local_failures, move_file, sha256_within, write_within
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import ORIGIN, JournalStore, write_archive
-from bulk_export.output.directory import STAGING, WorkDirectory
-from bulk_export.output.manifest import check_outcome, files_of, manifest_text, read_manifest
-from bulk_export.output.replaceable import files_named, in_the_way
+from bulk_export.output.directory import check_not_replaced, files_to_replace, in_the_way
+from bulk_export.output.file_names import ARCHIVE, MANIFEST, STAGING, WORKING_DIRECTORY, is_endpoint, is_part
+from bulk_export.output.manifest import check_manifest, files_of, manifest_text, read_manifest
+from bulk_export.output.work_directory import WorkDirectory
 
-__all__ = ["ARCHIVE", "JOURNAL", "decide", "decided", "publish"]
+logger = logging.getLogger(__name__)
 
-_DECIDED = "manifest"
+# Changes the body of a page, given the name of its endpoint.
+Rewrite = Callable[[str, bytes], bytes]
+
+# Facts of the journal: the decision, the files that it replaces, and the digest of their manifest.
+_DECISION = "manifest"
 _REPLACED = "replaced"
 _REPLACED_MANIFEST = "replaced_manifest"
 _STAGED = re.compile(r"([a-z0-9_-]{1,128})/(revision-[0-9]{1,9})/([^/]+)", re.ASCII)
+_DRIFT = ("unknown", "misfits", "duplicate_keys")
 
 
 def decide(
-    store: JournalStore, place: WorkDirectory, manifest: dict[str, Any], staged: Mapping[str, Path], *, keep_pages: bool
+    store: JournalStore, work: WorkDirectory, manifest: dict[str, Any], staged: Mapping[str, Path], *, keep_pages: bool
 ) -> None:
-    """Fix the outcome: from here on this manifest is published, whatever happens.
+    """Record what will be published: from here on it is this manifest, whatever happens.
 
-    `staged` names, by path in the manifest, where each file lies now. With `keep_pages`, the pages stay in an
-    archive beside the result.
+    Args:
+        store: The journal.
+        work: The directories of the export.
+        manifest: The manifest as JSON values; gets the name of the archive, if there is one.
+        staged: The staged file of each path in the manifest.
+        keep_pages: Whether the pages stay in an archive beside the parts.
+
+    Raises:
+        DamagedState: The manifest of the export to be replaced cannot be used.
     """
+    _log_drift(manifest)
     if keep_pages:
         manifest["archive"] = ARCHIVE
-    earlier = read_manifest(place.output) if (place.output / MANIFEST).exists() else None
-    replaced = [] if earlier is None else files_named(place.output, earlier)
+    earlier = read_manifest(work.output) if (work.output / MANIFEST).exists() else None
+    replaced = [] if earlier is None else files_to_replace(work.output, earlier)
     if earlier is not None and earlier.get("archive") == ARCHIVE and not keep_pages:
         replaced.append(ARCHIVE)
     store.put_fact(_REPLACED, json.dumps(replaced))
     store.put_fact(_REPLACED_MANIFEST, "" if earlier is None else _digest(earlier))
-    # Relative to the working state, which `.bulk-export` stands for wherever it lies.
-    places = {
-        path: f"{WORKING_DIRECTORY}/{at.relative_to(place.staging.parent).as_posix()}" for path, at in staged.items()
+    # Relative to the working state, which `.bulk-export` stands for in the journal, wherever it is kept.
+    locations = {
+        path: f"{WORKING_DIRECTORY}/{file.relative_to(work.staging.parent).as_posix()}" for path, file in staged.items()
     }
-    store.put_fact(_DECIDED, json.dumps({"manifest": manifest, "staged": places}))
+    store.put_fact(_DECISION, json.dumps({"manifest": manifest, "staged": locations}))
 
 
 def decided(store: JournalStore) -> dict[str, Any] | None:
-    """The manifest that is to be published, None while the outcome is open. Raises DamagedState."""
-    decision = store.parsed_fact(_DECIDED, _decision)
+    """The manifest that will be published, None before `decide`. Raises DamagedState."""
+    decision = store.parsed_fact(_DECISION, _parse_decision)
     return None if decision is None else decision[0]
 
 
-def publish(
-    store: JournalStore, place: WorkDirectory, *, rewrite: Callable[[str, bytes], bytes] | None = None
-) -> list[Path]:
+def publish(store: JournalStore, work: WorkDirectory, *, rewrite: Rewrite | None = None) -> list[Path]:
     """Carry out what was decided, from wherever an earlier attempt stopped, and close the journal.
 
-    `rewrite` changes the bodies of pages that are kept. Returns what lies in the working state and is not ours: it
-    stays. Raises DamagedState and LocalFailure.
+    Args:
+        store: The journal, with a decision.
+        work: The directories of the export.
+        rewrite: Applied to each page that is kept in the archive, to redact it.
+
+    Returns:
+        Paths in the working state that are not ours, and stay.
+
+    Raises:
+        DamagedState: A staged part is missing, or something else has the name of one in the output.
+        LocalFailure: The disk fails, or another directory took the place of the output.
     """
-    decision = store.parsed_fact(_DECIDED, _decision)
+    decision = store.parsed_fact(_DECISION, _parse_decision)
     if decision is None:
         raise ValueError("nothing was decided")
     manifest, staged = decision
-    replaced = store.parsed_fact(_REPLACED, _replaced) or []
-    output, root = place.output, place.root
-    refuse_swapped(output, root)
+    replaced = store.parsed_fact(_REPLACED, _parse_replaced) or []
+    output, output_fd = work.output, work.output_fd
+    check_not_replaced(output, output_fd)
     with (
         local_failures(f"Publishing the export in {output}"),
-        opened_directory(WORKING_DIRECTORY, within=root) as scratch,
+        opened_directory(WORKING_DIRECTORY, within=output_fd) as scratch,
     ):
-        _remove_replaced(root, output, manifest, replaced, store.fact(_REPLACED_MANIFEST))
-        parts = _Parts(place, scratch, dict(files_of(manifest)), set(replaced))
-        for folder in dict.fromkeys(path.split("/")[0] for path in staged):
-            parts.publish(folder, [part for part in staged.values() if part.endpoint == folder])
-        sync_descriptor(root)
+        # 1. The earlier export: its manifest first, since it is no longer complete without any of its files.
+        _remove_replaced(work, manifest, replaced, store.fact(_REPLACED_MANIFEST))
+        # 2. The parts, directory by directory. Each directory is synced before a copied original is removed.
+        mover = _PartMover(work, scratch, dict(files_of(manifest)), set(replaced))
+        for endpoint in dict.fromkeys(path.split("/")[0] for path in staged):
+            mover.publish(endpoint, [part for part in staged.values() if part.endpoint == endpoint])
+        sync_descriptor(output_fd)
+        logger.info("moved %d parts into %s", len(staged), output)
+        # 3. The archive, which needs the journal and holds the manifest.
         if "archive" in manifest:
-            _keep_pages(store, place, scratch, manifest, rewrite)
-        write_within(MANIFEST, manifest_text(manifest).encode(), root, scratch=scratch)
+            _write_archive(store, work, scratch, manifest, rewrite)
+            logger.info("wrote the archive of pages")
+        # 4. The manifest. With it the export is finished.
+        write_within(MANIFEST, manifest_text(manifest).encode(), output_fd, scratch=scratch)
+        logger.info("wrote the manifest")
+    # 5. The working state, the journal last.
     store.close()
-    return place.clear()
+    kept = work.clear()
+    logger.info("removed the working state")
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
-class _Staged:
-    """A finished part below the working state."""
+class _StagedPart:
+    """A finished part in the directory of staged parts."""
 
     endpoint: str
     revision: str
@@ -120,32 +144,34 @@ class _Staged:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
-    """Puts parts into their places; `scratch` is an open directory on the file system of the output."""
+class _PartMover:
+    """Moves staged parts into the output.
 
-    place: WorkDirectory
+    `scratch` is an open directory on the file system of the output, `described` the parts as the manifest describes
+    them, and `replaced` the paths of parts that may be overwritten.
+    """
+
+    work: WorkDirectory
     scratch: int
     described: Mapping[str, Mapping[str, Any]]
     replaced: set[str]
 
-    def publish(self, folder: str, staged: Sequence[_Staged]) -> None:
-        """Put the parts of an endpoint into its directory."""
-        with made_directory(folder, within=self.place.root) as target:
+    def publish(self, endpoint: str, staged: Sequence[_StagedPart]) -> None:
+        """Move the parts of an endpoint into its directory."""
+        with made_directory(endpoint, within=self.work.output_fd) as target:
             for revision in dict.fromkeys(part.revision for part in staged):
-                with _staging(self.place.working, folder, revision) as source:
-                    copied = [
-                        part.name
-                        for part in staged
-                        if part.revision == revision and self._publish(part, source, target)
-                    ]
+                with _opened_staging(self.work.state_fd, endpoint, revision) as source:
+                    parts = [part for part in staged if part.revision == revision]
+                    copied = [part.name for part in parts if self._move(part, source, target)]
                     sync_descriptor(target)
                     for name in copied:
                         os.unlink(name, dir_fd=source)
 
-    def _publish(self, part: _Staged, source: int | None, target: int) -> bool:
-        """Put one part into its directory; whether a copy of it stays behind."""
+    def _move(self, part: _StagedPart, source: int | None, target: int) -> bool:
+        """Move one part into its directory. Return whether it was copied, so that the original is still there."""
         final = look_at(part.name, within=target)
         if source is None or look_at(part.name, within=source) is None:
+            # Case 1: an earlier attempt moved it.
             if final is None:
                 raise DamagedState(
                     f"A finished part, {part.path}, is missing.",
@@ -153,22 +179,24 @@ class _Parts:
                     next_step="Choose another --output, or remove this unfinished export to start afresh.",
                 )
             return False
-        if final is not None and part.path not in self.replaced and not self._is_in_place(part, final, target):
-            raise in_the_way(self.place.output / part.path)
+        # Case 2: something has its name. That is a part to be replaced, a copy of an earlier attempt, or not ours.
+        if final is not None and part.path not in self.replaced and not self._is_copied(part, final, target):
+            raise in_the_way(self.work.output / part.path)
+        # Case 3: nothing that matters has its name.
         return move_file(part.name, source, target, self.scratch)
 
-    def _is_in_place(self, part: _Staged, final: os.stat_result, target: int) -> bool:
-        """Whether an earlier run copied the part to its place already."""
+    def _is_copied(self, part: _StagedPart, final: os.stat_result, target: int) -> bool:
+        """Whether an earlier attempt copied the part to its final place already."""
         file = self.described[part.path]
-        is_like = stat.S_ISREG(final.st_mode) and final.st_size == file["bytes"]
-        return is_like and sha256_within(part.name, target) == file["sha256"]
+        is_alike = stat.S_ISREG(final.st_mode) and final.st_size == file["bytes"]
+        return is_alike and sha256_within(part.name, target) == file["sha256"]
 
 
 @contextlib.contextmanager
-def _staging(working: int, endpoint: str, revision: str) -> Iterator[int | None]:
-    """The directory that parts of an endpoint are staged in, None where it is not there."""
+def _opened_staging(state_fd: int, endpoint: str, revision: str) -> Iterator[int | None]:
+    """The descriptor of the directory of staged parts of an endpoint, None if it is gone."""
     with contextlib.ExitStack() as stack:
-        directory: int | None = working
+        directory: int | None = state_fd
         try:
             for name in (STAGING, endpoint, revision):
                 directory = stack.enter_context(opened_directory(name, within=directory))
@@ -177,46 +205,45 @@ def _staging(working: int, endpoint: str, revision: str) -> Iterator[int | None]
         yield directory
 
 
-def _keep_pages(
-    store: JournalStore,
-    place: WorkDirectory,
-    scratch: int,
-    manifest: dict[str, Any],
-    rewrite: Callable[[str, bytes], bytes] | None,
+def _write_archive(
+    store: JournalStore, work: WorkDirectory, scratch: int, manifest: dict[str, Any], rewrite: Rewrite | None
 ) -> None:
-    passing = (_DECIDED, _REPLACED, _REPLACED_MANIFEST)
-    facts = {name: text for name, text in store.facts().items() if name not in passing}
+    temporary = (_DECISION, _REPLACED, _REPLACED_MANIFEST)
+    facts = {name: text for name, text in store.facts().items() if name not in temporary}
     facts[ORIGIN] = json.dumps(manifest)
-    write_archive(store, place.state / ARCHIVE, scratch=place.state, facts=facts, rewrite=rewrite)
-    is_copy = move_file(ARCHIVE, place.working, place.root, scratch)
-    sync_descriptor(place.root)
+    write_archive(store, work.state / ARCHIVE, scratch=work.state, facts=facts, rewrite=rewrite)
+    is_copy = move_file(ARCHIVE, work.state_fd, work.output_fd, scratch)
+    sync_descriptor(work.output_fd)
     if is_copy:
-        os.unlink(ARCHIVE, dir_fd=place.working)
+        os.unlink(ARCHIVE, dir_fd=work.state_fd)
 
 
 def _remove_replaced(
-    root: int, output: Path, manifest: dict[str, Any], replaced: Sequence[str], earlier: str | None
+    work: WorkDirectory, manifest: dict[str, Any], replaced: Sequence[str], earlier: str | None
 ) -> None:
-    """Remove the files of the export that this one replaces. Its manifest goes first: it is no longer whole."""
-    if look_at(MANIFEST, within=root) is not None:
+    """Remove the files of the export that this one replaces; `earlier` is the digest of its manifest."""
+    output, output_fd = work.output, work.output_fd
+    if look_at(MANIFEST, within=output_fd) is not None:
         found = read_manifest(output)
         if found == manifest:
-            return
-        # Journals of an earlier version do not say which manifest they replace.
+            return  # an earlier attempt came as far as step 4
+        # Journals of earlier versions do not record which manifest is replaced.
         if earlier is not None and _digest(found) != earlier:
             raise in_the_way(output / MANIFEST)
-        os.unlink(MANIFEST, dir_fd=root)
-        sync_descriptor(root)
+        os.unlink(MANIFEST, dir_fd=output_fd)
+        sync_descriptor(output_fd)
     ours = {path for path, _ in files_of(manifest)}
     for path in replaced:
         if path == ARCHIVE:
-            _remove_file(root, ARCHIVE, output)
+            _remove_file(output_fd, ARCHIVE, output)
         elif path not in ours:
-            folder, name = path.split("/")
-            with contextlib.suppress(FileNotFoundError), opened_directory(folder, within=root) as directory:
-                _remove_file(directory, name, output / folder)
+            endpoint, name = path.split("/")
+            with contextlib.suppress(FileNotFoundError), opened_directory(endpoint, within=output_fd) as directory:
+                _remove_file(directory, name, output / endpoint)
             with contextlib.suppress(OSError):
-                os.rmdir(folder, dir_fd=root)
+                os.rmdir(endpoint, dir_fd=output_fd)
+    if replaced:
+        logger.info("removed the earlier export from %s", output)
 
 
 def _remove_file(directory: int, name: str, path: Path) -> None:
@@ -227,30 +254,43 @@ def _remove_file(directory: int, name: str, path: Path) -> None:
         os.unlink(name, dir_fd=directory)
 
 
-def _decision(text: str) -> tuple[dict[str, Any], dict[str, _Staged]]:
-    """What was decided, if it is what `decide` can have written; ValueError otherwise."""
+def _parse_decision(text: str) -> tuple[dict[str, Any], dict[str, _StagedPart]]:
+    """Parse what `decide` recorded. Raises ValueError for anything that it cannot have written."""
     decision = json.loads(text)
     manifest, staged = decision["manifest"], decision["staged"]
-    check_outcome(manifest)
-    places = {}
-    for path, at in staged.items():
-        found = _STAGED.fullmatch(str(at).removeprefix(f"{WORKING_DIRECTORY}/{STAGING}/"))
-        if found is None or path != (part := _Staged(*found.groups())).path:
-            raise ValueError("a part in no place for parts")
-        places[path] = part
-    if places.keys() != {path for path, _ in files_of(manifest)}:
+    check_manifest(manifest)
+    parts = {}
+    for path, location in staged.items():
+        found = _STAGED.fullmatch(str(location).removeprefix(f"{WORKING_DIRECTORY}/{STAGING}/"))
+        if found is None or path != (part := _StagedPart(*found.groups())).path:
+            raise ValueError("a staged part outside of the directory of staged parts")
+        parts[path] = part
+    if parts.keys() != {path for path, _ in files_of(manifest)}:
         raise ValueError("other parts than the manifest names")
-    return manifest, places
+    return manifest, parts
 
 
-def _replaced(text: str) -> list[str]:
+def _parse_replaced(text: str) -> list[str]:
     paths = json.loads(text)
     for path in paths:
-        folder, _, name = path.partition("/")
-        if path != ARCHIVE and not (is_part(name) and is_endpoint(folder)):
+        endpoint, _, name = path.partition("/")
+        if path != ARCHIVE and not (is_part(name) and is_endpoint(endpoint)):
             raise ValueError("a file that no export wrote")
     return list(paths)
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _log_drift(manifest: Mapping[str, Any]) -> None:
+    """Warn once for each endpoint whose records were not as described. Paths are names, never values."""
+    for name, endpoint in manifest["endpoints"].items():
+        counts = {kind: len(endpoint["drift"].get(kind, {})) for kind in _DRIFT}
+        if any(counts.values()):
+            logger.warning(
+                "%s: records differ from the description: %d unknown attributes, %d with values of other types,"
+                " %d with repeated keys; all values are kept",
+                name,
+                *counts.values(),
+            )

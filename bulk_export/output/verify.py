@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bulk_export.core.files import SYNC_STATE, WORKING_DIRECTORY, local_failures, sha256_of
+from bulk_export.core.files import local_failures, sha256_of
 from bulk_export.errors import DamagedState, UsageError, VerificationFailed
+from bulk_export.output.file_names import SYNC_STATE, WORKING_DIRECTORY
 from bulk_export.output.formats.reading import UnreadablePart, count_rows
 from bulk_export.output.manifest import read_manifest
 

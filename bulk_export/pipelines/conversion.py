@@ -26,9 +26,8 @@ from bulk_export.output.parts import PART_ROWS, OutputFormat, PageBody, PartSequ
 from bulk_export.progress.observer import Observer
 from bulk_export.services.field_types import fields_to_text, with_fields
 from bulk_export.transform.decode import Body, Decoder
-from bulk_export.transform.dedup.fingerprints import Occurrence, settle
-from bulk_export.transform.dedup.resolution import Corrections, ExcludedListing
-from bulk_export.transform.schema_mode import SchemaScan
+from bulk_export.transform.dedup.resolution import Corrections, ExcludedRows, Occurrence, rows_to_exclude
+from bulk_export.transform.inference import SchemaScan
 
 # What is converted in one step: enough to make columns worth while, little enough to hold.
 BLOCK_RECORDS = 3_000
@@ -75,7 +74,7 @@ class EndpointConversion:
         self._fact = f"revision/{sweep.endpoint.name}"
         self.revision = store.parsed_fact(self._fact, functools.partial(Corrections.from_text, sweep.endpoint.name))
         self._described, self._surveyor = self._survey(schema_mode)
-        self._open: Callable[[int, ExcludedListing], PartSequence] = lambda revision, left_out: PartSequence(
+        self._open: Callable[[int, ExcludedRows], PartSequence] = lambda revision, left_out: PartSequence(
             sweep.endpoint,
             decoder=decoder(self._described),
             is_strict=schema_mode == STRICT,
@@ -136,7 +135,7 @@ class EndpointConversion:
 
     def _last(self) -> int:
         """The place of the last page in the sequence that is converted, once the sweep is complete."""
-        return (self.sweep.plan.end or 0) + (len(self.revision.late) if self.revision else 0)
+        return (self.sweep.plan.end or 0) + (len(self.revision.extra_pages) if self.revision else 0)
 
     def _survey(self, schema_mode: str) -> tuple[Endpoint, SchemaScan | None]:
         """The endpoint as its records are, as far as that is known, and who finds it out where it is not."""
@@ -147,16 +146,16 @@ class EndpointConversion:
         return (endpoint, SchemaScan(endpoint)) if found is None else (found, None)
 
     def _next_survey(self, surveyor: SchemaScan) -> Callable[[], int] | None:
-        if pages := self._ready(surveyor.looked_at):
+        if pages := self._ready(surveyor.scanned):
             return lambda: self._look(surveyor, pages)
         return functools.partial(self._settle, surveyor) if self.sweep.plan.complete else None
 
     def _look(self, surveyor: SchemaScan, pages: range) -> int:
-        surveyor.look([self._pages.body(self._key(page)) for page in pages])
+        surveyor.scan([self._pages.body(self._key(page)) for page in pages])
         return 0
 
     def _settle(self, surveyor: SchemaScan) -> int:
-        self._described = surveyor.described()
+        self._described = surveyor.inferred()
         self._store.put_fact(f"fields/{self._described.name}", fields_to_text(self._described))
         self._surveyor = None
         self.sequence = self._sequence()
@@ -178,7 +177,7 @@ class EndpointConversion:
     def _key(self, place: int) -> PageKey:
         end = self.sweep.plan.end
         late = 0 if end is None else place - end
-        return self.revision.late[late - 1] if self.revision and late > 0 else self.sweep.key(place)
+        return self.revision.extra_pages[late - 1] if self.revision and late > 0 else self.sweep.key(place)
 
     def _page(self, place: int, inflated: Body | None = None) -> PageBody:
         key = self._key(place)
@@ -215,7 +214,7 @@ class EndpointConversion:
         self._looked_through = upto
         if upto == last:
             is_one_answer = self.sweep.endpoint.paging.style == "none"
-            repeats = settle(self._occurrences, is_one_answer=is_one_answer)
+            repeats = rows_to_exclude(self._occurrences, is_one_response=is_one_answer)
             self._repeated, self._occurrences = frozenset(), []
             # A record that stands on two pages without an update shows that the order is not what it is said to be,
             # or that there are two of them.
@@ -223,7 +222,7 @@ class EndpointConversion:
             if repeats.duplicates and is_open and self._pages is self._store:
                 self._sweep_again()
             else:
-                self._revise(Corrections(repeats.left_out, repeats.duplicates, shared=repeats.shared))
+                self._revise(Corrections(repeats.excluded, repeats.duplicates, shared=repeats.shared))
         return 0
 
     def _compare(self) -> int:
@@ -236,12 +235,12 @@ class EndpointConversion:
     def _revise(self, revision: Corrections) -> None:
         self._store.put_fact(self._fact, revision.to_text())
         self.revision = revision
-        if revision.alters:
+        if revision.change_rows:
             self.sequence = self._sequence()
 
     def _sequence(self) -> PartSequence:
-        revised = self.revision is not None and self.revision.alters
-        return self._open(1 if revised else 0, self.revision.left_out if self.revision else {})
+        revised = self.revision is not None and self.revision.change_rows
+        return self._open(1 if revised else 0, self.revision.excluded if self.revision else {})
 
 
 async def convert_all(

@@ -15,7 +15,6 @@ import anyio.to_thread
 
 from bulk_export.core.clock import MOST_READINGS, TOLERANCE, agreed, now, seconds_ahead
 from bulk_export.core.descriptors import require_descriptors
-from bulk_export.core.files import named_by_user
 from bulk_export.core.model import STRICT, Endpoint, description_digest
 from bulk_export.core.notifier import Notifier
 from bulk_export.core.units import format_instant
@@ -32,11 +31,12 @@ from bulk_export.extract.paging_state import paging_fact, parse_state
 from bulk_export.extract.rate_limit import open_budget
 from bulk_export.extract.rate_limit.service_facts import ServiceFacts, open_service_facts
 from bulk_export.extract.sweep import Sweep
-from bulk_export.output.directory import WorkDirectory, already_finished, not_ours, workplace
+from bulk_export.output.directory import already_finished, check_replaceable
+from bulk_export.output.file_names import named_by_user
 from bulk_export.output.manifest import RunCounters, build_manifest
 from bulk_export.output.parts import OutputFormat
 from bulk_export.output.publish import decide, decided, publish
-from bulk_export.output.replaceable import check_replaceable
+from bulk_export.output.work_directory import WorkDirectory, left_in_place_text, open_work_directory
 from bulk_export.pipelines.connection import service_address, service_name
 from bulk_export.pipelines.conversion import EndpointConversion, convert_all
 from bulk_export.pipelines.options import ExportOptions
@@ -44,8 +44,8 @@ from bulk_export.pipelines.results import endpoint_result, not_exported_text, st
 from bulk_export.pipelines.tuning import Tuning, body_cap
 from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.transform.decode import Decoder, Lines, page_rewriter
-from bulk_export.transform.schema import with_names_apart
-from bulk_export.transform.schema_mode import resumable
+from bulk_export.transform.inference import resumable_mode
+from bulk_export.transform.schema import with_distinct_names
 
 # How long answers on their way are waited for once the export was asked to stop.
 _DRAIN_SECONDS = 1.0
@@ -84,7 +84,7 @@ class _Export:
         names = [endpoint.name for endpoint in options.endpoints]
         with ExitStack() as stack:
             place = stack.enter_context(
-                workplace(
+                open_work_directory(
                     self._output, options.work_dir, names, overwrite=options.overwrite, keep_pages=options.keep_pages
                 )
             )
@@ -101,7 +101,7 @@ class _Export:
             rewrite = page_rewriter(options.redaction, options.endpoints)
             left = await anyio.to_thread.run_sync(functools.partial(publish, store, place, rewrite=rewrite))
         for path in left:
-            self._observer.warned(not_ours(path))
+            self._observer.warned(left_in_place_text(path))
         if options.left_out:
             self._observer.warned(not_exported_text(options.left_out))
         summary = summarise(manifest, self._output, time.monotonic() - self._began)
@@ -363,8 +363,8 @@ class _Export:
             "api_version": self._options.service.version,
             "base_url": service_name(self._options),
             # It may be edited between two runs; pages stored under one do not fit another.
-            "description": description_digest([with_names_apart(endpoint) for endpoint in self._options.endpoints]),
-            **self._parameters() | {"schema": resumable(self._options.schema)},
+            "description": description_digest([with_distinct_names(endpoint) for endpoint in self._options.endpoints]),
+            **self._parameters() | {"schema": resumable_mode(self._options.schema)},
         }
 
 

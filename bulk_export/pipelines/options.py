@@ -263,8 +263,8 @@ def redaction_of(
     """The rules for dotted paths. Raises UsageError for one that no description of `endpoints` knows: a slip of
     the pen would leave what was meant where it is."""
     key = None if key_file is None else read_pseudonym_key(key_file)
-    redaction = Redaction.of(drop, pseudonymise, key)
-    unmatched = set(redaction.paths).intersection(*(redaction.unmatched(endpoint) for endpoint in endpoints))
+    redaction = Redaction.from_paths(drop, pseudonymise, key)
+    unmatched = set(redaction.paths).intersection(*(redaction.unmatched_paths(endpoint) for endpoint in endpoints))
     if unmatched:
         raise UsageError(
             f"No endpoint here has {', '.join(sorted(unmatched))}.",

@@ -26,11 +26,12 @@ from bulk_export.extract.journal import ORIGIN, JournalStore, open_archive
 from bulk_export.extract.order_check import backwards
 from bulk_export.extract.paging_state import paging_fact, parse_state
 from bulk_export.extract.sweep import Sweep
-from bulk_export.output.directory import WorkDirectory, already_finished, not_ours, workplace
-from bulk_export.output.manifest import RunCounters, build_manifest, check_outcome
+from bulk_export.output.directory import already_finished, check_replaceable
+from bulk_export.output.file_names import ARCHIVE
+from bulk_export.output.manifest import RunCounters, build_manifest, check_manifest
 from bulk_export.output.parts import OutputFormat
-from bulk_export.output.publish import ARCHIVE, decide, decided, publish
-from bulk_export.output.replaceable import check_replaceable
+from bulk_export.output.publish import decide, decided, publish
+from bulk_export.output.work_directory import WorkDirectory, left_in_place_text, open_work_directory
 from bulk_export.pipelines.conversion import EndpointConversion
 from bulk_export.pipelines.options import content_names, directory_of, formats_of, output_of, redaction_of
 from bulk_export.pipelines.results import endpoint_result, staged_files, summarise
@@ -39,8 +40,8 @@ from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.services.catalogue import built_in_services, choose_endpoints, load_service
 from bulk_export.transform.decode import Decoder, Lines
 from bulk_export.transform.dedup.resolution import Corrections, is_outdated
+from bulk_export.transform.inference import resumable_mode
 from bulk_export.transform.redaction import Redaction
-from bulk_export.transform.schema_mode import resumable
 
 # More than any page of any service holds.
 _MOST_RECORDS = 10_000_000
@@ -121,12 +122,12 @@ class ReplayOptions:
                 next_step="Choose another --output.",
             )
         redaction = redaction_of(drop, pseudonymised, pseudonym_key_file, chosen)
-        before = Redaction.applied(dropped, replaced)
+        before = Redaction.already_applied(dropped, replaced)
         return cls(
             archive=pages,
             origin=origin,
             service=described,
-            endpoints=tuple(before.endpoint(endpoint) for endpoint in chosen),
+            endpoints=tuple(before.redacted(endpoint) for endpoint in chosen),
             output=directory,
             formats=formats_of(format, compression, flatten=flatten),
             flatten=flatten,
@@ -163,7 +164,9 @@ class _Replay:
         cap = body_cap(options.service.largest_page_size)
         with ExitStack() as stack:
             place = stack.enter_context(
-                workplace(options.output, options.work_dir, names, overwrite=options.overwrite, keep_pages=False)
+                open_work_directory(
+                    options.output, options.work_dir, names, overwrite=options.overwrite, keep_pages=False
+                )
             )
             store = await anyio.to_thread.run_sync(functools.partial(place.open_journal, cap=cap))
             stack.callback(store.close)
@@ -178,7 +181,7 @@ class _Replay:
                 manifest = await self._convert(store, pages, place)
             left = await anyio.to_thread.run_sync(publish, store, place)
         for path in left:
-            self._observer.warned(not_ours(path))
+            self._observer.warned(left_in_place_text(path))
         summary = summarise(manifest, options.output, time.monotonic() - self._began)
         self._observer.finished(summary)
         return summary
@@ -303,7 +306,7 @@ class _Replay:
             "service": self._options.service.name,
             "api_version": self._options.service.version,
             **self._parameters(),
-            "schema": resumable(self._options.schema),
+            "schema": resumable_mode(self._options.schema),
         }
 
 
@@ -334,7 +337,7 @@ def _origin(archive: Path) -> dict[str, Any]:
 def _checked_origin(text: str) -> dict[str, Any]:
     """The manifest that came with kept pages, if what a replay takes from it has the right shape."""
     origin = json.loads(text)
-    check_outcome(origin)
+    check_manifest(origin)
     parameters = origin["parameters"]
     texts = [origin[name] for name in ("service", "api_version", "base_url", "started_at", "finished_at")]
     names = [*parameters["drop_columns"], *parameters["pseudonymise"]]

@@ -28,7 +28,7 @@ from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.tuning import Tuning, body_cap
 from bulk_export.progress.observer import Observer
 from bulk_export.transform.decode import Block, Decoder, RecordShaper
-from bulk_export.transform.dedup.seen_ids import MetBefore
+from bulk_export.transform.dedup.fingerprints import SeenRecords
 
 # Batches that may wait for a slow consumer before fetching pauses.
 _BATCHES_AHEAD = 2
@@ -181,7 +181,7 @@ async def _convert(
 ) -> tuple[int, int]:
     """Hand on the records; how many of them were left out, and how many without an id repeat another one."""
     # One answer repeats nothing, however many pages it was cut into.
-    met = None if endpoint.paging.style == "none" else MetBefore()
+    met = None if endpoint.paging.style == "none" else SeenRecords()
     arrangement = RecordShaper(endpoint)
     thread = anyio.CapacityLimiter(1)
     is_told = False
@@ -194,20 +194,20 @@ async def _convert(
     while bodies := await order.next_block():
         block, left_out = await anyio.to_thread.run_sync(decoded, bodies, limiter=thread)
         repeated += left_out
-        if met is not None and met.is_shared and not is_told:
+        if met is not None and met.ids_are_shared and not is_told:
             is_told = True
             observer.warned(f"{endpoint.name}: several records of one page share an id, so all of them are given.")
         if block.batch is not None and block.batch.num_rows:
             await send.send(block.batch)
-    return repeated, 0 if met is None else met.nameless
+    return repeated, 0 if met is None else met.repeated_without_id
 
 
-def _first_met(block: Block, bodies: Sequence[bytes], met: MetBefore, arrangement: RecordShaper) -> tuple[Block, int]:
+def _first_met(block: Block, bodies: Sequence[bytes], met: SeenRecords, arrangement: RecordShaper) -> tuple[Block, int]:
     """The block without records that an earlier answer showed, and how many these are."""
     repeated: list[int] = []
     first = 0
     for body, count in zip(bodies, block.rows_per_page, strict=True):
-        rows = met.rows(block.ids[first : first + count], functools.partial(arrangement.split, body))
+        rows = met.repeated_rows(block.ids[first : first + count], functools.partial(arrangement.split, body))
         repeated.extend(first + row for row in rows)
         first += count
     return (block.without(repeated), len(repeated)) if repeated else (block, 0)

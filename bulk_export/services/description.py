@@ -17,7 +17,7 @@ from bulk_export.core.model import (
 )
 from bulk_export.core.units import parse_limit
 from bulk_export.errors import UsageError
-from bulk_export.services.field_types import fields_of
+from bulk_export.services.field_types import fields_from_table
 from bulk_export.services.identity import as_columns, read_identity
 from bulk_export.services.toml_table import Table, description_error, suggestion
 
@@ -209,7 +209,7 @@ def _endpoint(name: str, table: Table, paging: Paging, shape: RecordShape) -> En
         name=_name(name, table.path),
         path=path,
         record_type=table.string("record_type", name),
-        fields=fields_of(table.table("fields")),
+        fields=fields_from_table(table.table("fields")),
         filters=filters,
         since=since,
         sort=table.optional_string("sort"),

@@ -1,7 +1,7 @@
-"""Which names can stand for columns side by side, whoever reads the file.
+"""Column names that every reader of a file tells apart.
 
-Readers differ in what they take for one name: Spark and DuckDB do not tell letters' cases, databases and file systems
-normalise Unicode. Names are therefore compared as the least careful of them would.
+Readers differ in which names they take for the same: Spark and DuckDB ignore case, databases and file systems normalise
+Unicode. Names are therefore compared as the least careful reader would.
 """
 
 from __future__ import annotations
@@ -14,8 +14,13 @@ _BREAKS_READERS = frozenset("\0`")
 _DOTTED_SMALL_I = "i\N{COMBINING DOT ABOVE}"
 
 
-def comparable(name: str) -> str:
-    """The same text for all names that some reader takes for one: whatever their case and Unicode normal form."""
+def comparison_key(name: str) -> str:
+    """A text that is equal for all names that some reader takes for the same.
+
+    >>> comparison_key("Straße") == comparison_key("STRASSE")
+    True
+    """
+    # Folding once is not enough: the result of a normalisation may have another case folding.
     folded = _folded(name)
     while folded != name:
         name, folded = folded, _folded(folded)
@@ -23,32 +28,36 @@ def comparable(name: str) -> str:
 
 
 def can_name_a_column(name: str) -> bool:
-    """Whether every reader and every table finds a column of that name again."""
+    """Whether every reader and every table format finds a column of that name."""
     return bool(name) and not _BREAKS_READERS & set(name) and _is_unicode(name)
 
 
-def distinct(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
-    """The names that no reader confuses with an earlier one, nor with one that is `taken`."""
-    seen = set(map(comparable, taken))
+def distinct_names(names: Iterable[str], reserved: Iterable[str] = ()) -> list[str]:
+    """The names that no reader confuses with an earlier one, nor with one that is `reserved`.
+
+    >>> distinct_names(["name", "Name", "ID"], reserved=["id"])
+    ['name']
+    """
+    seen = set(map(comparison_key, reserved))
     kept = []
     for name in names:
-        compared = comparable(name)
-        if compared not in seen:
-            seen.add(compared)
+        key = comparison_key(name)
+        if key not in seen:
+            seen.add(key)
             kept.append(name)
     return kept
 
 
-def unlike(name: str, others: Iterable[str]) -> str:
-    """A name that no reader confuses with one of the others: `name` itself, or a longer one."""
-    taken = set(map(comparable, others))
-    while comparable(name) in taken:
+def unused_name(name: str, used: Iterable[str]) -> str:
+    """`name`, with as many underscores behind it as tell it from every name that is `used`."""
+    keys = set(map(comparison_key, used))
+    while comparison_key(name) in keys:
         name += "_"
     return name
 
 
 def _folded(name: str) -> str:
-    # Upper case first: comparisons that ignore the case through it, as Java's, take the dotless i for an i.
+    # Upper case first: comparisons that ignore case through it, such as Java's, take the dotless i for an i.
     upper = unicodedata.normalize("NFKC", name).upper().casefold()
     return unicodedata.normalize("NFKC", upper).replace(_DOTTED_SMALL_I, "i")
 

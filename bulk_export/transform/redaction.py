@@ -1,8 +1,8 @@
-"""What is left out of an export, or replaced by a keyed hash: for those who may not hold it.
+"""What is dropped from an export, or replaced by a keyed hash, for data that its owner may not hold.
 
-A path names an attribute, or members inside of one joined by dots; lists on the way are passed through. The rules
-hold wherever a path leads: in columns, in `_extra`, in lines, in attributes that nobody described, and in values of
-another type than was described.
+A path names an attribute, or members inside of one joined by dots; it passes through lists. Its rule holds wherever the
+path leads: in columns, in `_extra`, in lines, in attributes without a description, and in values of another type than
+described.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bulk_export.core.model import Endpoint, Field, FieldType, Kind, ListOf, Str
 from bulk_export.errors import UsageError
 
 SHORTEST_KEY = 16
-# Before the name of an attribute that no description knows, but that a service may send.
+# Prefix of the path of an attribute that has no description, but may be sent.
 UNDESCRIBED = "_extra."
 _KEY_LABEL = b"bulk-export pseudonym key"
 _KEY_ID_DIGITS = 16
@@ -25,7 +25,7 @@ _ALWAYS_THERE = ("id", "type")
 
 
 class RedactionAction(enum.Enum):
-    """What happens to what stands at the end of a path."""
+    """What is done to the values that a path leads to."""
 
     DROP = "drop"
     PSEUDONYMISE = "pseudonymise"
@@ -37,17 +37,23 @@ Rules = Mapping[str, Rule]
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """What is to be dropped and pseudonymised, as a tree of names; true where there is anything."""
+    """What is dropped and pseudonymised, as a tree of names. False if there is nothing."""
 
     rules: Rules
     _key: bytes = field(repr=False)
     paths: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, drop: Sequence[str], pseudonymise: Sequence[str], key: bytes | None = None) -> Redaction:
-        """Rules from dotted paths. Raises UsageError for paths that contradict each other, and for want of a key.
+    def from_paths(cls, drop: Sequence[str], pseudonymise: Sequence[str], key: bytes | None = None) -> Redaction:
+        """Make a redaction from dotted paths.
 
-        A path after `_extra.` is that of an attribute which no description knows.
+        Args:
+            drop: Paths to drop. A path behind `_extra.` is that of an attribute without a description.
+            pseudonymise: Paths whose values are replaced by pseudonyms.
+            key: The secret of the pseudonyms, needed if there are any.
+
+        Raises:
+            UsageError: Paths contradict each other, or the key is missing, too short, or not needed.
         """
         if key is not None and not pseudonymise:
             raise UsageError("There is a pseudonym key, but nothing to pseudonymise.", next_step=_WHAT_TO_NAME)
@@ -57,19 +63,19 @@ class Redaction:
                 next_step="Name a file of random bytes with --pseudonym-key-file, and keep it: the same key gives "
                 "the same pseudonyms.",
             )
-        return cls._planted(drop, pseudonymise, key or b"")
+        return cls._from_paths(drop, pseudonymise, key or b"")
 
     @classmethod
-    def applied(cls, drop: Sequence[str], pseudonymise: Sequence[str]) -> Redaction:
-        """Rules that records have been through already: they tell what is left, and make no pseudonyms."""
-        return cls._planted(drop, pseudonymise, b"")
+    def already_applied(cls, drop: Sequence[str], pseudonymise: Sequence[str]) -> Redaction:
+        """A redaction that records have been through: it describes what they still hold, and makes no pseudonyms."""
+        return cls._from_paths(drop, pseudonymise, b"")
 
     @classmethod
-    def _planted(cls, drop: Sequence[str], pseudonymise: Sequence[str], key: bytes) -> Redaction:
+    def _from_paths(cls, drop: Sequence[str], pseudonymise: Sequence[str], key: bytes) -> Redaction:
         tree: dict[str, Rule] = {}
-        for treatment, paths in ((RedactionAction.DROP, drop), (RedactionAction.PSEUDONYMISE, pseudonymise)):
+        for action, paths in ((RedactionAction.DROP, drop), (RedactionAction.PSEUDONYMISE, pseudonymise)):
             for path in dict.fromkeys(paths):
-                _plant(tree, path.removeprefix(UNDESCRIBED), treatment)
+                _plant(tree, path.removeprefix(UNDESCRIBED), action)
         for name in _ALWAYS_THERE:
             if tree.get(name) is RedactionAction.DROP:
                 raise UsageError(
@@ -79,22 +85,22 @@ class Redaction:
 
     @property
     def key_id(self) -> str | None:
-        """What tells one key from another without showing it; None where there is no key."""
+        """A text that tells one key from another without revealing it; None without a key."""
         return hmac.digest(self._key, _KEY_LABEL, hashlib.sha256).hex()[:_KEY_ID_DIGITS] if self._key else None
 
     def __bool__(self) -> bool:
         return bool(self.rules)
 
     def pseudonym(self, value: bytes) -> str:
-        """HMAC-SHA-256 of a value, as 64 hexadecimal digits; the same for the same key, always."""
+        """The HMAC-SHA-256 of a value under the key, as 64 hexadecimal digits."""
         return hmac.digest(self._key, value, hashlib.sha256).hex()
 
-    def endpoint(self, endpoint: Endpoint) -> Endpoint:
-        """The description of what is left: without the fields that are dropped, pseudonyms as strings."""
-        return replace(endpoint, fields=_left_of(endpoint.fields, self.rules)) if self else endpoint
+    def redacted(self, endpoint: Endpoint) -> Endpoint:
+        """The endpoint without dropped fields, and with strings for pseudonyms."""
+        return replace(endpoint, fields=_redacted_fields(endpoint.fields, self.rules)) if self else endpoint
 
-    def unmatched(self, endpoint: Endpoint) -> list[str]:
-        """The paths that name nothing in a description, but for those that say so by `_extra.`."""
+    def unmatched_paths(self, endpoint: Endpoint) -> list[str]:
+        """The paths that lead to nothing in a description, without those behind `_extra.`, which need not."""
         described = Struct((Field("id", Kind.STRING), Field("type", Kind.STRING), *endpoint.fields))
         return [
             path for path in self.paths if not path.startswith(UNDESCRIBED) and not _leads(path.split("."), described)
@@ -107,7 +113,7 @@ NO_REDACTION = Redaction({}, b"")
 _WHAT_TO_NAME = "Name what is to be replaced with --pseudonymise, or leave the key out."
 
 
-def _plant(tree: dict[str, Rule], path: str, treatment: RedactionAction) -> None:
+def _plant(tree: dict[str, Rule], path: str, action: RedactionAction) -> None:
     *parents, last = path.split(".")
     if not all((*parents, last)):
         raise UsageError(f"{path!r} is not a path of names.", next_step="Write it like email or npq_enrolments.email.")
@@ -119,7 +125,7 @@ def _plant(tree: dict[str, Rule], path: str, treatment: RedactionAction) -> None
         branch = below
     if last in branch:
         raise _contradiction(path)
-    branch[last] = treatment
+    branch[last] = action
 
 
 def _contradiction(path: str) -> UsageError:
@@ -135,29 +141,29 @@ def _leads(names: Sequence[str], declared: FieldType) -> bool:
     if not names:
         return True
     if declared in (Kind.ANY, Struct(())):
-        return True  # nobody knows what is inside
+        return True  # anything may be inside
     if not isinstance(declared, Struct):
         return False
     return any(_leads(names[1:], member.type) for member in declared.fields if member.name == names[0])
 
 
-def _left_of(fields: Sequence[Field], rules: Rules) -> tuple[Field, ...]:
-    left = ((member.name, _type_left(member.type, rules.get(member.name))) for member in fields)
-    return tuple(Field(name, declared) for name, declared in left if declared is not None)
+def _redacted_fields(fields: Sequence[Field], rules: Rules) -> tuple[Field, ...]:
+    types = ((member.name, _redacted_type(member.type, rules.get(member.name))) for member in fields)
+    return tuple(Field(name, declared) for name, declared in types if declared is not None)
 
 
-def _type_left(declared: FieldType, rule: Rule | None) -> FieldType | None:
-    """The type of what a rule leaves of a field; None where it leaves nothing."""
+def _redacted_type(declared: FieldType, rule: Rule | None) -> FieldType | None:
+    """The type of a field after its rule was applied; None if nothing is left of it."""
     if rule is None:
         return declared
     if rule is RedactionAction.DROP:
         return None
     if isinstance(declared, ListOf):
-        item = _type_left(declared.item, rule)
+        item = _redacted_type(declared.item, rule)
         return None if item is None else ListOf(item)
     if isinstance(rule, RedactionAction):
         return Kind.STRING
     if isinstance(declared, Struct):
-        fields = _left_of(declared.fields, rule)
+        fields = _redacted_fields(declared.fields, rule)
         return Struct(fields) if fields else None
     return declared

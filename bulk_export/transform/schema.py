@@ -1,23 +1,23 @@
-"""Arrow types for described fields, and their names in a manifest."""
+"""The Arrow schema of an endpoint: which attributes have a column, and of which type."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
 
-from bulk_export.core.model import Endpoint, Field, FieldType, Kind, ListOf, Struct
-from bulk_export.transform.column_names import can_name_a_column, distinct
+from bulk_export.core.model import Endpoint, Field, FieldType, Kind, ListOf, Struct, fold_type
+from bulk_export.transform.column_names import can_name_a_column, distinct_names
 
 ID, TYPE, EXTRA = "id", "type", "_extra"
-# What a synced copy says of its rows.
+# Columns that only a synced copy has.
 SYNCED_AT, REMOVED_AT = "_synced_at", "_removed_at"
 # The member of a record that holds its attributes.
 ATTRIBUTES = "attributes"
 
-# The columns that an export or a copy has anyway.
-TAKEN = frozenset({ID, TYPE, EXTRA, SYNCED_AT, REMOVED_AT})
+# Columns that exist whatever an endpoint describes. Attributes of these names have none.
+RESERVED_NAMES = frozenset({ID, TYPE, EXTRA, SYNCED_AT, REMOVED_AT})
 _SCALARS: dict[Kind, pa.DataType] = {
     Kind.STRING: pa.string(),
     Kind.BOOLEAN: pa.bool_(),
@@ -28,93 +28,10 @@ _SCALARS: dict[Kind, pa.DataType] = {
 }
 
 
-def columns(endpoint: Endpoint) -> tuple[Field, ...]:
-    """The attributes that have a column of their own, with the members that their columns have.
-
-    All but those that `with_names_apart` leaves out, those named like a column that an export or a copy has anyway,
-    those that may be of any type, and those with an object of no described members, which Parquet cannot hold.
-    """
-    fields = _typed(with_names_apart(endpoint).fields)
-    return tuple(field for field in fields if field.name not in TAKEN and _can_hold(field.type))
-
-
-def with_names_apart(endpoint: Endpoint) -> Endpoint:
-    """The endpoint without attributes, and without members of objects, that some reader would take for an earlier one.
-
-    Attributes are told from the columns that there are anyway, too, but for those of exactly their names, which stay.
-    Names that no column can have are left out as well.
-    """
-    described = {field.name: field for field in endpoint.fields}
-    apart = {field.name: field for field in _apart(endpoint.fields, TAKEN)}
-    fields = (apart.get(name, field) for name, field in described.items() if name in apart or name in TAKEN)
-    return replace(endpoint, fields=tuple(fields))
-
-
-def _apart(fields: Iterable[Field], taken: Iterable[str]) -> tuple[Field, ...]:
-    types = {field.name: field.type for field in fields if can_name_a_column(field.name)}
-    return tuple(Field(name, _members_apart(types[name])) for name in distinct(types, taken))
-
-
-def _members_apart(declared: FieldType) -> FieldType:
-    if isinstance(declared, ListOf):
-        return ListOf(_members_apart(declared.item))
-    return Struct(_apart(declared.fields, ())) if isinstance(declared, Struct) else declared
-
-
-def without_column(endpoint: Endpoint) -> frozenset[str]:
-    """The dotted paths of what is described, but has no column: it goes to `_extra`, and is no drift."""
-    return frozenset(_lacking(endpoint.fields, columns(endpoint), ""))
-
-
-def _lacking(described: Iterable[Field], held: Iterable[Field], prefix: str) -> Iterator[str]:
-    types = {field.name: field.type for field in held}
-    for field in described:
-        path = prefix + field.name
-        inner, column = field.type, types.get(field.name)
-        while isinstance(inner, ListOf) and isinstance(column, ListOf):
-            inner, column = inner.item, column.item
-        if field.name not in types:
-            yield path
-        elif isinstance(inner, Struct) and isinstance(column, Struct):
-            yield from _lacking(inner.fields, column.fields, f"{path}.")
-
-
-def _typed(fields: Iterable[Field]) -> tuple[Field, ...]:
-    """The fields without what may be of any type, at every level."""
-    return tuple(Field(field.name, kept) for field in fields if (kept := _typed_part(field.type)) is not None)
-
-
-def _typed_part(declared: FieldType) -> FieldType | None:
-    if isinstance(declared, ListOf):
-        item = _typed_part(declared.item)
-        return None if item is None else ListOf(item)
-    if isinstance(declared, Struct):
-        kept = _typed(declared.fields)
-        return None if declared.fields and not kept else Struct(kept)
-    return None if declared is Kind.ANY else declared
-
-
-def _can_hold(declared: FieldType) -> bool:
-    if isinstance(declared, Kind):
-        return True
-    if isinstance(declared, ListOf):
-        return _can_hold(declared.item)
-    return bool(declared.fields) and all(_can_hold(field.type) for field in declared.fields)
-
-
-def arrow_type(declared: FieldType) -> pa.DataType:
-    """The Arrow type of a column for values declared so."""
-    if isinstance(declared, Kind):
-        return _SCALARS[declared]
-    if isinstance(declared, ListOf):
-        return pa.list_(arrow_type(declared.item))
-    return pa.struct([pa.field(field.name, arrow_type(field.type)) for field in declared.fields])
-
-
 def arrow_schema(endpoint: Endpoint) -> pa.Schema:
-    """`id`, `type`, the attributes in the catalogue's order, and `_extra`.
+    """The columns of an endpoint: `id`, `type`, the attributes in the order of the description, and `_extra`.
 
-    Everything is nullable except `id`, and that is null throughout where records have none.
+    Every column is nullable except `id`, which is null throughout if the records of the endpoint have no id.
     """
     return pa.schema(
         [
@@ -126,6 +43,100 @@ def arrow_schema(endpoint: Endpoint) -> pa.Schema:
     )
 
 
+def arrow_type(declared: FieldType) -> pa.DataType:
+    """The Arrow type of a column; not defined for `any`, which has no column."""
+    return fold_type(
+        declared,
+        scalar=_SCALARS.__getitem__,
+        list_of=pa.list_,
+        struct=lambda members: pa.struct([pa.field(name, type_) for name, type_ in members]),
+    )
+
+
 def describe(schema: pa.Schema) -> list[dict[str, str]]:
-    """Columns and types as a manifest lists them."""
+    """Names and types of columns as a manifest lists them."""
     return [{"name": field.name, "type": str(field.type)} for field in schema]
+
+
+def columns(endpoint: Endpoint) -> tuple[Field, ...]:
+    """The attributes that have a column, with the members that their columns have.
+
+    An attribute has no column if
+
+    1. its name cannot be told from an earlier or reserved one (`with_distinct_names`), or is a reserved one;
+    2. its type is `any`, or consists of nothing but `any`;
+    3. its type contains an object without described members, which Parquet cannot hold.
+    """
+    typed = ((field.name, _without_any(field.type)) for field in with_distinct_names(endpoint).fields)
+    return tuple(
+        Field(name, declared)
+        for name, declared in typed
+        if declared is not None and name not in RESERVED_NAMES and _parquet_can_hold(declared)
+    )
+
+
+def without_column(endpoint: Endpoint) -> frozenset[str]:
+    """The dotted paths of described attributes and members without a column: they go to `_extra`, and are no drift."""
+    return frozenset(_paths_without_column(endpoint.fields, columns(endpoint), ""))
+
+
+def with_distinct_names(endpoint: Endpoint) -> Endpoint:
+    """The endpoint without attributes, and members of objects, whose names some reader takes for an earlier one.
+
+    Attributes whose names look like a reserved one, or that no column can have, go as well. Those of exactly a
+    reserved name stay, since their values are kept in `_extra` under that name.
+    """
+    described = {field.name: field for field in endpoint.fields}
+    members = [(field.name, _with_distinct_members(field.type)) for field in endpoint.fields]
+    kept = {field.name: field for field in _distinct(members, RESERVED_NAMES)}
+    fields = (kept.get(name, field) for name, field in described.items() if name in kept or name in RESERVED_NAMES)
+    return replace(endpoint, fields=tuple(fields))
+
+
+def _distinct(members: Sequence[tuple[str, FieldType]], reserved: Iterable[str] = ()) -> tuple[Field, ...]:
+    types = {name: declared for name, declared in members if can_name_a_column(name)}
+    return tuple(Field(name, types[name]) for name in distinct_names(types, reserved))
+
+
+def _with_distinct_members(declared: FieldType) -> FieldType:
+    def scalar(kind: Kind) -> FieldType:
+        return kind
+
+    return fold_type(declared, scalar=scalar, list_of=ListOf, struct=lambda members: Struct(_distinct(members)))
+
+
+def _without_any(declared: FieldType) -> FieldType | None:
+    """The type without what may be of any type, at every level; None if nothing is left of it."""
+    return fold_type(
+        declared,
+        scalar=lambda kind: None if kind is Kind.ANY else kind,
+        list_of=lambda item: None if item is None else ListOf(item),
+        struct=_typed_struct,
+    )
+
+
+def _typed_struct(members: Sequence[tuple[str, FieldType | None]]) -> FieldType | None:
+    typed = tuple(Field(name, declared) for name, declared in members if declared is not None)
+    return None if members and not typed else Struct(typed)
+
+
+def _parquet_can_hold(declared: FieldType) -> bool:
+    return fold_type(
+        declared,
+        scalar=lambda _: True,
+        list_of=lambda item: item,
+        struct=lambda members: bool(members) and all(can_hold for _, can_hold in members),
+    )
+
+
+def _paths_without_column(described: Iterable[Field], held: Iterable[Field], prefix: str) -> Iterator[str]:
+    types = {field.name: field.type for field in held}
+    for field in described:
+        path = prefix + field.name
+        inner, column = field.type, types.get(field.name)
+        while isinstance(inner, ListOf) and isinstance(column, ListOf):
+            inner, column = inner.item, column.item
+        if field.name not in types:
+            yield path
+        elif isinstance(inner, Struct) and isinstance(column, Struct):
+            yield from _paths_without_column(inner.fields, column.fields, f"{path}.")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from bulk_export.transform.decode.values import instant
+from bulk_export.transform.decode.values import parse_timestamp
 
 
 def restore(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,5 +52,5 @@ def canonical(value: Any) -> Any:
         value = value.astimezone(UTC).isoformat()
     elif isinstance(value, date):
         value = value.isoformat()
-    moment = instant(value)
+    moment = parse_timestamp(value)
     return value if moment is None else ("instant", moment)

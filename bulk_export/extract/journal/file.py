@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from bulk_export.core.directories import is_same, kind_of
-from bulk_export.core.working_state import SQLITE_SUFFIXES
 from bulk_export.errors import DamagedState, LocalFailure
 from bulk_export.extract.journal import layout
 
 _BUSY_SECONDS = 30.0
+# Behind the name of a database: the database itself, and the files that SQLite makes beside it.
+_SUFFIXES = ("", "-wal", "-shm", "-journal")
 # No text or blob of a file that is read may be larger, or four times the cap on a body.
 _LARGEST_VALUE = 256 * 1024 * 1024
 
@@ -86,7 +87,7 @@ class JournalFile:
     def _look(self) -> os.stat_result:
         """Make the file where it is missing, and see that it is a file of one name. Raises OSError, DamagedState."""
         flags = os.O_RDONLY if self._read_only else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        for suffix in SQLITE_SUFFIXES:
+        for suffix in _SUFFIXES:
             beside = self.path.with_name(self.path.name + suffix)
             if os.path.lexists(beside) and not self._read_only:
                 found = beside.lstat()

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from bulk_export.core.files import MANIFEST, SYNC_STATE, WORKING_DIRECTORY, open_regular
+from bulk_export.core.files import open_regular
 from bulk_export.errors import DamagedState, LocalFailure, UsageError
 from bulk_export.output.delta_files import LOG, check_path, files_of
 from bulk_export.output.duckdb_sql import missing_extra
+from bulk_export.output.file_names import MANIFEST, SYNC_STATE, WORKING_DIRECTORY
 from bulk_export.output.manifest import read_manifest
 from bulk_export.pipelines.checks.history import Base, History, oldest_checkpoint, read_history
 from bulk_export.pipelines.checks.queries import TABLES

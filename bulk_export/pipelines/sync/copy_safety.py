@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bulk_export.core.directories import kind_of, look_at, names_in, opened_directory, why_not_ours
-from bulk_export.core.files import SYNC_STATE, local_failures
+from bulk_export.core.files import local_failures
 from bulk_export.errors import DamagedState
 from bulk_export.output.delta_files import LOG as DELTA_LOG
+from bulk_export.output.file_names import SYNC_STATE
 from bulk_export.pipelines.sync.log import LOG
 
 # A Delta table has its log in one directory, and that may have one more.

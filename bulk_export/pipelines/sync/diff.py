@@ -26,7 +26,7 @@ from bulk_export.output.formats.reading import schema_of
 from bulk_export.pipelines.sync.disk_room import out_of_room
 from bulk_export.pipelines.sync.schema import OWN, UnfitColumns, united
 from bulk_export.transform import schema
-from bulk_export.transform.column_names import unlike
+from bulk_export.transform.column_names import unused_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -231,7 +231,7 @@ class TableDiff:
         have is one again, whatever is marked as removed beside them.
         """
         columns = ", ".join(database.name(name) for name in self._columns)
-        n = unlike("n", self._columns)
+        n = unused_name("n", self._columns)
         same = " AND ".join(
             f"a.{database.name(name)} IS NOT DISTINCT FROM b.{database.name(name)}" for name in self._columns
         )

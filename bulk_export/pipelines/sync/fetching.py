@@ -11,11 +11,12 @@ import anyio
 import anyio.to_thread
 import pyarrow as pa
 
-from bulk_export.core.files import MANIFEST, remove_tree
 from bulk_export.core.model import Endpoint
 from bulk_export.errors import BulkExportError, DamagedState, Interrupted, UsageError
+from bulk_export.output.file_names import MANIFEST
 from bulk_export.output.formats.reading import schema_of
 from bulk_export.output.manifest import read_manifest
+from bulk_export.output.working_state import remove_tree
 from bulk_export.pipelines import export as pipeline
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.sync.merge import Fetched, table_of

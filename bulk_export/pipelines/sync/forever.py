@@ -16,8 +16,10 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from bulk_export.core.files import WORKING_DIRECTORY, inspect_output, local_failures, prepare_output
+from bulk_export.core.files import local_failures
 from bulk_export.errors import DirectoryInUse, Interrupted, LocalFailure
+from bulk_export.output.directory import inspect_output, prepare_output
+from bulk_export.output.file_names import WORKING_DIRECTORY
 from bulk_export.pipelines.sync.copy_safety import holds_copy
 from bulk_export.pipelines.sync.loop import repeat
 from bulk_export.pipelines.sync.options import SyncOptions

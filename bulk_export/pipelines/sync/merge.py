@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bulk_export.core.clock import ENOUGH, TOLERANCE, agreed, believed
-from bulk_export.core.files import WORKING_DIRECTORY, local_failures, make_private_directory, remove_tree
+from bulk_export.core.files import local_failures, make_private_directory
 from bulk_export.core.model import Endpoint
+from bulk_export.output.file_names import WORKING_DIRECTORY
 from bulk_export.output.formats.reading import schema_of
+from bulk_export.output.working_state import remove_tree
 from bulk_export.pipelines.sync.copied_table import CopyTable
 from bulk_export.pipelines.sync.diff import Counts, TableDiff
 from bulk_export.pipelines.sync.log import TableSummary

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from bulk_export.core.files import WORKING_DIRECTORY
 from bulk_export.errors import UsageError
-from bulk_export.output.publish import JOURNAL
+from bulk_export.output.file_names import JOURNAL, WORKING_DIRECTORY
 from bulk_export.pipelines.sync.copied_table import Standing
 from bulk_export.pipelines.sync.log import append_entry
 from bulk_export.pipelines.sync.merge import MERGE, remove_unused, table_of

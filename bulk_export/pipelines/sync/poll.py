@@ -25,17 +25,12 @@ import anyio
 import anyio.to_thread
 
 from bulk_export.core.clock import TOLERANCE
-from bulk_export.core.files import (
-    SYNC_STATE,
-    WORKING_DIRECTORY,
-    inspect_output,
-    local_failures,
-    locked_directory,
-    prepare_output,
-    remove_tree,
-)
+from bulk_export.core.files import local_failures
 from bulk_export.core.window_gate import utc_now
 from bulk_export.errors import UsageError
+from bulk_export.output.directory import inspect_output, locked_directory, prepare_output
+from bulk_export.output.file_names import SYNC_STATE, WORKING_DIRECTORY
+from bulk_export.output.working_state import remove_tree
 from bulk_export.pipelines.sync.copy_safety import holds_copy, refuse_unsafe
 from bulk_export.pipelines.sync.fetching import Extract, Fetching, WindowClosed, export_by
 from bulk_export.pipelines.sync.log import PollSummary, append_entry

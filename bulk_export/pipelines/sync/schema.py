@@ -10,7 +10,7 @@ import pyarrow as pa
 from bulk_export.core.model import Endpoint, Field, FieldType, Kind, ListOf, Struct
 from bulk_export.errors import DamagedState
 from bulk_export.transform import schema
-from bulk_export.transform.column_names import comparable, distinct
+from bulk_export.transform.column_names import comparison_key, distinct_names
 
 # When a poll wrote a row, and when one found the record gone.
 OWN = (schema.SYNCED_AT, schema.REMOVED_AT)
@@ -46,7 +46,7 @@ def described_as_copied(endpoint: Endpoint, copied: pa.Schema | None) -> Endpoin
             next_step="An earlier version may have mixed up their values. Choose another --output to start a new copy,"
             " in which only the first of them is a column.",
         )
-    known = tuple(_field(column) for column in _in_plain_types(copied) if column.name not in schema.TAKEN)
+    known = tuple(_field(column) for column in _in_plain_types(copied) if column.name not in schema.RESERVED_NAMES)
     return replace(endpoint, fields=_united(endpoint.fields, known))
 
 
@@ -79,7 +79,7 @@ def _united(described: tuple[Field, ...], copied: tuple[Field, ...]) -> tuple[Fi
     there = {one.name: one.type for one in copied}
     names = [one.name for one in described]
     # What the copy has keeps its column, however the description may call it now.
-    new = set(distinct([name for name in names if name not in there], there))
+    new = set(distinct_names([name for name in names if name not in there], there))
     kept = tuple(
         Field(one.name, _united_type(one.type, there[one.name])) if one.name in there else one
         for one in described
@@ -91,10 +91,10 @@ def _united(described: tuple[Field, ...], copied: tuple[Field, ...]) -> tuple[Fi
 def _alike(columns: Iterable[pa.Field]) -> list[str]:
     """The names of columns, or of members of one object, that readers take for one; none where there are no such."""
     by_name = {column.name: column for column in columns}
-    kept = set(distinct(by_name))
+    kept = set(distinct_names(by_name))
     for name in by_name:
         if name not in kept:
-            return [other for other in by_name if comparable(other) == comparable(name)]
+            return [other for other in by_name if comparison_key(other) == comparison_key(name)]
     inside = (_alike(_members(column.type)) for column in by_name.values())
     return next(filter(None, inside), [])
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from bulk_export.core.clock import MOST_READINGS, bounded
-from bulk_export.core.files import SYNC_STATE, WORKING_DIRECTORY, local_failures, safe_name, write_atomically
+from bulk_export.core.files import local_failures, write_atomically
 from bulk_export.core.units import format_instant, parse_instant
 from bulk_export.errors import DamagedState, UsageError
+from bulk_export.output.file_names import SYNC_STATE, WORKING_DIRECTORY, safe_name
 from bulk_export.pipelines.sync.watermark import Rhythm, Watermark
 
 _TOOL, _FORMAT = "bulk-export", 1

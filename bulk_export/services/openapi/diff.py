@@ -5,12 +5,12 @@ What a service sends counts, not what it publishes: where they differ, the built
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from bulk_export.core.model import Endpoint, Field, FieldType, Kind, ListOf, Service
+from bulk_export.core.model import Endpoint, Field, Service, fold_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def _covers(known: KnownDifference, described: Service, change: Change) -> bool:
 def _endpoint_changes(ours: Endpoint, theirs: Endpoint) -> Iterator[Change]:
     if ours.shape.type and theirs.shape.type and ours.record_type != theirs.record_type:
         yield Change("changed", "record type", ours.name, "", ours.record_type, theirs.record_type)
-    yield from _named_changes("field", ours.name, dict(_field_types(ours.fields)), dict(_field_types(theirs.fields)))
+    yield from _named_changes("field", ours.name, dict(_leaves(ours.fields)), dict(_leaves(theirs.fields)))
     yield from _named_changes("filter", ours.name, _filter_types(ours), _filter_types(theirs))
     yield from _named_changes("sort", ours.name, dict.fromkeys(ours.sorts, ""), dict.fromkeys(theirs.sorts, ""))
 
@@ -137,18 +137,20 @@ def _filter_types(endpoint: Endpoint) -> dict[str, str]:
     return {name: types.get(name, "string") for name in endpoint.filters}
 
 
-def _field_types(fields: Iterable[Field], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the type of each field by path: `a.b` is a member of an object, `a[]` an element of a list."""
+def _leaves(fields: Iterable[Field]) -> Iterator[tuple[str, str]]:
+    """The scalar types in fields by path: `a.b` is a member of an object, `a[]` an element of a list."""
     for field in fields:
-        yield from _types_below(prefix + field.name, field.type)
+        leaves = fold_type(
+            field.type,
+            scalar=lambda kind: [("", kind.value)],
+            list_of=lambda item: [(f"[]{path}", kind) for path, kind in item],
+            struct=_leaves_of_members,
+        )
+        for path, kind in leaves:
+            yield field.name + path, kind
 
 
-def _types_below(path: str, declared: FieldType) -> Iterator[tuple[str, str]]:
-    if isinstance(declared, Kind):
-        yield path, declared.value
-    elif isinstance(declared, ListOf):
-        yield from _types_below(f"{path}[]", declared.item)
-    elif declared.fields:
-        yield from _field_types(declared.fields, f"{path}.")
-    else:
-        yield path, "object"
+def _leaves_of_members(members: Sequence[tuple[str, list[tuple[str, str]]]]) -> list[tuple[str, str]]:
+    if not members:
+        return [("", "object")]
+    return [(f".{name}{path}", kind) for name, leaves in members for path, kind in leaves]

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from bulk_export.core.model import Endpoint, FieldType, Kind, ListOf, Service, Struct
+from bulk_export.core.model import Endpoint, FieldType, Kind, Service, Struct, fold_type
 
 _SCALAR_SCHEMAS: dict[Kind, dict[str, Any]] = {
     Kind.STRING: {"type": "string"},
@@ -127,8 +127,9 @@ def _set_property(record: dict[str, Any], path: tuple[str, ...], schema: dict[st
 
 
 def _type_schema(declared: FieldType) -> dict[str, Any]:
-    if isinstance(declared, Kind):
-        return {**_SCALAR_SCHEMAS[declared], "nullable": True}
-    if isinstance(declared, ListOf):
-        return {"type": "array", "items": _type_schema(declared.item)}
-    return {"type": "object", "properties": {field.name: _type_schema(field.type) for field in declared.fields}}
+    return fold_type(
+        declared,
+        scalar=lambda kind: {**_SCALAR_SCHEMAS[kind], "nullable": True},
+        list_of=lambda item: {"type": "array", "items": item},
+        struct=lambda members: {"type": "object", "properties": dict(members)},
+    )

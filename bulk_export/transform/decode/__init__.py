@@ -1,10 +1,14 @@
-"""Bytes to records to columns and lines."""
+"""Bytes to records to columns and lines.
 
-from bulk_export.transform.decode.body import Body, InvalidPage, SplitBody, split_page, text_of
+`Decoder` is the entrance. It decodes pages by one of two paths that give the same result: the fast path (`fast_path`),
+which has to prove that it missed nothing, and the exact path (`exact_path`) for whatever the fast one declines.
+`RecordShaper` splits pages without decoding records.
+"""
+
+from bulk_export.transform.decode.body import Body, InvalidPage, SplitBody, split_page
 from bulk_export.transform.decode.decoder import Block, Decoder, Lines
-from bulk_export.transform.decode.drift import Drift
-from bulk_export.transform.decode.exact_path import version
-from bulk_export.transform.decode.identity import Key, identity_columns
+from bulk_export.transform.decode.drift import Drift, refuse_drift
+from bulk_export.transform.decode.identity import Key, identity_columns, record_version
 from bulk_export.transform.decode.record_shape import RecordShaper
 from bulk_export.transform.decode.redactor import page_rewriter
 from bulk_export.transform.decode.unpaged import UnpagedBody
@@ -22,7 +26,7 @@ __all__ = [
     "UnpagedBody",
     "identity_columns",
     "page_rewriter",
+    "record_version",
+    "refuse_drift",
     "split_page",
-    "text_of",
-    "version",
 ]

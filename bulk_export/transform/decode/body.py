@@ -1,7 +1,13 @@
-"""The body of a page, checked as a whole and cut into its records.
+"""The body of a page: checked completely, and split into its records.
 
-A body counts only when all of it is sound: UTF-8, JSON without extensions, with a list of objects at the place
-where records are. Anything cut short fails here, whatever its length promised.
+A body is accepted only if all of it is valid: UTF-8, JSON without extensions, and a list of objects where the records
+are expected. A body that was cut short fails here, whatever its headers said.
+
+Three ways to split, from fast to slow; each leaves to the next what it cannot decide:
+
+1. `split_compact_page`: msgspec, for compact pages of exactly `id`, `type` and `attributes`. Gives the ids as well.
+2. msgspec, for other pages with the records in `data`.
+3. The scanner of the standard library, which accepts every valid JSON text, wherever the records are.
 """
 
 from __future__ import annotations
@@ -22,19 +28,22 @@ import pyarrow as pa
 # The stubs type this function as a class of its own kind of argument.
 _scanner: Any = make_scanner
 _BOM = b"\xef\xbb\xbf"
-_COMPACT_ENVELOPE = len(b'{"data":[]}')
+_EMPTY_PAGE_SIZE = len(b'{"data":[]}')
+# What a compact record of `id`, `type` and `attributes` has beside their values, with the comma behind it.
+_COMPACT_RECORD_SIZE = len(b'{"id":"","type":,"attributes":},')
 _WHITESPACE = " \t\r\n"
 _FIRST_OF_OBJECT = frozenset(b"{")
 _first = operator.itemgetter(0)
+_LARGE = 4 * 1024 * 1024
 
 
 class InvalidPage(ValueError):
-    """A body that is not a page of records; the message says why and where, never what it held."""
+    """A body that is not a page of records. The message says why and where, and never quotes the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class SplitBody:
-    """A body whose records are known already, as `split_page` gives them, and perhaps the id of each."""
+    """A body with its records, as `split_page` returns them, and the id of each if they are known."""
 
     text: bytes
     records: Sequence[bytes]
@@ -48,126 +57,47 @@ Body = bytes | SplitBody
 
 
 def text_of(body: Body) -> bytes:
-    """The body as it came."""
+    """The body as it was sent."""
     return body.text if isinstance(body, SplitBody) else body
 
 
-class _Envelope(msgspec.Struct):
-    data: list[msgspec.Raw]
+def split_compact_page(body: bytes) -> SplitBody | None:
+    """Fast path for compact pages of exactly `id`, `type` and `attributes`; None for any other body.
 
-
-_DECODER = msgspec.json.Decoder(_Envelope)
-_LARGE = 4 * 1024 * 1024
-
-
-class _Slices(Sequence[bytes]):
-    """Pieces of a text with one byte between two, cut out when they are asked for."""
-
-    def __init__(self, text: bytes, starts: Sequence[int]) -> None:
-        """`starts` has where each piece begins, and where one after the last would."""
-        self._text = text
-        self._starts = starts
-
-    def __len__(self) -> int:
-        return len(self._starts) - 1
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
-        if isinstance(index, slice):
-            return list(self)[index]
-        place = range(len(self))[index]
-        return self._text[self._starts[place] : self._starts[place + 1] - 1]
-
-    def __iter__(self) -> Iterator[bytes]:
-        text = self._text
-        return iter([text[start : after - 1] for start, after in itertools.pairwise(self._starts)])
-
-
-class _Usual(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    id: str
-    type: msgspec.Raw
-    attributes: msgspec.Raw
-
-
-class _UsualPage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    data: list[_Usual]
-
-
-_USUAL = msgspec.json.Decoder(_UsualPage)
-_BETWEEN_VALUES = len(b'{"id":"","type":,"attributes":},')
-
-
-class _Object(msgspec.Struct, gc=False):
-    """Any object; its members are passed over."""
-
-
-class _Objects(msgspec.Struct):
-    data: list[_Object]
-
-
-_OBJECTS = msgspec.json.Decoder(_Objects)
-
-
-def split_identified(body: bytes) -> SplitBody | None:
-    """A page that holds records of `id`, `type` and `attributes` alone, nothing between these values but what has to
-    be, with the id of each record; None for any other body. It is as sound as `split_page` would have it."""
+    The proof is the byte count: msgspec takes the last of repeated keys and skips white space without a word, so its
+    values are accepted only if they, and what must be around them, add up to the length of the body.
+    """
     if len(body) > _LARGE or not is_utf8(body):
         return None
     try:
-        records = _USUAL.decode(body).data
+        records = _COMPACT_PAGE.decode(body).data
     except (msgspec.DecodeError, RecursionError):
         return None
-    sizes = [len(record.id) + len(record.type) + len(record.attributes) + _BETWEEN_VALUES for record in records]
+    sizes = [len(record.id) + len(record.type) + len(record.attributes) + _COMPACT_RECORD_SIZE for record in records]
     starts = list(itertools.accumulate(sizes, initial=len(b'{"data":[')))
-    # White space, escapes, a member that stands twice: whatever else there is makes the body longer.
+    # White space, escapes in an id, a repeated key, an id beyond ASCII: each makes the body longer than this.
     if not records or starts[-1] + len(b"}") != len(body):
         return None
     return SplitBody(body, _Slices(body, starts), [record.id for record in records])
 
 
 def split_page(body: bytes, at: Sequence[str] = ("data",)) -> list[bytes]:
-    """The records of a page, each the bytes it was sent as. Raises UnusablePage.
+    """Split a page into its records, each in the bytes it was sent as.
 
-    `at` leads to their list by the names of members; it is empty where the body is the list.
+    Args:
+        body: The body; a byte order mark is passed over.
+        at: The names of the members that lead to the list of records; empty if the body is the list.
+
+    Raises:
+        InvalidPage: The body is not a page of records.
     """
     body = body.removeprefix(_BOM)
     if not is_utf8(body):
-        _refuse_bytes(body)
-    records = _split_usual(body) if tuple(at) == ("data",) else _split_exactly(body, at)
+        _raise_not_utf8(body)
+    records = _split_with_msgspec(body) if tuple(at) == ("data",) else _split_with_scanner(body, at)
     if not _FIRST_OF_OBJECT.issuperset(map(_first, records)):
-        number = next(number for number, record in enumerate(records) if not record.startswith(b"{"))
-        raise InvalidPage(f"record {number + 1} is not an object")
-    return records
-
-
-def _refuse_bytes(body: bytes) -> None:
-    try:
-        body.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidPage(f"not UTF-8 at byte {error.start}") from None
-
-
-def _split_usual(body: bytes) -> list[bytes]:
-    try:
-        if len(body) > _LARGE:
-            # Millions of elements that are no records are met one at a time, before any is kept.
-            _OBJECTS.decode(body)
-        records = list(map(bytes, _DECODER.decode(body).data))
-    except msgspec.ValidationError:
-        raise InvalidPage("not an object with a list of records in `data`") from None
-    except RecursionError:
-        raise InvalidPage("nested too deeply") from None
-    except msgspec.DecodeError:
-        # Lone surrogates and numbers beyond a double are sound JSON that msgspec declines.
-        records = _split_exactly(body, ("data",))
-    if len(body) != sum(map(len, records)) + max(0, len(records) - 1) + _COMPACT_ENVELOPE:
-        outside = [body.count(mark) - sum(record.count(mark) for record in records) for mark in (b'"data"', b"\\")]
-        if outside != [1, 0]:
-            # Perhaps `data` stands twice, of which msgspec keeps the last; perhaps it is somebody's text.
-            records = _split_exactly(body, ("data",))
+        index = next(index for index, record in enumerate(records) if not record.startswith(b"{"))
+        raise InvalidPage(f"record {index + 1} is not an object")
     return records
 
 
@@ -182,25 +112,108 @@ def is_utf8(body: bytes) -> bool:
     return True
 
 
-def members(record: bytes) -> list[tuple[str, bytes]]:
-    """The members of a record that `split_page` gave, in order, each the bytes it was sent as."""
+def scan_members(record: bytes) -> list[tuple[str, bytes]]:
+    """The members of a record that `split_page` returned, in order, each value in the bytes it was sent as."""
     text = record.decode()
-    found: list[tuple[str, bytes]] = []
+    members: list[tuple[str, bytes]] = []
 
-    def take(key: str, start: int) -> int:
+    def append(key: str, start: int) -> int:
         _, end = _SCAN(text, start)
-        found.append((key, text[start:end].encode()))
+        members.append((key, text[start:end].encode()))
         return end
 
-    _object(text, 0, take)
-    return found
+    _scan_object(text, 0, append)
+    return members
 
 
-def _split_exactly(body: bytes, at: Sequence[str]) -> list[bytes]:
-    """As `split_page`, with the standard library's scanner, which takes every sound JSON text."""
+class _Slices(Sequence[bytes]):
+    """Pieces of a text with one byte between two of them, cut out on access.
+
+    `starts` holds where each piece begins, and where one after the last would.
+    """
+
+    def __init__(self, text: bytes, starts: Sequence[int]) -> None:
+        self._text = text
+        self._starts = starts
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        if isinstance(index, slice):
+            return list(self)[index]
+        position = range(len(self))[index]
+        return self._text[self._starts[position] : self._starts[position + 1] - 1]
+
+    def __iter__(self) -> Iterator[bytes]:
+        text = self._text
+        return iter([text[start : after - 1] for start, after in itertools.pairwise(self._starts)])
+
+
+class _CompactRecord(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    id: str
+    type: msgspec.Raw
+    attributes: msgspec.Raw
+
+
+class _CompactPage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    data: list[_CompactRecord]
+
+
+class _Page(msgspec.Struct):
+    data: list[msgspec.Raw]
+
+
+class _AnyObject(msgspec.Struct, gc=False):
+    """Any object; its members are passed over."""
+
+
+class _PageOfObjects(msgspec.Struct):
+    data: list[_AnyObject]
+
+
+_COMPACT_PAGE = msgspec.json.Decoder(_CompactPage)
+_PAGE = msgspec.json.Decoder(_Page)
+_PAGE_OF_OBJECTS = msgspec.json.Decoder(_PageOfObjects)
+
+
+def _raise_not_utf8(body: bytes) -> None:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidPage(f"not UTF-8 at byte {error.start}") from None
+
+
+def _split_with_msgspec(body: bytes) -> list[bytes]:
+    try:
+        if len(body) > _LARGE:
+            # Refuse millions of elements that are no records one at a time, before any is kept.
+            _PAGE_OF_OBJECTS.decode(body)
+        records = list(map(bytes, _PAGE.decode(body).data))
+    except msgspec.ValidationError:
+        raise InvalidPage("not an object with a list of records in `data`") from None
+    except RecursionError:
+        raise InvalidPage("nested too deeply") from None
+    except msgspec.DecodeError:
+        # msgspec declines lone surrogates and numbers beyond a double, which are valid JSON.
+        records = _split_with_scanner(body, ("data",))
+    if len(body) != sum(map(len, records)) + max(0, len(records) - 1) + _EMPTY_PAGE_SIZE:
+        # There is something beside the records. If that has one `"data"` and no escape, it has no second `data`.
+        outside = [body.count(mark) - sum(record.count(mark) for record in records) for mark in (b'"data"', b"\\")]
+        if outside != [1, 0]:
+            # Perhaps `data` occurs twice, of which msgspec keeps the last; perhaps the text is a value.
+            records = _split_with_scanner(body, ("data",))
+    return records
+
+
+def _split_with_scanner(body: bytes, at: Sequence[str]) -> list[bytes]:
     text = body.decode()
     try:
-        records, end = _find(text, 0, at)
+        records, end = _find_records(text, 0, at)
     except StopIteration as error:
         raise InvalidPage(f"not JSON at byte {_byte(text, error.value)}") from None
     except json.JSONDecodeError as error:
@@ -209,49 +222,51 @@ def _split_exactly(body: bytes, at: Sequence[str]) -> list[bytes]:
         raise InvalidPage("nested too deeply") from None
     except IndexError:
         raise InvalidPage(f"cut short at byte {len(body)}") from None
-    if _skip(text, end) != len(text):
+    if _skip_whitespace(text, end) != len(text):
         raise InvalidPage(f"more after the end, at byte {_byte(text, end)}")
     return records
 
 
-def _find(text: str, position: int, at: Sequence[str]) -> tuple[list[bytes], int]:
-    """The elements of the list that `at` leads to from the value at `position`, and where that value ends."""
+def _find_records(text: str, position: int, at: Sequence[str]) -> tuple[list[bytes], int]:
+    """Follow `at` from the value at `position` to the list of records. Return them, and where that value ends."""
     if not at:
-        return _elements(text, position)
+        return _scan_records(text, position)
     found: list[list[bytes]] = []
 
-    def take(key: str, start: int) -> int:
+    def follow(key: str, start: int) -> int:
         if key != at[0]:
             return _SCAN(text, start)[1]
         if found:
             raise InvalidPage(f"`{key}` more than once")
-        records, end = _find(text, start, at[1:])
+        records, end = _find_records(text, start, at[1:])
         found.append(records)
         return end
 
-    end = _object(text, position, take)
+    end = _scan_object(text, position, follow)
     if not found:
         raise InvalidPage(f"not an object with a list of records in `{'.'.join(at)}`")
     return found[0], end
 
 
-def _object(text: str, position: int, take: Callable[[str, int], int]) -> int:
-    """Go through the object at `position`: `take` gets each key and where its value begins, and gives where it
-    ends. Where the object ends."""
-    position = _skip(text, _expect(text, position, "{"))
+def _scan_object(text: str, position: int, visit: Callable[[str, int], int]) -> int:
+    """Scan the object at `position` and return where it ends.
+
+    `visit` is called with each key and the position of its value, and returns where the value ends.
+    """
+    position = _skip_whitespace(text, _expect(text, position, "{"))
     if text[position] == "}":
         return position + 1
     while True:
         key, position = scanstring(text, _expect(text, position, '"'), True)  # noqa: FBT003  # positional in the C function
-        position = take(key, _skip(text, _expect(text, position, ":")))
-        position = _skip(text, position)
+        position = visit(key, _skip_whitespace(text, _expect(text, position, ":")))
+        position = _skip_whitespace(text, position)
         if text[position] == "}":
             return position + 1
         position = _expect(text, position, ",")
 
 
-def _elements(text: str, position: int) -> tuple[list[bytes], int]:
-    position = _skip(text, _expect(text, position, "["))
+def _scan_records(text: str, position: int) -> tuple[list[bytes], int]:
+    position = _skip_whitespace(text, _expect(text, position, "["))
     records: list[bytes] = []
     if text[position] == "]":
         return records, position + 1
@@ -261,20 +276,20 @@ def _elements(text: str, position: int) -> tuple[list[bytes], int]:
         if text[start] != "{":
             raise InvalidPage(f"record {len(records) + 1} is not an object")
         records.append(text[start:position].encode())
-        position = _skip(text, position)
+        position = _skip_whitespace(text, position)
         if text[position] == "]":
             return records, position + 1
-        position = _skip(text, _expect(text, position, ","))
+        position = _skip_whitespace(text, _expect(text, position, ","))
 
 
 def _expect(text: str, position: int, wanted: str) -> int:
-    position = _skip(text, position)
+    position = _skip_whitespace(text, position)
     if text[position] != wanted:
         raise InvalidPage(f"not JSON of this shape at byte {_byte(text, position)}")
     return position + 1
 
 
-def _skip(text: str, position: int) -> int:
+def _skip_whitespace(text: str, position: int) -> int:
     while position < len(text) and text[position] in _WHITESPACE:
         position += 1
     return position
@@ -284,10 +299,10 @@ def _byte(text: str, position: int) -> int:
     return len(text[:position].encode())
 
 
-def _refuse(constant: str) -> None:
+def _refuse_constant(constant: str) -> None:
     raise InvalidPage("NaN or Infinity, which JSON does not have")
 
 
 _SCAN: Callable[[str, int], tuple[Any, int]] = _scanner(
-    json.JSONDecoder(parse_constant=_refuse, parse_float=str, parse_int=str)
+    json.JSONDecoder(parse_constant=_refuse_constant, parse_float=str, parse_int=str)
 )

@@ -1,7 +1,13 @@
-"""Columns from what msgspec decoded, a block of rows at a time.
+"""Arrow columns from what msgspec decoded, a block of rows at a time.
 
-Each node stands for one place in a record. Besides the column it gives the length of the JSON text that its values
-were sent as, escapes counted as what they stand for: from the sums follows whether a body held anything else.
+Each builder stands for one path in a record. Besides the column it returns the size of its values as compact JSON text
+without escapes. `fast_path` compares the sum of all sizes with the length of the bodies, to prove that they held
+nothing else. Per type, a value that was sent has the size
+
+- of a string: its UTF-8 bytes and 2 quotes; of an integer: its digits; of a boolean: 4 or 5; of a null: 4;
+- of a list: its elements, a comma between two, and 2 brackets;
+- of an object: 1, and for each member its value, and its key with 2 quotes, colon, and comma (or closing brace);
+- of a member that was not sent (UNSET): nothing, and its key is not counted.
 """
 
 from __future__ import annotations
@@ -18,28 +24,34 @@ import pyarrow.compute as pc
 
 from bulk_export.core.model import FieldType, Kind
 from bulk_export.transform import schema
-from bulk_export.transform.decode import lossless_json as exact
+from bulk_export.transform.decode import lossless_json
 from bulk_export.transform.decode.drift import Drift
-from bulk_export.transform.decode.timestamps import usual_days, usual_instants
+from bulk_export.transform.decode.timestamps import parse_usual_dates, parse_usual_timestamps
 from bulk_export.transform.decode.values import NOTHING, fit, overlay_name
 
 _UNSET = msgspec.UNSET
 _ABSENT = msgspec.Raw(b"")
 _NULL_SIZE = len(b"null")
 _QUOTES_COLON_COMMA = 4
-# Values nested more deeply are left to the exact way, which has a rule for them.
-_DEEPEST = 100
+# Values nested more deeply are left to the exact path, which has a rule for them.
+_MAX_DEPTH = 100
 _INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class NotAsDescribed(Exception):
-    """A page holds something that only the exact way can keep."""
+    """A page holds something that only the exact path can keep."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltColumn:
-    """One place in all rows: its column, the size of its values, how many rows had no such member, and JSON
-    text by row of what the column did not take."""
+    """The values of one path in all rows.
+
+    Attributes:
+        array: The column; None for a path without one.
+        size: The size of the values as JSON text.
+        unset: How many rows have no such member.
+        overlays: By row, the JSON text of what the column did not take.
+    """
 
     array: pa.Array | None
     size: int
@@ -48,18 +60,22 @@ class BuiltColumn:
 
 
 class ColumnBuilder(Protocol):
-    """A place in a record: `annotation` and `default` are for msgspec, `filler` is the size of a None that
-    stands in for a member of an object that is not there."""
+    """Builds the column of one path in a record.
+
+    Attributes:
+        annotation, default: The type and default with which msgspec decodes the member.
+        filler: The size that is counted for a None which stands in for a member of an object that is null or absent.
+    """
 
     annotation: Any
     default: Any
     filler: int
 
     def gather(self, values: Sequence[Any]) -> Any:
-        """What is kept of the values of a page, while they are in the processor's cache."""
+        """Keep what is needed of the values of one page, while they are in the processor's cache."""
 
     def build(self, pages: Sequence[Any], drift: Drift) -> BuiltColumn:
-        """A column of what was gathered from some pages. Raises NotAsDescribed."""
+        """Build a column from what was gathered from some pages. Raises NotAsDescribed."""
 
 
 class ScalarColumn:
@@ -75,11 +91,11 @@ class ScalarColumn:
         self._arrow_type = schema.arrow_type(kind)
 
     def gather(self, values: Sequence[Any]) -> tuple[pa.Array, int]:
-        """The values as a column, and how many were not there."""
+        """The values as a column, and how many are unset."""
         return _array(values, self._arrow_type)
 
     def build(self, pages: Sequence[tuple[pa.Array, int]], drift: Drift) -> BuiltColumn:
-        """One column for all."""
+        """Join the columns of the pages."""
         array, unset = _joined(pages, self._arrow_type)
         given = len(array) - array.null_count
         if self._kind is Kind.BOOLEAN:
@@ -92,7 +108,7 @@ class ScalarColumn:
 
 
 class TimestampColumn:
-    """Timestamps and dates, sent as strings. A block with other than the usual forms is taken value by value."""
+    """Timestamps and dates, sent as strings. A block with a value in an unusual form is parsed value by value."""
 
     default: Any = _UNSET
     filler = _NULL_SIZE
@@ -103,14 +119,14 @@ class TimestampColumn:
         self._path = path
 
     def gather(self, values: Sequence[Any]) -> tuple[pa.Array, int]:
-        """The texts as a column, and how many were not there."""
+        """The texts as a column, and how many are unset."""
         return _array(values, pa.string())
 
     def build(self, pages: Sequence[tuple[pa.Array, int]], drift: Drift) -> BuiltColumn:
-        """A column of times, and what is none by row."""
+        """Parse the texts; those that are no timestamp or date become overlays."""
         texts, unset = _joined(pages, pa.string())
         size = text_size(texts) + 2 * (len(texts) - texts.null_count) + _NULL_SIZE * (texts.null_count - unset)
-        column = usual_instants(texts) if self._kind is Kind.TIMESTAMP else usual_days(texts)
+        column = parse_usual_timestamps(texts) if self._kind is Kind.TIMESTAMP else parse_usual_dates(texts)
         if column is not None:
             return BuiltColumn(column, size, unset)
         taken, overlays = [], {}
@@ -118,12 +134,12 @@ class TimestampColumn:
             value, left = fit(self._kind, text, self._path, drift)
             taken.append(value)
             if left is not NOTHING:
-                overlays[row] = exact.dumps(left)
+                overlays[row] = lossless_json.dumps(left)
         return BuiltColumn(pa.array(taken, schema.arrow_type(self._kind)), size, unset, overlays)
 
 
 class AnyColumn:
-    """A place where values of any kind are met: each is fitted by itself. Without a type, nothing fits."""
+    """Values of any type, each fitted by itself. Without a declared type there is no column, but only overlays."""
 
     default: Any = _ABSENT
     filler = 0
@@ -135,11 +151,11 @@ class AnyColumn:
         self._redact = redact
 
     def gather(self, values: Sequence[Any]) -> list[bytes | None]:
-        """The JSON texts; empty for what was not there, None for a place in an object that is not there."""
+        """The JSON texts; empty for an unset member, None for a member of an object that is null or absent."""
         return [None if raw is None else bytes(raw) for raw in values]
 
     def build(self, pages: Sequence[list[bytes | None]], drift: Drift) -> BuiltColumn:
-        """A column of what fits, where there is a type for one, and the rest by row."""
+        """Fit each value; what the column does not take becomes an overlay."""
         values = list(itertools.chain.from_iterable(pages))
         taken: list[Any] = []
         overlays: dict[int, str] = {}
@@ -147,14 +163,14 @@ class AnyColumn:
             value, left = self._fit(text, drift) if text else (None, NOTHING)
             taken.append(value)
             if left is not NOTHING:
-                overlays[row] = exact.dumps(left)
+                overlays[row] = lossless_json.dumps(left)
         array = None if self._declared is None else pa.array(taken, schema.arrow_type(self._declared))
         return BuiltColumn(array, _size_of_texts(values), values.count(b""), overlays)
 
     def _fit(self, text: bytes, drift: Drift) -> tuple[Any, Any]:
-        if exact.nested_deeper_than(_DEEPEST, text):
+        if lossless_json.nested_deeper_than(_MAX_DEPTH, text):
             raise NotAsDescribed
-        value = exact.loads(text if self._redact is None else self._redact(text))
+        value = lossless_json.loads(text if self._redact is None else self._redact(text))
         if self._declared is None:
             drift.unknown[self._path] += 1
             return None, value
@@ -162,14 +178,14 @@ class AnyColumn:
 
 
 class IgnoredColumn:
-    """A place that is dropped: only its size matters."""
+    """A member that is dropped: only its size matters."""
 
     default: Any = _ABSENT
     filler = 0
     annotation: Any = msgspec.Raw
 
     def gather(self, values: Sequence[Any]) -> list[bytes | None]:
-        """The JSON texts; empty for what was not there, None for a place in an object that is not there."""
+        """The JSON texts; empty for an unset member, None for a member of an object that is null or absent."""
         return [None if raw is None else bytes(raw) for raw in values]
 
     def build(self, pages: Sequence[list[bytes | None]], drift: Drift) -> BuiltColumn:
@@ -179,7 +195,7 @@ class IgnoredColumn:
 
 
 class ListColumn:
-    """A list of anything that has a node."""
+    """Lists."""
 
     default: Any = _UNSET
     filler = _NULL_SIZE
@@ -212,11 +228,11 @@ class ListColumn:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of an object. `described` ones have a column and are missed where they are absent."""
+    """A member of an object. One that is `described` has a column, and is counted as missing if it is absent."""
 
     name: str
     path: str
-    node: ColumnBuilder
+    builder: ColumnBuilder
     described: bool
 
     @property
@@ -226,7 +242,7 @@ class Member:
 
 
 class StructColumn:
-    """An object with members that are known by name; those without a column come last, in the order of names."""
+    """Objects with members that are known by name; those without a column come last, sorted by name."""
 
     default: Any = _UNSET
     filler = _NULL_SIZE
@@ -236,8 +252,8 @@ class StructColumn:
             raise NotAsDescribed
         self.type = msgspec.defstruct(
             "Members",
-            [(f"f{place}", member.node.annotation, member.node.default) for place, member in enumerate(members)],
-            rename={f"f{place}": member.name for place, member in enumerate(members)},
+            [(f"f{index}", member.builder.annotation, member.builder.default) for index, member in enumerate(members)],
+            rename={f"f{index}": member.name for index, member in enumerate(members)},
             forbid_unknown_fields=True,
             gc=False,
         )
@@ -263,22 +279,32 @@ class StructColumn:
         return BuiltColumn(array, size + _NULL_SIZE * (missing - unset), unset, overlays)
 
     def gather_members(self, values: Sequence[Any]) -> list[Any]:
-        """What each member keeps of the objects of a page; None for all where there is no object."""
+        """Let each member gather from the objects of a page; from a null or absent object, None."""
         rows = [msgspec.structs.astuple(value) if value else self._blank for value in values]
         columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(self._members)
-        return [member.node.gather(column) for member, column in zip(self._members, columns, strict=True)]
+        return [member.builder.gather(column) for member, column in zip(self._members, columns, strict=True)]
 
     def arrays(
         self, pages: Sequence[list[Any]], rows: int, drift: Drift, *, fillers: int = 0
     ) -> tuple[list[pa.Array], int, dict[int, str]]:
-        """The members that have a column, the size of all, and overlays by row; `fillers` rows are no objects."""
+        """Build the columns of the members.
+
+        Args:
+            pages: What `gather_members` returned for each page.
+            rows: How many rows there are.
+            drift: Where missing members are counted.
+            fillers: How many of the rows have no object.
+
+        Returns:
+            The columns of the members that have one, the size of all members, and overlays by row.
+        """
         arrays = []
         size = rows - fillers
         fragments: dict[int, list[str]] = {}
         each_lacks_some = True
-        for place, member in enumerate(self._members):
-            built = member.node.build([page[place] for page in pages], drift)
-            size += built.size + (rows - built.unset) * member.size - fillers * (member.size + member.node.filler)
+        for index, member in enumerate(self._members):
+            built = member.builder.build([page[index] for page in pages], drift)
+            size += built.size + (rows - built.unset) * member.size - fillers * (member.size + member.builder.filler)
             if member.described:
                 arrays.append(built.array)
                 each_lacks_some = each_lacks_some and built.unset > 0
@@ -287,13 +313,13 @@ class StructColumn:
             for row, text in built.overlays.items():
                 fragments.setdefault(row, []).append(f'"{overlay_name(member.name)}":{text}')
         if rows and each_lacks_some:
-            # Perhaps an object without members, which has one comma less than this reckons with.
+            # There may be an object without members: it has size 2, and this count gives it size 1.
             raise NotAsDescribed
         return arrays, size, {row: "{" + ",".join(texts) + "}" for row, texts in fragments.items()}
 
 
 def _array(values: Sequence[Any], arrow_type: pa.DataType) -> tuple[pa.Array, int]:
-    """A column of the values, and how many of them were not there."""
+    """A column of the values, and how many of them are unset."""
     try:
         return pa.array(values, arrow_type), 0
     except (pa.ArrowInvalid, pa.ArrowTypeError):
@@ -308,7 +334,7 @@ def _joined(pages: Sequence[tuple[pa.Array, int]], arrow_type: pa.DataType) -> t
 
 def _size_of_texts(texts: Sequence[bytes | None]) -> int:
     joined = b"".join(filter(None, texts))
-    return len(joined) - exact.escapes(joined)
+    return len(joined) - lossless_json.escape_overhead(joined)
 
 
 def text_size(texts: pa.Array) -> int:
@@ -318,7 +344,7 @@ def text_size(texts: pa.Array) -> int:
 
 
 def _by_position(overlays: Mapping[int, str], offsets: Sequence[int]) -> dict[int, str]:
-    """Overlays of elements put together by list, under the position of each in its list."""
+    """Overlays of elements, put together by list under the position of each in its list."""
     fragments: dict[int, list[str]] = {}
     for element, text in sorted(overlays.items()):
         row = bisect.bisect_right(offsets, element) - 1

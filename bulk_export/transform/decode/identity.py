@@ -1,71 +1,125 @@
-"""What tells records apart: the text of their identity, or the record itself where nothing identifies it.
+"""What tells records apart: the text of their identity, or the record itself if nothing identifies it.
 
-A record that lacks a value of its identity, or holds null, an empty string, a list or an object there, has none:
-nothing says whether another record is the same one, so it is never taken for one that was met before.
+A record has no identity if a value of it is missing, null, an empty string, a list or an object. Nothing says then
+whether another record is the same one, so it is never taken for one that was met before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
 
 from bulk_export.core.model import Kind, RecordShape
 from bulk_export.transform import schema
-from bulk_export.transform.decode import lossless_json as exact
+from bulk_export.transform.decode import lossless_json
 from bulk_export.transform.decode.record_shape import member_at, members_of
+from bulk_export.transform.decode.values import parse_timestamp
 
-# Text identifies a record; bytes are one that nothing identifies, as it was sent.
+# Text identifies a record; bytes are a record that nothing identifies, as it was sent.
 Key = str | bytes
 
 
 def keys(identities: Sequence[str | None], records: Callable[[], Sequence[bytes]]) -> Sequence[Key]:
-    """The identity of each record, or the record; `records` gives them, and is called only where one is needed."""
+    """The identity of each record, or the record; `records` is called only if one of them is needed."""
     if all(identities):
         return identities  # type: ignore[return-value]  # none of them is None
     return [identity or record for identity, record in zip(identities, records(), strict=True)]
 
 
-class Identity:
-    """Reads the identity of records of a shape that names the values it is made of."""
+class IdentityReader:
+    """Reads the identities of records of a shape that names the values which identify them."""
 
     def __init__(self, shape: RecordShape) -> None:
         self._paths = shape.identity
-        self._text_only = shape.id if shape.id_type is Kind.STRING else None
+        self._string_only = shape.id if shape.id_type is Kind.STRING else None
 
-    def of(self, records: Sequence[bytes]) -> list[str | None]:
-        """The identity of each record as it was sent: the JSON text of a list, None where there is none."""
-        return list(map(self._of, records))
+    def read(self, records: Sequence[bytes]) -> list[str | None]:
+        """The identity of each record as it was sent: the JSON text of a list of values, or None."""
+        return list(map(self._read, records))
 
-    def _of(self, record: bytes) -> str | None:
+    def _read(self, record: bytes) -> str | None:
         members = members_of(record)
         values = []
         for path in self._paths:
             value = _scalar(member_at(members, path))
-            if value is None or (path == self._text_only and not value.startswith('"')):
+            if value is None or (path == self._string_only and not value.startswith('"')):
                 return None
             values.append(value)
         return f"[{','.join(values)}]"
 
 
+def ids_of(records: Sequence[bytes]) -> list[str | None]:
+    """The id of each normalized record; None, or empty, if it has none that is a string."""
+    try:
+        return [_WITH_ID.decode(record).id for record in records]
+    except (msgspec.DecodeError, RecursionError):
+        return [column_value_and_id(id_value(record))[1] for record in records]
+
+
+def id_value(record: bytes) -> Any:
+    """The value of the id of a normalized record; its JSON text in bytes if it is nested too deeply."""
+    try:
+        text = bytes(_WITH_ANY_ID.decode(record).id)
+    except (msgspec.DecodeError, RecursionError):
+        return lossless_json.loads(record).get(schema.ID)
+    if lossless_json.nested_deeper_than(lossless_json.MAX_DEPTH, text):
+        return text
+    return lossless_json.loads(text)
+
+
+def column_value_and_id(value: Any) -> tuple[str, str | None]:
+    """What the column `id` holds for a value, which is never null; and the id that it is, None if it is none."""
+    if value is None:
+        return "", None
+    if isinstance(value, bytes):
+        return value.decode(), None
+    is_string = isinstance(value, str) and not isinstance(value, lossless_json.Number)
+    text = value if is_string and lossless_json.is_encodable(value) else lossless_json.dumps(value)
+    return text, text if is_string and value else None
+
+
+def record_version(record: bytes) -> float | None:
+    """The `updated_at` of a normalized record in microseconds since 1970; None if it has none."""
+    if lossless_json.nested_deeper_than(lossless_json.MAX_DEPTH, record):
+        return None
+    attributes = lossless_json.loads(record).get(schema.ATTRIBUTES)
+    return parse_timestamp(attributes.get("updated_at")) if isinstance(attributes, dict) else None
+
+
 def identity_columns(shape: RecordShape) -> tuple[tuple[str, ...], ...] | None:
-    """Where the columns of an export hold the values that identify a record, if it has such columns.
+    """The columns of an export that hold the values which identify a record.
 
-    Each is the name of a column, followed by the members that lead to the value within it. None where a value can have
-    no column of its own.
+    Each is the name of a column, followed by the members that lead to the value within it. None if one of the values
+    cannot have a column.
     """
-    places = [_place(shape, path) for path in shape.identity or (shape.id,)]
-    found = tuple(place for place in places if place is not None)
-    return found if len(found) == len(places) else None
+    columns = [_column_path(shape, path) for path in shape.identity or (shape.id,)]
+    found = tuple(column for column in columns if column is not None)
+    return found if len(found) == len(columns) else None
 
 
-def _place(shape: RecordShape, path: tuple[str, ...]) -> tuple[str, ...] | None:
+def _column_path(shape: RecordShape, path: tuple[str, ...]) -> tuple[str, ...] | None:
     if path in (shape.id, shape.type):
         return (schema.ID,) if path == shape.id else (schema.TYPE,)
-    above, place = path[: len(shape.attributes)], path[len(shape.attributes) :]
-    return place if above == shape.attributes and place else None
+    parents, rest = path[: len(shape.attributes)], path[len(shape.attributes) :]
+    return rest if parents == shape.attributes and rest else None
 
 
 def _scalar(value: bytes | None) -> str | None:
     """The JSON text of a string, number or boolean, the same however a string was escaped; None for anything else."""
     if value is None or value in (b"null", b'""') or value[:1] in (b"{", b"["):
         return None
-    return exact.dumps(exact.loads(value)) if value.startswith(b'"') else value.decode()
+    return lossless_json.dumps(lossless_json.loads(value)) if value.startswith(b'"') else value.decode()
+
+
+class _WithId(msgspec.Struct):
+    id: str
+
+
+class _WithAnyId(msgspec.Struct):
+    id: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_WITH_ID = msgspec.json.Decoder(_WithId)
+_WITH_ANY_ID = msgspec.json.Decoder(_WithAnyId)

@@ -1,4 +1,4 @@
-"""Records as lines: as they were sent, or as the columns of a batch."""
+"""Records as NDJSON lines: as they were sent, or as the columns of a batch."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ import msgspec
 import orjson
 import pyarrow as pa
 
+# A string, which is kept, or white space outside of one, which is not.
+_STRING_OR_WHITESPACE = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\r\n]+', re.DOTALL)
+
 
 def compact(body: bytes, records: Sequence[bytes]) -> Sequence[bytes]:
-    """The records of a page without white space between tokens, every token as it was sent."""
+    """The records of a page without white space between tokens, every token in the bytes it was sent as."""
     try:
         if len(msgspec.json.format(body, indent=-1)) == len(body):
             return records
         return [msgspec.json.format(record, indent=-1) for record in records]
     except (msgspec.DecodeError, RecursionError):
-        return [_BETWEEN_TOKENS.sub(rb"\1", record) for record in records]
+        return [_STRING_OR_WHITESPACE.sub(rb"\1", record) for record in records]
 
 
-# A string, which is kept, or white space outside of one, which is not.
-_BETWEEN_TOKENS = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\r\n]+', re.DOTALL)
-
-
-def flat(batch: pa.RecordBatch) -> list[bytes]:
-    """The rows of a batch as JSON objects, members in the order of its columns."""
+def flat_lines(batch: pa.RecordBatch) -> list[bytes]:
+    """The rows of a batch as JSON objects, with the columns as members in their order."""
     names = batch.schema.names
     rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
     return [orjson.dumps(dict(zip(names, row, strict=True)), option=orjson.OPT_UTC_Z) for row in rows]

@@ -8,6 +8,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+# Python follows about a thousand levels, including those of its own calls.
+MAX_DEPTH = 800
+
 
 class Number(str):
     """A JSON number in the digits it was sent with."""
@@ -16,8 +19,10 @@ class Number(str):
 
 
 class RepeatedKeys(dict[str, Any]):
-    """A JSON object in which a key stood more than once. As a dict it holds the last value of each key;
-    `pairs` is all of them in order."""
+    """A JSON object in which a key occurs more than once.
+
+    As a dict it holds the last value of each key; `pairs` are all members in order.
+    """
 
     __slots__ = ("pairs",)
 
@@ -33,37 +38,34 @@ class RepeatedKeys(dict[str, Any]):
         return {key: earlier[:-1] for key, earlier in values.items() if len(earlier) > 1}
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    return members if len(members) == len(pairs) else RepeatedKeys(pairs)
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=Number, parse_int=Number)
-
-
 def loads(text: bytes) -> Any:
-    """A JSON text that `split_page` has accepted, as values; numbers are `Number`."""
+    """Parse a JSON text that `split_page` has accepted. Numbers become `Number`.
+
+    >>> loads(b'{"price": 1.10}')
+    {'price': '1.10'}
+    """
     return _DECODER.decode(text.decode())
 
 
 def dumps(value: Any) -> str:
-    """The compact JSON text of what `loads` gave, each number and repeated key as it was sent.
+    """Write what `loads` returned as compact JSON, each number and repeated key as it was sent.
 
-    Without recursion: a service may nest as deeply as the decoder follows.
+    Works without recursion, since a service may nest as deeply as the decoder follows.
     """
     pieces: list[str] = []
+    # The objects and lists around the current position: what is left of each, and its closing bracket.
     unfinished: list[tuple[Iterator[tuple[str, Any]], str]] = [(iter([("", value)]), "")]
     while unfinished:
         members, closing = unfinished[-1]
-        for before, member in members:
-            pieces.append(before)
+        for prefix, member in members:
+            pieces.append(prefix)
             if isinstance(member, dict):
                 pieces.append("{")
-                unfinished.append((_keyed(member), "}"))
+                unfinished.append((_with_keys(member), "}"))
                 break
             if isinstance(member, list):
                 pieces.append("[")
-                unfinished.append((_listed(member), "]"))
+                unfinished.append((_with_commas(member), "]"))
                 break
             pieces.append(_scalar(member))
         else:
@@ -73,11 +75,11 @@ def dumps(value: Any) -> str:
 
 
 def nested_deeper_than(levels: int, text: bytes) -> bool:
-    """Whether lists and objects in a sound JSON text stand inside one another in more than `levels` levels."""
+    """Whether a valid JSON text has more than `levels` lists and objects inside one another."""
     if text.count(b"{") + text.count(b"[") <= levels:
         return False
     depth = 0
-    for token in _BRACKETS.finditer(text):
+    for token in _STRING_OR_BRACKET.finditer(text):
         bracket = token[0]
         if bracket in b"{[":
             depth += 1
@@ -88,41 +90,31 @@ def nested_deeper_than(levels: int, text: bytes) -> bool:
     return False
 
 
-# A string, whose brackets do not count, or a bracket.
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+def escape_overhead(text: bytes) -> int:
+    r"""By how many bytes a valid JSON text is longer than it would be without escapes in its strings.
 
+    1. `\n` and other short escapes: one byte more than the character.
+    2. `\u00e9`: six bytes for a character of one to three.
+    3. `\ud83d\ude00`: twelve bytes for a character of four, counted as 4 for each half.
 
-def escapes(text: bytes) -> int:
-    """By how much a sound JSON text is longer than it were if strings were written without escapes."""
-    surplus = 0
-    # Looking for one byte is what the library does fastest; a pattern over all of a page takes twice as long.
-    place = text.find(_BACKSLASH)
-    while place >= 0:
-        if text[place + 1] == _U:
-            surplus += _surplus(text[place + 2 : place + 6])
-            place = text.find(_BACKSLASH, place + 6)
+    >>> escape_overhead(rb'"\n\u00e9"')
+    5
+    """
+    overhead = 0
+    # The library finds single bytes fastest; a pattern over a whole page takes twice as long.
+    position = text.find(b"\\")
+    while position >= 0:
+        if text[position + 1] == _U:
+            overhead += _unicode_escape_overhead(text[position + 2 : position + 6])
+            position = text.find(b"\\", position + 6)
         else:
-            surplus += 1
-            place = text.find(_BACKSLASH, place + 2)
-    return surplus
+            overhead += 1
+            position = text.find(b"\\", position + 2)
+    return overhead
 
 
-_BACKSLASH = b"\\"
-_U = ord("u")
-
-
-@functools.lru_cache(maxsize=4_096)
-def _surplus(digits: bytes) -> int:
-    """The same for one escape of six bytes."""
-    code = int(digits, base=16)
-    if 0xD800 <= code < 0xE000:
-        # Half of a pair of twelve bytes for a character of four.
-        return 4
-    return 6 - len(chr(code).encode())
-
-
-def is_utf8(text: str) -> bool:
-    """Whether a string can be written as UTF-8: it holds no lone surrogate."""
+def is_encodable(text: str) -> bool:
+    """Whether a string can be written as UTF-8, that is, has no lone surrogate."""
     if text.isascii():
         return True
     try:
@@ -132,18 +124,31 @@ def is_utf8(text: str) -> bool:
     return True
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    return members if len(members) == len(pairs) else RepeatedKeys(pairs)
+
+
+@functools.lru_cache(maxsize=4_096)
+def _unicode_escape_overhead(digits: bytes) -> int:
+    code = int(digits, base=16)
+    if 0xD800 <= code < 0xE000:
+        return 4
+    return 6 - len(chr(code).encode())
+
+
 def _string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=not is_utf8(text))
+    return json.dumps(text, ensure_ascii=not is_encodable(text))
 
 
-def _keyed(members: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _with_keys(members: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     comma = ""
     for key, member in members.pairs if isinstance(members, RepeatedKeys) else members.items():
         yield f"{comma}{_string(key)}:", member
         comma = ","
 
 
-def _listed(elements: list[Any]) -> Iterator[tuple[str, Any]]:
+def _with_commas(elements: list[Any]) -> Iterator[tuple[str, Any]]:
     comma = ""
     for element in elements:
         yield comma, element
@@ -153,7 +158,11 @@ def _listed(elements: list[Any]) -> Iterator[tuple[str, Any]]:
 def _scalar(value: Any) -> str:
     if isinstance(value, str):
         return str(value) if isinstance(value, Number) else _string(value)
-    return _WORDS[value]
+    return _LITERALS[value]
 
 
-_WORDS = {None: "null", True: "true", False: "false"}
+_LITERALS = {None: "null", True: "true", False: "false"}
+_U = ord("u")
+# Brackets inside of strings do not count.
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=Number, parse_int=Number)

@@ -1,4 +1,4 @@
-"""Applies a redaction to the JSON text of a record, and leaves every other token as it was sent."""
+"""Applies a redaction to the JSON text of records, and leaves every other token as it was sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from bulk_export.core.model import Endpoint, RecordShape
-from bulk_export.transform.decode import lossless_json as exact
+from bulk_export.transform.decode import lossless_json
+from bulk_export.transform.decode.body import InvalidPage
 from bulk_export.transform.decode.json_lines import compact
 from bulk_export.transform.decode.record_shape import RecordShaper
 from bulk_export.transform.redaction import Redaction, RedactionAction, Rule, Rules
@@ -16,36 +17,43 @@ from bulk_export.transform.redaction import Redaction, RedactionAction, Rule, Ru
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _QUOTES_COLON_COMMA = 4
-_USUAL = RecordShape()
+_JSON_API = RecordShape()
 
 
 class Redactor:
     """Applies rules to compact JSON texts that `split_page` has accepted."""
 
-    def __init__(self, redaction: Redaction, shape: RecordShape = _USUAL) -> None:
+    def __init__(self, redaction: Redaction, shape: RecordShape = _JSON_API) -> None:
         self._redaction = redaction
-        self._record = _rules_for(redaction.rules, shape)
+        self._record_rules = _rules_for_records(redaction.rules, shape)
 
     def record(self, text: bytes) -> bytes:
-        """A record without what is dropped, and with pseudonyms."""
-        return self.value(text, self._record)
+        """Redact a record. Raises RecursionError for one that is nested too deeply."""
+        return self.value(text, self._record_rules)
 
     def value(self, text: bytes, rule: Rule) -> bytes:
-        """The value at the place of a rule. Raises RecursionError for one nested too deeply."""
+        """Redact a value by the rule for its path. Raises RecursionError for one that is nested too deeply.
+
+        1. With msgspec, on the text: tokens that no rule concerns stay as they were sent.
+        2. If msgspec declines it (a lone surrogate, a number beyond a double) or a key is repeated, on values: the same
+           values, perhaps with other escapes.
+        """
         try:
-            return self._value(text, rule)
-        except (msgspec.DecodeError, _Unsound):
-            # A lone surrogate, a number beyond a double, or a key that stands twice.
-            return exact.dumps(self._tree(exact.loads(text), rule)).encode()
+            return self._redacted_text(text, rule)
+        except (msgspec.DecodeError, _NotProven):
+            return lossless_json.dumps(self._redacted_value(lossless_json.loads(text), rule)).encode()
 
-    def _value(self, text: bytes, rule: Rule) -> bytes:
+    def _redacted_text(self, text: bytes, rule: Rule) -> bytes:
         if text.startswith(b"["):
-            return b"[" + b",".join([self._value(bytes(element), rule) for element in _ELEMENTS.decode(text)]) + b"]"
+            elements = [self._redacted_text(bytes(element), rule) for element in _ELEMENTS.decode(text)]
+            return b"[" + b",".join(elements) + b"]"
         if isinstance(rule, RedactionAction):
-            return b"null" if text == b"null" else exact.dumps(self._pseudonym(exact.loads(text))).encode()
-        return self._members(text, rule) if text.startswith(b"{") else text
+            if text == b"null":
+                return text
+            return lossless_json.dumps(self._pseudonym(lossless_json.loads(text))).encode()
+        return self._redacted_object(text, rule) if text.startswith(b"{") else text
 
-    def _members(self, text: bytes, rules: Rules) -> bytes:
+    def _redacted_object(self, text: bytes, rules: Rules) -> bytes:
         pieces = []
         size = 1 if text == b"{}" else 0
         for name, raw in _MEMBERS.decode(text).items():
@@ -56,52 +64,63 @@ class Redactor:
             if rule is not None:
                 if rule is RedactionAction.DROP:
                     continue
-                member = self._value(member, rule)
+                member = self._redacted_text(member, rule)
             pieces.append(b'"' + key + b'":' + member)
         if size + 1 != len(text):
-            raise _Unsound
+            raise _NotProven
         return b"{" + b",".join(pieces) + b"}"
 
-    def _tree(self, value: Any, rule: Rule) -> Any:
+    def _redacted_value(self, value: Any, rule: Rule) -> Any:
         if isinstance(value, list):
-            return [self._tree(element, rule) for element in value]
+            return [self._redacted_value(element, rule) for element in value]
         if isinstance(rule, RedactionAction):
             return self._pseudonym(value)
-        return self._left_of(value, rule) if isinstance(value, dict) else value
+        return self._redacted_members(value, rule) if isinstance(value, dict) else value
 
-    def _left_of(self, members: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
-        pairs = members.pairs if isinstance(members, exact.RepeatedKeys) else members.items()
-        left = [
-            (name, member if (rule := rules.get(name)) is None else self._tree(member, rule))
+    def _redacted_members(self, members: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
+        is_repeated = isinstance(members, lossless_json.RepeatedKeys)
+        pairs = members.pairs if isinstance(members, lossless_json.RepeatedKeys) else members.items()
+        kept = [
+            (name, member if (rule := rules.get(name)) is None else self._redacted_value(member, rule))
             for name, member in pairs
             if rules.get(name) is not RedactionAction.DROP
         ]
-        return exact.RepeatedKeys(left) if isinstance(members, exact.RepeatedKeys) else dict(left)
+        return lossless_json.RepeatedKeys(kept) if is_repeated else dict(kept)
 
     def _pseudonym(self, value: Any) -> str | None:
         if value is None:
             return None
-        is_text = isinstance(value, str) and not isinstance(value, exact.Number)
-        text: str = value if is_text else exact.dumps(value)
+        is_text = isinstance(value, str) and not isinstance(value, lossless_json.Number)
+        text: str = value if is_text else lossless_json.dumps(value)
         return self._redaction.pseudonym(text.encode("utf-8", "surrogatepass"))
 
 
+def redact_records(records: Sequence[bytes], redactor: Redactor | None) -> Sequence[bytes]:
+    """Redact the records of a page; without a redactor they stay as they are. Raises InvalidPage."""
+    if redactor is None:
+        return records
+    try:
+        return list(map(redactor.record, records))
+    except RecursionError:
+        raise InvalidPage("nested too deeply to be redacted") from None
+
+
 def page_rewriter(redaction: Redaction, endpoints: Sequence[Endpoint]) -> Callable[[str, bytes], bytes] | None:
-    """What makes a page that a redaction has gone over from one as it was sent, given the name of its endpoint;
-    None where nothing is redacted."""
+    """A function that redacts a page as it was sent, given the name of its endpoint; None if nothing is redacted."""
     if not redaction:
         return None
-    by_name = {one.name: (Redactor(redaction, one.shape), RecordShaper(one)) for one in endpoints}
+    by_name = {endpoint.name: (Redactor(redaction, endpoint.shape), RecordShaper(endpoint)) for endpoint in endpoints}
 
     def rewrite(endpoint: str, body: bytes) -> bytes:
-        redactor, arrangement = by_name[endpoint]
-        return arrangement.join(list(map(redactor.record, compact(body, arrangement.split(body)))))
+        redactor, shaper = by_name[endpoint]
+        return shaper.join(list(map(redactor.record, compact(body, shaper.split(body)))))
 
     return rewrite
 
 
-def _rules_for(rules: Rules, shape: RecordShape) -> Rules:
-    """Rules for whole records. Attributes may stand further down; by the same names, members beside are meant too."""
+def _rules_for_records(rules: Rules, shape: RecordShape) -> Rules:
+    """Rules for records as they are sent. Attributes may be further down; members beside them of the same names are
+    redacted as well."""
     tree: dict[str, Rule] = dict(rules)
     if shape.attributes:
         _plant(tree, shape.attributes, rules)
@@ -112,16 +131,16 @@ def _rules_for(rules: Rules, shape: RecordShape) -> Rules:
 
 
 def _plant(tree: dict[str, Rule], path: Sequence[str], rule: Rule) -> None:
-    name, *further = path
-    there = tree.get(name)
-    if isinstance(there, RedactionAction):
+    name, *rest = path
+    existing = tree.get(name)
+    if isinstance(existing, RedactionAction):
         return
-    if further:
-        below = dict(there or {})
-        _plant(below, further, rule)
-        rule = below
-    tree[name] = {**(there or {}), **rule} if isinstance(rule, Mapping) else rule
+    if rest:
+        branch = dict(existing or {})
+        _plant(branch, rest, rule)
+        rule = branch
+    tree[name] = {**(existing or {}), **rule} if isinstance(rule, Mapping) else rule
 
 
-class _Unsound(Exception):
-    """An object whose text is longer than its members: a key stands twice, or is written with escapes."""
+class _NotProven(Exception):
+    """The members of an object do not add up to the length of its text: a repeated key, or a key with escapes."""

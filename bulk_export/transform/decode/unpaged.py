@@ -1,7 +1,7 @@
-"""A body that holds all records of an endpoint, cut into pages: a list in JSON, or a table in CSV.
+"""One response with all records of an endpoint, divided into pages: a list in JSON, or a table in CSV.
 
-The body is held once; pages are made from it one at a time. Rows of a table become objects of texts by the names
-in its first line: what the texts mean is for those to say who read the pages.
+The body is held once; pages are made from it one at a time. Rows of a table become objects of strings, with the names
+in its first line; `record_shape` gives them types later, when the pages are decoded.
 """
 
 from __future__ import annotations
@@ -18,41 +18,52 @@ from bulk_export.transform.decode.body import InvalidPage
 from bulk_export.transform.decode.record_shape import RecordShaper
 
 _BOM = b"\xef\xbb\xbf"
-# Where the cells go that a row has beyond the columns.
+# The member for the cells that a row has beyond the columns.
 SURPLUS = "/cells"
 
 Page = tuple[list[bytes], bytes]
 
 
 class UnpagedBody:
-    """All records of an endpoint, checked to the end. `counts` are those of its pages; there is always one.
+    """A response with all records of an endpoint.
 
-    `is_framed` says whether it is known by other means that the body is whole. Raises UnusablePage.
+    `counts` holds the number of records of each page; there is always one page.
     """
 
     def __init__(self, endpoint: Endpoint, body: bytes, *, page_size: int, is_framed: bool) -> None:
-        self._arrangement = RecordShaper(endpoint)
+        """Check a body to its end.
+
+        Args:
+            endpoint: The description of the records, and whether they come as JSON or CSV.
+            body: The inflated body.
+            page_size: How many records a page gets.
+            is_framed: Whether the HTTP framing proves that the body is complete.
+
+        Raises:
+            InvalidPage: The body is neither, or may have been cut short.
+        """
+        self._shaper = RecordShaper(endpoint)
         self._page_size = page_size
         self._body = body
         self._records: Sequence[bytes] | None = None
         if endpoint.format == "csv":
             rows = _check_table(body, is_framed=is_framed)
         else:
-            self._records = self._arrangement.split(body)
+            self._records = self._shaper.split(body)
             rows = len(self._records)
         full, rest = divmod(rows, page_size)
         self.counts = [page_size] * full + [rest] * (rest > 0 or not full)
 
     def pages(self) -> Iterator[Page]:
-        """The records of each page, and its body."""
+        """The records and the body of each page."""
         records = iter(self._records) if self._records is not None else table_rows(self._body)
         for count in self.counts:
             page = list(itertools.islice(records, count))
-            yield page, self._arrangement.join(page)
+            yield page, self._shaper.join(page)
 
 
 def table_rows(body: bytes) -> Iterator[bytes]:
-    """The rows of a table as JSON objects of strings; empty cells are null. Raises UnusablePage."""
+    """The rows of a table as JSON objects of strings; empty cells are null. Raises InvalidPage."""
     rows = _rows(body)
     names = next(rows, None)
     if names is None:
@@ -70,9 +81,11 @@ def table_rows(body: bytes) -> Iterator[bytes]:
 
 
 def _check_table(body: bytes, *, is_framed: bool) -> int:
-    """How many rows a table has; none is a body of nothing, too, as services send it for a list without records.
+    """Count the rows of a table. Raises InvalidPage for a body that shows that it was cut short.
 
-    A body that ends within a row is refused as far as that can be seen.
+    1. An empty body is a list without records, but only if the framing proves that it is complete.
+    2. A last line without an end may be cut, unless the framing proves otherwise.
+    3. Even then, a last row with fewer cells than the first is cut.
     """
     if not body and is_framed:
         return 0
@@ -96,7 +109,7 @@ def _check_table(body: bytes, *, is_framed: bool) -> int:
 
 
 def _rows(body: bytes) -> Iterator[list[str]]:
-    # The limit is one for the whole process; bodies are capped already.
+    # The limit holds for the whole process; bodies are capped already.
     csv.field_size_limit(sys.maxsize)
     lines = 0
 

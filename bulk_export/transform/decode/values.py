@@ -1,7 +1,7 @@
-"""Which JSON values fit which column, and what is said of those that do not.
+"""Which JSON values fit which column, and where the others go.
 
-`fit` divides a value into what its column takes and what goes to `_extra`. Together the two always give the
-value back: `docs/schema.md` has the rules.
+`fit` divides a value into what its column takes and an overlay for `_extra`. The two together give the value back:
+docs/schema.md has the rules.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from typing import Any
 
 from bulk_export.core.model import Field, FieldType, Kind, ListOf
 from bulk_export.transform.decode.drift import Drift
-from bulk_export.transform.decode.lossless_json import Number, RepeatedKeys, is_utf8
+from bulk_export.transform.decode.lossless_json import Number, RepeatedKeys, is_encodable
 
-# Members of an overlay that are not an attribute start with a slash; an attribute that does has it doubled.
+# Members of an overlay that are no attributes begin with a slash; an attribute that does has it doubled.
 RESERVED = "/"
+# Values that a later one of the same key replaced.
 OVERRIDDEN = "/overridden"
+# Members of the record beside its attributes.
 RECORD = "/record"
-WHOLE = "/whole"
+# A record that is nested too deeply to be taken apart.
+UNSPLIT = "/whole"
 
 _INSTANT = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII
@@ -36,7 +39,7 @@ _STRING = Kind.STRING
 
 
 class _Nothing:
-    """Nothing is left for `_extra`."""
+    """The overlay of a value that its column takes completely; None is the overlay of a null."""
 
     __slots__ = ()
 
@@ -45,10 +48,17 @@ NOTHING = _Nothing()
 
 
 def fit(declared: FieldType, value: Any, path: str, drift: Drift) -> tuple[Any, Any]:
-    """What the column takes of `value`, and its overlay for `_extra` (NOTHING where all of it fits).
+    """Divide a value into what its column takes and an overlay for `_extra`.
 
-    Timestamps are given as microseconds since 1970 in UTC, dates as days. Counts misfits and unknown
-    members in `drift` under `path`.
+    Args:
+        declared: The type of the column.
+        value: A value of `lossless_json.loads`.
+        path: The dotted path of the value, under which misfits and unknown members are counted.
+        drift: Where they are counted.
+
+    Returns:
+        The value for the column (timestamps in microseconds since 1970 in UTC, dates in days since 1970), and the
+        overlay: NOTHING if the column takes all of the value.
     """
     if value is None:
         return None, NOTHING
@@ -68,7 +78,7 @@ def fit(declared: FieldType, value: Any, path: str, drift: Drift) -> tuple[Any, 
 def fit_members(
     fields: Sequence[Field], members: dict[str, Any], path: str, drift: Drift
 ) -> tuple[dict[str, Any], Any]:
-    """As `fit`, for the members of an object; what `fields` do not name goes to the overlay whole."""
+    """Do the same for the members of an object. Members without a field go to the overlay as they are."""
     overlay: dict[str, Any] = {}
     taken: dict[str, Any] = {}
     prefix = f"{path}." if path else ""
@@ -84,7 +94,7 @@ def fit_members(
         if left is not NOTHING:
             overlay[overlay_name(name)] = left
     if unknown := members.keys() - taken.keys():
-        # In an order that the sender's does not change, so that all ways to decode give the same bytes.
+        # Sorted, so that the fast and the exact path give the same bytes.
         for name in sorted(unknown):
             drift.unknown[prefix + name] += 1
             overlay[overlay_name(name)] = members[name]
@@ -97,7 +107,7 @@ def fit_members(
 
 
 def overlay_name(name: str) -> str:
-    """The key under which an attribute stands in an overlay: its own name, a leading slash doubled."""
+    """The key of an attribute in an overlay: its name, with a leading slash doubled."""
     return RESERVED + name if name.startswith(RESERVED) else name
 
 
@@ -112,17 +122,17 @@ def _fit_list(declared: ListOf, elements: list[Any], path: str, drift: Drift) ->
     return fitted, overlay or NOTHING
 
 
-def instant(text: Any) -> int | None:
-    """Microseconds since 1970 in UTC for an RFC 3339 time with a zone, or a day (its first moment); else None.
+def parse_timestamp(text: Any) -> int | None:
+    """Microseconds since 1970 in UTC for an RFC 3339 time with a zone, or for a date (its first moment in UTC).
 
-    A time without a zone, with non-zero digits beyond microseconds, or outside of the years 1 to 9999 has
-    no such number.
+    None for anything else: a time without a zone, with non-zero digits beyond microseconds, or outside of the years 1
+    to 9999.
     """
     if not isinstance(text, str) or isinstance(text, Number):
         return None
     found = _INSTANT.fullmatch(text)
     if found is None:
-        days = day(text) if len(text) == 10 else None
+        days = parse_date(text) if len(text) == 10 else None
         return None if days is None else days * 86_400_000_000
     *parts, fraction, zulu, sign, hours, minutes = found.groups()
     fraction = fraction or ""
@@ -143,8 +153,8 @@ def instant(text: Any) -> int | None:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def day(text: Any) -> int | None:
-    """Days since 1970 for YYYY-MM-DD, or for an instant at midnight that is shown in UTC; else None."""
+def parse_date(text: Any) -> int | None:
+    """Days since 1970 for YYYY-MM-DD, or for a time at midnight that is written in UTC; else None."""
     if not isinstance(text, str) or isinstance(text, Number):
         return None
     if _DAY.fullmatch(text):
@@ -155,12 +165,12 @@ def day(text: Any) -> int | None:
     found = _INSTANT.fullmatch(text)
     if found is None or not (found[8] or (found[10], found[11]) == ("00", "00")):
         return None
-    moment = instant(text)
+    moment = parse_timestamp(text)
     return None if moment is None or moment % 86_400_000_000 else moment // 86_400_000_000
 
 
 def _string(value: Any) -> str | None:
-    return value if type(value) is str and is_utf8(value) else None
+    return value if type(value) is str and is_encodable(value) else None
 
 
 def _boolean(value: Any) -> bool | None:
@@ -170,12 +180,12 @@ def _boolean(value: Any) -> bool | None:
 def _integer(value: Any) -> int | None:
     if not isinstance(value, Number) or len(value) > _MOST_DIGITS or not value.lstrip("-").isdigit():
         return None
-    whole = int(value)
-    return whole if whole in INT64 and str(whole) == value else None
+    integer = int(value)
+    return integer if integer in INT64 and str(integer) == value else None
 
 
-def number(value: Any) -> float | None:
-    """A double, where it stands for exactly the decimal that was sent or its shortest text does."""
+def parse_number(value: Any) -> float | None:
+    """The double whose shortest decimal text has the value that was sent; None if there is none."""
     if not isinstance(value, Number) or len(value) > _MOST_DIGITS:
         return None
     double = float(value)
@@ -190,7 +200,7 @@ _SCALARS = {
     Kind.STRING: _string,
     Kind.BOOLEAN: _boolean,
     Kind.INTEGER: _integer,
-    Kind.NUMBER: number,
-    Kind.TIMESTAMP: instant,
-    Kind.DATE: day,
+    Kind.NUMBER: parse_number,
+    Kind.TIMESTAMP: parse_timestamp,
+    Kind.DATE: parse_date,
 }

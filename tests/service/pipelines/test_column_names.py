@@ -26,7 +26,7 @@ from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.poll import sync_once
 from bulk_export.services.catalogue import read_description
-from bulk_export.transform.column_names import comparable
+from bulk_export.transform.column_names import comparison_key
 from bulk_export.transform.decode import Decoder
 from tests.support.exporting import FREE, QUICK, TOKEN
 from tests.support.restore import canonical, restore
@@ -134,7 +134,7 @@ def assert_holds(rows: Rows, records: Rows) -> None:
     }
     for row in rows:
         for names in (row, row["one"] or {}, *(row["many"] or ())):
-            assert len(set(map(comparable, names or ()))) == len(names or ())
+            assert len(set(map(comparison_key, names or ()))) == len(names or ())
 
 
 @pytest.mark.parametrize(("form", "readers"), [

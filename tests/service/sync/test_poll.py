@@ -20,8 +20,8 @@ import pytest
 from aiohttp import web
 from deltalake import DeltaTable
 
-from bulk_export.core.files import locked_directory
 from bulk_export.errors import DamagedState, Interrupted, LocalFailure, ServiceFailing, UsageError
+from bulk_export.output.directory import locked_directory
 from bulk_export.output.verify import verify
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.sync.log import PollSummary

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulk_export.core.files import safe_name
 from bulk_export.core.model import Endpoint, Field, FieldType, Kind, Limit, ListOf, Service, Struct
 from bulk_export.errors import UsageError
+from bulk_export.output.file_names import safe_name
 from bulk_export.services.catalogue import built_in_services, choose_endpoints, load_service
 
 VERSIONS = [("npq", "v1"), ("npq", "v2"), ("npq", "v3"), ("ecf", "v1"), ("ecf", "v2"), ("ecf", "v3")]

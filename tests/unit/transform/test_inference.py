@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from bulk_export.core.model import Field, FieldType, Kind, ListOf, Struct
 from bulk_export.services.field_types import fields_to_text, with_fields
 from bulk_export.transform.decode import Decoder
-from bulk_export.transform.inference import SchemaInference
-from bulk_export.transform.schema_mode import SchemaScan
+from bulk_export.transform.inference import SchemaScan
 from tests.support.described import THINGS, endpoint, page
 from tests.support.json_values import strings, text_of, values
 
@@ -21,10 +20,10 @@ BARE = endpoint({"known": Struct((Field("name", Kind.STRING),)), "list": ListOf(
 
 
 def inferred(*texts: str) -> FieldType | None:
-    inference = SchemaInference(BARE)
+    inference = SchemaScan(BARE)
     for text in texts:
-        inference.take(f'{{"id":"x","type":"t","attributes":{{"new":{text}}}}}'.encode())
-    return {one.name: one.type for one in inference.described().fields}.get("new")
+        inference.observe(f'{{"id":"x","type":"t","attributes":{{"new":{text}}}}}'.encode())
+    return {one.name: one.type for one in inference.inferred().fields}.get("new")
 
 
 @pytest.mark.parametrize(
@@ -72,24 +71,24 @@ def test_values_nested_without_end_get_no_column() -> None:
 
 
 def test_new_members_of_described_objects_and_lists_are_found_and_described_types_stay() -> None:
-    inference = SchemaInference(BARE)
+    inference = SchemaScan(BARE)
     attributes = {"known": {"name": 5, "at": "2021-05-31"}, "list": [{"a": "x"}, {"b": True}], "id": 1, "type": "x"}
-    inference.take(json.dumps({"id": "x", "attributes": attributes}).encode())
-    fields = {one.name: one.type for one in inference.described().fields}
+    inference.observe(json.dumps({"id": "x", "attributes": attributes}).encode())
+    fields = {one.name: one.type for one in inference.inferred().fields}
     assert fields["known"] == Struct((Field("name", Kind.STRING), Field("at", Kind.DATE)))
     assert fields["list"] == ListOf(Struct((Field("a", Kind.INTEGER), Field("b", Kind.BOOLEAN))))
 
 
 def test_names_that_no_column_can_have_get_none() -> None:
-    inference = SchemaInference(BARE)
-    inference.take(b'{"id":"x","attributes":{"":1,"\\ud800":1,"a\\u0000":1,"fine":1}}')
-    assert [one.name for one in inference.described().fields] == ["known", "list", "fine"]
+    inference = SchemaScan(BARE)
+    inference.observe(b'{"id":"x","attributes":{"":1,"\\ud800":1,"a\\u0000":1,"fine":1}}')
+    assert [one.name for one in inference.inferred().fields] == ["known", "list", "fine"]
 
 
 def test_names_that_differ_only_by_case_get_one_column() -> None:
-    inference = SchemaInference(BARE)
-    inference.take(b'{"id":"x","attributes":{"Known":1,"new":2,"New":3,"known":{"a":1,"A":2}}}')
-    fields = {one.name: one.type for one in inference.described().fields}
+    inference = SchemaScan(BARE)
+    inference.observe(b'{"id":"x","attributes":{"Known":1,"new":2,"New":3,"known":{"a":1,"A":2}}}')
+    fields = {one.name: one.type for one in inference.inferred().fields}
     assert list(fields) == ["known", "list", "New"]
     assert fields["known"] == Struct((Field("name", Kind.STRING), Field("A", Kind.INTEGER)))
 
@@ -116,8 +115,8 @@ def test_inference_depends_on_neither_order_nor_pages_and_moves_values_without_c
     def found(of: list[Any], size: int) -> Any:
         surveyor = SchemaScan(THINGS)
         for start in range(0, len(of), size):
-            surveyor.look([page(*of[start : start + size])])
-        return surveyor.described()
+            surveyor.scan([page(*of[start : start + size])])
+        return surveyor.inferred()
 
     described = found(drawn, 2)
     shuffled = data.draw(st.permutations(drawn))

@@ -41,7 +41,7 @@ def only(block: Block) -> tuple[dict[str, Any], Any]:
 
 
 def test_what_is_dropped_has_no_column_and_no_place_in_a_line() -> None:
-    redaction = Redaction.of(["name", "enrolments.left", "new"], [])
+    redaction = Redaction.from_paths(["name", "enrolments.left", "new"], [])
     row, line = only(decode(redaction, record(name="x", enrolments=[{"email": "e", "left": None}], new=1)))
     assert "name" not in row
     assert row["enrolments"] == [{"email": "e"}]
@@ -51,7 +51,7 @@ def test_what_is_dropped_has_no_column_and_no_place_in_a_line() -> None:
 
 
 def test_a_pseudonym_is_a_keyed_hash_of_the_text() -> None:
-    redaction = Redaction.of([], ["name", "age", "paid", "aliases", "enrolments.email"], KEY)
+    redaction = Redaction.from_paths([], ["name", "age", "paid", "aliases", "enrolments.email"], KEY)
     sent = record(name="Zoë", age=Raw("7"), paid=True, aliases=["a", None], enrolments=[{"email": "e", "left": None}])
     row, line = only(decode(redaction, sent))
     expected = {"name": hashed("Zoë"), "age": hashed("7"), "paid": hashed("true"), "aliases": [hashed("a"), None]}
@@ -61,14 +61,14 @@ def test_a_pseudonym_is_a_keyed_hash_of_the_text() -> None:
 
 
 def test_null_stays_null_and_absent_stays_absent() -> None:
-    redaction = Redaction.of([], ["name", "new"], KEY)
+    redaction = Redaction.from_paths([], ["name", "new"], KEY)
     row, line = only(decode(redaction, {"id": "a", "type": "t", "attributes": {"name": None}}))
     assert row["name"] is None
     assert line["attributes"] == {"name": None}
 
 
 def test_ids_and_unknown_attributes_and_members_beside_them_are_meant_too() -> None:
-    redaction = Redaction.of(["links"], ["id", "new", "school.urn"], KEY)
+    redaction = Redaction.from_paths(["links"], ["id", "new", "school.urn"], KEY)
     sent = {**record(new="n", school={"urn": "u", "x": 1}), "links": {}, "school": {"urn": "u"}}
     block = decode(redaction, sent)
     row, line = only(block)
@@ -84,14 +84,14 @@ def test_ids_and_unknown_attributes_and_members_beside_them_are_meant_too() -> N
 @pytest.mark.parametrize("lines", [None, "raw", "flat"])
 @pytest.mark.parametrize("columns", [True, False])
 def test_ids_are_the_same_pseudonyms_whatever_else_is_asked_for(columns: bool, lines: Lines | None) -> None:
-    decoder = Decoder(THINGS, columns=columns, lines=lines, redaction=Redaction.of([], ["id"], KEY))
+    decoder = Decoder(THINGS, columns=columns, lines=lines, redaction=Redaction.from_paths([], ["id"], KEY))
     block = decoder.decode([page(record(), record(new=1))])
     assert list(block.ids) == [hashed("a")] * 2
     assert block.rows_per_page == [2]
 
 
 def test_both_values_of_a_key_that_stands_twice_are_meant() -> None:
-    redaction = Redaction.of(["age"], ["name"], KEY)
+    redaction = Redaction.from_paths(["age"], ["name"], KEY)
     pairs = [("name", "first"), ("age", 1), ("name", "second"), ("age", 2)]
     row, line = only(decode(redaction, {"id": "a", "type": "t", "attributes": Pairs(pairs)}))
     assert row["name"] == hashed("second")
@@ -101,7 +101,7 @@ def test_both_values_of_a_key_that_stands_twice_are_meant() -> None:
 
 def test_what_is_left_of_a_line_is_as_it_was_sent() -> None:
     sent = rb'{"id":"a","attributes":{"n":1.10,"name":"x","t":"\u003cb\u003e \/","big":12345678901234567890123}}'
-    decoder = Decoder(THINGS, columns=False, lines="raw", redaction=Redaction.of(["name"], []))
+    decoder = Decoder(THINGS, columns=False, lines="raw", redaction=Redaction.from_paths(["name"], []))
     assert list(decoder.decode([b'{"data":[' + sent + b"]}"]).lines or ()) == [sent.replace(b'"name":"x",', b"")]
 
 
@@ -128,7 +128,7 @@ def marked(value: Any) -> Any:
 @given(drawn=st.lists(records(FIELDS), max_size=3), names=st.frozensets(st.sampled_from(sorted(FIELDS)), min_size=1))
 def test_nothing_of_it_is_left_anywhere(drawn: list[Any], names: frozenset[str]) -> None:
     sent = [canaries(one, names) for one in drawn]
-    for redaction in (Redaction.of(sorted(names), []), Redaction.of([], sorted(names), KEY)):
+    for redaction in (Redaction.from_paths(sorted(names), []), Redaction.from_paths([], sorted(names), KEY)):
         for lines in ("raw", "flat"):
             block = Decoder(THINGS, columns=True, lines=lines, redaction=redaction).decode([page(*sent)])
             assert block.batch is not None
@@ -139,7 +139,7 @@ def test_nothing_of_it_is_left_anywhere(drawn: list[Any], names: frozenset[str])
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(drawn=records(FIELDS))
 def test_what_no_rule_leads_to_stays(drawn: Any) -> None:
-    redaction = Redaction.of(["not there"], ["neither.is.this"], KEY)
+    redaction = Redaction.from_paths(["not there"], ["neither.is.this"], KEY)
     one, other = decode(redaction, drawn), decode(NO_REDACTION, drawn)
     assert one.batch is not None
     assert one.batch.equals(other.batch)
@@ -149,25 +149,25 @@ def test_what_no_rule_leads_to_stays(drawn: Any) -> None:
 def test_a_record_nested_too_deeply_to_be_searched_is_refused_rather_than_shown() -> None:
     body = page(record()).replace(b'"name":null', b'"name":' + b"[" * 950 + b'"canary"' + b"]" * 950)
     with pytest.raises(InvalidPage, match="too deeply"):
-        Decoder(THINGS, columns=True, lines=None, redaction=Redaction.of([], ["name"], KEY)).decode([body])
+        Decoder(THINGS, columns=True, lines=None, redaction=Redaction.from_paths([], ["name"], KEY)).decode([body])
 
 
 def test_the_description_of_what_is_left() -> None:
-    redaction = Redaction.of(
+    redaction = Redaction.from_paths(
         ["name", "enrolments.left.reason", "enrolments.left.date"], ["years", "enrolments.email"], KEY
     )
-    left = {field.name: field.type for field in redaction.endpoint(THINGS).fields}
+    left = {field.name: field.type for field in redaction.redacted(THINGS).fields}
     assert left == {
         **{name: kind for name, kind in FIELDS.items() if name != "name"},
         "years": ListOf(Kind.STRING),
         "enrolments": ListOf(Struct((Field("email", Kind.STRING),))),
     }
-    assert "name" not in arrow_schema(redaction.endpoint(THINGS)).names
+    assert "name" not in arrow_schema(redaction.redacted(THINGS)).names
 
 
 def test_paths_that_meet_nothing_described_are_found() -> None:
-    redaction = Redaction.of(["nmae", "enrolments.left.reason"], ["id", "enrolments.emial", "name.first"], KEY)
-    assert sorted(redaction.unmatched(THINGS)) == ["enrolments.emial", "name.first", "nmae"]
+    redaction = Redaction.from_paths(["nmae", "enrolments.left.reason"], ["id", "enrolments.emial", "name.first"], KEY)
+    assert sorted(redaction.unmatched_paths(THINGS)) == ["enrolments.emial", "name.first", "nmae"]
 
 
 @pytest.mark.parametrize(
@@ -186,40 +186,40 @@ def test_paths_that_meet_nothing_described_are_found() -> None:
 )
 def test_rules_that_cannot_be_followed_are_refused(drop: list[str], pseudonymise: list[str], key: bytes | None) -> None:
     with pytest.raises(UsageError) as refused:
-        Redaction.of(drop, pseudonymise, key)
+        Redaction.from_paths(drop, pseudonymise, key)
     assert refused.value.next_step
 
 
 def test_the_key_is_never_shown() -> None:
-    redaction = Redaction.of([], ["name"], b"the key that nobody may see")
+    redaction = Redaction.from_paths([], ["name"], b"the key that nobody may see")
     assert "nobody" not in repr(redaction)
 
 
 def test_a_path_may_be_named_twice() -> None:
-    assert Redaction.of(["name", "name"], []).rules == Redaction.of(["name"], []).rules
+    assert Redaction.from_paths(["name", "name"], []).rules == Redaction.from_paths(["name"], []).rules
 
 
 def test_a_key_without_anything_to_replace_is_a_mistake() -> None:
     with pytest.raises(UsageError, match="nothing to pseudonymise"):
-        Redaction.of(["email"], [], KEY)
+        Redaction.from_paths(["email"], [], KEY)
 
 
 def test_keys_are_told_apart_without_showing_them() -> None:
-    ids = {Redaction.of([], ["email"], key).key_id for key in (KEY, KEY + b"2", KEY)}
+    ids = {Redaction.from_paths([], ["email"], key).key_id for key in (KEY, KEY + b"2", KEY)}
     assert len(ids) == 2
     assert all(identity and identity.encode() not in KEY for identity in ids)
     assert NO_REDACTION.key_id is None
 
 
 def test_fields_that_no_description_knows_are_named_as_such() -> None:
-    redaction = Redaction.of(["_extra.national_insurance_number", "nmae"], [])
-    assert redaction.unmatched(THINGS) == ["nmae"]
+    redaction = Redaction.from_paths(["_extra.national_insurance_number", "nmae"], [])
+    assert redaction.unmatched_paths(THINGS) == ["nmae"]
     assert redaction.rules["national_insurance_number"] is RedactionAction.DROP
 
 
 def test_rules_that_were_applied_before_tell_what_is_left() -> None:
-    before = Redaction.applied(["name"], ["age"])
-    left = {field.name: field.type for field in before.endpoint(THINGS).fields}
+    before = Redaction.already_applied(["name"], ["age"])
+    left = {field.name: field.type for field in before.redacted(THINGS).fields}
     assert "name" not in left
     assert left["age"] is Kind.STRING
 
@@ -227,8 +227,8 @@ def test_rules_that_were_applied_before_tell_what_is_left() -> None:
 @pytest.mark.parametrize("declared", [Kind.ANY, Struct(()), ListOf(Kind.ANY)], ids=str)
 def test_what_may_be_anything_is_dropped_and_pseudonymised_like_anything_else(declared: FieldType) -> None:
     described = endpoint({"free": declared, "bag": declared, "code": Kind.ANY})
-    redaction = Redaction.of(["free.secret", "bag"], ["code"], KEY)
-    assert redaction.unmatched(described) == []
+    redaction = Redaction.from_paths(["free.secret", "bag"], ["code"], KEY)
+    assert redaction.unmatched_paths(described) == []
     sent = record(free=[{"secret": CANARY, "a": 1}], bag={"secret": CANARY}, code=[CANARY])
     block = Decoder(described, columns=True, lines="raw", redaction=redaction).decode([page(sent)])
     row, line = only(block)

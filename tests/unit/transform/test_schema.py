@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from bulk_export.core.model import Field, Kind, ListOf, Struct
 from bulk_export.services.catalogue import built_in_services, load_service
-from bulk_export.transform.schema import arrow_schema, arrow_type, columns, describe, with_names_apart
+from bulk_export.transform.schema import arrow_schema, arrow_type, columns, describe, with_distinct_names
 from tests.support.described import THINGS, endpoint
 
 
@@ -51,7 +51,7 @@ def test_of_attributes_that_a_reader_takes_for_one_the_first_has_a_column_at_eve
 def test_built_in_descriptions_have_no_names_that_a_reader_takes_for_one() -> None:
     for service in map(load_service, built_in_services()):
         for described in service:
-            assert with_names_apart(described) == described
+            assert with_distinct_names(described) == described
 
 
 def test_an_object_without_members_has_no_column_for_parquet_could_not_hold_it() -> None:

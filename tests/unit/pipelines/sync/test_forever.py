@@ -10,8 +10,8 @@ from typing import Any
 import anyio
 import pytest
 
-from bulk_export.core.files import locked_directory
 from bulk_export.errors import DirectoryInUse, Interrupted
+from bulk_export.output.directory import locked_directory
 from bulk_export.pipelines.sync import forever as continually
 from bulk_export.pipelines.sync.forever import keep_current
 from bulk_export.pipelines.sync.options import SyncOptions

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulk_export.transform.decode import InvalidPage, split_page
-from bulk_export.transform.decode.body import split_identified
+from bulk_export.transform.decode.body import split_compact_page
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_body_of_usual_records_is_cut_at_once_with_the_ids_or_left_alone(
         record.clear()
         record.update(members)
     plain = json.dumps({"data": records}, ensure_ascii=ascii_only, separators=(",", ":"))
-    if found := split_identified(plain.encode()):
+    if found := split_compact_page(plain.encode()):
         assert list(found.records) == split_page(plain.encode())
         assert found.records[-1] == list(found.records)[-1] == found.records[-2:][-1]
         assert found.ids == [record["id"] for record in records]
@@ -141,10 +141,10 @@ def test_a_body_of_usual_records_is_cut_at_once_with_the_ids_or_left_alone(
     ],
 )
 def test_any_other_body_is_not_cut_at_once(body: bytes) -> None:
-    assert split_identified(body) is None
+    assert split_compact_page(body) is None
 
 
 def test_a_usual_body_cut_anywhere_is_not_cut_at_once() -> None:
     whole = b'{"data":[{"id":"a","type":"t","attributes":{"x":[1,{"id":"b"}]}}]}'
-    assert split_identified(whole) is not None
-    assert not any(split_identified(whole[:length]) for length in range(len(whole)))
+    assert split_compact_page(whole) is not None
+    assert not any(split_compact_page(whole[:length]) for length in range(len(whole)))

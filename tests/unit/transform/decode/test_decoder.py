@@ -16,10 +16,17 @@ from hypothesis import strategies as st
 
 from bulk_export.core.model import Endpoint, FieldType, Kind, ListOf, RecordShape, Struct
 from bulk_export.output.formats import open_part
-from bulk_export.transform.decode import Block, Decoder, InvalidPage, SplitBody, split_page, version
-from bulk_export.transform.decode import lossless_json as exact
+from bulk_export.transform.decode import (
+    Block,
+    Decoder,
+    InvalidPage,
+    SplitBody,
+    lossless_json,
+    record_version,
+    split_page,
+)
 from bulk_export.transform.decode.lossless_json import Number, RepeatedKeys
-from bulk_export.transform.decode.values import instant
+from bulk_export.transform.decode.values import parse_timestamp
 from tests.support.described import FIELDS, THINGS, endpoint
 from tests.support.json_values import Pairs, Raw, records, text_of
 
@@ -106,9 +113,9 @@ def told(value: Any, kind: FieldType | None) -> Any:
     if isinstance(value, Number):
         return exact_number(value)
     if isinstance(value, str) and kind in (Kind.TIMESTAMP, Kind.DATE):
-        from bulk_export.transform.decode.values import day
+        from bulk_export.transform.decode.values import parse_date
 
-        moment = instant(value) if kind is Kind.TIMESTAMP else day(value)
+        moment = parse_timestamp(value) if kind is Kind.TIMESTAMP else parse_date(value)
         if moment is not None:
             return ("moment", moment if kind is Kind.TIMESTAMP else moment * 86_400_000_000)
     if isinstance(value, dict):
@@ -135,10 +142,10 @@ def exact_number(value: Any) -> Any:
 @given(drawn=st.lists(records(FIELDS), max_size=4))
 def test_what_is_exported_and_read_back_is_what_was_sent(drawn: list[Any]) -> None:
     rows = read_back(decode(drawn))
-    sent = [exact.loads(text_of(one).encode()) for one in drawn]
+    sent = [lossless_json.loads(text_of(one).encode()) for one in drawn]
     assert len(rows) == len(sent)
     for got, original in zip(rows, sent, strict=True):
-        overlay = exact.loads((got["_extra"] or "{}").encode())
+        overlay = lossless_json.loads((got["_extra"] or "{}").encode())
         columns = {name: value for name, value in got.items() if name in FIELDS}
         attributes = original.get("attributes")
         if isinstance(attributes, dict):
@@ -277,7 +284,7 @@ def test_rows_can_be_left_out() -> None:
 
 def test_how_new_a_record_is() -> None:
     drawn = [record(updated_at="1970-01-01T00:00:01Z"), record(name="n"), {"id": "x", "attributes": 7}]
-    assert [version(text_of(one).encode()) for one in drawn] == [1_000_000, None, None]
+    assert [record_version(text_of(one).encode()) for one in drawn] == [1_000_000, None, None]
 
 
 @pytest.mark.parametrize("depth", [190, 700, 810, 900])
@@ -336,7 +343,7 @@ def test_a_body_whose_records_are_known_gives_what_it_gives_by_itself(drawn: lis
 def test_escapes_are_what_makes_a_text_longer_than_what_it_stands_for(text: str, ascii_only: bool) -> None:
     whole = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     shown = json.dumps(whole, ensure_ascii=ascii_only).encode()
-    assert len(shown) - exact.escapes(shown) == len(whole.encode()) + 2
+    assert len(shown) - lossless_json.escape_overhead(shown) == len(whole.encode()) + 2
 
 
 def test_records_without_an_id_have_a_null_in_its_column_and_nothing_else() -> None:

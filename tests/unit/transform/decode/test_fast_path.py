@@ -18,8 +18,8 @@ from tests.support.json_values import Pairs, Raw, records
 KEY = b"a key of the length that is asked for"
 REDACTIONS = [
     NO_REDACTION,
-    Redaction.of(["name", "enrolments.left.date"], ["id", "years", "enrolments.email", "relationships"], KEY),
-    Redaction.of(["enrolments", "score"], ["type", "new", "updated_at", "aliases"], KEY),
+    Redaction.from_paths(["name", "enrolments.left.date"], ["id", "years", "enrolments.email", "relationships"], KEY),
+    Redaction.from_paths(["enrolments", "score"], ["type", "new", "updated_at", "aliases"], KEY),
 ]
 
 
@@ -123,7 +123,7 @@ def test_what_was_described_or_met_before_stays_on_it(drawn: Any, monkeypatch: p
     decoder = experienced()
     bodies = [page(drawn, USUAL), spaced(page(drawn, USUAL))]
     expected = ReferenceDecoder(THINGS, columns=True, lines=None).decode(bodies)
-    monkeypatch.setattr(ExactDecoder, "batch", None)
+    monkeypatch.setattr(ExactDecoder, "decode", None)
     assert same(decoder.decode(bodies), expected)
 
 
@@ -131,19 +131,19 @@ def test_what_was_described_or_met_before_stays_on_it(drawn: Any, monkeypatch: p
 def test_what_is_dropped_or_pseudonymised_stays_on_it(redaction: Redaction, monkeypatch: pytest.MonkeyPatch) -> None:
     bodies = [page(USUAL, record()), spaced(page(USUAL))]
     expected = ReferenceDecoder(THINGS, columns=True, lines=None, redaction=redaction).decode(bodies)
-    monkeypatch.setattr(ExactDecoder, "batch", None)
+    monkeypatch.setattr(ExactDecoder, "decode", None)
     assert same(Decoder(THINGS, columns=True, lines=None, redaction=redaction).decode(bodies), expected)
 
 
 def test_drift_in_one_page_leaves_the_others_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
     taken_exactly: list[bytes] = []
-    original = ExactDecoder.batch
+    original = ExactDecoder.decode
 
     def counted(self: ExactDecoder, taken: Any, drift: Any) -> Any:
         taken_exactly.extend(taken)
         return original(self, taken, drift)
 
-    monkeypatch.setattr(ExactDecoder, "batch", counted)
+    monkeypatch.setattr(ExactDecoder, "decode", counted)
     block = Decoder(THINGS, columns=True, lines=None).decode([page(USUAL), page(record(new=1)), page(USUAL)])
     assert len(taken_exactly) == 1
     assert len(block.ids) == 3
@@ -194,7 +194,7 @@ def test_ever_new_names_do_not_fill_the_memory() -> None:
         for _ in range(3):
             block = decoder.decode([page(record(**{f"new-{number}": 1}))])
     assert block.drift.unknown == {"new-199": 1}
-    assert len(decoder._typed._learnt) <= 64
+    assert len(decoder._column_decoder._fast._learned) <= 64
 
 
 def test_a_description_without_fields_or_with_odd_names_is_decoded_all_the_same() -> None:

@@ -24,7 +24,7 @@ def keys(described: Endpoint, *records: str, redaction: Redaction | None = None)
     """The identity of each record, whatever is made of them; None where it has none."""
     body = f'{{"data":[{",".join(records)}]}}'.encode()
     forms: tuple[tuple[bool, Lines | None], ...] = ((True, None), (False, "raw"), (False, None), (True, "flat"))
-    rules = redaction or Redaction.of((), ())
+    rules = redaction or Redaction.from_paths((), ())
     ways = [Decoder(described, columns=columns, lines=lines, redaction=rules) for columns, lines in forms]
     found = [list(way.decode([body]).ids) for way in ways]
     assert all(one == found[0] for one in found)
@@ -67,9 +67,9 @@ def test_an_id_among_them_has_to_be_of_its_type() -> None:
 
 def test_what_is_dropped_or_replaced_identifies_all_the_same() -> None:
     described = identified_by(("attributes", "number"))
-    dropped = Redaction.of(["number"], ())
+    dropped = Redaction.from_paths(["number"], ())
     assert keys(described, thing('{"number":"1"}'), redaction=dropped) == ['["1"]']
-    replaced = Redaction.of((), ["id"], KEY)
+    replaced = Redaction.from_paths((), ["id"], KEY)
     named, *others = keys(
         THINGS, thing("{}"), thing("{}", "null"), thing("{}", "7"), thing("{}", '""'), redaction=replaced
     )

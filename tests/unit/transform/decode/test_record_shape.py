@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bulk_export.core.model import Endpoint, Kind, RecordShape
 from bulk_export.transform.decode import Decoder, InvalidPage, RecordShaper, page_rewriter, split_page
-from bulk_export.transform.decode.record_shape import with_moved
+from bulk_export.transform.decode.record_shape import with_escaped_names
 from bulk_export.transform.redaction import Redaction
 from tests.support.described import FIELDS, endpoint
 from tests.support.json_values import Pairs, strings, text_of, values
@@ -61,13 +61,13 @@ def leaves(value: Any) -> list[str]:
 @settings(deadline=None, max_examples=80)
 @given(shape=st.sampled_from(SHAPES), drawn=st.lists(records, max_size=3))
 def test_whatever_a_record_holds_it_is_moved_and_not_lost(shape: RecordShape, drawn: list[Any]) -> None:
-    arrangement = RecordShaper(shaped(shape))
+    shaper = RecordShaper(shaped(shape))
     body = page(shape, drawn)
-    sent = arrangement.split(body)
+    sent = shaper.split(body)
     assert [json.loads(record) for record in sent] == [json.loads(text_of(record)) for record in drawn]
-    assert list(arrangement.split(arrangement.join(sent))) == list(sent)
-    arranged = split_page(arrangement.page(body))  # type: ignore[arg-type]  # no usual shape is among them
-    for before, after in zip(drawn, arranged, strict=True):
+    assert list(shaper.split(shaper.join(sent))) == list(sent)
+    normalized = split_page(shaper.normalized_page(body))  # type: ignore[arg-type]  # JSON:API is not among them
+    for before, after in zip(drawn, normalized, strict=True):
         kept = leaves(json.loads(after, object_pairs_hook=Pairs, parse_int=Digits, parse_float=Digits))
         missing = [leaf for leaf in map(_same, leaves(before)) if leaf not in set(map(_same, kept))]
         # An id that is a number is kept as its digits.
@@ -181,11 +181,11 @@ def test_what_a_redaction_names_is_in_no_form_of_any_shape(shape: RecordShape) -
         for name in path[:-1]:
             place = place.setdefault(name, {})
         place[path[-1]] = canary if path == shape.id else attributes
-    redaction = Redaction.of(["new"], ["id", "name"], KEY)
+    redaction = Redaction.from_paths(["new"], ["id", "name"], KEY)
     block = Decoder(shaped(shape), columns=True, lines="raw", redaction=redaction).decode([page(shape, [record])])
     assert canary not in repr(block.batch.to_pylist() if block.batch is not None else None)
     assert canary.encode() not in b"".join(block.lines or [])
     rewrite = page_rewriter(redaction, [shaped(shape)])
     assert rewrite is not None
     assert canary.encode() not in rewrite("things", page(shape, [record]))
-    assert "/id" in with_moved(redaction).rules
+    assert "/id" in with_escaped_names(redaction).rules

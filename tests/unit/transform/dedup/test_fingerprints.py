@@ -1,7 +1,8 @@
-"""Duplicates: found however many records there are, and the newest kept."""
+"""Fingerprints find repetitions however many records there are."""
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from itertools import chain
 
@@ -9,120 +10,89 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulk_export.core.model import PageKey
-from bulk_export.transform.dedup import fingerprints as duplicates
-from bulk_export.transform.dedup.fingerprints import Occurrence, Repeats, fingerprints, repeated, settle
-
-
-def page(number: int) -> PageKey:
-    return PageKey("things", 0, number)
+from bulk_export.transform.dedup import fingerprints as module
+from bulk_export.transform.dedup.fingerprints import SeenKeys, SeenRecords, fingerprints, repeated_fingerprints
 
 
 @settings(deadline=None)
 @given(st.lists(st.lists(st.text(max_size=3), max_size=30), max_size=6))
-def test_exactly_the_ids_that_occur_more_than_once_are_found(parts: list[list[str]]) -> None:
+def test_exactly_repeated_ids_are_found(parts: list[list[str]]) -> None:
     blobs = [fingerprints(part) for part in parts]
     often = {identity for identity, count in Counter(chain.from_iterable(parts)).items() if count > 1}
-    found = repeated(lambda: iter(blobs), sum(map(len, parts)))
+    found = repeated_fingerprints(lambda: iter(blobs), sum(map(len, parts)))
     assert found == set(memoryview(fingerprints(often)).cast("Q"))
 
 
-def test_slices_of_the_hash_space_together_see_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "_SLICE_ROWS", 64)
+def test_slices_cover_the_hash_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SLICE_ROWS", 64)
     ids = [f"id-{number}" for number in range(2_000)]
     blobs = [fingerprints(ids[:1_000]), fingerprints(ids[1_000:] + ids[::100])]
-    assert len(repeated(lambda: iter(blobs), 2_020)) == 20
+    assert len(repeated_fingerprints(lambda: iter(blobs), 2_020)) == 20
 
 
-def test_a_fingerprint_is_the_same_on_every_run() -> None:
+def test_fingerprint_is_stable() -> None:
+    """A fingerprint is the same on every run."""
     assert fingerprints(["7a8fef46-3c43-42c0-b3d5-1ba5904ba562"]).hex() == "af8f0772a7c5db3b"
 
 
-def test_the_newest_version_stays_and_the_first_of_equals() -> None:
-    rows = [
-        Occurrence("a", page(1), 5, 10.0),
-        Occurrence("a", page(2), 0, 11.0),
-        Occurrence("a", page(3), 0, 11.0),
-        Occurrence("b", page(1), 6, None),
-        Occurrence("b", page(2), 1, None),
-        Occurrence("c", page(2), 2, None),
-        Occurrence("c", page(3), 1, 1.0),
-    ]
-    found = settle(rows)
-    assert found.left_out == {page(1): {5}, page(2): {1, 2}, page(3): {0}}
-    assert (found.duplicates, found.shared) == (4, 0)
+@settings(deadline=None)
+@given(st.lists(st.text(max_size=3)))
+def test_key_is_new_once(ids: list[str]) -> None:
+    seen, known = SeenKeys(), set()
+    for identity in ids:
+        assert seen.add(identity) == (identity not in known)
+        known.add(identity)
 
 
-def kept(rows: list[Occurrence], found: Repeats) -> list[Occurrence]:
-    return [one for one in rows if one.row not in found.left_out.get(one.page, ())]
+@settings(deadline=None)
+@given(st.lists(st.sets(st.sampled_from("abcd"))))
+def test_repeated_rows_are_those_with_seen_ids(answers: list[set[str]]) -> None:
+    """Rows are repeated if an earlier response had their id."""
+    met, known = SeenRecords(), set()
+    for ids in map(sorted, answers):
+        assert met.repeated_rows(ids, list) == [row for row, identity in enumerate(ids) if identity in known]
+        known.update(ids)
+    assert not met.ids_are_shared
 
 
-VERSIONS = st.none() | st.floats(0, 5)
-ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 4), VERSIONS, st.integers(0, 2)), max_size=20)
+def test_shared_ids_need_equal_content() -> None:
+    """What one response shows twice are two records; from then on only byte-for-byte repetitions are repeated."""
+    met = SeenRecords()
+    assert met.repeated_rows(["a", "b"], lambda: [b"a1", b"b1"]) == []
+    assert met.repeated_rows(["t", "t", "t"], lambda: [b"t1", b"t2", b"t2"]) == []
+    assert met.ids_are_shared
+    assert met.repeated_rows(["t", "t", "t"], lambda: [b"t3", b"t2", b"t1"]) == [1, 2]
 
 
-@given(ROWS)
-def test_each_id_is_left_exactly_once_whatever_the_order_they_are_met_in(
-    drawn: list[tuple[str, int, float | None, int]],
-) -> None:
-    once = {(name, number): (name, number, version, content) for name, number, version, content in drawn}
-    rows = [Occurrence(name, page(number), row, *rest) for row, (name, number, *rest) in enumerate(once.values())]
-    found = settle(rows)
-    assert settle(reversed(rows)) == found
-    left = kept(rows, found)
-    assert sorted(one.id for one in left) == sorted({one.id for one in rows})
-    assert (found.shared, found.duplicates) == (0, len(rows) - len(left))
-    for one in left:
-        versions = [other.version for other in rows if other.id == one.id and other.version is not None]
-        assert one.version == max(versions, default=None)
+def test_records_without_id_are_never_repeated() -> None:
+    met = SeenRecords()
+    for _ in range(2):
+        assert met.repeated_rows([b"{}", "a", b"{}"], lambda: [b"{}", b"a", b"{}"]) in ([], [1])
+    assert not met.ids_are_shared
 
 
-@given(ROWS)
-def test_what_a_page_shows_twice_are_two_records_and_only_repetitions_on_other_pages_are_left_out(
-    drawn: list[tuple[str, int, float | None, int]],
-) -> None:
-    twins = [("twin", 1, None, 7), ("twin", 1, None, 8), ("twin", 1, None, 8)]
-    rows = [Occurrence(name, page(number), row, *rest) for row, (name, number, *rest) in enumerate([*twins, *drawn])]
-    found = settle(rows)
-    assert settle(reversed(rows)) == found
-    on_a_page = Counter((one.page, one.id, one.content) for one in rows)
-    proven: Counter[tuple[object, int]] = Counter()
-    for (_, name, content), count in on_a_page.items():
-        proven[name, content] = max(proven[name, content], count)
-    assert Counter((one.id, one.content) for one in kept(rows, found)) == proven
-    assert found.shared >= 3
-    assert found.duplicates == len(rows) - sum(proven.values())
+def test_match_across_two_entries_does_not_count() -> None:
+    seen = SeenKeys()
+    seen._buckets[:] = [bytearray()] * len(seen._buckets)  # all in one
+    assert all(seen.add(str(number)) for number in range(2_000))
+    assert not any(seen.add(str(number)) for number in range(2_000))
 
 
-@given(ROWS)
-def test_records_without_an_identity_are_all_kept_and_those_shown_again_are_counted(
-    drawn: list[tuple[str, int, float | None, int]],
-) -> None:
-    rows = [
-        Occurrence.of(f"{name}{content}".encode(), page(number), row, version, content)
-        for row, (name, number, version, content) in enumerate(drawn)
-    ]
-    found = settle(rows)
-    assert (found.left_out, found.shared) == ({}, 0)
-    pages = Counter((one.id, one.page) for one in rows)
-    proven = {name: max(count for (other, _), count in pages.items() if other == name) for name, _ in pages}
-    assert found.duplicates == len(rows) - sum(proven.values())
-    assert found.unexplained == (found.duplicates > 0)
+def test_keys_take_little_memory() -> None:
+    """200,000 keys of 32 characters take less than 8 MB."""
+    tracemalloc.start()
+    try:
+        seen = SeenKeys()
+        assert all(seen.add(f"{number:032}") for number in range(200_000))
+        assert tracemalloc.get_traced_memory()[0] < 8_000_000
+    finally:
+        tracemalloc.stop()
 
 
-@given(ROWS)
-def test_one_answer_repeats_nothing_however_many_pages_it_was_cut_into(
-    drawn: list[tuple[str, int, float | None, int]],
-) -> None:
-    rows = [Occurrence(name, page(number), row, *rest) for row, (name, number, *rest) in enumerate(drawn)]
-    found = settle(rows, is_one_answer=True)
-    counts = Counter(one.id for one in rows)
-    assert found == Repeats({}, 0, sum(count for count in counts.values() if count > 1), unexplained=False)
-
-
-def test_a_record_that_stands_on_two_pages_without_an_update_is_noticed() -> None:
-    updated = [Occurrence("a", page(1), 0, 1.0, 5), Occurrence("a", page(2), 0, 2.0, 6)]
-    assert not settle(updated).unexplained
-    assert settle([*updated, Occurrence("a", page(3), 0, 2.0, 6)]).unexplained
-    assert settle([*updated, Occurrence("a", page(3), 0, 2.0, 7)]).unexplained
-    assert settle([Occurrence("a", page(1), 0, None, 5), Occurrence("a", page(2), 0, None, 6)]).unexplained
+def test_repeats_without_id_are_counted() -> None:
+    """Records without an id that an earlier response had are counted, and are no repeated rows."""
+    met = SeenRecords()
+    assert met.repeated_rows([b"1", b"1"], list) == []
+    assert met.repeated_without_id == 0
+    assert met.repeated_rows([b"2", b"1", b"3"], list) == []
+    assert met.repeated_without_id == 1

@@ -10,8 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulk_export.transform.dedup import fingerprints as duplicates
-from bulk_export.transform.dedup.sweep_comparison import agree, distinct, lacks, shared, unlike
+from bulk_export.transform.dedup import fingerprints as module
+from bulk_export.transform.dedup.sweep_comparison import (
+    count_ids,
+    count_shared_ids,
+    differing_ids,
+    lacks_records,
+    sweeps_agree,
+)
 
 # Numbers from all over the hash space, few enough to meet again.
 IDS = st.sampled_from([7, 8, 2**62, 2**63, 2**63 + 1, 2**64 - 1])
@@ -21,10 +27,10 @@ Sweep = list[list[tuple[int, int]]]
 
 @pytest.fixture(autouse=True, params=[4, 1 << 19])
 def slice_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "_SLICE_ROWS", request.param)
+    monkeypatch.setattr(module, "_SLICE_ROWS", request.param)
 
 
-class ObservedType:
+class SeenSweep:
     """A sweep of some answers, with the identities and contents of each."""
 
     def __init__(self, sweep: Sweep) -> None:
@@ -43,7 +49,7 @@ class ObservedType:
             yield answer, ids, contents
 
 
-def rows_of(*sweeps: ObservedType) -> int:
+def rows_of(*sweeps: SeenSweep) -> int:
     return sum(len(one.rows) for one in sweeps)
 
 
@@ -54,70 +60,72 @@ def nameless(row: tuple[int, int]) -> tuple[int, int]:
 
 @settings(deadline=None, max_examples=25)
 @given(SWEEP, SWEEP)
-def test_two_sweeps_agree_if_they_saw_the_same_records_and_the_first_saw_none_in_two_answers(
-    one: Sweep, other: Sweep
-) -> None:
-    first, second = ObservedType(one), ObservedType(other)
+def test_agreement_of_two_sweeps(one: Sweep, other: Sweep) -> None:
+    """Two sweeps agree if they saw the same records and the first saw none in two responses."""
+    first, second = SeenSweep(one), SeenSweep(other)
     if first.total != first.most:
         return
     expected = first.total.keys() == second.total.keys() and all(
         second.most[identity] <= count <= second.total[identity] for identity, count in first.total.items()
     )
-    assert agree(first, second, rows_of(first, second), is_one_answer=False) == expected
+    assert sweeps_agree(first, second, rows_of(first, second), is_one_response=False) == expected
 
 
 @settings(deadline=None, max_examples=25)
 @given(SWEEP)
-def test_a_sweep_that_showed_the_same_record_in_two_answers_agrees_with_none(sweep: Sweep) -> None:
+def test_record_twice_prevents_agreement(sweep: Sweep) -> None:
+    """A sweep that showed the same record in two responses agrees with no other, not even with itself."""
     row = (5, 1)
-    first = ObservedType([[row], *sweep, [row]])
-    assert not agree(first, first, rows_of(first, first), is_one_answer=False)
+    first = SeenSweep([[row], *sweep, [row]])
+    assert not sweeps_agree(first, first, rows_of(first, first), is_one_response=False)
 
 
 @settings(deadline=None, max_examples=25)
 @given(SWEEP)
-def test_records_that_share_an_identity_may_stand_in_several_answers_if_both_sweeps_tell_them_apart(
+def test_shared_ids_in_several_responses(
     sweep: Sweep,
 ) -> None:
+    """Records that share an identity may be in several responses if both sweeps tell them apart."""
     distinct_rows = list(dict.fromkeys(row for page in sweep for row in page))
-    first = ObservedType([[row] for row in distinct_rows])
-    second = ObservedType([distinct_rows])
-    assert agree(first, first, rows_of(first, first), is_one_answer=False)
-    assert agree(first, second, rows_of(first, second), is_one_answer=False) == (
+    first = SeenSweep([[row] for row in distinct_rows])
+    second = SeenSweep([distinct_rows])
+    assert sweeps_agree(first, first, rows_of(first, first), is_one_response=False)
+    assert sweeps_agree(first, second, rows_of(first, second), is_one_response=False) == (
         all(count == 1 for count in second.total.values()) or first.contents == second.contents
     )
 
 
 @settings(deadline=None, max_examples=25)
 @given(SWEEP, st.lists(st.tuples(IDS, st.integers(0, 2)), max_size=6))
-def test_a_single_answer_agrees_if_it_saw_what_the_sweep_before_proved_and_nothing_else(
-    one: Sweep, page: list[tuple[int, int]]
-) -> None:
-    first, second = ObservedType(one), ObservedType([page])
+def test_agreement_with_a_single_response(one: Sweep, page: list[tuple[int, int]]) -> None:
+    """A single response agrees if it has what the sweep before proves, and nothing else."""
+    first, second = SeenSweep(one), SeenSweep([page])
     expected = first.total.keys() == second.total.keys() and all(
         first.most[identity] <= count <= first.total[identity] for identity, count in second.total.items()
     )
-    assert agree(first, second, rows_of(first, second), is_one_answer=True) == expected
+    assert sweeps_agree(first, second, rows_of(first, second), is_one_response=True) == expected
 
 
 @settings(deadline=None, max_examples=25)
 @given(SWEEP, st.lists(SWEEP, max_size=2))
-def test_a_sweep_lacks_what_an_earlier_one_proved(last: Sweep, earlier: list[Sweep]) -> None:
-    seen, before = ObservedType(last), [ObservedType(sweep) for sweep in earlier]
+def test_lacking_proven_records(last: Sweep, earlier: list[Sweep]) -> None:
+    """A sweep lacks records if an earlier one proves more of some identity."""
+    seen, before = SeenSweep(last), [SeenSweep(sweep) for sweep in earlier]
     expected = any(count > seen.total[identity] for one in before for identity, count in one.most.items())
-    assert lacks(seen, before, rows_of(seen, *before)) == expected
+    assert lacks_records(seen, before, rows_of(seen, *before)) == expected
 
 
 @settings(deadline=None, max_examples=25)
 @given(SWEEP, SWEEP)
-def test_records_without_an_identity_count_as_often_as_they_stand_anywhere(one: Sweep, other: Sweep) -> None:
-    first, second = (ObservedType([[nameless(row) for row in page] for page in sweep]) for sweep in (one, other))
+def test_records_without_id_all_count(one: Sweep, other: Sweep) -> None:
+    """Records without an identity count as often as they occur, in whichever response."""
+    first, second = (SeenSweep([[nameless(row) for row in page] for page in sweep]) for sweep in (one, other))
     rows = rows_of(first, second)
     missing = any(count > second.total[identity] for identity, count in first.total.items())
-    assert lacks(second, [first], rows) == missing
-    assert agree(first, first, 2 * len(first.rows), is_one_answer=False)
-    assert shared(first, rows) == 0
-    assert unlike([first, second], rows) == {
+    assert lacks_records(second, [first], rows) == missing
+    assert sweeps_agree(first, first, 2 * len(first.rows), is_one_response=False)
+    assert count_shared_ids(first, rows) == 0
+    assert differing_ids([first, second], rows) == {
         identity
         for identity in first.total.keys() | second.total.keys()
         if first.total[identity] != second.total[identity]
@@ -126,15 +134,16 @@ def test_records_without_an_identity_count_as_often_as_they_stand_anywhere(one: 
 
 @settings(deadline=None, max_examples=25)
 @given(SWEEP)
-def test_records_that_share_an_identity_within_an_answer_are_counted(sweep: Sweep) -> None:
-    seen = ObservedType(sweep)
-    assert shared(seen, len(seen.rows)) == sum(count for count in seen.most.values() if count > 1)
+def test_shared_ids_are_counted(sweep: Sweep) -> None:
+    seen = SeenSweep(sweep)
+    assert count_shared_ids(seen, len(seen.rows)) == sum(count for count in seen.most.values() if count > 1)
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.lists(SWEEP, min_size=1, max_size=3))
-def test_records_are_unlike_unless_every_sweep_has_them_alike_and_none_in_two_answers(sweeps: list[Sweep]) -> None:
-    seen = [ObservedType(sweep) for sweep in sweeps]
+def test_differing_ids(sweeps: list[Sweep]) -> None:
+    """Identities differ unless every sweep has the same contents of them, in one response each."""
+    seen = [SeenSweep(sweep) for sweep in sweeps]
     expected = {
         identity
         for identity in {identity for one in seen for identity in one.total}
@@ -145,5 +154,5 @@ def test_records_are_unlike_unless_every_sweep_has_them_alike_and_none_in_two_an
             for content in range(3)
         )
     }
-    assert unlike(seen, rows_of(*seen)) == expected
-    assert distinct(seen, rows_of(*seen)) == len({identity for one in seen for identity in one.total})
+    assert differing_ids(seen, rows_of(*seen)) == expected
+    assert count_ids(seen, rows_of(*seen)) == len({identity for one in seen for identity in one.total})
