@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Literal
@@ -60,6 +61,15 @@ class Limit:
 
     requests: int
     period: float
+
+    def scaled(self, fraction: float) -> Limit:
+        """Return `fraction` of the limit in the same period, rounded down, at least one request.
+
+        >>> Limit(1000, 300.0).scaled(0.5)
+        Limit(requests=500, period=300.0)
+        """
+        # The fraction may fall short of a decimal by a rounding error.
+        return Limit(max(1, math.floor(self.requests * fraction + 1e-9)), self.period)
 
 
 # What to do with records that are not as described: let them be, stop, or give new attributes columns.

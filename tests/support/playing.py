@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Limit
 from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome
-from bulk_export.extract.rate_limit.clock import BootClock
-from bulk_export.extract.rate_limit.interface import Granted, InLoop, Limits, Wait
+from bulk_export.extract.rate_limit.adapters import InlineAsyncLedger
+from bulk_export.extract.rate_limit.boot_clock import BootClock
+from bulk_export.extract.rate_limit.interface import Granted, Limits, Wait
 from bulk_export.extract.rate_limit.memory import MemoryLedger
 from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
 from tests.support.sliding_log import most_in_any_fixed_window, most_in_any_window
@@ -77,7 +78,7 @@ def terms(
 
 def in_memory(of: Limits, min_interval: float = 0.0) -> RateLimiter:
     ledger = MemoryLedger(of, anyio.current_time)
-    return RateLimiter(InLoop(ledger), of, min_interval=min_interval, wall=lambda: 0.0, uniform=lambda: 0.5)
+    return RateLimiter(InlineAsyncLedger(ledger), of, min_interval=min_interval, wall=lambda: 0.0, uniform=lambda: 0.5)
 
 
 def virtual_clock(boot: str = "this boot", *, ahead: float = 0.0, wall: float = 0.0) -> BootClock:
@@ -91,7 +92,7 @@ def ledger_on_disk(path: Path, of: Limits, clock: BootClock | None = None) -> Sq
 
 def on_disk(path: Path, of: Limits, min_interval: float = 0.0) -> RateLimiter:
     ledger = ledger_on_disk(path, of)
-    return RateLimiter(InLoop(ledger), of, min_interval=min_interval, wall=lambda: 0.0, uniform=lambda: 0.5)
+    return RateLimiter(InlineAsyncLedger(ledger), of, min_interval=min_interval, wall=lambda: 0.0, uniform=lambda: 0.5)
 
 
 async def send_all(budget: RateLimiter, requests: Sequence[Planned], workers: int, log: list[Sent]) -> None:
@@ -103,7 +104,7 @@ async def send_all(budget: RateLimiter, requests: Sequence[Planned], workers: in
             slot = await budget.acquire()
             await anyio.sleep(request.stop)
             while not budget.is_fresh(slot):
-                await budget.settle(slot, RequestOutcome.UNSENT)
+                await budget.release(slot, RequestOutcome.UNSENT)
                 slot = await budget.acquire()
             sent = anyio.current_time()
             if request.outcome is not RequestOutcome.UNSENT:
@@ -115,7 +116,7 @@ async def send_all(budget: RateLimiter, requests: Sequence[Planned], workers: in
                 finally:
                     late = request.late if request.outcome is RequestOutcome.GIVEN_UP else 0.0
                     log.append(Sent(sent, counted + late, over, slot.source))
-            await budget.settle(slot, request.outcome)
+            await budget.release(slot, request.outcome)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(workers):
@@ -206,7 +207,7 @@ def claim_all(ledger: SqliteLedger) -> int:
     return granted
 
 
-class Mortal(InLoop):
+class Mortal(InlineAsyncLedger):
     """A store of a process that can be killed: then nothing more is put on record, whatever the tasks do."""
 
     def __init__(self, ledger: SqliteLedger) -> None:
@@ -225,13 +226,13 @@ class Mortal(InLoop):
             await anyio.sleep_forever()
         return await super().claim(identity)
 
-    async def settle(self, identity: int, outcome: RequestOutcome) -> None:
+    async def release(self, identity: int, outcome: RequestOutcome) -> None:
         if not self._killed:
-            await super().settle(identity, outcome)
+            await super().release(identity, outcome)
 
-    async def withdraw(self) -> None:
+    async def leave_queue(self) -> None:
         if not self._killed:
-            await super().withdraw()
+            await super().leave_queue()
 
     async def close(self) -> None:
         if not self._killed:
@@ -270,7 +271,7 @@ def play_processes(
     of: Limits,
     machines: Sequence[BootClock],
     places: Sequence[tuple[str, Token]] = ((SERVICE, TOKEN),),
-    fresh_for: float = math.inf,
+    permit_lifetime: float = math.inf,
 ) -> list[Sent]:
     """Let processes come, be killed and end, on one file. The places are taken in turn."""
     log: list[Sent] = []
@@ -280,7 +281,7 @@ def play_processes(
         base_url, token = places[number % len(places)]
         clock = machines[process.machine % len(machines)]
         store = Mortal(SqliteLedger(path, base_url, token, of, clock))
-        budget = RateLimiter(store, of, fresh_for=fresh_for, elapsed=anyio.current_time)
+        budget = RateLimiter(store, of, permit_lifetime=permit_lifetime, elapsed=anyio.current_time)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.die_after, process.lives, tasks.cancel_scope)
             await send_all(budget, process.requests, process.workers, log)

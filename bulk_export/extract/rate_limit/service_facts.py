@@ -21,7 +21,7 @@ import anyio.to_thread
 from bulk_export.core.files import make_private_directory
 from bulk_export.errors import BulkExportError
 from bulk_export.extract.paging_facts import PagingFacts
-from bulk_export.extract.rate_limit.location import Memory, RedisServer, SqliteFile, parse_place
+from bulk_export.extract.rate_limit.location import Memory, RedisServer, SqliteFile, parse_location
 
 _APPLICATION_ID = 0x62784661
 _SCHEMA = """
@@ -63,7 +63,7 @@ async def open_service_facts(url: str, base_url: str) -> AsyncIterator[ServiceFa
 
     Raises UsageError only, for a place that there is not.
     """
-    place = parse_place(url)
+    place = parse_location(url)
     facts = ServiceFacts(await _read(place, base_url))
     try:
         yield facts

@@ -9,20 +9,20 @@ import pytest
 
 from bulk_export.core.credentials import Token
 from bulk_export.errors import UsageError
-from bulk_export.extract.rate_limit import spent
-from bulk_export.extract.rate_limit.key import account, service_origin
-from bulk_export.extract.rate_limit.location import Memory, RedisServer, SqliteFile, parse_place
+from bulk_export.extract.rate_limit import read_usage
+from bulk_export.extract.rate_limit.key import RateLimitKey, service_origin
+from bulk_export.extract.rate_limit.location import Memory, RedisServer, SqliteFile, parse_location
 
 
 def test_places_are_memory_a_file_or_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert parse_place("memory://") == Memory()
-    assert parse_place(f"sqlite:///{tmp_path}/b.sqlite") == SqliteFile(tmp_path / "b.sqlite")
-    assert parse_place("sqlite:///b.sqlite") == SqliteFile(tmp_path / "b.sqlite")
-    assert parse_place("sqlite:///~/b%20c.sqlite") == SqliteFile(tmp_path / "home" / "b c.sqlite")
-    assert parse_place("sqlite://") == SqliteFile(tmp_path / "state" / "bulk-export" / "budget.sqlite")
-    assert parse_place("redis://host:6379/0") == RedisServer("redis://host:6379/0")
+    assert parse_location("memory://") == Memory()
+    assert parse_location(f"sqlite:///{tmp_path}/b.sqlite") == SqliteFile(tmp_path / "b.sqlite")
+    assert parse_location("sqlite:///b.sqlite") == SqliteFile(tmp_path / "b.sqlite")
+    assert parse_location("sqlite:///~/b%20c.sqlite") == SqliteFile(tmp_path / "home" / "b c.sqlite")
+    assert parse_location("sqlite://") == SqliteFile(tmp_path / "state" / "bulk-export" / "budget.sqlite")
+    assert parse_location("redis://host:6379/0") == RedisServer("redis://host:6379/0")
 
 
 def test_a_slash_too_few_is_forgiven_where_only_one_reading_makes_sense(
@@ -31,8 +31,8 @@ def test_a_slash_too_few_is_forgiven_where_only_one_reading_makes_sense(
     (tmp_path / "there").mkdir()
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    assert parse_place(f"sqlite://{tmp_path}/there/b.sqlite") == SqliteFile(tmp_path / "there" / "b.sqlite")
-    assert parse_place("sqlite:///no/such/b.sqlite") == SqliteFile(tmp_path / "work" / "no" / "such" / "b.sqlite")
+    assert parse_location(f"sqlite://{tmp_path}/there/b.sqlite") == SqliteFile(tmp_path / "there" / "b.sqlite")
+    assert parse_location("sqlite:///no/such/b.sqlite") == SqliteFile(tmp_path / "work" / "no" / "such" / "b.sqlite")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_slash_too_few_is_forgiven_where_only_one_reading_makes_sense(
 )
 def test_anything_else_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="--budget"):
-        parse_place(url)
+        parse_location(url)
 
 
 def test_a_server_is_shown_without_its_password() -> None:
@@ -60,7 +60,7 @@ def test_a_server_is_shown_without_its_password() -> None:
 
 
 def test_nothing_is_remembered_in_memory() -> None:
-    assert spent("memory://") == []
+    assert read_usage("memory://") == []
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def test_an_address_in_any_spelling_is_one_service(address: str, origin: str) ->
 
 
 def test_accounts_differ_by_key_service_and_token_and_hold_no_token() -> None:
-    one = account(b"k" * 32, "https://a", Token("secret-token"))
-    assert one == account(b"k" * 32, "https://A/", Token("secret-token"))
+    one = RateLimitKey.of(b"k" * 32, "https://a", Token("secret-token"))
+    assert one == RateLimitKey.of(b"k" * 32, "https://A/", Token("secret-token"))
     others = [
-        account(b"l" * 32, "https://a", Token("secret-token")),
-        account(b"k" * 32, "https://b", Token("secret-token")),
-        account(b"k" * 32, "https://a", Token("secret-tokem")),
-        account(b"k" * 32, "https://a", None),
+        RateLimitKey.of(b"l" * 32, "https://a", Token("secret-token")),
+        RateLimitKey.of(b"k" * 32, "https://b", Token("secret-token")),
+        RateLimitKey.of(b"k" * 32, "https://a", Token("secret-tokem")),
+        RateLimitKey.of(b"k" * 32, "https://a", None),
     ]
     assert len({one.number, *(other.number for other in others)}) == 5
     assert "secret" not in repr(one)
@@ -97,5 +97,5 @@ def test_a_user_without_a_home_is_told_how_to_go_on(monkeypatch: pytest.MonkeyPa
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 54_321)
     with pytest.raises(UsageError, match="home directory") as refused:
-        parse_place(url)
+        parse_location(url)
     assert "--budget" in refused.value.next_step

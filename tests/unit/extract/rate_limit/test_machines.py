@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome, spent
-from bulk_export.extract.rate_limit.clock import BootClock, boot_clock
-from bulk_export.extract.rate_limit.interface import Granted, InLoop
+from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome, read_usage
+from bulk_export.extract.rate_limit.adapters import InlineAsyncLedger
+from bulk_export.extract.rate_limit.boot_clock import BootClock, boot_clock
+from bulk_export.extract.rate_limit.interface import Granted
 from bulk_export.extract.rate_limit.retry_after import RetryAfter
-from bulk_export.extract.rate_limit.sqlite.clock import TOLERANCE
 from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
+from bulk_export.extract.rate_limit.sqlite.timeline import TOLERANCE
 from tests.support.playing import (
     ANSWER_TIMEOUT,
     SERVICE,
@@ -52,7 +53,7 @@ V1 = Path(__file__).parents[3] / "stored" / "budget-v1.sqlite"
 def spend(ledger: SqliteLedger) -> int:
     granted = 0
     while isinstance(ledger.claim(identity := next(identities)), Granted):
-        ledger.settle(identity, RequestOutcome.ANSWERED)
+        ledger.release(identity, RequestOutcome.ANSWERED)
         granted += 1
     return granted
 
@@ -165,7 +166,10 @@ def test_a_refusal_seen_by_one_machine_holds_the_others(tmp_path: Path) -> None:
     there = Hand("there", now=500.0, started=1.8e9 + 99_500.0)
     with closing(ledger_on_disk(path, FIVE, here.clock())) as first:
         first.claim(1)
-        assert first.refuse(1, RetryAfter(told=30.0, edge=None, period=60.0, uniform=0.0)) == 30
+        assert (
+            first.report_throttled(1, RetryAfter(retry_after=30.0, window_boundary=None, period=60.0, uniform=0.0))
+            == 30
+        )
         with closing(ledger_on_disk(path, FIVE, there.clock())) as second:
             assert claim_all(second) == 0
             there.time += 29
@@ -205,14 +209,14 @@ def test_a_file_of_the_version_before_is_taken_over_with_all_that_was_spent(tmp_
             while isinstance(ledger.claim(identity := next(identities)), Granted):
                 granted.append(identity)
             for identity in granted:
-                ledger.settle(identity, RequestOutcome.UNSENT)
+                ledger.release(identity, RequestOutcome.UNSENT)
         return len(granted)
 
     assert free(SERVICE, TOKEN.reveal()) == 2
     assert free(SERVICE, "another-token") == 4
     assert free(SERVICE, "a-third-token") == 5
     assert free("http://[::1]:8080", TOKEN.reveal()) == 3
-    assert {use.service for use in spent(f"sqlite:///{path}")} == {SERVICE, "http://127.0.0.1:8080"}
+    assert {use.service for use in read_usage(f"sqlite:///{path}")} == {SERVICE, "http://127.0.0.1:8080"}
     hand.time = 1060.0
     assert free(SERVICE, TOKEN.reveal()) == 5
 
@@ -228,7 +232,8 @@ def test_a_file_of_the_version_before_counts_after_a_restart_of_the_machine(tmp_
 
 def test_a_time_namespace_does_not_change_the_clock_of_the_machine(tmp_path: Path) -> None:
     """Its own clock is ten days ahead, and the budget file counts the same seconds all the same."""
-    code = "from bulk_export.budget.clock import boot_clock; clock = boot_clock(); print(clock.boot, clock.now())"
+    module = "bulk_export.extract.rate_limit.boot_clock"
+    code = f"from {module} import boot_clock; clock = boot_clock(); print(clock.boot, clock.now())"
     command = ["unshare", "--time", "--boottime", "864000", "--fork", sys.executable, "-c", code]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     if found.returncode != 0:
@@ -271,9 +276,9 @@ def test_tokens_that_compete_for_an_address_all_get_their_part(tmp_path: Path) -
 
     async def live(number: int) -> None:
         ledger = SqliteLedger(tmp_path / "budget.sqlite", SERVICE, Token(f"t{number}"), of, virtual_clock())
-        budget = RateLimiter(InLoop(ledger), of)
+        budget = RateLimiter(InlineAsyncLedger(ledger), of)
         while True:
-            await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
+            await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
             counts[number] += 1
 
     async def main() -> None:
@@ -336,5 +341,5 @@ def test_a_process_that_is_stopped_between_slot_and_sending_exceeds_no_limit(
     service: Limit, address: Limit, stopping: list[Process], others: list[Process]
 ) -> None:
     of = terms(service, address, longest=5.0 + ANSWER_TIMEOUT)
-    sent = play_processes([*stopping, *others], of, [virtual_clock()], fresh_for=5.0)
+    sent = play_processes([*stopping, *others], of, [virtual_clock()], permit_lifetime=5.0)
     assert_within(sent, service, address)

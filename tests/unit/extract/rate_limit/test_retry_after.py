@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_export.extract.rate_limit.retry_after import ServiceClock, read_refusal
+from bulk_export.extract.rate_limit.retry_after import ServiceClock, read_429
 
 DATE = "Mon, 23 Nov 2026 10:00:30 GMT"
 
@@ -22,7 +22,7 @@ def pause(
     refusals: int = 1,
     uniform: float = 0.0,
 ) -> float:
-    said = read_refusal(retry_after=retry_after, date=date, wall=wall, period=period, uniform=uniform)
+    said = read_429(retry_after=retry_after, date=date, wall=wall, period=period, uniform=uniform)
     return said.pause(refusals)
 
 
@@ -94,7 +94,7 @@ def pauses(dates: list[str], *, retry_after: str | None = None, wall: float = NO
     clock, elapsed, found = ServiceClock(), 0.0, []
     for refusals, date in enumerate(dates, start=1):
         trusted = clock.trusts(date, wall=wall + elapsed, elapsed=elapsed)
-        said = read_refusal(
+        said = read_429(
             retry_after=retry_after, date=date, wall=wall + elapsed, period=300.0, uniform=0.0, trusted=trusted
         )
         found.append(said.pause(refusals))
@@ -140,7 +140,7 @@ def test_a_date_to_come_back_at_is_read_by_the_clock_that_makes_it_possible(
 
 def test_an_announced_wait_may_be_longer_than_a_period_where_that_is_allowed() -> None:
     for longest, held in ((None, 300), (100.0, 300), (900.0, 700), (600.0, 600)):
-        said = read_refusal(retry_after="700", date=None, wall=NOW, period=300.0, uniform=0.0, longest=longest)
+        said = read_429(retry_after="700", date=None, wall=NOW, period=300.0, uniform=0.0, longest=longest)
         assert said.pause(1) == held
-    unsaid = read_refusal(retry_after=None, date=None, wall=NOW, period=300.0, uniform=1.0, longest=900.0)
+    unsaid = read_429(retry_after=None, date=None, wall=NOW, period=300.0, uniform=1.0, longest=900.0)
     assert unsaid.pause(30) == 300

@@ -93,7 +93,7 @@ def test_slots_are_given_in_the_order_they_were_asked_for() -> None:
         async def ask(number: int) -> None:
             slot = await budget.acquire()
             order.append(number)
-            await budget.settle(slot, RequestOutcome.ANSWERED)
+            await budget.release(slot, RequestOutcome.ANSWERED)
 
         async with anyio.create_task_group() as tasks:
             for number in range(10):
@@ -109,7 +109,7 @@ def test_a_cancelled_wait_leaves_nothing_behind() -> None:
         slot = await budget.acquire()
         with anyio.move_on_after(2):
             await budget.acquire()
-        await budget.settle(slot, RequestOutcome.ANSWERED)
+        await budget.release(slot, RequestOutcome.ANSWERED)
         await budget.acquire()
         return anyio.current_time()
 
@@ -119,7 +119,7 @@ def test_a_cancelled_wait_leaves_nothing_behind() -> None:
 def test_a_slot_in_hand_is_given_back_when_the_wait_for_the_distance_is_cancelled() -> None:
     async def main() -> tuple[int, float]:
         budget = in_memory(terms(Limit(2, 100), Limit(2, 100)), min_interval=5.0)
-        await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
+        await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
         with anyio.move_on_after(2):
             await budget.acquire()
         await budget.acquire()
@@ -132,11 +132,11 @@ def test_settling_twice_or_what_was_never_given_changes_nothing() -> None:
     async def main() -> list[int]:
         budget = in_memory(terms(Limit(3, 10), Limit(3, 10)))
         slot = await budget.acquire()
-        await budget.settle(slot, RequestOutcome.ANSWERED)
-        await budget.settle(slot, RequestOutcome.UNSENT)
+        await budget.release(slot, RequestOutcome.ANSWERED)
+        await budget.release(slot, RequestOutcome.UNSENT)
         other = in_memory(terms(Limit(3, 10), Limit(3, 10)))
-        await budget.settle(await other.acquire(), RequestOutcome.UNSENT)
-        await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
+        await budget.release(await other.acquire(), RequestOutcome.UNSENT)
+        await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
         return [window.used for window in budget.windows()]
 
     assert run_virtually(main) == [2, 2]
@@ -146,7 +146,7 @@ def test_the_use_of_each_window_is_shown() -> None:
     async def main() -> list[tuple[str | None, int, float]]:
         budget = in_memory(terms(Limit(3, 10), Limit(2, 10), sources=2))
         for _ in range(3):
-            await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
+            await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
             await anyio.sleep(1)
         with anyio.move_on_after(1):
             await budget.acquire()

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit import RequestOutcome, spent
-from bulk_export.extract.rate_limit.clock import boot_clock
+from bulk_export.extract.rate_limit import RequestOutcome, read_usage
+from bulk_export.extract.rate_limit.boot_clock import boot_clock
 from bulk_export.extract.rate_limit.interface import Granted, Wait
-from bulk_export.extract.rate_limit.retry_after import read_refusal
+from bulk_export.extract.rate_limit.retry_after import read_429
 from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
 from tests.support.playing import (
     ANSWER_TIMEOUT,
@@ -89,7 +89,7 @@ def test_slots_are_shared_fairly_and_nobody_starves() -> None:
     async def live(number: int, path: Path) -> None:
         budget = on_disk(path, terms(Limit(16, 10), Limit(16, 10)))
         while True:
-            await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
+            await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
             shares[number].append(anyio.current_time())
 
     async def main(path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_waiting_process_that_died_holds_nobody_up_for_long(tmp_path: Path) ->
             on_disk(path, terms(Limit(1, 10), Limit(1, 10))),
             ledger_on_disk(path, terms(Limit(1, 10), Limit(1, 10))),
         )
-        await alive.settle(await alive.acquire(), RequestOutcome.ANSWERED)
+        await alive.release(await alive.acquire(), RequestOutcome.ANSWERED)
         assert isinstance(dead.claim(1), Wait)
         await alive.acquire()
         return anyio.current_time()
@@ -126,13 +126,13 @@ def test_what_was_spent_is_remembered_by_the_next_process(tmp_path: Path) -> Non
     first = ledger_on_disk(path, terms(Limit(5, 60), Limit(5, 60)), hand.clock())
     for number in range(4):
         first.claim(number)
-        first.settle(number, RequestOutcome.ANSWERED)
+        first.release(number, RequestOutcome.ANSWERED)
     first.close()
     hand.time += 59
     second = ledger_on_disk(path, terms(Limit(5, 60), Limit(5, 60)), hand.clock())
     assert isinstance(second.claim(10), Granted)
     assert isinstance(second.claim(11), Wait)
-    second.settle(10, RequestOutcome.UNSENT)
+    second.release(10, RequestOutcome.UNSENT)
     hand.time += 1
     assert claim_all(second) == 5
     second.close()
@@ -187,8 +187,8 @@ def test_each_process_keeps_its_own_limit_against_the_common_record(tmp_path: Pa
     assert isinstance(whole.claim(105), Wait)
     longer = ledger_on_disk(path, terms(Limit(10, 600), Limit(10, 600)), hand.clock())
     for number in (*range(5), *range(100, 105)):
-        half.settle(number, RequestOutcome.ANSWERED)
-        whole.settle(number, RequestOutcome.ANSWERED)
+        half.release(number, RequestOutcome.ANSWERED)
+        whole.release(number, RequestOutcome.ANSWERED)
     hand.time += 60
     assert isinstance(half.claim(200), Granted)
     assert isinstance(longer.claim(300), Wait)
@@ -204,8 +204,8 @@ def test_a_process_that_was_stopped_for_long_counts_what_it_has_in_flight(tmp_pa
     hand.time += 1000
     assert isinstance(stopped.claim(3), Wait)
     assert isinstance(other.claim(4), Wait)
-    stopped.settle(1, RequestOutcome.ANSWERED)
-    stopped.settle(2, RequestOutcome.ANSWERED)
+    stopped.release(1, RequestOutcome.ANSWERED)
+    stopped.release(2, RequestOutcome.ANSWERED)
     hand.time += 60
     assert claim_all(other) == 2
     stopped.close()
@@ -216,7 +216,7 @@ def spend(path: Path, hand: Hand, count: int, *, close: bool = True) -> None:
     ledger = ledger_on_disk(path, terms(Limit(5, 60), Limit(5, 60)), hand.clock())
     for number in range(count):
         assert isinstance(ledger.claim(number), Granted)
-        ledger.settle(number, RequestOutcome.ANSWERED)
+        ledger.release(number, RequestOutcome.ANSWERED)
     if close:
         ledger.close()
     else:
@@ -279,7 +279,7 @@ def test_the_file_does_not_grow_beyond_what_the_windows_need(tmp_path: Path) -> 
         ledger = SqliteLedger(path, SERVICE, token, terms(Limit(50, 60), Limit(50, 60), sources=2), hand.clock())
         for number in range(50):
             assert isinstance(ledger.claim(number), Granted)
-            ledger.settle(number, RequestOutcome.ANSWERED)
+            ledger.release(number, RequestOutcome.ANSWERED)
             hand.time += 1.3
         ledger.close()
         hand.time += 100
@@ -303,13 +303,13 @@ def test_the_token_is_not_in_the_file(tmp_path: Path) -> None:
 
 def test_what_is_spent_can_be_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "budget.sqlite"
-    assert spent(f"sqlite:///{path}") == []
+    assert read_usage(f"sqlite:///{path}") == []
     assert not path.exists()
     ledger = SqliteLedger(path, SERVICE, TOKEN, terms(Limit(5, 60), Limit(3, 30), sources=2), boot_clock())
     for number in range(3):
         ledger.claim(number)
-        ledger.settle(number, RequestOutcome.ANSWERED)
-    common, first, second = spent(f"sqlite:///{path}")
+        ledger.release(number, RequestOutcome.ANSWERED)
+    common, first, second = read_usage(f"sqlite:///{path}")
     assert (common.service, common.address, common.limit, common.used) == (SERVICE, None, Limit(5, 60), 3)
     assert (first.address, first.limit, first.used) == ("127.0.0.1", Limit(3, 30), 2)
     assert (second.address, second.used) == ("127.0.0.2", 1)
@@ -318,6 +318,6 @@ def test_what_is_spent_can_be_looked_at(tmp_path: Path) -> None:
     assert common.held_for == 0
     assert common.token == first.token != TOKEN.reveal()
     ledger.claim(10)
-    assert ledger.refuse(10, read_refusal(retry_after="20", date=None, wall=0.0, period=60.0, uniform=0.0)) == 20
-    assert 15 < spent(f"sqlite:///{path}")[0].held_for <= 20
+    assert ledger.report_throttled(10, read_429(retry_after="20", date=None, wall=0.0, period=60.0, uniform=0.0)) == 20
+    assert 15 < read_usage(f"sqlite:///{path}")[0].held_for <= 20
     ledger.close()

@@ -38,9 +38,9 @@ class Service:
         self.seen.append((now, status))
         if status == 429:
             date = f"Thu, 01 Jan 1970 00:{int(now) // 60:02}:{int(now) % 60:02} GMT" if self.dated else None
-            await budget.refused(slot, retry_after=self.retry_after, date=date)
+            await budget.report_throttled(slot, retry_after=self.retry_after, date=date)
         else:
-            await budget.settle(slot, RequestOutcome.ANSWERED)
+            await budget.release(slot, RequestOutcome.ANSWERED)
         return status
 
     def refused(self) -> list[float]:
@@ -108,10 +108,10 @@ def test_the_next_window_by_the_services_clock_ends_the_hold_sooner_than_a_backo
 def test_a_probe_that_brings_no_answer_is_followed_by_another() -> None:
     async def main() -> float:
         budget = wide()
-        await budget.refused(await budget.acquire(), retry_after="1", date=None)
-        await budget.settle(await budget.acquire(), RequestOutcome.FAILED)
-        await budget.settle(await budget.acquire(), RequestOutcome.UNSENT)
-        await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
+        await budget.report_throttled(await budget.acquire(), retry_after="1", date=None)
+        await budget.release(await budget.acquire(), RequestOutcome.FAILED)
+        await budget.release(await budget.acquire(), RequestOutcome.UNSENT)
+        await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
         return anyio.current_time()
 
     assert 2 < run_virtually(main) < 3
@@ -121,11 +121,11 @@ def test_refusals_of_requests_that_were_on_their_way_do_not_prolong_the_hold() -
     async def main() -> tuple[float, float]:
         budget = wide()
         early = [await budget.acquire() for _ in range(3)]
-        first = await budget.refused(early[0], retry_after="5", date=None)
+        first = await budget.report_throttled(early[0], retry_after="5", date=None)
         await anyio.sleep(2)
-        late = await budget.refused(early[1], retry_after="5", date=None)
-        await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
-        very_late = await budget.refused(early[2], retry_after="5", date=None)
+        late = await budget.report_throttled(early[1], retry_after="5", date=None)
+        await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
+        very_late = await budget.report_throttled(early[2], retry_after="5", date=None)
         return first - late, very_late
 
     shorter, very_late = run_virtually(main)
@@ -146,7 +146,7 @@ def test_a_slot_claimed_before_a_refusal_is_not_sent_after_it() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(next_one)  # has claimed its slot and waits for its distance
             await anyio.sleep(1)
-            hold = await budget.refused(slot, retry_after="30", date=None)
+            hold = await budget.report_throttled(slot, retry_after="30", date=None)
         return moments[0], moments[0] >= 1 + hold
 
     moment, held = run_virtually(main)
@@ -276,7 +276,7 @@ def test_a_hold_outlives_the_process_that_met_it(tmp_path: Path) -> None:
     async def main() -> float:
         shared = terms(Limit(1000, 60), Limit(1000, 60))
         first = on_disk(tmp_path / "budget.sqlite", shared)
-        await first.refused(await first.acquire(), retry_after="30", date=None)
+        await first.report_throttled(await first.acquire(), retry_after="30", date=None)
         await first.aclose()
         second = on_disk(tmp_path / "budget.sqlite", shared)
         await second.acquire()
@@ -289,7 +289,7 @@ def test_a_prober_that_died_is_replaced(tmp_path: Path) -> None:
     async def main() -> float:
         shared = terms(Limit(1000, 60), Limit(1000, 60), longest=20.0)
         first, second = (on_disk(tmp_path / "budget.sqlite", shared) for _ in range(2))
-        await first.refused(await first.acquire(), retry_after="2", date=None)
+        await first.report_throttled(await first.acquire(), retry_after="2", date=None)
         await first.acquire()  # the probe, of which nothing is heard any more
         await second.acquire()
         return anyio.current_time()
