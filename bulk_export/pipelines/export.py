@@ -90,7 +90,7 @@ class _Export:
             )
             store = await anyio.to_thread.run_sync(functools.partial(place.open_journal, cap=self._cap))
             stack.callback(store.close)
-            claim = functools.partial(store.claim, self._identity(), output=self._output)
+            claim = functools.partial(store.bind, self._identity(), output=self._output)
             self._resumed = await anyio.to_thread.run_sync(claim)
             manifest = decided(store)
             if manifest is None:

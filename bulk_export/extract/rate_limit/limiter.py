@@ -162,9 +162,7 @@ class RateLimiter:
                 logger.info("A 429 could not be recorded yet: %s", error.what)
                 self._unrecorded.append((permit.identity, RequestOutcome.FAILED))
                 hold = parsed.pause(1)
-        logger.warning(
-            "The service answered 429 (Retry-After: %s); nothing is sent for %.1f s", parsed.retry_after, hold
-        )
+        logger.info("The service answered 429 (Retry-After: %s); nothing is sent for %.1f s", parsed.retry_after, hold)
         self._hold_until = anyio.current_time() + hold
         self._wake_waiters()
         return hold

@@ -185,7 +185,7 @@ class RedisLedger:
                 reply = await self._run(step, arguments)
             except ServerLost:
                 if not self._is_away:
-                    logger.warning("%s does not answer; nothing is sent until it does", self._client.shown)
+                    logger.info("%s does not answer; nothing is sent until it does", self._client.shown)
                     self._notice(f"{self._client.shown} does not answer; nothing is sent until it does")
                 self._is_away = True
                 await anyio.sleep(pause * (0.5 + self._uniform() / 2))
@@ -220,7 +220,7 @@ class RedisLedger:
                     self._report_restart()
                 self._watch = self._watch.after_reply(reply["now"], sent_at)
                 return reply
-            logger.warning("The record on %s was emptied", self._client.shown)
+            logger.info("The record on %s was emptied", self._client.shown)
             self._watch = self._watch.after_emptying(sent_at)
             await self._read_secret()
 
@@ -229,7 +229,7 @@ class RedisLedger:
             f"{self._client.shown} was started again: what was spent before is not known for sure, "
             "so everything counts as spent for a period"
         )
-        logger.warning("%s", message)
+        logger.info("%s", message)
         self._notice(message)
 
     async def _read_secret(self) -> None:

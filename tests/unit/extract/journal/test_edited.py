@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from bulk_export.core.model import PageKey
 from bulk_export.errors import DamagedState, UsageError
-from bulk_export.extract.journal import JournalStore, PagePrints, Part, PartFile, StoredPage, file, layout
+from bulk_export.extract.journal import JournalStore, PageFingerprints, Part, PartFile, StoredPage, file, layout
 
 CAP = 1 << 20
 BODY = b'{"data":[{"id":"a"},{"id":"b"}]}'
@@ -36,10 +36,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A journal with a row or two in each table."""
     path = tmp_path_factory.mktemp("journal") / "journal.sqlite"
     store = JournalStore(path, cap=CAP)
-    store.claim(IDENTITY)
+    store.bind(IDENTITY)
     pages = [StoredPage(PageKey("things", 0, page), 2, "identity", len(BODY), BODY, (1, 2)) for page in (1, 2)]
     store.add_pages(pages, {"things": 3}, {"retries": "1", "started_at": "2024-05-01T00:00:00Z"})
-    store.add_prints("things", 0, [PagePrints(1, b"12345678", b"87654321")])
+    store.add_page_fingerprints("things", 0, [PageFingerprints(1, b"12345678", b"87654321")])
     part = PartFile("things/part-00000.parquet", 4, 99, "ab" * 32)
     store.add_part(Part("things", 0, 0, 2, 4, (part,), {}, b"12345678" * 4))
     store.close()
@@ -66,7 +66,7 @@ def resume(path: Path) -> None:
     """Everything that a run reads of a journal before it sends a request."""
     store = JournalStore(path, cap=CAP)
     try:
-        store.claim(IDENTITY)
+        store.bind(IDENTITY)
     finally:
         store.close()
 
@@ -176,12 +176,12 @@ def test_pages_of_another_version_are_taken_over_and_what_it_made_of_them_is_mad
     shutil.copy(whole, path)
     store = JournalStore(path, cap=CAP)
     store.put_fact("revision/things", "[[], [], [0, 0, 0, 0, 0, false]]")
-    assert store.claim({**IDENTITY, "version": "2"}) is True
+    assert store.bind({**IDENTITY, "version": "2"}) is True
     assert store.parts("things", 0) == []
-    assert list(store.prints("things", 0)) == []
+    assert list(store.page_fingerprints("things", 0)) == []
     assert store.fact("revision/things") is None
     assert store.body(PageKey("things", 0, 2)) == BODY
-    assert store.claim({**IDENTITY, "version": "2"}) is True
+    assert store.bind({**IDENTITY, "version": "2"}) is True
     store.close()
 
 
@@ -189,9 +189,9 @@ def test_what_another_version_asked_for_is_not_gone_on_with_but_the_way_is_told(
     shutil.copy(whole, path)
     store = JournalStore(path, cap=CAP)
     with pytest.raises(UsageError, match="described in another way") as described:
-        store.claim({**IDENTITY, "description": "0123"})
+        store.bind({**IDENTITY, "description": "0123"})
     with pytest.raises(UsageError, match="new is known to one of the two versions") as renewed:
-        store.claim({**IDENTITY, "version": "2", "new": 5})
+        store.bind({**IDENTITY, "version": "2", "new": 5})
     for refused in (described, renewed):
         assert "the version it was started with (1;" in refused.value.next_step
     store.close()

@@ -87,10 +87,10 @@ def test_the_file_and_its_log_are_private_whatever_the_umask(path: Path) -> None
 
 def test_the_same_export_may_go_on_and_another_is_refused_with_what_differs(path: Path) -> None:
     store = JournalStore(path, cap=CAP)
-    assert store.claim({"service": "npq", "page_size": 300}) is False
-    assert store.claim({"page_size": 300, "service": "npq"}) is True
+    assert store.bind({"service": "npq", "page_size": 300}) is False
+    assert store.bind({"page_size": 300, "service": "npq"}) is True
     with pytest.raises(UsageError, match="page_size was 300, now 100") as refused:
-        store.claim({"service": "npq", "page_size": 100})
+        store.bind({"service": "npq", "page_size": 100})
     assert "service" not in refused.value.what.split("parameters:")[1]
     store.close()
 
