@@ -39,6 +39,8 @@ from bulk_export.output.replaceable import check_replaceable
 STAGING = "parts"
 
 _POINTER = "elsewhere.json"
+# A file without a format is of this one.
+_POINTER_FORMAT = 1
 _LARGEST_POINTER = 64 * 1024
 
 
@@ -163,7 +165,14 @@ def _pointed_to(pointer: Path) -> Path | None:
     """Where an earlier run has its working state, None where that is in the output."""
     try:
         with os.fdopen(open_regular(pointer), "rb") as file:
-            place = Path(json.loads(file.read(_LARGEST_POINTER))["work_dir"])
+            content = json.loads(file.read(_LARGEST_POINTER))
+        if isinstance(content, dict) and content.get("format", _POINTER_FORMAT) != _POINTER_FORMAT:
+            raise DamagedState(
+                f"{pointer} was written by another version of this tool, in a format that is not known here.",
+                kept="Nothing was changed.",
+                next_step="Go on with the version that wrote it, or choose another --output.",
+            )
+        place = Path(content["work_dir"])
         is_place = place.is_absolute() and "\0" not in str(place)
     except (FileNotFoundError, NotADirectoryError):
         return None

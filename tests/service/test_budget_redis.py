@@ -505,6 +505,24 @@ async def test_a_record_of_the_version_before_counts_as_spent_and_its_programs_a
             await client.get("{bulk-export}:secret")
 
 
+async def test_a_record_of_a_newer_version_is_refused(own_server: RedisProcess) -> None:
+    """At the start, when it is only read, and by processes at work when the newer version took the record over."""
+    client = await redis_client(own_server)
+    async with client, opened(own_server) as at_work:
+        await client.hset("{bulk-export}:secret", mapping={"version": 3})
+        await client.delete("{bulk-export}:2:secret")
+        with pytest.raises(BudgetUnavailable, match="newer version") as refused:
+            async with opened(own_server):
+                pass
+        assert refused.value.exit_code == 5
+        assert "newer version" in refused.value.next_step
+        with pytest.raises(BudgetUnavailable, match="newer version"):
+            await at_work.claim(1)
+        with pytest.raises(BudgetUnavailable, match="newer version"):
+            await anyio.to_thread.run_sync(read_usage, own_server.url)
+        assert [name async for name in client.scan_iter("{bulk-export}:2:secret")] == []
+
+
 async def test_a_secret_of_the_version_before_without_anything_spent_holds_nobody_up(own_server: RedisProcess) -> None:
     client = await redis_client(own_server)
     async with client:
