@@ -10,7 +10,7 @@ import pytest
 from bulk_export.core.model import PageKey
 from bulk_export.errors import DamagedState, LocalFailure
 from bulk_export.extract.journal import ORIGIN, JournalStore, PageFingerprints, open_archive, write_archive
-from tests.unit.extract.journal.test_store import CAP, stored_page
+from tests.support.journals import CAP, stored_page
 
 BODY = b'{"data":[{"id":"a"}]}'
 

@@ -18,11 +18,9 @@ from hypothesis import strategies as st
 
 from bulk_export.core.model import PageKey
 from bulk_export.errors import DamagedState, UsageError
-from bulk_export.extract.journal import JournalStore, PageFingerprints, Part, PartFile, StoredPage, file, layout
+from bulk_export.extract.journal import JournalStore, file, layout
+from tests.support.journals import BODY, CAP, IDENTITY
 
-CAP = 1 << 20
-BODY = b'{"data":[{"id":"a"},{"id":"b"}]}'
-IDENTITY = {"service": "things", "endpoints": ["things"], "version": "1"}
 # All columns of all tables; the body of a page is not among those that stand before the sum.
 FIELDS = [*((table, name) for table, names in layout.COLUMNS.items() for name in names), ("pages", "body")]
 # In every affinity that SQLite has, within bounds and out of them.
@@ -32,22 +30,8 @@ VALUES: st.SearchStrategy[Any] = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A journal with a row or two in each table."""
-    path = tmp_path_factory.mktemp("journal") / "journal.sqlite"
-    store = JournalStore(path, cap=CAP)
-    store.bind(IDENTITY)
-    pages = [StoredPage(PageKey("things", 0, page), 2, "identity", len(BODY), BODY, (1, 2)) for page in (1, 2)]
-    store.add_pages(pages, {"things": 3}, {"retries": "1", "started_at": "2024-05-01T00:00:00Z"})
-    store.add_page_fingerprints("things", 0, [PageFingerprints(1, b"12345678", b"87654321")])
-    part = PartFile("things/part-00000.parquet", 4, 99, "ab" * 32)
-    store.add_part(Part("things", 0, 0, 2, 4, (part,), {}, b"12345678" * 4))
-    store.close()
-    return path
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def edited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a copy of the journal is edited."""
     return tmp_path_factory.mktemp("edited") / "journal.sqlite"
 
 
@@ -74,13 +58,13 @@ def resume(path: Path) -> None:
 @given(field=st.sampled_from(FIELDS), value=VALUES)
 @hypothesis_settings(max_examples=80, deadline=None)
 def test_no_field_of_no_row_can_be_edited_unnoticed(
-    whole: Path, path: Path, field: tuple[str, str], value: object
+    complete: Path, edited: Path, field: tuple[str, str], value: object
 ) -> None:
     table, column = field
-    shutil.copy(whole, path)
+    shutil.copy(complete, edited)
     try:
-        changed = edit(path, f"UPDATE OR IGNORE {table} SET {column} = ? WHERE {column} IS NOT ?", (value, value))
-        stored = sqlite3.connect(path)
+        changed = edit(edited, f"UPDATE OR IGNORE {table} SET {column} = ? WHERE {column} IS NOT ?", (value, value))
+        stored = sqlite3.connect(edited)
         differs = stored.execute(f"SELECT count(*) FROM {table} WHERE {column} IS ?", (value,)).fetchone()[0]
         stored.close()
     except sqlite3.IntegrityError:
@@ -88,17 +72,17 @@ def test_no_field_of_no_row_can_be_edited_unnoticed(
     if not (changed and differs):
         return
     with pytest.raises((DamagedState, UsageError)):
-        resume(path)
+        resume(edited)
 
 
 @given(field=st.sampled_from(FIELDS), value=VALUES)
 @hypothesis_settings(max_examples=50, deadline=None)
 def test_a_field_that_was_edited_with_its_sum_is_taken_as_it_is_or_refused_and_nothing_else(
-    whole: Path, path: Path, field: tuple[str, str], value: object
+    complete: Path, edited: Path, field: tuple[str, str], value: object
 ) -> None:
     table, column = field
-    shutil.copy(whole, path)
-    connection = sqlite3.connect(path)
+    shutil.copy(complete, edited)
+    connection = sqlite3.connect(edited)
     try:
         connection.execute(f"UPDATE OR IGNORE {table} SET {column} = ?", (value,))
         names = layout.COLUMNS[table]
@@ -111,8 +95,8 @@ def test_a_field_that_was_edited_with_its_sum_is_taken_as_it_is_or_refused_and_n
     finally:
         connection.close()
     with contextlib.suppress(DamagedState, UsageError):
-        resume(path)
-        with contextlib.closing(JournalStore(path, cap=CAP)) as store:
+        resume(edited)
+        with contextlib.closing(JournalStore(edited, cap=CAP)) as store:
             for page, _ in store.page_counts("things", 0):
                 store.body(PageKey("things", 0, page))
             list(store.edges("things", 0))
@@ -128,12 +112,12 @@ def test_a_field_that_was_edited_with_its_sum_is_taken_as_it_is_or_refused_and_n
     ],
 )
 def test_a_journal_that_holds_less_or_other_things_than_one_is_refused(
-    whole: Path, path: Path, statement: str, said: str
+    complete: Path, edited: Path, statement: str, said: str
 ) -> None:
-    shutil.copy(whole, path)
-    edit(path, statement)
+    shutil.copy(complete, edited)
+    edit(edited, statement)
     with pytest.raises(DamagedState, match=said):
-        resume(path)
+        resume(edited)
 
 
 def bomb(path: Path, encoding: str, size: int, stored: bytes) -> None:
@@ -148,32 +132,32 @@ def bomb(path: Path, encoding: str, size: int, stored: bytes) -> None:
 
 @pytest.mark.parametrize("announced", [1 << 32, 1 << 20, 40])
 @pytest.mark.parametrize("encoding", ["lz4", "gzip"])
-def test_what_would_outgrow_memory_is_not_unpacked(whole: Path, path: Path, encoding: str, announced: int) -> None:
+def test_what_would_outgrow_memory_is_not_unpacked(complete: Path, edited: Path, encoding: str, announced: int) -> None:
     zeros = bytes(16 << 20)
     packed = gzip.compress(zeros) if encoding == "gzip" else pa.Codec("lz4").compress(zeros, asbytes=True)
     del zeros
-    shutil.copy(whole, path)
-    bomb(path, encoding, announced, packed)
+    shutil.copy(complete, edited)
+    bomb(edited, encoding, announced, packed)
     before = pa.total_allocated_bytes()
-    with contextlib.closing(JournalStore(path, cap=CAP)) as store, pytest.raises(DamagedState, match="page 1 of"):
+    with contextlib.closing(JournalStore(edited, cap=CAP)) as store, pytest.raises(DamagedState, match="page 1 of"):
         store.body(PageKey("things", 0, 1))
     assert pa.total_allocated_bytes() - before <= 4 * CAP
 
 
 def test_a_value_larger_than_anything_we_write_is_not_read(
-    whole: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+    complete: Path, edited: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file, "_LARGEST_VALUE", CAP)
-    shutil.copy(whole, path)
-    edit(path, f"UPDATE facts SET value = zeroblob({4 * CAP + 1}) WHERE name = 'retries'")
+    shutil.copy(complete, edited)
+    edit(edited, f"UPDATE facts SET value = zeroblob({4 * CAP + 1}) WHERE name = 'retries'")
     with pytest.raises(DamagedState, match="too big"):
-        resume(path)
+        resume(edited)
 
 
 def test_pages_of_another_version_are_taken_over_and_what_it_made_of_them_is_made_again(
-    whole: Path, path: Path
+    complete: Path, path: Path
 ) -> None:
-    shutil.copy(whole, path)
+    shutil.copy(complete, path)
     store = JournalStore(path, cap=CAP)
     store.put_fact("revision/things", "[[], [], [0, 0, 0, 0, 0, false]]")
     assert store.bind({**IDENTITY, "version": "2"}) is True
@@ -185,8 +169,8 @@ def test_pages_of_another_version_are_taken_over_and_what_it_made_of_them_is_mad
     store.close()
 
 
-def test_what_another_version_asked_for_is_not_gone_on_with_but_the_way_is_told(whole: Path, path: Path) -> None:
-    shutil.copy(whole, path)
+def test_what_another_version_asked_for_is_not_gone_on_with_but_the_way_is_told(complete: Path, path: Path) -> None:
+    shutil.copy(complete, path)
     store = JournalStore(path, cap=CAP)
     with pytest.raises(UsageError, match="described in another way") as described:
         store.bind({**IDENTITY, "description": "0123"})

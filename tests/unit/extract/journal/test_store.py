@@ -6,7 +6,6 @@ import os
 import shutil
 import sqlite3
 import stat
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,20 +13,8 @@ import pytest
 
 from bulk_export.core.model import PageKey
 from bulk_export.errors import DamagedState, LocalFailure, UsageError
-from bulk_export.extract.journal import JournalStore, Part, PartFile, StoredPage
-
-CAP = 1 << 20
-
-
-def stored_page(page: int, body: bytes = b'{"data":[{"id":"a"}]}', *, gzip: bool = False) -> StoredPage:
-    compressor = zlib.compressobj(wbits=31)
-    stored = compressor.compress(body) + compressor.flush() if gzip else body
-    return StoredPage(PageKey("things", 0, page), 1, "gzip" if gzip else "identity", len(body), stored)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "journal.sqlite"
+from bulk_export.extract.journal import JournalStore, Part, PartFile
+from tests.support.journals import CAP, stored_page
 
 
 @pytest.mark.parametrize("gzip", [False, True])

@@ -1,4 +1,4 @@
-"""Who may take the next slot."""
+"""Who may take the next permit."""
 
 from __future__ import annotations
 

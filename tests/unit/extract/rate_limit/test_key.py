@@ -15,7 +15,7 @@ from bulk_export.extract.rate_limit.key import RateLimitKey, service_origin
 from bulk_export.extract.rate_limit.memory import MemoryLedger
 from bulk_export.extract.rate_limit.routes import kernel_route_finder, requests_on, route_by_name
 from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
-from tests.support.playing import SERVICE, TOKEN, Hand, claim_all
+from tests.support.planned_requests import SERVICE, TOKEN, ManualClock, claim_all
 
 
 @pytest.mark.parametrize(
@@ -135,10 +135,10 @@ def test_through_a_proxy_all_addresses_are_one(monkeypatch: pytest.MonkeyPatch) 
 
 def test_after_a_change_of_the_network_the_new_address_has_a_window_of_its_own(tmp_path: Path) -> None:
     """What the old one spent stays on record: the machine may come back to it."""
-    hand, here = Hand(), ["10.0.0.1"]
+    clock, here = ManualClock(), ["10.0.0.1"]
     five = Limits(Limit(20, 60), Limit(5, 60), (None,), 20.0)
     path = tmp_path / "budget.sqlite"
-    with closing(SqliteLedger(path, SERVICE, TOKEN, five, hand.clock(), lambda _: here[0])) as ledger:
+    with closing(SqliteLedger(path, SERVICE, TOKEN, five, clock.boot_clock(), lambda _: here[0])) as ledger:
         assert claim_all(ledger) == 5
         here[0] = "10.9.9.9"
         assert claim_all(ledger) == 5

@@ -1,4 +1,4 @@
-"""The budget on virtual time: never more than the limits as the service counts, and never a slot unused."""
+"""The budget on virtual time: never more than the limits as the service counts, and never a permit unused."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from hypothesis import strategies as st
 
 from bulk_export.core.model import Limit
 from bulk_export.extract.rate_limit import RequestOutcome
-from tests.support.playing import (
+from tests.support.planned_requests import (
     Planned,
     assert_within,
     at_once,
     gaps,
-    in_memory,
     least_time,
-    limits,
-    planned,
-    play,
-    terms,
+    limit_values,
+    limiter_in_memory,
+    make_limits,
+    request_lists,
+    run_requests,
 )
 from tests.support.virtual_time import run_virtually
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    service=limits,
-    address=limits,
+    service=limit_values,
+    address=limit_values,
     sources=st.integers(1, 4),
-    requests=planned,
+    requests=request_lists,
     workers=st.integers(1, 12),
     offset=st.floats(0, 10),
     min_interval=st.sampled_from([0.0, 0.0, 0.1, 2.0]),
@@ -43,7 +43,9 @@ def test_no_window_of_the_services_ever_holds_more_than_the_limit(
     offset: float,
     min_interval: float,
 ) -> None:
-    log = play(lambda: in_memory(terms(service, address, sources), min_interval), requests, workers)
+    log = run_requests(
+        lambda: limiter_in_memory(make_limits(service, address, sources), min_interval), requests, workers
+    )
     assert len(log) == sum(1 for one in requests if one.outcome is not RequestOutcome.UNSENT)
     assert_within(log, service, address, offset)
     assert all(gap >= min_interval - 1e-6 for gap in gaps(log))
@@ -52,8 +54,8 @@ def test_no_window_of_the_services_ever_holds_more_than_the_limit(
 @settings(deadline=None, max_examples=120)
 @given(
     count=st.integers(1, 60),
-    service=limits,
-    address=limits,
+    service=limit_values,
+    address=limit_values,
     sources=st.integers(1, 4),
     workers=st.integers(1, 9),
     min_interval=st.sampled_from([0.0, 0.0, 0.05, 0.7]),
@@ -61,26 +63,30 @@ def test_no_window_of_the_services_ever_holds_more_than_the_limit(
 def test_without_latency_no_time_is_wasted(
     count: int, service: Limit, address: Limit, sources: int, workers: int, min_interval: float
 ) -> None:
-    log = play(lambda: in_memory(terms(service, address, sources), min_interval), at_once(count), workers)
+    log = run_requests(
+        lambda: limiter_in_memory(make_limits(service, address, sources), min_interval), at_once(count), workers
+    )
     least = least_time(count, service, address, sources, min_interval)
     assert max(one.sent for one in log) == pytest.approx(least, abs=1e-4)
 
 
 def test_slots_go_to_the_address_that_may_send_first() -> None:
-    log = play(lambda: in_memory(terms(Limit(100, 10), Limit(2, 10), sources=3)), at_once(6), workers=1)
+    log = run_requests(
+        lambda: limiter_in_memory(make_limits(Limit(100, 10), Limit(2, 10), sources=3)), at_once(6), workers=1
+    )
     assert sorted(one.source or "" for one in log) == ["127.0.0.1"] * 2 + ["127.0.0.2"] * 2 + ["127.0.0.3"] * 2
     assert all(one.sent < 0.001 for one in log)
 
 
 def test_a_slot_is_free_again_a_period_after_the_answer_and_not_after_the_sending() -> None:
     requests = [Planned(3.0, 1.0, RequestOutcome.ANSWERED)] * 3
-    log = play(lambda: in_memory(terms(Limit(1, 10), Limit(1, 10))), requests, workers=3)
+    log = run_requests(lambda: limiter_in_memory(make_limits(Limit(1, 10), Limit(1, 10))), requests, workers=3)
     assert [one.sent for one in log] == pytest.approx([0, 13, 26], abs=1e-4)
 
 
 def test_a_slot_that_was_not_used_is_free_at_once() -> None:
     requests = [Planned(0.0, 0.0, RequestOutcome.UNSENT)] * 5 + at_once(1)
-    log = play(lambda: in_memory(terms(Limit(1, 10), Limit(1, 10))), requests, workers=3)
+    log = run_requests(lambda: limiter_in_memory(make_limits(Limit(1, 10), Limit(1, 10))), requests, workers=3)
     assert [one.sent for one in log] == pytest.approx([0], abs=1e-4)
 
 
@@ -88,12 +94,12 @@ def test_slots_are_given_in_the_order_they_were_asked_for() -> None:
     order: list[int] = []
 
     async def main() -> None:
-        budget = in_memory(terms(Limit(1, 1), Limit(1, 1)))
+        limiter = limiter_in_memory(make_limits(Limit(1, 1), Limit(1, 1)))
 
         async def ask(number: int) -> None:
-            slot = await budget.acquire()
+            permit = await limiter.acquire()
             order.append(number)
-            await budget.release(slot, RequestOutcome.ANSWERED)
+            await limiter.release(permit, RequestOutcome.ANSWERED)
 
         async with anyio.create_task_group() as tasks:
             for number in range(10):
@@ -105,12 +111,12 @@ def test_slots_are_given_in_the_order_they_were_asked_for() -> None:
 
 def test_a_cancelled_wait_leaves_nothing_behind() -> None:
     async def main() -> float:
-        budget = in_memory(terms(Limit(1, 10), Limit(1, 10)))
-        slot = await budget.acquire()
+        limiter = limiter_in_memory(make_limits(Limit(1, 10), Limit(1, 10)))
+        permit = await limiter.acquire()
         with anyio.move_on_after(2):
-            await budget.acquire()
-        await budget.release(slot, RequestOutcome.ANSWERED)
-        await budget.acquire()
+            await limiter.acquire()
+        await limiter.release(permit, RequestOutcome.ANSWERED)
+        await limiter.acquire()
         return anyio.current_time()
 
     assert run_virtually(main) == pytest.approx(12, abs=1e-4)
@@ -118,38 +124,38 @@ def test_a_cancelled_wait_leaves_nothing_behind() -> None:
 
 def test_a_slot_in_hand_is_given_back_when_the_wait_for_the_distance_is_cancelled() -> None:
     async def main() -> tuple[int, float]:
-        budget = in_memory(terms(Limit(2, 100), Limit(2, 100)), min_interval=5.0)
-        await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
+        limiter = limiter_in_memory(make_limits(Limit(2, 100), Limit(2, 100)), min_interval=5.0)
+        await limiter.release(await limiter.acquire(), RequestOutcome.ANSWERED)
         with anyio.move_on_after(2):
-            await budget.acquire()
-        await budget.acquire()
-        return budget.windows()[0].used, anyio.current_time()
+            await limiter.acquire()
+        await limiter.acquire()
+        return limiter.windows()[0].used, anyio.current_time()
 
     assert run_virtually(main) == (2, pytest.approx(5, abs=1e-4))
 
 
 def test_settling_twice_or_what_was_never_given_changes_nothing() -> None:
     async def main() -> list[int]:
-        budget = in_memory(terms(Limit(3, 10), Limit(3, 10)))
-        slot = await budget.acquire()
-        await budget.release(slot, RequestOutcome.ANSWERED)
-        await budget.release(slot, RequestOutcome.UNSENT)
-        other = in_memory(terms(Limit(3, 10), Limit(3, 10)))
-        await budget.release(await other.acquire(), RequestOutcome.UNSENT)
-        await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
-        return [window.used for window in budget.windows()]
+        limiter = limiter_in_memory(make_limits(Limit(3, 10), Limit(3, 10)))
+        permit = await limiter.acquire()
+        await limiter.release(permit, RequestOutcome.ANSWERED)
+        await limiter.release(permit, RequestOutcome.UNSENT)
+        other = limiter_in_memory(make_limits(Limit(3, 10), Limit(3, 10)))
+        await limiter.release(await other.acquire(), RequestOutcome.UNSENT)
+        await limiter.release(await limiter.acquire(), RequestOutcome.ANSWERED)
+        return [window.used for window in limiter.windows()]
 
     assert run_virtually(main) == [2, 2]
 
 
 def test_the_use_of_each_window_is_shown() -> None:
     async def main() -> list[tuple[str | None, int, float]]:
-        budget = in_memory(terms(Limit(3, 10), Limit(2, 10), sources=2))
+        limiter = limiter_in_memory(make_limits(Limit(3, 10), Limit(2, 10), sources=2))
         for _ in range(3):
-            await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
+            await limiter.release(await limiter.acquire(), RequestOutcome.ANSWERED)
             await anyio.sleep(1)
         with anyio.move_on_after(1):
-            await budget.acquire()
-        return [(one.address, one.used, round(one.next_free_in, 3)) for one in budget.windows()]
+            await limiter.acquire()
+        return [(one.address, one.used, round(one.next_free_in, 3)) for one in limiter.windows()]
 
     assert run_virtually(main) == [(None, 3, 6.0), ("127.0.0.1", 2, 6.0), ("127.0.0.2", 1, 0.0)]

@@ -17,45 +17,52 @@ from bulk_export.extract.rate_limit.boot_clock import boot_clock
 from bulk_export.extract.rate_limit.interface import Granted, Wait
 from bulk_export.extract.rate_limit.retry_after import read_429
 from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
-from tests.support.playing import (
+from tests.support.planned_requests import (
     ANSWER_TIMEOUT,
     SERVICE,
     TOKEN,
-    Hand,
+    ManualClock,
     Process,
     Sent,
-    a_file,
     assert_within,
     at_once,
     claim_all,
     least_time,
     ledger_on_disk,
-    limits,
-    on_disk,
-    play_processes,
-    processes,
+    limit_values,
+    limiter_on_disk,
+    make_limits,
+    process_lists,
+    run_processes,
     send_all,
-    terms,
+    spend_some,
+    temporary_path,
     virtual_clock,
 )
 from tests.support.virtual_time import run_virtually
 
 
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
-@given(service=limits, address=limits, sources=st.integers(1, 3), playing=processes, offset=st.floats(0, 10))
+@given(
+    service=limit_values,
+    address=limit_values,
+    sources=st.integers(1, 3),
+    playing=process_lists,
+    offset=st.floats(0, 10),
+)
 def test_whoever_comes_and_is_killed_no_window_of_the_services_holds_more_than_the_limit(
     service: Limit, address: Limit, sources: int, playing: list[Process], offset: float
 ) -> None:
     assert_within(
-        play_processes(playing, terms(service, address, sources), [virtual_clock()]), service, address, offset
+        run_processes(playing, make_limits(service, address, sources), [virtual_clock()]), service, address, offset
     )
 
 
 @settings(deadline=None, max_examples=12)
 @given(
     count=st.integers(1, 40),
-    service=limits,
-    address=limits,
+    service=limit_values,
+    address=limit_values,
     sources=st.integers(1, 3),
     workers=st.integers(1, 5),
     how_many=st.integers(1, 4),
@@ -66,16 +73,16 @@ def test_together_they_waste_no_time(
     log: list[Sent] = []
 
     async def live(path: Path) -> None:
-        budget = on_disk(path, terms(service, address, sources))
-        await send_all(budget, at_once(count), workers, log)
-        await budget.aclose()
+        limiter = limiter_on_disk(path, make_limits(service, address, sources))
+        await send_all(limiter, at_once(count), workers, log)
+        await limiter.aclose()
 
     async def main(path: Path) -> None:
         async with anyio.create_task_group() as tasks:
             for _ in range(how_many):
                 tasks.start_soon(live, path)
 
-    with a_file() as path:
+    with temporary_path() as path:
         run_virtually(lambda: main(path))
     least = least_time(count * how_many, service, address, sources)
     # One that is not first in the queue looks again a few milliseconds later.
@@ -87,9 +94,9 @@ def test_slots_are_shared_fairly_and_nobody_starves() -> None:
     shares: dict[int, list[float]] = {number: [] for number in range(8)}
 
     async def live(number: int, path: Path) -> None:
-        budget = on_disk(path, terms(Limit(16, 10), Limit(16, 10)))
+        limiter = limiter_on_disk(path, make_limits(Limit(16, 10), Limit(16, 10)))
         while True:
-            await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
+            await limiter.release(await limiter.acquire(), RequestOutcome.ANSWERED)
             shares[number].append(anyio.current_time())
 
     async def main(path: Path) -> None:
@@ -99,7 +106,7 @@ def test_slots_are_shared_fairly_and_nobody_starves() -> None:
                     tasks.start_soon(live, number, path)
                     await anyio.sleep(0.01)
 
-    with a_file() as path:
+    with temporary_path() as path:
         run_virtually(lambda: main(path))
     later = [sum(1 for moment in moments if moment > 5) for moments in shares.values()]
     assert sum(later) == 9 * 16
@@ -110,8 +117,8 @@ def test_a_waiting_process_that_died_holds_nobody_up_for_long(tmp_path: Path) ->
     async def main() -> float:
         path = tmp_path / "budget.sqlite"
         alive, dead = (
-            on_disk(path, terms(Limit(1, 10), Limit(1, 10))),
-            ledger_on_disk(path, terms(Limit(1, 10), Limit(1, 10))),
+            limiter_on_disk(path, make_limits(Limit(1, 10), Limit(1, 10))),
+            ledger_on_disk(path, make_limits(Limit(1, 10), Limit(1, 10))),
         )
         await alive.release(await alive.acquire(), RequestOutcome.ANSWERED)
         assert isinstance(dead.claim(1), Wait)
@@ -122,31 +129,31 @@ def test_a_waiting_process_that_died_holds_nobody_up_for_long(tmp_path: Path) ->
 
 
 def test_what_was_spent_is_remembered_by_the_next_process(tmp_path: Path) -> None:
-    hand, path = Hand(), tmp_path / "budget.sqlite"
-    first = ledger_on_disk(path, terms(Limit(5, 60), Limit(5, 60)), hand.clock())
+    clock, path = ManualClock(), tmp_path / "budget.sqlite"
+    first = ledger_on_disk(path, make_limits(Limit(5, 60), Limit(5, 60)), clock.boot_clock())
     for number in range(4):
         first.claim(number)
         first.release(number, RequestOutcome.ANSWERED)
     first.close()
-    hand.time += 59
-    second = ledger_on_disk(path, terms(Limit(5, 60), Limit(5, 60)), hand.clock())
+    clock.time += 59
+    second = ledger_on_disk(path, make_limits(Limit(5, 60), Limit(5, 60)), clock.boot_clock())
     assert isinstance(second.claim(10), Granted)
     assert isinstance(second.claim(11), Wait)
     second.release(10, RequestOutcome.UNSENT)
-    hand.time += 1
+    clock.time += 1
     assert claim_all(second) == 5
     second.close()
 
 
 def test_requests_of_a_process_that_died_are_reckoned_with_at_their_latest(tmp_path: Path) -> None:
-    hand, path, agreed = Hand(), tmp_path / "budget.sqlite", terms(Limit(2, 60), Limit(2, 60))
-    first = ledger_on_disk(path, agreed, hand.clock())
+    clock, path, agreed = ManualClock(), tmp_path / "budget.sqlite", make_limits(Limit(2, 60), Limit(2, 60))
+    first = ledger_on_disk(path, agreed, clock.boot_clock())
     assert claim_all(first) == 2
     first._connection.close()
-    second = ledger_on_disk(path, agreed, hand.clock())
-    hand.time += 60 + ANSWER_TIMEOUT - 0.001
+    second = ledger_on_disk(path, agreed, clock.boot_clock())
+    clock.time += 60 + ANSWER_TIMEOUT - 0.001
     assert claim_all(second) == 0
-    hand.time += 0.001
+    clock.time += 0.001
     assert claim_all(second) == 2
     second.close()
 
@@ -166,30 +173,30 @@ def test_one_window_is_that_of_a_service_and_a_token_the_other_of_a_service_and_
     tmp_path: Path, service: str, token: str, left: int
 ) -> None:
     """Two of two are spent with one token, so two of three from the address, whatever the token."""
-    agreed = terms(Limit(2, 60), Limit(3, 60))
-    first = ledger_on_disk(tmp_path / "budget.sqlite", agreed, Hand().clock())
+    agreed = make_limits(Limit(2, 60), Limit(3, 60))
+    first = ledger_on_disk(tmp_path / "budget.sqlite", agreed, ManualClock().boot_clock())
     assert claim_all(first) == 2
-    second = SqliteLedger(tmp_path / "budget.sqlite", service, Token(token), agreed, Hand().clock())
+    second = SqliteLedger(tmp_path / "budget.sqlite", service, Token(token), agreed, ManualClock().boot_clock())
     assert claim_all(second) == left
     first.close()
     second.close()
 
 
 def test_each_process_keeps_its_own_limit_against_the_common_record(tmp_path: Path) -> None:
-    path, hand = tmp_path / "budget.sqlite", Hand()
-    half = ledger_on_disk(path, terms(Limit(5, 60), Limit(5, 60)), hand.clock())
-    whole = ledger_on_disk(path, terms(Limit(10, 60), Limit(10, 60)), hand.clock())
+    path, clock = tmp_path / "budget.sqlite", ManualClock()
+    half = ledger_on_disk(path, make_limits(Limit(5, 60), Limit(5, 60)), clock.boot_clock())
+    whole = ledger_on_disk(path, make_limits(Limit(10, 60), Limit(10, 60)), clock.boot_clock())
     for number in range(5):
         assert isinstance(half.claim(number), Granted)
     assert isinstance(half.claim(5), Wait)
     for number in range(100, 105):
         assert isinstance(whole.claim(number), Granted)
     assert isinstance(whole.claim(105), Wait)
-    longer = ledger_on_disk(path, terms(Limit(10, 600), Limit(10, 600)), hand.clock())
+    longer = ledger_on_disk(path, make_limits(Limit(10, 600), Limit(10, 600)), clock.boot_clock())
     for number in (*range(5), *range(100, 105)):
         half.release(number, RequestOutcome.ANSWERED)
         whole.release(number, RequestOutcome.ANSWERED)
-    hand.time += 60
+    clock.time += 60
     assert isinstance(half.claim(200), Granted)
     assert isinstance(longer.claim(300), Wait)
     for ledger in (half, whole, longer):
@@ -197,50 +204,39 @@ def test_each_process_keeps_its_own_limit_against_the_common_record(tmp_path: Pa
 
 
 def test_a_process_that_was_stopped_for_long_counts_what_it_has_in_flight(tmp_path: Path) -> None:
-    path, hand, agreed = tmp_path / "budget.sqlite", Hand(), terms(Limit(2, 60), Limit(2, 60))
-    stopped, other = (ledger_on_disk(path, agreed, hand.clock()) for _ in range(2))
+    path, clock, agreed = tmp_path / "budget.sqlite", ManualClock(), make_limits(Limit(2, 60), Limit(2, 60))
+    stopped, other = (ledger_on_disk(path, agreed, clock.boot_clock()) for _ in range(2))
     stopped.claim(1)
     stopped.claim(2)
-    hand.time += 1000
+    clock.time += 1000
     assert isinstance(stopped.claim(3), Wait)
     assert isinstance(other.claim(4), Wait)
     stopped.release(1, RequestOutcome.ANSWERED)
     stopped.release(2, RequestOutcome.ANSWERED)
-    hand.time += 60
+    clock.time += 60
     assert claim_all(other) == 2
     stopped.close()
     other.close()
 
 
-def spend(path: Path, hand: Hand, count: int, *, close: bool = True) -> None:
-    ledger = ledger_on_disk(path, terms(Limit(5, 60), Limit(5, 60)), hand.clock())
-    for number in range(count):
-        assert isinstance(ledger.claim(number), Granted)
-        ledger.release(number, RequestOutcome.ANSWERED)
-    if close:
-        ledger.close()
-    else:
-        ledger._connection.close()
-
-
 def test_after_a_restart_of_the_machine_what_was_left_of_a_period_is_left_at_most(tmp_path: Path) -> None:
-    hand, path = Hand(now=50_000.0), tmp_path / "budget.sqlite"
-    spend(path, hand, 5)
-    hand = Hand("the next boot", now=20.0, started=1.8e9 + 50_000.0 + 60.0)
-    again = ledger_on_disk(path, terms(Limit(5, 60), Limit(5, 60)), hand.clock())
+    clock, path = ManualClock(now=50_000.0), tmp_path / "budget.sqlite"
+    spend_some(path, clock, 5)
+    clock = ManualClock("the next boot", now=20.0, started=1.8e9 + 50_000.0 + 60.0)
+    again = ledger_on_disk(path, make_limits(Limit(5, 60), Limit(5, 60)), clock.boot_clock())
     assert claim_all(again) == 0
-    hand.time = 60.0
+    clock.time = 60.0
     assert claim_all(again) == 5
     again.close()
 
 
 def test_after_a_power_cut_everything_counts_as_spent_until_it_cannot_matter(tmp_path: Path) -> None:
-    hand, path = Hand(now=50_000.0), tmp_path / "budget.sqlite"
-    spend(path, hand, 1, close=False)
-    hand = Hand("the next boot", now=20.0, started=1.8e9 + 50_000.0 + 60.0)
-    again = ledger_on_disk(path, terms(Limit(5, 60), Limit(5, 60)), hand.clock())
+    clock, path = ManualClock(now=50_000.0), tmp_path / "budget.sqlite"
+    spend_some(path, clock, 1, close=False)
+    clock = ManualClock("the next boot", now=20.0, started=1.8e9 + 50_000.0 + 60.0)
+    again = ledger_on_disk(path, make_limits(Limit(5, 60), Limit(5, 60)), clock.boot_clock())
     assert claim_all(again) == 0
-    hand.time = 60.0 + ANSWER_TIMEOUT
+    clock.time = 60.0 + ANSWER_TIMEOUT
     assert claim_all(again) == 5
     again.close()
 
@@ -248,23 +244,23 @@ def test_after_a_power_cut_everything_counts_as_spent_until_it_cannot_matter(tmp
 def test_a_clock_that_goes_back_without_a_restart_loses_nothing_and_is_stuck_for_a_period_at_most(
     tmp_path: Path,
 ) -> None:
-    hand, path = Hand("", now=50_000.0), tmp_path / "budget.sqlite"
-    spend(path, hand, 5)
-    hand.time = 7.0
-    again = ledger_on_disk(path, terms(Limit(5, 60), Limit(5, 60)), hand.clock())
+    clock, path = ManualClock("", now=50_000.0), tmp_path / "budget.sqlite"
+    spend_some(path, clock, 5)
+    clock.time = 7.0
+    again = ledger_on_disk(path, make_limits(Limit(5, 60), Limit(5, 60)), clock.boot_clock())
     assert claim_all(again) == 0
-    hand.time += 59.9
+    clock.time += 59.9
     assert claim_all(again) == 0
-    hand.time += 0.2
+    clock.time += 0.2
     assert claim_all(again) == 5
     again.close()
 
 
 def test_the_wall_clock_plays_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, hand = tmp_path / "budget.sqlite", Hand()
+    path, clock = tmp_path / "budget.sqlite", ManualClock()
     for wall in (1.9e9, 1.0, 4e9):
         monkeypatch.setattr("time.time", lambda wall=wall: wall)
-        ledger = ledger_on_disk(path, terms(Limit(3, 60), Limit(3, 60)), hand.clock())
+        ledger = ledger_on_disk(path, make_limits(Limit(3, 60), Limit(3, 60)), clock.boot_clock())
         claim_all(ledger)
         ledger._connection.close()
     with sqlite3.connect(path) as connection:
@@ -273,16 +269,18 @@ def test_the_wall_clock_plays_no_part(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_file_does_not_grow_beyond_what_the_windows_need(tmp_path: Path) -> None:
-    path, hand = tmp_path / "budget.sqlite", Hand()
+    path, clock = tmp_path / "budget.sqlite", ManualClock()
     for round_ in range(20):
         token = Token(f"token-{round_}")
-        ledger = SqliteLedger(path, SERVICE, token, terms(Limit(50, 60), Limit(50, 60), sources=2), hand.clock())
+        ledger = SqliteLedger(
+            path, SERVICE, token, make_limits(Limit(50, 60), Limit(50, 60), sources=2), clock.boot_clock()
+        )
         for number in range(50):
             assert isinstance(ledger.claim(number), Granted)
             ledger.release(number, RequestOutcome.ANSWERED)
-            hand.time += 1.3
+            clock.time += 1.3
         ledger.close()
-        hand.time += 100
+        clock.time += 100
     with sqlite3.connect(path) as connection:
         rows = {
             table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
@@ -296,7 +294,7 @@ def test_the_file_does_not_grow_beyond_what_the_windows_need(tmp_path: Path) -> 
 
 
 def test_the_token_is_not_in_the_file(tmp_path: Path) -> None:
-    spend(tmp_path / "budget.sqlite", Hand(), 2, close=False)
+    spend_some(tmp_path / "budget.sqlite", ManualClock(), 2, close=False)
     for file in tmp_path.iterdir():
         assert TOKEN.reveal().encode() not in file.read_bytes()
 
@@ -305,7 +303,7 @@ def test_what_is_spent_can_be_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "budget.sqlite"
     assert read_usage(f"sqlite:///{path}") == []
     assert not path.exists()
-    ledger = SqliteLedger(path, SERVICE, TOKEN, terms(Limit(5, 60), Limit(3, 30), sources=2), boot_clock())
+    ledger = SqliteLedger(path, SERVICE, TOKEN, make_limits(Limit(5, 60), Limit(3, 30), sources=2), boot_clock())
     for number in range(3):
         ledger.claim(number)
         ledger.release(number, RequestOutcome.ANSWERED)

@@ -15,7 +15,7 @@ from bulk_export.core.model import Limit
 from bulk_export.errors import ServiceFailing
 from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome
 from bulk_export.services.local.throttle import FixedWindows, RollingWindow, Throttle
-from tests.support.playing import in_memory, on_disk, terms
+from tests.support.planned_requests import limiter_in_memory, limiter_on_disk, make_limits
 from tests.support.virtual_time import run_virtually
 
 LATENCY = 0.05
@@ -30,17 +30,17 @@ class Service:
         self.dated = dated
         self.seen: list[tuple[float, int]] = []
 
-    async def answer(self, budget: RateLimiter) -> int:
-        slot = await budget.acquire()
+    async def answer(self, limiter: RateLimiter) -> int:
+        permit = await limiter.acquire()
         await anyio.sleep(LATENCY)
         now = anyio.current_time()
         status = 429 if self.refuses(now) else 200
         self.seen.append((now, status))
         if status == 429:
             date = f"Thu, 01 Jan 1970 00:{int(now) // 60:02}:{int(now) % 60:02} GMT" if self.dated else None
-            await budget.report_throttled(slot, retry_after=self.retry_after, date=date)
+            await limiter.report_throttled(permit, retry_after=self.retry_after, date=date)
         else:
-            await budget.release(slot, RequestOutcome.ANSWERED)
+            await limiter.release(permit, RequestOutcome.ANSWERED)
         return status
 
     def refused(self) -> list[float]:
@@ -55,13 +55,13 @@ def fetch(make: Callable[[], RateLimiter], service: Service, pages: int, workers
     made: list[RateLimiter] = []
 
     async def main() -> None:
-        budget = make()
-        made.append(budget)
+        limiter = make()
+        made.append(limiter)
         left = iter(range(pages))
 
         async def worker() -> None:
             for _ in left:
-                while await service.answer(budget) == 429:
+                while await service.answer(limiter) == 429:
                     pass
 
         async with anyio.create_task_group() as tasks:
@@ -73,20 +73,20 @@ def fetch(make: Callable[[], RateLimiter], service: Service, pages: int, workers
 
 
 def wide() -> RateLimiter:
-    return in_memory(terms(Limit(1000, 300), Limit(1000, 300)))
+    return limiter_in_memory(make_limits(Limit(1000, 300), Limit(1000, 300)))
 
 
 @pytest.mark.parametrize("retry_after", [None, "7"])
 def test_everybody_holds_and_one_request_probes(retry_after: str | None) -> None:
     service = Service(lambda now: now < 20, retry_after)
-    budget = fetch(wide, service, pages=200)
+    limiter = fetch(wide, service, pages=200)
     refused = service.refused()
     first_burst = [moment for moment in refused if moment < 0.2]
     probes = [moment for moment in refused if moment >= 0.2]
     assert len(first_burst) == 8
     assert 1 <= len(probes) <= 5
     assert all(later - earlier > 1 for earlier, later in itertools.pairwise(probes))
-    assert budget.throttled == len(refused)
+    assert limiter.throttled == len(refused)
     assert len(service.served()) == 200
     if retry_after:
         assert 7 <= probes[0] < 7.5
@@ -107,11 +107,11 @@ def test_the_next_window_by_the_services_clock_ends_the_hold_sooner_than_a_backo
 
 def test_a_probe_that_brings_no_answer_is_followed_by_another() -> None:
     async def main() -> float:
-        budget = wide()
-        await budget.report_throttled(await budget.acquire(), retry_after="1", date=None)
-        await budget.release(await budget.acquire(), RequestOutcome.FAILED)
-        await budget.release(await budget.acquire(), RequestOutcome.UNSENT)
-        await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
+        limiter = wide()
+        await limiter.report_throttled(await limiter.acquire(), retry_after="1", date=None)
+        await limiter.release(await limiter.acquire(), RequestOutcome.FAILED)
+        await limiter.release(await limiter.acquire(), RequestOutcome.UNSENT)
+        await limiter.release(await limiter.acquire(), RequestOutcome.ANSWERED)
         return anyio.current_time()
 
     assert 2 < run_virtually(main) < 3
@@ -119,13 +119,13 @@ def test_a_probe_that_brings_no_answer_is_followed_by_another() -> None:
 
 def test_refusals_of_requests_that_were_on_their_way_do_not_prolong_the_hold() -> None:
     async def main() -> tuple[float, float]:
-        budget = wide()
-        early = [await budget.acquire() for _ in range(3)]
-        first = await budget.report_throttled(early[0], retry_after="5", date=None)
+        limiter = wide()
+        early = [await limiter.acquire() for _ in range(3)]
+        first = await limiter.report_throttled(early[0], retry_after="5", date=None)
         await anyio.sleep(2)
-        late = await budget.report_throttled(early[1], retry_after="5", date=None)
-        await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
-        very_late = await budget.report_throttled(early[2], retry_after="5", date=None)
+        late = await limiter.report_throttled(early[1], retry_after="5", date=None)
+        await limiter.release(await limiter.acquire(), RequestOutcome.ANSWERED)
+        very_late = await limiter.report_throttled(early[2], retry_after="5", date=None)
         return first - late, very_late
 
     shorter, very_late = run_virtually(main)
@@ -135,18 +135,18 @@ def test_refusals_of_requests_that_were_on_their_way_do_not_prolong_the_hold() -
 
 def test_a_slot_claimed_before_a_refusal_is_not_sent_after_it() -> None:
     async def main() -> tuple[float, bool]:
-        budget = in_memory(terms(Limit(100, 300), Limit(100, 300)), min_interval=4.0)
-        slot = await budget.acquire()
+        limiter = limiter_in_memory(make_limits(Limit(100, 300), Limit(100, 300)), min_interval=4.0)
+        permit = await limiter.acquire()
         moments: list[float] = []
 
         async def next_one() -> None:
-            await budget.acquire()
+            await limiter.acquire()
             moments.append(anyio.current_time())
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(next_one)  # has claimed its slot and waits for its distance
+            tasks.start_soon(next_one)  # has claimed its permit and waits for its distance
             await anyio.sleep(1)
-            hold = await budget.report_throttled(slot, retry_after="30", date=None)
+            hold = await limiter.report_throttled(permit, retry_after="30", date=None)
         return moments[0], moments[0] >= 1 + hold
 
     moment, held = run_virtually(main)
@@ -172,12 +172,12 @@ def test_beside_a_stranger_it_keeps_to_what_gets_through(throttle: type[FixedWin
 
     async def main() -> None:
         windows.append(throttle(limit, anyio.current_time))
-        budget = in_memory(terms(limit, limit))
+        limiter = limiter_in_memory(make_limits(limit, limit))
         left = iter(range(200))
 
         async def worker() -> None:
             for _ in left:
-                while await service.answer(budget) == 429:
+                while await service.answer(limiter) == 429:
                     pass
 
         async with anyio.create_task_group() as tasks:
@@ -205,7 +205,7 @@ def test_after_a_refusal_no_more_is_sent_than_got_through_and_then_a_little_more
         return served == 6
 
     service = Service(refuses)
-    fetch(lambda: in_memory(terms(Limit(100, 10), Limit(100, 10))), service, pages=60, workers=1)
+    fetch(lambda: limiter_in_memory(make_limits(Limit(100, 10), Limit(100, 10))), service, pages=60, workers=1)
     moments = service.served()
     resumed = moments[5]
     in_first_period = [moment for moment in moments if resumed <= moment < resumed + 10]
@@ -219,9 +219,9 @@ def test_a_service_that_never_lets_in_is_given_up_after_several_periods(retry_af
     service = Service(lambda _: True, retry_after)
 
     async def main() -> None:
-        budget = in_memory(terms(Limit(1000, 10), Limit(1000, 10)))
+        limiter = limiter_in_memory(make_limits(Limit(1000, 10), Limit(1000, 10)))
         while True:
-            await service.answer(budget)
+            await service.answer(limiter)
 
     with pytest.raises(ServiceFailing, match="429"):
         run_virtually(main)
@@ -239,7 +239,7 @@ def test_whatever_is_refused_every_page_comes_in_the_end_and_nothing_hammers(
     refusing: list[tuple[float, float]], retry_after: str | None, workers: int
 ) -> None:
     service = Service(lambda now: any(start <= now < start + length for start, length in refusing), retry_after)
-    fetch(lambda: in_memory(terms(Limit(20, 10), Limit(20, 10))), service, pages=60, workers=workers)
+    fetch(lambda: limiter_in_memory(make_limits(Limit(20, 10), Limit(20, 10))), service, pages=60, workers=workers)
     assert len(service.served()) == 60
     # At most a burst of what is in flight for each interval of refusing, and probes a moment apart at least.
     assert len(service.refused()) <= len(refusing) * (workers + 10) + sum(length for _, length in refusing)
@@ -250,19 +250,21 @@ def test_processes_that_share_a_record_share_hold_and_probe(tmp_path: Path, by: 
     service = Service(lambda now: now < 15)
 
     async def main() -> None:
-        budgets = [on_disk(tmp_path / "budget.sqlite", terms(Limit(1000, 60), Limit(1000, 60))) for _ in range(2)]
+        limiters = [
+            limiter_on_disk(tmp_path / "budget.sqlite", make_limits(Limit(1000, 60), Limit(1000, 60))) for _ in range(2)
+        ]
         # One process meets the refusal; the other has sent nothing so far.
-        await service.answer(budgets[by])
+        await service.answer(limiters[by])
 
-        async def worker(budget: RateLimiter) -> None:
+        async def worker(limiter: RateLimiter) -> None:
             for _ in range(10):
-                while await service.answer(budget) == 429:
+                while await service.answer(limiter) == 429:
                     pass
 
         async with anyio.create_task_group() as tasks:
-            for budget in budgets:
+            for limiter in limiters:
                 for _ in range(4):
-                    tasks.start_soon(worker, budget)
+                    tasks.start_soon(worker, limiter)
 
     run_virtually(main)
     refused = service.refused()
@@ -274,11 +276,11 @@ def test_processes_that_share_a_record_share_hold_and_probe(tmp_path: Path, by: 
 
 def test_a_hold_outlives_the_process_that_met_it(tmp_path: Path) -> None:
     async def main() -> float:
-        shared = terms(Limit(1000, 60), Limit(1000, 60))
-        first = on_disk(tmp_path / "budget.sqlite", shared)
+        shared = make_limits(Limit(1000, 60), Limit(1000, 60))
+        first = limiter_on_disk(tmp_path / "budget.sqlite", shared)
         await first.report_throttled(await first.acquire(), retry_after="30", date=None)
         await first.aclose()
-        second = on_disk(tmp_path / "budget.sqlite", shared)
+        second = limiter_on_disk(tmp_path / "budget.sqlite", shared)
         await second.acquire()
         return anyio.current_time()
 
@@ -287,8 +289,8 @@ def test_a_hold_outlives_the_process_that_met_it(tmp_path: Path) -> None:
 
 def test_a_prober_that_died_is_replaced(tmp_path: Path) -> None:
     async def main() -> float:
-        shared = terms(Limit(1000, 60), Limit(1000, 60), longest=20.0)
-        first, second = (on_disk(tmp_path / "budget.sqlite", shared) for _ in range(2))
+        shared = make_limits(Limit(1000, 60), Limit(1000, 60), longest=20.0)
+        first, second = (limiter_on_disk(tmp_path / "budget.sqlite", shared) for _ in range(2))
         await first.report_throttled(await first.acquire(), retry_after="2", date=None)
         await first.acquire()  # the probe, of which nothing is heard any more
         await second.acquire()
