@@ -1,4 +1,4 @@
-"""Pages that outlive their export."""
+"""Archives: pages that outlive their export."""
 
 from __future__ import annotations
 
@@ -35,9 +35,8 @@ def archive(store: JournalStore, path: Path, **changes: object) -> None:
     )
 
 
-def test_an_archive_is_a_private_file_with_every_page_in_place_of_an_earlier_one(
-    store: JournalStore, tmp_path: Path
-) -> None:
+def test_archive_holds_every_page(store: JournalStore, tmp_path: Path) -> None:
+    """An archive is a private file with every page, in place of an earlier one."""
     path = tmp_path / "pages.sqlite"
     path.write_bytes(b"an earlier one")
     (store.path.parent / "pages.sqlite.partial").write_bytes(b"left by a crash")
@@ -53,7 +52,8 @@ def test_an_archive_is_a_private_file_with_every_page_in_place_of_an_earlier_one
     assert [entry.name for entry in store.path.parent.iterdir()] == ["journal.sqlite"]
 
 
-def test_an_archive_is_read_where_nothing_can_be_written(store: JournalStore, tmp_path: Path) -> None:
+def test_archive_in_read_only_directory(store: JournalStore, tmp_path: Path) -> None:
+    """An archive is read in a directory that cannot be written to."""
     folder = tmp_path / "read-only"
     folder.mkdir()
     archive(store, folder / "pages.sqlite")
@@ -68,7 +68,8 @@ def test_an_archive_is_read_where_nothing_can_be_written(store: JournalStore, tm
     folder.chmod(0o700)
 
 
-def test_bodies_can_be_changed_on_the_way(store: JournalStore, tmp_path: Path) -> None:
+def test_bodies_are_rewritten(store: JournalStore, tmp_path: Path) -> None:
+    """Bodies can be changed on the way into the archive."""
     archive(store, tmp_path / "pages.sqlite", rewrite=lambda _, body: body.replace(b"a", b"canary"))
     store.close()
     kept = open_archive(tmp_path / "pages.sqlite", cap=CAP)
@@ -76,7 +77,8 @@ def test_bodies_can_be_changed_on_the_way(store: JournalStore, tmp_path: Path) -
     kept.close()
 
 
-def test_a_page_that_was_damaged_meanwhile_is_not_archived(store: JournalStore, tmp_path: Path) -> None:
+def test_damaged_page_is_not_archived(store: JournalStore, tmp_path: Path) -> None:
+    """A page that is damaged in the journal is not archived, nor are the others."""
     store._writer.execute("UPDATE pages SET body = x'00' WHERE page = 3")
     with pytest.raises(DamagedState, match="page 3 of things"):
         archive(store, tmp_path / "pages.sqlite")
@@ -85,7 +87,8 @@ def test_a_page_that_was_damaged_meanwhile_is_not_archived(store: JournalStore, 
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"SQLite format 3\0" + bytes(200)])
-def test_a_file_that_is_no_archive_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+def test_other_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    """A file that is no archive is refused and left as it is."""
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(DamagedState):
         open_archive(tmp_path / "file", cap=CAP)
@@ -94,7 +97,8 @@ def test_a_file_that_is_no_archive_is_refused_and_left_alone(tmp_path: Path, con
         open_archive(tmp_path / "none", cap=CAP)
 
 
-def test_the_journal_of_an_unfinished_export_is_no_archive(store: JournalStore) -> None:
+def test_journal_is_no_archive(store: JournalStore) -> None:
+    """The journal of an unfinished export is no archive."""
     store.seal()
     with pytest.raises(DamagedState, match="not an archive of a finished export"):
         open_archive(store.path, cap=CAP)

@@ -1,4 +1,4 @@
-"""A 429 all the same: one common hold, one probe, and no more than the service was seen to let through."""
+"""After a 429: one common hold, one probe, and no more than the service was seen to let through."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ def wide() -> RateLimiter:
 
 
 @pytest.mark.parametrize("retry_after", [None, "7"])
-def test_everybody_holds_and_one_request_probes(retry_after: str | None) -> None:
+def test_hold_then_one_probe(retry_after: str | None) -> None:
+    """After a 429 everybody holds, and then one request at a time probes."""
     service = Service(lambda now: now < 20, retry_after)
     limiter = fetch(wide, service, pages=200)
     refused = service.refused()
@@ -92,20 +93,24 @@ def test_everybody_holds_and_one_request_probes(retry_after: str | None) -> None
         assert 7 <= probes[0] < 7.5
 
 
-def test_the_first_request_after_the_hold_is_alone_until_it_is_answered() -> None:
+def test_probe_is_alone() -> None:
+    """The first request after the hold is alone until it is answered."""
     service = Service(lambda now: now < 1)
     fetch(wide, service, pages=50)
     first, second, *_ = service.served()
     assert second - first >= LATENCY
 
 
-def test_the_next_window_by_the_services_clock_ends_the_hold_sooner_than_a_backoff() -> None:
+def test_window_boundary_ends_hold() -> None:
+    """The next window by the service's clock ends the hold if it is sooner than the backoff."""
     service = Service(lambda now: now < 300, dated=True)
     fetch(wide, service, pages=20)
     assert 300 < service.served()[0] < 302
 
 
-def test_a_probe_that_brings_no_answer_is_followed_by_another() -> None:
+def test_lost_probe_is_repeated() -> None:
+    """A probe without a response is followed by another a second later, an unsent one at once."""
+
     async def main() -> float:
         limiter = wide()
         await limiter.report_throttled(await limiter.acquire(), retry_after="1", date=None)
@@ -117,7 +122,9 @@ def test_a_probe_that_brings_no_answer_is_followed_by_another() -> None:
     assert 2 < run_virtually(main) < 3
 
 
-def test_refusals_of_requests_that_were_on_their_way_do_not_prolong_the_hold() -> None:
+def test_late_429s_do_not_prolong_hold() -> None:
+    """A 429 to a request that was in flight at the first one does not prolong the hold."""
+
     async def main() -> tuple[float, float]:
         limiter = wide()
         early = [await limiter.acquire() for _ in range(3)]
@@ -133,7 +140,9 @@ def test_refusals_of_requests_that_were_on_their_way_do_not_prolong_the_hold() -
     assert very_late == 0
 
 
-def test_a_slot_claimed_before_a_refusal_is_not_sent_after_it() -> None:
+def test_hold_applies_to_claimed_permit() -> None:
+    """A permit that waits for its interval when a 429 arrives is claimed again after the hold."""
+
     async def main() -> tuple[float, bool]:
         limiter = limiter_in_memory(make_limits(Limit(100, 300), Limit(100, 300)), min_interval=4.0)
         permit = await limiter.acquire()
@@ -155,8 +164,11 @@ def test_a_slot_claimed_before_a_refusal_is_not_sent_after_it() -> None:
 
 
 @pytest.mark.parametrize("throttle", [FixedWindows, RollingWindow])
-def test_beside_a_stranger_it_keeps_to_what_gets_through(throttle: type[FixedWindows] | type[RollingWindow]) -> None:
-    """The stranger spends half of 40 in 10 s. After a period of learning, hardly anything is refused."""
+def test_adapts_to_other_client(throttle: type[FixedWindows] | type[RollingWindow]) -> None:
+    """Beside another client it keeps to what gets through.
+
+    The stranger spends half of 40 in 10 s. After a period of learning, hardly anything is refused.
+    """
     limit = Limit(40, 10)
     windows: list[Throttle] = []
 
@@ -195,8 +207,11 @@ def test_beside_a_stranger_it_keeps_to_what_gets_through(throttle: type[FixedWin
     assert len(service.refused()) < 60
 
 
-def test_after_a_refusal_no_more_is_sent_than_got_through_and_then_a_little_more_each_period() -> None:
-    """5 of 100 got through; the tenth of 100 is what each period adds."""
+def test_ceiling_grows_each_period() -> None:
+    """After a 429 no more is sent in a period than got through, and then a little more each period.
+
+    5 of 100 got through; the tenth of 100 is what each period adds.
+    """
     served = 0
 
     def refuses(now: float) -> bool:
@@ -215,7 +230,8 @@ def test_after_a_refusal_no_more_is_sent_than_got_through_and_then_a_little_more
 
 
 @pytest.mark.parametrize("retry_after", [None, "0", "1", "99999"])
-def test_a_service_that_never_lets_in_is_given_up_after_several_periods(retry_after: str | None) -> None:
+def test_gives_up_after_several_periods(retry_after: str | None) -> None:
+    """A service that answers nothing but 429 is given up after several periods and probes."""
     service = Service(lambda _: True, retry_after)
 
     async def main() -> None:
@@ -235,9 +251,10 @@ def test_a_service_that_never_lets_in_is_given_up_after_several_periods(retry_af
     retry_after=st.sampled_from([None, "0", "3", "1000", "nonsense", "Thu, 01 Jan 1970 00:00:30 GMT"]),
     workers=st.integers(1, 8),
 )
-def test_whatever_is_refused_every_page_comes_in_the_end_and_nothing_hammers(
+def test_everything_arrives_without_hammering(
     refusing: list[tuple[float, float]], retry_after: str | None, workers: int
 ) -> None:
+    """Whenever a service throttles, every page arrives in the end, and it is not hammered."""
     service = Service(lambda now: any(start <= now < start + length for start, length in refusing), retry_after)
     fetch(lambda: limiter_in_memory(make_limits(Limit(20, 10), Limit(20, 10))), service, pages=60, workers=workers)
     assert len(service.served()) == 60
@@ -246,7 +263,8 @@ def test_whatever_is_refused_every_page_comes_in_the_end_and_nothing_hammers(
 
 
 @pytest.mark.parametrize("by", [0, 1])
-def test_processes_that_share_a_record_share_hold_and_probe(tmp_path: Path, by: int) -> None:
+def test_processes_share_hold_and_probe(tmp_path: Path, by: int) -> None:
+    """Processes that share a ledger share hold and probe."""
     service = Service(lambda now: now < 15)
 
     async def main() -> None:
@@ -274,7 +292,9 @@ def test_processes_that_share_a_record_share_hold_and_probe(tmp_path: Path, by: 
     assert second - first >= LATENCY
 
 
-def test_a_hold_outlives_the_process_that_met_it(tmp_path: Path) -> None:
+def test_hold_outlives_process(tmp_path: Path) -> None:
+    """A hold outlives the process that got the 429."""
+
     async def main() -> float:
         shared = make_limits(Limit(1000, 60), Limit(1000, 60))
         first = limiter_on_disk(tmp_path / "budget.sqlite", shared)
@@ -287,7 +307,9 @@ def test_a_hold_outlives_the_process_that_met_it(tmp_path: Path) -> None:
     assert run_virtually(main) == pytest.approx(30, abs=1.5)
 
 
-def test_a_prober_that_died_is_replaced(tmp_path: Path) -> None:
+def test_dead_probe_is_replaced(tmp_path: Path) -> None:
+    """If the process that probes dies, another one probes."""
+
     async def main() -> float:
         shared = make_limits(Limit(1000, 60), Limit(1000, 60), longest=20.0)
         first, second = (limiter_on_disk(tmp_path / "budget.sqlite", shared) for _ in range(2))

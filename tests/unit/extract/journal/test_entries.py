@@ -1,4 +1,4 @@
-"""A journal that was edited is noticed, whichever field of whichever row it was, and costs no memory."""
+"""An edited journal is noticed, whichever field of whichever row it was, and costs no memory."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 from bulk_export.core.model import PageKey
 from bulk_export.errors import DamagedState, UsageError
 from bulk_export.extract.journal import JournalStore, file, layout
-from tests.support.journals import BODY, CAP, IDENTITY
+from tests.support.journals import CAP, IDENTITY
 
 # All columns of all tables; the body of a page is not among those that stand before the sum.
 FIELDS = [*((table, name) for table, names in layout.COLUMNS.items() for name in names), ("pages", "body")]
+
+
 # In every affinity that SQLite has, within bounds and out of them.
 VALUES: st.SearchStrategy[Any] = st.one_of(
     st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.text(max_size=20), st.binary(max_size=40)
@@ -55,11 +57,20 @@ def resume(path: Path) -> None:
         store.close()
 
 
+def bomb(path: Path, encoding: str, size: int, stored: bytes) -> None:
+    """A page with right sums that would take far more memory than it says or may."""
+    header = ("things", 0, 1, 2, 1, 2, encoding, size, zlib.crc32(stored))
+    edit(
+        path,
+        "UPDATE pages SET encoding = ?, size = ?, crc = ?, body = ?, sum = ? WHERE page = 1",
+        (encoding, size, zlib.crc32(stored), stored, layout.row_sum("pages", header)),
+    )
+
+
 @given(field=st.sampled_from(FIELDS), value=VALUES)
 @hypothesis_settings(max_examples=80, deadline=None)
-def test_no_field_of_no_row_can_be_edited_unnoticed(
-    complete: Path, edited: Path, field: tuple[str, str], value: object
-) -> None:
+def test_any_edit_is_noticed(complete: Path, edited: Path, field: tuple[str, str], value: object) -> None:
+    """No field of any row can be edited unnoticed."""
     table, column = field
     shutil.copy(complete, edited)
     try:
@@ -77,9 +88,8 @@ def test_no_field_of_no_row_can_be_edited_unnoticed(
 
 @given(field=st.sampled_from(FIELDS), value=VALUES)
 @hypothesis_settings(max_examples=50, deadline=None)
-def test_a_field_that_was_edited_with_its_sum_is_taken_as_it_is_or_refused_and_nothing_else(
-    complete: Path, edited: Path, field: tuple[str, str], value: object
-) -> None:
+def test_edit_with_matching_sum(complete: Path, edited: Path, field: tuple[str, str], value: object) -> None:
+    """A field that was edited together with its sum is taken as it is or refused, never anything else."""
     table, column = field
     shutil.copy(complete, edited)
     connection = sqlite3.connect(edited)
@@ -111,28 +121,18 @@ def test_a_field_that_was_edited_with_its_sum_is_taken_as_it_is_or_refused_and_n
         ("CREATE VIEW v AS SELECT * FROM facts", "other tables"),
     ],
 )
-def test_a_journal_that_holds_less_or_other_things_than_one_is_refused(
-    complete: Path, edited: Path, statement: str, said: str
-) -> None:
+def test_missing_or_foreign_content_is_refused(complete: Path, edited: Path, statement: str, said: str) -> None:
+    """A journal without its identity, or with other tables, triggers or views, is refused."""
     shutil.copy(complete, edited)
     edit(edited, statement)
     with pytest.raises(DamagedState, match=said):
         resume(edited)
 
 
-def bomb(path: Path, encoding: str, size: int, stored: bytes) -> None:
-    """A page with right sums that would take far more memory than it says or may."""
-    header = ("things", 0, 1, 2, 1, 2, encoding, size, zlib.crc32(stored))
-    edit(
-        path,
-        "UPDATE pages SET encoding = ?, size = ?, crc = ?, body = ?, sum = ? WHERE page = 1",
-        (encoding, size, zlib.crc32(stored), stored, layout.row_sum("pages", header)),
-    )
-
-
 @pytest.mark.parametrize("announced", [1 << 32, 1 << 20, 40])
 @pytest.mark.parametrize("encoding", ["lz4", "gzip"])
-def test_what_would_outgrow_memory_is_not_unpacked(complete: Path, edited: Path, encoding: str, announced: int) -> None:
+def test_decompression_bomb_is_refused(complete: Path, edited: Path, encoding: str, announced: int) -> None:
+    """A body that would outgrow memory is not decompressed."""
     zeros = bytes(16 << 20)
     packed = gzip.compress(zeros) if encoding == "gzip" else pa.Codec("lz4").compress(zeros, asbytes=True)
     del zeros
@@ -144,38 +144,10 @@ def test_what_would_outgrow_memory_is_not_unpacked(complete: Path, edited: Path,
     assert pa.total_allocated_bytes() - before <= 4 * CAP
 
 
-def test_a_value_larger_than_anything_we_write_is_not_read(
-    complete: Path, edited: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_oversized_value_is_not_read(complete: Path, edited: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value larger than any that is written is not read."""
     monkeypatch.setattr(file, "_LARGEST_VALUE", CAP)
     shutil.copy(complete, edited)
     edit(edited, f"UPDATE facts SET value = zeroblob({4 * CAP + 1}) WHERE name = 'retries'")
     with pytest.raises(DamagedState, match="too big"):
         resume(edited)
-
-
-def test_pages_of_another_version_are_taken_over_and_what_it_made_of_them_is_made_again(
-    complete: Path, path: Path
-) -> None:
-    shutil.copy(complete, path)
-    store = JournalStore(path, cap=CAP)
-    store.put_fact("revision/things", "[[], [], [0, 0, 0, 0, 0, false]]")
-    assert store.bind({**IDENTITY, "version": "2"}) is True
-    assert store.parts("things", 0) == []
-    assert list(store.page_fingerprints("things", 0)) == []
-    assert store.fact("revision/things") is None
-    assert store.body(PageKey("things", 0, 2)) == BODY
-    assert store.bind({**IDENTITY, "version": "2"}) is True
-    store.close()
-
-
-def test_what_another_version_asked_for_is_not_gone_on_with_but_the_way_is_told(complete: Path, path: Path) -> None:
-    shutil.copy(complete, path)
-    store = JournalStore(path, cap=CAP)
-    with pytest.raises(UsageError, match="described in another way") as described:
-        store.bind({**IDENTITY, "description": "0123"})
-    with pytest.raises(UsageError, match="new is known to one of the two versions") as renewed:
-        store.bind({**IDENTITY, "version": "2", "new": 5})
-    for refused in (described, renewed):
-        assert "the version it was started with (1;" in refused.value.next_step
-    store.close()

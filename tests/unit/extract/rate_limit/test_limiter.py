@@ -1,4 +1,4 @@
-"""The budget on virtual time: never more than the limits as the service counts, and never a permit unused."""
+"""The rate limiter on virtual time: never more than the limits as the service counts, and no time wasted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.support.virtual_time import run_virtually
     offset=st.floats(0, 10),
     min_interval=st.sampled_from([0.0, 0.0, 0.1, 2.0]),
 )
-def test_no_window_of_the_services_ever_holds_more_than_the_limit(
+def test_limits_are_never_exceeded(
     service: Limit,
     address: Limit,
     sources: int,
@@ -43,6 +43,7 @@ def test_no_window_of_the_services_ever_holds_more_than_the_limit(
     offset: float,
     min_interval: float,
 ) -> None:
+    """No window of the service, rolling or fixed, ever holds more requests than the limit."""
     log = run_requests(
         lambda: limiter_in_memory(make_limits(service, address, sources), min_interval), requests, workers
     )
@@ -60,9 +61,10 @@ def test_no_window_of_the_services_ever_holds_more_than_the_limit(
     workers=st.integers(1, 9),
     min_interval=st.sampled_from([0.0, 0.0, 0.05, 0.7]),
 )
-def test_without_latency_no_time_is_wasted(
+def test_no_time_is_wasted(
     count: int, service: Limit, address: Limit, sources: int, workers: int, min_interval: float
 ) -> None:
+    """Without latency, requests take the least time that is possible."""
     log = run_requests(
         lambda: limiter_in_memory(make_limits(service, address, sources), min_interval), at_once(count), workers
     )
@@ -70,7 +72,8 @@ def test_without_latency_no_time_is_wasted(
     assert max(one.sent for one in log) == pytest.approx(least, abs=1e-4)
 
 
-def test_slots_go_to_the_address_that_may_send_first() -> None:
+def test_free_address_is_used() -> None:
+    """Permits go to the address that may send first."""
     log = run_requests(
         lambda: limiter_in_memory(make_limits(Limit(100, 10), Limit(2, 10), sources=3)), at_once(6), workers=1
     )
@@ -78,19 +81,22 @@ def test_slots_go_to_the_address_that_may_send_first() -> None:
     assert all(one.sent < 0.001 for one in log)
 
 
-def test_a_slot_is_free_again_a_period_after_the_answer_and_not_after_the_sending() -> None:
+def test_permit_counts_a_period_after_response() -> None:
+    """A request counts until a period after its response, not after its sending."""
     requests = [Planned(3.0, 1.0, RequestOutcome.ANSWERED)] * 3
     log = run_requests(lambda: limiter_in_memory(make_limits(Limit(1, 10), Limit(1, 10))), requests, workers=3)
     assert [one.sent for one in log] == pytest.approx([0, 13, 26], abs=1e-4)
 
 
-def test_a_slot_that_was_not_used_is_free_at_once() -> None:
+def test_unsent_request_frees_at_once() -> None:
+    """A permit that was not used makes room at once."""
     requests = [Planned(0.0, 0.0, RequestOutcome.UNSENT)] * 5 + at_once(1)
     log = run_requests(lambda: limiter_in_memory(make_limits(Limit(1, 10), Limit(1, 10))), requests, workers=3)
     assert [one.sent for one in log] == pytest.approx([0], abs=1e-4)
 
 
-def test_slots_are_given_in_the_order_they_were_asked_for() -> None:
+def test_permits_in_order() -> None:
+    """Permits are granted in the order they were asked for."""
     order: list[int] = []
 
     async def main() -> None:
@@ -109,7 +115,9 @@ def test_slots_are_given_in_the_order_they_were_asked_for() -> None:
     assert order == list(range(10))
 
 
-def test_a_cancelled_wait_leaves_nothing_behind() -> None:
+def test_cancelled_wait() -> None:
+    """A cancelled wait for a permit leaves nothing behind."""
+
     async def main() -> float:
         limiter = limiter_in_memory(make_limits(Limit(1, 10), Limit(1, 10)))
         permit = await limiter.acquire()
@@ -122,7 +130,9 @@ def test_a_cancelled_wait_leaves_nothing_behind() -> None:
     assert run_virtually(main) == pytest.approx(12, abs=1e-4)
 
 
-def test_a_slot_in_hand_is_given_back_when_the_wait_for_the_distance_is_cancelled() -> None:
+def test_cancelled_spacing_releases_permit() -> None:
+    """A claimed permit is released if the wait for the least interval is cancelled."""
+
     async def main() -> tuple[int, float]:
         limiter = limiter_in_memory(make_limits(Limit(2, 100), Limit(2, 100)), min_interval=5.0)
         await limiter.release(await limiter.acquire(), RequestOutcome.ANSWERED)
@@ -134,7 +144,9 @@ def test_a_slot_in_hand_is_given_back_when_the_wait_for_the_distance_is_cancelle
     assert run_virtually(main) == (2, pytest.approx(5, abs=1e-4))
 
 
-def test_settling_twice_or_what_was_never_given_changes_nothing() -> None:
+def test_second_release_is_ignored() -> None:
+    """Releasing a permit twice, or one of another limiter, changes nothing."""
+
     async def main() -> list[int]:
         limiter = limiter_in_memory(make_limits(Limit(3, 10), Limit(3, 10)))
         permit = await limiter.acquire()
@@ -148,7 +160,9 @@ def test_settling_twice_or_what_was_never_given_changes_nothing() -> None:
     assert run_virtually(main) == [2, 2]
 
 
-def test_the_use_of_each_window_is_shown() -> None:
+def test_windows_show_usage() -> None:
+    """The usage of each window is shown, with the time until it admits another request."""
+
     async def main() -> list[tuple[str | None, int, float]]:
         limiter = limiter_in_memory(make_limits(Limit(3, 10), Limit(2, 10), sources=2))
         for _ in range(3):

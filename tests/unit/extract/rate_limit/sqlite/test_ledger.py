@@ -1,4 +1,4 @@
-"""Several processes on one budget file, on virtual time: they come and go, are killed, and clocks are what they are."""
+"""Several processes on one budget file, on virtual time: they come and go, wait, and are killed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit import RequestOutcome, read_usage
-from bulk_export.extract.rate_limit.boot_clock import boot_clock
+from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome
+from bulk_export.extract.rate_limit.adapters import InlineAsyncLedger
 from bulk_export.extract.rate_limit.interface import Granted, Wait
-from bulk_export.extract.rate_limit.retry_after import read_429
 from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
 from tests.support.planned_requests import (
     ANSWER_TIMEOUT,
     SERVICE,
     TOKEN,
     ManualClock,
+    Planned,
     Process,
     Sent,
     assert_within,
@@ -41,6 +41,37 @@ from tests.support.planned_requests import (
 )
 from tests.support.virtual_time import run_virtually
 
+late_requests = st.lists(
+    st.builds(
+        Planned,
+        st.floats(0, 7),
+        st.floats(0, 1),
+        st.sampled_from(
+            [RequestOutcome.ANSWERED, RequestOutcome.GIVEN_UP, RequestOutcome.GIVEN_UP, RequestOutcome.FAILED]
+        ),
+        st.floats(0, ANSWER_TIMEOUT),
+    ),
+    max_size=40,
+)
+
+
+stopped = st.builds(
+    Process,
+    starts=st.floats(0, 5),
+    lives=st.just(10_000.0),
+    workers=st.just(1),
+    requests=st.lists(
+        st.builds(
+            Planned,
+            st.floats(0, 2),
+            st.floats(0, 1),
+            st.just(RequestOutcome.ANSWERED),
+            stop=st.sampled_from([0.0, 0.0, 4.9, 5.1, 40.0]),
+        ),
+        max_size=6,
+    ),
+)
+
 
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(
@@ -50,9 +81,10 @@ from tests.support.virtual_time import run_virtually
     playing=process_lists,
     offset=st.floats(0, 10),
 )
-def test_whoever_comes_and_is_killed_no_window_of_the_services_holds_more_than_the_limit(
+def test_limits_hold_with_killed_processes(
     service: Limit, address: Limit, sources: int, playing: list[Process], offset: float
 ) -> None:
+    """Whichever processes come and are killed, no window of the service holds more than the limit."""
     assert_within(
         run_processes(playing, make_limits(service, address, sources), [virtual_clock()]), service, address, offset
     )
@@ -67,9 +99,10 @@ def test_whoever_comes_and_is_killed_no_window_of_the_services_holds_more_than_t
     workers=st.integers(1, 5),
     how_many=st.integers(1, 4),
 )
-def test_together_they_waste_no_time(
+def test_processes_waste_no_time(
     count: int, service: Limit, address: Limit, sources: int, workers: int, how_many: int
 ) -> None:
+    """Together, processes take the least time that is possible."""
     log: list[Sent] = []
 
     async def live(path: Path) -> None:
@@ -89,8 +122,11 @@ def test_together_they_waste_no_time(
     assert max(one.sent for one in log) == pytest.approx(least, abs=0.01 * (1 + least))
 
 
-def test_slots_are_shared_fairly_and_nobody_starves() -> None:
-    """One started first and has taken everything; from the next period on each gets the same."""
+def test_permits_are_shared_fairly() -> None:
+    """Permits are shared fairly, and no process starves.
+
+    One started first and has taken everything; from the next period on each gets the same.
+    """
     shares: dict[int, list[float]] = {number: [] for number in range(8)}
 
     async def live(number: int, path: Path) -> None:
@@ -113,7 +149,9 @@ def test_slots_are_shared_fairly_and_nobody_starves() -> None:
     assert max(later) - min(later) <= 3
 
 
-def test_a_waiting_process_that_died_holds_nobody_up_for_long(tmp_path: Path) -> None:
+def test_dead_waiter_holds_nobody_up(tmp_path: Path) -> None:
+    """A waiting process that died holds nobody up for long."""
+
     async def main() -> float:
         path = tmp_path / "budget.sqlite"
         alive, dead = (
@@ -128,7 +166,8 @@ def test_a_waiting_process_that_died_holds_nobody_up_for_long(tmp_path: Path) ->
     assert 10 <= run_virtually(main) < 12
 
 
-def test_what_was_spent_is_remembered_by_the_next_process(tmp_path: Path) -> None:
+def test_next_process_remembers(tmp_path: Path) -> None:
+    """The next process knows what was spent."""
     clock, path = ManualClock(), tmp_path / "budget.sqlite"
     first = ledger_on_disk(path, make_limits(Limit(5, 60), Limit(5, 60)), clock.boot_clock())
     for number in range(4):
@@ -145,7 +184,8 @@ def test_what_was_spent_is_remembered_by_the_next_process(tmp_path: Path) -> Non
     second.close()
 
 
-def test_requests_of_a_process_that_died_are_reckoned_with_at_their_latest(tmp_path: Path) -> None:
+def test_requests_of_dead_process_count(tmp_path: Path) -> None:
+    """Requests of a process that died count as late as they could end."""
     clock, path, agreed = ManualClock(), tmp_path / "budget.sqlite", make_limits(Limit(2, 60), Limit(2, 60))
     first = ledger_on_disk(path, agreed, clock.boot_clock())
     assert claim_all(first) == 2
@@ -169,10 +209,11 @@ def test_requests_of_a_process_that_died_are_reckoned_with_at_their_latest(tmp_p
         ("https://service.example:8443", "token-of-the-tests", 2),
     ],
 )
-def test_one_window_is_that_of_a_service_and_a_token_the_other_of_a_service_and_an_address(
-    tmp_path: Path, service: str, token: str, left: int
-) -> None:
-    """Two of two are spent with one token, so two of three from the address, whatever the token."""
+def test_windows_by_token_and_by_address(tmp_path: Path, service: str, token: str, left: int) -> None:
+    """One window belongs to a service and a token, the other to a service and an address.
+
+    Two of two are spent with one token, so two of three from the address, whatever the token.
+    """
     agreed = make_limits(Limit(2, 60), Limit(3, 60))
     first = ledger_on_disk(tmp_path / "budget.sqlite", agreed, ManualClock().boot_clock())
     assert claim_all(first) == 2
@@ -182,7 +223,8 @@ def test_one_window_is_that_of_a_service_and_a_token_the_other_of_a_service_and_
     second.close()
 
 
-def test_each_process_keeps_its_own_limit_against_the_common_record(tmp_path: Path) -> None:
+def test_processes_with_different_limits(tmp_path: Path) -> None:
+    """Each process keeps to its own limit against the common record."""
     path, clock = tmp_path / "budget.sqlite", ManualClock()
     half = ledger_on_disk(path, make_limits(Limit(5, 60), Limit(5, 60)), clock.boot_clock())
     whole = ledger_on_disk(path, make_limits(Limit(10, 60), Limit(10, 60)), clock.boot_clock())
@@ -203,7 +245,8 @@ def test_each_process_keeps_its_own_limit_against_the_common_record(tmp_path: Pa
         ledger.close()
 
 
-def test_a_process_that_was_stopped_for_long_counts_what_it_has_in_flight(tmp_path: Path) -> None:
+def test_stopped_process_renews_requests(tmp_path: Path) -> None:
+    """A process that was stopped for long counts what it has in flight."""
     path, clock, agreed = tmp_path / "budget.sqlite", ManualClock(), make_limits(Limit(2, 60), Limit(2, 60))
     stopped, other = (ledger_on_disk(path, agreed, clock.boot_clock()) for _ in range(2))
     stopped.claim(1)
@@ -219,56 +262,8 @@ def test_a_process_that_was_stopped_for_long_counts_what_it_has_in_flight(tmp_pa
     other.close()
 
 
-def test_after_a_restart_of_the_machine_what_was_left_of_a_period_is_left_at_most(tmp_path: Path) -> None:
-    clock, path = ManualClock(now=50_000.0), tmp_path / "budget.sqlite"
-    spend_some(path, clock, 5)
-    clock = ManualClock("the next boot", now=20.0, started=1.8e9 + 50_000.0 + 60.0)
-    again = ledger_on_disk(path, make_limits(Limit(5, 60), Limit(5, 60)), clock.boot_clock())
-    assert claim_all(again) == 0
-    clock.time = 60.0
-    assert claim_all(again) == 5
-    again.close()
-
-
-def test_after_a_power_cut_everything_counts_as_spent_until_it_cannot_matter(tmp_path: Path) -> None:
-    clock, path = ManualClock(now=50_000.0), tmp_path / "budget.sqlite"
-    spend_some(path, clock, 1, close=False)
-    clock = ManualClock("the next boot", now=20.0, started=1.8e9 + 50_000.0 + 60.0)
-    again = ledger_on_disk(path, make_limits(Limit(5, 60), Limit(5, 60)), clock.boot_clock())
-    assert claim_all(again) == 0
-    clock.time = 60.0 + ANSWER_TIMEOUT
-    assert claim_all(again) == 5
-    again.close()
-
-
-def test_a_clock_that_goes_back_without_a_restart_loses_nothing_and_is_stuck_for_a_period_at_most(
-    tmp_path: Path,
-) -> None:
-    clock, path = ManualClock("", now=50_000.0), tmp_path / "budget.sqlite"
-    spend_some(path, clock, 5)
-    clock.time = 7.0
-    again = ledger_on_disk(path, make_limits(Limit(5, 60), Limit(5, 60)), clock.boot_clock())
-    assert claim_all(again) == 0
-    clock.time += 59.9
-    assert claim_all(again) == 0
-    clock.time += 0.2
-    assert claim_all(again) == 5
-    again.close()
-
-
-def test_the_wall_clock_plays_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, clock = tmp_path / "budget.sqlite", ManualClock()
-    for wall in (1.9e9, 1.0, 4e9):
-        monkeypatch.setattr("time.time", lambda wall=wall: wall)
-        ledger = ledger_on_disk(path, make_limits(Limit(3, 60), Limit(3, 60)), clock.boot_clock())
-        claim_all(ledger)
-        ledger._connection.close()
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT count(*) FROM spent").fetchone() == (3,)
-    connection.close()
-
-
-def test_the_file_does_not_grow_beyond_what_the_windows_need(tmp_path: Path) -> None:
+def test_file_stays_small(tmp_path: Path) -> None:
+    """The file does not grow beyond what the windows need."""
     path, clock = tmp_path / "budget.sqlite", ManualClock()
     for round_ in range(20):
         token = Token(f"token-{round_}")
@@ -293,29 +288,71 @@ def test_the_file_does_not_grow_beyond_what_the_windows_need(tmp_path: Path) -> 
     assert path.stat().st_size < 100_000
 
 
-def test_the_token_is_not_in_the_file(tmp_path: Path) -> None:
+def test_token_is_not_stored(tmp_path: Path) -> None:
+    """The token is in none of the files."""
     spend_some(tmp_path / "budget.sqlite", ManualClock(), 2, close=False)
     for file in tmp_path.iterdir():
         assert TOKEN.reveal().encode() not in file.read_bytes()
 
 
-def test_what_is_spent_can_be_looked_at(tmp_path: Path) -> None:
-    path = tmp_path / "budget.sqlite"
-    assert read_usage(f"sqlite:///{path}") == []
-    assert not path.exists()
-    ledger = SqliteLedger(path, SERVICE, TOKEN, make_limits(Limit(5, 60), Limit(3, 30), sources=2), boot_clock())
-    for number in range(3):
-        ledger.claim(number)
-        ledger.release(number, RequestOutcome.ANSWERED)
-    common, first, second = read_usage(f"sqlite:///{path}")
-    assert (common.service, common.address, common.limit, common.used) == (SERVICE, None, Limit(5, 60), 3)
-    assert (first.address, first.limit, first.used) == ("127.0.0.1", Limit(3, 30), 2)
-    assert (second.address, second.used) == ("127.0.0.2", 1)
-    assert all(55 < moment <= 60 for moment in common.free_in)
-    assert all(25 < moment <= 30 for moment in first.free_in)
-    assert common.held_for == 0
-    assert common.token == first.token != TOKEN.reveal()
-    ledger.claim(10)
-    assert ledger.report_throttled(10, read_429(retry_after="20", date=None, wall=0.0, period=60.0, uniform=0.0)) == 20
-    assert 15 < read_usage(f"sqlite:///{path}")[0].held_for <= 20
-    ledger.close()
+@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@given(service=limit_values, address=limit_values, playing=process_lists)
+def test_tokens_and_names_share_address_limit(service: Limit, address: Limit, playing: list[Process]) -> None:
+    """The names of a service and its tokens share the limit of an address.
+
+    Two tokens, each under two names of the sandbox: from one address never more than its limit.
+    """
+    names = (
+        "https://npq-registration-sandbox-web.teacherservices.cloud",
+        "https://Sandbox.Register-NPQ.education.gov.uk.:443/api",
+    )
+    places = [(name, Token(token)) for token in ("one", "two") for name in names]
+    sent = run_processes(playing, make_limits(service, address), [virtual_clock()], places)
+    assert_within(sent, Limit(2 * service.requests, service.period), address)
+
+
+def test_competing_tokens_all_get_permits(tmp_path: Path) -> None:
+    """Tokens that compete for an address all get their part."""
+    limits, counts = make_limits(Limit(100, 10), Limit(8, 10)), [0] * 4
+
+    async def live(number: int) -> None:
+        ledger = SqliteLedger(tmp_path / "budget.sqlite", SERVICE, Token(f"t{number}"), limits, virtual_clock())
+        limiter = RateLimiter(InlineAsyncLedger(ledger), limits)
+        while True:
+            await limiter.release(await limiter.acquire(), RequestOutcome.ANSWERED)
+            counts[number] += 1
+
+    async def main() -> None:
+        with anyio.move_on_after(59):
+            async with anyio.create_task_group() as tasks:
+                for number in range(4):
+                    tasks.start_soon(live, number)
+                    await anyio.sleep(0.01)
+
+    run_virtually(main)
+    assert sum(counts) == 6 * 8
+    assert min(counts) >= 6
+
+
+@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@given(service=limit_values, address=limit_values, requests=late_requests, workers=st.integers(1, 6))
+def test_late_counted_requests_stay_within_limits(
+    service: Limit, address: Limit, requests: list[Planned], workers: int
+) -> None:
+    """Requests that were given up and are counted later exceed no limit."""
+    process = Process(0.0, 10_000.0, workers, requests)
+    limits = make_limits(service, address, late=ANSWER_TIMEOUT)
+    assert_within(run_processes([process], limits, [virtual_clock()]), service, address)
+
+
+@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    service=limit_values, address=limit_values, stopping=st.lists(stopped, min_size=1, max_size=2), others=process_lists
+)
+def test_stop_before_sending_stays_within_limits(
+    service: Limit, address: Limit, stopping: list[Process], others: list[Process]
+) -> None:
+    """A process that is stopped between permit and sending exceeds no limit."""
+    limits = make_limits(service, address, longest=5.0 + ANSWER_TIMEOUT)
+    sent = run_processes([*stopping, *others], limits, [virtual_clock()], permit_lifetime=5.0)
+    assert_within(sent, service, address)
