@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -592,7 +593,10 @@ async def test_a_server_that_refuses_to_count_stops_the_run(own_server: RedisPro
         assert failure.value.exit_code == 5
 
 
-async def test_a_password_is_asked_for_and_never_shown(own_server: RedisProcess) -> None:
+async def test_a_password_is_asked_for_and_never_shown(
+    own_server: RedisProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "bulk_export")
     client = await redis_client(own_server)
     async with client:
         await client.config_set("requirepass", "the-password")
@@ -612,6 +616,8 @@ async def test_a_password_is_asked_for_and_never_shown(own_server: RedisProcess)
             pass
     assert "password" not in " ".join(failure.value.lines())
     assert "password" not in repr(RedisServer(address.format("the-password")))
+    assert caplog.records
+    assert not [record for record in caplog.records if "password" in record.getMessage()]
 
 
 async def test_without_the_extra_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

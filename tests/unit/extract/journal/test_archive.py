@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,17 @@ def test_journal_is_no_archive(store: JournalStore) -> None:
     store.seal()
     with pytest.raises(DamagedState, match="not an archive of a finished export"):
         open_archive(store.path, cap=CAP)
+
+
+def test_newer_archive_is_refused(store: JournalStore, tmp_path: Path) -> None:
+    """An archive of a newer format is refused with the way on, and left as it is."""
+    path = tmp_path / "pages.sqlite"
+    archive(store, path)
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 4")
+    before = path.read_bytes()
+    with pytest.raises(DamagedState, match="it has format 4") as refused:
+        open_archive(path, cap=CAP)
+    assert "the version that wrote it" in refused.value.next_step
+    assert path.read_bytes() == before

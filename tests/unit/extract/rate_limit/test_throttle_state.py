@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,19 +14,19 @@ from hypothesis import strategies as st
 
 from bulk_export.core.model import Limit
 from bulk_export.errors import ServiceFailing
-from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome
+from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome, read_usage
 from bulk_export.services.local.throttle import FixedWindows, RollingWindow, Throttle
-from tests.support.planned_requests import limiter_in_memory, limiter_on_disk, make_limits
+from tests.support.planned_requests import TOKEN, limiter_in_memory, limiter_on_disk, make_limits
 from tests.support.virtual_time import run_virtually
 
 LATENCY = 0.05
 
 
 class Service:
-    """Answers 429 where `refuses(now)`; `seen` holds when and what. A `date` is that of its clock."""
+    """Answers 429 where `throttles(now)`; `seen` holds when and what. A `date` is that of its clock."""
 
-    def __init__(self, refuses: Callable[[float], bool], retry_after: str | None = None, *, dated: bool = False):
-        self.refuses = refuses
+    def __init__(self, throttles: Callable[[float], bool], retry_after: str | None = None, *, dated: bool = False):
+        self.throttles = throttles
         self.retry_after = retry_after
         self.dated = dated
         self.seen: list[tuple[float, int]] = []
@@ -34,7 +35,7 @@ class Service:
         permit = await limiter.acquire()
         await anyio.sleep(LATENCY)
         now = anyio.current_time()
-        status = 429 if self.refuses(now) else 200
+        status = 429 if self.throttles(now) else 200
         self.seen.append((now, status))
         if status == 429:
             date = f"Thu, 01 Jan 1970 00:{int(now) // 60:02}:{int(now) % 60:02} GMT" if self.dated else None
@@ -43,7 +44,7 @@ class Service:
             await limiter.release(permit, RequestOutcome.ANSWERED)
         return status
 
-    def refused(self) -> list[float]:
+    def throttled(self) -> list[float]:
         return [moment for moment, status in self.seen if status == 429]
 
     def served(self) -> list[float]:
@@ -51,7 +52,7 @@ class Service:
 
 
 def fetch(make: Callable[[], RateLimiter], service: Service, pages: int, workers: int = 8) -> RateLimiter:
-    """Ask until so many requests were answered, each again when it was refused."""
+    """Ask until so many requests were answered, each again when it was throttled."""
     made: list[RateLimiter] = []
 
     async def main() -> None:
@@ -81,13 +82,13 @@ def test_hold_then_one_probe(retry_after: str | None) -> None:
     """After a 429 everybody holds, and then one request at a time probes."""
     service = Service(lambda now: now < 20, retry_after)
     limiter = fetch(wide, service, pages=200)
-    refused = service.refused()
-    first_burst = [moment for moment in refused if moment < 0.2]
-    probes = [moment for moment in refused if moment >= 0.2]
+    throttled = service.throttled()
+    first_burst = [moment for moment in throttled if moment < 0.2]
+    probes = [moment for moment in throttled if moment >= 0.2]
     assert len(first_burst) == 8
     assert 1 <= len(probes) <= 5
     assert all(later - earlier > 1 for earlier, later in itertools.pairwise(probes))
-    assert limiter.throttled == len(refused)
+    assert limiter.throttled == len(throttled)
     assert len(service.served()) == 200
     if retry_after:
         assert 7 <= probes[0] < 7.5
@@ -167,12 +168,12 @@ def test_hold_applies_to_claimed_permit() -> None:
 def test_adapts_to_other_client(throttle: type[FixedWindows] | type[RollingWindow]) -> None:
     """Beside another client it keeps to what gets through.
 
-    The stranger spends half of 40 in 10 s. After a period of learning, hardly anything is refused.
+    The stranger spends half of 40 in 10 s. After a period of learning, hardly anything is throttled.
     """
     limit = Limit(40, 10)
     windows: list[Throttle] = []
 
-    def refuses(now: float) -> bool:
+    def throttles(now: float) -> bool:
         return not windows[0].admits("token")
 
     async def stranger(until: float) -> None:
@@ -180,7 +181,7 @@ def test_adapts_to_other_client(throttle: type[FixedWindows] | type[RollingWindo
             windows[0].admits("token")
             await anyio.sleep(0.5)
 
-    service = Service(refuses, dated=True)
+    service = Service(throttles, dated=True)
 
     async def main() -> None:
         windows.append(throttle(limit, anyio.current_time))
@@ -204,7 +205,7 @@ def test_adapts_to_other_client(throttle: type[FixedWindows] | type[RollingWindo
     finished = service.served()[-1]
     # Half of the limit would need 100 s. Refused requests stay few, and most of what is free is used.
     assert finished < 220
-    assert len(service.refused()) < 60
+    assert len(service.throttled()) < 60
 
 
 def test_ceiling_grows_each_period() -> None:
@@ -214,12 +215,12 @@ def test_ceiling_grows_each_period() -> None:
     """
     served = 0
 
-    def refuses(now: float) -> bool:
+    def throttles(now: float) -> bool:
         nonlocal served
         served += 1
         return served == 6
 
-    service = Service(refuses)
+    service = Service(throttles)
     fetch(lambda: limiter_in_memory(make_limits(Limit(100, 10), Limit(100, 10))), service, pages=60, workers=1)
     moments = service.served()
     resumed = moments[5]
@@ -241,25 +242,25 @@ def test_gives_up_after_several_periods(retry_after: str | None) -> None:
 
     with pytest.raises(ServiceFailing, match="429"):
         run_virtually(main)
-    assert service.refused()[-1] >= 50
-    assert len(service.refused()) < 40
+    assert service.throttled()[-1] >= 50
+    assert len(service.throttled()) < 40
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    refusing=st.lists(st.tuples(st.floats(0, 60), st.floats(0.1, 20)), max_size=4),
+    throttling=st.lists(st.tuples(st.floats(0, 60), st.floats(0.1, 20)), max_size=4),
     retry_after=st.sampled_from([None, "0", "3", "1000", "nonsense", "Thu, 01 Jan 1970 00:00:30 GMT"]),
     workers=st.integers(1, 8),
 )
 def test_everything_arrives_without_hammering(
-    refusing: list[tuple[float, float]], retry_after: str | None, workers: int
+    throttling: list[tuple[float, float]], retry_after: str | None, workers: int
 ) -> None:
     """Whenever a service throttles, every page arrives in the end, and it is not hammered."""
-    service = Service(lambda now: any(start <= now < start + length for start, length in refusing), retry_after)
+    service = Service(lambda now: any(start <= now < start + length for start, length in throttling), retry_after)
     fetch(lambda: limiter_in_memory(make_limits(Limit(20, 10), Limit(20, 10))), service, pages=60, workers=workers)
     assert len(service.served()) == 60
-    # At most a burst of what is in flight for each interval of refusing, and probes a moment apart at least.
-    assert len(service.refused()) <= len(refusing) * (workers + 10) + sum(length for _, length in refusing)
+    # At most a burst of what is in flight for each interval of throttling, and probes a moment apart at least.
+    assert len(service.throttled()) <= len(throttling) * (workers + 10) + sum(length for _, length in throttling)
 
 
 @pytest.mark.parametrize("by", [0, 1])
@@ -271,7 +272,7 @@ def test_processes_share_hold_and_probe(tmp_path: Path, by: int) -> None:
         limiters = [
             limiter_on_disk(tmp_path / "budget.sqlite", make_limits(Limit(1000, 60), Limit(1000, 60))) for _ in range(2)
         ]
-        # One process meets the refusal; the other has sent nothing so far.
+        # One process gets the 429; the other has sent nothing so far.
         await service.answer(limiters[by])
 
         async def worker(limiter: RateLimiter) -> None:
@@ -285,9 +286,9 @@ def test_processes_share_hold_and_probe(tmp_path: Path, by: int) -> None:
                     tasks.start_soon(worker, limiter)
 
     run_virtually(main)
-    refused = service.refused()
-    assert len(refused) <= 5
-    assert all(later - earlier >= 1 for earlier, later in itertools.pairwise(refused))
+    throttled = service.throttled()
+    assert len(throttled) <= 5
+    assert all(later - earlier >= 1 for earlier, later in itertools.pairwise(throttled))
     first, second, *_ = service.served()
     assert second - first >= LATENCY
 
@@ -319,3 +320,23 @@ def test_dead_probe_is_replaced(tmp_path: Path) -> None:
         return anyio.current_time()
 
     assert 20 < run_virtually(main) < 26
+
+
+def test_429_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A 429 and its end are logged, and neither the token nor its hash is."""
+    caplog.set_level(logging.DEBUG, "bulk_export")
+    path = tmp_path / "budget.sqlite"
+
+    async def main() -> None:
+        limiter = limiter_on_disk(path, make_limits(Limit(1000, 60), Limit(1000, 60)))
+        await limiter.report_throttled(await limiter.acquire(), retry_after="30", date=None)
+        await limiter.release(await limiter.acquire(), RequestOutcome.ANSWERED)
+        await limiter.acquire()
+        await limiter.aclose()
+
+    run_virtually(main)
+    messages = [record.getMessage() for record in caplog.records]
+    assert any("answered 429" in message and "30." in message for message in messages)
+    assert any("lets requests through again" in message for message in messages)
+    secrets = (TOKEN.reveal(), read_usage(f"sqlite:///{path}")[0].token)
+    assert not [message for message in messages if any(secret in message for secret in secrets)]
