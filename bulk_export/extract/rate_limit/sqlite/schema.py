@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from bulk_export.extract.rate_limit.boot_clock import BootClock
 from bulk_export.extract.rate_limit.key import RateLimitKey, service_origin
@@ -63,7 +65,7 @@ def migrate(connection: sqlite3.Connection, clock: BootClock, last_written: floa
         last_written: When the file was changed last, in seconds since the epoch.
     """
     secret, boot, last, opened, closed = connection.execute("SELECT * FROM state").fetchone()
-    accounts = connection.execute(
+    keys = connection.execute(
         "SELECT number, service, token, terms, reach, longest, full_until, restraint FROM accounts ORDER BY number"
     ).fetchall()
     requests = connection.execute("SELECT identity, account, source, over_at, state FROM spent").fetchall()
@@ -72,45 +74,62 @@ def migrate(connection: sqlite3.Connection, clock: BootClock, last_written: floa
     for statement in SCHEMA.split(";")[:-1]:
         connection.execute(statement)
     here, wall = clock.now(), clock.wall()
-    restarted = bool(boot) and boot != clock.boot
-    if restarted:
-        # As in `Timeline._enter_clock`.
-        passed = min(here, max(0.0, wall - last_written - TOLERANCE))
-        later = here - passed - last
-    else:
-        later = min(0.0, here - last)
     connection.execute("INSERT INTO state VALUES (?, ?)", (secret, wall - here))
     connection.execute("INSERT INTO clocks VALUES (1, ?, 0.0, ?)", (clock.boot, here))
-    numbers: dict[int, tuple[int, int]] = {}
-    for number, service, token, limits, longest_period, longest_request, full_until, throttle_text in accounts:
-        key = RateLimitKey.of_hashed(secret, service_origin(service), token)
-        numbers[number] = key.number, key.service_number
-        shifted_full_until = full_until + later
-        if restarted and opened > closed:
-            shifted_full_until = max(shifted_full_until, longest_period + longest_request)
-        throttle = None
-        if throttle_text is not None:
-            # Format 1 did not record for how long a hold was meant.
-            state = replace(decode_throttle_state(throttle_text), hold_length=longest_period)
-            throttle = encode_throttle_state(state.shifted(later))
-        connection.execute(
-            "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (number) DO UPDATE SET"
-            " reach = max(reach, excluded.reach), longest = max(longest, excluded.longest),"
-            " full_until = max(full_until, excluded.full_until),"
-            " restraint = coalesce(excluded.restraint, restraint)",
-            (
-                *(key.number, key.service_number, key.service, token, limits),
-                *(longest_period, longest_request, shifted_full_until, throttle),
-            ),
-        )
+    was_at_work = opened > closed
+    restarted = bool(boot) and boot != clock.boot
+    if restarted:
+        # As in `Timeline._enter_clock`: at most the time since this start has passed.
+        shift = here - min(here, max(0.0, wall - last_written - TOLERANCE)) - last
+    else:
+        shift = min(0.0, here - last)
+        if was_at_work:
+            connection.execute("INSERT INTO marks VALUES (0, 1)")
+    numbers = {row[0]: _insert_key(connection, secret, row, shift, is_full=restarted and was_at_work) for row in keys}
     connection.executemany(
         "INSERT INTO spent VALUES (?, ?, ?, ?, ?, ?, 1)",
         [
-            (identity, *numbers[number], route, counted_by + later, state)
+            (identity, *numbers[number], route, counted_by + shift, state)
             for identity, number, route, counted_by, state in requests
             if number in numbers
         ],
     )
-    if not restarted and opened > closed:
-        connection.execute("INSERT INTO marks VALUES (0, 1)")
     connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _insert_key(
+    connection: sqlite3.Connection, secret: bytes, row: Sequence[Any], shift: float, *, is_full: bool
+) -> tuple[int, int]:
+    """Insert a rate limit key of format 1, in which one service could have several.
+
+    Args:
+        connection: Connection to the file.
+        secret: Secret of the file.
+        row: The row of the key in format 1.
+        shift: Seconds by which the times of the file change.
+        is_full: Whether requests may be missing, so that every window counts as full.
+
+    Returns:
+        The numbers of the key and of its service in this format.
+    """
+    _, service, token, limits, longest_period, longest_request, full_until, throttle_text = row
+    key = RateLimitKey.of_hashed(secret, service_origin(service), token)
+    full_until = full_until + shift
+    if is_full:
+        full_until = max(full_until, longest_period + longest_request)
+    throttle = None
+    if throttle_text is not None:
+        # Format 1 did not record for how long a hold was meant.
+        state = replace(decode_throttle_state(throttle_text), hold_length=longest_period)
+        throttle = encode_throttle_state(state.shifted(shift))
+    connection.execute(
+        "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (number) DO UPDATE SET"
+        " reach = max(reach, excluded.reach), longest = max(longest, excluded.longest),"
+        " full_until = max(full_until, excluded.full_until),"
+        " restraint = coalesce(excluded.restraint, restraint)",
+        (
+            *(key.number, key.service_number, key.service, token, limits),
+            *(longest_period, longest_request, full_until, throttle),
+        ),
+    )
+    return key.number, key.service_number
