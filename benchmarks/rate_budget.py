@@ -27,8 +27,9 @@ from benchmarks.processes import bundled
 from benchmarks.report import aligned, shown
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome, open_budget
-from bulk_export.extract.rate_limit.interface import InLoop, Limits
+from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome, open_rate_limiter
+from bulk_export.extract.rate_limit.adapters import InlineAsyncLedger
+from bulk_export.extract.rate_limit.interface import Limits
 from bulk_export.extract.rate_limit.memory import MemoryLedger
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.options import ExportOptions
@@ -84,10 +85,10 @@ def play(latencies: Sequence[float], addresses: int) -> tuple[float, list[tuple[
             slot = await budget.acquire()
             counted.append((anyio.current_time() + rng.random() * latency, slot.source))
             await anyio.sleep(latency)
-            await budget.settle(slot, RequestOutcome.ANSWERED)
+            await budget.release(slot, RequestOutcome.ANSWERED)
 
     async def main() -> float:
-        budget = RateLimiter(InLoop(MemoryLedger(terms, anyio.current_time)), terms, min_interval=INTERVAL)
+        budget = RateLimiter(InlineAsyncLedger(MemoryLedger(terms, anyio.current_time)), terms, min_interval=INTERVAL)
         async with anyio.create_task_group() as tasks:
             for _ in range(WORKERS):
                 tasks.start_soon(worker, budget)
@@ -179,7 +180,7 @@ async def real(records: int, service: Limit, ip: Limit, interval: float) -> dict
 async def cost_of_a_claim(url: str, times: int = 500) -> float:
     """The median of one claim and one settlement, in milliseconds."""
     free = Limit(10_000_000, 300.0)
-    async with open_budget(
+    async with open_rate_limiter(
         url,
         base_url="http://127.0.0.1",
         token=Token("benchmark"),
@@ -193,7 +194,7 @@ async def cost_of_a_claim(url: str, times: int = 500) -> float:
             began = time.perf_counter()
             slot = await budget.acquire()
             taken.append(time.perf_counter() - began)
-            await budget.settle(slot, RequestOutcome.ANSWERED)
+            await budget.release(slot, RequestOutcome.ANSWERED)
     return statistics.median(taken) * 1_000
 
 

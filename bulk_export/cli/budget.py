@@ -22,10 +22,10 @@ def budget(
     line = {"budget": place, "json": as_json, "log_format": log_format, "debug": debug}
     options, _, _ = begin("budget", line, p.BUDGET, config)
 
-    from bulk_export.extract.rate_limit.usage import spent
+    from bulk_export.extract.rate_limit.usage import read_usage
     from bulk_export.progress.tally import clock_text
 
-    uses = spent(options.get("budget", "sqlite://"))
+    uses = read_usage(options.get("budget", "sqlite://"))
     if options.get("json", False):
         typer.echo(json.dumps([asdict(use) | {"used": use.used} for use in uses], indent=2))
         return

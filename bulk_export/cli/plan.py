@@ -69,7 +69,6 @@ def plan(
     options, _, _ = begin("plan", line, p.PLAN, config)
 
     from bulk_export.core.units import parse_duration
-    from bulk_export.extract.rate_limit.share import part_of
     from bulk_export.pipelines.estimate import estimate, polled, whole
     from bulk_export.pipelines.options import LOCAL, ExportOptions
     from bulk_export.services.catalogue import load_service
@@ -107,8 +106,8 @@ def plan(
     costs = {
         title: estimate(
             part,
-            service_limit=part_of(resolved.service_limit, resolved.share),
-            ip_limit=part_of(resolved.ip_limit, resolved.share),
+            service_limit=resolved.service_limit.scaled(resolved.share),
+            ip_limit=resolved.ip_limit.scaled(resolved.share),
             sources=len(resolved.sources),
             min_interval=resolved.min_interval,
             latency=delay,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -91,6 +92,15 @@ class Limit:
 
     requests: int
     period: float
+
+    def scaled(self, fraction: float) -> Limit:
+        """Return `fraction` of the limit in the same period, rounded down, at least one request.
+
+        >>> Limit(1000, 300.0).scaled(0.5)
+        Limit(requests=500, period=300.0)
+        """
+        # The fraction may fall short of a decimal by a rounding error.
+        return Limit(max(1, math.floor(self.requests * fraction + 1e-9)), self.period)
 
 
 # What an export does about records that differ from their description: accept them, stop, or add columns.

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from bulk_export.core.model import PageKey
 from bulk_export.errors import ServiceFailing
-from bulk_export.extract.journal import JournalStore, PagePrints
+from bulk_export.extract.journal import JournalStore, PageFingerprints
 from bulk_export.extract.paging_state import paging_fact, parse_state
 from bulk_export.extract.sweep import Sweep
 from bulk_export.transform.decode import Decoder, record_version
@@ -138,16 +138,18 @@ class ConsistencySweeps:
         last = sweep.plan.end or 0
         # Where answers strayed, further sweeps are read anew in each run, so what is stored of them may be another's.
         is_anew = sweep.number > 0 and self._sweeps[0].has_stray_answers
-        done = 0 if is_anew else self._store.printed(name, sweep.number)
+        done = 0 if is_anew else self._store.last_fingerprinted_page(name, sweep.number)
         while done < last:
             pages = range(done + 1, min(last, done + _PAGES_PER_STEP) + 1)
-            self._store.add_prints(name, sweep.number, map(functools.partial(self._page_prints, sweep), pages))
+            self._store.add_page_fingerprints(
+                name, sweep.number, map(functools.partial(self._page_prints, sweep), pages)
+            )
             done = pages[-1]
             yield
 
-    def _page_prints(self, sweep: Sweep, page: int) -> PagePrints:
+    def _page_prints(self, sweep: Sweep, page: int) -> PageFingerprints:
         body = self._store.body(sweep.key(page))
-        return PagePrints(
+        return PageFingerprints(
             page, fingerprints(self._ids.decode([body]).ids), fingerprints_of(sweep.arrangement.split(body))
         )
 
@@ -193,7 +195,7 @@ class ConsistencySweeps:
                         yield
             ballot.resolve(found)
 
-    def _occurrences(self, key: PageKey, prints: PagePrints, rows: list[int]) -> Iterator[Occurrence]:
+    def _occurrences(self, key: PageKey, prints: PageFingerprints, rows: list[int]) -> Iterator[Occurrence]:
         body = self._store.body(key)
         ids = self._ids.decode([body]).ids
         records = self._sweeps[0].arrangement.normalized_records(body)
@@ -217,10 +219,10 @@ def _answers(store: JournalStore, sweep: Sweep) -> Iterator[tuple[int, bytes, by
         yield 0 if in_one else prints.page, prints.ids, prints.contents
 
 
-def _prints(store: JournalStore, sweep: Sweep) -> Iterator[PagePrints]:
+def _prints(store: JournalStore, sweep: Sweep) -> Iterator[PageFingerprints]:
     """The prints of the pages of a sweep; an earlier run may have found more of them."""
     end = sweep.plan.end or 0
-    return (prints for prints in store.prints(sweep.endpoint.name, sweep.number) if prints.page <= end)
+    return (prints for prints in store.page_fingerprints(sweep.endpoint.name, sweep.number) if prints.page <= end)
 
 
 def _rows_in(prints: bytes, wanted: pa.Array) -> list[int]:

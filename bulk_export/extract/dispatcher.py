@@ -143,7 +143,7 @@ class Dispatcher:
             may_send = self._opening.is_open() and not self._outage.shut_for(anyio.current_time())
             sweep, page = self._take() if may_send else (None, 0)
             if sweep is None:
-                await self._budget.settle(slot, RequestOutcome.UNSENT)
+                await self._budget.release(slot, RequestOutcome.UNSENT)
                 continue
             self._in_flight += 1
             tasks.start_soon(self._request, slot, sweep, page)
@@ -211,10 +211,10 @@ class Dispatcher:
                 if disposition(outcome.status) is StatusClass.THROTTLED:
                     sweep.plan.give_back(page)
                     settled = None
-                    pause = await self._budget.refused(slot, retry_after=outcome.retry_after, date=outcome.date)
+                    hold = await self._budget.report_throttled(slot, retry_after=outcome.retry_after, date=outcome.date)
                     self._reached()
                     told = announced(outcome)
-                    self._observer.throttled(self._outage.refused(told, pause, now=anyio.current_time()))
+                    self._observer.throttled(self._outage.refused(told, hold, now=anyio.current_time()))
                     return None
             elif not outcome.sent:
                 settled = RequestOutcome.UNSENT
@@ -225,7 +225,7 @@ class Dispatcher:
             return outcome
         finally:
             if settled is not None:
-                await self._budget.settle(slot, settled)
+                await self._budget.release(slot, settled)
 
     async def _get(self, sweep: Sweep, page: int, slot: Permit) -> Response | RequestFailed | None:
         return await self._fetcher.get_while(

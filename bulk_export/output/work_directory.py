@@ -39,6 +39,8 @@ from bulk_export.output.directory import (
 from bulk_export.output.file_names import JOURNAL, POINTER, STAGING, WORKING_DIRECTORY
 from bulk_export.output.working_state import remove_ours, remove_tree
 
+# A file without a format is of this one.
+_POINTER_FORMAT = 1
 _LARGEST_POINTER = 64 * 1024
 
 
@@ -181,7 +183,14 @@ def _read_pointer(pointer: Path) -> Path | None:
     """The directory in which an earlier run keeps its working state; None if that is the output."""
     try:
         with os.fdopen(open_regular(pointer), "rb") as file:
-            directory = Path(json.loads(file.read(_LARGEST_POINTER))["work_dir"])
+            content = json.loads(file.read(_LARGEST_POINTER))
+        if isinstance(content, dict) and content.get("format", _POINTER_FORMAT) != _POINTER_FORMAT:
+            raise DamagedState(
+                f"{pointer} was written by another version of this tool, in a format that is not known here.",
+                kept="Nothing was changed.",
+                next_step="Go on with the version that wrote it, or choose another --output.",
+            )
+        directory = Path(content["work_dir"])
         is_valid = directory.is_absolute() and "\0" not in str(directory)
     except (FileNotFoundError, NotADirectoryError):
         return None

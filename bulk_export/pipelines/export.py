@@ -28,7 +28,7 @@ from bulk_export.extract.fetched_page import FetchedPage
 from bulk_export.extract.journal import GroupCommit, JournalStore, StoredPage
 from bulk_export.extract.order_check import backwards, edge_reader
 from bulk_export.extract.paging_state import paging_fact, parse_state
-from bulk_export.extract.rate_limit import open_budget
+from bulk_export.extract.rate_limit import open_rate_limiter
 from bulk_export.extract.rate_limit.service_facts import ServiceFacts, open_service_facts
 from bulk_export.extract.sweep import Sweep
 from bulk_export.output.directory import already_finished, check_replaceable
@@ -90,7 +90,7 @@ class _Export:
             )
             store = await anyio.to_thread.run_sync(functools.partial(place.open_journal, cap=self._cap))
             stack.callback(store.close)
-            claim = functools.partial(store.claim, self._identity(), output=self._output)
+            claim = functools.partial(store.bind, self._identity(), output=self._output)
             self._resumed = await anyio.to_thread.run_sync(claim)
             manifest = decided(store)
             if manifest is None:
@@ -118,7 +118,7 @@ class _Export:
             facts = await stack.enter_async_context(open_service_facts(self._options.budget, address.base_url))
             conversions = await anyio.to_thread.run_sync(self._open_conversions, store, place, facts)
             budget = await stack.enter_async_context(
-                open_budget(
+                open_rate_limiter(
                     self._options.budget,
                     base_url=address.base_url,
                     token=address.token,

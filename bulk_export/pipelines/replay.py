@@ -170,7 +170,7 @@ class _Replay:
             )
             store = await anyio.to_thread.run_sync(functools.partial(place.open_journal, cap=cap))
             stack.callback(store.close)
-            store.claim(self._identity(), output=options.output)
+            store.bind(self._identity(), output=options.output)
             manifest = decided(store)
             if manifest is None:
                 if place.finished and not options.overwrite:

@@ -129,12 +129,12 @@ class _Simulation:
     def _answer_arrives(self) -> None:
         moment, identity = heapq.heappop(self._in_flight)
         self._clock.now = max(self._clock.now, moment)
-        self._ledger.settle(identity, RequestOutcome.ANSWERED)
+        self._ledger.release(identity, RequestOutcome.ANSWERED)
 
     def _note(self, reply: Granted) -> None:
         places = (0, 1 + self._terms.sources.index(reply.source))
         for place in places:
             self._spent[place] += 1
-        for place, (room, limit) in enumerate(zip(reply.rooms, self._limits, strict=True)):
+        for place, (room, limit) in enumerate(zip(reply.windows, self._limits, strict=True)):
             if room.used >= limit.requests and self._filled[place] is None:
                 self._filled[place] = self._clock.now

@@ -19,7 +19,7 @@ from bulk_export.errors import BulkExportError
 from bulk_export.extract.client import HttpClient
 from bulk_export.extract.dispatcher import Dispatcher
 from bulk_export.extract.fetched_page import FetchedPage
-from bulk_export.extract.rate_limit import open_budget
+from bulk_export.extract.rate_limit import open_rate_limiter
 from bulk_export.extract.rate_limit.service_facts import open_service_facts
 from bulk_export.extract.sweep import Sweep
 from bulk_export.pipelines.connection import service_address
@@ -68,7 +68,7 @@ async def _produce(
         send,
         service_address(options) as address,
         open_service_facts(options.budget, address.base_url) as facts,
-        open_budget(
+        open_rate_limiter(
             options.budget,
             base_url=address.base_url,
             token=address.token,

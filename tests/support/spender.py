@@ -15,7 +15,7 @@ import anyio
 
 from bulk_export.core.credentials import Token
 from bulk_export.core.units import parse_limit
-from bulk_export.extract.rate_limit import RequestOutcome, open_budget
+from bulk_export.extract.rate_limit import RequestOutcome, open_rate_limiter
 
 ANSWER_TIMEOUT = 1.0
 
@@ -25,7 +25,7 @@ async def spend(budget_url: str, base_url: str, limit: str, requests: int, worke
     agreed = parse_limit(limit)
     left = iter(range(requests))
     async with (
-        open_budget(
+        open_rate_limiter(
             budget_url,
             base_url=base_url,
             token=Token("shared-by-all"),
@@ -43,7 +43,7 @@ async def spend(budget_url: str, base_url: str, limit: str, requests: int, worke
                 slot = await budget.acquire()
                 async with session.get("/") as response:
                     assert response.status == 200
-                await budget.settle(slot, RequestOutcome.ANSWERED)
+                await budget.release(slot, RequestOutcome.ANSWERED)
 
         for _ in range(workers):
             tasks.start_soon(worker)

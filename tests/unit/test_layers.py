@@ -111,7 +111,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
                 "extract.rate_limit.sqlite.file",
                 "extract.rate_limit.sqlite.statements",
                 "extract.rate_limit.sqlite.schema",
-                "extract.rate_limit.sqlite.clock",
+                "extract.rate_limit.sqlite.timeline",
                 "extract.rate_limit.service_facts",
             },
         ),

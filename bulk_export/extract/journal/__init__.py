@@ -1,7 +1,7 @@
-"""Every page is durable here before anything depends on it."""
+"""The journal of an export: every page is durable here before anything depends on it."""
 
 from bulk_export.extract.journal.archive import ORIGIN, open_archive, write_archive
-from bulk_export.extract.journal.entries import PagePrints, Part, PartFile, StoredPage
+from bulk_export.extract.journal.entries import PageFingerprints, Part, PartFile, StoredPage
 from bulk_export.extract.journal.group_commit import GroupCommit
 from bulk_export.extract.journal.store import JournalStore
 
@@ -9,7 +9,7 @@ __all__ = [
     "ORIGIN",
     "GroupCommit",
     "JournalStore",
-    "PagePrints",
+    "PageFingerprints",
     "Part",
     "PartFile",
     "StoredPage",

@@ -10,6 +10,7 @@ from bulk_export.errors import DamagedState
 from bulk_export.extract.journal.entries import StoredPage
 from bulk_export.extract.journal.store import JournalStore
 
+# Name of the fact that holds the manifest of the export: only an archive has it.
 ORIGIN = "origin"
 _BATCH_BYTES = 16 * 1024 * 1024
 _PARTIAL = ".partial"
@@ -23,10 +24,20 @@ def write_archive(
     facts: Mapping[str, str],
     rewrite: Callable[[str, bytes], bytes] | None,
 ) -> None:
-    """Put all pages of a journal, and `facts`, into a file at `path` with mode 0600, in place of an earlier one.
+    """Write all pages of a journal into an archive with mode 0600, in place of an earlier one.
 
-    It is written in the directory `scratch` of the same file system, and appears whole. `rewrite` changes bodies,
-    given the name of their endpoint, on the way. Raises LocalFailure and DamagedState.
+    The pages are written anew rather than the journal changed in place, since a database keeps what was in freed pages.
+
+    Args:
+        store: The journal.
+        path: The archive, which appears complete or not at all.
+        scratch: Directory of the same file system to write it in.
+        facts: Facts to put into the archive.
+        rewrite: Changes bodies on the way, given the name of their endpoint.
+
+    Raises:
+        LocalFailure: It could not be written.
+        DamagedState: A page of the journal is not as it was stored.
     """
     partial = scratch / (path.name + _PARTIAL)
     for leftover in scratch.glob(partial.name + "*"):
@@ -44,7 +55,16 @@ def write_archive(
 
 
 def open_archive(path: Path, *, cap: int) -> JournalStore:
-    """An archive to read from. Raises DamagedState for a file that is none."""
+    """Open an archive for reading.
+
+    Args:
+        path: The archive.
+        cap: Most bytes of a decompressed body.
+
+    Raises:
+        DamagedState: It is no archive, is damaged, or has a format that is not known here.
+        LocalFailure: It cannot be read.
+    """
     archive = JournalStore(path, cap=cap, read_only=True)
     if archive.fact(ORIGIN) is None:
         archive.close()
@@ -60,12 +80,12 @@ def _batches(store: JournalStore, rewrite: Callable[[str, bytes], bytes] | None)
     batch: list[StoredPage] = []
     size = 0
     for page in store.pages():
-        kept = page
+        archived = page
         if rewrite is not None:
             body = rewrite(page.key.endpoint, store.body(page.key))
-            kept = replace(page, encoding="identity", size=len(body), stored=body)
-        batch.append(kept)
-        size += len(kept.stored)
+            archived = replace(page, encoding="identity", size=len(body), stored=body)
+        batch.append(archived)
+        size += len(archived.stored)
         if size >= _BATCH_BYTES:
             yield batch
             batch, size = [], 0

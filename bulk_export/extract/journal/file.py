@@ -1,7 +1,7 @@
-"""The file of a journal: how it is opened, what is refused, and which way its writes are made durable.
+"""The file of a journal: how it is opened, what is refused, and how its writes are made durable.
 
-SQLite in WAL mode where memory can be shared through files, as on any local disk; a rollback journal elsewhere. Either
-way a commit is synced before it returns.
+SQLite works in WAL mode if memory can be shared through files, as on any local disk, and with a rollback journal
+otherwise. Either way a commit is synced before it returns.
 """
 
 from __future__ import annotations
@@ -23,17 +23,24 @@ _BUSY_SECONDS = 30.0
 # Behind the name of a database: the database itself, and the files that SQLite makes beside it.
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 # No text or blob of a file that is read may be larger, or four times the cap on a body.
+# The largest text or blob that is read, or four times the cap on a body if that is more.
 _LARGEST_VALUE = 256 * 1024 * 1024
 
 
 class JournalFile:
-    """One database with two connections, for reading and for writing; writes from several threads take turns."""
+    """One database with two connections, for reading and for writing; writes from several threads wait for each other.
+
+    Attributes:
+        path: The file.
+        cap: Most bytes of a decompressed body.
+    """
 
     def __init__(self, path: Path, *, cap: int, read_only: bool = False) -> None:
-        """Open the journal at `path`, made with mode 0600 where there is none; a sealed one with `read_only`.
+        """Open a journal, created with mode 0600 if there is none; with `read_only`, an archive.
 
-        `cap` bounds an inflated body in bytes. Raises DamagedState for
-        a file that is no journal of a version that is known here, and LocalFailure where the file cannot be used.
+        Raises:
+            DamagedState: It is no journal, is damaged, or has a format that is not known here.
+            LocalFailure: It cannot be used.
         """
         self.path = path
         self.cap = cap
@@ -41,24 +48,24 @@ class JournalFile:
         self._read_only = read_only
         self._version = layout.VERSION
         with self._failures():
-            found = self._look()
+            status = self._inspect()
             try:
                 self._open(shares_memory=True)
             except sqlite3.OperationalError:
                 if read_only:
                     raise
                 self._open_without_shared_memory()
-            if not is_same(found, path.stat()):
+            if not is_same(status, path.stat()):
                 self.close()
                 raise self._damaged("another file took its place while it was opened")
 
     def close(self) -> None:
-        """Close the file; SQLite folds its log into it."""
+        """Close the file; SQLite merges its log into it."""
         self._reader.close()
         self._writer.close()
 
     def seal(self) -> None:
-        """Turn the file into one that can be read where nothing may be written, and close it."""
+        """Close the file so that it can be read in a directory that cannot be written to."""
         self._reader.close()
         try:
             with self._failures():
@@ -67,7 +74,7 @@ class JournalFile:
             self._writer.close()
 
     def _select(self, table: str, clause: str, values: Sequence[Any] = (), *, first: str = "") -> list[Sequence[Any]]:
-        """Rows of a table with the columns of its layout, `first` before them and the sum, if there is one, after."""
+        """Return rows of a table: the columns `first`, those of the layout, and the sum if the format has one."""
         columns = ", ".join(layout.columns(table, self._version))
         with self._failures():
             return self._reader.execute(f"SELECT {first}{columns} FROM {table} {clause}", values).fetchall()  # noqa: S608  # names of ours
@@ -75,7 +82,7 @@ class JournalFile:
     def _insert(
         self, writer: sqlite3.Connection, table: str, rows: Iterable[Sequence[Any]], *, replaces: bool = False
     ) -> None:
-        """Add rows of a table without a column outside of its sum, or put them in place of those with the same key."""
+        """Insert rows whose columns all enter the sum; with `replaces`, in place of those with the same key."""
         with_sums = layout.has_sums(self._version)
         marks = ", ".join("?" * len(layout.columns(table, self._version)))
         verb = "INSERT OR REPLACE" if replaces else "INSERT"
@@ -84,32 +91,35 @@ class JournalFile:
             [(*row, layout.row_sum(table, row)) if with_sums else row for row in rows],
         )
 
-    def _look(self) -> os.stat_result:
-        """Make the file where it is missing, and see that it is a file of one name. Raises OSError, DamagedState."""
+    def _inspect(self) -> os.stat_result:
+        """Create the file if it is missing, and check that it is a regular file. Raises OSError or DamagedState.
+
+        SQLite would write through links at the names of the database and its log: these are refused.
+        """
         flags = os.O_RDONLY if self._read_only else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         for suffix in _SUFFIXES:
             beside = self.path.with_name(self.path.name + suffix)
             if os.path.lexists(beside) and not self._read_only:
-                found = beside.lstat()
-                if not stat.S_ISREG(found.st_mode):
-                    raise OSError(0, f"{beside.name} is {kind_of(found)}")
-                if found.st_nlink > 1:
+                status = beside.lstat()
+                if not stat.S_ISREG(status.st_mode):
+                    raise OSError(0, f"{beside.name} is {kind_of(status)}")
+                if status.st_nlink > 1:
                     raise self._damaged(f"{beside.name} is a hard link, so another file would change with it")
         descriptor = os.open(self.path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         try:
-            found = os.fstat(descriptor)
+            status = os.fstat(descriptor)
         finally:
             os.close(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise self._damaged(f"it is {kind_of(found)}")
-        return found
+        if not stat.S_ISREG(status.st_mode):
+            raise self._damaged(f"it is {kind_of(status)}")
+        return status
 
     def _open(self, *, shares_memory: bool) -> None:
-        """Connect twice. Without shared memory the journal takes turns by locks on the file, which is slower."""
-        # A write-ahead log of an earlier run can be folded in without shared memory only by who is alone.
-        self._writer = self._connect(is_alone=not shares_memory)
+        """Open both connections. Without shared memory they exclude each other by locks on the file: slower."""
+        # Without shared memory, only an exclusive connection can merge the write-ahead log that an earlier run left.
+        self._writer = self._connect(is_exclusive=not shares_memory)
         try:
-            self._begin(shares_memory=shares_memory)
+            self._prepare(shares_memory=shares_memory)
             self._reader = self._connect()
             try:
                 self._reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -131,14 +141,14 @@ class JournalFile:
                 " working state on a local disk, with --work-dir DIR.",
             ) from None
 
-    def _connect(self, *, is_alone: bool = False) -> sqlite3.Connection:
-        place = f"{self.path.absolute().as_uri()}?{'mode=ro&immutable=1' if self._read_only else 'mode=rw'}"
+    def _connect(self, *, is_exclusive: bool = False) -> sqlite3.Connection:
+        uri = f"{self.path.absolute().as_uri()}?{'mode=ro&immutable=1' if self._read_only else 'mode=rw'}"
         connection = sqlite3.connect(
-            place, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(_LARGEST_VALUE, 4 * self.cap))
-            if is_alone:
+            if is_exclusive:
                 connection.execute("PRAGMA locking_mode = EXCLUSIVE")
                 connection.execute("PRAGMA journal_mode = TRUNCATE")
             connection.execute("PRAGMA trusted_schema = OFF")
@@ -149,7 +159,8 @@ class JournalFile:
             raise
         return connection
 
-    def _begin(self, *, shares_memory: bool) -> None:
+    def _prepare(self, *, shares_memory: bool) -> None:
+        """Create the tables of a new file, or check those of an existing one."""
         (application,) = self._writer.execute("PRAGMA application_id").fetchone()
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()
         declared = layout.structure(self._writer)
@@ -164,7 +175,7 @@ class JournalFile:
         elif application != layout.APPLICATION_ID:
             raise self._damaged("it is not a journal")
         elif version not in layout.VERSIONS:
-            raise self._of_another_version(version)
+            raise self._unknown_format(version)
         else:
             if not self._read_only:
                 self._log_writes(shares_memory=shares_memory)
@@ -179,6 +190,7 @@ class JournalFile:
             self._writer.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
     def _log_writes(self, *, shares_memory: bool) -> None:
+        """Choose how writes are logged. Raises OperationalError if the file system does not allow it."""
         wanted = "wal" if shares_memory else "truncate"
         (mode,) = self._writer.execute(f"PRAGMA journal_mode = {wanted}").fetchone()
         if mode != wanted:
@@ -214,7 +226,7 @@ class JournalFile:
                 next_step="Make room or repair access, then run the same command again.",
             ) from None
 
-    def _of_another_version(self, version: int) -> DamagedState:
+    def _unknown_format(self, version: int) -> DamagedState:
         return DamagedState(
             f"{self.path} was written by another version of this tool: it has format {version},"
             f" and {' and '.join(map(str, layout.VERSIONS))} are known here.",

@@ -1,8 +1,9 @@
-"""Makes pages durable off the event loop, many in one transaction when many arrive at once."""
+"""Makes pages durable off the event loop, many in one transaction if many arrive at once."""
 
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from types import TracebackType
@@ -16,15 +17,25 @@ from bulk_export.extract.journal.entries import StoredPage
 from bulk_export.extract.journal.store import JournalStore
 from bulk_export.transform.decode import Body
 
-# Pages just stored stay at hand up to this size, so that conversion rarely reads them back.
-_FRESH_BYTES = 12 * 1024 * 1024
+logger = logging.getLogger(__name__)
+
+# Bodies of pages just stored are kept in memory up to this size, so that conversion rarely reads them back.
+_RECENT_BYTES = 12 * 1024 * 1024
 
 
 class GroupCommit:
-    """Appends to a journal from many tasks; use as an async context manager around them.
+    """Appends to a journal from many tasks; use it as an async context manager around them.
 
-    While one transaction is being synced, the pages that arrive wait and go into the next together. The
-    number of pages waiting is bounded by the number of callers, since each waits for its own.
+    A commit costs a sync of the disk, whatever the number of its pages. So a caller of `append`
+
+    1. puts its pages on the list of the next transaction;
+    2. waits until no transaction is running;
+    3. finds its pages stored, because another caller's transaction took the whole list; or else
+    4. commits the list itself, with the pages of everybody who is waiting.
+
+    A commit is shielded: cancelling the caller that happens to run it must not lose the pages of others. Once a commit
+    has failed, every further call fails the same way, since nobody knows what is on disk. The list is bounded by the
+    number of callers, since each waits for its own pages.
     """
 
     def __init__(self, store: JournalStore) -> None:
@@ -32,10 +43,10 @@ class GroupCommit:
         self._waiting: list[tuple[Iterable[StoredPage], anyio.Event]] = []
         self._requests: Counter[str] = Counter()
         self._facts: dict[str, str] = {}
-        self._turn = anyio.Lock(fast_acquire=True)
+        self._committing = anyio.Lock(fast_acquire=True)
         self._failure: BaseException | None = None
-        self._fresh: dict[PageKey, Body] = {}
-        self._fresh_bytes = 0
+        self._recent: dict[PageKey, Body] = {}
+        self._recent_bytes = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -48,41 +59,47 @@ class GroupCommit:
                 await self._commit()
 
     def count_request(self, endpoint: str) -> None:
-        """One more request was sent for `endpoint`; kept with the next commit."""
+        """Count one more request for an endpoint; the count is stored with the next commit."""
         self._requests[endpoint] += 1
 
     def note(self, name: str, value: str) -> None:
-        """A named text to be kept with the next commit."""
+        """Set a fact, which is stored with the next commit."""
         self._facts[name] = value
 
     async def append(self, page: StoredPage, body: Body) -> None:
-        """Store a page whose inflated body is `body`; it is durable when this returns.
+        """Store a page; it is durable when this returns.
 
-        Raises LocalFailure where it could not be stored, to every caller from then on.
+        Args:
+            page: The page.
+            body: Its decompressed body, kept in memory for `take_fresh` if there is room.
+
+        Raises:
+            LocalFailure: It could not be stored; every later call raises the same.
         """
         self.take_fresh(page.key)
-        if self._fresh_bytes + len(body) <= _FRESH_BYTES:
-            self._fresh[page.key] = body
-            self._fresh_bytes += len(body)
+        if self._recent_bytes + len(body) <= _RECENT_BYTES:
+            self._recent[page.key] = body
+            self._recent_bytes += len(body)
         await self.append_together([page])
 
     async def append_together(self, pages: Iterable[StoredPage]) -> None:
         """Store pages that are of no use without each other, all or none; they are made one at a time.
 
-        Raises LocalFailure as `append` does.
+        Raises:
+            LocalFailure: They could not be stored; every later call raises the same.
         """
         stored = anyio.Event()
         self._waiting.append((pages, stored))
-        async with self._turn:
+        async with self._committing:
             if not stored.is_set():
                 with anyio.CancelScope(shield=True):
                     await self._commit()
 
     def take_fresh(self, key: PageKey) -> Body | None:
-        """The inflated body of a page stored a moment ago, once, where it is still at hand."""
-        body = self._fresh.pop(key, None)
+        """Return the decompressed body of a page stored a moment ago, once; None if it is not in memory."""
+        body = self._recent.pop(key, None)
         if body is not None:
-            self._fresh_bytes -= len(body)
+            self._recent_bytes -= len(body)
         return body
 
     async def _commit(self) -> None:
@@ -91,12 +108,12 @@ class GroupCommit:
         batch, self._waiting = self._waiting, []
         requests, self._requests = self._requests, Counter()
         facts, self._facts = self._facts, {}
+        pages = itertools.chain.from_iterable(pages for pages, _ in batch)
         try:
-            await anyio.to_thread.run_sync(
-                self._store.add_pages, itertools.chain.from_iterable(pages for pages, _ in batch), requests, facts
-            )
+            await anyio.to_thread.run_sync(self._store.add_pages, pages, requests, facts)
         except BaseException as failure:
             self._failure = failure
             raise
         for _, stored in batch:
             stored.set()
+        logger.debug("Committed the pages of %d callers in one transaction", len(batch))

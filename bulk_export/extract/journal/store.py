@@ -1,8 +1,7 @@
-"""The journal on disk: every page that was paid for, and every part that was finished.
+"""The journal on disk: every page that was fetched, and every part that was finished.
 
-One SQLite file in WAL mode, or with a rollback journal where memory cannot be shared through files. A commit is synced
-before it returns, so that what was reported as stored survives a kill and a power cut alike; a torn end of the log is
-dropped by SQLite's own checksums. What is read back is checked: its sum, its shape and its size.
+A commit is synced before it returns, so that what was reported as stored survives a kill and a power cut alike; a torn
+end of the log is dropped by SQLite's own checksums. What is read back is checked: its sum, its shape and its size.
 """
 
 from __future__ import annotations
@@ -21,18 +20,17 @@ from bulk_export.core.model import PageKey
 from bulk_export.errors import UsageError
 from bulk_export.extract.content_encoding import Undecodable, inflate
 from bulk_export.extract.journal import layout
-from bulk_export.extract.journal.entries import PagePrints, Part, StoredPage
+from bulk_export.extract.journal.entries import InvalidRow, PageFingerprints, Part, StoredPage, requests_from_row
 from bulk_export.extract.journal.file import JournalFile
-from bulk_export.extract.journal.identity import changes, short, way_on
-from bulk_export.extract.journal.rows import InvalidRow, checked_page, checked_part, checked_prints, checked_request
+from bulk_export.extract.journal.identity import check_identity, shortened
 
-# A sixth of the size for a third of the time of its splitting (measured on pages of 340 kB); zstd at its fastest takes
-# twice as long for an eighth.
+# On pages of 340 kB, lz4 takes a third of the time that splitting them into records takes, for a sixth of the size.
+# zstd at its fastest takes twice as long as lz4, for an eighth.
 _CODEC = "lz4"
-_PRINTS_AT_ONCE = 100
+_FINGERPRINTS_AT_ONCE = 100
 _PAGES_AT_ONCE = 8
-# What an entry of the wrong shape makes those raise that take it apart.
-_MISSHAPEN = (
+# What parsing an entry of the wrong shape may raise.
+_PARSE_ERRORS = (
     ValueError,
     TypeError,
     KeyError,
@@ -47,61 +45,74 @@ Parsed = TypeVar("Parsed")
 
 
 class JournalStore(JournalFile):
-    """Reads and writes one journal file. Blocking; writes from several threads take turns."""
+    """Reads and writes one journal file. Blocking; writes from several threads wait for each other.
+
+    Every read raises DamagedState for a row that is not as it was written, and LocalFailure for a file that cannot be
+    read.
+    """
 
     _codec = pa.Codec(_CODEC)
 
-    def claim(self, identity: Mapping[str, Any], *, output: Path | None = None) -> bool:
-        """Tie the journal to one export; True where it held pages of that same export already.
+    def bind(self, identity: Mapping[str, Any], *, output: Path | None = None) -> bool:
+        """Bind the journal to one export, and check everything in it before anything is built on it.
 
-        Pages that another version of this tool stored are taken over, and converted anew where the outcome is open.
-        `output` is the directory that messages name.
-        Raises UsageError naming what differs where the journal belongs to another export, and DamagedState for a
-        journal whose pages are not as they were stored.
+        1. An empty journal becomes that of the export.
+        2. A journal of the same export is checked row by row.
+        3. So is one that another version of this program began; what that version made of the pages is dropped, unless
+           its manifest is already decided.
+
+        Args:
+            identity: Everything that pages and parts depend on.
+            output: The output directory, for messages.
+
+        Returns:
+            Whether the journal was bound to this export before.
+
+        Raises:
+            UsageError: It belongs to an export with other parameters, which the message names.
+            DamagedState: Something in it is not as it was stored.
         """
-        before = self.parsed_fact("identity", _mapping)
-        if before is None:
+        stored = self.parsed_fact("identity", _mapping)
+        if stored is None:
             if self._has_pages():
                 raise self._damaged("it does not say what its pages are of")
             self.put_fact("identity", json.dumps(identity, sort_keys=True))
             return False
-        differing = [name for name in sorted({*before, *identity}) if before.get(name) != identity.get(name)]
-        by_another = differing == ["version"]
-        if differing and not by_another:
-            raise UsageError(
-                f"The unfinished export in {output or self.path.parent.parent} was started with other parameters:"
-                f" {changes(before, identity, differing)}.",
-                kept="Nothing was changed.",
-                next_step=way_on(before, identity, differing),
-            )
-        names = before.get("endpoints")
+        by_another_version = check_identity(stored, identity, output or self.path.parent.parent)
+        names = stored.get("endpoints")
         self._check_everything(names if isinstance(names, list) else None)
-        if by_another:
+        if by_another_version:
             self._take_over(identity)
         return True
 
     def fact(self, name: str) -> str | None:
-        """A named text kept with the journal, None where there is none. Raises DamagedState for one that changed."""
+        """Return a named text that is kept with the journal, None if there is none."""
         rows = self._select("facts", "WHERE name = ?", (name,))
         return str(self._checked("facts", rows[0], _text_of(name))[1]) if rows else None
 
     def parsed_fact(self, name: str, parse: Callable[[str], Parsed]) -> Parsed | None:
-        """What `parse` makes of a named text; DamagedState where it cannot be made of it."""
+        """Return a named text as `parse` reads it. Raises DamagedState if it cannot."""
         text = self.fact(name)
         if text is None:
             return None
         try:
             return parse(text)
-        except _MISSHAPEN:
+        except _PARSE_ERRORS:
             raise self._damaged(f"its entry {name} is not as it was written") from None
 
     def put_fact(self, name: str, value: str) -> None:
-        """Keep a named text, in place of an earlier one."""
+        """Store a named text, in place of an earlier one."""
         with self._transaction() as writer:
             self._insert(writer, "facts", [(name, value)], replaces=True)
 
     def add_pages(self, pages: Iterable[StoredPage], requests: Mapping[str, int], facts: Mapping[str, str]) -> None:
-        """Make pages durable in one transaction, with the numbers of requests spent since the last one."""
+        """Make pages durable in one transaction, with further facts.
+
+        Args:
+            pages: The pages, each in place of an earlier one with its key.
+            requests: Requests sent for each endpoint since the last transaction.
+            facts: Named texts, each in place of an earlier one.
+        """
         rows = [self._row(page) for page in pages]
         with self._transaction() as writer:
             marks = ", ".join("?" * (len(layout.columns("pages", self._version)) + 1))
@@ -112,15 +123,15 @@ class JournalStore(JournalFile):
             self._insert(writer, "facts", facts.items(), replaces=True)
 
     def requests(self) -> dict[str, int]:
-        """How many requests were sent for each endpoint, over all runs."""
-        return dict(self._checked("requests", row, checked_request) for row in self._select("requests", ""))
+        """Return how many requests were sent for each endpoint, over all runs."""
+        return dict(self._checked("requests", row, requests_from_row) for row in self._select("requests", ""))
 
     def page_counts(self, endpoint: str, sweep: int) -> list[tuple[int, int]]:
-        """The stored pages of a sweep as `(page, records)`, in page order."""
+        """Return number and record count of each stored page of a sweep, in page order."""
         return [(row[2], row[3]) for row in self._headers(endpoint, sweep)]
 
     def body(self, key: PageKey) -> bytes:
-        """The inflated body of a stored page. Raises DamagedState where it is not what was stored."""
+        """Return the decompressed body of a stored page. Raises DamagedState if it is missing."""
         where = "WHERE endpoint = ? AND sweep = ? AND page = ?"
         rows = self._select("pages", where, (key.endpoint, key.sweep, key.page), first="body, ")
         if not rows:
@@ -134,7 +145,7 @@ class JournalStore(JournalFile):
             raise self._damaged(f"page {key.page} of {key.endpoint} cannot be unpacked") from None
 
     def pages(self) -> Iterator[StoredPage]:
-        """Every stored page as it is stored, a few at a time. Raises DamagedState for one that was changed."""
+        """Yield every page as it is stored; a few are in memory at a time."""
         last = 0
         while True:
             where = "WHERE rowid > ? ORDER BY rowid LIMIT ?"
@@ -145,52 +156,52 @@ class JournalStore(JournalFile):
             yield from (self._page(row[1:]) for row in rows)
 
     def facts(self) -> dict[str, str]:
-        """Every named text."""
+        """Return every named text."""
         with self._failures():
             names = [name for (name,) in self._reader.execute("SELECT name FROM facts").fetchall()]
         return {name: self.fact(name) or "" for name in names}
 
     def edges(self, endpoint: str, sweep: int) -> Iterator[tuple[int | None, int | None]]:
-        """The order keys of the first and last record of each stored page that holds any, in page order."""
+        """Yield the order keys of the first and last record of each stored page with records, in page order."""
         yield from ((row[4], row[5]) for row in self._headers(endpoint, sweep) if row[3])
 
-    def add_prints(self, endpoint: str, sweep: int, prints: Iterable[PagePrints]) -> None:
-        """Keep the fingerprints of pages of a sweep."""
+    def add_page_fingerprints(self, endpoint: str, sweep: int, pages: Iterable[PageFingerprints]) -> None:
+        """Store the fingerprints of pages of a sweep."""
         with self._transaction() as writer:
-            rows = ((endpoint, sweep, page.page, page.ids, page.contents) for page in prints)
+            rows = ((endpoint, sweep, page.page, page.ids, page.contents) for page in pages)
             self._insert(writer, "prints", rows, replaces=True)
 
-    def printed(self, endpoint: str, sweep: int) -> int:
-        """The page up to which fingerprints are kept, 0 where there are none."""
+    def last_fingerprinted_page(self, endpoint: str, sweep: int) -> int:
+        """Return the last page of a sweep whose fingerprints are stored, 0 if there is none."""
         with self._failures():
             row = self._reader.execute(
                 "SELECT max(page) FROM prints WHERE endpoint = ? AND sweep = ?", (endpoint, sweep)
             ).fetchone()
         return row[0] or 0
 
-    def prints(self, endpoint: str, sweep: int) -> Iterator[PagePrints]:
-        """The fingerprints of a sweep in page order, some hundred pages at a time."""
-        page: float = -math.inf
+    def page_fingerprints(self, endpoint: str, sweep: int) -> Iterator[PageFingerprints]:
+        """Yield the fingerprints of a sweep in page order; some hundred pages are in memory at a time."""
+        last: float = -math.inf
         while True:
             where = "WHERE endpoint = ? AND sweep = ? AND page > ? ORDER BY page LIMIT ?"
-            rows = self._select("prints", where, (endpoint, sweep, page, _PRINTS_AT_ONCE))
+            rows = self._select("prints", where, (endpoint, sweep, last, _FINGERPRINTS_AT_ONCE))
             if not rows:
                 return
             for row in rows:
-                prints = self._checked("prints", row, checked_prints)
-                page = prints.page
-                yield prints
+                page = self._checked("prints", row, PageFingerprints.from_row)
+                last = page.page
+                yield page
 
     def add_part(self, part: Part) -> None:
-        """Record that a part is whole on disk."""
+        """Record that a part is completely on disk."""
         files = json.dumps([[file.path, file.rows, file.bytes, file.sha256] for file in part.files])
         row = (part.endpoint, part.revision, part.part, part.last_page, part.rows, files, json.dumps(part.drift))
         with self._transaction() as writer:
             self._insert(writer, "parts", [(*row, part.fingerprints)])
 
     def parts(self, endpoint: str, revision: int) -> list[Part]:
-        """The finished parts of an endpoint's revision in order, their fingerprints left out."""
-        parts = [checked_part(row) for row in self._part_rows(endpoint, revision)]
+        """Return the finished parts of an endpoint's revision in order, without their fingerprints."""
+        parts = [Part.from_row(row) for row in self._part_rows(endpoint, revision)]
         last = -1
         for number, part in enumerate(parts):
             if part.part != number or part.last_page <= last:
@@ -199,7 +210,7 @@ class JournalStore(JournalFile):
         return parts
 
     def fingerprints(self, endpoint: str, revision: int) -> Iterator[bytes]:
-        """The fingerprints of an endpoint's rows, a part at a time."""
+        """Yield the fingerprints of an endpoint's rows, a part at a time."""
         for row in self._part_rows(endpoint, revision):
             yield row[-1]
 
@@ -211,18 +222,18 @@ class JournalStore(JournalFile):
         for (number,) in numbers:
             where = "WHERE endpoint = ? AND revision = ? AND part = ?"
             for row in self._select("parts", where, (endpoint, revision, number)):
-                self._checked("parts", row, checked_part)
+                self._checked("parts", row, Part.from_row)
                 yield row[: len(layout.COLUMNS["parts"])]
 
     def _headers(self, endpoint: str, sweep: int) -> list[Sequence[Any]]:
-        """The rows of a sweep's pages without their bodies, in page order."""
+        """Return the rows of a sweep's pages without their bodies, in page order."""
         rows = self._select("pages", "WHERE endpoint = ? AND sweep = ? ORDER BY page", (endpoint, sweep))
         for row in rows:
             self._checked("pages", row, self._checked_header)
         return rows
 
     def _page(self, row: Sequence[Any]) -> StoredPage:
-        """A page from its body and the other columns."""
+        """Return a page from its body and the columns that enter the sum."""
         stored, *header = row
         page: StoredPage = self._checked("pages", header, self._checked_header)
         if not isinstance(stored, bytes) or zlib.crc32(stored) != header[8] or not page.may_hold(len(stored)):
@@ -230,38 +241,35 @@ class JournalStore(JournalFile):
         return replace(page, stored=stored)
 
     def _checked_header(self, values: Sequence[Any]) -> StoredPage:
-        return checked_page(values, self.cap)
+        return StoredPage.from_row(values, self.cap)
 
-    def _checked(self, table: str, row: Sequence[Any], check: Callable[[Sequence[Any]], Parsed]) -> Parsed:
-        """What `check` makes of the values of a row. Raises DamagedState where it refuses them, or the sum is wrong."""
+    def _checked(self, table: str, row: Sequence[Any], parse: Callable[[Sequence[Any]], Parsed]) -> Parsed:
+        """Return the values of a row as `parse` reads them. Raises DamagedState if it cannot, or the sum is wrong."""
         values = row[: len(layout.COLUMNS[table])]
         try:
             if layout.has_sums(self._version) and layout.row_sum(table, values) != row[-1]:
                 raise InvalidRow("is not as it was stored")
-            return check(values)
-        except _MISSHAPEN as error:
-            said = str(error) if isinstance(error, InvalidRow) else "is not as it was stored"
-            raise self._damaged(f"{_row_name(table, values)} {said}") from None
+            return parse(values)
+        except _PARSE_ERRORS as error:
+            reason = str(error) if isinstance(error, InvalidRow) else "is not as it was stored"
+            raise self._damaged(f"{_row_name(table, values)} {reason}") from None
 
     def _check_everything(self, endpoints: Sequence[str] | None) -> None:
-        """Compare every row with its sum and its shape, before anything is spent on going on from them.
-
-        `endpoints` are those that the journal may hold pages of, where that is known.
-        """
+        """Check sum and shape of every row. `endpoints` are those that it may hold, None if that is not known."""
         for page in self.pages():
             if endpoints is not None and page.key.endpoint not in endpoints:
-                raise self._damaged(f"it holds a page of {short(page.key.endpoint)}, which is not exported")
+                raise self._damaged(f"it holds a page of {shortened(page.key.endpoint)}, which is not exported")
         self.requests()
         self.facts()
         with self._failures():
             parts = self._reader.execute("SELECT DISTINCT endpoint, revision FROM parts").fetchall()
-            prints = self._reader.execute("SELECT DISTINCT endpoint, sweep FROM prints").fetchall()
+            sweeps = self._reader.execute("SELECT DISTINCT endpoint, sweep FROM prints").fetchall()
         for endpoint, revision in parts:
             if endpoints is not None and endpoint not in endpoints:
-                raise self._damaged(f"it holds a part of {short(endpoint)}, which is not exported")
+                raise self._damaged(f"it holds a part of {shortened(endpoint)}, which is not exported")
             self.parts(endpoint, revision)
-        for endpoint, sweep in prints:
-            for _ in self.prints(endpoint, sweep):
+        for endpoint, sweep in sweeps:
+            for _ in self.page_fingerprints(endpoint, sweep):
                 pass
 
     def _has_pages(self) -> bool:
@@ -269,7 +277,7 @@ class JournalStore(JournalFile):
             return self._reader.execute("SELECT 1 FROM pages LIMIT 1").fetchone() is not None
 
     def _take_over(self, identity: Mapping[str, Any]) -> None:
-        """Keep the pages of another version, and forget what it made of them, unless that is about to be published."""
+        """Keep the pages of another version, and drop what it made of them, unless that is about to be published."""
         is_decided = self.fact("manifest") is not None
         with self._transaction() as writer:
             if not is_decided:
@@ -296,21 +304,21 @@ def _mapping(text: str) -> dict[str, Any]:
 
 
 def _text_of(name: str) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    def check(values: Sequence[Any]) -> Sequence[Any]:
+    def parse(values: Sequence[Any]) -> Sequence[Any]:
         if values[0] != name or not isinstance(values[1], str):
             raise InvalidRow("is not a text")
         return values
 
-    return check
+    return parse
 
 
 def _row_name(table: str, values: Sequence[Any]) -> str:
     match table:
         case "pages" | "prints":
-            return f"page {short(values[2])} of {short(values[0])}"
+            return f"page {shortened(values[2])} of {shortened(values[0])}"
         case "parts":
-            return f"part {short(values[2])} of {short(values[0])}"
+            return f"part {shortened(values[2])} of {shortened(values[0])}"
         case "requests":
-            return f"the number of requests for {short(values[0])}"
+            return f"the number of requests for {shortened(values[0])}"
         case _:
-            return f"its entry {short(values[0])}"
+            return f"its entry {shortened(values[0])}"

@@ -1,4 +1,4 @@
-"""A blocking ledger behind an event loop: one thread of its own does each step, in the order they were asked for."""
+"""Turns a blocking `Ledger` into an `AsyncLedger`: called directly if it never waits, or in a thread of its own."""
 
 from __future__ import annotations
 
@@ -14,38 +14,69 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class InThread:
-    """A store over a ledger that blocks. A step once asked for is done, whatever becomes of who asked."""
+class InlineAsyncLedger:
+    """Calls a ledger that never waits, as the one in memory, directly on the event loop."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def claim(self, identity: int) -> Granted | Wait:
+        """As `Ledger.claim`."""
+        return self._ledger.claim(identity)
+
+    async def release(self, identity: int, outcome: RequestOutcome) -> None:
+        """As `Ledger.release`."""
+        self._ledger.release(identity, outcome)
+
+    async def report_throttled(self, identity: int, retry_after: RetryAfter) -> float:
+        """As `Ledger.report_throttled`."""
+        return self._ledger.report_throttled(identity, retry_after)
+
+    async def leave_queue(self) -> None:
+        """As `Ledger.leave_queue`."""
+        self._ledger.leave_queue()
+
+    async def close(self) -> None:
+        """As `Ledger.close`."""
+        self._ledger.close()
+
+
+class ThreadedAsyncLedger:
+    """Calls a ledger that blocks in one thread, in the order of the calls.
+
+    A step that was submitted is carried out even if its caller is cancelled: otherwise a request could be on record
+    without anybody knowing that it has to be released.
+    """
 
     def __init__(self, ledger: Ledger, thread: ThreadPoolExecutor) -> None:
         self._ledger = ledger
         self._thread = thread
 
     @classmethod
-    async def open(cls, make: Callable[[], Ledger]) -> Self:
-        """Open a ledger in the thread that will use it."""
+    async def open(cls, open_ledger: Callable[[], Ledger]) -> Self:
+        """Open a ledger in the thread that will use it. Raises what `open_ledger` raises."""
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="budget")
         try:
-            return cls(await _run(thread, make), thread)
+            return cls(await _run(thread, open_ledger), thread)
         except BaseException:
             thread.shutdown(wait=False)
             raise
 
     async def claim(self, identity: int) -> Granted | Wait:
-        """As the ledger."""
+        """As `Ledger.claim`."""
         return await _run(self._thread, self._ledger.claim, identity)
 
-    async def settle(self, identity: int, outcome: RequestOutcome) -> None:
-        """As the ledger."""
-        await _run(self._thread, self._ledger.settle, identity, outcome)
+    async def release(self, identity: int, outcome: RequestOutcome) -> None:
+        """As `Ledger.release`."""
+        await _run(self._thread, self._ledger.release, identity, outcome)
 
-    async def refuse(self, identity: int, refusal: RetryAfter) -> float:
-        """As the ledger."""
-        return await _run(self._thread, self._ledger.refuse, identity, refusal)
+    async def report_throttled(self, identity: int, retry_after: RetryAfter) -> float:
+        """As `Ledger.report_throttled`."""
+        return await _run(self._thread, self._ledger.report_throttled, identity, retry_after)
 
-    async def withdraw(self) -> None:
-        """As the ledger."""
-        await _run(self._thread, self._ledger.withdraw)
+    async def leave_queue(self) -> None:
+        """As `Ledger.leave_queue`."""
+        await _run(self._thread, self._ledger.leave_queue)
 
     async def close(self) -> None:
         """Close the ledger, and end the thread."""
@@ -55,13 +86,14 @@ class InThread:
             self._thread.shutdown(wait=False)
 
 
-async def _run(thread: ThreadPoolExecutor, step: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    future = asyncio.wrap_future(thread.submit(step, *arguments, **named))
-    # Shielded, because cancelling the future would take the step out of the thread's queue.
-    future.add_done_callback(_noticed)
+async def _run(thread: ThreadPoolExecutor, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    future = asyncio.wrap_future(thread.submit(step, *args, **kwargs))
+    future.add_done_callback(_retrieve_exception)
+    # Shielded, because cancelling the future would remove the step from the thread's queue.
     return await asyncio.shield(future)
 
 
-def _noticed(future: asyncio.Future[T]) -> None:
+def _retrieve_exception(future: asyncio.Future[T]) -> None:
+    """Keep asyncio from warning of an exception that a cancelled caller never retrieved."""
     if not future.cancelled():
         future.exception()

@@ -1,8 +1,9 @@
-"""From `--budget URL` to a budget."""
+"""From `--budget URL` to a rate limiter."""
 
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -11,22 +12,25 @@ import anyio.to_thread
 
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit.interface import InLoop, Limits, Store
+from bulk_export.extract.rate_limit.adapters import InlineAsyncLedger, ThreadedAsyncLedger
+from bulk_export.extract.rate_limit.boot_clock import boot_clock
+from bulk_export.extract.rate_limit.interface import AsyncLedger, Limits
 from bulk_export.extract.rate_limit.limiter import RateLimiter
-from bulk_export.extract.rate_limit.location import Memory, RedisServer, SqliteFile, parse_place
+from bulk_export.extract.rate_limit.location import Memory, RedisServer, SqliteFile, parse_location
 from bulk_export.extract.rate_limit.memory import MemoryLedger
-from bulk_export.extract.rate_limit.routes import Route, kernel_route, named_route
-from bulk_export.extract.rate_limit.share import part_of
+from bulk_export.extract.rate_limit.routes import RouteFinder, kernel_route_finder, route_by_name
 
-# A slot whose request was not on the wire so long after it could be is given back.
+logger = logging.getLogger(__name__)
+
+# Seconds after which a permit that was not used lapses.
 SENDING_SECONDS = 5.0
-# A service that stood still works off what had queued up when it goes on. A request that was given up is taken to be
-# counted at most so much later.
-LATEST = 90.0
+# A service that stood still works off its queue when it goes on. A request that was given up counts as counted at most
+# so many seconds later.
+MAX_COUNT_DELAY = 90.0
 
 
 @asynccontextmanager
-async def open_budget(
+async def open_rate_limiter(
     url: str,
     *,
     base_url: str,
@@ -39,51 +43,63 @@ async def open_budget(
     answer_timeout: float,
     notice: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[RateLimiter]:
-    """A budget for requests to `base_url` with `token`, counted where `url` says.
+    """Open a rate limiter for requests to one service with one token.
 
-    `share` is the part of both limits to use, rounded down, at least one request. `answer_timeout` is the
-    longest a request may take, in seconds: for that long a request counts as under way when its process has
-    died. `notice` is told what the user should know that stops nothing. Raises BudgetUnavailable, DamagedState
-    or UsageError where the place cannot be used.
+    Args:
+        url: Where spent requests are recorded: the value of `--budget`.
+        base_url: Address of the service.
+        token: Token of the requests.
+        service_limit: Limit on all requests with the token.
+        ip_limit: Limit on the requests from each source address.
+        min_interval: Least seconds between two requests.
+        sources: Local addresses to send from; None lets the system choose.
+        share: Fraction of both limits to use, rounded down, at least one request.
+        answer_timeout: Most seconds that a request may take. So long a request counts as in flight if its process dies.
+        notice: Called with messages that the user should see.
+
+    Raises:
+        BudgetUnavailable: The ledger cannot be used now.
+        DamagedState: The ledger is damaged, foreign, or of a newer version.
+        UsageError: `url` names no ledger, or needs a package that is not installed.
     """
-    # A slot is claimed before the distance to the request before is waited for.
-    until_sent = min_interval + min(SENDING_SECONDS, max(1.0, answer_timeout))
-    terms = Limits(
-        service_limit=part_of(service_limit, share),
-        address_limit=part_of(ip_limit, share),
+    # A permit is claimed before the interval to the request before is waited for.
+    permit_lifetime = min_interval + min(SENDING_SECONDS, max(1.0, answer_timeout))
+    limits = Limits(
+        service_limit=service_limit.scaled(share),
+        address_limit=ip_limit.scaled(share),
         sources=tuple(sources),
-        longest_request=until_sent + answer_timeout,
-        late=min(LATEST, max(answer_timeout, service_limit.period)),
+        longest_request=permit_lifetime + answer_timeout,
+        max_count_delay=min(MAX_COUNT_DELAY, max(answer_timeout, service_limit.period)),
     )
-    store = await _open_store(url, base_url, token, terms, notice)
-    budget = RateLimiter(store, terms, min_interval=min_interval, fresh_for=until_sent)
+    ledger = await _open_ledger(url, base_url, token, limits, notice)
+    limiter = RateLimiter(ledger, limits, min_interval=min_interval, permit_lifetime=permit_lifetime)
     try:
-        yield budget
+        yield limiter
     finally:
-        await budget.aclose()
+        await limiter.aclose()
 
 
-async def _open_store(
-    url: str, base_url: str, token: Token | None, terms: Limits, notice: Callable[[str], None]
-) -> Store:
-    place = parse_place(url)
-    route: Route = named_route
-    if place != Memory() or len(terms.sources) > 1:
-        # A name server that does not answer must not keep an interrupted run.
-        route = await anyio.to_thread.run_sync(kernel_route, base_url, abandon_on_cancel=True)
-    match place:
+async def _open_ledger(
+    url: str, base_url: str, token: Token | None, limits: Limits, notice: Callable[[str], None]
+) -> AsyncLedger:
+    location = parse_location(url)
+    logger.debug("Recording requests in %r", location)
+    find_route: RouteFinder = route_by_name
+    # With a single source and nobody to share with, all requests have the same route anyway.
+    if location != Memory() or len(limits.sources) > 1:
+        # Abandoned on cancellation: a name server that does not answer must not keep an interrupted run.
+        find_route = await anyio.to_thread.run_sync(kernel_route_finder, base_url, abandon_on_cancel=True)
+    match location:
         case Memory():
-            return InLoop(MemoryLedger(terms, anyio.current_time, route))
+            return InlineAsyncLedger(MemoryLedger(limits, anyio.current_time, find_route))
         case SqliteFile(path):
-            # Only needed by those who share a budget.
-            from bulk_export.extract.rate_limit.adapters import InThread
-            from bulk_export.extract.rate_limit.clock import boot_clock
+            # Imported here, because a run in memory needs none of it.
             from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
 
-            return await InThread.open(
-                functools.partial(SqliteLedger, path, base_url, token, terms, boot_clock(), route)
+            return await ThreadedAsyncLedger.open(
+                functools.partial(SqliteLedger, path, base_url, token, limits, boot_clock(), find_route)
             )
         case RedisServer() as server:
-            from bulk_export.extract.rate_limit.redis.store import RedisStore
+            from bulk_export.extract.rate_limit.redis.ledger import RedisLedger
 
-            return await RedisStore.open(server, base_url, token, terms, notice, route)
+            return await RedisLedger.open(server, base_url, token, limits, notice=notice, find_route=find_route)

@@ -1,4 +1,7 @@
-"""Who may take the next slot: pure rules on counts, the same wherever these are kept."""
+"""Who may take the next permit, and from which address: pure rules on counts, the same in every ledger.
+
+ledger.lua has the same rules for Redis; `tests/service/test_budget_redis.py` compares the two.
+"""
 
 from __future__ import annotations
 
@@ -6,43 +9,59 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from bulk_export.extract.rate_limit.interface import Limits
-from bulk_export.extract.rate_limit.routes import UNKNOWN, load
+from bulk_export.extract.rate_limit.routes import UNKNOWN, requests_on
 
-# Longer than a waiting process that is alive is ever late in asking again.
+# Seconds after which a waiting process that has not asked again counts as dead: a live one is never that late.
 GRACE = 1.0
-# Those ahead are awake and about to take what is free.
+# Seconds to the next attempt if only processes ahead in the queue are in the way: they are about to claim.
 SHORTEST_POLL = 0.005
 _LONGEST_POLL, _POLLS_A_PERIOD = 1.0, 8
 
 
-def longest_poll(terms: Limits) -> float:
-    """How long a process waits at most before it asks again, since others may give slots back early."""
-    return min(_LONGEST_POLL, min(terms.service_limit.period, terms.address_limit.period) / _POLLS_A_PERIOD)
+def longest_poll(limits: Limits) -> float:
+    """Return the most seconds that a process waits before it asks again, since others may release permits early."""
+    return min(_LONGEST_POLL, min(limits.service_limit.period, limits.address_limit.period) / _POLLS_A_PERIOD)
 
 
 def next_source(
-    terms: Limits, *, limit: int, used: int, used_from: Mapping[str, int], ahead: Sequence[Limits] = ()
+    limits: Limits,
+    *,
+    effective_limit: int,
+    used: int,
+    used_by_route: Mapping[str, int],
+    ahead: Sequence[Limits] = (),
 ) -> int | None:
-    """The place in `terms.sources`, here routes, of the one to send from now; None where nothing may be sent.
+    """Choose the source address for the next request.
 
-    `limit` is what the common window may hold and `used` what it holds, `used_from` the same by route.
-    Those `ahead` have waited for longer, the longest first: each is served in thought before, so that nobody
-    overtakes where slots are scarce. One who could not be served anyway, having lower limits or full
-    addresses, holds nobody up.
+    1. Earlier waiters are tentatively given their permits first, so that nobody overtakes them while permits are
+       scarce.
+    2. An earlier waiter that could not be given one anyway, because its own limit is lower or its addresses are used
+       up, does not hold up those behind it.
+    3. Of several addresses the least used one is chosen, if its limit allows another request.
+
+    Args:
+        limits: Limits of the process that asks, with routes in place of source addresses (`Limits.with_routes`).
+        effective_limit: Requests that the common window may hold.
+        used: Requests that it holds.
+        used_by_route: Requests in the windows of addresses, by route.
+        ahead: Limits of the processes that have waited longer, the longest first, with routes as well.
+
+    Returns:
+        The index in `limits.sources` of the address to send from; None if nothing may be sent.
     """
-    taken = 0
-    held: Counter[str] = Counter(used_from)
+    granted = 0
+    counts: Counter[str] = Counter(used_by_route)
 
-    def choice(of: Limits, limit: int) -> int | None:
-        if used + taken >= limit:
+    def choose(waiter: Limits, limit: int) -> int | None:
+        if used + granted >= limit:
             return None
-        loads = [load(route or UNKNOWN, held) for route in of.sources]
-        least = min(range(len(loads)), key=loads.__getitem__)
-        return least if loads[least] < of.address_limit.requests else None
+        loads = [requests_on(route or UNKNOWN, counts) for route in waiter.sources]
+        least_used = min(range(len(loads)), key=loads.__getitem__)
+        return least_used if loads[least_used] < waiter.address_limit.requests else None
 
-    for other in ahead:
-        place = choice(other, min(limit, other.service_limit.requests))
-        if place is not None:
-            taken += 1
-            held[other.sources[place] or UNKNOWN] += 1
-    return choice(terms, limit)
+    for waiter in ahead:
+        index = choose(waiter, min(effective_limit, waiter.service_limit.requests))
+        if index is not None:
+            granted += 1
+            counts[waiter.sources[index] or UNKNOWN] += 1
+    return choose(limits, effective_limit)

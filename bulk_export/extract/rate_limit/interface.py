@@ -1,13 +1,13 @@
-"""What a place that remembers spent requests must be able to do, and the values that pass to and from it.
+"""What a ledger of spent requests must be able to do, and the values that pass to and from it.
 
-A `Ledger` does each step at once, blocking, and reads its own clock; a `Store` is the same for an event loop.
-All times in the values are seconds from now, since every place has a clock of its own.
+A `Ledger` carries out each step at once, blocking, and reads its own clock. An `AsyncLedger` offers the same steps to
+an event loop. All times in these values are seconds from now, since every ledger has a clock of its own.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bulk_export.core.model import Limit
@@ -15,46 +15,53 @@ from bulk_export.extract.rate_limit.retry_after import RetryAfter
 
 
 class RequestOutcome(enum.Enum):
-    """What became of a slot.
+    """How the request of a permit ended, which decides until when it counts."""
 
-    The answer arrived; the request failed, but was counted by now if it ever is; it was given up and may yet be
-    counted, when the service gets to it; or it was never sent.
-    """
-
+    # The whole response arrived.
     ANSWERED = "answered"
+    # The request failed; if the service counts it at all, it has by now.
     FAILED = "failed"
+    # No response came in time; the service may still have the request in a queue, and count it later.
     GIVEN_UP = "given up"
+    # The request was never sent, so it does not count.
     UNSENT = "unsent"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one process keeps to.
+    """The limits that one process keeps to, and bounds on the time that its requests take.
 
-    `sources` are the local addresses it sends from, each with a window of `address_limit` under the common
-    one of `service_limit`. A request is over at most `longest_request` seconds after its slot was claimed. One that
-    was given up may be counted until `late` seconds later.
+    Attributes:
+        service_limit: Limit on all requests to the service with one token.
+        address_limit: Limit on the requests from each of `sources`, whatever their token.
+        sources: Local addresses to send from; None lets the system choose.
+        longest_request: Seconds from claiming a permit to the latest end of its request.
+        max_count_delay: Seconds after a request was given up within which the service may still count it.
     """
 
     service_limit: Limit
     address_limit: Limit
     sources: tuple[str | None, ...]
     longest_request: float
-    late: float = 0.0
+    max_count_delay: float = 0.0
 
     @property
-    def reach(self) -> float:
-        """For how many seconds after its end a request can still matter to one of the windows."""
+    def longest_period(self) -> float:
+        """Seconds after its end for which a request can still matter to one of the windows."""
         return max(self.service_limit.period, self.address_limit.period)
 
-    def over_at(self, now: float, outcome: RequestOutcome) -> float:
-        """The latest moment at which the service may count a request that came to this end now."""
-        return now + self.late if outcome is RequestOutcome.GIVEN_UP else now
+    def counted_by(self, now: float, outcome: RequestOutcome) -> float:
+        """Return the latest moment at which the service may count a request that ended like this at `now`."""
+        return now + self.max_count_delay if outcome is RequestOutcome.GIVEN_UP else now
+
+    def with_routes(self, routes: tuple[str, ...]) -> Limits:
+        """Return the same limits with the route of each source in its stead."""
+        return replace(self, sources=routes)
 
 
 @dataclass(frozen=True, slots=True)
 class WindowUsage:
-    """The use of one window: slots taken, and seconds until one is free (0.0 when one is)."""
+    """Requests that count in one window now, and seconds until it admits another (0.0 if it does)."""
 
     used: int
     free_in: float
@@ -62,119 +69,110 @@ class WindowUsage:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A slot, from `source`.
+    """Permission to send one request from `source`.
 
-    Where `refusals` requests in a row were refused, it is the one that finds out whether that is over. `rooms`
-    describes the common window, then that of each source, with this slot counted.
+    If `consecutive_429s` is above 0, the request is the probe: it finds out whether the service still throttles.
+    `windows` describes the common window, then that of each source, with this request counted.
     """
 
     source: str | None
-    refusals: int
-    rooms: tuple[WindowUsage, ...]
+    consecutive_429s: int
+    windows: tuple[WindowUsage, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """No slot now; ask again after `delay` seconds, or when something of one's own has changed.
+    """No permit now: ask again after `delay` seconds, or when a request of this process ends.
 
-    `refusals` counts the requests refused in a row, 0 where the service refuses nothing.
+    `consecutive_429s` counts the responses with 429 since the last request that got through.
     """
 
     delay: float
-    refusals: int
-    rooms: tuple[WindowUsage, ...]
+    consecutive_429s: int
+    windows: tuple[WindowUsage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A request in flight, as its process remembers it. Times are on the ledger's clock, in its unit.
+
+    The ledger counts the request until `recorded_until` unless it is renewed or released before.
+    """
+
+    route: str
+    claimed_at: float
+    recorded_until: float
 
 
 class Ledger(Protocol):
-    """Counts the requests of one process, under one set of terms, among those of all that share the record.
+    """Counts the requests of one process among those of all processes that share the record.
 
-    `identity` is a number that its caller chose, new for each claim.
+    `identity` is a number that the caller chooses, a new one for each claim.
     """
 
     def claim(self, identity: int) -> Granted | Wait:
-        """Take a slot if one is free; its request is in flight from here on."""
+        """Claim a permit if one is free; its request counts as in flight from here on."""
 
-    def settle(self, identity: int, outcome: RequestOutcome) -> None:
-        """Say what became of a slot. One that is not in flight is let alone."""
+    def release(self, identity: int, outcome: RequestOutcome) -> None:
+        """Record how a request ended. An identity that is not in flight is ignored."""
 
-    def refuse(self, identity: int, refusal: RetryAfter) -> float:
-        """Settle a slot whose request was refused, and hold everybody; the seconds that the hold still lasts."""
+    def report_throttled(self, identity: int, retry_after: RetryAfter) -> float:
+        """Release a request that was answered with 429, and hold all processes.
 
-    def withdraw(self) -> None:
+        Returns:
+            Seconds for which the hold still lasts.
+        """
+
+    def leave_queue(self) -> None:
         """Leave the queue of waiting processes."""
 
     def close(self) -> None:
-        """Release what is held. What was spent stays on record."""
+        """Release all resources. Spent requests stay on record."""
 
 
-class Store(Protocol):
-    """A ledger that leaves the event loop alone. Each step is carried out even if its caller is cancelled."""
+class AsyncLedger(Protocol):
+    """A ledger for an event loop, which it never blocks. Each step is carried out even if its caller is cancelled."""
 
     async def claim(self, identity: int) -> Granted | Wait:
         """As `Ledger.claim`."""
 
-    async def settle(self, identity: int, outcome: RequestOutcome) -> None:
-        """As `Ledger.settle`."""
+    async def release(self, identity: int, outcome: RequestOutcome) -> None:
+        """As `Ledger.release`."""
 
-    async def refuse(self, identity: int, refusal: RetryAfter) -> float:
-        """As `Ledger.refuse`."""
+    async def report_throttled(self, identity: int, retry_after: RetryAfter) -> float:
+        """As `Ledger.report_throttled`."""
 
-    async def withdraw(self) -> None:
-        """As `Ledger.withdraw`."""
+    async def leave_queue(self) -> None:
+        """As `Ledger.leave_queue`."""
 
     async def close(self) -> None:
         """As `Ledger.close`."""
 
 
-class InLoop:
-    """A store over a ledger that never blocks."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    async def claim(self, identity: int) -> Granted | Wait:
-        """At once."""
-        return self._ledger.claim(identity)
-
-    async def settle(self, identity: int, outcome: RequestOutcome) -> None:
-        """At once."""
-        self._ledger.settle(identity, outcome)
-
-    async def refuse(self, identity: int, refusal: RetryAfter) -> float:
-        """At once."""
-        return self._ledger.refuse(identity, refusal)
-
-    async def withdraw(self) -> None:
-        """At once."""
-        self._ledger.withdraw()
-
-    async def close(self) -> None:
-        """At once."""
-        self._ledger.close()
-
-
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A request on record: its route, how many seconds ago it was over, and whether it was sent with the token.
+class RecordedRequest:
+    """A request on record: its route, how many seconds ago the service counted it at the latest, and by which token.
 
-    One that may still be under way is over in the future, so less than 0 seconds ago.
+    `counted_ago` is negative while the request may still be in flight. `own` says whether it was sent with the token of
+    the record that lists it.
     """
 
     route: str
-    over_ago: float
+    counted_ago: float
     own: bool
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """What a store holds on one account: its requests, and those that others sent to the service with other tokens.
+    """What a ledger holds on one rate limit key: its requests, and those sent to the service with other tokens.
 
-    The limit on an address is the address's, so those count there, too.
+    The others count too, since the limit on an address holds whatever the token. `token` is a keyed hash. `held_for` is
+    the number of seconds for which nothing may be sent after a 429 or a loss of records.
     """
 
     service: str
     token: str
     service_limit: Limit
     address_limit: Limit
-    requests: tuple[Request, ...]
+    requests: tuple[RecordedRequest, ...]
     held_for: float

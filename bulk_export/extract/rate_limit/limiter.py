@@ -1,8 +1,13 @@
-"""Permission to send, one request at a time: the windows, spacing, holds, and the order of those who wait."""
+"""The rate limiter: permits to send, one request at a time, in the order they are asked for.
+
+It combines the ledger, which knows the limits and the 429s of all processes that share it, with what concerns one
+process alone: the least interval between requests, the lifetime of a permit, and when to give up.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import random
 import secrets
@@ -16,23 +21,25 @@ from aiolimiter import AsyncLimiter
 from bulk_export.core.model import Limit
 from bulk_export.core.notifier import Notifier
 from bulk_export.errors import LocalFailure, ServiceFailing
-from bulk_export.extract.rate_limit.clock import boot_clock
-from bulk_export.extract.rate_limit.interface import Granted, Limits, RequestOutcome, Store, WindowUsage
-from bulk_export.extract.rate_limit.retry_after import ServiceClock, read_refusal
+from bulk_export.extract.rate_limit.boot_clock import boot_clock
+from bulk_export.extract.rate_limit.interface import AsyncLedger, Granted, Limits, RequestOutcome, WindowUsage
+from bulk_export.extract.rate_limit.retry_after import ServiceClock, read_429
 from bulk_export.progress.observer import WindowUse
 
-# A service that lets nothing through for so many periods and probes is not going to let us in.
+logger = logging.getLogger(__name__)
+
+# A service that answers nothing but 429 for so many periods, and to so many probes, is given up.
 _PATIENCE_PERIODS = 6
 _PATIENCE_PROBES = 8
 # A computed wait may fall short of its end by a rounding error; this much later it does not.
-_LEAST_WAIT = 1e-6
+_SHORTEST_WAIT = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
     """Permission to put one request on the wire, from one local address (None: the system's choice).
 
-    It is void after `fresh_until`, in seconds on the clock of the budget: see `RateLimiter.is_fresh`.
+    It lapses after `fresh_until`, in seconds on the clock of its limiter: see `RateLimiter.is_fresh`.
     """
 
     source: str | None
@@ -41,206 +48,227 @@ class Permit:
 
 
 class RateLimiter:
-    """Gives out slots in the order they are asked for, never more than all limits allow.
+    """Grants permits in the order they are asked for, never more than all limits allow.
 
-    The next slot is for the address that may send first. After a refusal nothing is given out until the hold
-    is over, then a single slot until a request got through, then only as many as did before. `throttled`
-    counts the refusals of this process. A slot is void `fresh_for` seconds after it was asked for, on a clock that
-    `elapsed` reads and that runs on while the machine sleeps.
+    The next permit is for the address that may send first. After a 429 none is granted until the hold is over, then a
+    single one until a request got through, then only as many in a period as got through before.
+
+    Args:
+        ledger: Records spent requests, for this process or for all that share it.
+        limits: Limits to keep to, the same that the ledger was opened with.
+        min_interval: Least seconds between two permits.
+        wall: Returns seconds since the epoch.
+        uniform: Returns random numbers from 0 to 1.
+        permit_lifetime: Seconds after which a permit lapses.
+        elapsed: Returns seconds on a clock that goes on while the machine sleeps; by default the boot clock.
+
+    Attributes:
+        throttled: Responses with 429 that were reported to this limiter.
     """
 
     def __init__(
         self,
-        store: Store,
-        terms: Limits,
+        ledger: AsyncLedger,
+        limits: Limits,
         *,
         min_interval: float = 0.0,
         wall: Callable[[], float] = time.time,
         uniform: Callable[[], float] = random.random,
-        fresh_for: float = math.inf,
+        permit_lifetime: float = math.inf,
         elapsed: Callable[[], float] | None = None,
     ) -> None:
-        self._fresh_for = fresh_for
-        self._elapsed = elapsed or boot_clock().now
         self.throttled = 0
-        self._store = store
-        self._terms = terms
+        self._ledger = ledger
+        self._limits = limits
+        # It does only the spacing: a leaky bucket as a window would let almost twice its size through at first.
         self._spacing = AsyncLimiter(1, min_interval) if min_interval > 0 else None
         self._wall = wall
         self._uniform = uniform
+        self._permit_lifetime = permit_lifetime
+        self._elapsed = elapsed or boot_clock().now
         self._service_clock = ServiceClock()
-        self._turn = anyio.Lock()
+        self._queue = anyio.Lock()
         self._changed = Notifier()
         self._changes = 0
-        self._own_hold = -math.inf
-        self._rooms: tuple[WindowUsage, ...] = (WindowUsage(0, 0.0),) * (1 + len(terms.sources))
-        self._rooms_seen = -math.inf
-        self._shut_since: tuple[float, int] | None = None
-        self._unsettled: list[tuple[int, RequestOutcome]] = []
+        self._hold_until = -math.inf
+        self._windows: tuple[WindowUsage, ...] = (WindowUsage(0, 0.0),) * (1 + len(limits.sources))
+        self._windows_seen_at = -math.inf
+        # When the service began to throttle, and the number of 429s in a row by then.
+        self._throttled_since: tuple[float, int] | None = None
+        self._unrecorded: list[tuple[int, RequestOutcome]] = []
 
     async def acquire(self) -> Permit:
-        """Wait until one request may be sent, which is then to be sent at once.
+        """Wait until one request may be sent, and return the permit for it, to be used at once.
 
-        Raises ServiceFailing where the service keeps refusing, and BudgetUnavailable where spent requests
-        can no longer be counted.
+        Raises:
+            ServiceFailing: The service keeps answering 429.
+            BudgetUnavailable: Spent requests can no longer be recorded.
         """
-        async with self._turn:
+        async with self._queue:
             try:
-                return await self._next_slot()
+                return await self._next_permit()
             except BaseException:
                 with anyio.CancelScope(shield=True):
-                    await self._store.withdraw()
+                    await self._ledger.leave_queue()
                 raise
 
-    def is_fresh(self, slot: Permit) -> bool:
-        """Whether the request may still be sent; ask right before its bytes go out.
+    def is_fresh(self, permit: Permit) -> bool:
+        """Return whether a permit may still be used; ask right before the bytes of its request go out.
 
-        The record expects a request to be over some time after its slot was given. A process that was stopped in
-        between, or a machine that slept, would send it when the slot is somebody else's: such a slot is settled as
-        unsent, and another one acquired.
+        The ledger expects a request to be over some time after its permit was claimed. A process that was stopped in
+        between, or a machine that slept, would send it when its place in the window belongs to another request: such
+        a permit is released as unsent, and another one acquired.
         """
-        return self._elapsed() <= slot.fresh_until
+        return self._elapsed() <= permit.fresh_until
 
-    async def settle(self, slot: Permit, outcome: RequestOutcome) -> None:
-        """Say what became of a slot. Every slot must be settled, once, by this or by `refused`.
+    async def release(self, permit: Permit, outcome: RequestOutcome) -> None:
+        """Record how the request of a permit ended. Every permit is released once, by this or by `report_throttled`.
 
-        It is done even where the caller is being cancelled. Where the record cannot be reached, the slot stays used
-        until it can.
+        Carried out even if the caller is being cancelled. While the ledger cannot be reached, the request counts as in
+        flight.
         """
-        await self._settle(slot.identity, outcome)
-        self._note_change()
+        await self._release(permit.identity, outcome)
+        self._wake_waiters()
 
-    async def refused(
-        self, slot: Permit, *, retry_after: str | None, date: str | None, longest: float | None = None
+    async def report_throttled(
+        self, permit: Permit, *, retry_after: str | None, date: str | None, longest: float | None = None
     ) -> float:
-        """A 429: settle the slot, and hold all that share the record. The seconds until the next attempt.
+        """Release a permit whose request was answered with 429, and hold all that share the ledger.
 
-        The headers may hold anything. An announced wait is kept to up to a period, or up to `longest` seconds
-        where that is more.
+        Args:
+            permit: Permit of the request.
+            retry_after: The `Retry-After` header, which may hold anything.
+            date: The `Date` header.
+            longest: Most seconds for which an announced wait is kept to, if more than a period.
+
+        Returns:
+            Seconds until the next attempt.
         """
         self.throttled += 1
         wall = self._wall()
-        refusal = read_refusal(
+        parsed = read_429(
             retry_after=retry_after,
             date=date,
             wall=wall,
-            period=self._terms.service_limit.period,
+            period=self._limits.service_limit.period,
             uniform=self._uniform(),
             longest=longest,
             trusted=self._service_clock.trusts(date, wall=wall, elapsed=anyio.current_time()),
         )
         with anyio.CancelScope(shield=True):
             try:
-                hold = await self._store.refuse(slot.identity, refusal)
-            except LocalFailure:
-                self._unsettled.append((slot.identity, RequestOutcome.FAILED))
-                hold = refusal.pause(1)
-        self._own_hold = anyio.current_time() + hold
-        self._note_change()
+                hold = await self._ledger.report_throttled(permit.identity, parsed)
+            except LocalFailure as error:
+                logger.info("A 429 could not be recorded yet: %s", error.what)
+                self._unrecorded.append((permit.identity, RequestOutcome.FAILED))
+                hold = parsed.pause(1)
+        logger.info("The service answered 429 (Retry-After: %s); nothing is sent for %.1f s", parsed.retry_after, hold)
+        self._hold_until = anyio.current_time() + hold
+        self._wake_waiters()
         return hold
 
     def windows(self) -> list[WindowUse]:
-        """The use of the common window, then of each address's, as last seen."""
-        elapsed = anyio.current_time() - self._rooms_seen
-        limits: list[tuple[str | None, Limit]] = [(None, self._terms.service_limit)]
-        limits += [(source or "this machine", self._terms.address_limit) for source in self._terms.sources]
+        """Return the usage of the common window, then that of each source address, as last seen."""
+        elapsed = anyio.current_time() - self._windows_seen_at
+        limits: list[tuple[str | None, Limit]] = [(None, self._limits.service_limit)]
+        limits += [(source or "this machine", self._limits.address_limit) for source in self._limits.sources]
         return [
             WindowUse(
                 address=address,
                 limit=limit.requests,
                 period=limit.period,
-                used=room.used,
-                next_free_in=max(0.0, room.free_in - elapsed),
+                used=window.used,
+                next_free_in=max(0.0, window.free_in - elapsed),
             )
-            for (address, limit), room in zip(limits, self._rooms, strict=True)
+            for (address, limit), window in zip(limits, self._windows, strict=True)
         ]
 
     async def aclose(self) -> None:
-        """Let the record go. Slots that were never settled stay on it for as long as their requests could take."""
+        """Close the ledger. Permits that were never released count for as long as their requests could take."""
         with anyio.CancelScope(shield=True), contextlib.suppress(LocalFailure):
-            await self._settle_the_rest()
-            await self._store.close()
+            await self._record_the_unrecorded()
+            await self._ledger.close()
 
-    async def _next_slot(self) -> Permit:
+    async def _next_permit(self) -> Permit:
         while True:
-            await self._sit_out_own_hold()
+            # A hold that was computed here is kept to even if it could not be recorded.
+            if (hold := self._hold_until - anyio.current_time()) > 0:
+                await anyio.sleep(hold)
             identity = secrets.randbits(62)
             try:
-                slot = await self._claimed(identity)
-                if slot is not None and self._spacing is not None:
+                permit = await self._claim(identity)
+                if permit is not None and self._spacing is not None:
                     await self._spacing.acquire()
             except BaseException:
-                await self._settle(identity, RequestOutcome.UNSENT)
+                await self._release(identity, RequestOutcome.UNSENT)
                 raise
-            if slot is None:
+            if permit is None:
                 continue
-            if self._own_hold > anyio.current_time() or not self.is_fresh(slot):
-                await self._settle(identity, RequestOutcome.UNSENT)
+            # Another request may have been answered with 429 while this one waited for its interval.
+            if self._hold_until > anyio.current_time() or not self.is_fresh(permit):
+                await self._release(identity, RequestOutcome.UNSENT)
                 continue
-            return slot
+            return permit
 
-    async def _claimed(self, identity: int) -> Permit | None:
-        """A slot, or None after the time that there was to wait."""
+    async def _claim(self, identity: int) -> Permit | None:
+        """Return a permit, or None after waiting for as long as the ledger said."""
         changes = self._changes
-        fresh_until = self._elapsed() + self._fresh_for
-        reply = await self._store.claim(identity)
-        if await self._settle_the_rest():
-            self._note_change()
-        self._rooms, self._rooms_seen = reply.rooms, anyio.current_time()
-        self._give_up_in_the_end(reply.refusals)
+        fresh_until = self._elapsed() + self._permit_lifetime
+        reply = await self._ledger.claim(identity)
+        if await self._record_the_unrecorded():
+            self._wake_waiters()
+        self._windows, self._windows_seen_at = reply.windows, anyio.current_time()
+        self._give_up_in_the_end(reply.consecutive_429s)
         if isinstance(reply, Granted):
             return Permit(reply.source, identity, fresh_until)
+        logger.debug("No permit now; asking again in %.3f s", reply.delay)
+        # A request that ended during the claim may have made room, which the reply does not know of.
         if self._changes == changes:
-            with anyio.move_on_after(max(reply.delay, _LEAST_WAIT)):
+            with anyio.move_on_after(max(reply.delay, _SHORTEST_WAIT)):
                 await self._changed.wait()
         return None
 
-    async def _sit_out_own_hold(self) -> None:
-        """A hold that was computed here is kept to even where the record could not be told of it."""
-        wait = self._own_hold - anyio.current_time()
-        if wait > 0:
-            await anyio.sleep(wait)
-
-    async def _settle(self, identity: int, outcome: RequestOutcome) -> None:
+    async def _release(self, identity: int, outcome: RequestOutcome) -> None:
         with anyio.CancelScope(shield=True):
             try:
-                await self._store.settle(identity, outcome)
-            except LocalFailure:
-                self._unsettled.append((identity, outcome))
+                await self._ledger.release(identity, outcome)
+            except LocalFailure as error:
+                logger.info("The end of a request could not be recorded yet: %s", error.what)
+                self._unrecorded.append((identity, outcome))
 
-    async def _settle_the_rest(self) -> bool:
-        """Put on record what could not be put there before; whether there was anything that now is.
+    async def _record_the_unrecorded(self) -> bool:
+        """Record the ends of requests that could not be recorded before; return whether there was one.
 
-        It was safe not to know it: until it is settled a slot is used.
+        Recording them late is safe: until then the requests count as in flight.
         """
-        settled = False
+        recorded = False
         with contextlib.suppress(LocalFailure):
-            while self._unsettled:
-                await self._store.settle(*self._unsettled[-1])
-                self._unsettled.pop()
-                settled = True
-        return settled
+            while self._unrecorded:
+                await self._ledger.release(*self._unrecorded[-1])
+                self._unrecorded.pop()
+                recorded = True
+        return recorded
 
-    def _note_change(self) -> None:
-        """Whoever waits for a slot asks again, even if it was asking just now."""
+    def _wake_waiters(self) -> None:
+        """Make whoever waits for a permit ask again, even if it is asking just now."""
         self._changes += 1
         self._changed.beat()
 
-    def _give_up_in_the_end(self, refusals: int) -> None:
+    def _give_up_in_the_end(self, consecutive_429s: int) -> None:
+        """Raise ServiceFailing if the service has answered nothing but 429 for several periods and probes."""
         now = anyio.current_time()
-        if refusals == 0:
-            self._shut_since = None
-        elif self._shut_since is None or refusals < self._shut_since[1]:
-            self._shut_since = (now, refusals)
+        if consecutive_429s == 0:
+            if self._throttled_since is not None:
+                logger.info("The service lets requests through again")
+            self._throttled_since = None
+        elif self._throttled_since is None or consecutive_429s < self._throttled_since[1]:
+            self._throttled_since = (now, consecutive_429s)
         else:
-            since, at_first = self._shut_since
-            waited = now - since
-            if (
-                waited >= _PATIENCE_PERIODS * self._terms.service_limit.period
-                and refusals - at_first >= _PATIENCE_PROBES - 1
-            ):
+            since, at_first = self._throttled_since
+            waited, probes = now - since, consecutive_429s - at_first
+            if waited >= _PATIENCE_PERIODS * self._limits.service_limit.period and probes >= _PATIENCE_PROBES - 1:
                 raise ServiceFailing(
-                    f"The service answered 429 to {refusals} requests in a row, for {waited / 60:.0f} minutes.",
+                    f"The service answered 429 to {consecutive_429s} requests in a row, for {waited / 60:.0f} minutes.",
                     kept="Every page stored so far is kept.",
                     next_step="Somebody else may be using the token; the same command goes on later.",
                 )

@@ -1,4 +1,4 @@
-"""Where spent requests are remembered: what `--budget URL` may say."""
+"""Where the ledger of spent requests is kept: the URLs that `--budget` accepts."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from bulk_export.core.masking import without_password
 from bulk_export.core.state_directory import state_directory
 from bulk_export.errors import UsageError
 
-_NO_HOME = "Name a file with --budget sqlite:////PATH/FILE, set XDG_STATE_HOME, or choose --budget memory://."
+_NO_HOME_ADVICE = "Name a file with --budget sqlite:////PATH/FILE, set XDG_STATE_HOME, or choose --budget memory://."
 _ADVICE = "Write memory://, sqlite:///FILE or redis://HOST:PORT/DB."
-_IN_A_PASSWORD = "In a password, write # as %23, ? as %3F, / as %2F and @ as %40."
-# Others are not shown: what stands before a colon may be anything.
+_ESCAPES = "In a password, write # as %23, ? as %3F, / as %2F and @ as %40."
+# Only these are quoted in messages: what stands before a colon may be a password.
 _SCHEMES = ("memory", "sqlite", "http", "https", "file")
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """This run only."""
+    """A ledger of this run only."""
 
 
 @dataclass(frozen=True, slots=True)
 class SqliteFile:
-    """All processes of this machine that name the same file."""
+    """A ledger shared by all processes that name the same file."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
 class RedisServer:
-    """All machines that use the same database of the same server. The address may hold a password."""
+    """A ledger shared by all machines that use the same database of a server. `address` may hold a password."""
 
     address: str
 
@@ -40,18 +40,23 @@ class RedisServer:
 
     @property
     def shown(self) -> str:
-        """The address without user and password."""
+        """The address without user and password, for messages."""
         return without_password(self.address)
 
 
-Place = Memory | SqliteFile | RedisServer
+StoreLocation = Memory | SqliteFile | RedisServer
 
 
-def parse_place(url: str) -> Place:
-    """The place that a URL names; `sqlite://` without a file is the one file that each user has.
+def parse_location(url: str) -> StoreLocation:
+    """Parse the URL of a ledger.
 
-    What follows `sqlite:///` is the file, relative, absolute (a fourth slash) or from `~`. One slash too few is
-    forgiven where only the absolute reading leads to a directory. Raises UsageError.
+    1. `memory://` is a ledger of this run.
+    2. `sqlite://` is the one file that each user has; `sqlite:///FILE` is a file, relative, absolute (with a fourth
+       slash) or from `~`. One slash too few is forgiven if only the absolute path has an existing directory.
+    3. `redis://` or `rediss://` is a database of a server.
+
+    Raises:
+        UsageError: The URL is none of these. It is not quoted, since it may hold a password.
     """
     try:
         parts = urlsplit(url.strip())
@@ -62,29 +67,29 @@ def parse_place(url: str) -> Place:
         return Memory()
     if parts.scheme == "sqlite" and not parts.netloc and not parts.query and not parts.fragment:
         if parts.path in ("", "/"):
-            return SqliteFile(_file_of_the_user())
+            return SqliteFile(_default_file())
         if not parts.path.endswith("/"):
-            return SqliteFile(_file(unquote(parts.path[1:])))
+            return SqliteFile(_resolve_file(unquote(parts.path[1:])))
     if parts.scheme in ("redis", "rediss"):
         if parts.hostname and _is_database(parts.path) and not parts.query and not parts.fragment:
             return RedisServer(url.strip())
-        raise UsageError(f"--budget cannot be a {parts.scheme} URL like this.", next_step=f"{_ADVICE} {_IN_A_PASSWORD}")
+        raise UsageError(f"--budget cannot be a {parts.scheme} URL like this.", next_step=f"{_ADVICE} {_ESCAPES}")
     shown = parts.scheme if parts.scheme in _SCHEMES else "nameless"
     raise UsageError(f"--budget cannot be a {shown} URL like this.", next_step=_ADVICE)
 
 
-def _file_of_the_user() -> Path:
+def _default_file() -> Path:
     directory = state_directory()
     if directory is None:
-        raise UsageError("This user has no home directory to remember spent requests in.", next_step=_NO_HOME)
+        raise UsageError("This user has no home directory to keep the budget file in.", next_step=_NO_HOME_ADVICE)
     return directory / "budget.sqlite"
 
 
-def _file(text: str) -> Path:
+def _resolve_file(text: str) -> Path:
     try:
         path = Path(text).expanduser()
     except RuntimeError:
-        raise UsageError("--budget names a home directory that is not known.", next_step=_NO_HOME) from None
+        raise UsageError("--budget names a home directory that is not known.", next_step=_NO_HOME_ADVICE) from None
     from_root = Path("/") / path
     if not path.is_absolute() and not path.parent.is_dir() and from_root.parent.is_dir():
         return from_root

@@ -1,143 +1,140 @@
-"""The ledger of a single run: nothing is shared, nothing remembered."""
+"""The ledger of a single run: shared with no other process, and forgotten at the end."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 
 from bulk_export.extract.rate_limit.fairness import SHORTEST_POLL, next_source
-from bulk_export.extract.rate_limit.interface import Granted, Limits, RequestOutcome, Wait, WindowUsage
+from bulk_export.extract.rate_limit.interface import Granted, InFlight, Limits, RequestOutcome, Wait, WindowUsage
 from bulk_export.extract.rate_limit.retry_after import RetryAfter
-from bulk_export.extract.rate_limit.routes import Route, addresses, named_route
+from bulk_export.extract.rate_limit.routes import RouteFinder, addresses, route_by_name
 from bulk_export.extract.rate_limit.throttle_state import ThrottleState
 from bulk_export.extract.rate_limit.window import SlidingWindow
 
 
-@dataclass(frozen=True, slots=True)
-class _InFlight:
-    route: str
-    claimed_at: float
-
-
 class MemoryLedger:
-    """Counts by a clock that is passed in: that of the event loop, or one of a simulation."""
+    """Keeps its windows in memory.
 
-    def __init__(self, terms: Limits, clock: Callable[[], float], route: Route = named_route) -> None:
-        self._terms = terms
+    Args:
+        limits: What to keep to.
+        clock: Returns seconds: the clock of the event loop, or that of a simulation.
+        find_route: Returns the route from a source address.
+    """
+
+    def __init__(self, limits: Limits, clock: Callable[[], float], find_route: RouteFinder = route_by_name) -> None:
+        self._limits = limits
         self._clock = clock
-        self._route = route
-        self._service = SlidingWindow(terms.service_limit.period)
-        self._addresses = defaultdict[str, SlidingWindow](lambda: SlidingWindow(terms.address_limit.period))
-        self._in_flight: dict[int, _InFlight] = {}
-        self._through: deque[float] = deque()
-        self._restraint = ThrottleState()
+        self._find_route = find_route
+        self._service = SlidingWindow(limits.service_limit.period)
+        self._addresses = defaultdict[str, SlidingWindow](lambda: SlidingWindow(limits.address_limit.period))
+        self._in_flight: dict[int, InFlight] = {}
+        self._answered_at: deque[float] = deque()
+        self._throttle = ThrottleState()
 
     def claim(self, identity: int) -> Granted | Wait:
-        """A slot from the address that may send, or the time to wait for one."""
+        """As `Ledger.claim`."""
         now = self._clock()
-        restraint, terms = self._restraint, self._terms
-        shut = restraint.shut_for(now)
-        probing = restraint.refusals > 0
-        believed = terms.service_limit.requests
-        limit = believed if probing else restraint.limit(believed, now)
+        throttle, configured_limit = self._throttle, self._limits.service_limit.requests
+        is_probe = throttle.consecutive_429s > 0
+        limit = configured_limit if is_probe else throttle.effective_limit(configured_limit, now)
         routes = self._routes()
-        used_from = {address: window.used(now) for address, window in self._addresses.items()}
-        place = next_source(
-            replace(terms, sources=routes), limit=limit, used=self._service.used(now), used_from=used_from
+        index = next_source(
+            self._limits.with_routes(routes),
+            effective_limit=limit,
+            used=self._service.used(now),
+            used_by_route={address: window.used(now) for address, window in self._addresses.items()},
         )
-        if shut or place is None:
-            delay = max(shut, self._free_in(limit, routes, now)) or SHORTEST_POLL
-            return Wait(delay, restraint.refusals, self.rooms())
-        source = terms.sources[place]
-        for window in self._windows(routes[place]):
-            window.take()
-        self._in_flight[identity] = _InFlight(routes[place], now)
-        if probing:
-            self._restraint = restraint.probing(identity, now + terms.longest_request)
-        elif restraint.forgotten(believed, now):
-            self._restraint = ThrottleState()
-        return Granted(source, restraint.refusals, self.rooms())
+        blocked_for = throttle.blocked_for(now)
+        if blocked_for or index is None:
+            delay = max(blocked_for, self._free_in(limit, routes, now)) or SHORTEST_POLL
+            return Wait(delay, throttle.consecutive_429s, self.windows())
+        for window in self._windows_of(routes[index]):
+            window.add()
+        self._in_flight[identity] = InFlight(routes[index], claimed_at=now, recorded_until=math.inf)
+        if is_probe:
+            self._throttle = throttle.with_probe(identity, now + self._limits.longest_request)
+        elif throttle.is_over(configured_limit, now):
+            self._throttle = ThrottleState()
+        return Granted(self._limits.sources[index], throttle.consecutive_429s, self.windows())
 
-    def settle(self, identity: int, outcome: RequestOutcome) -> None:
-        """Free the slot a period from now, or at once where nothing was sent."""
+    def release(self, identity: int, outcome: RequestOutcome) -> None:
+        """As `Ledger.release`."""
         request = self._in_flight.pop(identity, None)
         if request is None:
             return
         now = self._clock()
-        answered = outcome is RequestOutcome.ANSWERED
-        self._end(request, self._terms.over_at(now, outcome), sent=outcome is not RequestOutcome.UNSENT)
+        answered, sent = outcome is RequestOutcome.ANSWERED, outcome is not RequestOutcome.UNSENT
+        for window in self._windows_of(request.route):
+            if sent:
+                window.end(self._limits.counted_by(now, outcome))
+            else:
+                window.remove()
         if answered:
-            self._got_through(now)
-            self._through.append(now)
-        self._restraint = self._restraint.settled(
-            identity,
-            answered=answered,
-            sent=outcome is not RequestOutcome.UNSENT,
-            claimed_at=request.claimed_at,
-            now=now,
+            self._forget_answers(now)
+            self._answered_at.append(now)
+        self._throttle = self._throttle.after_release(
+            identity, answered=answered, sent=sent, claimed_at=request.claimed_at, now=now
         )
 
-    def refuse(self, identity: int, refusal: RetryAfter) -> float:
-        """Free the slot a period from now, since refused requests count, and hold."""
+    def report_throttled(self, identity: int, retry_after: RetryAfter) -> float:
+        """As `Ledger.report_throttled`. The request counts, since services count what they answer with 429."""
         now = self._clock()
         request = self._in_flight.pop(identity, None)
         if request is not None:
-            self._end(request, now, sent=True)
-            self._restraint = self._restraint.refused(
+            for window in self._windows_of(request.route):
+                window.end(now)
+            self._forget_answers(now)
+            self._throttle = self._throttle.after_429(
                 identity,
                 claimed_at=request.claimed_at,
                 now=now,
-                through=self._got_through(now),
-                believed=self._terms.service_limit.requests,
-                refusal=refusal,
+                got_through=len(self._answered_at),
+                configured_limit=self._limits.service_limit.requests,
+                retry_after=retry_after,
             )
-        return max(0.0, self._restraint.hold_until - now)
+        return max(0.0, self._throttle.hold_until - now)
 
-    def withdraw(self) -> None:
-        """Nobody else waits here."""
+    def leave_queue(self) -> None:
+        """Do nothing: no other process waits here."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
-    def rooms(self) -> tuple[WindowUsage, ...]:
-        """The use of the common window, then of each address's."""
+    def windows(self) -> tuple[WindowUsage, ...]:
+        """Return the usage of the common window, then that of each source address."""
         now = self._clock()
-        held = self._restraint.shut_for(now)
-        limits = [([self._service], self._terms.service_limit.requests)]
-        limits += [
-            ([self._addresses[address] for address in addresses(route)], self._terms.address_limit.requests)
+        blocked_for = self._throttle.blocked_for(now)
+        limited = [([self._service], self._limits.service_limit.requests)]
+        limited += [
+            ([self._addresses[address] for address in addresses(route)], self._limits.address_limit.requests)
             for route in self._routes()
         ]
-        rooms = []
-        for windows, limit in limits:
+        usages = []
+        for windows, limit in limited:
             free_at = max(window.free_at(limit, now) for window in windows)
             used = max(window.used(now) for window in windows)
-            rooms.append(WindowUsage(used, max(held, 0.0 if math.isinf(free_at) else free_at - now)))
-        return tuple(rooms)
+            usages.append(WindowUsage(used, max(blocked_for, 0.0 if math.isinf(free_at) else free_at - now)))
+        return tuple(usages)
 
     def _routes(self) -> tuple[str, ...]:
-        return tuple(self._route(source) for source in self._terms.sources)
+        return tuple(self._find_route(source) for source in self._limits.sources)
 
-    def _windows(self, route: str) -> list[SlidingWindow]:
+    def _windows_of(self, route: str) -> list[SlidingWindow]:
         return [self._service, *(self._addresses[address] for address in addresses(route))]
 
     def _free_in(self, limit: int, routes: Iterable[str], now: float) -> float:
-        most = self._terms.address_limit.requests
-        address = min(max(self._addresses[one].free_at(most, now) for one in addresses(route)) for route in routes)
-        grown = now + self._restraint.next_growth(self._terms.service_limit.requests, now)
-        service = min(self._service.free_at(limit, now), max(grown, self._service.free_at(limit + 1, now)))
-        return max(address, service) - now
+        """Return the seconds until a request may go out: an ended one stops counting, or the ceiling has grown."""
+        address_limit = self._limits.address_limit.requests
+        address_free_at = min(
+            max(self._addresses[address].free_at(address_limit, now) for address in addresses(route))
+            for route in routes
+        )
+        grown_at = now + self._throttle.grows_in(self._limits.service_limit.requests, now)
+        service_free_at = min(self._service.free_at(limit, now), max(grown_at, self._service.free_at(limit + 1, now)))
+        return max(address_free_at, service_free_at) - now
 
-    def _end(self, request: _InFlight, over_at: float, *, sent: bool) -> None:
-        for window in self._windows(request.route):
-            if sent:
-                window.answered(over_at)
-            else:
-                window.give_back()
-
-    def _got_through(self, now: float) -> int:
-        while self._through and self._through[0] <= now - self._terms.service_limit.period:
-            self._through.popleft()
-        return len(self._through)
+    def _forget_answers(self, now: float) -> None:
+        while self._answered_at and self._answered_at[0] <= now - self._limits.service_limit.period:
+            self._answered_at.popleft()

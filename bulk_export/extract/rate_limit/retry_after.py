@@ -8,76 +8,88 @@ from dataclasses import dataclass
 from bulk_export.core.clock import server_time
 
 FIRST_BACKOFF = 2.0
-# The service counts in windows aligned to the epoch; a moment later than the edge is surely in the next one.
-# Told times are whole seconds, cut off; the same moment covers what was cut.
+# Seconds added to times of the service: its `Date` is truncated to whole seconds, and a window may end a moment later.
 MARGIN = 0.25
-# By how many seconds a clock may differ from ours and still say when the service's next window begins.
+# Seconds by which the service's clock may differ from ours and still say when its next window begins.
 DATE_TOLERANCE = 60.0
-# By how much it may go on differently from ours: it shows whole seconds, and answers travel.
-_UNSTEADY = 2.5
-_NEVER_SET = 1_577_836_800.0
+# Seconds by which `Date` may advance differently from our clock: it is truncated, and responses take time to arrive.
+_MOST_DRIFT = 2.5
+# 2020, in seconds since the epoch. A clock of ours that shows an earlier time was never set.
+_CLOCK_WAS_SET = 1_577_836_800.0
+_LATER_BACKOFFS_FROM = 3
+_LARGEST_EXPONENT = 30
 
 
 @dataclass(frozen=True, slots=True)
 class RetryAfter:
-    """What a 429 says about when to come back, in seconds.
+    """What a response with 429 says about when to come back, in seconds.
 
-    `told` is what its Retry-After asks for and `edge` the time to the next edge of an epoch-aligned window
-    by the service's own clock, each None where nothing was said. `uniform` is random, from 0 to 1. Nothing
-    makes a hold longer than `period` and a moment, except that a told time may be as long as `longest`.
+    Attributes:
+        retry_after: Wait that `Retry-After` asks for, None if it asks for none.
+        window_boundary: Time to the next boundary of a window aligned to the epoch, by the service's clock; None if
+            that clock is not known or not trusted.
+        period: Period of the configured limit. A hold is no longer than this and a moment, unless `Retry-After` asks.
+        uniform: Random number from 0 to 1, for the jitter.
+        longest: Longest wait that `Retry-After` may ask for, if that is more than `period`.
     """
 
-    told: float | None
-    edge: float | None
+    retry_after: float | None
+    window_boundary: float | None
     period: float
     uniform: float
     longest: float = 0.0
 
     @property
-    def most_told(self) -> float:
-        """The longest told time that is kept to, in seconds."""
+    def longest_retry_after(self) -> float:
+        """The longest wait that `Retry-After` may ask for, in seconds."""
         return max(self.period, self.longest)
 
-    def pause(self, refusals: int) -> float:
-        """Seconds to send nothing after the `refusals`-th refusal in a row.
+    def pause(self, consecutive_429s: int) -> float:
+        """Return the seconds to send nothing after the given number of responses with 429 in a row.
 
-        A told time is kept to. Without one: a backoff that doubles, or the edge where that is sooner. A
-        service that tells short times but goes on refusing is believed less each time.
+        1. With `Retry-After`: that time, at most `longest_retry_after`. From the third 429 in a row it is raised to an
+           exponential backoff, since the times that the service announces are then too short.
+        2. Without it: an exponential backoff, or the next window boundary if that is sooner, at most a period.
         """
-        if self.told is not None:
-            patience = self._backoff(refusals - 2) if refusals > 2 else 0.0
-            return min(max(self.told, patience, MARGIN), self.most_told) + self.uniform * MARGIN
-        edge = self.period if self.edge is None else self.edge
-        return min(edge, self._backoff(refusals), self.period)
+        if self.retry_after is not None:
+            late = consecutive_429s - _LATER_BACKOFFS_FROM + 1
+            least = max(MARGIN, self._backoff(late) if late > 0 else 0.0)
+            return min(max(self.retry_after, least), self.longest_retry_after) + self.uniform * MARGIN
+        boundary = self.period if self.window_boundary is None else self.window_boundary
+        return min(boundary, self._backoff(consecutive_429s), self.period)
 
-    def _backoff(self, times: int) -> float:
-        return FIRST_BACKOFF * 2.0 ** min(times - 1, 30) * (0.5 + self.uniform / 2)
+    def _backoff(self, attempt: int) -> float:
+        return FIRST_BACKOFF * 2.0 ** min(attempt - 1, _LARGEST_EXPONENT) * (0.5 + self.uniform / 2)
 
 
 class ServiceClock:
-    """Whether the time that `Date` shows can be used, as far as the answers before and our own clock tell.
+    """Decides whether the service's `Date` can be trusted, from earlier responses and from our own clock.
 
-    One header proves nothing: it may be off by an hour or by 8,000 years, or always show the same. A time is used
-    only where it differs from our clock by at most `DATE_TOLERANCE` and went on since an earlier refusal as time did
-    here.
+    One header proves nothing: it may be wrong by an hour or by 8,000 years, or always show the same time. A `Date` is
+    trusted only if it is within `DATE_TOLERANCE` of our clock and has advanced since an earlier 429 as our time has.
     """
 
     def __init__(self) -> None:
         self._earlier: tuple[float, float] | None = None
 
     def trusts(self, date: str | None, *, wall: float, elapsed: float) -> bool:
-        """Whether `date` can be used. `elapsed` is in seconds on a clock that nobody sets."""
-        theirs = _seconds(date)
+        """Return whether a `Date` header can be trusted.
+
+        Args:
+            date: The header, None if there was none.
+            wall: Our clock, in seconds since the epoch.
+            elapsed: Seconds on a clock that nobody sets.
+        """
+        theirs = _epoch_seconds(date)
         if theirs is None:
             return False
         earlier = self._earlier or (theirs, elapsed)
-        steady = abs((theirs - earlier[0]) - (elapsed - earlier[1])) <= _UNSTEADY
-        self._earlier = earlier if steady else (theirs, elapsed)
-        # Ours was never set where it shows a time before this program was written.
-        return steady and (wall < _NEVER_SET or abs(theirs - wall) <= DATE_TOLERANCE)
+        advances = abs((theirs - earlier[0]) - (elapsed - earlier[1])) <= _MOST_DRIFT
+        self._earlier = earlier if advances else (theirs, elapsed)
+        return advances and (wall < _CLOCK_WAS_SET or abs(theirs - wall) <= DATE_TOLERANCE)
 
 
-def read_refusal(
+def read_429(
     *,
     retry_after: str | None,
     date: str | None,
@@ -87,26 +99,45 @@ def read_refusal(
     longest: float | None = None,
     trusted: bool = True,
 ) -> RetryAfter:
-    """What the headers of a 429 say. `wall` is our clock, in seconds since the epoch.
+    """Read the headers of a response with 429. They may hold anything; what is not understood counts as absent.
 
-    `Retry-After` is understood in both its forms (RFC 9110, 10.2.3); anything else counts as not said. Its date is
-    read against the service's `Date` where that is `trusted`, and otherwise against whichever clock makes it a wait
-    that is possible, the longer of both.
+    Args:
+        retry_after: The `Retry-After` header, in either of its forms (RFC 9110, 10.2.3).
+        date: The `Date` header.
+        wall: Our clock, in seconds since the epoch.
+        period: Period of the configured limit, in seconds.
+        uniform: Random number from 0 to 1.
+        longest: Longest wait in seconds that `Retry-After` may ask for, if more than a period.
+        trusted: Whether `date` can be trusted, see `ServiceClock`.
     """
-    theirs = _seconds(date)
-    edge = period - theirs % period + MARGIN if theirs is not None and trusted else None
-    most = max(period, longest or 0.0)
-    told = _told(retry_after, wall, theirs, most, trusted=trusted)
-    return RetryAfter(told=told, edge=edge, period=period, uniform=uniform, longest=most)
+    theirs = _epoch_seconds(date)
+    boundary = period - theirs % period + MARGIN if theirs is not None and trusted else None
+    longest_wait = max(period, longest or 0.0)
+    return RetryAfter(
+        retry_after=_requested_wait(retry_after, wall, theirs, longest_wait, trusted=trusted),
+        window_boundary=boundary,
+        period=period,
+        uniform=uniform,
+        longest=longest_wait,
+    )
 
 
-def _told(retry_after: str | None, wall: float, theirs: float | None, most: float, *, trusted: bool) -> float | None:
+def _requested_wait(
+    retry_after: str | None, wall: float, theirs: float | None, longest_wait: float, *, trusted: bool
+) -> float | None:
+    """Return the seconds that `Retry-After` asks to wait. `theirs` is the service's clock, if it told it.
+
+    1. A number of seconds is taken as it is.
+    2. A date is read by the service's clock if that is trusted, and by ours if the service told no time.
+    3. Otherwise one of both clocks is wrong: the date is read by the clock that makes it a possible wait, the longer
+       one if both do. If it is too far ahead by either, the wait is the longest possible; otherwise it is not known.
+    """
     if retry_after is None:
         return None
     text = retry_after.strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
         return float(text)
-    until = _seconds(text)
+    until = _epoch_seconds(text)
     if until is None:
         return None
     if theirs is None:
@@ -114,11 +145,11 @@ def _told(retry_after: str | None, wall: float, theirs: float | None, most: floa
     if trusted:
         return until - theirs
     waits = (until - theirs, until - wall)
-    possible = [wait for wait in waits if 0 < wait <= most]
-    return max(possible, default=min(waits) if min(waits) > most else None)
+    possible = [wait for wait in waits if 0 < wait <= longest_wait]
+    return max(possible, default=min(waits) if min(waits) > longest_wait else None)
 
 
-def _seconds(date: str | None) -> float | None:
-    """An HTTP date in seconds since the epoch, None where it is none."""
+def _epoch_seconds(date: str | None) -> float | None:
+    """Return an HTTP date in seconds since the epoch, None if it is none."""
     moment = server_time(date)
     return None if moment is None else moment.timestamp()

@@ -1,13 +1,15 @@
-"""What is known of how a service pages, remembered beside the budget: it saves requests and decides nothing alone.
+"""What was learned of how a service pages, kept beside the ledger: it saves requests, and decides nothing alone.
 
-A store that is damaged, of somebody else, or out of reach is no knowledge: that costs requests, never a record.
-It holds addresses of services, paths of endpoints and numbers; no token and nothing of any record.
+In a file `FILE.facts` beside a SQLite ledger, in a hash beside a Redis ledger, for this run only in memory. A store
+that is damaged, foreign, of a newer format or out of reach counts as empty: that costs requests, never a record. It
+holds origins of services, paths of endpoints and numbers; no token and nothing of any record.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import sqlite3
 import stat
@@ -21,9 +23,13 @@ import anyio.to_thread
 from bulk_export.core.files import make_private_directory
 from bulk_export.errors import BulkExportError
 from bulk_export.extract.paging_facts import PagingFacts
-from bulk_export.extract.rate_limit.location import Memory, RedisServer, SqliteFile, parse_place
+from bulk_export.extract.rate_limit.location import RedisServer, SqliteFile, StoreLocation, parse_location
+
+logger = logging.getLogger(__name__)
 
 _APPLICATION_ID = 0x62784661
+# The format of the file, a number of its own.
+_VERSION = 0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (
     service TEXT NOT NULL, endpoint TEXT NOT NULL, facts TEXT NOT NULL, written INTEGER NOT NULL,
@@ -44,37 +50,42 @@ class ServiceFacts:
         self._learned: dict[str, PagingFacts] = {}
 
     def of(self, path: str) -> PagingFacts:
-        """What is known of an endpoint."""
+        """Return what is known of an endpoint."""
         return self._facts.get(path, PagingFacts())
 
     def learn(self, path: str, facts: PagingFacts) -> None:
-        """Know this of an endpoint from now on."""
+        """Replace what is known of an endpoint."""
         if facts != self._facts.get(path):
             self._facts[path] = self._learned[path] = facts
 
     def learned(self) -> dict[str, str]:
-        """What is to be written, as texts."""
+        """Return what is to be stored, as texts by path."""
         return {path: facts.to_text() for path, facts in self._learned.items()}
 
 
 @asynccontextmanager
 async def open_service_facts(url: str, base_url: str) -> AsyncIterator[ServiceFacts]:
-    """What is remembered of the service at `base_url` in the place that `url` names; what is learned is added to it.
+    """Read what is known of a service; what was learned of it is stored at the end.
 
-    Raises UsageError only, for a place that there is not.
+    Args:
+        url: Location of the ledger: the value of `--budget`.
+        base_url: Address of the service.
+
+    Raises:
+        UsageError: `url` names no ledger.
     """
-    place = parse_place(url)
-    facts = ServiceFacts(await _read(place, base_url))
+    location = parse_location(url)
+    facts = ServiceFacts(await _read(location, base_url))
     try:
         yield facts
     finally:
         if learned := facts.learned():
             with anyio.CancelScope(shield=True):
-                await _write(place, base_url, learned)
+                await _write(location, base_url, learned)
 
 
-async def _read(place: Memory | SqliteFile | RedisServer, base_url: str) -> dict[str, str]:
-    match place:
+async def _read(location: StoreLocation, base_url: str) -> dict[str, str]:
+    match location:
         case SqliteFile(path):
             return await anyio.to_thread.run_sync(_read_file, _beside(path), base_url)
         case RedisServer() as server:
@@ -83,8 +94,8 @@ async def _read(place: Memory | SqliteFile | RedisServer, base_url: str) -> dict
             return {}
 
 
-async def _write(place: Memory | SqliteFile | RedisServer, base_url: str, texts: Mapping[str, str]) -> None:
-    match place:
+async def _write(location: StoreLocation, base_url: str, texts: Mapping[str, str]) -> None:
+    match location:
         case SqliteFile(path):
             await anyio.to_thread.run_sync(_write_file, _beside(path), base_url, texts)
         case RedisServer() as server:
@@ -93,8 +104,8 @@ async def _write(place: Memory | SqliteFile | RedisServer, base_url: str, texts:
             pass
 
 
-def _beside(budget: Path) -> Path:
-    return budget.with_name(budget.name + _SUFFIX)
+def _beside(budget_file: Path) -> Path:
+    return budget_file.with_name(budget_file.name + _SUFFIX)
 
 
 def _read_file(path: Path, base_url: str) -> dict[str, str]:
@@ -107,6 +118,7 @@ def _read_file(path: Path, base_url: str) -> dict[str, str]:
                 (base_url, _LONGEST_TEXT, _MOST_ROWS),
             )
             return {str(endpoint): str(text) for endpoint, text in rows}
+    logger.debug("Not using %s, which cannot be read or is not ours", path)
     return {}
 
 
@@ -131,17 +143,18 @@ def _write_file(path: Path, base_url: str, texts: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def _connection(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection to a file of ours that nobody else can read or write. Raises OSError for any other."""
-    found = path.lstat()
-    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+    """Connect to a file of ours that no other user can read or write. Raises OSError for any other file."""
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
         raise PermissionError(path)
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS)
     try:
         connection.isolation_level = None
         (application,) = connection.execute("PRAGMA application_id").fetchone()
-        if not application and not found.st_size:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if not application and not status.st_size:
             connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID}; COMMIT;")
-        elif application != _APPLICATION_ID:
+        elif application != _APPLICATION_ID or version != _VERSION:
             raise PermissionError(path)
         yield connection
     finally:
@@ -154,8 +167,8 @@ async def _read_redis(server: RedisServer, base_url: str) -> dict[str, str]:
     client = RedisClient(server)
     try:
         with contextlib.suppress(ServerLost, BulkExportError):
-            found = await client.texts(_key(base_url))
-            return {path: text for path, text in found.items() if len(text) <= _LONGEST_TEXT}
+            texts = await client.texts(_key(base_url))
+            return {path: text for path, text in texts.items() if len(text) <= _LONGEST_TEXT}
     finally:
         await client.close()
     return {}

@@ -1,4 +1,4 @@
-"""What is on record as spent, for people to look at. Nothing is claimed and nothing changed."""
+"""How much of each limit is used according to a ledger, for people to look at. Claims and changes nothing."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit.interface import KeyRecord, Request
-from bulk_export.extract.rate_limit.location import Memory, RedisServer, SqliteFile, parse_place
-from bulk_export.extract.rate_limit.routes import addresses, leaves_from
+from bulk_export.extract.rate_limit.interface import KeyRecord, RecordedRequest
+from bulk_export.extract.rate_limit.location import Memory, RedisServer, SqliteFile, parse_location
+from bulk_export.extract.rate_limit.routes import addresses, may_leave_from
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """The use of one limit of one service with one token.
+class LimitUsage:
+    """Usage of one limit of one service with one token. The field names are those of `bulk-export budget --json`.
 
-    `token` is a keyed hash. `address` is None for the limit on the whole service, and "this machine" for several
-    addresses that the system chooses from. What is used of an address was used with any token. `limit` is the one
-    that was kept to last. `free_in` tells for each slot that is used in how many seconds it comes free, in order;
-    `held_for` for how many more seconds nothing is sent because the service refused.
+    Attributes:
+        service: Origin of the service.
+        token: Keyed hash of the token.
+        address: None for the limit on the service, a source address, or "this machine" for several addresses that the
+            system chooses from. The requests from an address count with any token.
+        limit: The limit that the latest process kept to.
+        free_in: For each request that counts, the seconds until it does not any more, in order.
+        held_for: Seconds for which nothing is sent because the service throttles.
     """
 
     service: str
@@ -30,22 +34,26 @@ class Spent:
 
     @property
     def used(self) -> int:
-        """Slots that are used now."""
+        """Requests that count now."""
         return len(self.free_in)
 
 
-def spent(url: str) -> list[Spent]:
-    """What the place that `url` names has on record, the common limit first, then each source address.
+def read_usage(url: str) -> list[LimitUsage]:
+    """Read the usage of every limit in a ledger: for each service and token the common limit, then each address.
 
-    Blocking. A place where nothing was ever spent is empty, as memory is. Raises BudgetUnavailable,
-    DamagedState or UsageError.
+    Blocking. A ledger that does not exist yet is empty, and so is one in memory.
+
+    Raises:
+        BudgetUnavailable: The ledger cannot be used now.
+        DamagedState: The ledger is damaged, foreign, or of a newer version.
+        UsageError: `url` names no ledger.
     """
     records: Iterable[KeyRecord]
-    match parse_place(url):
+    match parse_location(url):
         case Memory():
             records = ()
         case SqliteFile(path):
-            from bulk_export.extract.rate_limit.clock import boot_clock
+            from bulk_export.extract.rate_limit.boot_clock import boot_clock
             from bulk_export.extract.rate_limit.sqlite.usage import read_file
 
             records = read_file(path, boot_clock())
@@ -53,21 +61,23 @@ def spent(url: str) -> list[Spent]:
             from bulk_export.extract.rate_limit.redis.usage import read_server
 
             records = read_server(server)
-    return [use for record in records for use in _uses(record)]
+    return [usage for record in records for usage in _usages(record)]
 
 
-def _uses(record: KeyRecord) -> Iterable[Spent]:
+def _usages(record: KeyRecord) -> Iterable[LimitUsage]:
     own = [request for request in record.requests if request.own]
-    yield _use(record, None, record.service_limit, own)
+    yield _usage(record, None, record.service_limit, own)
     for route in sorted({request.route for request in own}):
-        fullest = max((_from(record, address) for address in addresses(route)), key=len)
-        yield _use(record, route if len(route.split()) == 1 else "this machine", record.address_limit, fullest)
+        most_used = max((_requests_from(record, address) for address in addresses(route)), key=len)
+        name = route if len(route.split()) == 1 else "this machine"
+        yield _usage(record, name, record.address_limit, most_used)
 
 
-def _from(record: KeyRecord, address: str) -> list[Request]:
-    return [request for request in record.requests if leaves_from(request.route, address)]
+def _requests_from(record: KeyRecord, address: str) -> list[RecordedRequest]:
+    return [request for request in record.requests if may_leave_from(request.route, address)]
 
 
-def _use(record: KeyRecord, address: str | None, limit: Limit, requests: Iterable[Request]) -> Spent:
-    free_in = sorted(limit.period - request.over_ago for request in requests if request.over_ago < limit.period)
-    return Spent(record.service, record.token, address, limit, tuple(free_in), record.held_for)
+def _usage(record: KeyRecord, address: str | None, limit: Limit, requests: Iterable[RecordedRequest]) -> LimitUsage:
+    remaining = (limit.period - request.counted_ago for request in requests)
+    free_in = tuple(sorted(seconds for seconds in remaining if seconds > 0))
+    return LimitUsage(record.service, record.token, address, limit, free_in, record.held_for)

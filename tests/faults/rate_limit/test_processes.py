@@ -16,7 +16,7 @@ import anyio
 import pytest
 from aiohttp import web
 
-from bulk_export.extract.rate_limit import spent
+from bulk_export.extract.rate_limit import read_usage
 from tests.support.redis_server import REDIS, SKIP_REASON, RedisProcess
 from tests.support.sliding_log import most_in_any_window
 
@@ -127,4 +127,4 @@ async def test_stopped_process_delays_others_only(tmp_path: Path) -> None:
             stopped.kill()
             stopped.communicate()
     assert most_in_any_window(server.moments, 1.0) <= 20
-    assert spent(budget)[0].used <= 20
+    assert read_usage(budget)[0].used <= 20

@@ -12,8 +12,8 @@ from aiohttp import web
 
 from bulk_export.errors import ServiceFailing
 from bulk_export.extract.client import Timeouts
-from bulk_export.extract.rate_limit import limiter, spent
-from bulk_export.extract.rate_limit.clock import BootClock
+from bulk_export.extract.rate_limit import limiter, read_usage
+from bulk_export.extract.rate_limit.boot_clock import BootClock
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.tuning import Tuning
@@ -44,7 +44,7 @@ async def test_lapsed_permit_after_sleep(tmp_path: Path, monkeypatch: pytest.Mon
         summary = await export(options(service.base_url, tmp_path / "out", *ENDPOINTS, **budget))
     assert [one.records for one in summary.endpoints] == [len(expected_ids(name)) for name in ENDPOINTS]
     assert next(readings) > 7 * len(service.requests) / 3
-    assert spent(budget["budget"])[0].used == len(service.requests)
+    assert read_usage(budget["budget"])[0].used == len(service.requests)
 
 
 @pytest.mark.parametrize("silence", ["no answer", "504"])
@@ -62,7 +62,7 @@ async def test_unanswered_request_keeps_its_permit(tmp_path: Path, silence: str)
     async with raw_server(script) as server:
         with pytest.raises(ServiceFailing), anyio.fail_after(20):
             await export(options(server.base_url, tmp_path / "out", "statements", **changes), tuning=HASTY)
-    (free_in,) = spent(budget)[0].free_in
+    (free_in,) = read_usage(budget)[0].free_in
     assert 20 < free_in <= 40
 
 

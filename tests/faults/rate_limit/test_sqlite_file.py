@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Limit
 from bulk_export.errors import BudgetUnavailable, DamagedState, LocalFailure
-from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome, open_budget, spent
-from bulk_export.extract.rate_limit.adapters import InThread
-from bulk_export.extract.rate_limit.clock import boot_clock
+from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome, open_rate_limiter, read_usage
+from bulk_export.extract.rate_limit.adapters import ThreadedAsyncLedger
+from bulk_export.extract.rate_limit.boot_clock import boot_clock
 from bulk_export.extract.rate_limit.interface import Granted, Limits
 from bulk_export.extract.rate_limit.sqlite import file as sqlite_file
 from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
@@ -43,7 +43,7 @@ def path(tmp_path: Path) -> Path:
     with closing(open_ledger(path)) as ledger:
         for number in range(10):
             ledger.claim(number)
-            ledger.settle(number, RequestOutcome.ANSWERED)
+            ledger.release(number, RequestOutcome.ANSWERED)
     return path
 
 
@@ -107,7 +107,7 @@ def test_untrusted_file_is_refused(path: Path, damage: object) -> None:
     assert refusal.value.exit_code == 5
     assert refusal.value.next_step
     with pytest.raises(DamagedState):
-        spent(f"sqlite:///{path}")
+        read_usage(f"sqlite:///{path}")
     assert path.read_bytes() == before
 
 
@@ -174,7 +174,7 @@ def test_second_name_is_refused(path: Path, tmp_path: Path) -> None:
                 open_ledger(name)
             assert refusal.value.exit_code == 5
             with pytest.raises(BudgetUnavailable):
-                spent(f"sqlite:///{name}")
+                read_usage(f"sqlite:///{name}")
         second.unlink()
         assert isinstance(ledger.claim(101), Granted)
 
@@ -235,7 +235,7 @@ async def test_routes_of_one_address_are_one(tmp_path: Path) -> None:
         ("http://127.0.0.1:8080", "127.0.0.1"),
         ("http://localhost:8080", None),
     ):
-        async with open_budget(
+        async with open_rate_limiter(
             f"sqlite:///{tmp_path}/budget.sqlite",
             base_url=base_url,
             token=Token(f"t{granted}"),
@@ -247,7 +247,7 @@ async def test_routes_of_one_address_are_one(tmp_path: Path) -> None:
         ) as budget:
             with anyio.move_on_after(0.2):
                 for _ in range(4):
-                    await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
+                    await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
                     granted += 1
     assert granted == 10
 
@@ -280,17 +280,17 @@ def test_on_a_full_disk_no_file_is_begun(tmp_path: Path) -> None:
 
 async def test_unsettled_permit_stays_used(path: Path) -> None:
     """A permit that cannot be released for lack of space stays used, and is released when there is space."""
-    store = await InThread.open(lambda: open_ledger(path))
+    store = await ThreadedAsyncLedger.open(lambda: open_ledger(path))
     budget = RateLimiter(store, AGREED)
     slots = [await budget.acquire() for _ in range(10)]
     with no_room_beyond(4096):
-        await budget.settle(slots[0], RequestOutcome.UNSENT)
-        await budget.settle(slots[1], RequestOutcome.ANSWERED)
-        hold = await budget.refused(slots[2], retry_after="0", date=None)
+        await budget.release(slots[0], RequestOutcome.UNSENT)
+        await budget.release(slots[1], RequestOutcome.ANSWERED)
+        hold = await budget.report_throttled(slots[2], retry_after="0", date=None)
     assert 0 < hold < 1
-    assert spent(f"sqlite:///{path}")[0].used == 20
+    assert read_usage(f"sqlite:///{path}")[0].used == 20
     await budget.acquire()
-    assert spent(f"sqlite:///{path}")[0].used == 20
+    assert read_usage(f"sqlite:///{path}")[0].used == 20
     await budget.aclose()
 
 
@@ -342,12 +342,12 @@ def test_many_may_make_the_file_at_once(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(12) as threads:
         assert all(threads.map(use, range(12)))
-    assert spent(f"sqlite:///{path}")[0].used == 12
+    assert read_usage(f"sqlite:///{path}")[0].used == 12
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith("budget")] == ["budget.sqlite"]
 
 
 async def test_the_default_is_a_file_of_the_user(tmp_path: Path) -> None:
-    async with open_budget(
+    async with open_rate_limiter(
         "sqlite://",
         base_url="https://service.example",
         token=Token("t"),

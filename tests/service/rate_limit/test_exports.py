@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit import spent
+from bulk_export.extract.rate_limit import read_usage
 from bulk_export.pipelines.export import export
 from bulk_export.services.local import LocalService, serving
 from tests.support.exporting import QUICK, TOKEN, options, settings
@@ -58,7 +58,7 @@ async def test_exports_from_four_addresses(tmp_path: Path) -> None:
         await run("three")
         assert_within_limits(service)
         assert {record.peer for record in service.log} == set(SOURCES)
-    common, *_ = spent(budget)
+    common, *_ = read_usage(budget)
     assert 0 < common.used <= SERVICE_LIMIT.requests
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -18,14 +19,14 @@ from hypothesis import strategies as st
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Limit
 from bulk_export.errors import BudgetUnavailable, UsageError
-from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome, open_budget, spent
-from bulk_export.extract.rate_limit.clock import BootClock
+from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome, open_rate_limiter, read_usage
+from bulk_export.extract.rate_limit.boot_clock import BootClock
 from bulk_export.extract.rate_limit.interface import Granted, Limits, Wait
 from bulk_export.extract.rate_limit.location import RedisServer
 from bulk_export.extract.rate_limit.memory import MemoryLedger
-from bulk_export.extract.rate_limit.redis.store import RedisStore
+from bulk_export.extract.rate_limit.redis.ledger import RedisLedger
 from bulk_export.extract.rate_limit.retry_after import RetryAfter
-from bulk_export.extract.rate_limit.routes import Route, named_route
+from bulk_export.extract.rate_limit.routes import RouteFinder, route_by_name
 from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
 from tests.support.redis_server import REDIS, SKIP_REASON, RedisProcess
 from tests.support.sliding_log import most_in_any_window
@@ -77,12 +78,12 @@ async def opened(
     terms: Limits = AGREED,
     token: str | None = None,
     base_url: str | None = None,
-    route: Route = named_route,
-) -> AsyncIterator[RedisStore]:
+    route: RouteFinder = route_by_name,
+) -> AsyncIterator[RedisLedger]:
     clocks: dict[str, Any] = {} if hand is None else {"clock": lambda: hand.server, "elapsed": lambda: hand.here}
     token = token or next(tokens)
-    store = RedisStore(
-        RedisServer(server.url), base_url or service_of(token), Token(token), terms, route=route, **clocks
+    store = RedisLedger(
+        RedisServer(server.url), base_url or service_of(token), Token(token), terms, find_route=route, **clocks
     )
     try:
         await store.enter()
@@ -94,19 +95,19 @@ async def opened(
 identities = itertools.count(1_000_000)  # apart from those that tests choose
 
 
-async def claim_all(store: RedisStore) -> int:
+async def claim_all(store: RedisLedger) -> int:
     granted = 0
     while isinstance(await store.claim(next(identities)), Granted):
         granted += 1
     return granted
 
 
-async def spend_all(store: RedisStore) -> int:
+async def spend_all(store: RedisLedger) -> int:
     granted = []
     while isinstance(await store.claim(identity := next(identities)), Granted):
         granted.append(identity)
     for identity in granted:
-        await store.settle(identity, RequestOutcome.ANSWERED)
+        await store.release(identity, RequestOutcome.ANSWERED)
     return len(granted)
 
 
@@ -114,7 +115,7 @@ async def spend_all(store: RedisStore) -> int:
 async def budget_on(server: RedisProcess, limit: Limit, token: str, **options: Any) -> AsyncIterator[RateLimiter]:
     chosen: dict[str, Any] = {"min_interval": 0, "answer_timeout": 0.5, "base_url": service_of(token)}
     chosen |= {"service_limit": limit, "ip_limit": limit} | options
-    async with open_budget(server.url, token=Token(token), **chosen) as budget:
+    async with open_rate_limiter(server.url, token=Token(token), **chosen) as budget:
         yield budget
 
 
@@ -199,17 +200,19 @@ def test_all_ledgers_decide_alike(
                     identity = next(identities)
                     replies = [memory.claim(identity), file.claim(identity), await store.claim(identity)]
                     assert len({type(reply) for reply in replies}) == 1, replies
-                    assert len({reply.refusals for reply in replies}) == 1, replies
-                    assert len({tuple(room.used for room in reply.rooms) for reply in replies}) == 1, replies
+                    assert len({reply.consecutive_429s for reply in replies}) == 1, replies
+                    assert len({tuple(room.used for room in reply.windows) for reply in replies}) == 1, replies
                     if isinstance(replies[0], Granted):
                         assert len({getattr(reply, "source", None) for reply in replies}) == 1
                         in_flight.append(identity)
                 elif in_flight:
                     identity = in_flight.pop(number % len(in_flight))
                     if kind == "refuse":
-                        refusal = RetryAfter(told=round(amount, 3), edge=None, period=periods[0], uniform=0.5)
-                        holds = [memory.refuse(identity, refusal), file.refuse(identity, refusal)]
-                        holds.append(await store.refuse(identity, refusal))
+                        refusal = RetryAfter(
+                            retry_after=round(amount, 3), window_boundary=None, period=periods[0], uniform=0.5
+                        )
+                        holds = [memory.report_throttled(identity, refusal), file.report_throttled(identity, refusal)]
+                        holds.append(await store.report_throttled(identity, refusal))
                         assert holds == pytest.approx([holds[0]] * 3, abs=1e-4)
                     else:
                         outcome = {
@@ -217,9 +220,9 @@ def test_all_ledgers_decide_alike(
                             "unsent": RequestOutcome.UNSENT,
                             "failed": RequestOutcome.FAILED,
                         }[kind]
-                        memory.settle(identity, outcome)
-                        file.settle(identity, outcome)
-                        await store.settle(identity, outcome)
+                        memory.release(identity, outcome)
+                        file.release(identity, outcome)
+                        await store.release(identity, outcome)
         file.close()
 
     asyncio.run(play())
@@ -231,7 +234,7 @@ async def test_next_process_remembers_requests(server: RedisProcess) -> None:
     async with opened(server, hand, token=token) as first:
         for number in (1, 2, 3):
             await first.claim(number)
-            await first.settle(number, RequestOutcome.ANSWERED)
+            await first.release(number, RequestOutcome.ANSWERED)
     hand.passes(59)
     async with opened(server, hand, token=token) as second:
         assert await claim_all(second) == 1
@@ -258,7 +261,7 @@ async def test_clock_jump_changes_nothing(server: RedisProcess, jump: float) -> 
     async with opened(server, hand) as store:
         for number in range(4):
             await store.claim(number)
-            await store.settle(number, RequestOutcome.ANSWERED)
+            await store.release(number, RequestOutcome.ANSWERED)
         hand.passes(1)
         hand.server += jump
         assert await claim_all(store) == 0
@@ -291,8 +294,8 @@ async def test_a_store_that_lost_a_part_counts_as_spent(server: RedisProcess) ->
             hand = Hand()
             async with opened(server, hand) as store:
                 await store.claim(1)
-                await store.settle(1, RequestOutcome.ANSWERED)
-                number = store._account.service_number if part in ("from:", "clock") else store._account.number
+                await store.release(1, RequestOutcome.ANSWERED)
+                number = store._key.service_number if part in ("from:", "clock") else store._key.number
                 (name,) = [key async for key in client.scan_iter(f"{{bulk-export}}:2:{number:x}:{part}")]
                 await client.delete(name)
                 assert await claim_all(store) == 0
@@ -305,7 +308,7 @@ async def test_what_lapsed_by_itself_was_not_lost(server: RedisProcess) -> None:
     client = await redis_client(server)
     async with opened(server, hand) as store, client:
         await store.claim(1)
-        await store.settle(1, RequestOutcome.ANSWERED)
+        await store.release(1, RequestOutcome.ANSWERED)
         hand.passes(100)
         await client.flushall()
         assert await claim_all(store) == 4
@@ -316,7 +319,7 @@ async def test_everything_expires_and_no_token_is_stored(server: RedisProcess) -
     client = await redis_client(server)
     async with opened(server) as store, client:
         assert await claim_all(store) == 4
-        await store.settle(1, RequestOutcome.ANSWERED)
+        await store.release(1, RequestOutcome.ANSWERED)
         names = [name async for name in client.scan_iter()]
         assert len(names) >= 5
         for name in names:
@@ -331,7 +334,7 @@ async def test_lost_reply_is_not_counted_twice(server: RedisProcess) -> None:
         again = await store.claim(77)
         assert isinstance(first, Granted)
         assert isinstance(again, Granted)
-        assert again.rooms[0].used == 1
+        assert again.windows[0].used == 1
 
 
 async def test_processes_take_turns(server: RedisProcess) -> None:
@@ -339,7 +342,7 @@ async def test_processes_take_turns(server: RedisProcess) -> None:
     async with opened(server, hand, token=token) as one, opened(server, hand, token=token) as two:
         for number in range(4):
             await one.claim(number)
-            await one.settle(number, RequestOutcome.ANSWERED)
+            await one.release(number, RequestOutcome.ANSWERED)
         hand.passes(59)
         assert isinstance(await two.claim(900), Wait)
         hand.passes(1)
@@ -361,7 +364,7 @@ async def test_processes_keep_the_limit_in_real_time(server: RedisProcess) -> No
                 slot = await budget.acquire()
                 moments.append(anyio.current_time())
                 await anyio.sleep(0.01)
-                await budget.settle(slot, RequestOutcome.ANSWERED)
+                await budget.release(slot, RequestOutcome.ANSWERED)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(4):
@@ -375,8 +378,8 @@ async def test_what_is_spent_can_be_looked_at(server: RedisProcess) -> None:
     async with opened(server, None, terms) as store:
         for number in range(3):
             await store.claim(number)
-            await store.settle(number, RequestOutcome.ANSWERED)
-        uses = [use for use in await anyio.to_thread.run_sync(spent, server.url) if use.token == store._account.token]
+            await store.release(number, RequestOutcome.ANSWERED)
+        uses = [use for use in await anyio.to_thread.run_sync(read_usage, server.url) if use.token == store._key.token]
     assert [(use.address, use.limit, use.used) for use in uses] == [
         (None, Limit(5, 60), 3),
         ("127.0.0.1", Limit(3, 30), 2),
@@ -392,7 +395,7 @@ async def test_a_server_that_is_not_there_stops_the_start(own_server: RedisProce
             pass
     assert failure.value.exit_code == 5
     with pytest.raises(BudgetUnavailable):
-        await anyio.to_thread.run_sync(spent, own_server.url)
+        await anyio.to_thread.run_sync(read_usage, own_server.url)
 
 
 async def test_lost_server_is_waited_for(
@@ -405,7 +408,7 @@ async def test_lost_server_is_waited_for(
         async with budget_on(own_server, Limit(4, 0.6), "t", notice=notices.append) as budget:
             slots = [await budget.acquire() for _ in range(3)]
             own_server.kill()
-            await budget.settle(slots[0], RequestOutcome.UNSENT)
+            await budget.release(slots[0], RequestOutcome.UNSENT)
             with anyio.move_on_after(0.3) as waited:
                 await budget.acquire()
             assert waited.cancelled_caught
@@ -429,7 +432,7 @@ async def test_older_snapshot_frees_nothing(tmp_path: Path) -> None:
     try:
         async with opened(own_server, hand, terms, token) as store, await redis_client(own_server) as client:
             await store.claim(1)
-            await store.settle(1, RequestOutcome.UNSENT)
+            await store.release(1, RequestOutcome.UNSENT)
             await client.save()
             assert await spend_all(store) == 4
             own_server.kill()
@@ -452,7 +455,7 @@ async def test_silent_rollback_is_noticed(server: RedisProcess) -> None:
     hand, token = Hand(), next(tokens)
     async with opened(server, hand, token=token) as store, await redis_client(server) as client:
         await store.claim(1)
-        await store.settle(1, RequestOutcome.UNSENT)
+        await store.release(1, RequestOutcome.UNSENT)
         names = [name async for name in client.scan_iter("{bulk-export}:2:*")]
         before = {name: await client.dump(name) for name in names}
         hand.passes(1)
@@ -474,7 +477,7 @@ async def test_replica_counts_everything_as_spent(server: RedisProcess, tmp_path
             async with await redis_client(server) as first:
                 await first.config_set("repl-diskless-sync-delay", 0)
             await store.claim(1)
-            await store.settle(1, RequestOutcome.UNSENT)
+            await store.release(1, RequestOutcome.UNSENT)
             await client.replicaof("127.0.0.1", server.port)
             with anyio.fail_after(20):
                 while (await client.info("replication"))["master_link_status"] != "up":
@@ -489,6 +492,32 @@ async def test_replica_counts_everything_as_spent(server: RedisProcess, tmp_path
         replica.kill()
 
 
+async def test_a_record_of_a_newer_version_is_refused(own_server: RedisProcess) -> None:
+    """At the start, when it is only read, and by processes at work when the newer version took the record over."""
+    client = await redis_client(own_server)
+    async with client, opened(own_server) as at_work:
+        await client.hset("{bulk-export}:secret", mapping={"version": 3})
+        await client.delete("{bulk-export}:2:secret")
+        with pytest.raises(BudgetUnavailable, match="newer version") as refused:
+            async with opened(own_server):
+                pass
+        assert refused.value.exit_code == 5
+        assert "newer version" in refused.value.next_step
+        with pytest.raises(BudgetUnavailable, match="newer version"):
+            await at_work.claim(1)
+        with pytest.raises(BudgetUnavailable, match="newer version"):
+            await anyio.to_thread.run_sync(read_usage, own_server.url)
+        assert [name async for name in client.scan_iter("{bulk-export}:2:secret")] == []
+
+
+async def test_a_secret_of_the_version_before_without_anything_spent_holds_nobody_up(own_server: RedisProcess) -> None:
+    client = await redis_client(own_server)
+    async with client:
+        await client.set("{bulk-export}:secret", "0" * 64)
+        async with opened(own_server, Hand()) as store:
+            assert await spend_all(store) == 4
+
+
 async def test_routes_of_one_address_are_one(server: RedisProcess) -> None:
     """The default route and the same address by name share one limit."""
     granted = 0
@@ -497,7 +526,7 @@ async def test_routes_of_one_address_are_one(server: RedisProcess) -> None:
         async with budget_on(server, Limit(5, 60), f"t{granted}", **chosen) as budget:
             with anyio.move_on_after(0.2):
                 for _ in range(3):
-                    await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
+                    await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
                     granted += 1
     assert granted == 5
 
@@ -507,9 +536,11 @@ async def test_long_wait_is_remembered(server: RedisProcess) -> None:
     hand = Hand()
     async with opened(server, hand) as store, await redis_client(server) as client:
         await store.claim(1)
-        hold = await store.refuse(1, RetryAfter(told=800.0, edge=None, period=60.0, uniform=0.0, longest=900.0))
+        hold = await store.report_throttled(
+            1, RetryAfter(retry_after=800.0, window_boundary=None, period=60.0, uniform=0.0, longest=900.0)
+        )
         assert hold == 800
-        assert await client.pttl(f"{{bulk-export}}:2:{store._account.number:x}:state") > 800_000
+        assert await client.pttl(f"{{bulk-export}}:2:{store._key.number:x}:state") > 800_000
         hand.passes(799)
         assert await claim_all(store) == 0
         hand.passes(1)
@@ -533,7 +564,7 @@ async def test_tokens_share_the_address_limit(server: RedisProcess) -> None:
 async def test_a_server_restarted_empty_is_not_believed(own_server: RedisProcess) -> None:
     async with budget_on(own_server, Limit(4, 1.0), "t", answer_timeout=0.5) as budget:
         for _ in range(4):
-            await budget.settle(await budget.acquire(), RequestOutcome.ANSWERED)
+            await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
         own_server.kill()
         own_server.start()
         before = anyio.current_time()
@@ -551,7 +582,10 @@ async def test_a_server_that_refuses_to_count_stops_the_run(own_server: RedisPro
         assert failure.value.exit_code == 5
 
 
-async def test_a_password_is_asked_for_and_never_shown(own_server: RedisProcess) -> None:
+async def test_a_password_is_asked_for_and_never_shown(
+    own_server: RedisProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "bulk_export")
     client = await redis_client(own_server)
     async with client:
         await client.config_set("requirepass", "the-password")
@@ -564,17 +598,19 @@ async def test_a_password_is_asked_for_and_never_shown(own_server: RedisProcess)
         "min_interval": 0,
         "answer_timeout": 1,
     }
-    async with open_budget(address.format("the-password"), **chosen) as budget:
+    async with open_rate_limiter(address.format("the-password"), **chosen) as budget:
         await budget.acquire()
     with pytest.raises(BudgetUnavailable) as failure:
-        async with open_budget(address.format("wrong-password"), **chosen):
+        async with open_rate_limiter(address.format("wrong-password"), **chosen):
             pass
     assert "password" not in " ".join(failure.value.lines())
     assert "password" not in repr(RedisServer(address.format("the-password")))
+    assert caplog.records
+    assert not [record for record in caplog.records if "password" in record.getMessage()]
 
 
 async def test_without_the_extra_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(UsageError, match="redis package") as failure:
-        RedisStore(RedisServer("redis://127.0.0.1/0"), service_of(SECRET), None, AGREED)
+        RedisLedger(RedisServer("redis://127.0.0.1/0"), service_of(SECRET), None, AGREED)
     assert "pip install 'bulk-export[redis]'" in failure.value.next_step

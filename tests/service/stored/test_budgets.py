@@ -17,18 +17,18 @@ from typing import Any
 import pytest
 
 from bulk_export.core.model import Limit
-from bulk_export.extract.rate_limit import RequestOutcome, spent
+from bulk_export.extract.rate_limit import RequestOutcome, read_usage
 from bulk_export.extract.rate_limit.interface import Granted
 from bulk_export.extract.rate_limit.location import RedisServer
-from bulk_export.extract.rate_limit.redis.store import RedisStore
-from tests.support.playing import SERVICE, TOKEN, Hand, ledger_on_disk, terms
+from bulk_export.extract.rate_limit.redis.ledger import RedisLedger
+from tests.support.planned_requests import SERVICE, TOKEN, ManualClock, ledger_on_disk, make_limits
 from tests.support.redis_server import REDIS, SKIP_REASON, RedisProcess
 from tests.support.stored import STORED
 
 needs_redis = pytest.mark.skipif(REDIS is None, reason=SKIP_REASON)
 # Both records of version 2 are of this: with a limit of 5 a minute, another token spent two requests at second 0; one
 # was answered at second 3, one throttled for 30 seconds, and one is in flight, of a process that died.
-FIVE = terms(Limit(5, 60), Limit(5, 60))
+FIVE = make_limits(Limit(5, 60), Limit(5, 60))
 # How many requests may be sent so many seconds later. One window is full until second 60, and then holds one request
 # until the reduced ceiling has grown.
 GRANTED = {1: 0, 29: 0, 31: 0, 45: 0, 62: 1, 75: 0, 100: 0, 150: 1, 400: 3}
@@ -55,8 +55,8 @@ class Clocks:
 
 
 @asynccontextmanager
-async def redis_store(server: RedisProcess, clocks: Clocks) -> AsyncIterator[RedisStore]:
-    store = RedisStore(
+async def redis_store(server: RedisProcess, clocks: Clocks) -> AsyncIterator[RedisLedger]:
+    store = RedisLedger(
         RedisServer(server.url), SERVICE, TOKEN, FIVE, clock=lambda: clocks.server, elapsed=lambda: clocks.here
     )
     try:
@@ -66,10 +66,10 @@ async def redis_store(server: RedisProcess, clocks: Clocks) -> AsyncIterator[Red
         await store.close()
 
 
-async def spend_all(store: RedisStore) -> int:
+async def spend_all(store: RedisLedger) -> int:
     granted = 0
     while isinstance(await store.claim(identity := next(identities)), Granted):
-        await store.settle(identity, RequestOutcome.ANSWERED)
+        await store.release(identity, RequestOutcome.ANSWERED)
         granted += 1
     return granted
 
@@ -98,13 +98,13 @@ def test_budget_file_of_0_2_0_still_counts(tmp_path: Path) -> None:
     shutil.copy(STORED / "budget-v2.sqlite", path)
     granted = {}
     for seconds in GRANTED:
-        with closing(ledger_on_disk(path, FIVE, Hand(now=1003.0 + seconds).clock())) as ledger:
+        with closing(ledger_on_disk(path, FIVE, ManualClock(now=1003.0 + seconds).boot_clock())) as ledger:
             granted[seconds] = 0
             while isinstance(ledger.claim(identity := next(identities)), Granted):
-                ledger.settle(identity, RequestOutcome.ANSWERED)
+                ledger.release(identity, RequestOutcome.ANSWERED)
                 granted[seconds] += 1
     assert granted == GRANTED
-    assert {use.service for use in spent(f"sqlite:///{path}")} == {SERVICE}
+    assert {use.service for use in read_usage(f"sqlite:///{path}")} == {SERVICE}
 
 
 @needs_redis

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bulk_export.core.credentials import ReadableByOthers, Token
 from bulk_export.core.model import Limit
 from bulk_export.errors import UsageError
-from bulk_export.extract.rate_limit.location import parse_place
+from bulk_export.extract.rate_limit.location import parse_location
 from bulk_export.pipelines.options import ExportOptions
 
 URL = "https://example.org"
@@ -356,7 +356,7 @@ def test_a_window_is_given_whole_or_not_at_all() -> None:
 )
 def test_no_password_in_a_url_is_shown(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as refused:
-        parse_place(ExportOptions.of(token="t", **{"base_url": None} | given).budget)
+        parse_location(ExportOptions.of(token="t", **{"base_url": None} | given).budget)
     assert "secret" not in " ".join(refused.value.lines())
 
 

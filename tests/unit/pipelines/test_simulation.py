@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from bulk_export.core.model import Limit
 from bulk_export.extract.rate_limit import RequestOutcome
 from bulk_export.pipelines.simulation import schedule
-from tests.support.playing import Planned, in_memory, least_time, limits, play, terms
+from tests.support.planned_requests import (
+    Planned,
+    least_time,
+    limit_values,
+    limiter_in_memory,
+    make_limits,
+    run_requests,
+)
 
 SERVICE, ADDRESS = Limit(1000, 300), Limit(300, 300)
 
@@ -40,8 +47,8 @@ def test_one_address_fills_its_window_each_period() -> None:
 @settings(deadline=None, max_examples=100)
 @given(
     count=st.integers(0, 60),
-    service=limits,
-    address=limits,
+    service=limit_values,
+    address=limit_values,
     sources=st.integers(1, 4),
     workers=st.integers(1, 9),
     min_interval=st.sampled_from([0.0, 0.1]),
@@ -65,8 +72,8 @@ def test_without_latency_it_takes_the_least_possible_time(
 @settings(deadline=None, max_examples=60)
 @given(
     latencies=st.lists(st.floats(0, 7), max_size=40),
-    service=limits,
-    address=limits,
+    service=limit_values,
+    address=limit_values,
     sources=st.integers(1, 3),
     workers=st.integers(1, 6),
 )
@@ -83,5 +90,5 @@ def test_it_foretells_what_the_budget_does(
         workers=workers,
     )
     requests = [Planned(one, 0.0, RequestOutcome.ANSWERED) for one in latencies]
-    log = play(lambda: in_memory(terms(service, address, sources)), requests, workers)
+    log = run_requests(lambda: limiter_in_memory(make_limits(service, address, sources)), requests, workers)
     assert played.finished == pytest.approx(max((one.over for one in log), default=0.0), abs=1e-3)

@@ -1,10 +1,14 @@
-"""The budget file: made whole or not at all, private from the moment it exists, never made anew over another."""
+"""The budget file: how it is created, opened and checked.
+
+It is created completely or not at all, private from the moment it exists, and never in place of another file.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import glob
+import logging
 import os
 import re
 import secrets
@@ -17,10 +21,12 @@ import msgspec
 
 from bulk_export.core.files import make_private_directory, sync_directory
 from bulk_export.errors import BudgetUnavailable, DamagedState
-from bulk_export.extract.rate_limit.clock import BootClock
-from bulk_export.extract.rate_limit.sqlite.schema import APPLICATION_ID, SCHEMA, TAKEN_OVER, VERSION, take_over
+from bulk_export.extract.rate_limit.boot_clock import BootClock
+from bulk_export.extract.rate_limit.sqlite.schema import APPLICATION_ID, MIGRATED_VERSION, SCHEMA, VERSION, migrate
 
-# A step takes a fraction of a millisecond. Whoever holds the file for so long is stopped, not slow.
+logger = logging.getLogger(__name__)
+
+# A step takes a fraction of a millisecond. A process that holds the file for so long is stopped, not slow.
 _BUSY_SECONDS = 15.0
 _MOUNTS = Path("/proc/self/mountinfo")
 _NETWORK = {
@@ -39,37 +45,39 @@ _NETWORK = {
     "gpfs",
 }
 _OCTAL = re.compile(rb"\\([0-7]{3})")
-_REPAIR = "Look at the file; if it is none of yours to keep, move it away and wait for one period of the limits."
+_REPAIR = "Check the file; if you need not keep it, move it away and wait for one period of the limits."
 
 
 @contextlib.contextmanager
 def file_failures(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the disk report into DamagedState or BudgetUnavailable."""
+    """Turn errors of SQLite and the disk into DamagedState or BudgetUnavailable."""
     try:
         yield
     except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
         raise
     except sqlite3.Error as error:
-        raise _said(error, path) from None
+        raise _failure(error, path) from None
     except (UnicodeDecodeError, msgspec.MsgspecError):
         raise _damaged(path) from None
     except OSError as error:
         raise BudgetUnavailable(
             f"The budget file {path} cannot be used: {error.strerror or type(error).__name__}.",
             kept="Nothing is sent without counting it.",
-            next_step="Repair access to it, or name another place with --budget.",
+            next_step="Repair access to it, or name another file with --budget.",
         ) from None
 
 
 def open_file(path: Path, clock: BootClock) -> sqlite3.Connection:
-    """A connection to the budget file at `path`, made with mode 0600 where there is none.
+    """Open the budget file, created with mode 0600 if there is none. A file of format 1 is migrated.
 
-    A file of the version before is taken over.
+    Raises:
+        DamagedState: It is no budget file, damaged, or of a newer format.
+        BudgetUnavailable: It cannot be used now, or has a second name.
     """
     with file_failures(path):
         make_private_directory(path.parent)
         if not os.path.lexists(path):
-            _make(path)
+            _create(path)
         _refuse_second_name(path)
         last_written = _last_written(path)
         connection = connect(path)
@@ -82,14 +90,14 @@ def open_file(path: Path, clock: BootClock) -> sqlite3.Connection:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection to a file that is there; SQLite must not make one."""
+    """Connect to an existing file; SQLite must not create one."""
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS)
     connection.isolation_level = None
     return connection
 
 
-def _make(path: Path) -> None:
-    """Make the whole file under another name, and give it its own only if nobody else has made one meanwhile."""
+def _create(path: Path) -> None:
+    """Create the complete file under a temporary name, and link it to its own unless another process was faster."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
     try:
@@ -109,69 +117,67 @@ def _make(path: Path) -> None:
 
 
 def file_number(path: Path) -> tuple[int, int]:
-    """What tells the file at `path` from any other. Raises BudgetUnavailable for one that has a second name."""
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        return found.st_dev, found.st_ino
-    if found.st_nlink > 1:
-        _remove_unfinished(path, found)
-        found = path.stat()
-    if found.st_nlink > 1:
+    """Return device and inode of the file. Raises BudgetUnavailable if it has a second name."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        return status.st_dev, status.st_ino
+    if status.st_nlink > 1:
+        _remove_unfinished(path, status)
+        status = path.stat()
+    if status.st_nlink > 1:
         raise _second_name(path, "has a second name, a hard link")
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _refuse_second_name(path: Path) -> None:
-    """SQLite keeps what was written last beside the file, by its name: under two names there would be two records."""
+    """Raise BudgetUnavailable for a second name: SQLite keeps its log beside the file, so each would have a record."""
     file_number(path)
     if path.resolve() in _mounts():
         raise _second_name(path, "is mounted by itself, so it has another name elsewhere")
 
 
-def _remove_unfinished(path: Path, found: os.stat_result) -> None:
-    """Whoever makes the file gives it a second name for a moment, or for longer where it was killed in between."""
+def _remove_unfinished(path: Path, status: os.stat_result) -> None:
+    """Remove the temporary name that a process left which was killed while it created the file."""
     resolved = path.resolve()
     for leftover in resolved.parent.glob(f".{glob.escape(resolved.name)}.*"):
-        if leftover.name != resolved.name and os.path.samestat(leftover.lstat(), found):
+        if leftover.name != resolved.name and os.path.samestat(leftover.lstat(), status):
             leftover.unlink(missing_ok=True)
 
 
 def _mounts() -> dict[Path, str]:
-    """The kind of the file system at each mount point; empty where the system does not tell.
-
-    A character that would break a line is written in octal there.
-    """
-    found: dict[Path, str] = {}
+    """Return the file system type of each mount point; empty if the system does not tell."""
+    types: dict[Path, str] = {}
     try:
         lines = _MOUNTS.read_bytes().splitlines()
     except OSError:
-        return found
+        return types
     for line in lines:
         before, _, after = line.partition(b" - ")
         fields = before.split(b" ")
         if len(fields) > 4:
+            # Characters that would break a line are written in octal.
             point = _OCTAL.sub(lambda code: bytes([int(code[1], 8)]), fields[4])
-            found[Path(os.fsdecode(point))] = os.fsdecode(after.split(b" ")[0])
-    return found
+            types[Path(os.fsdecode(point))] = os.fsdecode(after.split(b" ")[0])
+    return types
 
 
 def _is_shared_by_machines(path: Path) -> bool:
-    """Whether a file is on a network file system: machines have no memory in common, which SQLite's log needs."""
+    """Return whether a file is on a network file system, where SQLite's log lacks the shared memory it needs."""
     mounts = _mounts()
     point = next((above for above in path.resolve().parents if above in mounts), None)
     return point is not None and mounts[point].removeprefix("fuse.") in _NETWORK
 
 
-def _second_name(path: Path, what: str) -> BudgetUnavailable:
+def _second_name(path: Path, problem: str) -> BudgetUnavailable:
     return BudgetUnavailable(
-        f"The budget file {path} {what}; requests counted under one name would not be seen under the other.",
+        f"The budget file {path} {problem}; requests counted under one name would not be seen under the other.",
         kept="Nothing is sent without counting it.",
         next_step="Remove the other name, share the directory instead of the file, or name another file with --budget.",
     )
 
 
 def _last_written(path: Path) -> float:
-    """When the file, or the log beside it, was changed last, in seconds since the epoch."""
+    """Return when the file, or the log beside it, was changed last, in seconds since the epoch."""
     times = [path.stat().st_mtime]
     with contextlib.suppress(OSError):
         times.append(path.with_name(f"{path.name}-wal").stat().st_mtime)
@@ -179,13 +185,13 @@ def _last_written(path: Path) -> float:
 
 
 def _remove_log_without_file(path: Path) -> None:
-    """Remove the log of a file that was removed: its changes must not get into the one that takes its place."""
+    """Remove the log that a removed file left: SQLite would apply it to the new file of that name."""
     log = path.with_name(f"{path.name}-wal")
     if not log.exists():
         return
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        # Somebody else may be making the file, and have begun a log of its own.
+        # Another process may just have created the file, and begun a log of its own.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.path.lexists(path):
             path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
@@ -200,29 +206,31 @@ def _check(connection: sqlite3.Connection, path: Path, clock: BootClock, last_wr
             f"{path} is not a budget file.", kept="It was not touched.", next_step="Name another with --budget."
         )
     version = _number(connection, "user_version")
-    if version not in (VERSION, TAKEN_OVER):
+    if version not in (VERSION, MIGRATED_VERSION):
         raise DamagedState(
-            f"The budget file {path} is of version {version}, and this program knows version {VERSION}.",
+            f"The budget file {path} has format {version}, and this program knows formats up to {VERSION}.",
             kept="It was not touched.",
-            next_step="Use one version of the program, or name another file with --budget.",
+            next_step="Use the version that wrote it, or name another file with --budget.",
         )
-    found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     states = connection.execute("SELECT count(*) FROM state").fetchone()[0]
-    if found != "ok" or states != 1:
+    if verdict != "ok" or states != 1:
         raise _damaged(path)
-    if version == TAKEN_OVER:
-        _take_over(connection, clock, last_written)
+    if version == MIGRATED_VERSION:
+        _migrate(connection, clock, last_written)
+        logger.info("Migrated the budget file %s from format %d to %d", path, version, VERSION)
     if _is_shared_by_machines(path):
         connection.execute("PRAGMA journal_mode = DELETE")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA journal_size_limit = 1048576")
 
 
-def _take_over(connection: sqlite3.Connection, clock: BootClock, last_written: float) -> None:
+def _migrate(connection: sqlite3.Connection, clock: BootClock, last_written: float) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if _number(connection, "user_version") == TAKEN_OVER:
-            take_over(connection, clock, last_written)
+        # Another process may have been faster.
+        if _number(connection, "user_version") == MIGRATED_VERSION:
+            migrate(connection, clock, last_written)
         connection.execute("COMMIT")
     except BaseException:
         with contextlib.suppress(sqlite3.Error):
@@ -234,7 +242,7 @@ def _number(connection: sqlite3.Connection, pragma: str) -> int:
     return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
 
 
-def _said(error: sqlite3.Error, path: Path) -> DamagedState | BudgetUnavailable:
+def _failure(error: sqlite3.Error, path: Path) -> DamagedState | BudgetUnavailable:
     reasons = {
         sqlite3.SQLITE_BUSY: "another process does not let go of it",
         sqlite3.SQLITE_FULL: "the disk is full",
@@ -252,7 +260,7 @@ def _said(error: sqlite3.Error, path: Path) -> DamagedState | BudgetUnavailable:
     return BudgetUnavailable(
         f"The budget file {path} cannot be used: {reason}.",
         kept="Nothing is sent without counting it.",
-        next_step="Repair access to it, or name another place with --budget.",
+        next_step="Repair access to it, or name another file with --budget.",
     )
 
 

@@ -1,16 +1,18 @@
-"""Pages that outlive their export."""
+"""Archives: pages that outlive their export."""
 
 from __future__ import annotations
 
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from bulk_export.core.model import PageKey
 from bulk_export.errors import DamagedState, LocalFailure
-from bulk_export.extract.journal import ORIGIN, JournalStore, PagePrints, open_archive, write_archive
-from tests.unit.extract.journal.test_store import CAP, stored_page
+from bulk_export.extract.journal import ORIGIN, JournalStore, PageFingerprints, open_archive, write_archive
+from tests.support.journals import CAP, stored_page
 
 BODY = b'{"data":[{"id":"a"}]}'
 
@@ -21,7 +23,7 @@ def store(tmp_path: Path) -> JournalStore:
     scratch.mkdir()
     store = JournalStore(scratch / "journal.sqlite", cap=CAP)
     store.add_pages([stored_page(page, gzip=page % 2 == 0) for page in range(1, 30)], {"things": 29}, {"a": "1"})
-    store.add_prints("things", 0, [PagePrints(1, b"12345678", b"12345678")])
+    store.add_page_fingerprints("things", 0, [PageFingerprints(1, b"12345678", b"12345678")])
     return store
 
 
@@ -35,9 +37,8 @@ def archive(store: JournalStore, path: Path, **changes: object) -> None:
     )
 
 
-def test_an_archive_is_a_private_file_with_every_page_in_place_of_an_earlier_one(
-    store: JournalStore, tmp_path: Path
-) -> None:
+def test_archive_holds_every_page(store: JournalStore, tmp_path: Path) -> None:
+    """An archive is a private file with every page, in place of an earlier one."""
     path = tmp_path / "pages.sqlite"
     path.write_bytes(b"an earlier one")
     (store.path.parent / "pages.sqlite.partial").write_bytes(b"left by a crash")
@@ -46,14 +47,15 @@ def test_an_archive_is_a_private_file_with_every_page_in_place_of_an_earlier_one
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     kept = open_archive(path, cap=CAP)
     assert [kept.body(PageKey("things", 0, page)) for page in range(1, 30)] == [BODY] * 29
-    assert list(kept.prints("things", 0)) == []
+    assert list(kept.page_fingerprints("things", 0)) == []
     assert kept.requests() == {"things": 29}
     kept.close()
     assert [entry.name for entry in tmp_path.iterdir() if entry.is_file()] == ["pages.sqlite"]
     assert [entry.name for entry in store.path.parent.iterdir()] == ["journal.sqlite"]
 
 
-def test_an_archive_is_read_where_nothing_can_be_written(store: JournalStore, tmp_path: Path) -> None:
+def test_archive_in_read_only_directory(store: JournalStore, tmp_path: Path) -> None:
+    """An archive is read in a directory that cannot be written to."""
     folder = tmp_path / "read-only"
     folder.mkdir()
     archive(store, folder / "pages.sqlite")
@@ -68,7 +70,8 @@ def test_an_archive_is_read_where_nothing_can_be_written(store: JournalStore, tm
     folder.chmod(0o700)
 
 
-def test_bodies_can_be_changed_on_the_way(store: JournalStore, tmp_path: Path) -> None:
+def test_bodies_are_rewritten(store: JournalStore, tmp_path: Path) -> None:
+    """Bodies can be changed on the way into the archive."""
     archive(store, tmp_path / "pages.sqlite", rewrite=lambda _, body: body.replace(b"a", b"canary"))
     store.close()
     kept = open_archive(tmp_path / "pages.sqlite", cap=CAP)
@@ -76,7 +79,8 @@ def test_bodies_can_be_changed_on_the_way(store: JournalStore, tmp_path: Path) -
     kept.close()
 
 
-def test_a_page_that_was_damaged_meanwhile_is_not_archived(store: JournalStore, tmp_path: Path) -> None:
+def test_damaged_page_is_not_archived(store: JournalStore, tmp_path: Path) -> None:
+    """A page that is damaged in the journal is not archived, nor are the others."""
     store._writer.execute("UPDATE pages SET body = x'00' WHERE page = 3")
     with pytest.raises(DamagedState, match="page 3 of things"):
         archive(store, tmp_path / "pages.sqlite")
@@ -85,7 +89,8 @@ def test_a_page_that_was_damaged_meanwhile_is_not_archived(store: JournalStore, 
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"SQLite format 3\0" + bytes(200)])
-def test_a_file_that_is_no_archive_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+def test_other_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    """A file that is no archive is refused and left as it is."""
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(DamagedState):
         open_archive(tmp_path / "file", cap=CAP)
@@ -94,7 +99,22 @@ def test_a_file_that_is_no_archive_is_refused_and_left_alone(tmp_path: Path, con
         open_archive(tmp_path / "none", cap=CAP)
 
 
-def test_the_journal_of_an_unfinished_export_is_no_archive(store: JournalStore) -> None:
+def test_journal_is_no_archive(store: JournalStore) -> None:
+    """The journal of an unfinished export is no archive."""
     store.seal()
     with pytest.raises(DamagedState, match="not an archive of a finished export"):
         open_archive(store.path, cap=CAP)
+
+
+def test_newer_archive_is_refused(store: JournalStore, tmp_path: Path) -> None:
+    """An archive of a newer format is refused with the way on, and left as it is."""
+    path = tmp_path / "pages.sqlite"
+    archive(store, path)
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 4")
+    before = path.read_bytes()
+    with pytest.raises(DamagedState, match="it has format 4") as refused:
+        open_archive(path, cap=CAP)
+    assert "the version that wrote it" in refused.value.next_step
+    assert path.read_bytes() == before

@@ -36,7 +36,8 @@ class SlowStore(JournalStore):
         self.batches.append(len(pages))
 
 
-async def test_a_page_is_in_the_journal_when_append_returns(tmp_path: Path) -> None:
+async def test_append_is_durable(tmp_path: Path) -> None:
+    """A page is in the journal when `append` returns."""
     store = JournalStore(tmp_path / "j", cap=1 << 20)
     async with GroupCommit(store) as journal:
         await journal.append(page(1), BODY)
@@ -44,7 +45,8 @@ async def test_a_page_is_in_the_journal_when_append_returns(tmp_path: Path) -> N
     store.close()
 
 
-async def test_pages_that_arrive_during_a_transaction_share_the_next_one(tmp_path: Path) -> None:
+async def test_waiting_pages_share_a_transaction(tmp_path: Path) -> None:
+    """Pages that arrive during a transaction share the next one."""
     store = SlowStore(tmp_path / "j")
     async with GroupCommit(store) as journal, anyio.create_task_group() as tasks:
         for number in range(1, 9):
@@ -56,7 +58,8 @@ async def test_pages_that_arrive_during_a_transaction_share_the_next_one(tmp_pat
     store.close()
 
 
-async def test_a_cancelled_caller_does_not_lose_the_pages_of_others(tmp_path: Path) -> None:
+async def test_cancelled_caller_loses_no_pages(tmp_path: Path) -> None:
+    """A cancelled caller does not lose the pages of others."""
     store = SlowStore(tmp_path / "j")
     async with GroupCommit(store) as journal, anyio.create_task_group() as tasks:
         with anyio.CancelScope() as scope:
@@ -69,7 +72,8 @@ async def test_a_cancelled_caller_does_not_lose_the_pages_of_others(tmp_path: Pa
     store.close()
 
 
-async def test_once_a_commit_failed_nothing_counts_as_stored_any_more(tmp_path: Path) -> None:
+async def test_failed_commit_fails_later_ones(tmp_path: Path) -> None:
+    """Once a commit failed, nothing counts as stored any more."""
     store = JournalStore(tmp_path / "j", cap=1 << 20)
     async with GroupCommit(store) as journal:
         await journal.append(page(1), BODY)
@@ -82,7 +86,8 @@ async def test_once_a_commit_failed_nothing_counts_as_stored_any_more(tmp_path: 
     store.close()
 
 
-async def test_a_page_that_came_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
+async def test_later_page_replaces_earlier(tmp_path: Path) -> None:
+    """A page that arrives again replaces the earlier one."""
     store = JournalStore(tmp_path / "j", cap=1 << 20)
     async with GroupCommit(store) as journal:
         for body in (BODY, BODY * 2):
@@ -93,7 +98,8 @@ async def test_a_page_that_came_again_takes_the_place_of_the_first(tmp_path: Pat
     store.close()
 
 
-async def test_counts_of_requests_and_notes_are_kept_even_without_a_further_page(tmp_path: Path) -> None:
+async def test_counts_and_facts_without_page(tmp_path: Path) -> None:
+    """Counts of requests and facts are stored even without a further page."""
     store = JournalStore(tmp_path / "j", cap=1 << 20)
     async with GroupCommit(store) as journal:
         journal.count_request("things")
@@ -104,7 +110,8 @@ async def test_counts_of_requests_and_notes_are_kept_even_without_a_further_page
     store.close()
 
 
-async def test_a_body_just_stored_is_at_hand_once(tmp_path: Path) -> None:
+async def test_fresh_body_is_returned_once(tmp_path: Path) -> None:
+    """The body of a page just stored is returned once."""
     store = JournalStore(tmp_path / "j", cap=1 << 20)
     async with GroupCommit(store) as journal:
         await journal.append(page(1), BODY)

@@ -1,37 +1,23 @@
-"""The journal file: what it keeps, and what it refuses."""
+"""The journal: what it stores, and what of it survives."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sqlite3
-import stat
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bulk_export.core.model import PageKey
-from bulk_export.errors import DamagedState, LocalFailure, UsageError
-from bulk_export.extract.journal import JournalStore, Part, PartFile, StoredPage
-
-CAP = 1 << 20
-
-
-def stored_page(page: int, body: bytes = b'{"data":[{"id":"a"}]}', *, gzip: bool = False) -> StoredPage:
-    compressor = zlib.compressobj(wbits=31)
-    stored = compressor.compress(body) + compressor.flush() if gzip else body
-    return StoredPage(PageKey("things", 0, page), 1, "gzip" if gzip else "identity", len(body), stored)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "journal.sqlite"
+from bulk_export.errors import DamagedState
+from bulk_export.extract.journal import JournalStore, Part, PartFile
+from tests.support.journals import CAP, stored_page
 
 
 @pytest.mark.parametrize("gzip", [False, True])
-def test_a_page_reads_back_as_it_arrived_after_reopening(path: Path, gzip: bool) -> None:
+def test_page_survives_reopening(path: Path, gzip: bool) -> None:
+    """A page reads back as it arrived after the journal is opened again."""
     body = os.urandom(10_000)
     store = JournalStore(path, cap=CAP)
     store.add_pages([stored_page(3, body, gzip=gzip)], {"things": 2}, {"retries": "1"})
@@ -45,7 +31,8 @@ def test_a_page_reads_back_as_it_arrived_after_reopening(path: Path, gzip: bool)
     again.close()
 
 
-def test_what_was_committed_is_there_without_closing(path: Path, tmp_path: Path) -> None:
+def test_commit_survives_without_close(path: Path, tmp_path: Path) -> None:
+    """What was committed is there though the journal was not closed."""
     store = JournalStore(path, cap=CAP)
     store.add_pages([stored_page(1)], {}, {})
     for suffix in ("", "-wal"):
@@ -57,7 +44,8 @@ def test_what_was_committed_is_there_without_closing(path: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("keep", [0, 31, 32, 500, 5_000])
-def test_a_torn_log_loses_at_most_the_last_commits(path: Path, tmp_path: Path, keep: int) -> None:
+def test_torn_log(path: Path, tmp_path: Path, keep: int) -> None:
+    """A torn log loses at most the last commits."""
     store = JournalStore(path, cap=CAP)
     for page in range(1, 6):
         store.add_pages([stored_page(page)], {}, {})
@@ -73,29 +61,8 @@ def test_a_torn_log_loses_at_most_the_last_commits(path: Path, tmp_path: Path, k
     torn.close()
 
 
-def test_the_file_and_its_log_are_private_whatever_the_umask(path: Path) -> None:
-    before = os.umask(0)
-    try:
-        store = JournalStore(path, cap=CAP)
-        store.add_pages([stored_page(1)], {}, {})
-        modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
-        store.close()
-    finally:
-        os.umask(before)
-    assert set(modes.values()) == {0o600}
-
-
-def test_the_same_export_may_go_on_and_another_is_refused_with_what_differs(path: Path) -> None:
-    store = JournalStore(path, cap=CAP)
-    assert store.claim({"service": "npq", "page_size": 300}) is False
-    assert store.claim({"page_size": 300, "service": "npq"}) is True
-    with pytest.raises(UsageError, match="page_size was 300, now 100") as refused:
-        store.claim({"service": "npq", "page_size": 100})
-    assert "service" not in refused.value.what.split("parameters:")[1]
-    store.close()
-
-
-def test_a_bit_flipped_in_a_body_is_noticed(path: Path) -> None:
+def test_flipped_bit_is_noticed(path: Path) -> None:
+    """A flipped bit in a body is noticed."""
     store = JournalStore(path, cap=CAP)
     body = b'{"data":[' + b",".join(b'{"id":"%d"}' % number for number in range(2_000)) + b"]}"
     store.add_pages([stored_page(1, body)], {}, {})
@@ -112,55 +79,8 @@ def test_a_bit_flipped_in_a_body_is_noticed(path: Path) -> None:
     store.close()
 
 
-def foreign_database(path: Path) -> None:
-    connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE mine (x)")
-    connection.commit()
-    connection.close()
-
-
-def newer_journal(path: Path) -> None:
-    JournalStore(path, cap=CAP).close()
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 99")
-    connection.close()
-
-
-def torn_file(path: Path) -> None:
-    store = JournalStore(path, cap=CAP)
-    store.add_pages([stored_page(number, os.urandom(50_000)) for number in range(1, 9)], {}, {})
-    store.close()
-    os.truncate(path, path.stat().st_size // 2)
-
-
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        (lambda path: path.write_bytes(b"not a database at all" * 1_000), "not a database"),
-        (foreign_database, "not a journal"),
-        (newer_journal, "another version"),
-        (torn_file, "malformed|broken"),
-    ],
-)
-def test_a_file_that_is_no_sound_journal_is_refused_and_left_alone(
-    path: Path, damage: Callable[[Path], object], reason: str
-) -> None:
-    damage(path)
-    before = path.read_bytes()
-    with pytest.raises(DamagedState, match=reason) as refused:
-        JournalStore(path, cap=CAP)
-    assert "Nothing was deleted." in refused.value.kept
-    assert path.read_bytes() == before
-
-
-def test_a_symbolic_link_is_not_followed(path: Path, tmp_path: Path) -> None:
-    path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(LocalFailure):
-        JournalStore(path, cap=CAP)
-    assert not (tmp_path / "elsewhere").exists()
-
-
-def test_parts_come_back_in_order_with_their_fingerprints(path: Path) -> None:
+def test_parts_in_order(path: Path) -> None:
+    """Parts come back in order, with their fingerprints."""
     store = JournalStore(path, cap=CAP)
     parts = [
         Part(

@@ -1,4 +1,4 @@
-"""Who may take the next slot."""
+"""Who may take the next permit."""
 
 from __future__ import annotations
 
@@ -13,33 +13,48 @@ def terms(service: int, address: int, *sources: str) -> Limits:
     return Limits(Limit(service, 60), Limit(address, 60), sources, 10.0)
 
 
-def test_the_least_used_address_is_next() -> None:
-    assert next_source(terms(9, 3, "a", "b", "c"), limit=9, used=4, used_from={"a": 2, "b": 1, "c": 1}) == 1
+def test_least_used_address_is_next() -> None:
+    assert (
+        next_source(terms(9, 3, "a", "b", "c"), effective_limit=9, used=4, used_by_route={"a": 2, "b": 1, "c": 1}) == 1
+    )
 
 
-def test_nothing_goes_out_where_all_addresses_or_the_common_window_are_full() -> None:
-    assert next_source(terms(9, 2, "a", "b"), limit=9, used=4, used_from={"a": 2, "b": 2}) is None
-    assert next_source(terms(9, 9, "a", "b"), limit=4, used=4, used_from={"a": 2, "b": 2}) is None
+def test_full_windows_admit_nothing() -> None:
+    """Nothing goes out if all addresses or the common window are full."""
+    assert next_source(terms(9, 2, "a", "b"), effective_limit=9, used=4, used_by_route={"a": 2, "b": 2}) is None
+    assert next_source(terms(9, 9, "a", "b"), effective_limit=4, used=4, used_by_route={"a": 2, "b": 2}) is None
 
 
 @pytest.mark.parametrize(("waiting", "place"), [(0, 0), (1, 0), (2, None)])
-def test_those_who_have_waited_for_longer_are_served_first(waiting: int, place: int | None) -> None:
+def test_longer_waiters_come_first(waiting: int, place: int | None) -> None:
+    """Permits that longer waiters could take are left to them."""
     ahead = [terms(9, 9, "a")] * waiting
-    assert next_source(terms(9, 9, "a"), limit=9, used=7, used_from={"a": 7}, ahead=ahead) == place
+    assert next_source(terms(9, 9, "a"), effective_limit=9, used=7, used_by_route={"a": 7}, ahead=ahead) == place
 
 
-def test_one_who_cannot_be_served_holds_nobody_up() -> None:
+def test_blocked_waiter_holds_nobody_up() -> None:
+    """A longer waiter with a lower limit or a full address holds nobody up."""
     lower, elsewhere = terms(5, 9, "a"), terms(9, 2, "x")
     used_from = {"a": 6, "x": 2}
-    assert next_source(terms(9, 9, "a"), limit=9, used=8, used_from=used_from, ahead=[lower, elsewhere]) == 0
+    assert (
+        next_source(terms(9, 9, "a"), effective_limit=9, used=8, used_by_route=used_from, ahead=[lower, elsewhere]) == 0
+    )
 
 
-def test_the_address_that_another_waits_for_is_left_to_it() -> None:
+def test_address_is_left_to_earlier_waiter() -> None:
+    """The address that a longer waiter needs is left to it; another one may be used."""
     used_from = {"a": 1, "b": 1}
-    assert next_source(terms(9, 2, "a", "b"), limit=9, used=2, used_from=used_from, ahead=[terms(9, 2, "a")]) == 1
-    assert next_source(terms(9, 2, "a"), limit=9, used=2, used_from=used_from, ahead=[terms(9, 2, "a")]) is None
+    assert (
+        next_source(terms(9, 2, "a", "b"), effective_limit=9, used=2, used_by_route=used_from, ahead=[terms(9, 2, "a")])
+        == 1
+    )
+    assert (
+        next_source(terms(9, 2, "a"), effective_limit=9, used=2, used_by_route=used_from, ahead=[terms(9, 2, "a")])
+        is None
+    )
 
 
-def test_waiting_processes_look_again_several_times_a_period() -> None:
+def test_waiters_poll_several_times_a_period() -> None:
+    """Waiting processes ask again every second, or eight times in a short period."""
     assert longest_poll(terms(1, 1, "a")) == 1.0
     assert longest_poll(Limits(Limit(1, 60), Limit(1, 0.8), ("a",), 1.0)) == pytest.approx(0.1)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_export.extract.rate_limit.retry_after import ServiceClock, read_refusal
+from bulk_export.extract.rate_limit.retry_after import ServiceClock, read_429
 
 DATE = "Mon, 23 Nov 2026 10:00:30 GMT"
 
@@ -22,8 +22,28 @@ def pause(
     refusals: int = 1,
     uniform: float = 0.0,
 ) -> float:
-    said = read_refusal(retry_after=retry_after, date=date, wall=wall, period=period, uniform=uniform)
+    said = read_429(retry_after=retry_after, date=date, wall=wall, period=period, uniform=uniform)
     return said.pause(refusals)
+
+
+NOW = 1_795_773_630.0  # 27 November 2026, 10:00:30
+
+
+def http_date(moment: float) -> str:
+    return email.utils.formatdate(moment, usegmt=True)
+
+
+def pauses(dates: list[str], *, retry_after: str | None = None, wall: float = NOW, apart: float = 1.0) -> list[float]:
+    """The pauses after refusals that come one after the other, each after the pause before it, or `apart` seconds."""
+    clock, elapsed, found = ServiceClock(), 0.0, []
+    for refusals, date in enumerate(dates, start=1):
+        trusted = clock.trusts(date, wall=wall + elapsed, elapsed=elapsed)
+        said = read_429(
+            retry_after=retry_after, date=date, wall=wall + elapsed, period=300.0, uniform=0.0, trusted=trusted
+        )
+        found.append(said.pause(refusals))
+        elapsed += max(apart, found[-1])
+    return found
 
 
 @pytest.mark.parametrize(
@@ -42,25 +62,30 @@ def pause(
         ("", 0.9, 1.1),
     ],
 )
-def test_retry_after_is_followed_in_both_forms_within_bounds(retry_after: str, least: float, most: float) -> None:
+def test_retry_after_in_both_forms(retry_after: str, least: float, most: float) -> None:
+    """Retry-After is followed in both its forms, within bounds; anything else leads to a backoff."""
     assert least <= pause(retry_after=retry_after, date=DATE) <= most
 
 
-def test_a_date_to_come_back_at_is_read_by_our_clock_where_the_service_tells_no_time() -> None:
+def test_date_without_service_clock() -> None:
+    """A date in Retry-After is read by our clock if the service tells no time."""
     assert pause(retry_after="Thu, 01 Jan 1970 00:01:10 GMT", wall=30.0) == pytest.approx(40)
 
 
-def test_without_it_the_next_window_by_the_services_clock_is_waited_for_if_that_is_sooner() -> None:
+def test_window_boundary_if_sooner() -> None:
+    """Without Retry-After, the next window by the service's clock ends the hold if it is sooner than the backoff."""
     assert pause(date="Mon, 23 Nov 2026 10:04:59 GMT", refusals=9) == pytest.approx(1.25)
     assert pause(date="Mon, 23 Nov 2026 10:00:30 GMT", refusals=1) == pytest.approx(1.0)
 
 
-def test_the_backoff_doubles_up_to_a_period_and_has_jitter() -> None:
+def test_backoff_doubles_with_jitter() -> None:
+    """The backoff doubles up to a period, and has jitter."""
     assert [pause(refusals=number, uniform=1.0) for number in range(1, 10)] == [2, 4, 8, 16, 32, 64, 128, 256, 300]
     assert pause(refusals=3, uniform=0.0) == 4.0
 
 
-def test_a_service_that_tells_short_times_and_goes_on_refusing_is_believed_less() -> None:
+def test_short_waits_are_raised() -> None:
+    """A service that announces short waits but goes on throttling is given longer ones."""
     told = [pause(retry_after="1", refusals=number, uniform=0.0) for number in range(1, 9)]
     assert told[:2] == [1.0, 1.0]
     assert told == sorted(told)
@@ -75,46 +100,32 @@ def test_a_service_that_tells_short_times_and_goes_on_refusing_is_believed_less(
     refusals=st.integers(1, 200),
     uniform=st.floats(0, 1),
 )
-def test_no_answer_makes_it_wait_longer_than_a_period_or_not_at_all(
+def test_wait_is_bounded(
     retry_after: str | None, date: str | None, wall: float, period: float, refusals: int, uniform: float
 ) -> None:
+    """Whatever the headers hold, the wait is above zero and at most a period and a moment."""
     waited = pause(retry_after=retry_after, date=date, wall=wall, period=period, refusals=refusals, uniform=uniform)
     assert 0 < waited <= period + 0.25
 
 
-NOW = 1_795_773_630.0  # 27 November 2026, 10:00:30
-
-
-def http_date(moment: float) -> str:
-    return email.utils.formatdate(moment, usegmt=True)
-
-
-def pauses(dates: list[str], *, retry_after: str | None = None, wall: float = NOW, apart: float = 1.0) -> list[float]:
-    """The pauses after refusals that come one after the other, each after the pause before it, or `apart` seconds."""
-    clock, elapsed, found = ServiceClock(), 0.0, []
-    for refusals, date in enumerate(dates, start=1):
-        trusted = clock.trusts(date, wall=wall + elapsed, elapsed=elapsed)
-        said = read_refusal(
-            retry_after=retry_after, date=date, wall=wall + elapsed, period=300.0, uniform=0.0, trusted=trusted
-        )
-        found.append(said.pause(refusals))
-        elapsed += max(apart, found[-1])
-    return found
-
-
 @pytest.mark.parametrize("off", [-8000 * 365 * 86_400.0, -365 * 86_400.0, -3_600.0, 3_600.0, 365 * 86_400.0])
-def test_a_date_that_is_far_from_our_clock_does_not_say_when_the_next_window_begins(off: float) -> None:
-    """It shows one second before an edge each time: believed, it would have a probe sent each second for ever."""
+def test_distant_date_is_not_trusted(off: float) -> None:
+    """A Date far from our clock does not say when the next window begins.
+
+    It shows one second before an edge each time: believed, it would have a probe sent each second for ever.
+    """
     lie = http_date(max(0.0, NOW - NOW % 300 + 299 + off))
     assert pauses([lie] * 7) == [1, 2, 4, 8, 16, 32, 64]
 
 
-def test_a_date_that_stands_still_is_not_believed_for_long() -> None:
+def test_stuck_date_is_not_trusted() -> None:
+    """A Date that does not advance is not trusted for long."""
     start = NOW - NOW % 300
     assert pauses([http_date(start - 1)] * 7, wall=start) == [1, 1.25, 1.25, 8, 16, 32, 64]
 
 
-def test_a_date_that_agrees_with_our_clock_says_when_the_next_window_begins() -> None:
+def test_agreeing_date_gives_boundary() -> None:
+    """A Date that agrees with our clock says when the next window begins."""
     edge = NOW - NOW % 300 + 300
     dates = [http_date(edge - 20 + elapsed) for elapsed in (0, 1, 3, 7, 15)]
     assert pauses(dates, wall=edge - 20.0) == [1, 2, 4, 8, 5.25]
@@ -131,16 +142,16 @@ def test_a_date_that_agrees_with_our_clock_says_when_the_next_window_begins() ->
         pytest.param(NOW + 90, NOW + 3_600, 1, 1, id="neither possible: a backoff"),
     ],
 )
-def test_a_date_to_come_back_at_is_read_by_the_clock_that_makes_it_possible(
-    date: float, wall: float, least: float, most: float
-) -> None:
+def test_date_is_read_by_plausible_clock(date: float, wall: float, least: float, most: float) -> None:
+    """A date in Retry-After is read by the clock that makes it a possible wait."""
     found = pauses([http_date(date)], retry_after=http_date(NOW + 40), wall=wall)
     assert least <= found[0] <= most
 
 
-def test_an_announced_wait_may_be_longer_than_a_period_where_that_is_allowed() -> None:
+def test_longer_waits_if_allowed() -> None:
+    """An announced wait may be longer than a period if that is allowed; a backoff may not."""
     for longest, held in ((None, 300), (100.0, 300), (900.0, 700), (600.0, 600)):
-        said = read_refusal(retry_after="700", date=None, wall=NOW, period=300.0, uniform=0.0, longest=longest)
+        said = read_429(retry_after="700", date=None, wall=NOW, period=300.0, uniform=0.0, longest=longest)
         assert said.pause(1) == held
-    unsaid = read_refusal(retry_after=None, date=None, wall=NOW, period=300.0, uniform=1.0, longest=900.0)
+    unsaid = read_429(retry_after=None, date=None, wall=NOW, period=300.0, uniform=1.0, longest=900.0)
     assert unsaid.pause(30) == 300

@@ -1,4 +1,4 @@
-"""Plays requests through budgets on virtual time, and says which the service saw when."""
+"""Plays requests through limiters on virtual time, and says which the service saw when."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from bulk_export.core.credentials import Token
 from bulk_export.core.model import Limit
 from bulk_export.extract.rate_limit import RateLimiter, RequestOutcome
-from bulk_export.extract.rate_limit.clock import BootClock
-from bulk_export.extract.rate_limit.interface import Granted, InLoop, Limits, Wait
+from bulk_export.extract.rate_limit.adapters import InlineAsyncLedger
+from bulk_export.extract.rate_limit.boot_clock import BootClock
+from bulk_export.extract.rate_limit.interface import Granted, Limits, Wait
 from bulk_export.extract.rate_limit.memory import MemoryLedger
 from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
 from tests.support.sliding_log import most_in_any_fixed_window, most_in_any_window
@@ -34,7 +35,7 @@ class Planned:
     """A request to send: it counts at the service after `part` of its `latency`.
 
     One that was given up counts `late` seconds after that. Its process is stopped for `stop` seconds between getting
-    the slot and sending.
+    the permit and sending.
     """
 
     latency: float
@@ -54,8 +55,8 @@ class Sent:
     source: str | None
 
 
-limits = st.builds(Limit, st.integers(1, 8), st.sampled_from([1.0, 5.0, 10.0]))
-planned = st.lists(
+limit_values = st.builds(Limit, st.integers(1, 8), st.sampled_from([1.0, 5.0, 10.0]))
+request_lists = st.lists(
     st.builds(
         Planned,
         st.floats(0, 7),
@@ -68,16 +69,18 @@ planned = st.lists(
 )
 
 
-def terms(
+def make_limits(
     service: Limit, address: Limit, sources: int = 1, longest: float = ANSWER_TIMEOUT, late: float = 0.0
 ) -> Limits:
     names = tuple(f"127.0.0.{number}" for number in range(1, sources + 1))
     return Limits(service, address, names, longest, late)
 
 
-def in_memory(of: Limits, min_interval: float = 0.0) -> RateLimiter:
-    ledger = MemoryLedger(of, anyio.current_time)
-    return RateLimiter(InLoop(ledger), of, min_interval=min_interval, wall=lambda: 0.0, uniform=lambda: 0.5)
+def limiter_in_memory(limits: Limits, min_interval: float = 0.0) -> RateLimiter:
+    ledger = MemoryLedger(limits, anyio.current_time)
+    return RateLimiter(
+        InlineAsyncLedger(ledger), limits, min_interval=min_interval, wall=lambda: 0.0, uniform=lambda: 0.5
+    )
 
 
 def virtual_clock(boot: str = "this boot", *, ahead: float = 0.0, wall: float = 0.0) -> BootClock:
@@ -85,26 +88,28 @@ def virtual_clock(boot: str = "this boot", *, ahead: float = 0.0, wall: float = 
     return BootClock(boot, lambda: anyio.current_time() + ahead, lambda: 1.8e9 + anyio.current_time() + wall)
 
 
-def ledger_on_disk(path: Path, of: Limits, clock: BootClock | None = None) -> SqliteLedger:
-    return SqliteLedger(path, SERVICE, TOKEN, of, clock or virtual_clock())
+def ledger_on_disk(path: Path, limits: Limits, clock: BootClock | None = None) -> SqliteLedger:
+    return SqliteLedger(path, SERVICE, TOKEN, limits, clock or virtual_clock())
 
 
-def on_disk(path: Path, of: Limits, min_interval: float = 0.0) -> RateLimiter:
-    ledger = ledger_on_disk(path, of)
-    return RateLimiter(InLoop(ledger), of, min_interval=min_interval, wall=lambda: 0.0, uniform=lambda: 0.5)
+def limiter_on_disk(path: Path, limits: Limits, min_interval: float = 0.0) -> RateLimiter:
+    ledger = ledger_on_disk(path, limits)
+    return RateLimiter(
+        InlineAsyncLedger(ledger), limits, min_interval=min_interval, wall=lambda: 0.0, uniform=lambda: 0.5
+    )
 
 
-async def send_all(budget: RateLimiter, requests: Sequence[Planned], workers: int, log: list[Sent]) -> None:
+async def send_all(limiter: RateLimiter, requests: Sequence[Planned], workers: int, log: list[Sent]) -> None:
     """Send the requests in order, with some workers. Those cut off by cancellation count as late as they can."""
     waiting = iter(requests)
 
     async def worker() -> None:
         for request in waiting:
-            slot = await budget.acquire()
+            permit = await limiter.acquire()
             await anyio.sleep(request.stop)
-            while not budget.is_fresh(slot):
-                await budget.settle(slot, RequestOutcome.UNSENT)
-                slot = await budget.acquire()
+            while not limiter.is_fresh(permit):
+                await limiter.release(permit, RequestOutcome.UNSENT)
+                permit = await limiter.acquire()
             sent = anyio.current_time()
             if request.outcome is not RequestOutcome.UNSENT:
                 over, counted = sent + ANSWER_TIMEOUT, sent + request.part * ANSWER_TIMEOUT
@@ -114,22 +119,22 @@ async def send_all(budget: RateLimiter, requests: Sequence[Planned], workers: in
                     counted = sent + request.part * (over - sent)
                 finally:
                     late = request.late if request.outcome is RequestOutcome.GIVEN_UP else 0.0
-                    log.append(Sent(sent, counted + late, over, slot.source))
-            await budget.settle(slot, request.outcome)
+                    log.append(Sent(sent, counted + late, over, permit.source))
+            await limiter.release(permit, request.outcome)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(workers):
             tasks.start_soon(worker)
 
 
-def play(make: Callable[[], RateLimiter], requests: Sequence[Planned], workers: int) -> list[Sent]:
+def run_requests(make: Callable[[], RateLimiter], requests: Sequence[Planned], workers: int) -> list[Sent]:
     """Send the requests through one budget."""
     log: list[Sent] = []
 
     async def main() -> None:
-        budget = make()
-        await send_all(budget, requests, workers, log)
-        await budget.aclose()
+        limiter = make()
+        await send_all(limiter, requests, workers, log)
+        await limiter.aclose()
 
     run_virtually(main)
     return log
@@ -175,7 +180,7 @@ def gaps(log: Iterable[Sent]) -> list[float]:
 
 
 @contextmanager
-def a_file() -> Iterator[Path]:
+def temporary_path() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp())
     try:
         yield directory / "budget.sqlite"
@@ -183,7 +188,7 @@ def a_file() -> Iterator[Path]:
         shutil.rmtree(directory)
 
 
-class Hand:
+class ManualClock:
     """A clock that stands where it is put."""
 
     def __init__(self, boot: str = "this boot", now: float = 1000.0, *, started: float = 1.8e9) -> None:
@@ -191,7 +196,7 @@ class Hand:
         self.time = now
         self.started = started
 
-    def clock(self) -> BootClock:
+    def boot_clock(self) -> BootClock:
         return BootClock(self.boot, lambda: self.time, lambda: self.started + self.time)
 
 
@@ -199,14 +204,26 @@ identities = itertools.count(1_000_000)
 
 
 def claim_all(ledger: SqliteLedger) -> int:
-    """Claim until there is no slot; how many there were."""
+    """Claim until there is no permit; how many there were."""
     granted = 0
     while isinstance(ledger.claim(next(identities)), Granted):
         granted += 1
     return granted
 
 
-class Mortal(InLoop):
+def spend_some(path: Path, clock: ManualClock, count: int, *, close: bool = True) -> None:
+    """Spend some of five requests; without `close`, as a process that the power failed."""
+    ledger = ledger_on_disk(path, make_limits(Limit(5, 60), Limit(5, 60)), clock.boot_clock())
+    for number in range(count):
+        assert isinstance(ledger.claim(number), Granted)
+        ledger.release(number, RequestOutcome.ANSWERED)
+    if close:
+        ledger.close()
+    else:
+        ledger._connection.close()
+
+
+class KillableLedger(InlineAsyncLedger):
     """A store of a process that can be killed: then nothing more is put on record, whatever the tasks do."""
 
     def __init__(self, ledger: SqliteLedger) -> None:
@@ -225,13 +242,13 @@ class Mortal(InLoop):
             await anyio.sleep_forever()
         return await super().claim(identity)
 
-    async def settle(self, identity: int, outcome: RequestOutcome) -> None:
+    async def release(self, identity: int, outcome: RequestOutcome) -> None:
         if not self._killed:
-            await super().settle(identity, outcome)
+            await super().release(identity, outcome)
 
-    async def withdraw(self) -> None:
+    async def leave_queue(self) -> None:
         if not self._killed:
-            await super().withdraw()
+            await super().leave_queue()
 
     async def close(self) -> None:
         if not self._killed:
@@ -252,25 +269,25 @@ class Process:
     machine: int = 0
 
 
-processes = st.lists(
+process_lists = st.lists(
     st.builds(
         Process,
         starts=st.sampled_from([0.0, 0.0, 1.0]) | st.floats(0, 30),
         lives=st.just(10_000.0) | st.floats(0, 20),
         workers=st.integers(1, 5),
-        requests=planned,
+        requests=request_lists,
     ),
     min_size=1,
     max_size=4,
 )
 
 
-def play_processes(
+def run_processes(
     playing: Sequence[Process],
-    of: Limits,
+    limits: Limits,
     machines: Sequence[BootClock],
     places: Sequence[tuple[str, Token]] = ((SERVICE, TOKEN),),
-    fresh_for: float = math.inf,
+    permit_lifetime: float = math.inf,
 ) -> list[Sent]:
     """Let processes come, be killed and end, on one file. The places are taken in turn."""
     log: list[Sent] = []
@@ -279,19 +296,19 @@ def play_processes(
         await anyio.sleep(process.starts)
         base_url, token = places[number % len(places)]
         clock = machines[process.machine % len(machines)]
-        store = Mortal(SqliteLedger(path, base_url, token, of, clock))
-        budget = RateLimiter(store, of, fresh_for=fresh_for, elapsed=anyio.current_time)
+        store = KillableLedger(SqliteLedger(path, base_url, token, limits, clock))
+        limiter = RateLimiter(store, limits, permit_lifetime=permit_lifetime, elapsed=anyio.current_time)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.die_after, process.lives, tasks.cancel_scope)
-            await send_all(budget, process.requests, process.workers, log)
+            await send_all(limiter, process.requests, process.workers, log)
             tasks.cancel_scope.cancel()
-        await budget.aclose()
+        await limiter.aclose()
 
     async def main(path: Path) -> None:
         async with anyio.create_task_group() as tasks:
             for number, process in enumerate(playing):
                 tasks.start_soon(live, number, process, path)
 
-    with a_file() as path:
+    with temporary_path() as path:
         run_virtually(lambda: main(path))
     return log
