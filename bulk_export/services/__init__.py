@@ -1,1 +1,1 @@
-"""What a service offers: descriptions, OpenAPI files, filters, and the bundled stand-in for one."""
+"""What a service offers: descriptions, OpenAPI files, filters and sorts; and the local service, a stand-in for one."""

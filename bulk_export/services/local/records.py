@@ -12,11 +12,10 @@ from bulk_export.services.local.templates import TEMPLATE_COUNT, record_template
 
 # Groups of so many records share a creation time. No usual page size is a multiple of it.
 TIE_SIZE = 7
-_BEGAN = datetime(2021, 9, 1, tzinfo=UTC)
-_BEGAN_SECONDS = int(_BEGAN.timestamp())
-_STEP = 11
-_FIRST_COUNT = 1_000
-_FIRST_PAYMENT = date(2021, 9, 25)
+_FIRST_CREATED_AT = int(datetime(2021, 9, 1, tzinfo=UTC).timestamp())
+_SECONDS_BETWEEN_TIES = 11
+_FIRST_INTEGER_ID = 1_000
+_FIRST_PAYMENT_DATE = date(2021, 9, 25)
 _MASK = (1 << 48) - 1
 # Every eleventh record is the second one of a person: one in ten people is both a teacher and a mentor.
 _TWIN_EVERY = 11
@@ -74,12 +73,12 @@ class RecordFactory:
     def id(self, number: int) -> str:
         """Return the id, a UUID or a number as described; ids ascend within a group with one creation time."""
         if self._has_integer_ids:
-            return str(_FIRST_COUNT + number)
+            return str(_FIRST_INTEGER_ID + number)
         return _uuid(_first_of_twins(number) if self._has_twins else number, self._salt + self._seed)
 
     def created_at(self, number: int) -> int:
         """Return the creation time of an initial record, in seconds since the epoch."""
-        return _BEGAN_SECONDS + number // TIE_SIZE * _STEP
+        return _FIRST_CREATED_AT + number // TIE_SIZE * _SECONDS_BETWEEN_TIES
 
     def updated_at(self, number: int) -> int:
         """Return the time of the last change of an initial record, later than its creation for every third one."""
@@ -126,7 +125,7 @@ class RecordFactory:
 
 def payment_date(number: int) -> date:
     """Return what statements are ordered by: a few share a day."""
-    return _FIRST_PAYMENT + timedelta(days=number // TIE_SIZE)
+    return _FIRST_PAYMENT_DATE + timedelta(days=number // TIE_SIZE)
 
 
 def partner_name(number: int) -> str:

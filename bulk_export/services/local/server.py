@@ -18,6 +18,7 @@ import anyio
 from aiohttp import web
 
 from bulk_export.core.model import Endpoint, Limit, Paging
+from bulk_export.services.local.changing_records import ChangingRecords
 from bulk_export.services.local.dataset import Dataset
 from bulk_export.services.local.query import BadQuery, Query, parse_query
 from bulk_export.services.local.records import RecordFactory
@@ -73,47 +74,45 @@ class LocalService:
         self._rng = random.Random(settings.seed)
         counts = {endpoint.name: settings.count(endpoint.name) for endpoint in settings.service.endpoints}
         people_in = next(filter(counts.__contains__, _PEOPLE_ENDPOINTS), _PEOPLE_ENDPOINTS[0])
-        self._datasets = {
-            endpoint.name: Dataset(
+        self._records: dict[str, ChangingRecords] = {}
+        self._datasets: dict[str, Dataset] = {}
+        for endpoint in settings.service.endpoints:
+            factory = RecordFactory(
                 endpoint,
-                RecordFactory(
-                    endpoint,
-                    settings.seed,
-                    people=settings.count(people_in),
-                    applications=settings.count("npq-applications"),
-                    people_in=people_in,
-                    counts=counts,
-                ),
-                settings.count(endpoint.name),
                 settings.seed,
+                people=settings.count(people_in),
+                applications=settings.count("npq-applications"),
+                people_in=people_in,
+                counts=counts,
             )
-            for endpoint in settings.service.endpoints
-        }
+            records = ChangingRecords(factory, settings.count(endpoint.name))
+            self._records[endpoint.name] = records
+            self._datasets[endpoint.name] = Dataset(endpoint, records, settings.seed)
         self._per_token = _throttle(settings.service_limit, settings)
         self._per_address = _throttle(settings.ip_limit, settings)
 
     def truth(self, endpoint: str) -> Iterator[Any]:
         """Iterate over the records that an endpoint has now, by creation time and id."""
-        return self._datasets[endpoint].records()
+        return self._datasets[endpoint].rendered_records()
 
     def count(self, endpoint: str) -> int:
         """Return the number of records that an endpoint has now."""
-        return len(self._datasets[endpoint])
+        return len(self._records[endpoint].numbers)
 
     def append(self, endpoint: str, count: int = 1) -> None:
         """Create records at the end of an endpoint."""
-        self._datasets[endpoint].append(count, self.settings.clock())
+        self._records[endpoint].append(count, self.settings.clock())
 
     def remove(self, endpoint: str, position: int) -> str:
         """Remove the record at a position in the order of creation. Return its id."""
-        return self._datasets[endpoint].remove(position)
+        return self._records[endpoint].remove(position)
 
     def touch(self, endpoint: str, position: int, updated_at: float | None = None) -> str:
         """Change the record at a position in the order of creation. Return its id.
 
         `updated_at` is the time of the change in seconds since the epoch; now if None.
         """
-        return self._datasets[endpoint].touch(position, self.settings.clock() if updated_at is None else updated_at)
+        return self._records[endpoint].touch(position, self.settings.clock() if updated_at is None else updated_at)
 
     def application(self) -> web.Application:
         """Return the service as an aiohttp application."""
@@ -180,9 +179,9 @@ class LocalService:
     async def _page(self, request: web.Request, endpoint: Endpoint, query: Query) -> web.StreamResponse:
         dataset = self._datasets[endpoint.name]
         if self._happens(self.settings.churn):
-            self._change(dataset)
+            self._change(self._records[endpoint.name])
         body = dataset.page(query)
-        headers = {"Content-Type": f"{dataset.renderer.media_type}; charset=utf-8"}
+        headers = {"Content-Type": f"{dataset.media_type}; charset=utf-8"}
         if self.settings.gzip and "gzip" in request.headers.get("Accept-Encoding", ""):
             compressor = zlib.compressobj(level=1, wbits=_GZIP_WBITS)
             body = compressor.compress(body) + compressor.flush()
@@ -202,16 +201,16 @@ class LocalService:
         await response.write(cut)
         return _reset(request, response)
 
-    def _change(self, dataset: Dataset) -> None:
+    def _change(self, records: ChangingRecords) -> None:
         kind = self._rng.choice(self.settings.churn_kinds)
         if kind == "append":
-            dataset.append(1, self.settings.clock())
-        elif len(dataset) > 1:
-            position = self._rng.randrange(len(dataset))
+            records.append(1, self.settings.clock())
+        elif len(records.numbers) > 1:
+            position = self._rng.randrange(len(records.numbers))
             if kind == "touch":
-                dataset.touch(position, self.settings.clock())
+                records.touch(position, self.settings.clock())
             else:
-                dataset.remove(position)
+                records.remove(position)
 
     def _largest_page(self, endpoint: Endpoint) -> int | None:
         return self.settings.largest_page or endpoint.paging.largest

@@ -33,7 +33,6 @@ _CURSORS = _without_spaces(
     *("cursor", "page cursor", "page after", "page before", "after", "before", "next token", "page token", "token"),
     *("starting after", "ending before", "continuation token", "next", "marker", "next cursor", "scroll id"),
 )
-_SORTS = _without_spaces("sort", "sort by", "order", "order by", "ordering")
 _PAGING_WORDS = re.compile(
     r"(?:page|paging)(?!s$)|pg(?:no|nr|num|size)?$"
     r"|.*(?:(?<!utc)(?<!tz)(?<!zone)offset|cursor|skip|perpage|pagesize|pageno|pagenumber|displaystart|displaylength)"

@@ -98,7 +98,9 @@ def _find_list(declared: Declared | None, depth: int = 0) -> RecordLocation | Un
     if preferred:
         return _NOT_OBJECTS
     if of_objects:
-        return UnsupportedList(f"it has several lists ({', '.join(of_objects)}), and which has the records is not said")
+        return UnsupportedList(
+            f"it has several lists ({', '.join(of_objects)}), and which has the records is not known"
+        )
     return None
 
 

@@ -210,7 +210,7 @@ def test_unknown_version_lists_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"name = 'a\n", "not a description in TOML"),
         (b"\xff", "no text"),
@@ -218,11 +218,11 @@ def test_unknown_version_lists_the_known_ones() -> None:
         (b"[" * 100_000, "not a description"),
     ],
 )
-def test_file_that_is_no_description_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+def test_file_that_is_no_description_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     """The reason is given."""
     file = tmp_path / "mine.toml"
     file.write_bytes(content)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         load_service(str(file))
 
 

@@ -88,8 +88,8 @@ def test_endpoint_overrides_the_service() -> None:
 
 
 def test_offsets_begin_at_0_unless_stated() -> None:
-    for said, first in (({}, 0), ({"first": 1}, 1)):
-        (boxes,) = read_description(described(pages={"style": "offset", "number": "o", "size": "n"} | said), None)
+    for stated, first in (({}, 0), ({"first": 1}, 1)):
+        (boxes,) = read_description(described(pages={"style": "offset", "number": "o", "size": "n"} | stated), None)
         assert boxes.paging.first == first
 
 

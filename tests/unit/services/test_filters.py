@@ -109,7 +109,7 @@ def test_left_out_lists_have_reasons() -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "text", "said"),
+    ("endpoint", "text", "message"),
     [
         ("npq-applications", "cohort=21", "years"),
         ("npq-applications", "cohort=2021;2022", "years"),
@@ -125,11 +125,11 @@ def test_left_out_lists_have_reasons() -> None:
         ("delivery-partners", "updated_since=2025-09-01", "It takes: cohort"),
     ],
 )
-def test_invalid_filters_are_refused(endpoint: str, text: str, said: str) -> None:
+def test_invalid_filters_are_refused(endpoint: str, text: str, message: str) -> None:
     """What the service would refuse is refused before a request, with what to give instead."""
     with pytest.raises(UsageError) as refused:
         read_filters([text], npq(endpoint))
-    assert said in refused.value.next_step
+    assert message in refused.value.next_step
 
 
 @settings(deadline=None, max_examples=60)
@@ -201,7 +201,7 @@ def test_unfunded_mentors_have_ties_when_sorted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "sort", "said"),
+    ("endpoint", "sort", "message"),
     [
         ("npq-applications", "name", "It sorts by: created_at, -created_at, updated_at, -updated_at"),
         ("npq-applications", "create_at", "Did you mean created_at?"),
@@ -209,7 +209,7 @@ def test_unfunded_mentors_have_ties_when_sorted() -> None:
         ("statements", "created_at", "It takes no sort"),
     ],
 )
-def test_sort_that_is_not_published_is_refused(endpoint: str, sort: str, said: str) -> None:
+def test_sort_that_is_not_published_is_refused(endpoint: str, sort: str, message: str) -> None:
     with pytest.raises(UsageError) as refused:
         with_sort(npq(endpoint), sort)
-    assert said in refused.value.next_step
+    assert message in refused.value.next_step

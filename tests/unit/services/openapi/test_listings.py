@@ -26,7 +26,7 @@ PAGED = [query("page", minimum=1), query("size")]
         (
             "/both",
             listing(schema={"properties": {"red": array(RECORD), "blue": array(RECORD)}}),
-            "it has several lists (red, blue), and which has the records is not said",
+            "it has several lists (red, blue), and which has the records is not known",
         ),
         ("/open", answering({"application/json": {}}), "the OpenAPI file does not describe its response"),
         (
@@ -187,7 +187,9 @@ def test_every_list_is_described_or_left_out(offered: Any) -> None:
     # One list that can always be described, so that the others are named beside it.
     found = described(paths | {"/last": listing(*PAGED)})
     versions = [read_description(found.document, version) for version in found.document["versions"]]
-    said = [{endpoint.path for endpoint in service} | dict(service.left_out).keys() for service in versions]
-    assert set().union(*said) == {*paths, "/last"}
+    listed = [{endpoint.path for endpoint in service} | dict(service.left_out).keys() for service in versions]
+    assert set().union(*listed) == {*paths, "/last"}
     # The newest version has all of them, but where one has taken the place of an older one.
-    assert {parse_path(path).resource for path in said[-1]} == {parse_path(path).resource for path in [*paths, "/last"]}
+    assert {parse_path(path).resource for path in listed[-1]} == {
+        parse_path(path).resource for path in [*paths, "/last"]
+    }

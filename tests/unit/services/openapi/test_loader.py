@@ -52,7 +52,7 @@ def test_anchors_and_merge_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "not an OpenAPI file"),
         (b"[]", "not an OpenAPI file"),
@@ -68,8 +68,8 @@ def test_anchors_and_merge_keys() -> None:
         (b"openapi: 3.0.1\nn: " + b"9" * 5_000, "neither JSON nor YAML"),
     ],
 )
-def test_other_files_are_refused_with_the_reason(content: bytes, said: str) -> None:
-    assert said in refusal(content)
+def test_other_files_are_refused_with_the_reason(content: bytes, message: str) -> None:
+    assert message in refusal(content)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_page_sizes_come_from_the_schema() -> None:
         (query("page", "Page number, starting at 1."), 1),
         (query("page", "Must be greater than 0"), 1),
         (query("page", "The first page has the number 1."), 1),
-        # Nothing is said, or 0 by one sign and 1 by another.
+        # Nothing tells it, or 0 by one sign and 1 by another.
         (query("page"), None),
         (query("page", "The page to return, one of many."), None),
         (query("page", example=3), None),

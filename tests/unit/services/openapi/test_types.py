@@ -69,7 +69,7 @@ def test_type_that_contains_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reference", "said"),
+    ("reference", "message"),
     [
         ("other.yaml#/Box", "outside the file"),
         ("https://example.org/box.json", "outside the file"),
@@ -78,9 +78,9 @@ def test_type_that_contains_itself() -> None:
         ("#/paths/~1boxes/get/parameters/first", "does not exist"),
     ],
 )
-def test_broken_references_are_refused(reference: str, said: str) -> None:
+def test_broken_references_are_refused(reference: str, message: str) -> None:
     """References out of the file or to nothing are refused, with the reference."""
-    with pytest.raises(UsageError, match=said) as refused:
+    with pytest.raises(UsageError, match=message) as refused:
         described({"/boxes": listing(schema={"$ref": reference})})
     assert repr(reference) in refused.value.what
 
