@@ -17,10 +17,9 @@ from deltalake import DeltaTable, write_deltalake
 from bulk_export.errors import BulkExportError, DamagedState, UsageError
 from bulk_export.pipelines.checks.queries import QUESTIONS, question
 from bulk_export.pipelines.checks.runner import CheckResult, check, script
-from bulk_export.pipelines.sync.diff import Counts
-from bulk_export.pipelines.sync.log import PollSummary, TableSummary
 from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.poll import sync_once
+from bulk_export.pipelines.sync.summary import Counts, PollSummary, TableSummary
 from bulk_export.services.local import serving
 from tests.service.test_cli import run
 from tests.support.exporting import TOKEN, settings

@@ -14,10 +14,10 @@ from deltalake import DeltaTable
 
 from bulk_export.errors import DamagedState, Interrupted
 from bulk_export.pipelines.options import ExportOptions
-from bulk_export.pipelines.sync.delta_table import DeltaCopyTable
-from bulk_export.pipelines.sync.fetching import Extract, export_by
+from bulk_export.pipelines.sync.fetch import Extract, run_export
 from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.poll import sync_once
+from bulk_export.pipelines.sync.tables.delta_table import DeltaCopyTable
 from bulk_export.progress.observer import Observer
 from tests.support.copy_scene import HOUR, NAME, WEEK, Scene, person, scene
 from tests.support.exporting import FREE
@@ -268,7 +268,7 @@ def cut_off(it: Scene) -> Extract:
     """An export that is finished when its process ends, before anything of it is taken in."""
 
     async def extract(wanted: ExportOptions, observer: Observer, stop: anyio.Event) -> None:
-        await export_by(wanted, observer, stop, clock=lambda: it.now)
+        await run_export(wanted, observer, stop, clock=lambda: it.now)
         raise Interrupted("Cut off.")
 
     return extract

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bulk_export.pipelines.sync.diff import Counts
-from bulk_export.pipelines.sync.log import LOG, PollSummary, TableSummary, append_entry
+from bulk_export.pipelines.sync.log import LOG, append_entry
+from bulk_export.pipelines.sync.summary import Counts, PollSummary, TableSummary
 
 NOON = datetime(2025, 6, 2, 12, tzinfo=UTC)
 

@@ -22,7 +22,7 @@ from bulk_export.errors import (
     ServiceRefused,
     UsageError,
 )
-from bulk_export.pipelines.sync.loop import LoopStats, repeat
+from bulk_export.pipelines.sync.loop import LoopStats, run_periodically
 from tests.support.virtual_time import run_virtually
 
 HOUR = 3600.0
@@ -72,7 +72,7 @@ def play(
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(signal)
-            run.outcome = await repeat(
+            run.outcome = await run_periodically(
                 HOUR, one, clock=clock, random=lambda: draw, stop=stop, notice=run.notices.append
             )
             run.over = clock()
@@ -160,7 +160,7 @@ def test_a_clock_set_back_delays_the_next_poll_by_a_period_and_a_half_at_most() 
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(set_back)
-            await repeat(HOUR, poll, clock=clock, random=lambda: 0.5, stop=stop, notice=lambda _: None)
+            await run_periodically(HOUR, poll, clock=clock, random=lambda: 0.5, stop=stop, notice=lambda _: None)
 
     run_virtually(main)
     assert began[1] - began[0] <= 1.6 * HOUR

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_export.pipelines.sync.watermark import Rhythm, Watermark, same_since
+from bulk_export.pipelines.sync.watermark import PollSchedule, Watermark
 
 NOON = datetime(2025, 6, 2, 12, tzinfo=UTC)
 
@@ -65,12 +65,6 @@ def test_a_full_sync_that_polls_overtook_makes_the_next_one_ask_from_before_its_
     assert (after.since(at(780)), after.full) == (at(660), at(0))
 
 
-def test_endpoints_are_polled_together_that_ask_from_the_same_moment() -> None:
-    marks = {"a": Watermark((at(0), at(60))), "b": Watermark((at(0), at(61))), "c": Watermark((at(30), at(60)))}
-    groups = same_since(marks, ["a", "whole", "b", "c"], {"whole"}, at(120))
-    assert groups == [(at(0), ("a", "b")), (None, ("whole",)), (at(30), ("c",))]
-
-
 @given(
     st.lists(st.integers(1, 200), min_size=3, max_size=12),
     st.integers(0, 3_000),
@@ -94,20 +88,20 @@ def test_a_change_committed_up_to_one_window_late_is_asked_for_by_the_next_poll(
         mark = mark.after_changes(start)
 
 
-def seen(*minutes: float, every: timedelta | None = None) -> Rhythm:
-    rhythm = Rhythm()
+def seen(*minutes: float, every: timedelta | None = None) -> PollSchedule:
+    schedule = PollSchedule()
     for moment in minutes:
-        rhythm = rhythm.after(at(moment), every)
-    return rhythm
+        schedule = schedule.after(at(moment), every)
+    return schedule
 
 
 HOURLY = timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
-    ("rhythm", "wanted"),
+    ("schedule", "wanted"),
     [
-        (Rhythm(), HOURLY),
+        (PollSchedule(), HOURLY),
         (seen(0, 60, 120), HOURLY),
         (seen(0, 60, 61, 62, 63, 120), HOURLY),
         (seen(0, 360, 720), timedelta(hours=6)),
@@ -119,22 +113,24 @@ HOURLY = timedelta(hours=1)
         (seen(0, 60, 120, 180, 5_000, 5_060), HOURLY),
     ],
 )
-def test_a_period_is_the_spacing_of_polls_without_the_ones_in_between(rhythm: Rhythm, wanted: timedelta) -> None:
-    assert rhythm.period() == wanted
+def test_a_period_is_the_spacing_of_polls_without_the_ones_in_between(
+    schedule: PollSchedule, wanted: timedelta
+) -> None:
+    assert schedule.period() == wanted
 
 
 def test_starts_in_the_future_are_no_spacing() -> None:
-    rhythm = seen(0, 60, 500_000)
-    assert rhythm.period(at(120)) == HOURLY
-    assert rhythm.after(at(120)).period(at(180)) == HOURLY
+    schedule = seen(0, 60, 500_000)
+    assert schedule.period(at(120)) == HOURLY
+    assert schedule.after(at(120)).period(at(180)) == HOURLY
 
 
 def test_a_new_schedule_is_learnt_in_the_end_and_an_old_every_forgotten() -> None:
-    rhythm = seen(0, every=timedelta(days=1))
+    schedule = seen(0, every=timedelta(days=1))
     for hour in range(1, 24 * 30):
-        rhythm = rhythm.after(at(60 * hour))
-    assert rhythm.period() == HOURLY
-    assert len(rhythm.starts) <= 9
+        schedule = schedule.after(at(60 * hour))
+    assert schedule.period() == HOURLY
+    assert len(schedule.starts) <= 9
 
 
 @given(
@@ -151,20 +147,20 @@ def test_two_scheduled_windows_are_asked_for_whatever_is_polled_in_between(
         scheduled.append(scheduled[-1] + gap)
     after = scheduled[int(where * (len(scheduled) - 1))]
     starts = sorted({*scheduled, *(after + minutes for minutes in extra)})
-    rhythm, mark = Rhythm(), Watermark()
+    schedule, mark = PollSchedule(), Watermark()
     for number, start in enumerate(starts):
-        since = mark.since(at(start), rhythm.period(at(start)))
+        since = mark.since(at(start), schedule.period(at(start)))
         if since is not None and start in scheduled:
             assert since <= at(start - 120)
         mark = mark.after_changes(at(start)) if number else mark.after_full(at(start))
-        rhythm = rhythm.after(at(start))
+        schedule = schedule.after(at(start))
 
 
 def test_marks_in_the_future_are_not_believed() -> None:
     mark = Watermark((at(0), at(600)), at(600))
-    assert mark.believed(at(601)) == mark
-    assert mark.believed(at(60)) == Watermark((at(0),), None)
-    assert mark.believed(at(-60)) == Watermark()
+    assert mark.without_future(at(601)) == mark
+    assert mark.without_future(at(60)) == Watermark((at(0),), None)
+    assert mark.without_future(at(-60)) == Watermark()
     assert mark.is_full_due(at(60), timedelta(days=7))
     assert not mark.is_full_due(at(597), timedelta(days=7))
-    assert mark.again() == Watermark((at(0), at(600)), None)
+    assert mark.with_full_due() == Watermark((at(0), at(600)), None)

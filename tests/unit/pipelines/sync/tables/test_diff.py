@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,75 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_export.errors import DamagedState
-from bulk_export.pipelines.sync.diff import Counts, TableDiff
-
-NOON = datetime(2025, 6, 2, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-INSTANT = pa.timestamp("us", "UTC")
-PEOPLE = pa.list_(pa.struct([("email", pa.string()), ("born", pa.date32())]))
-FETCHED = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        ("type", pa.string()),
-        ("updated_at", INSTANT),
-        ("people", PEOPLE),
-        ("share", pa.float64()),
-        ("_extra", pa.string()),
-    ]
-)
-COPIED = pa.schema([*FETCHED.set(0, pa.field("id", pa.string())), ("_synced_at", INSTANT), ("_removed_at", INSTANT)])
-
-
-def record(identity: str, **changes: Any) -> dict[str, Any]:
-    people = [{"email": f"{identity}@example.org", "born": None}]
-    return {"id": identity, "type": "t", "updated_at": NOON, "people": people, "share": 0.1, "_extra": None} | changes
-
-
-def row(identity: str, *, synced_at: datetime = NOON - HOUR, removed_at: datetime | None = None, **changes: Any) -> Any:
-    return record(identity, **changes) | {"_synced_at": synced_at, "_removed_at": removed_at}
-
-
-def write(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> Path:
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
-    return path
-
-
-class Compared:
-    def __init__(
-        self,
-        room: Path,
-        fetched: list[Any],
-        copied: list[Any] | None,
-        *,
-        full: bool = False,
-        overtaken: bool = False,
-        fetched_schema: pa.Schema = FETCHED,
-        earlier: list[Any] | None = None,
-        **chosen: Any,
-    ) -> None:
-        files = [write(room / "fetched's.parquet", fetched, fetched_schema)]
-        current = [] if copied is None else [write(room / "current [1].parquet", copied, COPIED)]
-        difference = TableDiff(
-            files,
-            current,
-            None if copied is None else COPIED,
-            started_at=NOON,
-            finds_removed=full,
-            is_overtaken=overtaken,
-            scratch=room,
-            earlier=[] if earlier is None else [write(room / "earlier.parquet", earlier, fetched_schema)],
-            **chosen,
-        )
-        self.counts = difference.counts
-        self.is_by_key = difference.is_by_key
-        self.all = difference.merged(delete_removed=False).read_all().to_pylist()
-        self.left = difference.merged(delete_removed=True).read_all().to_pylist()
-        self.schema = difference.schema
-        self.changes = {one["id"]: one for one in difference.changes().read_all().to_pylist()}
-        self.merged = {one["id"]: one for one in difference.merged(delete_removed=False).read_all().to_pylist()}
-        self.without_removed = difference.merged(delete_removed=True).read_all()["id"].to_pylist()
-        difference.close()
-        assert not (room / "changes.parquet").exists()
+from bulk_export.pipelines.sync.summary import Counts
+from bulk_export.pipelines.sync.tables.diff import TableDiff
+from tests.support.table_rows import COPIED, FETCHED, HOUR, NOON, NULLABLE, Compared, record, request, row, write
 
 
 def test_the_first_poll_inserts_everything(tmp_path: Path) -> None:
@@ -183,19 +117,8 @@ def test_a_column_that_was_not_fetched_counts_as_null(tmp_path: Path) -> None:
 def test_files_that_cannot_be_read_are_told_without_their_contents(tmp_path: Path) -> None:
     (tmp_path / "torn.parquet").write_bytes(b"secret@example.org")
     with pytest.raises(DamagedState, match="cannot be compared") as failure:
-        TableDiff(
-            [tmp_path / "torn.parquet"],
-            [],
-            None,
-            started_at=NOON,
-            finds_removed=False,
-            is_overtaken=False,
-            scratch=tmp_path,
-        )
+        TableDiff(request([tmp_path / "torn.parquet"], [], None, scratch=tmp_path))
     assert "secret" not in str(failure.value.lines())
-
-
-NULLABLE = FETCHED.set(0, pa.field("id", pa.string()))
 
 
 def types(rows: list[Any]) -> list[tuple[Any, str, bool]]:
@@ -207,7 +130,7 @@ def test_records_that_share_an_id_or_have_none_are_all_kept_and_matched_by_conte
         record("a", type="mentor"),
         record("a", type="ect"),
         record("b"),
-        *(record(None, type=name) for name in "xxy"),  # type: ignore[arg-type]
+        *(record(None, type=name) for name in "xxy"),
     ]
     first = Compared(tmp_path, fetched, None, fetched_schema=NULLABLE)
     assert first.counts == Counts(fetched=6, inserted=6)
@@ -218,11 +141,11 @@ def test_records_that_share_an_id_or_have_none_are_all_kept_and_matched_by_conte
     assert again.is_by_key
 
     # One of each kind changes, one goes: in a poll for changes nothing is overwritten that may be another record.
-    changed = [record("a", type="lead"), record(None, type="z")]  # type: ignore[arg-type]
+    changed = [record("a", type="lead"), record(None, type="z")]
     part = Compared(tmp_path, changed, copied, fetched_schema=NULLABLE)
     assert (part.counts, part.is_by_key) == (Counts(fetched=2, inserted=2), False)
     assert len(part.all) == 8
-    whole = [record("a", type="mentor"), record("a", type="lead"), record("b"), record(None, type="x")]  # type: ignore[arg-type]
+    whole = [record("a", type="mentor"), record("a", type="lead"), record("b"), record(None, type="x")]
     full = Compared(tmp_path, whole, part.all, fetched_schema=NULLABLE, full=True)
     assert full.counts == Counts(fetched=4, unchanged=4, removed=4)
     assert types(full.left) == types([one | {"_removed_at": None} for one in whole])
@@ -254,19 +177,11 @@ def test_several_fields_together_identify_a_row_members_of_objects_among_them(tm
     copied = pa.Table.from_pylist(first.all, schema=first.schema)
     pq.write_table(copied, tmp_path / "copied.parquet")
     rows[1]["place"]["name"] = "y"
-    difference = TableDiff(
-        [write(tmp_path / "f.parquet", rows[1:], fetched_schema)],
-        [tmp_path / "copied.parquet"],
-        first.schema,
-        started_at=NOON,
-        finds_removed=False,
-        is_overtaken=False,
-        scratch=tmp_path,
-        key=key,
-    )
-    assert (difference.counts, difference.is_by_key) == (Counts(fetched=1, updated=1), True)
-    names = [one["place"]["name"] for one in difference.merged(delete_removed=False).read_all().to_pylist()]
-    difference.close()
+    fetched = write(tmp_path / "f.parquet", rows[1:], fetched_schema)
+    diff = TableDiff(request([fetched], [tmp_path / "copied.parquet"], first.schema, scratch=tmp_path, key=key))
+    assert (diff.counts, diff.is_by_key) == (Counts(fetched=1, updated=1), True)
+    names = [one["place"]["name"] for one in diff.table_rows(delete_removed=False).read_all().to_pylist()]
+    diff.close()
     assert sorted(names) == ["x", "y"]
 
 
@@ -299,22 +214,17 @@ def test_rows_marked_before_are_deleted_by_a_full_load_that_deletes_and_by_no_ot
 def test_removals_that_are_refused_leave_everything_else_as_it_is(tmp_path: Path) -> None:
     marked = [row(name, removed_at=NOON - HOUR, type="marked") for name in ("gone", "b")]
     copied = [row("a"), row("lost"), row("b"), row("b", type="2"), *marked]
-    difference = TableDiff(
-        [write(tmp_path / "f.parquet", [record("a", type="new"), record("b")], FETCHED)],
-        [write(tmp_path / "c.parquet", copied, COPIED)],
-        COPIED,
-        started_at=NOON,
-        finds_removed=True,
-        is_overtaken=False,
-        scratch=tmp_path,
-        deletes_marked=True,
+    fetched = write(tmp_path / "f.parquet", [record("a", type="new"), record("b")], FETCHED)
+    current = write(tmp_path / "c.parquet", copied, COPIED)
+    diff = TableDiff(
+        request([fetched], [current], COPIED, detects_removals=True, scratch=tmp_path, deletes_marked=True)
     )
-    assert (difference.counts.removed, difference.counts.deleted, difference.rows_there) == (2, 2, 4)
-    difference.keep_missing()
-    rows = difference.merged(delete_removed=True).read_all().to_pylist()
-    changes = difference.changes().read_all().to_pylist()
-    difference.close()
-    assert difference.counts == Counts(fetched=2, updated=1, unchanged=1)
+    assert (diff.counts.removed, diff.counts.deleted, diff.live_rows) == (2, 2, 4)
+    diff.discard_removals()
+    rows = diff.table_rows(delete_removed=True).read_all().to_pylist()
+    changes = diff.changed_rows().read_all().to_pylist()
+    diff.close()
+    assert diff.counts == Counts(fetched=2, updated=1, unchanged=1)
     assert types(rows) == [
         ("a", "new", False),
         ("b", "2", False),
@@ -335,10 +245,10 @@ def test_after_a_full_load_the_rows_are_those_that_were_fetched_however_ids_repe
     before: list[tuple[Any, str]], after: list[tuple[Any, str]]
 ) -> None:
     with TemporaryDirectory() as directory:
-        room = Path(directory)
+        scratch = Path(directory)
         copied = [row(identity, type=name) for identity, name in before]
         fetched = [record(identity, type=name) for identity, name in after]
-        it = Compared(room, fetched, copied, fetched_schema=NULLABLE, full=True)
+        it = Compared(scratch, fetched, copied, fetched_schema=NULLABLE, full=True)
     assert sorted(((one["id"], one["type"]) for one in it.left), key=str) == sorted(after, key=str)
     assert it.counts.fetched == it.counts.inserted + it.counts.updated + it.counts.unchanged == len(after)
     assert len(it.all) == len(it.left) + it.counts.removed
@@ -346,7 +256,25 @@ def test_after_a_full_load_the_rows_are_those_that_were_fetched_however_ids_repe
 
 
 def test_an_attribute_may_have_any_name(tmp_path: Path) -> None:
-    names = ["/change", "record", "change", "row", "k0", "n", "a`b", 'a"b', "a.b", "a b", "ü", "c", "x.record"]
+    names = [
+        "/change",
+        "record",
+        "change",
+        "row",
+        "k0",
+        "n",
+        "a`b",
+        'a"b',
+        "a.b",
+        "a b",
+        "ü",
+        "c",
+        "x.record",
+        "copied",
+        "latest",
+        "loaded",
+        "shown",
+    ]
     fetched_schema = pa.schema([*FETCHED, *((name, pa.string()) for name in names)])
     of = dict.fromkeys(names, "1")
     it = Compared(tmp_path, [record("a", **of)], None, fetched_schema=fetched_schema)

@@ -6,7 +6,7 @@ import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,40 +16,21 @@ import pytest
 from deltalake import DeltaTable
 
 from bulk_export.errors import DamagedState, LocalFailure, UsageError
-from bulk_export.pipelines.sync.copied_table import Standing
-from bulk_export.pipelines.sync.delta_table import DeltaCopyTable
-from bulk_export.pipelines.sync.diff import Counts, TableDiff
-from bulk_export.pipelines.sync.state import TableMark
-from tests.unit.pipelines.sync.test_diff import FETCHED, NOON, record, write
-
-
-@contextmanager
-def difference(
-    table: DeltaCopyTable, room: Path, records: list[dict[str, Any]], started_at: datetime = NOON, *, full: bool = False
-) -> Iterator[TableDiff]:
-    made = TableDiff(
-        [write(room / "fetched.parquet", records, FETCHED)],
-        table.files,
-        table.schema,
-        started_at=started_at,
-        finds_removed=full,
-        is_overtaken=False,
-        scratch=room,
-    )
-    try:
-        yield made
-    finally:
-        made.close()
+from bulk_export.pipelines.sync.summary import Counts
+from bulk_export.pipelines.sync.tables.copy_table import TableMark, TableStatus
+from bulk_export.pipelines.sync.tables.delta_table import DeltaCopyTable
+from tests.support.table_rows import FETCHED, NOON, NULLABLE, record, table_diff
 
 
 def apply(
-    path: Path, room: Path, poll: int, *names: str, full: bool = False, delete: bool = False, **of: Any
+    path: Path, scratch: Path, poll: int, *names: str, full: bool = False, delete: bool = False, **of: Any
 ) -> Counts:
     table = DeltaCopyTable(path)
     records = [record(name, **of) for name in names]
-    with difference(table, room, records, NOON + timedelta(hours=poll), full=full) as made:
-        table.apply(made, poll, delete_removed=delete)
-        return made.counts
+    started_at = NOON + timedelta(hours=poll)
+    with table_diff(table, scratch, records, started_at=started_at, detects_removals=full) as diff:
+        table.apply(diff, poll, delete_removed=delete)
+        return diff.counts
 
 
 def ids(path: Path) -> set[str]:
@@ -58,13 +39,13 @@ def ids(path: Path) -> set[str]:
 
 def test_a_commit_says_which_poll_made_it_and_what_it_did(tmp_path: Path) -> None:
     path = tmp_path / "table"
-    assert DeltaCopyTable(path).applied(1) is None
+    assert DeltaCopyTable(path).counts_of(1) is None
     apply(path, tmp_path, 1, "a", "b")
     apply(path, tmp_path, 2, "b", "c", type="other")
     table = DeltaCopyTable(path)
-    assert table.applied(1) == Counts(fetched=2, inserted=2)
-    assert table.applied(2) == Counts(fetched=2, inserted=1, updated=1)
-    assert table.applied(3) is None
+    assert table.counts_of(1) == Counts(fetched=2, inserted=2)
+    assert table.counts_of(2) == Counts(fetched=2, inserted=1, updated=1)
+    assert table.counts_of(3) is None
     assert table.version == 1
 
 
@@ -88,10 +69,10 @@ def test_another_writer_makes_the_poll_fail_and_is_not_undone(tmp_path: Path) ->
     path = tmp_path / "table"
     apply(path, tmp_path, 1, "a", "b")
     table = DeltaCopyTable(path)
-    with difference(table, tmp_path, [record("a", type="new"), record("c")]) as made:
+    with table_diff(table, tmp_path, [record("a", type="new"), record("c")]) as diff:
         DeltaTable(path).update(predicate="id = 'a'", updates={"type": "'somebody'"})
         with pytest.raises(LocalFailure, match="Someone else changed"):
-            table.apply(made, 2, delete_removed=False)
+            table.apply(diff, 2, delete_removed=False)
     assert ids(path) == {"a", "b"}
     assert apply(path, tmp_path, 2, "a", "c", type="new") == Counts(fetched=2, inserted=1, updated=1)
     assert ids(path) == {"a", "b", "c"}
@@ -134,7 +115,7 @@ def test_a_column_that_no_poll_writes_is_refused(tmp_path: Path) -> None:
     table = DeltaCopyTable(path)
     assert table.schema is not None
     table.schema = table.schema.append(pa.field("theirs", pa.int8()))
-    with pytest.raises(DamagedState, match="int8"), difference(table, tmp_path, [record("a")]):
+    with pytest.raises(DamagedState, match="int8"), table_diff(table, tmp_path, [record("a")]):
         pass
 
 
@@ -151,17 +132,8 @@ def test_rows_that_share_a_key_and_names_that_the_library_cannot_read_are_writte
         )
     ):
         table = DeltaCopyTable(path)
-        made = TableDiff(
-            [write(tmp_path / "fetched.parquet", records, wide)],
-            table.files,
-            table.schema,
-            started_at=NOON,
-            finds_removed=False,
-            is_overtaken=False,
-            scratch=tmp_path,
-        )
-        table.apply(made, poll, delete_removed=False, poll_id=f"{poll:032x}")
-        made.close()
+        with table_diff(table, tmp_path, records, wide) as diff:
+            table.apply(diff, poll, delete_removed=False, poll_id=f"{poll:032x}")
         assert DeltaCopyTable(path).version == poll
     rows = DeltaTable(path).to_pyarrow_table().to_pylist()
     assert sorted((one["id"], one["a`b"], one["type"]) for one in rows) == [
@@ -174,56 +146,46 @@ def test_rows_that_share_a_key_and_names_that_the_library_cannot_read_are_writte
 def test_a_table_that_knew_ids_only_takes_records_without_one(tmp_path: Path) -> None:
     path = tmp_path / "table"
     apply(path, tmp_path, 1, "a")
-    nullable = FETCHED.set(0, pa.field("id", pa.string()))
     for poll in (2, 3):
         table = DeltaCopyTable(path)
-        made = TableDiff(
-            [write(tmp_path / "fetched.parquet", [record("a"), record(None)], nullable)],  # type: ignore[arg-type]
-            table.files,
-            table.schema,
-            started_at=NOON,
-            finds_removed=True,
-            is_overtaken=False,
-            scratch=tmp_path,
-        )
-        table.apply(made, poll, delete_removed=True)
-        made.close()
+        with table_diff(table, tmp_path, [record("a"), record(None)], NULLABLE, detects_removals=True) as diff:
+            table.apply(diff, poll, delete_removed=True)
         assert ids(path) == {"a", None}
-        assert made.counts.inserted == (poll == 2)
+        assert diff.counts.inserted == (poll == 2)
 
 
 def test_a_table_is_compared_with_what_was_noted_of_it(tmp_path: Path) -> None:
     path = tmp_path / "table"
-    assert DeltaCopyTable(path).standing(TableMark(3), ()) is Standing.ABSENT
+    assert DeltaCopyTable(path).status(TableMark(3), ()) is TableStatus.ABSENT
 
     def poll(number: int, *names: str) -> TableMark:
         table = DeltaCopyTable(path)
-        with difference(table, tmp_path, [record(name) for name in names]) as made:
-            table.apply(made, number, delete_removed=False, poll_id=f"{number:032x}")
+        with table_diff(table, tmp_path, [record(name) for name in names]) as diff:
+            table.apply(diff, number, delete_removed=False, poll_id=f"{number:032x}")
         return table.mark
 
     first, second = poll(1, "a"), poll(2, "b")
     assert (first, second) == (TableMark(0, f"{1:032x}", 1), TableMark(1, f"{2:032x}", 2))
     table = DeltaCopyTable(path)
-    assert table.standing(second, ()) is Standing.KNOWN
-    assert table.standing(TableMark(), ()) is Standing.KNOWN  # an earlier version noted nothing
-    assert table.standing(first, ()) is Standing.AHEAD
-    assert table.standing(first, {f"{2:032x}"}) is Standing.KNOWN
-    assert table.standing(TableMark(1, f"{7:032x}", 2), ()) is Standing.BEHIND
-    assert table.standing(TableMark(2, f"{3:032x}", 3), ()) is Standing.BEHIND
-    assert (table.applied(2, f"{2:032x}"), table.applied(2, f"{9:032x}")) == (Counts(1, 1), None)
+    assert table.status(second, ()) is TableStatus.CURRENT
+    assert table.status(TableMark(), ()) is TableStatus.CURRENT  # an earlier version noted nothing
+    assert table.status(first, ()) is TableStatus.AHEAD
+    assert table.status(first, {f"{2:032x}"}) is TableStatus.CURRENT
+    assert table.status(TableMark(1, f"{7:032x}", 2), ()) is TableStatus.BEHIND
+    assert table.status(TableMark(2, f"{3:032x}", 3), ()) is TableStatus.BEHIND
+    assert (table.counts_of(2, f"{2:032x}"), table.counts_of(2, f"{9:032x}")) == (Counts(1, 1), None)
     table.compact()
-    assert DeltaCopyTable(path).standing(second, ()) is Standing.KNOWN
+    assert DeltaCopyTable(path).status(second, ()) is TableStatus.CURRENT
     DeltaTable(path).delete("id = 'a'")
-    assert DeltaCopyTable(path).standing(second, ()) is Standing.BEHIND
+    assert DeltaCopyTable(path).status(second, ()) is TableStatus.BEHIND
 
 
 def test_a_few_changes_rewrite_a_few_small_files(tmp_path: Path) -> None:
     path = tmp_path / "table"
     values, table = Random(1), DeltaCopyTable(path)
     records = [record(f"{number:05}", type=values.randbytes(30).hex()) for number in range(20_000)]
-    with difference(table, tmp_path, records) as made:
-        table.apply(made, 1, delete_removed=False)
+    with table_diff(table, tmp_path, records) as diff:
+        table.apply(diff, 1, delete_removed=False)
     before = {file: file.stat().st_size for file in table.files}
     apply(path, tmp_path, 2, "00007", type="other")
     changed = [file for file in DeltaCopyTable(path).files if file not in before]
@@ -235,9 +197,9 @@ def test_a_full_disk_is_said_and_leaves_the_table_as_it_was(tmp_path: Path) -> N
     path = tmp_path / "table"
     apply(path, tmp_path, 1, "a")
     table = DeltaCopyTable(path)
-    with difference(table, tmp_path, [record(str(number)) for number in range(2_000)]) as made, small_files(300):
+    with table_diff(table, tmp_path, [record(str(number)) for number in range(2_000)]) as diff, small_files(300):
         with pytest.raises(LocalFailure, match="no space left") as full:
-            table.apply(made, 2, delete_removed=False)
+            table.apply(diff, 2, delete_removed=False)
         assert type(full.value) is LocalFailure
     assert ids(path) == {"a"}
     assert DeltaCopyTable(path).remove_unused() >= 0

@@ -12,10 +12,11 @@ import pytest
 
 from bulk_export.core.files import locked_directory
 from bulk_export.errors import DirectoryInUse, Interrupted
-from bulk_export.pipelines.sync import forever as continually
-from bulk_export.pipelines.sync.forever import keep_current
+from bulk_export.pipelines.sync import loop
+from bulk_export.pipelines.sync.loop import sync_forever
 from bulk_export.pipelines.sync.options import SyncOptions
-from bulk_export.pipelines.sync.poll import SyncSummary, sync_once
+from bulk_export.pipelines.sync.poll import sync_once
+from bulk_export.pipelines.sync.summary import SyncSummary
 from tests.support.copy_scene import NAME, Scene, scene
 from tests.support.exporting import FREE, TOKEN
 
@@ -49,7 +50,7 @@ async def daemon(chosen: SyncOptions) -> AsyncIterator[Told]:
 
     async def run() -> None:
         with pytest.raises(Interrupted):
-            await keep_current(chosen, 3_600, stop=stop, report=told.report, notice=told.notice)
+            await sync_forever(chosen, 3_600, stop=stop, report=told.report, notice=told.notice)
         ended.append(True)
 
     async with anyio.create_task_group() as tasks:
@@ -64,12 +65,12 @@ async def test_a_second_daemon_is_refused_at_once_and_a_sync_between_two_polls_i
         async with daemon(options(it)) as told:
             await told.polled.wait()
             with pytest.raises(DirectoryInUse, match=r"keeps the copy .* current") as refused:
-                await keep_current(options(it), 60, stop=anyio.Event(), report=told.report, notice=told.notice)
+                await sync_forever(options(it), 60, stop=anyio.Event(), report=told.report, notice=told.notice)
             assert refused.value.exit_code == 2
             await sync_once(options(it))
             # It held on, and what the sync by hand cleared away was not its lock.
             with pytest.raises(DirectoryInUse):
-                await keep_current(options(it), 60, stop=anyio.Event(), report=told.report, notice=told.notice)
+                await sync_forever(options(it), 60, stop=anyio.Event(), report=told.report, notice=told.notice)
         assert len(told.polls) == 1
         assert not (it.directory / ".bulk-export").exists()
 
@@ -77,7 +78,7 @@ async def test_a_second_daemon_is_refused_at_once_and_a_sync_between_two_polls_i
 async def test_a_poll_that_is_due_during_a_sync_by_hand_waits_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(continually, "_PATIENCE", 0.01)
+    monkeypatch.setattr(loop, "_LOCK_INTERVAL", 0.01)
     async with scene(tmp_path, people=3) as it:
         it.directory.mkdir(parents=True)
         (it.directory / ".bulk-export").mkdir()
@@ -128,11 +129,11 @@ async def test_removals_are_accepted_for_the_first_poll_only(tmp_path: Path, mon
         await poll()
 
     stop = anyio.Event()
-    monkeypatch.setattr(continually, "sync_once", noted)
-    monkeypatch.setattr(continually, "repeat", twice)
+    monkeypatch.setattr(loop, "sync_once", noted)
+    monkeypatch.setattr(loop, "run_periodically", twice)
     async with scene(tmp_path) as it:
         with pytest.raises(Interrupted):
-            await keep_current(
+            await sync_forever(
                 options(it, accept_removals=True), 60, stop=stop, report=lambda _: None, notice=lambda _: None
             )
     assert accepted == [True, False]
