@@ -15,8 +15,8 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from bulk_export.errors import BulkExportError, DamagedState, UsageError
-from bulk_export.pipelines.checks.queries import QUESTIONS, question
-from bulk_export.pipelines.checks.runner import CheckResult, check, script
+from bulk_export.pipelines.checks.queries import CHECKS, find_check
+from bulk_export.pipelines.checks.runner import CheckResult, run_checks, sql_script
 from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.poll import sync_once
 from bulk_export.pipelines.sync.summary import Counts, PollSummary, TableSummary
@@ -76,7 +76,7 @@ def synced(directory: Path, endpoint: str, rows: list[dict[str, Any]], removed: 
 
 
 def found(answers: list[CheckResult], name: str) -> list[Any]:
-    (answer,) = (one for one in answers if one.question.name == name)
+    (answer,) = (one for one in answers if one.check.name == name)
     assert answer.unanswered is None
     assert answer.found == len(answer.rows)
     return [row[0] for row in answer.rows]
@@ -96,10 +96,10 @@ def test_undecided_are_declarations_without_a_decision_unless_voided_or_clawed_b
             declaration("d7", "none", "paid"),
         ],
     )
-    answers = check(directory)
+    answers = run_checks(directory)
     assert found(answers, "undecided") == ["d1", "d7"]
     assert found(answers, "unlinked") == []
-    (changed,) = (one for one in answers if one.question.name == "changed")
+    (changed,) = (one for one in answers if one.check.name == "changed")
     assert "no history" in (changed.unanswered or "")
 
 
@@ -115,7 +115,7 @@ def test_unlinked_are_declarations_without_their_application_or_participant_void
             declaration("d4", None, "voided"),
         ],
     )
-    answers = check(directory)
+    answers = run_checks(directory)
     assert found(answers, "unlinked") == ["d2", "d3", "d4"]
     assert "filtered" in answers[2].remarks[0]
 
@@ -132,9 +132,9 @@ def test_changed_is_told_from_the_history_also_across_compaction(tmp_path: Path)
     third = second | {"after": (True, 20)}
     synced(tmp_path, "npq-applications", [application(name, *value) for name, value in third.items()])
     DeltaTable(tmp_path / "npq-applications").optimize.compact()
-    answers = check(tmp_path)
+    answers = run_checks(tmp_path)
     assert found(answers, "changed") == ["after"]
-    (changed,) = (one for one in answers if one.question.name == "changed")
+    (changed,) = (one for one in answers if one.check.name == "changed")
     row = dict(zip(changed.columns, changed.rows[0], strict=True))
     assert (row["funded_place_before"], row["funded_place_after"]) == (None, True)
     assert (row["last_seen_before"], row["seen_at"]) == ("2025-01-01T00:00:00Z", "2025-01-20T00:00:00Z")
@@ -145,9 +145,9 @@ def test_history_that_a_vacuum_removed_is_said_to_be_gone(tmp_path: Path) -> Non
     synced(tmp_path, "participant-declarations", [declaration("d", "a")])
     synced(tmp_path, "npq-applications", [application("a", None)])
     synced(tmp_path, "npq-applications", [application("a", True, 20)])
-    assert found(check(tmp_path), "changed") == ["a"]
+    assert found(run_checks(tmp_path), "changed") == ["a"]
     DeltaTable(tmp_path / "npq-applications").vacuum(0, dry_run=False, enforce_retention_duration=False)
-    answers = check(tmp_path)
+    answers = run_checks(tmp_path)
     assert found(answers, "changed") == []
     assert re.search(r"before \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ was cleaned away", answers[1].remarks[0])
     assert answers[2].unanswered == "There is no table participants-npq."
@@ -157,12 +157,12 @@ def test_records_that_the_service_removed_are_not_in_the_copy(tmp_path: Path) ->
     synced(tmp_path, "participant-declarations", [declaration("d1", "a"), declaration("d2", "b")], removed=("d2",))
     synced(tmp_path, "npq-applications", [application("a", True), application("b", None)], removed=("a",))
     synced(tmp_path, "participants-npq", [{"id": "p"}])
-    answers = check(tmp_path)
+    answers = run_checks(tmp_path)
     assert found(answers, "unlinked") == ["d1"]
     assert found(answers, "undecided") == []
 
 
-@pytest.mark.parametrize("name", [one.name for one in QUESTIONS])
+@pytest.mark.parametrize("name", [one.name for one in CHECKS])
 def test_the_sql_that_is_printed_gives_the_same_rows_by_hand(tmp_path: Path, name: str) -> None:
     synced(
         tmp_path, "participant-declarations", [declaration("d1", "a"), declaration("d2", "b"), declaration("d3", "c")]
@@ -171,14 +171,14 @@ def test_the_sql_that_is_printed_gives_the_same_rows_by_hand(tmp_path: Path, nam
     synced(tmp_path, "npq-applications", [application("a", None), application("b", True, 20)])
     synced(tmp_path, "participants-npq", [{"id": "p"}])
     with duckdb.connect() as by_hand:
-        rows = pa.table(by_hand.execute(script(tmp_path, question(name))).to_arrow_table()).column(0).to_pylist()
-    assert rows == found(check(tmp_path), name) != []
+        rows = pa.table(by_hand.execute(sql_script(tmp_path, find_check(name))).to_arrow_table()).column(0).to_pylist()
+    assert rows == found(run_checks(tmp_path), name) != []
 
 
 def test_what_cannot_be_checked_is_refused_with_the_reason(tmp_path: Path) -> None:
     def refused(directory: Path) -> BulkExportError:
         with pytest.raises(BulkExportError) as error:
-            check(directory)
+            run_checks(directory)
         return error.value
 
     assert "not a directory" in refused(tmp_path / "none").what
@@ -195,8 +195,8 @@ def test_what_cannot_be_checked_is_refused_with_the_reason(tmp_path: Path) -> No
     assert "secret" not in str(refused(torn))
     (torn / "npq-applications" / "part-00000.parquet").unlink()
     assert "missing" in refused(torn).what
-    with pytest.raises(UsageError, match="no question"):
-        question("everything")
+    with pytest.raises(UsageError, match="no check"):
+        find_check("everything")
 
 
 def test_the_command_leaves_with_6_where_something_is_found_and_0_where_not(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ async def test_a_synced_copy_in_any_directory_can_be_checked(tmp_path: Path, for
         await sync_once(chosen)
         truth = list(service.truth("participant-declarations"))
         decided = {one["id"]: one["attributes"]["funded_place"] for one in service.truth("npq-applications")}
-    answers = check(directory)
+    answers = run_checks(directory)
     undecided = {
         one["id"]
         for one in truth
@@ -242,7 +242,7 @@ async def test_a_synced_copy_in_any_directory_can_be_checked(tmp_path: Path, for
         not in ("voided", "awaiting-clawback", "clawed-back", "awaiting_clawback", "clawed_back")
     }
     assert set(found(answers, "undecided")) == undecided
-    (changed,) = (one for one in answers if one.question.name == "changed")
+    (changed,) = (one for one in answers if one.check.name == "changed")
     assert (changed.unanswered is None) == (format_ == "delta")
 
 
@@ -280,7 +280,7 @@ def polled(directory: Path, polls: dict[datetime, dict[str, State]], removed: tu
 
 
 def changed(directory: Path) -> CheckResult:
-    return check(directory)[1]
+    return run_checks(directory)[1]
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_changes_that_fell_between_two_polls_with_a_declaration_are_counted_in_a
     assert answer.found == 0
     assert "1 more changes" in answer.remarks[0]
     with duckdb.connect() as by_hand:
-        found_by_hand = pa.table(by_hand.execute(script(directory, question("unclear"))).to_arrow_table())
+        found_by_hand = pa.table(by_hand.execute(sql_script(directory, find_check("unclear"))).to_arrow_table())
     assert found_by_hand.column("application_id").to_pylist() == ["a"]
 
 
@@ -340,14 +340,14 @@ def test_an_application_that_was_removed_is_not_reported(tmp_path: Path) -> None
 
 def test_a_decision_that_is_no_boolean_is_not_missing(tmp_path: Path) -> None:
     directory = polled(tmp_path, {day(8): {"a": ("yes", day(1)), "b": (None, day(1))}})
-    assert found(check(directory), "undecided") == ["d-b"]
+    assert found(run_checks(directory), "undecided") == ["d-b"]
 
 
 def test_a_copy_whose_tables_are_empty_answers_that_nothing_is_wrong(tmp_path: Path) -> None:
     for endpoint in SCHEMAS:
         synced(tmp_path, endpoint, [])
         DeltaTable(tmp_path / endpoint).delete()
-    answers = check(tmp_path)
+    answers = run_checks(tmp_path)
     assert [answer.found for answer in answers] == [0, 0, 0]
     assert [answer.unanswered for answer in answers] == [None, None, None]
 
@@ -375,4 +375,4 @@ def test_a_log_that_names_a_file_outside_of_its_table_is_refused(tmp_path: Path,
             action["add"]["path"] = path
     log.write_text("\n".join(map(json.dumps, lines)))
     with pytest.raises(DamagedState):
-        check(tmp_path)
+        run_checks(tmp_path)
