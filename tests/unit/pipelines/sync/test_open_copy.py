@@ -10,7 +10,8 @@ from bulk_export.errors import UsageError
 from bulk_export.pipelines.sync.open_copy import refuse_another
 
 
-def test_a_copy_of_something_else_is_refused_with_what_differs(tmp_path: Path) -> None:
+def test_a_copy_of_something_else_is_refused(tmp_path: Path) -> None:
+    """The error names what differs, and nothing else."""
     refuse_another({"service": "npq"}, {"service": "npq"}, tmp_path)
     with pytest.raises(UsageError, match=r"service: 'npq', now 'ecf'") as refused:
         refuse_another({"service": "npq", "filters": {}}, {"service": "ecf", "filters": {}}, tmp_path)

@@ -12,7 +12,8 @@ def at(minutes: float) -> datetime:
     return datetime(2025, 6, 2, 12, tzinfo=UTC) + timedelta(minutes=minutes)
 
 
-def test_endpoints_are_polled_together_that_ask_from_the_same_moment() -> None:
+def test_endpoints_are_grouped_by_since() -> None:
+    """Endpoints that ask from the same instant are fetched together; those without changes ask for everything."""
     marks = {"a": Watermark((at(0), at(60))), "b": Watermark((at(0), at(61))), "c": Watermark((at(30), at(60)))}
     groups = group_by_since(marks, ["a", "all", "b", "c"], {"all"}, at(120))
     assert groups == [(at(0), ("a", "b")), (None, ("all",)), (at(30), ("c",))]

@@ -35,7 +35,7 @@ def prepared(directory: Path) -> Path:
     return directory
 
 
-def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+def test_a_state_is_read_back(tmp_path: Path) -> None:
     assert read_state(tmp_path) is None
     write_state(prepared(tmp_path), STATE)
     assert read_state(tmp_path) == STATE
@@ -77,7 +77,8 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_what_does_not_fit_is_refused_without_touching_it(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_impossible_values_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    """The file is left as it is."""
     write_state(prepared(tmp_path), STATE)
     path = tmp_path / "sync.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
@@ -88,14 +89,15 @@ def test_what_does_not_fit_is_refused_without_touching_it(tmp_path: Path, change
 
 
 @pytest.mark.parametrize("ahead", [float("inf"), 250_000_000_000.0, 3_600.0])
-def test_a_clock_that_nobody_has_is_forgotten(tmp_path: Path, ahead: float) -> None:
+def test_an_impossible_clock_is_ignored(tmp_path: Path, ahead: float) -> None:
     write_state(prepared(tmp_path), replace(STATE, clock_ahead=ahead))
     state = read_state(tmp_path)
     assert state is not None
     assert state.clock_ahead == 0.0
 
 
-def test_a_state_of_the_version_before_is_read_and_tells_of_its_tables_by_the_last_poll(tmp_path: Path) -> None:
+def test_a_state_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """It has no marks of tables; the versions in its last log entry take their place."""
     last = {"poll": 4, "endpoints": {"a": {"version": 7}}}
     write_state(prepared(tmp_path), replace(STATE, last_entry=last))
     path = tmp_path / "sync.json"
@@ -113,3 +115,27 @@ def test_a_state_of_the_version_before_is_read_and_tells_of_its_tables_by_the_la
         PollSchedule(),
     )
     assert (state.open_polls["full"].id, state.open_polls["full"].source) == ("", "")
+
+
+def test_a_newer_format_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    """The error names both formats and asks for the newer version; the file is left as it is."""
+    write_state(prepared(tmp_path), STATE)
+    path = tmp_path / "sync.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2, "endpoints": None}))
+    before = path.read_bytes()
+    with pytest.raises(DamagedState, match="a newer version of this program wrote it, in format 2") as refused:
+        read_state(tmp_path)
+    assert "Use the version that wrote it" in refused.value.next_step
+    assert path.read_bytes() == before
+
+
+def test_the_stored_keys_stay(tmp_path: Path) -> None:
+    """Names of fields may change; the keys of the file are its format."""
+    write_state(prepared(tmp_path), STATE)
+    document = json.loads((tmp_path / "sync.json").read_text())
+    assert set(document) == {
+        *("tool", "format", "copy", "polls", "clock_ahead", "clock_told"),
+        *("endpoints", "open", "last", "tables", "rhythm", "rhythms"),
+    }
+    assert document["tables"]["a"] == {"version": 7, "poll": "0" * 32, "number": 4, "removed": "mark"}
+    assert set(document["open"]["full"]) == {"number", "id", "source", "started_at", "groups"}

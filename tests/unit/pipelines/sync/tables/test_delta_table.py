@@ -37,7 +37,8 @@ def ids(path: Path) -> set[str]:
     return set(DeltaTable(path).to_pyarrow_table()["id"].to_pylist())
 
 
-def test_a_commit_says_which_poll_made_it_and_what_it_did(tmp_path: Path) -> None:
+def test_a_commit_names_its_poll(tmp_path: Path) -> None:
+    """The commit of a poll has its number and its counts."""
     path = tmp_path / "table"
     assert DeltaCopyTable(path).counts_of(1) is None
     apply(path, tmp_path, 1, "a", "b")
@@ -49,7 +50,7 @@ def test_a_commit_says_which_poll_made_it_and_what_it_did(tmp_path: Path) -> Non
     assert table.version == 1
 
 
-def test_what_changes_nothing_is_no_version(tmp_path: Path) -> None:
+def test_no_change_makes_no_version(tmp_path: Path) -> None:
     path = tmp_path / "table"
     apply(path, tmp_path, 1, "a")
     assert apply(path, tmp_path, 2, "a").unchanged == 1
@@ -57,7 +58,8 @@ def test_what_changes_nothing_is_no_version(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("delete", [False, True])
-def test_what_is_gone_is_marked_or_deleted_in_the_same_transaction(tmp_path: Path, delete: bool) -> None:
+def test_removals_are_in_the_same_transaction(tmp_path: Path, delete: bool) -> None:
+    """Removed rows are marked, or deleted, in the transaction that changes the others."""
     path = tmp_path / "table"
     apply(path, tmp_path, 1, "a", "b")
     apply(path, tmp_path, 2, "a", "c", full=True, delete=delete, type="other")
@@ -65,7 +67,8 @@ def test_what_is_gone_is_marked_or_deleted_in_the_same_transaction(tmp_path: Pat
     assert DeltaCopyTable(path).version == 1
 
 
-def test_another_writer_makes_the_poll_fail_and_is_not_undone(tmp_path: Path) -> None:
+def test_another_writer_makes_the_poll_fail(tmp_path: Path) -> None:
+    """What the other writer did stays, and the poll succeeds when it is repeated."""
     path = tmp_path / "table"
     apply(path, tmp_path, 1, "a", "b")
     table = DeltaCopyTable(path)
@@ -78,7 +81,8 @@ def test_another_writer_makes_the_poll_fail_and_is_not_undone(tmp_path: Path) ->
     assert ids(path) == {"a", "b", "c"}
 
 
-def test_least_and_greatest_values_do_not_stand_in_the_log(tmp_path: Path) -> None:
+def test_the_log_holds_no_values(tmp_path: Path) -> None:
+    """Statistics would put the least and greatest values of each column into it."""
     path = tmp_path / "table"
     apply(path, tmp_path, 1, "secret-id")
     apply(path, tmp_path, 2, "secret-id", _extra="secret-value")
@@ -86,7 +90,8 @@ def test_least_and_greatest_values_do_not_stand_in_the_log(tmp_path: Path) -> No
     assert "secret" not in log
 
 
-def test_a_vacuum_ends_the_history_and_leaves_the_present(tmp_path: Path) -> None:
+def test_vacuum_removes_old_versions(tmp_path: Path) -> None:
+    """The current version and those younger than the given age stay."""
     path = tmp_path / "table"
     for poll in range(1, 5):
         apply(path, tmp_path, poll, "a", type=str(poll))
@@ -98,7 +103,8 @@ def test_a_vacuum_ends_the_history_and_leaves_the_present(tmp_path: Path) -> Non
     assert ids(path) == {"a"}
 
 
-def test_a_log_that_is_damaged_is_said_without_its_text(tmp_path: Path) -> None:
+def test_a_damaged_log_is_refused(tmp_path: Path) -> None:
+    """The error does not quote the log."""
     path = tmp_path / "table"
     apply(path, tmp_path, 1, "a")
     (path / "_delta_log" / f"{0:020}.json").write_text('{"secret": ')
@@ -119,9 +125,10 @@ def test_a_column_that_no_poll_writes_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_rows_that_share_a_key_and_names_that_the_library_cannot_read_are_written_in_one_transaction_too(
+def test_what_cannot_be_merged_is_one_transaction_too(
     tmp_path: Path,
 ) -> None:
+    """Rows that share a key, and names with a backtick, which delta-rs cannot read, make one version, too."""
     path = tmp_path / "table"
     wide = FETCHED.append(pa.field("a`b", pa.string()))
     for poll, records in enumerate(
@@ -143,7 +150,8 @@ def test_rows_that_share_a_key_and_names_that_the_library_cannot_read_are_writte
     ]
 
 
-def test_a_table_that_knew_ids_only_takes_records_without_one(tmp_path: Path) -> None:
+def test_records_without_id_join_a_table_with_ids(tmp_path: Path) -> None:
+    """A column of ids that was not nullable so far takes records without an id."""
     path = tmp_path / "table"
     apply(path, tmp_path, 1, "a")
     for poll in (2, 3):
@@ -154,7 +162,7 @@ def test_a_table_that_knew_ids_only_takes_records_without_one(tmp_path: Path) ->
         assert diff.counts.inserted == (poll == 2)
 
 
-def test_a_table_is_compared_with_what_was_noted_of_it(tmp_path: Path) -> None:
+def test_a_table_is_compared_with_its_mark(tmp_path: Path) -> None:
     path = tmp_path / "table"
     assert DeltaCopyTable(path).status(TableMark(3), ()) is TableStatus.ABSENT
 
@@ -193,7 +201,8 @@ def test_a_few_changes_rewrite_a_few_small_files(tmp_path: Path) -> None:
     assert sum(file.stat().st_size for file in changed) < sum(before.values()) / 2
 
 
-def test_a_full_disk_is_said_and_leaves_the_table_as_it_was(tmp_path: Path) -> None:
+def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
+    """The error says that there is no space left, and the table is as it was."""
     path = tmp_path / "table"
     apply(path, tmp_path, 1, "a")
     table = DeltaCopyTable(path)
@@ -229,7 +238,8 @@ class PanicException(BaseException):
         ("index out of bounds: secret@example.org", DamagedState),
     ],
 )
-def test_a_panic_of_the_library_is_an_error_like_others(tmp_path: Path, text: str, kind: type[Exception]) -> None:
+def test_a_panic_of_delta_rs_is_reported(tmp_path: Path, text: str, kind: type[Exception]) -> None:
+    """A panic, which is no Exception, becomes an error of ours without its text; KeyboardInterrupt does not."""
     path = tmp_path / "table"
     apply(path, tmp_path, 1, "a")
     table = DeltaCopyTable(path)

@@ -51,7 +51,8 @@ def test_a_record_is_updated_when_any_value_differs(tmp_path: Path, change: dict
     assert it.merged["b"] == row("b")
 
 
-def test_what_a_full_sync_did_not_see_is_removed_once_and_seen_again_revived(tmp_path: Path) -> None:
+def test_missing_rows_are_marked_once_and_revived(tmp_path: Path) -> None:
+    """A row that a full load lacks is marked, not marked again, and revived when the record is back."""
     gone = row("gone", removed_at=NOON - HOUR)
     back = row("back", removed_at=NOON - HOUR)
     it = Compared(tmp_path, [record("a"), record("back")], [row("a"), row("lost"), gone, back], full=True)
@@ -65,18 +66,21 @@ def test_a_poll_for_changes_removes_nothing(tmp_path: Path) -> None:
     assert Compared(tmp_path, [], [row("a")]).counts == Counts()
 
 
-def test_what_polls_wrote_that_overtook_this_one_is_newer_and_stays(tmp_path: Path) -> None:
+def test_rows_of_later_polls_stay(tmp_path: Path) -> None:
+    """An overtaken poll changes and removes no row that a poll wrote which started later."""
     newer = [row("a", synced_at=NOON + HOUR, type="newer"), row("new", synced_at=NOON + HOUR), row("old")]
     it = Compared(tmp_path, [record("a")], newer, full=True, overtaken=True)
     assert it.counts == Counts(fetched=1, unchanged=1, removed=1)
     assert list(it.changes) == ["old"]
 
 
-def test_clocks_that_disagree_by_a_little_keep_no_change_out(tmp_path: Path) -> None:
+def test_a_later_write_stays_only_if_overtaken(tmp_path: Path) -> None:
+    """A poll that was not overtaken updates a row whose `_synced_at` is later, as clocks that differ make it."""
     assert Compared(tmp_path, [record("a")], [row("a", synced_at=NOON + HOUR, type="older")]).counts.updated == 1
 
 
-def test_a_new_member_widens_the_column_and_rows_that_lack_it_keep_what_they_have(tmp_path: Path) -> None:
+def test_a_new_member_widens_the_column(tmp_path: Path) -> None:
+    """Rows that were not fetched keep their values, with a null for the new member."""
     wider = pa.list_(pa.struct([("email", pa.string()), ("born", pa.date32()), ("rank", pa.int64())]))
     fetched_schema = FETCHED.set(FETCHED.get_field_index("people"), pa.field("people", wider))
     people = [{"email": "a@example.org", "born": None, "rank": 7}]
@@ -96,7 +100,8 @@ def test_a_new_member_widens_the_column_and_rows_that_lack_it_keep_what_they_hav
     assert it.merged["kept"]["people"] == [{"email": "kept@example.org", "born": None, "rank": None}]
 
 
-def test_a_new_column_is_null_in_rows_that_were_not_fetched(tmp_path: Path) -> None:
+def test_a_new_column_is_null_in_other_rows(tmp_path: Path) -> None:
+    """A column that is new in the load is null in rows that were not fetched."""
     it = Compared(
         tmp_path,
         [record("a", new=True)],
@@ -107,14 +112,15 @@ def test_a_new_column_is_null_in_rows_that_were_not_fetched(tmp_path: Path) -> N
     assert (it.merged["a"]["new"], it.merged["b"]["new"]) == (True, None)
 
 
-def test_a_column_that_was_not_fetched_counts_as_null(tmp_path: Path) -> None:
+def test_a_column_not_fetched_counts_as_null(tmp_path: Path) -> None:
     less = FETCHED.remove(FETCHED.get_field_index("people"))
     it = Compared(tmp_path, [record("a")], [row("a"), row("b")], fetched_schema=less)
     assert it.counts == Counts(fetched=1, updated=1)
     assert (it.merged["a"]["people"], it.merged["b"]["people"]) == (None, row("b")["people"])
 
 
-def test_files_that_cannot_be_read_are_told_without_their_contents(tmp_path: Path) -> None:
+def test_unreadable_files_are_refused(tmp_path: Path) -> None:
+    """The error does not quote the contents of the file."""
     (tmp_path / "torn.parquet").write_bytes(b"secret@example.org")
     with pytest.raises(DamagedState, match="cannot be compared") as failure:
         TableDiff(request([tmp_path / "torn.parquet"], [], None, scratch=tmp_path))
@@ -125,7 +131,8 @@ def types(rows: list[Any]) -> list[tuple[Any, str, bool]]:
     return sorted(((one["id"], one["type"], one["_removed_at"] is not None) for one in rows), key=str)
 
 
-def test_records_that_share_an_id_or_have_none_are_all_kept_and_matched_by_content(tmp_path: Path) -> None:
+def test_rows_without_a_unique_key_match_by_content(tmp_path: Path) -> None:
+    """Records that share an id, or have none, are all kept, and matched by their whole content."""
     fetched = [
         record("a", type="mentor"),
         record("a", type="ect"),
@@ -152,7 +159,8 @@ def test_records_that_share_an_id_or_have_none_are_all_kept_and_matched_by_conte
     assert len(full.all) == 8
 
 
-def test_an_empty_text_identifies_nothing_as_an_id_that_was_null(tmp_path: Path) -> None:
+def test_an_empty_id_identifies_nothing(tmp_path: Path) -> None:
+    """An empty text, which a null id is read as, matches no other row."""
     copied = [row("", type="one"), row("b")]
     changes = Compared(tmp_path, [record("", type="other")], copied)
     assert (changes.counts, changes.is_by_key) == (Counts(fetched=1, inserted=1), False)
@@ -161,14 +169,16 @@ def test_an_empty_text_identifies_nothing_as_an_id_that_was_null(tmp_path: Path)
     assert types(whole.all) == [("", "one", True), ("", "other", False), ("b", "t", False)]
 
 
-def test_a_record_beside_one_that_is_marked_under_its_id_is_updated_alone(tmp_path: Path) -> None:
+def test_a_marked_row_with_the_same_id_stays(tmp_path: Path) -> None:
+    """A live row is updated; a row that was marked as removed under the same id is left alone."""
     copied = [row("a", removed_at=NOON - HOUR, type="old"), row("a", type="there"), row("b")]
     it = Compared(tmp_path, [record("a", type="new"), record("b")], copied, full=True)
     assert (it.counts, it.is_by_key) == (Counts(fetched=2, updated=1, unchanged=1), False)
     assert types(it.all) == [("a", "new", False), ("a", "old", True), ("b", "t", False)]
 
 
-def test_several_fields_together_identify_a_row_members_of_objects_among_them(tmp_path: Path) -> None:
+def test_a_key_may_have_several_columns(tmp_path: Path) -> None:
+    """Members of objects may be part of the key."""
     key = (("id",), ("place", "number"))
     place = pa.struct([("number", pa.int64()), ("name", pa.string())])
     fetched_schema = FETCHED.append(pa.field("place", place))
@@ -185,7 +195,8 @@ def test_several_fields_together_identify_a_row_members_of_objects_among_them(tm
     assert sorted(names) == ["x", "y"]
 
 
-def test_what_an_earlier_load_showed_is_there_in_its_later_form(tmp_path: Path) -> None:
+def test_records_of_both_loads_exist(tmp_path: Path) -> None:
+    """Records that only the first load showed exist; of those that both showed, the latest form counts."""
     earlier = [record("a", type="first"), record("only earlier"), record("twice"), record("twice", type="2")]
     it = Compared(
         tmp_path,
@@ -199,7 +210,8 @@ def test_what_an_earlier_load_showed_is_there_in_its_later_form(tmp_path: Path) 
     assert sorted(one["type"] for one in it.all if one["id"] == "twice") == ["2", "t"]
 
 
-def test_rows_marked_before_are_deleted_by_a_full_load_that_deletes_and_by_no_other(tmp_path: Path) -> None:
+def test_only_a_full_load_deletes_marked_rows(tmp_path: Path) -> None:
+    """Rows that were marked before are deleted by a full load of a copy that deletes, and by no other."""
     copied = [row("a"), row("gone", removed_at=NOON - HOUR), row("back", removed_at=NOON - HOUR)]
     fetched = [record("a"), record("back")]
     it = Compared(tmp_path, fetched, copied, full=True, deletes_marked=True)
@@ -211,7 +223,8 @@ def test_rows_marked_before_are_deleted_by_a_full_load_that_deletes_and_by_no_ot
     assert (it.counts.deleted, it.counts.removed, len(it.left), it.is_by_key) == (2, 0, 4, False)
 
 
-def test_removals_that_are_refused_leave_everything_else_as_it_is(tmp_path: Path) -> None:
+def test_discarded_removals_keep_all_missing_rows(tmp_path: Path) -> None:
+    """Inserts and updates are still made; neither removals nor deletions are."""
     marked = [row(name, removed_at=NOON - HOUR, type="marked") for name in ("gone", "b")]
     copied = [row("a"), row("lost"), row("b"), row("b", type="2"), *marked]
     fetched = write(tmp_path / "f.parquet", [record("a", type="new"), record("b")], FETCHED)
@@ -241,9 +254,8 @@ def test_removals_that_are_refused_leave_everything_else_as_it_is(tmp_path: Path
     st.lists(st.tuples(st.sampled_from(["a", "b", "c", None]), st.sampled_from("xyz")), max_size=6),
 )
 @settings(max_examples=8, deadline=None)
-def test_after_a_full_load_the_rows_are_those_that_were_fetched_however_ids_repeat(
-    before: list[tuple[Any, str]], after: list[tuple[Any, str]]
-) -> None:
+def test_after_a_full_load_rows_equal_records(before: list[tuple[Any, str]], after: list[tuple[Any, str]]) -> None:
+    """However ids repeat or are missing, the live rows are the records that were fetched."""
     with TemporaryDirectory() as directory:
         scratch = Path(directory)
         copied = [row(identity, type=name) for identity, name in before]
@@ -284,6 +296,6 @@ def test_an_attribute_may_have_any_name(tmp_path: Path) -> None:
     assert (it.counts, len(it.all)) == (Counts(fetched=3, inserted=3), 3)
 
 
-def test_columns_that_differ_by_case_only_are_refused_and_not_mixed_up(tmp_path: Path) -> None:
+def test_columns_that_differ_by_case_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DamagedState, match="'id' and 'ID'"):
         Compared(tmp_path, [record("a", ID="b")], None, fetched_schema=FETCHED.append(pa.field("ID", pa.string())))

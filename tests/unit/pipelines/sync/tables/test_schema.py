@@ -27,13 +27,13 @@ def copied(*columns: tuple[str, pa.DataType]) -> pa.Schema:
     return pa.schema([("id", pa.string()), ("type", pa.string()), *columns, *OWN])
 
 
-def test_a_new_copy_has_the_columns_that_were_fetched_and_its_own() -> None:
+def test_a_new_table_has_fetched_and_sync_columns() -> None:
     made = merged_schema(None, fetched(("n", pa.int64())))
     assert made.names == ["id", "type", "n", "_extra", "_synced_at", "_removed_at"]
     assert made.field("_removed_at").type == INSTANT
 
 
-def test_new_columns_and_new_members_are_added_and_old_ones_stay() -> None:
+def test_columns_and_members_are_only_added() -> None:
     made = merged_schema(
         copied(("old", pa.date32()), ("people", NESTED)), fetched(("people", WIDER), ("new", pa.bool_()))
     )
@@ -46,13 +46,15 @@ def test_a_column_never_changes_its_type() -> None:
         merged_schema(copied(("n", pa.int64())), fetched(("n", pa.string())))
 
 
-def test_whether_a_column_only_gained_members_is_told_from_whether_columns_were_added() -> None:
+def test_a_wider_column_is_not_kept() -> None:
+    """An added column keeps the others; a member that is added to a column changes that column."""
     before = copied(("people", NESTED))
     assert keeps_columns(before, merged_schema(before, fetched(("people", NESTED), ("new", pa.bool_()))))
     assert not keeps_columns(before, merged_schema(before, fetched(("people", WIDER))))
 
 
-def test_what_was_learned_earlier_is_described_from_then_on_with_the_type_it_has() -> None:
+def test_columns_of_the_table_become_fields() -> None:
+    """A column that no description has is described from then on, with the type that it has."""
     there = pa.schema(
         [
             *schema.arrow_schema(ENDPOINT),
@@ -65,7 +67,8 @@ def test_what_was_learned_earlier_is_described_from_then_on_with_the_type_it_has
     assert as_copied(ENDPOINT, None) is ENDPOINT
 
 
-def test_where_a_newer_description_knows_another_type_the_copy_keeps_its_own() -> None:
+def test_the_type_of_the_table_wins() -> None:
+    """If a newer description gives a field another type, the column keeps its own."""
     newer = replace(
         ENDPOINT, fields=(Field("n", Kind.BOOLEAN), Field("people", ListOf(Struct((Field("a", Kind.DATE),)))))
     )
@@ -75,7 +78,8 @@ def test_where_a_newer_description_knows_another_type_the_copy_keeps_its_own() -
     )
 
 
-def test_names_that_a_copy_needs_for_itself_are_no_columns_of_records() -> None:
+def test_sync_columns_are_not_attributes() -> None:
+    """An attribute with the name of a column that sync adds has no column."""
     named = replace(ENDPOINT, fields=(Field("_removed_at", Kind.TIMESTAMP), Field("_synced_at", Kind.STRING)))
     assert schema.columns(named) == ()
 
@@ -106,13 +110,14 @@ KEY_COLUMNS = pa.schema(
         ((("attributes",),), (("id",),)),
     ],
 )
-def test_the_key_follows_the_identity_of_the_records(
+def test_the_key_follows_the_identity_of_records(
     identity: tuple[tuple[str, ...], ...], wanted: tuple[tuple[str, ...], ...]
 ) -> None:
     endpoint = replace(ENDPOINT, shape=RecordShape(identity=identity))
     assert merge_key(endpoint, KEY_COLUMNS) == wanted
 
 
-def test_attributes_may_stand_beside_the_id() -> None:
+def test_the_key_of_flat_records() -> None:
+    """Attributes may stand beside the id rather than below `attributes`."""
     shape = RecordShape(attributes=(), id=("uuid",), type=None, identity=(("uuid",), ("training",)))
     assert merge_key(replace(ENDPOINT, shape=shape), KEY_COLUMNS) == (("id",), ("training",))
