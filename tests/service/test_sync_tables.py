@@ -182,7 +182,7 @@ async def test_a_table_that_is_damaged_is_said_before_a_request_and_made_anew_wh
         with pytest.raises(DamagedState) as damaged:
             await it.sync()
         assert (len(it.asked), damaged.value.exit_code) == (asked, 5)
-        assert "the next sync fetches it whole" in damaged.value.next_step
+        assert "the next sync fetches all of it" in damaged.value.next_step
         shutil.rmtree(it.directory / NAME)
         await it.sync()
         assert_current(it)

@@ -160,7 +160,7 @@ def _refuse_irregular(file: Path) -> None:
         raise DamagedState(
             f"{file} is missing, or is no file.",
             kept="Nothing was changed.",
-            next_step="Restore it from a backup, or remove its directory: the next sync fetches it whole.",
+            next_step="Restore it from a backup, or remove its directory: the next sync fetches all of it.",
         )
 
 

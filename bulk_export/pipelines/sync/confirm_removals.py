@@ -81,7 +81,7 @@ def removals_refused(refused: Mapping[str, MissingRecords]) -> RemovalRefused:
     tables = ", ".join(f"{missing} in {name}" for name, missing in refused.items())
     return RemovalRefused(
         f"The service does not show records that the copy has, asked twice: {tables}.",
-        kept="None of them was removed or marked, everything else was taken in, and the next poll is full.",
+        kept="None of them was removed or marked, everything else was merged, and the next poll is a full sync.",
         next_step="If they are gone, add --accept-removals once; otherwise wait until the service shows them.",
     )
 

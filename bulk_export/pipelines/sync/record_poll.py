@@ -67,7 +67,7 @@ class MergedPoll:
                 found.append(f"{name}: many records were not shown at first; the next poll is a full sync.")
             if result.is_end_uncertain:
                 found.append(
-                    f"{name}: the list may go on behind its last page, so nothing was taken for removed; the next"
+                    f"{name}: the list may go on behind its last page, so no record was removed; the next"
                     " poll is a full sync."
                 )
         return found

@@ -10,6 +10,7 @@ large table rewrite a few of them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -35,6 +36,8 @@ try:
     from deltalake.exceptions import CommitFailedError, DeltaError
 except ImportError:
     raise missing_extra(EXTRA) from None
+
+logger = logging.getLogger(__name__)
 
 # The name of what delta-rs raises when its own code fails; it is no Exception.
 _PANIC = "PanicException"
@@ -166,10 +169,11 @@ class DeltaCopyTable:
                 if not file.is_file() or file.stat().st_size != size
             ]
         if wrong:
+            logger.warning("%s: %d data files are missing or truncated", self._path.name, len(wrong))
             raise DamagedState(
-                f"The Delta table {self._path} lacks {len(wrong)} of its data files, or they are cut: {wrong[0]}.",
+                f"The Delta table {self._path} lacks {len(wrong)} of its data files, or they are truncated: {wrong[0]}.",
                 kept="Nothing was changed.",
-                next_step=f"Restore them from a backup, or remove {self._path}: the next sync fetches it whole.",
+                next_step=f"Restore them from a backup, or remove {self._path}: the next sync fetches all of it.",
             )
 
     def _create(self, diff: TableDiff, properties: CommitProperties) -> None:
@@ -247,7 +251,7 @@ class DeltaCopyTable:
             raise DamagedState(
                 f"{doing} the Delta table {self._path} failed ({type(error).__name__}).",
                 kept="The table is as it was before this poll.",
-                next_step=f"Restore it from a backup, or remove {self._path}: the next sync fetches it whole.",
+                next_step=f"Restore it from a backup, or remove {self._path}: the next sync fetches all of it.",
             ) from None
 
 

@@ -103,6 +103,6 @@ class ParquetCopyTable:
             raise DamagedState(
                 f"{self._path} is not a file that a poll wrote ({type(error).__name__}).",
                 kept="Nothing was deleted.",
-                next_step=f"Restore it from a backup, or remove {self._path.parent}: the next sync fetches it whole.",
+                next_step=f"Restore it from a backup, or remove {self._path.parent}: the next sync fetches all of it.",
             ) from None
         self.schema, self.files = written.remove_metadata(), (self._path,)

@@ -49,7 +49,7 @@ def comparison_errors(scratch: Path) -> Iterator[None]:
             f"The tables of the copy cannot be compared ({type(error).__name__}).",
             kept="Nothing was changed.",
             next_step="Restore them from a backup, or remove the directory of the damaged one: the next sync"
-            " fetches it whole.",
+            " fetches all of it.",
         ) from None
 
 
