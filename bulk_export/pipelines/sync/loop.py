@@ -1,4 +1,4 @@
-"""Keeps a copy current: a poll once a period, at an offset drawn at random, until the process is stopped."""
+"""Keeps a copy current: a poll once an interval, at an offset drawn at random, until the process is stopped."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from bulk_export.progress.observer import Observer
 
 logger = logging.getLogger(__name__)
 
-# The part of a period at either end in which no poll starts: the service asks not to be polled on the hour.
+# The part of an interval at either end in which no poll starts: the service asks not to be polled on the hour.
 _MARGIN = 0.05
 # A clock that was set, or a machine that slept, is noticed within this many seconds.
 _LONGEST_SLEEP = 30.0
 # Seconds between two looks whether a sync by hand has finished.
 _LOCK_INTERVAL = 2.0
-# The lock of the process that polls once a period, in the working directory.
+# The lock of the process that polls once an interval, in the working directory.
 _DAEMON_LOCK = "daemon.lock"
 
 
@@ -56,11 +56,11 @@ async def sync_forever(
     report: Callable[[SyncSummary], None],
     notice: Callable[[str], None],
 ) -> None:
-    """Bring the copy up to date once in each period, at a random offset.
+    """Bring the copy up to date once in each interval, at a random offset.
 
     Args:
         options: What to keep current, and where. Its `accepts_removals` is for the first poll only.
-        every: The period in seconds.
+        every: The interval in seconds.
         observer: Hears of the progress of each export.
         stop: Ends the loop: after the pages on their way are stored, or at once between two polls.
         report: Is called after each poll that succeeded.
@@ -93,15 +93,15 @@ async def run_periodically(
     stop: anyio.Event,
     notice: Callable[[str], None],
 ) -> LoopStats:
-    """Poll at once, then once in each period, until `stop` is set between two polls.
+    """Poll at once, then once in each interval, until `stop` is set between two polls.
 
-    1. The offset within the period is drawn once. Drawn for each poll, it could put two almost two periods apart.
-    2. A poll that takes longer than its period makes the next ones fall out: there are never two at once.
+    1. The offset within the interval is drawn once. Drawn for each poll, it could put two almost two intervals apart.
+    2. A poll that takes longer than its interval makes the next ones fall out: there are never two at once.
     3. A service or ledger that is unavailable does not end the loop, since the next poll covers what this one missed.
        Any other error does, since only a person can mend its cause.
 
     Args:
-        every: The period in seconds. Periods count from the epoch.
+        every: The interval in seconds. Intervals count from the epoch.
         poll: Makes one poll. If `stop` is set while it runs, it has to return or raise soon.
         clock: Seconds since the epoch.
         random: Numbers from 0 to 1.
@@ -124,24 +124,24 @@ async def run_periodically(
         else:
             polls += 1
         ended = clock()
-        # The first poll came when the process started, anywhere in a period: the next is at least half a period later.
+        # The first poll came when the process started, anywhere in an interval: keep half an interval from it.
         due = _next(began + every / 2, every, offset)
         late = max(0, math.ceil((ended - due) / every))
         if late:
             skipped += late
             due += late * every
-            notice(f"The poll took {ended - began:.0f} s, longer than its period: {late} left out.")
+            notice(f"The poll took {ended - began:.0f} s, longer than its interval: {late} left out.")
         await _until(due, every, clock, stop)
     return LoopStats(polls, failed, skipped)
 
 
 def _next(after: float, every: float, offset: float) -> float:
-    """The first instant after `after` that is `offset` seconds into a period."""
+    """The first instant after `after` that is `offset` seconds into an interval."""
     return (math.floor((after - offset) / every) + 1) * every + offset
 
 
 async def _until(due: float, every: float, clock: Callable[[], float], stop: anyio.Event) -> None:
-    """Wait until `due` or until `stop` is set. If the clock is set back, wait a period and a half at most."""
+    """Wait until `due` or until `stop` is set. If the clock is set back, wait an interval and a half at most."""
     while (now := clock()) < due:
         due = min(due, now + every * 1.5)
         with anyio.move_on_after(min(_LONGEST_SLEEP, due - now)):
@@ -182,7 +182,7 @@ class _PeriodicSync:
 
 @contextmanager
 def _daemon_lock(working: Path) -> Iterator[None]:
-    """Hold the lock of the process that polls once a period, between two polls, too.
+    """Hold the lock of the process that polls once an interval, between two polls, too.
 
     Raises:
         DirectoryInUse: Another process holds it.

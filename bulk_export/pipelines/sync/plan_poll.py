@@ -13,7 +13,7 @@ from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.state import CopyState, Group, OpenPoll
 from bulk_export.pipelines.sync.watermark import Watermark
 
-_NO_PERIOD = timedelta(0)
+_NO_INTERVAL = timedelta(0)
 _TOLERANCE = timedelta(seconds=TOLERANCE)
 
 
@@ -70,7 +70,7 @@ def group_by_since(
     names: Iterable[str],
     without_changes: Container[str],
     now: datetime,
-    periods: Mapping[str, timedelta] = MappingProxyType({}),
+    intervals: Mapping[str, timedelta] = MappingProxyType({}),
 ) -> list[Group]:
     """Group endpoints that ask for changes from the same instant, so that one export fetches each group.
 
@@ -79,12 +79,12 @@ def group_by_since(
         names: The endpoints, in the order of the groups.
         without_changes: Endpoints that are asked for everything, since they cannot be asked for changes or are due.
         now: The present by the service's clock.
-        periods: The time between two scheduled polls of each endpoint.
+        intervals: The time between two scheduled polls of each endpoint.
     """
     groups: dict[datetime | None, list[str]] = {}
     for name in names:
-        watermark, period = watermarks.get(name, Watermark()), periods.get(name, _NO_PERIOD)
-        since = None if name in without_changes else watermark.since(now, period)
+        watermark, interval = watermarks.get(name, Watermark()), intervals.get(name, _NO_INTERVAL)
+        since = None if name in without_changes else watermark.since(now, interval)
         groups.setdefault(since, []).append(name)
     return [(since, tuple(group)) for since, group in groups.items()]
 

@@ -150,7 +150,7 @@ class _SyncRun:
         self._last_number_before = copy.state.poll_number
         self._names = [endpoint.name for endpoint in options.full.endpoints]
         now = copy.state.service_time(clock())
-        self._periods = {name: copy.state.schedule_of(name, every).period(now) for name in self._names}
+        self._intervals = {name: copy.state.schedule_of(name, every).interval(now) for name in self._names}
         self.refused: dict[str, MissingRecords] = {}
 
     @property
@@ -209,7 +209,7 @@ class _SyncRun:
         now = self._clock()
         everything = names if kind == FULL else [one.name for one in self._options.full.endpoints if one.since is None]
         service_now = self._state.service_time(now)
-        groups = group_by_since(self._state.watermarks, names, everything, service_now, self._periods)
+        groups = group_by_since(self._state.watermarks, names, everything, service_now, self._intervals)
         poll = OpenPoll(self._state.poll_number + 1, now, tuple(groups), secrets.token_hex(16), self._source)
         self._remove_loads(kind)
         self._state = self._state.with_open(kind, poll)

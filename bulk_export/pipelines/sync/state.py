@@ -65,7 +65,7 @@ class CopyState:
     schedules: Mapping[str, PollSchedule] = field(default_factory=dict)
 
     def schedule_of(self, name: str, every: timedelta | None = None) -> PollSchedule:
-        """The schedule of an endpoint, with the period `every` if that is known."""
+        """The schedule of an endpoint, with the interval `every` if that is known."""
         schedule = self.schedules.get(name, self.default_schedule)
         return schedule if every is None else replace(schedule, every=every)
 

@@ -25,7 +25,7 @@ TOOL, FORMAT = "bulk-export", 1
 _LARGEST = 16 * 1024 * 1024
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _MOST_POLLS = 1 << 53
-_LONGEST_PERIOD = 36_525 * 86_400.0
+_LONGEST_INTERVAL = 36_525 * 86_400.0
 
 
 def read_state(directory: Path) -> CopyState | None:
@@ -134,8 +134,8 @@ def _mark_to(mark: TableMark) -> dict[str, Any]:
 
 def _schedule_from(found: Mapping[str, Any]) -> PollSchedule:
     every = found.get("every")
-    if every is not None and not 0 < every <= _LONGEST_PERIOD:
-        raise ValueError("no period")
+    if every is not None and not 0 < every <= _LONGEST_INTERVAL:
+        raise ValueError("no interval")
     starts = sorted(map(parse_instant, found.get("starts", [])))
     return PollSchedule(tuple(starts), None if every is None else timedelta(seconds=every))
 

@@ -1,12 +1,12 @@
 """From when on a poll asks for changes, and when a full sync is due. Pure; all instants are of the service's clock.
 
-The service advises asking from two windows back: a change may be committed up to a window late, with the `updated_at`
-at which its transaction began. A window is a period between scheduled polls; a poll by hand, a retry or a resumed poll
-shortly after another one must not shorten the two. A poll therefore asks from the earliest of
+The service advises asking from two poll intervals back: a change may be committed up to an interval late, with the
+`updated_at` at which its transaction began. A poll by hand, a retry or a resumed poll shortly after another one must
+not shorten that. A poll therefore asks from the earliest of
 
 1. the start of the second last successful poll;
-2. one period before the start of the last successful poll;
-3. two periods before now.
+2. one interval before the start of the last successful poll;
+3. two intervals before now.
 
 Example: polls start at 13:15, 14:15 and, by hand, 14:20; the next one starts at 15:15. Case 1 gives 14:15, case 2 13:20
 and case 3 13:15, which is the earliest. So a change that began at 13:20 and was committed at 14:21 is found, which
@@ -28,8 +28,8 @@ _NOTHING = timedelta(0)
 # How many starts of scheduled polls are kept, and from how many gaps on the longest is taken for an outage.
 _REMEMBERED = 9
 _ENOUGH = 4
-# The period until another one is known: the service advises polling hourly.
-USUAL_PERIOD = timedelta(hours=1)
+# The interval until another one is known: the service advises polling hourly.
+USUAL_INTERVAL = timedelta(hours=1)
 _TOLERANCE = timedelta(seconds=TOLERANCE)
 
 
@@ -45,7 +45,7 @@ class Watermark:
     polls: tuple[datetime, ...] = ()
     full: datetime | None = None
 
-    def since(self, now: datetime, period: timedelta = _NOTHING) -> datetime | None:
+    def since(self, now: datetime, interval: timedelta = _NOTHING) -> datetime | None:
         """Return the instant from which a poll at `now` asks for changes; None if nothing was ever fetched.
 
         The service shows whole seconds, so parts of a second are cut off. After a single poll, which has no second last
@@ -53,16 +53,16 @@ class Watermark:
 
         Args:
             now: The present.
-            period: The time between two scheduled polls; zero if only the starts are to decide.
+            interval: The time between two scheduled polls; zero if only the starts are to decide.
         """
         if not self.polls:
             return None
         first = self.polls[0]
         if len(self.polls) == 1:
             first = _before(first, max(_NOTHING, now - first))
-        first = min(first, _before(self.polls[-1], period))
-        if period:
-            first = min(first, _before(now, 2 * period))
+        first = min(first, _before(self.polls[-1], interval))
+        if interval:
+            first = min(first, _before(now, 2 * interval))
         return first.replace(microsecond=0)
 
     def is_full_due(self, now: datetime, every: timedelta) -> bool:
@@ -78,7 +78,7 @@ class Watermark:
     def after_changes(self, started_at: datetime, *, resumed: bool = False) -> Watermark:
         """The watermark after a successful poll for changes. A start before the last one moves nothing forward.
 
-        A resumed poll may lie long after its start. What was committed in between may be late by the window before it,
+        A resumed poll may lie long after its start. What was committed in between may be late by the gap before it,
         so the next poll asks from at least that long before the start of the resumed one.
         """
         polls = tuple(sorted((*self.polls[-1:], started_at)))
@@ -93,8 +93,8 @@ class Watermark:
         if it followed the full sync directly.
         """
         if self.polls and started_at < self.polls[-1]:
-            window = self.polls[-1] - self.polls[0]
-            return Watermark((min(self.polls[0], started_at - window), self.polls[-1]), started_at)
+            gap = self.polls[-1] - self.polls[0]
+            return Watermark((min(self.polls[0], started_at - gap), self.polls[-1]), started_at)
         return Watermark(self.after_changes(started_at, resumed=resumed).polls, started_at)
 
     def with_full_due(self) -> Watermark:
@@ -107,15 +107,15 @@ class PollSchedule:
     """How far apart the scheduled polls of an endpoint are, as `--every` says or as observed.
 
     Attributes:
-        starts: Starts of the last successful scheduled polls. A poll less than half a period after another one, as
+        starts: Starts of the last successful scheduled polls. A poll less than half an interval after another one, as
             polls by hand and retries are, is not a scheduled one.
-        every: The period that `--every` gave.
+        every: The interval that `--every` gave.
     """
 
     starts: tuple[datetime, ...] = ()
     every: timedelta | None = None
 
-    def period(self, now: datetime | None = None) -> timedelta:
+    def interval(self, now: datetime | None = None) -> timedelta:
         """Return the time between two scheduled polls, including one that starts `now`.
 
         1. It is the longest gap observed. From four gaps on, the second longest: the longest may be an outage.
@@ -127,14 +127,14 @@ class PollSchedule:
             starts = (*starts, max(now, starts[-1])) if starts else ()
         gaps = sorted(after - before for before, after in pairwise(starts))
         seen = gaps[-2] if len(gaps) >= _ENOUGH else gaps[-1] if gaps else _NOTHING
-        return max(seen, self.every or USUAL_PERIOD)
+        return max(seen, self.every or USUAL_INTERVAL)
 
     def after(self, start: datetime, every: timedelta | None = None) -> PollSchedule:
         """Return the schedule after a successful poll, made with `--every` if `every` is given."""
         starts = tuple(earlier for earlier in self.starts if earlier <= start + _TOLERANCE)
-        if starts and start - starts[-1] < replace(self, starts=starts).period() / 2:
+        if starts and start - starts[-1] < replace(self, starts=starts).interval() / 2:
             return PollSchedule(starts, every or self.every)
-        # A period from --every is forgotten once as many polls as are kept came without it.
+        # An interval from --every is forgotten once as many polls as are kept came without it.
         kept = every or (self.every if len(starts) < _REMEMBERED else None)
         return PollSchedule((*starts, start)[-_REMEMBERED:], kept)
 

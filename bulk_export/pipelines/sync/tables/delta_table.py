@@ -171,7 +171,7 @@ class DeltaCopyTable:
         if wrong:
             logger.warning("%s: %d data files are missing or truncated", self._path.name, len(wrong))
             raise DamagedState(
-                f"The Delta table {self._path} lacks {len(wrong)} of its data files, or they are truncated: {wrong[0]}.",
+                f"The Delta table {self._path} lacks {len(wrong)} data files, or they are truncated: {wrong[0]}.",
                 kept="Nothing was changed.",
                 next_step=f"Restore them from a backup, or remove {self._path}: the next sync fetches all of it.",
             )

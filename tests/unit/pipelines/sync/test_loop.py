@@ -1,4 +1,4 @@
-"""Polling once a period: on virtual time, and as a process beside others in the same directory."""
+"""Polling once an interval: on virtual time, and as a process beside others in the same directory."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def play(
     return run_virtually(main)
 
 
-def test_one_poll_in_each_period() -> None:
-    """The first poll comes at once, the others in each period at the same offset."""
+def test_one_poll_in_each_interval() -> None:
+    """The first poll comes at once, the others in each interval at the same offset."""
     run = play(10 * HOUR, start=100.0, draw=0.25)
     offset = HOUR * (0.05 + 0.9 * 0.25)
     assert run.began[0] == 100.0
@@ -121,15 +121,15 @@ def test_polls_never_overlap_nor_start_on_the_hour(start: float, draw: float, le
 
 
 def test_a_long_poll_leaves_out_the_next_ones() -> None:
-    """A poll that takes longer than its period leaves out those that it overlaps, with a notice."""
+    """A poll that takes longer than its interval leaves out those that it overlaps, with a notice."""
     run = play(8 * HOUR, draw=0.5, poll=lambda number: 2.5 * HOUR if number == 1 else 1.0)
     assert run.began == pytest.approx([0, 1.5 * HOUR, 4.5 * HOUR, 5.5 * HOUR, 6.5 * HOUR, 7.5 * HOUR], abs=1e-3)
     assert run.outcome == LoopStats(polls=6, skipped=2)
-    assert run.notices == ["The poll took 9000 s, longer than its period: 2 left out."]
+    assert run.notices == ["The poll took 9000 s, longer than its interval: 2 left out."]
 
 
 def test_an_unavailable_service_does_not_end_the_loop() -> None:
-    """It is asked again a period later."""
+    """It is asked again an interval later."""
     away = {1: ServiceFailing("It kept failing."), 2: BudgetUnavailable("The store is away.")}
     run = play(4.9 * HOUR, draw=0.5, poll=lambda number: away.get(number, 1.0))
     assert run.outcome == LoopStats(polls=3, failed=2)
@@ -152,7 +152,7 @@ def test_a_signal_between_polls_ends_the_loop() -> None:
 
 
 def test_a_clock_set_back_delays_little() -> None:
-    """The next poll is at most a period and a half later."""
+    """The next poll is at most an interval and a half later."""
     began: list[float] = []
     set_by = 10 * 24 * HOUR
 

@@ -40,7 +40,7 @@ def test_parts_of_a_second_are_cut_off() -> None:
 
 
 def test_when_a_full_sync_is_due() -> None:
-    """It is due at first, and a period after the start of the last one."""
+    """It is due at first, and an interval after the start of the last one."""
     week = timedelta(days=7)
     assert Watermark().is_full_due(NOON, week)
     done = Watermark().after_full(NOON)
@@ -55,7 +55,7 @@ def test_an_older_poll_advances_nothing() -> None:
 
 
 def test_after_a_resumed_poll() -> None:
-    """The next poll asks at least from the window before the start of the one that was interrupted and resumed."""
+    """The next poll asks from as long before the start of the resumed one as the gap before that was, at least."""
     mark = Watermark((at(0), at(600)), at(0))
     assert mark.after_changes(at(630)).since(at(660)) == at(600)
     assert mark.after_changes(at(630), resumed=True).since(at(660)) == at(30)
@@ -78,7 +78,7 @@ def test_after_an_overtaken_full_sync() -> None:
     st.floats(0, 1),
 )
 def test_late_changes_are_asked_for(gaps: list[int], when: int, lateness: float) -> None:
-    """Whatever the polls are apart: the window is the one between the two polls before."""
+    """Whatever the polls are apart: the gap is the one between the two polls before."""
     starts = [at(0)]
     for gap in gaps:
         starts.append(starts[-1] + timedelta(minutes=gap))
@@ -87,9 +87,9 @@ def test_late_changes_are_asked_for(gaps: list[int], when: int, lateness: float)
     for before, start in itertools.pairwise(starts):
         since = mark.since(start)
         if before < committed <= start:
-            window = mark.polls[-1] - mark.polls[0] if len(mark.polls) > 1 else start - before
+            gap = mark.polls[-1] - mark.polls[0] if len(mark.polls) > 1 else start - before
             assert since is not None
-            assert since <= committed - window * lateness
+            assert since <= committed - gap * lateness
         mark = mark.after_changes(start)
 
 
@@ -114,27 +114,27 @@ HOURLY = timedelta(hours=1)
         (seen(0, 5, 10, 15), HOURLY),  # the service advises it, and nobody said otherwise
         (seen(0, 5, 10, every=timedelta(minutes=5)), timedelta(minutes=5)),
         (seen(0, every=timedelta(hours=6)).after(at(1)), timedelta(hours=6)),
-        # One outage among scheduled polls is no period.
+        # One outage among scheduled polls is no interval.
         (seen(0, 60, 120, 180, 5_000, 5_060), HOURLY),
     ],
 )
-def test_the_period_of_a_schedule(schedule: PollSchedule, wanted: timedelta) -> None:
+def test_the_interval_of_a_schedule(schedule: PollSchedule, wanted: timedelta) -> None:
     """It is the spacing of scheduled polls, without the polls in between and without a single outage."""
-    assert schedule.period() == wanted
+    assert schedule.interval() == wanted
 
 
 def test_starts_in_the_future_are_ignored() -> None:
     schedule = seen(0, 60, 500_000)
-    assert schedule.period(at(120)) == HOURLY
-    assert schedule.after(at(120)).period(at(180)) == HOURLY
+    assert schedule.interval(at(120)) == HOURLY
+    assert schedule.after(at(120)).interval(at(180)) == HOURLY
 
 
 def test_a_new_schedule_replaces_every() -> None:
-    """A period from --every is forgotten after enough polls without it."""
+    """An interval from --every is forgotten after enough polls without it."""
     schedule = seen(0, every=timedelta(days=1))
     for hour in range(1, 24 * 30):
         schedule = schedule.after(at(60 * hour))
-    assert schedule.period() == HOURLY
+    assert schedule.interval() == HOURLY
     assert len(schedule.starts) <= 9
 
 
@@ -143,7 +143,7 @@ def test_a_new_schedule_replaces_every() -> None:
     st.lists(st.sampled_from([60, 120, 180]), min_size=3, max_size=8),
     st.floats(0, 1),
 )
-def test_extra_polls_do_not_shorten_two_windows(extra: list[float], gaps: list[int], where: float) -> None:
+def test_extra_polls_do_not_shorten_two_intervals(extra: list[float], gaps: list[int], where: float) -> None:
     """Hourly polls, some left out, and any number of others after one of them."""
     scheduled = [0.0, 60.0]
     for gap in gaps:
@@ -152,7 +152,7 @@ def test_extra_polls_do_not_shorten_two_windows(extra: list[float], gaps: list[i
     starts = sorted({*scheduled, *(after + minutes for minutes in extra)})
     schedule, mark = PollSchedule(), Watermark()
     for number, start in enumerate(starts):
-        since = mark.since(at(start), schedule.period(at(start)))
+        since = mark.since(at(start), schedule.interval(at(start)))
         if since is not None and start in scheduled:
             assert since <= at(start - 120)
         mark = mark.after_changes(at(start)) if number else mark.after_full(at(start))
