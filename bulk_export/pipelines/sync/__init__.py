@@ -11,5 +11,5 @@ A poll passes these modules, in this order (`poll` calls one after the other):
     record_poll        the watermarks advance in one write of `sync.json`, then the log gets its line
 
 The others hold values (`options`, `state`, `summary`, `watermark`) or are used along the way (`log`, `service_clock`,
-`state_json`). `loop` polls once a period.
+`state_file`). `loop` polls once in each poll interval.
 """

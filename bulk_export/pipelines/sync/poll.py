@@ -207,7 +207,8 @@ class _SyncRun:
     def _begin(self, kind: str, names: Sequence[str]) -> OpenPoll:
         """Note a new poll and its start before its first request, in place of one that asked for something else."""
         now = self._clock()
-        everything = names if kind == FULL else [one.name for one in self._options.full.endpoints if one.since is None]
+        endpoints = self._options.full.endpoints
+        everything = [endpoint.name for endpoint in endpoints if kind == FULL or endpoint.since is None]
         service_now = self._state.service_time(now)
         groups = group_by_since(self._state.watermarks, names, everything, service_now, self._intervals)
         poll = OpenPoll(self._state.poll_number + 1, now, tuple(groups), secrets.token_hex(16), self._source)

@@ -75,7 +75,7 @@ class ParquetCopyTable:
             "poll": poll,
             "id": poll_id,
             "counts": asdict(diff.counts),
-            "before": [one for one in earlier if one][:_REMEMBERED],
+            "before": [earlier_id for earlier_id in earlier if earlier_id][:_REMEMBERED],
         }
         rows = diff.table_rows(delete_removed=delete_removed)
         new = self._scratch / FILE
