@@ -3,7 +3,7 @@
     python -m benchmarks.copy_growth --rows 100000 --polls 3000
 
 Each poll changes a few rows anywhere in the table and adds some, as an hourly poll does, in the steps of a real one:
-the table is opened and compared with what was noted of it, the difference is found and merged, files are tended.
+the table is opened and compared with what was noted of it, the diff is found and merged, files are tended.
 Processor time is measured, so that other work on the machine does not show.
 """
 
@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bulk_export.core.allocator import configure_allocator
-from bulk_export.pipelines.sync.delta_table import DeltaCopyTable
-from bulk_export.pipelines.sync.diff import TableDiff
-from bulk_export.pipelines.sync.state import TableMark
+from bulk_export.pipelines.sync.tables.copy_table import TableMark
+from bulk_export.pipelines.sync.tables.delta_table import DeltaCopyTable
+from bulk_export.pipelines.sync.tables.diff import DiffRequest, TableDiff
 
 BEGAN = datetime(2025, 6, 2, tzinfo=UTC)
 COLUMNS = pa.schema(
@@ -60,21 +60,23 @@ def poll(table_at: Path, room: Path, number: int, fetched: pa.Table, mark: Table
     """One poll's work on one table; what is noted of it afterwards."""
     pq.write_table(fetched, room / "fetched.parquet")
     table = DeltaCopyTable(table_at)
-    table.standing(mark, ())
-    table.applied(number, f"{number:032x}")
-    difference = TableDiff(
-        [room / "fetched.parquet"],
-        table.files,
-        table.schema,
-        started_at=BEGAN + timedelta(hours=number),
-        finds_removed=False,
-        is_overtaken=False,
-        scratch=room,
+    table.status(mark, ())
+    table.counts_of(number, f"{number:032x}")
+    diff = TableDiff(
+        DiffRequest(
+            [room / "fetched.parquet"],
+            table.files,
+            table.schema,
+            started_at=BEGAN + timedelta(hours=number),
+            detects_removals=False,
+            is_overtaken=False,
+            scratch=room,
+        )
     )
     try:
-        table.apply(difference, number, delete_removed=False, poll_id=f"{number:032x}")
+        table.apply(diff, number, delete_removed=False, poll_id=f"{number:032x}")
     finally:
-        difference.close()
+        diff.close()
     noted = table.mark
     if (table := DeltaCopyTable(table_at)).is_scattered:
         table.compact()

@@ -7,6 +7,7 @@ arguments are the options of the command line, under the same names. Everything 
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from bulk_export.core.version import __version__
@@ -33,14 +34,16 @@ if TYPE_CHECKING:
     from bulk_export.errors import VerificationFailed as VerificationFailed
     from bulk_export.output.verify import Verification as Verification
     from bulk_export.output.verify import verify as verify
-    from bulk_export.pipelines.sync.diff import Counts as Counts
-    from bulk_export.pipelines.sync.log import PollSummary as PollSummary
-    from bulk_export.pipelines.sync.log import TableSummary as TableSummary
-    from bulk_export.pipelines.sync.poll import SyncSummary as SyncSummary
+    from bulk_export.pipelines.sync.summary import Counts as Counts
+    from bulk_export.pipelines.sync.summary import PollSummary as PollSummary
+    from bulk_export.pipelines.sync.summary import SyncSummary as SyncSummary
+    from bulk_export.pipelines.sync.summary import TableSummary as TableSummary
     from bulk_export.progress.observer import EndpointSummary as EndpointSummary
     from bulk_export.progress.observer import ExportSummary as ExportSummary
     from bulk_export.progress.observer import Observer as Observer
     from bulk_export.progress.observer import WindowUse as WindowUse
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
     "bulk_export.api": ("export", "replay", "run_export", "run_replay", "run_sync", "stream", "sync"),
@@ -58,9 +61,7 @@ _HOMES = {
         "UsageError",
         "VerificationFailed",
     ),
-    "bulk_export.pipelines.sync.diff": ("Counts",),
-    "bulk_export.pipelines.sync.poll": ("SyncSummary",),
-    "bulk_export.pipelines.sync.log": ("PollSummary", "TableSummary"),
+    "bulk_export.pipelines.sync.summary": ("Counts", "PollSummary", "SyncSummary", "TableSummary"),
     "bulk_export.progress.observer": ("EndpointSummary", "ExportSummary", "Observer", "WindowUse"),
     "bulk_export.output.verify": ("Verification", "verify"),
 }

@@ -18,9 +18,10 @@ from bulk_export.pipelines.remote_descriptions import fetch_service, is_address
 from bulk_export.pipelines.replay import ReplayOptions
 from bulk_export.pipelines.replay import replay as replay_pages
 from bulk_export.pipelines.stream import stream_batches
-from bulk_export.pipelines.sync.forever import keep_current
+from bulk_export.pipelines.sync.loop import sync_forever
 from bulk_export.pipelines.sync.options import SyncOptions, split_every
-from bulk_export.pipelines.sync.poll import SyncSummary, sync_once
+from bulk_export.pipelines.sync.poll import sync_once
+from bulk_export.pipelines.sync.summary import SyncSummary
 from bulk_export.progress import choose
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import ExportSummary, Observer
@@ -113,7 +114,7 @@ async def sync(
     resolved = SyncOptions.of([*names, *endpoints], **rest)
     told = report or (lambda _: None)
     if every is not None:
-        await keep_current(resolved, every, watching, stop=stop or anyio.Event(), report=told, notice=watching.warned)
+        await sync_forever(resolved, every, watching, stop=stop or anyio.Event(), report=told, notice=watching.warned)
     return await sync_once(resolved, watching, stop=stop, report=told)
 
 

@@ -38,16 +38,15 @@ def check(
     line = {"json": as_json, "log_format": log_format, "debug": debug}
     options, _, _ = begin("check", line, p.CHECK, config)
 
-    from bulk_export.pipelines.checks.queries import question
-    from bulk_export.pipelines.checks.runner import check as answers_from
-    from bulk_export.pipelines.checks.runner import script
+    from bulk_export.pipelines.checks.queries import find_check
+    from bulk_export.pipelines.checks.runner import run_checks, sql_script
 
     if sql is not None:
-        show(script(directory, question(sql)))
+        show(sql_script(directory, find_check(sql)))
         return
-    answers = answers_from(directory)
+    answers = run_checks(directory)
     if options.get("json", False):
-        show(json.dumps({answer.question.name: _object(answer) for answer in answers}, indent=2))
+        show(json.dumps({answer.check.name: _object(answer) for answer in answers}, indent=2))
     else:
         for answer in answers:
             _show(answer)
@@ -57,7 +56,7 @@ def check(
 
 def _object(answer: CheckResult) -> dict[str, Any]:
     return {
-        "title": answer.question.title,
+        "title": answer.check.title,
         "unanswered": answer.unanswered,
         "found": answer.found,
         "remarks": list(answer.remarks),
@@ -67,7 +66,7 @@ def _object(answer: CheckResult) -> dict[str, Any]:
 
 def _show(answer: CheckResult) -> None:
     said = f"not answered: {answer.unanswered}" if answer.unanswered else f"{answer.found:,}"
-    show(f"{answer.question.name}: {answer.question.title}: {said}")
+    show(f"{answer.check.name}: {answer.check.title}: {said}")
     for remark in answer.remarks:
         show(f"  {remark}")
     shown = [answer.columns, *answer.rows[:_SHOWN]] if answer.rows else []

@@ -55,9 +55,10 @@ def sync(
     options, console, kind = begin("sync", line, p.SYNC, config)
 
     from bulk_export.cli.signals import until_signalled
-    from bulk_export.pipelines.sync.forever import keep_current
+    from bulk_export.pipelines.sync.loop import sync_forever
     from bulk_export.pipelines.sync.options import SyncOptions, split_every
-    from bulk_export.pipelines.sync.poll import SyncSummary, sync_once
+    from bulk_export.pipelines.sync.poll import sync_once
+    from bulk_export.pipelines.sync.summary import SyncSummary
     from bulk_export.progress import choose
 
     configure_allocator()
@@ -77,7 +78,7 @@ def sync(
         )
         return
     until_signalled(
-        lambda stop: keep_current(
+        lambda stop: sync_forever(
             resolved,
             seconds,
             observer,

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from aiohttp import web
 
 from bulk_export.pipelines.sync.options import SyncOptions
-from bulk_export.pipelines.sync.poll import SyncSummary, sync_once
+from bulk_export.pipelines.sync.poll import sync_once
+from bulk_export.pipelines.sync.summary import SyncSummary
 from tests.support.exporting import FREE, TOKEN
 from tests.support.web_server import web_server
 

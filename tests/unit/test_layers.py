@@ -100,7 +100,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
         ("aiolimiter", {"extract.rate_limit.limiter"}),
         ("redis", {"extract.rate_limit.redis.client"}),
         ("duckdb", {"output.duckdb_sql", "pipelines.checks.runner"}),
-        ("deltalake", {"pipelines.checks.tables", "output.delta_files", "pipelines.sync.delta_table"}),
+        ("deltalake", {"pipelines.checks.tables", "output.delta_files", "pipelines.sync.tables.delta_table"}),
         (
             "sqlite3",
             {

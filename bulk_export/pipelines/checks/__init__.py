@@ -1,1 +1,1 @@
-"""Questions on funded places and links, answered offline from a copy of the service's records."""
+"""Checks on funded places and links, run offline on a finished export or on a copy of the service's records."""

@@ -1,4 +1,4 @@
-"""The versions of a Delta table, read from its log once, from the oldest that is kept to the newest."""
+"""The history of a Delta table: all data files of its versions, from reading its log once, oldest version first."""
 
 from __future__ import annotations
 
@@ -20,24 +20,30 @@ _LONGEST_COMMIT = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """The data files of all versions that are kept, oldest first, each once.
+class TableHistory:
+    """The data files of all versions that are kept.
 
-    `versions` is the number of versions whose log is kept. The history `is_cut` where it does not go back to the first
-    version; it is whole from `complete_since` on, as far as the log tells when that was.
+    Attributes:
+        files: Each file once, with the version that added it, in the order of the versions.
+        versions: The number of versions whose log is kept.
+        is_truncated: Whether the history does not go back to the first version.
+        complete_since: When the oldest version was written from which on no file is missing, if the log says so.
     """
 
     files: tuple[tuple[Path, int], ...]
     versions: int
-    is_cut: bool
+    is_truncated: bool
     complete_since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
-    """A version to begin with, where the log of earlier ones was cleaned away.
+class StartVersion:
+    """The version at a checkpoint, with which a log begins whose earlier commits were cleaned away.
 
-    `files` are relative to the table, and `written_at` is when the newest of them was written.
+    Attributes:
+        number: The version.
+        files: Its data files, relative to the table.
+        written_at: When the newest of them was written.
     """
 
     number: int
@@ -46,59 +52,59 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class _Commit:
+class _LogCommit:
     number: int
     added: tuple[str, ...]
     removed: tuple[str, ...]
     committed_at: datetime | None
 
 
-def read_history(path: Path, latest: int, base: Base | None) -> History:
-    """Follow the log of the table in `path`.
+def read_history(path: Path, latest: int, start: StartVersion | None) -> TableHistory:
+    """Follow the log of a table from version to version.
 
     Args:
         path: The directory of the table.
         latest: The number of its current version.
-        base: The version to begin with, None where the log begins with version 0. See `oldest_checkpoint`.
+        start: The version to begin with; None if the log begins with version 0. See `oldest_checkpoint`.
 
     Returns:
-        The files in the order of the versions that added them, those that a vacuum removed left out.
+        The files of all versions, without those that a vacuum removed.
 
     Raises:
         DamagedState: A commit is missing, unreadable, or names a file outside of the table.
     """
-    start = -1 if base is None else base.number
-    alive = set() if base is None else set(base.files)
-    first_seen = dict.fromkeys(sorted(alive), start)
+    first = -1 if start is None else start.number
+    alive = set() if start is None else set(start.files)
+    added_by = dict.fromkeys(sorted(alive), first)
     lost = {name for name in alive if not (path / name).is_file()}
-    times: dict[int, datetime | None] = {} if base is None else {start: base.written_at}
+    times: dict[int, datetime | None] = {} if start is None else {first: start.written_at}
     # The oldest version from which on no file is missing.
-    whole_from = start + 1 if lost else max(start, 0)
-    for commit in _commits(path, start + 1, latest):
+    complete_from = first + 1 if lost else max(first, 0)
+    for commit in _commits(path, first + 1, latest):
         times[commit.number] = commit.committed_at
         alive.difference_update(commit.removed)
         alive.update(commit.added)
         for name in commit.added:
-            if name not in first_seen:
-                first_seen[name] = commit.number
+            if name not in added_by:
+                added_by[name] = commit.number
                 if not (path / name).is_file():
                     lost.add(name)
         if lost & alive:
-            whole_from = commit.number + 1
-    known = [moment for number, moment in sorted(times.items()) if number >= whole_from and moment is not None]
-    return History(
-        tuple((path / name, number) for name, number in first_seen.items() if name not in lost),
-        versions=latest - max(start, 0) + 1,
-        is_cut=whole_from > 0,
+            complete_from = commit.number + 1
+    known = [moment for number, moment in sorted(times.items()) if number >= complete_from and moment is not None]
+    return TableHistory(
+        tuple((path / name, number) for name, number in added_by.items() if name not in lost),
+        versions=latest - max(first, 0) + 1,
+        is_truncated=complete_from > 0,
         complete_since=known[0] if known else None,
     )
 
 
 def oldest_checkpoint(path: Path) -> int | None:
-    """The version to begin with where the log no longer begins with version 0; None where it does.
+    """Return the oldest version that a checkpoint makes readable; None if the log begins with version 0.
 
     Raises:
-        DamagedState: There is neither.
+        DamagedState: The log has neither.
     """
     names = [entry.name for entry in (path / LOG).iterdir()]
     commits = sorted(int(found[1]) for name in names if (found := _COMMIT.fullmatch(name)))
@@ -112,14 +118,14 @@ def oldest_checkpoint(path: Path) -> int | None:
 
 
 def relative_path(path: str) -> str:
-    """A path as a commit names it, relative to the table. Raises ValueError for one that leads elsewhere."""
+    """A path as a commit names it, relative to the table. Raises ValueError if it leads out of the table."""
     pure = PurePosixPath(unquote(path))
     if pure.is_absolute() or ".." in pure.parts or not pure.parts or "\0" in str(pure):
         raise ValueError
     return str(pure)
 
 
-def _commits(path: Path, first: int, last: int) -> Iterator[_Commit]:
+def _commits(path: Path, first: int, last: int) -> Iterator[_LogCommit]:
     for number in range(first, last + 1):
         file = path / LOG / f"{number:020}.json"
         try:
@@ -132,7 +138,7 @@ def _commits(path: Path, first: int, last: int) -> Iterator[_Commit]:
             raise _damaged(path, f"{file.name} of its log cannot be read") from None
 
 
-def _commit(number: int, actions: list[Any]) -> _Commit:
+def _commit(number: int, actions: list[Any]) -> _LogCommit:
     added = tuple(relative_path(action["add"]["path"]) for action in actions if "add" in action)
     removed = tuple(relative_path(action["remove"]["path"]) for action in actions if "remove" in action)
     stamps = [action["commitInfo"].get("timestamp") for action in actions if "commitInfo" in action]
@@ -141,7 +147,7 @@ def _commit(number: int, actions: list[Any]) -> _Commit:
         moment = datetime.fromtimestamp(moments[0] / 1000, UTC) if moments else None
     except (OverflowError, OSError):
         moment = None
-    return _Commit(number, added, removed, moment)
+    return _LogCommit(number, added, removed, moment)
 
 
 def _damaged(path: Path, reason: str) -> DamagedState:

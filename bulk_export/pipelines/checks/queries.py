@@ -1,4 +1,4 @@
-"""The questions, and the columns that they are answered from."""
+"""The checks, and the tables and columns that each one needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from bulk_export.errors import UsageError
 
-# The endpoints behind the names that the SQL uses.
+# The endpoints of the tables that the SQL names.
 TABLES = {
     "declarations": "participant-declarations",
     "applications": "npq-applications",
@@ -17,36 +17,43 @@ TABLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """`needs` names the columns of each table that must be there; `history` whether earlier versions must be, too."""
+class Check:
+    """One check.
+
+    Attributes:
+        name: Its name on the command line.
+        title: What its rows are.
+        needs: The columns that it needs of each table.
+        needs_history: Whether it needs earlier versions of the applications.
+    """
 
     name: str
     title: str
     needs: Mapping[str, tuple[str, ...]]
-    history: bool = False
+    needs_history: bool = False
 
     @property
     def sql(self) -> str:
-        """One SELECT over the tables of TABLES, and `applications_changes` where it needs the history."""
-        text = files("bulk_export.pipelines.checks").joinpath("questions", f"{self.name}.sql").read_text("utf-8")
+        """One SELECT over the tables of TABLES, and over `applications_changes` if the history is needed."""
+        text = files("bulk_export.pipelines.checks").joinpath("sql", f"{self.name}.sql").read_text("utf-8")
         return text.rstrip()
 
 
 _DECLARATION = ("id", "declaration_type", "state", "created_at", "application_id")
 
-QUESTIONS = (
-    Question(
+CHECKS = (
+    Check(
         "undecided",
         "declarations whose application has no funded-place decision",
         {"declarations": _DECLARATION, "applications": ("id", "funded_place", "updated_at")},
     ),
-    Question(
+    Check(
         "changed",
         "applications whose funded place changed after a declaration was submitted",
         {"declarations": _DECLARATION, "applications": ("id", "funded_place", "updated_at")},
-        history=True,
+        needs_history=True,
     ),
-    Question(
+    Check(
         "unlinked",
         "declarations whose application or participant is not in the copy",
         {"declarations": (*_DECLARATION, "participant_id"), "applications": ("id",), "participants": ("id",)},
@@ -54,20 +61,24 @@ QUESTIONS = (
 )
 
 
-# Not a question of its own, since most of these changes were made in time: what the answer to `changed` mentions.
-UNCLEAR_CHANGES = Question(
+# Not run by itself, since most of these changes were made in time. The result of `changed` mentions their number.
+UNCLEAR_CHANGES = Check(
     "unclear",
     "changes of a funded place of which it cannot be told whether they came after a declaration",
     {"declarations": _DECLARATION, "applications": ("id", "funded_place", "updated_at")},
-    history=True,
+    needs_history=True,
 )
 
 
-def question(name: str) -> Question:
-    """The question of that name. Raises UsageError."""
-    for one in (*QUESTIONS, UNCLEAR_CHANGES):
-        if one.name == name:
-            return one
+def find_check(name: str) -> Check:
+    """Return the check of that name, `unclear` included.
+
+    Raises:
+        UsageError: There is none.
+    """
+    for check in (*CHECKS, UNCLEAR_CHANGES):
+        if check.name == name:
+            return check
     raise UsageError(
-        f"There is no question {name!r}.", next_step=f"Choose from: {', '.join(one.name for one in QUESTIONS)}."
+        f"There is no check {name!r}.", next_step=f"Choose from: {', '.join(check.name for check in CHECKS)}."
     )

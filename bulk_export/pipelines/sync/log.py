@@ -1,90 +1,36 @@
-"""The record of each poll: an object on a line of its own in the copy, and a sentence for people."""
+"""The log of a copy, `sync-log.jsonl`: a JSON object for each poll, on a line of its own.
+
+The log has no version number of its own: entries only gain keys, and readers ignore keys that they do not know.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from bulk_export.core.files import local_failures, open_regular, write_atomically
-from bulk_export.core.units import format_instant
-from bulk_export.pipelines.sync.diff import Counts
 
 LOG = "sync-log.jsonl"
 _LONGEST_LINE = 1024 * 1024
 
-
-@dataclass(frozen=True, slots=True)
-class TableSummary:
-    """What a poll did to one table. `since` is what it asked from, None for everything; `consistent` as in a manifest.
-
-    `version` is that of the Delta table after it.
-    """
-
-    counts: Counts
-    requests: int
-    since: datetime | None
-    consistent: bool | None
-    version: int | None
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in the log."""
-        since = None if self.since is None else format_instant(self.since)
-        rest = {"consistent": self.consistent, "version": self.version}
-        return {"requests": self.requests, "since": since, **asdict(self.counts), **rest}
-
-
-@dataclass(frozen=True, slots=True)
-class PollSummary:
-    """A successful poll, of everything (`full`) or of `changes`; `started_at` by the service's clock."""
-
-    number: int
-    kind: str
-    started_at: datetime
-    finished_at: datetime
-    requests: int
-    retries: int
-    throttled: int
-    tables: Mapping[str, TableSummary]
-    id: str = ""
-
-    def total(self, name: str) -> int:
-        """One of the counts over all tables."""
-        return sum(getattr(table.counts, name) for table in self.tables.values())
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in the log."""
-        return {
-            "poll": self.number,
-            "id": self.id,
-            "kind": self.kind,
-            "started_at": format_instant(self.started_at),
-            "finished_at": format_instant(self.finished_at),
-            "requests": self.requests,
-            "retries": self.retries,
-            "throttled": self.throttled,
-            **{name: self.total(name) for name in asdict(Counts())},
-            "endpoints": {name: table.to_json() for name, table in self.tables.items()},
-        }
-
-    def line(self) -> str:
-        """As a person reads it."""
-        # What is deleted that was marked before is worth a word only where there is any.
-        names = [name for name in asdict(Counts()) if name != "deleted" or self.total(name)]
-        counts = ", ".join(f"{self.total(name):,} {name}" for name in names)
-        return f"poll {self.number}, {self.kind}: {self.requests:,} requests; {counts}"
+# When a poll started and when it finished, by the service's clock.
+PollTimes = tuple[datetime, datetime]
 
 
 def append_entry(directory: Path, entry: Mapping[str, Any]) -> None:
-    """Add an entry to the log, unless it is there already; a line that a crash left torn is taken away."""
+    """Add an entry to the log unless it is there already, after removing a line that a crash left incomplete.
+
+    Raises:
+        LocalFailure: The log cannot be written.
+    """
     path = directory / LOG
     with local_failures(f"Writing {path}"):
         if os.path.lexists(path) and path.lstat().st_nlink > 1:
-            # A second name, as in a backup made of hard links, keeps what it shows.
+            # A second name, as in a backup made of hard links, must keep its contents: append to a copy.
             with os.fdopen(open_regular(path), "rb") as file:
                 write_atomically(path, file.read())
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -92,24 +38,47 @@ def append_entry(directory: Path, entry: Mapping[str, Any]) -> None:
             end = file.seek(0, os.SEEK_END)
             start = file.seek(max(0, end - _LONGEST_LINE))
             tail = file.read()
-            whole = tail.rfind(b"\n") + 1
-            file.truncate(start + whole)
-            # A state that was restored from a backup may be older than several lines.
-            if _name_of(entry) not in map(_read_name, tail[:whole].split(b"\n")):
+            complete = tail.rfind(b"\n") + 1
+            file.truncate(start + complete)
+            # All lines at hand are searched: a state restored from a backup may be older than several of them.
+            if _poll_of(entry) not in map(_poll_of_line, tail[:complete].split(b"\n")):
                 file.seek(0, os.SEEK_END)
                 file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
 
-def _name_of(entry: Mapping[str, Any]) -> object:
-    """What tells an entry from others: the id of its poll, or its number in one of an earlier version."""
+def read_poll_times(directory: Path) -> dict[str, tuple[PollTimes, ...]]:
+    """Read when each endpoint was polled, in order. Lines that cannot be read are skipped; no log is no polls.
+
+    Raises:
+        OSError: The log exists, and cannot be read.
+    """
+    times: dict[str, dict[datetime, datetime]] = {}
+    try:
+        with os.fdopen(open_regular(directory / LOG, follows=True), "rb") as lines:
+            for line in lines:
+                try:
+                    entry = json.loads(line)
+                    start, end = (datetime.fromisoformat(entry[name]) for name in ("started_at", "finished_at"))
+                    for name in entry["endpoints"]:
+                        known = times.setdefault(name, {})
+                        known[start] = max(start, end, known.get(start, start))
+                except (ValueError, TypeError, KeyError, RecursionError):
+                    continue
+    except FileNotFoundError:
+        return {}
+    return {name: tuple(sorted(found.items())) for name, found in times.items()}
+
+
+def _poll_of(entry: Mapping[str, Any]) -> object:
+    """The id of the poll of an entry, or its number if an earlier version wrote it without an id."""
     return entry.get("id") or entry.get("poll")
 
 
-def _read_name(line: bytes) -> object:
+def _poll_of_line(line: bytes) -> object:
     try:
         found = json.loads(line)
     except ValueError:
         return None
-    return _name_of(found) if isinstance(found, dict) else None
+    return _poll_of(found) if isinstance(found, dict) else None

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from bulk_export.errors import BulkExportError, DamagedState
-from bulk_export.pipelines.checks.tables import open_copy
+from bulk_export.pipelines.checks.tables import find_tables
 from tests.support.attacks import (
     device,
     link,
@@ -100,4 +100,4 @@ async def test_questions_are_not_asked_of_a_pipe(tmp_path: Path, format_: str) -
         await it.sync(format=format_)
         pipe(next(it.directory.glob(PARTS[format_])), tmp_path)
         with pytest.raises(DamagedState):
-            open_copy(it.directory)
+            find_tables(it.directory)

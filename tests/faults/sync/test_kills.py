@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from bulk_export.output.delta_files import unused_files
-from bulk_export.pipelines.sync.delta_table import DeltaCopyTable
 from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.poll import sync_once
+from bulk_export.pipelines.sync.tables.delta_table import DeltaCopyTable
 from bulk_export.services.local import LocalService, serving
 from tests.support import exporting
 from tests.support.disk_calls import counted, kill_at

@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 
 from bulk_export.errors import Interrupted, ServiceFailing
 from bulk_export.pipelines.sync.options import SyncOptions
-from bulk_export.pipelines.sync.poll import SyncSummary, sync_once
-from bulk_export.pipelines.sync.state import read_state
+from bulk_export.pipelines.sync.poll import sync_once
+from bulk_export.pipelines.sync.state_file import read_state
+from bulk_export.pipelines.sync.summary import SyncSummary
 from bulk_export.services.local import LocalService, serving
 from tests.support import exporting
 from tests.support.exporting import FREE, SEVEN_PER_PAGE, TOKEN
@@ -78,7 +79,7 @@ class World:
         """How late a change may be: the time between the last two polls, in whole seconds of both ends, or between
         the last one and the one that is under way."""
         state = read_state(self.directory)
-        polls = state.marks[NAME].polls if state is not None and NAME in state.marks else ()
+        polls = state.watermarks[NAME].polls if state is not None and NAME in state.watermarks else ()
         if len(polls) < 2:
             return 0.0
         windows = [polls[1] - polls[0]]

@@ -14,12 +14,11 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from bulk_export.errors import BulkExportError, DamagedState, UsageError
-from bulk_export.pipelines.checks.queries import QUESTIONS, question
-from bulk_export.pipelines.checks.runner import CheckResult, check, script
-from bulk_export.pipelines.sync.diff import Counts
-from bulk_export.pipelines.sync.log import PollSummary, TableSummary
+from bulk_export.pipelines.checks.queries import CHECKS, find_check
+from bulk_export.pipelines.checks.runner import CheckResult, run_checks, sql_script
 from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.poll import sync_once
+from bulk_export.pipelines.sync.summary import Counts, PollSummary, TableSummary
 from bulk_export.services.local import serving
 from tests.support.check_tables import INSTANT, SCHEMAS, application, day, declaration, table, write_export
 from tests.support.command import run
@@ -32,7 +31,7 @@ def synced(directory: Path, endpoint: str, rows: list[dict[str, Any]], removed: 
 
 
 def found(answers: list[CheckResult], name: str) -> list[Any]:
-    (answer,) = (one for one in answers if one.question.name == name)
+    (answer,) = (one for one in answers if one.check.name == name)
     assert answer.unanswered is None
     assert answer.found == len(answer.rows)
     return [row[0] for row in answer.rows]
@@ -53,10 +52,10 @@ def test_undecided_declarations(tmp_path: Path) -> None:
             declaration("d7", "none", "paid"),
         ],
     )
-    answers = check(directory)
+    answers = run_checks(directory)
     assert found(answers, "undecided") == ["d1", "d7"]
     assert found(answers, "unlinked") == []
-    (changed,) = (one for one in answers if one.question.name == "changed")
+    (changed,) = (one for one in answers if one.check.name == "changed")
     assert "no history" in (changed.unanswered or "")
 
 
@@ -73,7 +72,7 @@ def test_unlinked_declarations(tmp_path: Path) -> None:
             declaration("d4", None, "voided"),
         ],
     )
-    answers = check(directory)
+    answers = run_checks(directory)
     assert found(answers, "unlinked") == ["d2", "d3", "d4"]
     assert "filtered" in answers[2].remarks[0]
 
@@ -91,9 +90,9 @@ def test_changes_are_read_from_history(tmp_path: Path) -> None:
     third = second | {"after": (True, 20)}
     synced(tmp_path, "npq-applications", [application(name, *value) for name, value in third.items()])
     DeltaTable(tmp_path / "npq-applications").optimize.compact()
-    answers = check(tmp_path)
+    answers = run_checks(tmp_path)
     assert found(answers, "changed") == ["after"]
-    (changed,) = (one for one in answers if one.question.name == "changed")
+    (changed,) = (one for one in answers if one.check.name == "changed")
     row = dict(zip(changed.columns, changed.rows[0], strict=True))
     assert (row["funded_place_before"], row["funded_place_after"]) == (None, True)
     assert (row["last_seen_before"], row["seen_at"]) == ("2025-01-01T00:00:00Z", "2025-01-20T00:00:00Z")
@@ -105,9 +104,9 @@ def test_vacuumed_history_is_stated(tmp_path: Path) -> None:
     synced(tmp_path, "participant-declarations", [declaration("d", "a")])
     synced(tmp_path, "npq-applications", [application("a", None)])
     synced(tmp_path, "npq-applications", [application("a", True, 20)])
-    assert found(check(tmp_path), "changed") == ["a"]
+    assert found(run_checks(tmp_path), "changed") == ["a"]
     DeltaTable(tmp_path / "npq-applications").vacuum(0, dry_run=False, enforce_retention_duration=False)
-    answers = check(tmp_path)
+    answers = run_checks(tmp_path)
     assert found(answers, "changed") == []
     assert re.search(r"before \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ was cleaned away", answers[1].remarks[0])
     assert answers[2].unanswered == "There is no table participants-npq."
@@ -118,12 +117,12 @@ def test_removed_records_are_not_in_the_copy(tmp_path: Path) -> None:
     synced(tmp_path, "participant-declarations", [declaration("d1", "a"), declaration("d2", "b")], removed=("d2",))
     synced(tmp_path, "npq-applications", [application("a", True), application("b", None)], removed=("a",))
     synced(tmp_path, "participants-npq", [{"id": "p"}])
-    answers = check(tmp_path)
+    answers = run_checks(tmp_path)
     assert found(answers, "unlinked") == ["d1"]
     assert found(answers, "undecided") == []
 
 
-@pytest.mark.parametrize("name", [one.name for one in QUESTIONS])
+@pytest.mark.parametrize("name", [one.name for one in CHECKS])
 def test_printed_sql_gives_the_same_rows(tmp_path: Path, name: str) -> None:
     """The SQL that is printed gives the same rows when a person runs it."""
     synced(
@@ -133,8 +132,8 @@ def test_printed_sql_gives_the_same_rows(tmp_path: Path, name: str) -> None:
     synced(tmp_path, "npq-applications", [application("a", None), application("b", True, 20)])
     synced(tmp_path, "participants-npq", [{"id": "p"}])
     with duckdb.connect() as by_hand:
-        rows = pa.table(by_hand.execute(script(tmp_path, question(name))).to_arrow_table()).column(0).to_pylist()
-    assert rows == found(check(tmp_path), name) != []
+        rows = pa.table(by_hand.execute(sql_script(tmp_path, find_check(name))).to_arrow_table()).column(0).to_pylist()
+    assert rows == found(run_checks(tmp_path), name) != []
 
 
 def test_unreadable_input_is_refused(tmp_path: Path) -> None:
@@ -142,7 +141,7 @@ def test_unreadable_input_is_refused(tmp_path: Path) -> None:
 
     def refused(directory: Path) -> BulkExportError:
         with pytest.raises(BulkExportError) as error:
-            check(directory)
+            run_checks(directory)
         return error.value
 
     assert "not a directory" in refused(tmp_path / "none").what
@@ -159,8 +158,8 @@ def test_unreadable_input_is_refused(tmp_path: Path) -> None:
     assert "secret" not in str(refused(torn))
     (torn / "npq-applications" / "part-00000.parquet").unlink()
     assert "missing" in refused(torn).what
-    with pytest.raises(UsageError, match="no question"):
-        question("everything")
+    with pytest.raises(UsageError, match="no check"):
+        find_check("everything")
 
 
 def test_exit_code_6_if_something_is_found(tmp_path: Path) -> None:
@@ -198,7 +197,7 @@ async def test_a_synced_copy_in_any_directory_can_be_checked(tmp_path: Path, for
         await sync_once(chosen)
         truth = list(service.truth("participant-declarations"))
         decided = {one["id"]: one["attributes"]["funded_place"] for one in service.truth("npq-applications")}
-    answers = check(directory)
+    answers = run_checks(directory)
     undecided = {
         one["id"]
         for one in truth
@@ -207,7 +206,7 @@ async def test_a_synced_copy_in_any_directory_can_be_checked(tmp_path: Path, for
         not in ("voided", "awaiting-clawback", "clawed-back", "awaiting_clawback", "clawed_back")
     }
     assert set(found(answers, "undecided")) == undecided
-    (changed,) = (one for one in answers if one.question.name == "changed")
+    (changed,) = (one for one in answers if one.check.name == "changed")
     assert (changed.unanswered is None) == (format_ == "delta")
 
 
@@ -245,7 +244,7 @@ def polled(directory: Path, polls: dict[datetime, dict[str, State]], removed: tu
 
 
 def changed(directory: Path) -> CheckResult:
-    return check(directory)[1]
+    return run_checks(directory)[1]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +286,7 @@ def test_changes_between_polls_are_counted(tmp_path: Path) -> None:
     assert answer.found == 0
     assert "1 more changes" in answer.remarks[0]
     with duckdb.connect() as by_hand:
-        found_by_hand = pa.table(by_hand.execute(script(directory, question("unclear"))).to_arrow_table())
+        found_by_hand = pa.table(by_hand.execute(sql_script(directory, find_check("unclear"))).to_arrow_table())
     assert found_by_hand.column("application_id").to_pylist() == ["a"]
 
 
@@ -310,7 +309,7 @@ def test_removed_application_is_not_reported(tmp_path: Path) -> None:
 
 def test_a_decision_that_is_no_boolean_is_not_missing(tmp_path: Path) -> None:
     directory = polled(tmp_path, {day(8): {"a": ("yes", day(1)), "b": (None, day(1))}})
-    assert found(check(directory), "undecided") == ["d-b"]
+    assert found(run_checks(directory), "undecided") == ["d-b"]
 
 
 def test_empty_tables_find_nothing(tmp_path: Path) -> None:
@@ -318,7 +317,7 @@ def test_empty_tables_find_nothing(tmp_path: Path) -> None:
     for endpoint in SCHEMAS:
         synced(tmp_path, endpoint, [])
         DeltaTable(tmp_path / endpoint).delete()
-    answers = check(tmp_path)
+    answers = run_checks(tmp_path)
     assert [answer.found for answer in answers] == [0, 0, 0]
     assert [answer.unanswered for answer in answers] == [None, None, None]
 
@@ -348,4 +347,4 @@ def test_log_naming_outside_file_is_refused(tmp_path: Path, path: str) -> None:
             action["add"]["path"] = path
     log.write_text("\n".join(map(json.dumps, lines)))
     with pytest.raises(DamagedState):
-        check(tmp_path)
+        run_checks(tmp_path)

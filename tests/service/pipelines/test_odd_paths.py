@@ -13,7 +13,7 @@ from bulk_export.output import duckdb_sql as database
 from bulk_export.output.duckdb_sql import place
 from bulk_export.output.formats.reading import schema_of
 from bulk_export.output.verify import verify
-from bulk_export.pipelines.checks.runner import check
+from bulk_export.pipelines.checks.runner import run_checks
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.replay import ReplayOptions, replay
 from bulk_export.pipelines.sync.options import SyncOptions
@@ -62,15 +62,15 @@ async def test_export_under_odd_path(odd: Path) -> None:
 def test_questions_are_answered(odd: Path) -> None:
     rows = {"npq_applications": [application("a", None)], "participant_declarations": [declaration("d", "b")]}
     plain = write_export(odd.parent / "plain", **rows)
-    answers = check(plain)
+    answers = run_checks(plain)
     assert any(answer.found for answer in answers)
     plain.rename(odd / "export")
-    assert check(odd / "export") == answers
+    assert run_checks(odd / "export") == answers
     # The descriptor that a name was replaced by is of this directory, and not of one that was there before.
     (odd / "export").rename(odd / "elsewhere")
     write_export(odd.parent / "empty").rename(odd / "export")
-    with pytest.raises(UsageError, match="answers no question"):
-        check(odd / "export")
+    with pytest.raises(UsageError, match="no tables that these checks can use"):
+        run_checks(odd / "export")
 
 
 def test_delta_copy_under_odd_path_is_refused(odd: Path) -> None:

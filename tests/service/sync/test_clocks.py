@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from bulk_export.errors import ServiceFailing
-from bulk_export.pipelines.sync.state import read_state, write_state
+from bulk_export.pipelines.sync.state_file import read_state, write_state
 from bulk_export.pipelines.sync.watermark import Watermark
 from tests.support.copy_scene import BEGAN, HOUR, NAME, WEEK, WHOLE, Scene, person, scene
 
@@ -207,7 +207,7 @@ def write_state_of(it: Scene, state: Any, mark: Watermark) -> None:
     from dataclasses import replace
 
     (it.directory / ".bulk-export").mkdir()
-    write_state(it.directory, replace(state, marks={NAME: mark}, clock_ahead=YEAR.total_seconds()))
+    write_state(it.directory, replace(state, watermarks={NAME: mark}, clock_ahead=YEAR.total_seconds()))
     (it.directory / ".bulk-export").rmdir()
 
 

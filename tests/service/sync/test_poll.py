@@ -24,9 +24,9 @@ from bulk_export.errors import DamagedState, Interrupted, LocalFailure, ServiceF
 from bulk_export.output.directory import locked_directory
 from bulk_export.output.verify import verify
 from bulk_export.pipelines.export import export
-from bulk_export.pipelines.sync.log import PollSummary
 from bulk_export.pipelines.sync.options import SyncOptions
-from bulk_export.pipelines.sync.poll import SyncSummary, sync_once
+from bulk_export.pipelines.sync.poll import sync_once
+from bulk_export.pipelines.sync.summary import PollSummary, SyncSummary
 from bulk_export.progress.observer import Observer
 from bulk_export.services.local import LocalService, serving
 from tests.support import exporting

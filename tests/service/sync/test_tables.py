@@ -14,8 +14,8 @@ from deltalake import DeltaTable
 
 from bulk_export.errors import DamagedState, Interrupted
 from bulk_export.pipelines.options import ExportOptions
-from bulk_export.pipelines.sync.delta_table import DeltaCopyTable
-from bulk_export.pipelines.sync.fetching import Extract, export_by
+from bulk_export.pipelines.sync.fetch import Extract, run_export
+from bulk_export.pipelines.sync.tables.delta_table import DeltaCopyTable
 from bulk_export.progress.observer import Observer
 from tests.support.copy_scene import HOUR, NAME, WEEK, Scene, person, scene
 
@@ -180,7 +180,7 @@ async def test_damaged_table_is_refused(tmp_path: Path, what: Callable[[Scene], 
         with pytest.raises(DamagedState) as damaged:
             await it.sync()
         assert (len(it.asked), damaged.value.exit_code) == (asked, 5)
-        assert "the next sync fetches it whole" in damaged.value.next_step
+        assert "the next sync fetches all of it" in damaged.value.next_step
         shutil.rmtree(it.directory / NAME)
         await it.sync()
         assert_current(it)
@@ -237,7 +237,7 @@ def cut_off(it: Scene) -> Extract:
     """An export that is finished when its process ends, before anything of it is taken in."""
 
     async def extract(wanted: ExportOptions, observer: Observer, stop: anyio.Event) -> None:
-        await export_by(wanted, observer, stop, clock=lambda: it.now)
+        await run_export(wanted, observer, stop, clock=lambda: it.now)
         raise Interrupted("Cut off.")
 
     return extract

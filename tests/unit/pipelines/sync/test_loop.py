@@ -1,11 +1,14 @@
-"""Polling at intervals, on virtual time."""
+"""Polling once an interval: on virtual time, and as a process beside others in the same directory."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -16,13 +19,21 @@ from bulk_export.errors import (
     BudgetUnavailable,
     BulkExportError,
     DamagedState,
+    DirectoryInUse,
     Interrupted,
     LocalFailure,
     ServiceFailing,
     ServiceRefused,
     UsageError,
 )
-from bulk_export.pipelines.sync.loop import LoopStats, repeat
+from bulk_export.output.directory import locked_directory
+from bulk_export.pipelines.sync import loop
+from bulk_export.pipelines.sync.loop import LoopStats, run_periodically, sync_forever
+from bulk_export.pipelines.sync.options import SyncOptions
+from bulk_export.pipelines.sync.poll import sync_once
+from bulk_export.pipelines.sync.summary import SyncSummary
+from tests.support.copy_scene import NAME, Scene, scene
+from tests.support.exporting import FREE, TOKEN
 from tests.support.virtual_time import run_virtually
 
 HOUR = 3600.0
@@ -72,7 +83,7 @@ def play(
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(signal)
-            run.outcome = await repeat(
+            run.outcome = await run_periodically(
                 HOUR, one, clock=clock, random=lambda: draw, stop=stop, notice=run.notices.append
             )
             run.over = clock()
@@ -82,7 +93,8 @@ def play(
     return run_virtually(main)
 
 
-def test_the_first_poll_comes_at_once_and_then_one_in_each_period_at_one_offset() -> None:
+def test_one_poll_in_each_interval() -> None:
+    """The first poll comes at once, the others in each interval at the same offset."""
     run = play(10 * HOUR, start=100.0, draw=0.25)
     offset = HOUR * (0.05 + 0.9 * 0.25)
     assert run.began[0] == 100.0
@@ -97,9 +109,8 @@ def test_the_first_poll_comes_at_once_and_then_one_in_each_period_at_one_offset(
     draw=st.floats(0, 1),
     lengths=st.lists(st.floats(0, 4 * HOUR), min_size=1, max_size=12),
 )
-def test_never_two_at_once_never_on_the_hour_and_never_much_later_than_due(
-    start: float, draw: float, lengths: list[float]
-) -> None:
+def test_polls_never_overlap_nor_start_on_the_hour(start: float, draw: float, lengths: list[float]) -> None:
+    """And none starts much later than it is due."""
     run = play(start + 30 * HOUR, start=start, draw=draw, poll=lambda number: lengths[number % len(lengths)])
     for began in run.began[1:]:
         assert 0.04 * HOUR < began % HOUR < 0.96 * HOUR
@@ -109,14 +120,16 @@ def test_never_two_at_once_never_on_the_hour_and_never_much_later_than_due(
         assert after - max(ended, before + HOUR / 2) <= HOUR + 1
 
 
-def test_a_poll_longer_than_its_period_leaves_out_those_it_overlaps_and_says_so() -> None:
+def test_a_long_poll_leaves_out_the_next_ones() -> None:
+    """A poll that takes longer than its interval leaves out those that it overlaps, with a notice."""
     run = play(8 * HOUR, draw=0.5, poll=lambda number: 2.5 * HOUR if number == 1 else 1.0)
     assert run.began == pytest.approx([0, 1.5 * HOUR, 4.5 * HOUR, 5.5 * HOUR, 6.5 * HOUR, 7.5 * HOUR], abs=1e-3)
     assert run.outcome == LoopStats(polls=6, skipped=2)
-    assert run.notices == ["The poll took 9000 s, longer than its period: 2 left out."]
+    assert run.notices == ["The poll took 9000 s, longer than its interval: 2 left out."]
 
 
-def test_a_service_that_is_away_is_asked_again_a_period_later() -> None:
+def test_an_unavailable_service_does_not_end_the_loop() -> None:
+    """It is asked again an interval later."""
     away = {1: ServiceFailing("It kept failing."), 2: BudgetUnavailable("The store is away.")}
     run = play(4.9 * HOUR, draw=0.5, poll=lambda number: away.get(number, 1.0))
     assert run.outcome == LoopStats(polls=3, failed=2)
@@ -124,20 +137,22 @@ def test_a_service_that_is_away_is_asked_again_a_period_later() -> None:
 
 
 @pytest.mark.parametrize("kind", [UsageError, ServiceRefused, LocalFailure, DamagedState, Interrupted])
-def test_what_only_a_person_can_mend_ends_it(kind: type[BulkExportError]) -> None:
+def test_other_errors_end_the_loop(kind: type[BulkExportError]) -> None:
     """Also after many polls went well: a token that was withdrawn is not tried again every hour."""
     with pytest.raises(ExceptionGroup) as ended:
         play(10 * HOUR, poll=lambda number: kind("No further.") if number == 3 else 1.0)
     assert ended.group_contains(kind, match="No further")
 
 
-def test_a_signal_between_polls_ends_it_at_once_and_well() -> None:
+def test_a_signal_between_polls_ends_the_loop() -> None:
+    """It ends at once and without an error."""
     run = play(2 * HOUR, draw=0.5)
     assert run.over == pytest.approx(2 * HOUR, abs=1e-3)
     assert run.outcome == LoopStats(polls=2)
 
 
-def test_a_clock_set_back_delays_the_next_poll_by_a_period_and_a_half_at_most() -> None:
+def test_a_clock_set_back_delays_little() -> None:
+    """The next poll is at most an interval and a half later."""
     began: list[float] = []
     set_by = 10 * 24 * HOUR
 
@@ -160,7 +175,126 @@ def test_a_clock_set_back_delays_the_next_poll_by_a_period_and_a_half_at_most() 
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(set_back)
-            await repeat(HOUR, poll, clock=clock, random=lambda: 0.5, stop=stop, notice=lambda _: None)
+            await run_periodically(HOUR, poll, clock=clock, random=lambda: 0.5, stop=stop, notice=lambda _: None)
 
     run_virtually(main)
     assert began[1] - began[0] <= 1.6 * HOUR
+
+
+def sync_options(it: Scene, **changes: Any) -> SyncOptions:
+    chosen = {"base_url": it.url, "token": TOKEN, "output": it.directory, "format": "parquet", "retries": 0, **FREE}
+    return SyncOptions.of([NAME], **chosen | changes)
+
+
+class Told:
+    """What a daemon reports, and an event for the next report."""
+
+    def __init__(self) -> None:
+        self.polls: list[SyncSummary] = []
+        self.notices: list[str] = []
+        self.polled, self.noticed = anyio.Event(), anyio.Event()
+
+    def report(self, summary: SyncSummary) -> None:
+        self.polls.append(summary)
+        self.polled.set()
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+        self.noticed.set()
+
+
+@asynccontextmanager
+async def daemon(chosen: SyncOptions) -> AsyncIterator[Told]:
+    """One that polls hourly while the block lasts, and then ends as a signal ends it."""
+    told, stop, ended = Told(), anyio.Event(), []
+
+    async def run() -> None:
+        with pytest.raises(Interrupted):
+            await sync_forever(chosen, 3_600, stop=stop, report=told.report, notice=told.notice)
+        ended.append(True)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        yield told
+        stop.set()
+    assert ended
+
+
+async def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
+    """It is refused at once. A sync by hand between two polls is not."""
+    async with scene(tmp_path, people=3) as it:
+        async with daemon(sync_options(it)) as told:
+            await told.polled.wait()
+            with pytest.raises(DirectoryInUse, match=r"keeps the copy .* current") as refused:
+                await sync_forever(sync_options(it), 60, stop=anyio.Event(), report=told.report, notice=told.notice)
+            assert refused.value.exit_code == 2
+            await sync_once(sync_options(it))
+            # It held on, and what the sync by hand cleared away was not its lock.
+            with pytest.raises(DirectoryInUse):
+                await sync_forever(sync_options(it), 60, stop=anyio.Event(), report=told.report, notice=told.notice)
+        assert len(told.polls) == 1
+        assert not (it.directory / ".bulk-export").exists()
+
+
+async def test_a_due_poll_waits_for_a_sync_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_LOCK_INTERVAL", 0.01)
+    async with scene(tmp_path, people=3) as it:
+        it.directory.mkdir(parents=True)
+        (it.directory / ".bulk-export").mkdir()
+        with locked_directory(it.directory):
+            context = daemon(sync_options(it))
+            told = await context.__aenter__()
+            await told.noticed.wait()
+            assert not told.polls
+        await told.polled.wait()
+        await context.__aexit__(None, None, None)
+        assert told.notices == [f"Another sync is under way in {it.directory}; this one follows it."]
+        assert it.rows().keys() == {"p00000", "p00001", "p00002"}
+
+
+async def test_a_sync_by_hand_during_a_poll_is_refused(tmp_path: Path) -> None:
+    """It is refused at once."""
+    async with scene(tmp_path, people=3) as it:
+        begun, refused = anyio.Event(), anyio.Event()
+        plain: Callable[..., Any] = sync_once
+
+        async def slow(*arguments: Any) -> None:
+            begun.set()
+            await refused.wait()
+            raise Interrupted("Stopped.")
+
+        async def poll() -> None:
+            with pytest.raises(Interrupted):
+                await plain(sync_options(it), extract=slow)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(poll)
+            await begun.wait()
+            with pytest.raises(DirectoryInUse, match="Another process"):
+                await sync_once(sync_options(it))
+            refused.set()
+
+
+async def test_removals_are_accepted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--accept-removals is for the first poll only."""
+    accepted: list[bool] = []
+
+    async def noted(chosen: SyncOptions, *_: object, **__: object) -> SyncSummary:
+        accepted.append(chosen.accepts_removals)
+        if len(accepted) == 2:
+            stop.set()
+        return SyncSummary([])
+
+    async def twice(_every: float, poll: Callable[[], Any], **_: object) -> None:
+        await poll()
+        await poll()
+
+    stop = anyio.Event()
+    monkeypatch.setattr(loop, "sync_once", noted)
+    monkeypatch.setattr(loop, "run_periodically", twice)
+    async with scene(tmp_path) as it:
+        with pytest.raises(Interrupted):
+            await sync_forever(
+                sync_options(it, accept_removals=True), 60, stop=stop, report=lambda _: None, notice=lambda _: None
+            )
+    assert accepted == [True, False]

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from bulk_export.errors import DamagedState, UsageError
-from bulk_export.pipelines.sync.state import CopyState, OpenPoll, TableMark, read_state, refuse_another, write_state
-from bulk_export.pipelines.sync.watermark import Rhythm, Watermark
+from bulk_export.errors import DamagedState
+from bulk_export.pipelines.sync.state import CopyState, OpenPoll
+from bulk_export.pipelines.sync.state_file import read_state, write_state
+from bulk_export.pipelines.sync.tables.copy_table import TableMark
+from bulk_export.pipelines.sync.watermark import PollSchedule, Watermark
 
 NOON = datetime(2025, 6, 2, 12, 0, 0, 123_456, tzinfo=UTC)
 STATE = CopyState(
@@ -23,21 +25,21 @@ STATE = CopyState(
     -0.5,
     {"poll": 4},
     {"a": TableMark(7, "0" * 32, 4, "mark"), "b": TableMark()},
-    Rhythm((NOON,), timedelta(hours=1)),
+    PollSchedule((NOON,), timedelta(hours=1)),
     (-0.5, 12.0),
 )
 
 
-def place(directory: Path) -> Path:
+def prepared(directory: Path) -> Path:
     (directory / ".bulk-export").mkdir(exist_ok=True)
     return directory
 
 
-def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+def test_a_state_is_read_back(tmp_path: Path) -> None:
     assert read_state(tmp_path) is None
-    write_state(place(tmp_path), STATE)
+    write_state(prepared(tmp_path), STATE)
     assert read_state(tmp_path) == STATE
-    assert STATE.closed("full").open == {}
+    assert STATE.without_open("full").open_polls == {}
 
 
 @pytest.mark.parametrize(
@@ -75,8 +77,9 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_what_does_not_fit_is_refused_without_touching_it(tmp_path: Path, change: dict[str, Any]) -> None:
-    write_state(place(tmp_path), STATE)
+def test_impossible_values_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    """The file is left as it is."""
+    write_state(prepared(tmp_path), STATE)
     path = tmp_path / "sync.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     before = path.read_bytes()
@@ -85,24 +88,18 @@ def test_what_does_not_fit_is_refused_without_touching_it(tmp_path: Path, change
     assert path.read_bytes() == before
 
 
-def test_a_copy_of_something_else_is_refused_with_what_differs(tmp_path: Path) -> None:
-    refuse_another({"service": "npq"}, {"service": "npq"}, tmp_path)
-    with pytest.raises(UsageError, match=r"service: 'npq', now 'ecf'") as refused:
-        refuse_another({"service": "npq", "filters": {}}, {"service": "ecf", "filters": {}}, tmp_path)
-    assert "filters" not in refused.value.what
-
-
 @pytest.mark.parametrize("ahead", [float("inf"), 250_000_000_000.0, 3_600.0])
-def test_a_clock_that_nobody_has_is_forgotten(tmp_path: Path, ahead: float) -> None:
-    write_state(place(tmp_path), replace(STATE, clock_ahead=ahead))
+def test_an_impossible_clock_is_ignored(tmp_path: Path, ahead: float) -> None:
+    write_state(prepared(tmp_path), replace(STATE, clock_ahead=ahead))
     state = read_state(tmp_path)
     assert state is not None
     assert state.clock_ahead == 0.0
 
 
-def test_a_state_of_the_version_before_is_read_and_tells_of_its_tables_by_the_last_poll(tmp_path: Path) -> None:
+def test_a_state_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """It has no marks of tables; the versions in its last log entry take their place."""
     last = {"poll": 4, "endpoints": {"a": {"version": 7}}}
-    write_state(place(tmp_path), replace(STATE, last=last))
+    write_state(prepared(tmp_path), replace(STATE, last_entry=last))
     path = tmp_path / "sync.json"
     document = json.loads(path.read_text())
     for new in ("tables", "rhythm", "clock_told"):
@@ -112,5 +109,33 @@ def test_a_state_of_the_version_before_is_read_and_tells_of_its_tables_by_the_la
     path.write_text(json.dumps(document))
     state = read_state(tmp_path)
     assert state is not None
-    assert (state.table("a"), state.table("b"), state.rhythm) == (TableMark(7), TableMark(), Rhythm())
-    assert (state.open["full"].id, state.open["full"].source) == ("", "")
+    assert (state.mark_of("a"), state.mark_of("b"), state.default_schedule) == (
+        TableMark(7),
+        TableMark(),
+        PollSchedule(),
+    )
+    assert (state.open_polls["full"].id, state.open_polls["full"].source) == ("", "")
+
+
+def test_a_newer_format_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    """The error names both formats and asks for the newer version; the file is left as it is."""
+    write_state(prepared(tmp_path), STATE)
+    path = tmp_path / "sync.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2, "endpoints": None}))
+    before = path.read_bytes()
+    with pytest.raises(DamagedState, match="a newer version of this program wrote it, in format 2") as refused:
+        read_state(tmp_path)
+    assert "Use the version that wrote it" in refused.value.next_step
+    assert path.read_bytes() == before
+
+
+def test_the_stored_keys_stay(tmp_path: Path) -> None:
+    """Names of fields may change; the keys of the file are its format."""
+    write_state(prepared(tmp_path), STATE)
+    document = json.loads((tmp_path / "sync.json").read_text())
+    assert set(document) == {
+        *("tool", "format", "copy", "polls", "clock_ahead", "clock_told"),
+        *("endpoints", "open", "last", "tables", "rhythm", "rhythms"),
+    }
+    assert document["tables"]["a"] == {"version": 7, "poll": "0" * 32, "number": 4, "removed": "mark"}
+    assert set(document["open"]["full"]) == {"number", "id", "source", "started_at", "groups"}
