@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from bulk_export.core.model import PageKey
 from bulk_export.errors import ServiceFailing
 from bulk_export.extract.journal import JournalStore, PagePrints
-from bulk_export.extract.paging_state import paging_fact, parse_state
+from bulk_export.extract.paging_facts import parse_sweep_state, sweep_state_name
 from bulk_export.extract.sweep import Sweep
 from bulk_export.transform.decode import Decoder, version
 from bulk_export.transform.dedup.fingerprints import Occurrence, column, fingerprints, fingerprints_of
@@ -119,7 +119,7 @@ class ConsistencySweeps:
     def _begin(self) -> None:
         sweep = self._sweeps[0].again(len(self._sweeps), self._page_size, proves_end=self._has_lost)
         if not self._sweeps[0].has_stray_answers:
-            state = self._store.parsed_fact(paging_fact(sweep.endpoint.name, sweep.number), parse_state)
+            state = self._store.parsed_fact(sweep_state_name(sweep.endpoint.name, sweep.number), parse_sweep_state)
             sweep.restore(self._store.page_counts(sweep.endpoint.name, sweep.number), self._store.body, state=state)
         self._sweeps.append(sweep)
         self._given = False
@@ -139,9 +139,7 @@ class ConsistencySweeps:
 
     def _page_prints(self, sweep: Sweep, page: int) -> PagePrints:
         body = self._store.body(sweep.key(page))
-        return PagePrints(
-            page, fingerprints(self._ids.decode([body]).ids), fingerprints_of(sweep.arrangement.split(body))
-        )
+        return PagePrints(page, fingerprints(self._ids.decode([body]).ids), fingerprints_of(sweep.shaper.split(body)))
 
     def _is_settled(self) -> bool:
         """Whether the last sweep leaves no doubt about what is there."""
@@ -186,7 +184,7 @@ class ConsistencySweeps:
     def _occurrences(self, key: PageKey, prints: PagePrints, rows: list[int]) -> Iterator[Occurrence]:
         body = self._store.body(key)
         ids = self._ids.decode([body]).ids
-        records = self._sweeps[0].arrangement.records(body)
+        records = self._sweeps[0].shaper.records(body)
         contents = memoryview(prints.contents).cast("Q")
         for row in rows:
             yield Occurrence.of(ids[row], key, row, version(records[row]), contents[row])

@@ -6,6 +6,7 @@ It holds numbers only: page sizes and counts, no token and no record contents.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -103,3 +104,24 @@ def _certain(value: Any) -> int:
     if (number := _number(value)) is None:
         raise ValueError
     return number
+
+
+def sweep_state_name(endpoint: str, sweep: int) -> str:
+    """Return the name under which a journal keeps the `state` of a sweep."""
+    return f"paging/{endpoint}/{sweep}"
+
+
+def parse_sweep_state(text: str) -> Mapping[str, Any]:
+    """Parse what `Sweep.state` returned. Raises ValueError, TypeError, KeyError or AttributeError for other texts."""
+    facts = json.loads(text)
+    plan = facts["plan"]
+    numbers = [*map(int, plan["answers"]), *plan["answers"].values()]
+    numbers += [facts.get("first") or 0, plan["looked_behind"] or 0]
+    switches = (facts["only_first_page"], facts["suspicious_end"], facts["stray_answers"])
+    if not all(type(number) is int and 0 <= number < _LARGEST_NUMBER for number in numbers):
+        raise ValueError("no numbers of pages")
+    if not all(type(switch) is bool for switch in (*switches, plan["clamp_checked"], plan["raised"])):
+        raise TypeError("neither true nor false")
+    if facts.get("style", "pages") not in ("pages", "offset"):
+        raise ValueError("no way to ask for pages")
+    return dict(facts)

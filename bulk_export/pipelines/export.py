@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,12 @@ from bulk_export.core.window_gate import WindowGate
 from bulk_export.errors import BulkExportError, Interrupted
 from bulk_export.extract.client import HttpClient
 from bulk_export.extract.counters import CLOCK_AHEAD, Counters
-from bulk_export.extract.dispatcher import Dispatcher
-from bulk_export.extract.fetched_page import FetchedPage
+from bulk_export.extract.dispatcher import Dispatcher, DispatchSettings
 from bulk_export.extract.journal import GroupCommit, JournalStore, StoredPage
-from bulk_export.extract.order_check import backwards, edge_reader
-from bulk_export.extract.paging_state import paging_fact, parse_state
-from bulk_export.extract.rate_limit import open_budget
+from bulk_export.extract.order_check import count_backward_pages, edge_reader
+from bulk_export.extract.page_fetcher import FetchedPage, PageFetcher, PageReceiver
+from bulk_export.extract.paging_facts import parse_sweep_state, sweep_state_name
+from bulk_export.extract.rate_limit import RateLimiter, open_budget
 from bulk_export.extract.rate_limit.service_facts import ServiceFacts, open_service_facts
 from bulk_export.extract.sweep import Sweep
 from bulk_export.output.directory import WorkDirectory, already_finished, not_ours, workplace
@@ -145,56 +146,24 @@ class _Export:
             )
             journal = await stack.enter_async_context(GroupCommit(store))
 
-            edges = {endpoint.name: edge_reader(endpoint) for endpoint in self._options.endpoints}
-
-            def stored(fetched: FetchedPage) -> StoredPage:
-                return StoredPage(
-                    key=fetched.sweep.key(fetched.page),
-                    records=len(fetched.body.records),
-                    encoding=fetched.encoding,
-                    size=len(fetched.body),
-                    stored=fetched.stored,
-                    edges=edges[fetched.sweep.endpoint.name](fetched.body.records),
-                )
-
-            async def deliver(pages: Iterable[FetchedPage]) -> None:
-                journal.note("retries", str(before.retries + pool.retries))
-                journal.note("throttled", str(before.throttled + budget.throttled))
-                match pages:
-                    case [page]:
-                        # Lines are made of the records, columns of the body.
-                        as_lines = "ndjson" in self._options.formats
-                        await journal.append(stored(page), page.body if as_lines else page.body.text)
-                    case _:
-                        await journal.append_together(map(stored, pages))
-
-            readings = list(before.clock_readings)
-
-            def served_at(date: str | None) -> None:
-                if len(readings) < MOST_READINGS:
-                    ahead = seconds_ahead(date, self._tuning.clock())
-                    if ahead is not None:
-                        readings.append(ahead)
-                        journal.note(CLOCK_AHEAD, json.dumps(readings))
-
-            pool = Dispatcher(
+            receiver = _JournalReceiver(self._options, journal, before, budget, self._tuning.clock)
+            dispatcher = Dispatcher(
                 [conversion.sweep for conversion in conversions],
-                fetcher=fetcher,
-                budget=budget,
-                workers=self._options.workers,
-                deliver=deliver,
+                fetcher=PageFetcher(
+                    fetcher, budget, receiver, self._observer, successor=self._options.service.successor
+                ),
+                limiter=budget,
+                settings=DispatchSettings(
+                    workers=self._options.workers,
+                    backoff=self._tuning.backoff(self._options.retries),
+                    uniform=self._tuning.uniform,
+                    max_wait=self._options.max_wait,
+                    gate=WindowGate(
+                        self._options.window, clock=self._tuning.clock, closed=self._observer.outside_window
+                    ),
+                ),
                 changed=self._changed,
                 observer=self._observer,
-                backoff=self._tuning.backoff(self._options.retries),
-                count_request=journal.count_request,
-                uniform=self._tuning.uniform,
-                max_wait=self._options.max_wait,
-                opening=WindowGate(
-                    self._options.window, clock=self._tuning.clock, closed=self._observer.outside_window
-                ),
-                served_at=served_at,
-                successor=self._options.service.successor,
-                taken_in=lambda sweep: journal.note(paging_fact(sweep.endpoint.name, sweep.number), sweep.state()),
             )
             names = [conversion.sweep.endpoint.name for conversion in conversions]
             self._observer.started(names, named_by_user(self._output), budget.windows)
@@ -206,20 +175,20 @@ class _Export:
             convert = functools.partial(
                 convert_all,
                 conversions,
-                pool=pool,
+                pool=dispatcher,
                 journal=journal,
                 changed=self._changed,
                 observer=self._observer,
             )
-            await self._until_done(pool, convert)
+            await self._until_done(dispatcher, convert)
             for sweep in (conversion.sweep for conversion in conversions):
-                if sweep.is_of_pages:
+                if sweep.is_paged:
                     facts.learn(sweep.endpoint.path, sweep.learned())
                 for warning in sweep.warnings():
                     self._observer.warned(warning)
         return await anyio.to_thread.run_sync(self._decide, store, place, conversions)
 
-    async def _until_done(self, pool: Dispatcher, convert: Callable[[], Awaitable[None]]) -> None:
+    async def _until_done(self, dispatcher: Dispatcher, convert: Callable[[], Awaitable[None]]) -> None:
         errors: list[BulkExportError] = []
 
         async def guarded(step: Callable[[], Awaitable[None]]) -> None:
@@ -230,12 +199,12 @@ class _Export:
                 tasks.cancel_scope.cancel()
 
         async def fetch() -> None:
-            await pool.run()
+            await dispatcher.run()
             fetched.set()
 
         async def stop_on_request() -> None:
             await self._stop.wait()
-            pool.stop_dispatching()
+            dispatcher.stop_dispatching()
             with anyio.move_on_after(_DRAIN_SECONDS):
                 await fetched.wait()
             errors.append(_interrupted(self._output))
@@ -260,8 +229,7 @@ class _Export:
     def _open_conversions(
         self, store: JournalStore, place: WorkDirectory, facts: ServiceFacts
     ) -> list[EndpointConversion]:
-        options = self._options
-        conversions = []
+        options, conversions = self._options, []
         for endpoint in options.endpoints:
             sweep = Sweep(
                 endpoint,
@@ -273,7 +241,7 @@ class _Export:
                 # Changes are asked for by two polls.
                 empty_is_enough=options.consistent and options.updated_since is not None and endpoint.since is not None,
             )
-            state = store.parsed_fact(paging_fact(endpoint.name, 0), parse_state)
+            state = store.parsed_fact(sweep_state_name(endpoint.name, 0), parse_sweep_state)
             sweep.restore(store.page_counts(endpoint.name, 0), store.body, state=state)
             conversions.append(
                 EndpointConversion(
@@ -305,8 +273,7 @@ class _Export:
     def _decide(
         self, store: JournalStore, place: WorkDirectory, conversions: Sequence[EndpointConversion]
     ) -> dict[str, Any]:
-        counters = Counters.of(store)
-        requests = store.requests()
+        counters, requests = Counters.of(store), store.requests()
         ahead, agreeing = agreed(counters.clock_readings)
         doubted = ahead is not None and abs(ahead) > TOLERANCE
         manifest = build_manifest(
@@ -320,7 +287,7 @@ class _Export:
                 endpoint_result(
                     conversion,
                     requests=requests.get(conversion.sweep.endpoint.name, 0),
-                    backwards=backwards(store.edges(conversion.sweep.endpoint.name, 0)),
+                    backwards=count_backward_pages(store.edges(conversion.sweep.endpoint.name, 0)),
                     consistent=self._options.consistent,
                 )
                 for conversion in conversions
@@ -366,6 +333,62 @@ class _Export:
             "description": description_digest([with_names_apart(endpoint) for endpoint in self._options.endpoints]),
             **self._parameters() | {"schema": resumable(self._options.schema)},
         }
+
+
+class _JournalReceiver(PageReceiver):
+    """Stores the pages of an export in its journal, with the counters that a later run goes on with."""
+
+    def __init__(
+        self,
+        options: ExportOptions,
+        journal: GroupCommit,
+        before: Counters,
+        limiter: RateLimiter,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._journal = journal
+        self._before = before
+        self._limiter = limiter
+        self._clock = clock
+        self._retries = before.retries
+        self._clock_readings = list(before.clock_readings)
+        # Lines are made of the records, columns of the body.
+        self._keeps_records = "ndjson" in options.formats
+        self._edges = {endpoint.name: edge_reader(endpoint) for endpoint in options.endpoints}
+
+    async def receive(self, pages: Iterable[FetchedPage]) -> None:
+        self._journal.note("retries", str(self._retries))
+        self._journal.note("throttled", str(self._before.throttled + self._limiter.throttled))
+        match pages:
+            case [page]:
+                await self._journal.append(self._stored(page), page.body if self._keeps_records else page.body.text)
+            case _:
+                await self._journal.append_together(map(self._stored, pages))
+
+    def request_sent(self, endpoint: str) -> None:
+        self._journal.count_request(endpoint)
+
+    def retried(self) -> None:
+        self._retries += 1
+
+    def response_dated(self, date: str | None) -> None:
+        ahead = seconds_ahead(date, self._clock()) if len(self._clock_readings) < MOST_READINGS else None
+        if ahead is not None:
+            self._clock_readings.append(ahead)
+            self._journal.note(CLOCK_AHEAD, json.dumps(self._clock_readings))
+
+    def sweep_changed(self, sweep: Sweep) -> None:
+        self._journal.note(sweep_state_name(sweep.endpoint.name, sweep.number), sweep.state())
+
+    def _stored(self, fetched: FetchedPage) -> StoredPage:
+        return StoredPage(
+            key=fetched.sweep.key(fetched.page),
+            records=len(fetched.body.records),
+            encoding=fetched.encoding,
+            size=len(fetched.body),
+            stored=fetched.stored,
+            edges=self._edges[fetched.sweep.endpoint.name](fetched.body.records),
+        )
 
 
 def _interrupted(output: Path) -> Interrupted:

@@ -17,8 +17,8 @@ from bulk_export.core.notifier import Notifier
 from bulk_export.core.window_gate import WindowGate
 from bulk_export.errors import BulkExportError
 from bulk_export.extract.client import HttpClient
-from bulk_export.extract.dispatcher import Dispatcher
-from bulk_export.extract.fetched_page import FetchedPage
+from bulk_export.extract.dispatcher import Dispatcher, DispatchSettings
+from bulk_export.extract.page_fetcher import FetchedPage, PageFetcher, PageReceiver
 from bulk_export.extract.rate_limit import open_budget
 from bulk_export.extract.rate_limit.service_facts import open_service_facts
 from bulk_export.extract.sweep import Sweep
@@ -100,28 +100,27 @@ async def _produce(
             known=facts.of(endpoint.path),
         )
         order = _PageOrder(sweep, ahead=4 * options.workers + block_pages(options.page_size), changed=changed)
-        pool = Dispatcher(
+        dispatcher = Dispatcher(
             [sweep],
-            fetcher=fetcher,
-            budget=budget,
-            workers=options.workers,
-            deliver=order.put,
+            fetcher=PageFetcher(fetcher, budget, order, observer, successor=options.service.successor),
+            limiter=budget,
+            settings=DispatchSettings(
+                workers=options.workers,
+                backoff=tuning.backoff(options.retries),
+                uniform=tuning.uniform,
+                max_wait=options.max_wait,
+                gate=WindowGate(options.window, clock=tuning.clock, closed=observer.outside_window),
+            ),
             changed=changed,
             observer=observer,
-            backoff=tuning.backoff(options.retries),
-            count_request=lambda _: None,
-            uniform=tuning.uniform,
-            max_wait=options.max_wait,
-            opening=WindowGate(options.window, clock=tuning.clock, closed=observer.outside_window),
-            successor=options.service.successor,
         )
-        pool.close()
+        dispatcher.close()
         failures: list[BulkExportError] = []
         repeated = nameless = 0
 
         async def fetch() -> None:
             try:
-                await pool.run()
+                await dispatcher.run()
             except BulkExportError as error:
                 failures.append(error)
                 tasks.cancel_scope.cancel()
@@ -137,7 +136,7 @@ async def _produce(
         if failures:
             raise failures[0]
         if sweep.plan.complete:
-            if sweep.is_of_pages:
+            if sweep.is_paged:
                 facts.learn(endpoint.path, sweep.learned())
             for warning in (*sweep.warnings(), *_signs(sweep, repeated, nameless)):
                 observer.warned(warning)
@@ -213,7 +212,7 @@ def _first_met(block: Block, bodies: Sequence[bytes], met: MetBefore, arrangemen
     return (block.without(repeated), len(repeated)) if repeated else (block, 0)
 
 
-class _PageOrder:
+class _PageOrder(PageReceiver):
     """Puts pages that come back in any order into theirs, and lets no request run far ahead of what was taken."""
 
     def __init__(self, sweep: Sweep, *, ahead: int, changed: Notifier) -> None:
@@ -224,7 +223,7 @@ class _PageOrder:
         self._next = 1
         sweep.horizon = ahead
 
-    async def put(self, pages: Iterable[FetchedPage]) -> None:
+    async def receive(self, pages: Iterable[FetchedPage]) -> None:
         self._waiting.update((page.page, page.body.text) for page in pages)
 
     async def next_block(self) -> Sequence[bytes]:

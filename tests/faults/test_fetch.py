@@ -336,10 +336,10 @@ async def test_no_descriptor_stays_open_when_requests_are_cancelled() -> None:
 
 async def test_an_answer_that_holds_everything_may_be_larger_and_take_longer() -> None:
     large = b" " * (CAP + 1)
-    hurried = Timeouts(connect=5, read=5, total=0, whole=5)
+    hurried = Timeouts(connect=5, read=5, total=0, unpaged=5)
     async with raw_server(answer(response(large))) as server, fetcher(server.base_url, hurried) as client:
         assert_failure(await client.get("/things"), "no whole answer in time")
-        whole = await client.get("/things", is_whole=True)
+        whole = await client.get("/things", is_unpaged=True)
     assert isinstance(whole, Response)
     assert len(whole.body) == len(large)
     async with raw_server(answer(response(large))) as server:

@@ -77,7 +77,7 @@ def read(sweep: Sweep, server: Server, workers: int = 1, pick: st.DataObject | N
     pages: dict[int, Sequence[bytes]] = {}
     in_flight: list[int] = []
     for _ in range(2_000):
-        while len(in_flight) < (workers if pages else 1) and (page := sweep.plan.take()) is not None:
+        while len(in_flight) < (workers if pages else 1) and (page := sweep.plan.next_page()) is not None:
             in_flight.append(page)
         if not in_flight:
             break
@@ -85,16 +85,16 @@ def read(sweep: Sweep, server: Server, workers: int = 1, pick: st.DataObject | N
         settled = sweep.plan.contiguous
         answer = server.get(sweep, page)
         if isinstance(answer, list):
-            if sweep.inspect(page, answer):
+            if sweep.should_store(page, answer):
                 # What was converted already must not change.
                 assert page > settled
                 pages[page] = answer
-            sweep.came_back(page, answer)
+            sweep.record_response(page, answer)
         elif sweep.says_no_such_page(page, answer):
-            sweep.nothing_there(page)
+            sweep.record_no_such_page(page)
         else:
-            assert sweep.is_out_of_order(page, answer)
-            sweep.plan.give_back(page)
+            assert sweep.is_known_page(page, answer)
+            sweep.plan.release(page)
     assert sweep.plan.complete
     end = sweep.plan.end or 0
     assert sweep.plan.contiguous >= end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bulk_export.core.model import Endpoint, Field, Kind
-from bulk_export.extract.order_check import backwards, edge_reader
+from bulk_export.extract.order_check import count_backward_pages, edge_reader
 from tests.support.exporting import NPQ
 
 _ENDPOINTS = {endpoint.name: endpoint for endpoint in NPQ}
@@ -29,6 +29,11 @@ def test_an_endpoint_that_is_not_ordered_by_a_time_it_shows_has_no_keys() -> Non
 
 
 def test_pages_run_backwards_where_one_begins_before_the_end_of_the_one_in_front() -> None:
-    assert backwards([]) == backwards([(1, 2)]) == backwards([(1, 2), (2, 2), (3, 9)]) == 0
-    assert backwards([(1, 5), (4, 6), (6, 7), (2, 3)]) == 2
-    assert backwards([(1, None), (0, 1), (None, 3)]) == 0
+    assert (
+        count_backward_pages([])
+        == count_backward_pages([(1, 2)])
+        == count_backward_pages([(1, 2), (2, 2), (3, 9)])
+        == 0
+    )
+    assert count_backward_pages([(1, 5), (4, 6), (6, 7), (2, 3)]) == 2
+    assert count_backward_pages([(1, None), (0, 1), (None, 3)]) == 0

@@ -99,13 +99,13 @@ def test_failures_to_connect_are_spread_over_minutes_and_then_given_up() -> None
 )
 def test_a_429_that_asks_for_more_than_a_period_is_honoured_too(told: float | None, pause: float, held: float) -> None:
     away = outage()
-    assert away.refused(told, pause, now=0.0) == held
+    assert away.throttled(told, pause, now=0.0) == held
     assert away.shut_for(0.0) == (held if held > pause else 0.0)
 
 
 def test_a_429_that_asks_for_more_than_is_allowed_ends_the_run() -> None:
     with pytest.raises(ServiceFailing, match="429 and announced a wait of 2 h"):
-        outage().refused(7_200.0, 300.0, now=0.0)
+        outage().throttled(7_200.0, 300.0, now=0.0)
 
 
 @given(uniform=UNIFORM)

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from bulk_export.core.model import Paging
 from bulk_export.errors import ServiceFailing
 from bulk_export.extract.pagination import PagePlanner, SinglePagePlanner
-from bulk_export.extract.paging_facts import PagingFacts
-from bulk_export.extract.paging_state import parse_state
+from bulk_export.extract.paging_facts import PagingFacts, parse_sweep_state
 from bulk_export.extract.sweep import Sweep
 from bulk_export.services.catalogue import load_service
 
@@ -37,7 +36,7 @@ def run(plan: PagePlanner, records: int, page_size: int, workers: int, pick: st.
     requested: list[int] = []
     in_flight: list[int] = []
     while True:
-        while len(in_flight) < workers and (page := plan.take()) is not None:
+        while len(in_flight) < workers and (page := plan.next_page()) is not None:
             requested.append(page)
             in_flight.append(page)
         if not in_flight:
@@ -45,10 +44,10 @@ def run(plan: PagePlanner, records: int, page_size: int, workers: int, pick: st.
         index = 0 if pick is None else pick.draw(st.integers(0, len(in_flight) - 1))
         page = in_flight.pop(index)
         if pick is not None and pick.draw(st.integers(0, 9)) == 0:
-            plan.give_back(page)
+            plan.release(page)
             requested.remove(page)
         else:
-            plan.came_back(page, serve(records, page_size, page))
+            plan.record_response(page, serve(records, page_size, page))
 
 
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.large_base_example])
@@ -102,11 +101,11 @@ def test_the_number_of_pages_in_flight_grows_until_all_workers_are_busy() -> Non
     widths = []
     for _ in range(6):
         taken = []
-        while (page := plan.take()) is not None:
+        while (page := plan.next_page()) is not None:
             taken.append(page)
         widths.append(len(taken))
         for page in taken:
-            plan.came_back(page, 10)
+            plan.record_response(page, 10)
     assert widths == [1, 1, 2, 2, 4, 8]
 
 
@@ -114,7 +113,8 @@ def test_the_number_of_pages_in_flight_grows_until_all_workers_are_busy() -> Non
 @given(records=st.integers(0, 400), stored=st.sets(st.integers(1, 60)), workers=st.integers(1, 20))
 def test_pages_stored_by_an_earlier_run_are_not_requested_again(records: int, stored: set[int], workers: int) -> None:
     plan = PagePlanner(10, 2 * workers)
-    plan.restore((page, serve(records, 10, page)) for page in stored)
+    for page in stored:
+        plan.record_response(page, serve(records, 10, page))
     requested = run(plan, records, 10, workers, None)
     assert not stored & set(requested) - {math.ceil(records / 10) + 1}
     assert plan.complete
@@ -123,26 +123,26 @@ def test_pages_stored_by_an_earlier_run_are_not_requested_again(records: int, st
 
 def test_a_page_given_back_is_requested_again_before_anything_else() -> None:
     plan = PagePlanner(10, 4)
-    plan.came_back(1, 10)
-    assert plan.take() == 2
-    plan.give_back(2)
-    assert plan.take() == 2
+    plan.record_response(1, 10)
+    assert plan.next_page() == 2
+    plan.release(2)
+    assert plan.next_page() == 2
 
 
 def test_records_after_a_short_page_are_fetched_and_the_short_page_is_reported() -> None:
     plan = PagePlanner(10, 8)
     for page, records in [(1, 10), (2, 10), (4, 10), (3, 7)]:
-        plan.came_back(page, records)
+        plan.record_response(page, records)
     assert plan.end is None
     assert plan.short_pages() == (3,)
-    assert plan.take() == 3
-    plan.came_back(3, 7)
-    assert plan.take() == 8
-    plan.came_back(8, 0)
+    assert plan.next_page() == 3
+    plan.record_response(3, 7)
+    assert plan.next_page() == 8
+    plan.record_response(8, 0)
     while not plan.complete:
-        page = plan.take()
+        page = plan.next_page()
         assert page is not None
-        plan.came_back(page, 4 if page == 5 else 0)
+        plan.record_response(page, 4 if page == 5 else 0)
     assert plan.end == 5
     assert plan.short_pages() == (3,)
 
@@ -151,19 +151,19 @@ def test_records_after_a_short_page_are_fetched_and_the_short_page_is_reported()
 def test_of_two_answers_for_a_page_in_the_middle_the_longer_one_counts(first: int) -> None:
     plan = PagePlanner(10, 8)
     for page, records in [(1, 10), (2, 10), (4, 10), (3, first)]:
-        plan.came_back(page, records)
-    assert (plan.take(), plan.keeps(3, 10), plan.keeps(3, first), plan.contiguous) == (3, True, False, 2)
-    plan.came_back(3, 10)
+        plan.record_response(page, records)
+    assert (plan.next_page(), plan.keeps(3, 10), plan.keeps(3, first), plan.contiguous) == (3, True, False, 2)
+    plan.record_response(3, 10)
     assert (plan.short_pages(), plan.records, plan.contiguous) == ((), 40, 4)
 
 
 def test_nothing_beyond_the_horizon_is_taken() -> None:
     plan = PagePlanner(10, 8)
     for page in (1, 2, 4):
-        plan.came_back(page, 10)
-    assert plan.take(horizon=4) == 3
-    assert plan.take(horizon=4) is None
-    assert plan.take(horizon=8) == 8
+        plan.record_response(page, 10)
+    assert plan.next_page(horizon=4) == 3
+    assert plan.next_page(horizon=4) is None
+    assert plan.next_page(horizon=8) == 8
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.large_base_example])
@@ -174,12 +174,12 @@ def test_whatever_a_changing_service_answers_planning_ends_with_every_page_befor
     plan = PagePlanner(5, 2 * workers)
     in_flight: list[int] = []
     for _ in range(400):
-        while len(in_flight) < workers and (page := plan.take()) is not None:
+        while len(in_flight) < workers and (page := plan.next_page()) is not None:
             in_flight.append(page)
         if not in_flight:
             break
         page = in_flight.pop(data.draw(st.integers(0, len(in_flight) - 1)))
-        plan.came_back(page, data.draw(st.integers(0, 5)) if page < 60 else 0)
+        plan.record_response(page, data.draw(st.integers(0, 5)) if page < 60 else 0)
     assert plan.complete
     assert plan.contiguous >= (plan.end or 0)
 
@@ -238,16 +238,16 @@ def test_a_clamp_nobody_described_loses_no_record_and_fetches_none_twice(
     in_flight: list[int] = []
     requests = 0
     while True:
-        while len(in_flight) < (workers if pages else 1) and (page := sweep.plan.take()) is not None:
+        while len(in_flight) < (workers if pages else 1) and (page := sweep.plan.next_page()) is not None:
             in_flight.append(page)
             requests += 1
         if not in_flight:
             break
         page = in_flight.pop(pick.draw(st.integers(0, len(in_flight) - 1)))
         answer = server.get(sweep, page)
-        if sweep.inspect(page, answer):
+        if sweep.should_store(page, answer):
             pages[page] = answer
-        sweep.came_back(page, answer)
+        sweep.record_response(page, answer)
 
     assert sweep.plan.complete
     assert sweep.plan.end == math.ceil(records / at_once)
@@ -265,7 +265,7 @@ def test_a_clamp_nobody_described_loses_no_record_and_fetches_none_twice(
     again.restore(
         stored,
         lambda key: b'{"data":[' + b",".join(b'{"a":"%s"}' % one for one in pages[key.page]) + b"]}",
-        state=parse_state(sweep.state()),
+        state=parse_sweep_state(sweep.state()),
     )
     assert (again.plan.end, again.plan.records, again.plan.complete) == (sweep.plan.end, records, True)
 
@@ -274,36 +274,36 @@ def test_a_service_that_shows_a_full_first_page_for_ever_is_not_taken_at_its_wor
     sweep = sweep_over(3, 1, "pages")
     page = [b"{1}", b"{2}", b"{3}"]
     for number in (1, 2):
-        sweep.inspect(number, page)
-        sweep.came_back(number, page)
+        sweep.should_store(number, page)
+        sweep.record_response(number, page)
     assert sweep.plan.end is None
-    assert sweep.plan.take() == 2
+    assert sweep.plan.next_page() == 2
     with pytest.raises(ServiceFailing, match="again and again"):
-        sweep.inspect(2, page)
+        sweep.should_store(2, page)
 
 
 def test_a_short_first_page_that_repeats_is_all_there_is_and_that_is_said() -> None:
     sweep = sweep_over(10, 1, "pages")
     page = [b"{1}", b"{2}"]
-    assert not sweep.came_back(1, page)
-    assert sweep.came_back(2, page)
+    assert not sweep.record_response(1, page)
+    assert sweep.record_response(2, page)
     assert (sweep.plan.end, sweep.plan.complete) == (1, True)
     assert sweep.has_suspicious_end
 
 
 def test_what_comes_at_once_is_asked_for_once() -> None:
     plan = SinglePagePlanner(10)
-    assert plan.take() == 1
-    assert plan.take() is None
-    plan.give_back(1)
-    assert plan.take() == 1
+    assert plan.next_page() == 1
+    assert plan.next_page() is None
+    plan.release(1)
+    assert plan.next_page() == 1
     for page, count in [(1, 10), (2, 10), (3, 4)]:
-        plan.came_back(page, count)
+        plan.record_response(page, count)
     assert (plan.end, plan.complete, plan.records, plan.has_work()) == (3, True, 24, False)
 
 
 def test_nothing_at_once_is_an_end_too() -> None:
     plan = SinglePagePlanner(10)
-    plan.take()
-    plan.came_back(1, 0)
+    plan.next_page()
+    plan.record_response(1, 0)
     assert (plan.end, plan.complete) == (0, True)

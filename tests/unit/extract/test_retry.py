@@ -6,27 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_export.extract.retry import Backoff, StatusClass, disposition
+from bulk_export.extract.retry import Backoff, StatusClass, classify_status
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 422])
 def test_a_refusal_is_final(status: int) -> None:
-    assert disposition(status) is StatusClass.REFUSED
+    assert classify_status(status) is StatusClass.REJECTED
 
 
 @pytest.mark.parametrize("status", [201, 204, 206, 301, 302, 303, 304, 307, 308])
 def test_anything_but_200_is_no_answer_and_redirects_are_final(status: int) -> None:
-    assert disposition(status) is StatusClass.REFUSED
+    assert classify_status(status) is StatusClass.REJECTED
 
 
 @pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504, 520, 599])
 def test_trouble_that_may_pass_is_retried(status: int) -> None:
-    assert disposition(status) is StatusClass.RETRY
+    assert classify_status(status) is StatusClass.RETRY
 
 
 def test_200_is_an_answer_and_429_a_pause() -> None:
-    assert disposition(200) is StatusClass.ACCEPT
-    assert disposition(429) is StatusClass.THROTTLED
+    assert classify_status(200) is StatusClass.ACCEPT
+    assert classify_status(429) is StatusClass.THROTTLED
 
 
 @given(failures=st.integers(1, 60), uniform=st.floats(0, 1))
