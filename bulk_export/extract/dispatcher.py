@@ -149,7 +149,9 @@ class Dispatcher:
             if seconds := self._outage.shut_for(anyio.current_time()):
                 await anyio.sleep(seconds)
                 continue
+            began = time.monotonic()
             permit = await self._limiter.acquire()
+            logger.debug("Got a permit after %.2f s", time.monotonic() - began)
             # The permit may have been minutes away, and the window closed meanwhile, or the service gone.
             may_send = self._gate.is_open() and not self._outage.shut_for(anyio.current_time())
             chosen = self._queue.next_page() if may_send else None

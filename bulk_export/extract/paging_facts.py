@@ -1,6 +1,7 @@
-"""What earlier sweeps found out about how an endpoint pages: knowledge that saves requests, and never decides alone.
+"""What is remembered of how an endpoint pages: across runs (`PagingFacts`), and across interruptions (sweep state).
 
-It holds numbers only: page sizes and counts, no token and no record contents.
+Facts save requests, and never decide alone. They hold numbers only: page sizes and counts, no token and no record
+contents. The state of a sweep is kept in the journal, beside its pages.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ _LOW_ROUND = frozenset({10, 20, 25, 30, 40})
 
 
 def is_round(length: int, asked: int) -> bool:
-    """Whether a page of `length` records may have been cut by a cap, by its look, where `asked` were asked for.
+    """Whether `length` is a usual cap on the records of a page, below the `asked` ones.
 
-    Caps are multiples of 50; 10, 20, 25, 30 or 40; or powers of two from 16 on.
+    Usual caps are multiples of 50; 10, 20, 25, 30 or 40; and powers of two from 16 on.
+
+    >>> is_round(100, 3_000), is_round(99, 3_000), is_round(100, 100)
+    (True, False, False)
     """
     if not 0 < length < asked:
         return False
@@ -30,12 +34,15 @@ def is_round(length: int, asked: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PagingFacts:
-    """What is known of one endpoint.
+    """What is known of one endpoint. Stored as JSON with these names.
 
-    `longest` is the longest page ever seen, `clamp` the size to which larger ones were cut. `checked` holds pairs of
-    a page size that was asked for and the length of a last page behind which there was nothing. `records` is how many
-    records the last sweep without filters found. `first` and `style` were found out where a description leaves open
-    how pages are counted.
+    Attributes:
+        longest: The length of the longest page ever seen.
+        clamp: The length to which longer pages were cut, None if none were.
+        checked: Pairs of a page size that was asked for, and the length of a last page behind which there was nothing.
+        records: How many records the last sweep without filters found.
+        first: The number of the first page, where a description leaves it open.
+        style: Whether numbers count pages or records, where a description leaves it open.
     """
 
     longest: int = 0
@@ -46,12 +53,17 @@ class PagingFacts:
     style: Literal["pages", "offset"] | None = None
 
     def believes(self, *, asked: int, length: int, found: int) -> bool:
-        """Whether a page shorter than asked for is the last one without asking for the next.
+        """Whether a page shorter than asked for is taken for the last one, without requesting the next.
 
-        `found` is the number of records up to its end. A page of a usual cap's length is believed where longer ones
-        are known to come and one of this length was checked before: alone, that says only that the list held no more
-        then. A page of another length is believed where it was checked before, where longer ones are known to come,
-        or where just as many records were found the last time. None is where more records were found then.
+        1. Not if more records were found the last time.
+        2. A page as long as a usual cap: if a page of this length was the last one before, and longer ones are known to
+           come. Alone, the former says only that the list held no more then.
+        3. A page of another length: if one of these two holds, or if just as many records were found the last time.
+
+        Args:
+            asked: The page size asked for.
+            length: The length of the page.
+            found: The number of records up to its end.
         """
         if self.records is not None and found < self.records:
             return False
@@ -67,17 +79,17 @@ class PagingFacts:
         return self.records - found >= max(_FEWER_AT_LEAST, _FEWER_SHARE * self.records) or 2 * found <= self.records
 
     def with_checked(self, asked: int, length: int) -> PagingFacts:
-        """The same, knowing that a last page of this length has nothing behind it."""
+        """Return the same facts and that a last page of this length has nothing behind it."""
         others = tuple(pair for pair in self.checked if pair != (asked, length))
         return replace(self, checked=(*others, (asked, length))[-_MOST_CHECKED:])
 
     def to_text(self) -> str:
-        """JSON."""
+        """Return JSON."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_text(cls, text: str) -> PagingFacts:
-        """Read what `to_text` wrote. Anything else is no knowledge, which costs requests and never a record."""
+        """Parse what `to_text` returned. Any other text makes empty facts, which costs requests and never a record."""
         try:
             found = json.loads(text)
             if not isinstance(found, dict):
@@ -87,7 +99,7 @@ class PagingFacts:
             return cls(
                 longest=_number(found.get("longest")) or 0,
                 clamp=_number(found.get("clamp")),
-                checked=tuple((_certain(asked), _certain(length)) for asked, length in checked)[-_MOST_CHECKED:],
+                checked=tuple((_required(asked), _required(length)) for asked, length in checked)[-_MOST_CHECKED:],
                 records=_number(found.get("records")),
                 first=_number(found.get("first")),
                 style=style if style in ("pages", "offset") else None,
@@ -100,7 +112,7 @@ def _number(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST_NUMBER else None
 
 
-def _certain(value: Any) -> int:
+def _required(value: Any) -> int:
     if (number := _number(value)) is None:
         raise ValueError
     return number

@@ -154,13 +154,13 @@ class JournalStore(JournalFile):
         """The order keys of the first and last record of each stored page that holds any, in page order."""
         yield from ((row[4], row[5]) for row in self._headers(endpoint, sweep) if row[3])
 
-    def add_prints(self, endpoint: str, sweep: int, prints: Iterable[PagePrints]) -> None:
+    def add_page_fingerprints(self, endpoint: str, sweep: int, prints: Iterable[PagePrints]) -> None:
         """Keep the fingerprints of pages of a sweep."""
         with self._transaction() as writer:
             rows = ((endpoint, sweep, page.page, page.ids, page.contents) for page in prints)
             self._insert(writer, "prints", rows, replaces=True)
 
-    def printed(self, endpoint: str, sweep: int) -> int:
+    def last_fingerprinted_page(self, endpoint: str, sweep: int) -> int:
         """The page up to which fingerprints are kept, 0 where there are none."""
         with self._failures():
             row = self._reader.execute(
@@ -168,7 +168,7 @@ class JournalStore(JournalFile):
             ).fetchone()
         return row[0] or 0
 
-    def prints(self, endpoint: str, sweep: int) -> Iterator[PagePrints]:
+    def page_fingerprints(self, endpoint: str, sweep: int) -> Iterator[PagePrints]:
         """The fingerprints of a sweep in page order, some hundred pages at a time."""
         page: float = -math.inf
         while True:
@@ -261,7 +261,7 @@ class JournalStore(JournalFile):
                 raise self._damaged(f"it holds a part of {short(endpoint)}, which is not exported")
             self.parts(endpoint, revision)
         for endpoint, sweep in prints:
-            for _ in self.prints(endpoint, sweep):
+            for _ in self.page_fingerprints(endpoint, sweep):
                 pass
 
     def _has_pages(self) -> bool:

@@ -21,7 +21,7 @@ def store(tmp_path: Path) -> JournalStore:
     scratch.mkdir()
     store = JournalStore(scratch / "journal.sqlite", cap=CAP)
     store.add_pages([stored_page(page, gzip=page % 2 == 0) for page in range(1, 30)], {"things": 29}, {"a": "1"})
-    store.add_prints("things", 0, [PagePrints(1, b"12345678", b"12345678")])
+    store.add_page_fingerprints("things", 0, [PagePrints(1, b"12345678", b"12345678")])
     return store
 
 
@@ -46,7 +46,7 @@ def test_an_archive_is_a_private_file_with_every_page_in_place_of_an_earlier_one
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     kept = open_archive(path, cap=CAP)
     assert [kept.body(PageKey("things", 0, page)) for page in range(1, 30)] == [BODY] * 29
-    assert list(kept.prints("things", 0)) == []
+    assert list(kept.page_fingerprints("things", 0)) == []
     assert kept.requests() == {"things": 29}
     kept.close()
     assert [entry.name for entry in tmp_path.iterdir() if entry.is_file()] == ["pages.sqlite"]

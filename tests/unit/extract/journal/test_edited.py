@@ -39,7 +39,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.claim(IDENTITY)
     pages = [StoredPage(PageKey("things", 0, page), 2, "identity", len(BODY), BODY, (1, 2)) for page in (1, 2)]
     store.add_pages(pages, {"things": 3}, {"retries": "1", "started_at": "2024-05-01T00:00:00Z"})
-    store.add_prints("things", 0, [PagePrints(1, b"12345678", b"87654321")])
+    store.add_page_fingerprints("things", 0, [PagePrints(1, b"12345678", b"87654321")])
     part = PartFile("things/part-00000.parquet", 4, 99, "ab" * 32)
     store.add_part(Part("things", 0, 0, 2, 4, (part,), {}, b"12345678" * 4))
     store.close()
@@ -178,7 +178,7 @@ def test_pages_of_another_version_are_taken_over_and_what_it_made_of_them_is_mad
     store.put_fact("revision/things", "[[], [], [0, 0, 0, 0, 0, false]]")
     assert store.claim({**IDENTITY, "version": "2"}) is True
     assert store.parts("things", 0) == []
-    assert list(store.prints("things", 0)) == []
+    assert list(store.page_fingerprints("things", 0)) == []
     assert store.fact("revision/things") is None
     assert store.body(PageKey("things", 0, 2)) == BODY
     assert store.claim({**IDENTITY, "version": "2"}) is True
