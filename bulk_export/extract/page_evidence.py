@@ -50,7 +50,7 @@ class _EndMarks:
 
 
 class PageEvidence:
-    """What came back for the pages of one sweep over one endpoint.
+    """What arrived for the pages of one sweep over one endpoint.
 
     Args:
         page_size: The number of records asked for per page; the service may give fewer at once.
@@ -75,7 +75,7 @@ class PageEvidence:
         self._end_marks = _EndMarks()
         self._counts: dict[int, int] = {}
         # How many responses a page has had, where it is more than one.
-        self._answers: dict[int, int] = {}
+        self._response_counts: dict[int, int] = {}
         self._empty: set[int] = set()
         self._by_status: set[int] = set()
         # Pages to be requested again: one response was short, and a later page holds records.
@@ -102,10 +102,10 @@ class PageEvidence:
         if self._concluded:
             return last
         behind = last + 1
-        empty_answers = self._answers.get(behind, 1) if self._counts.get(behind) == 0 else 0
-        needed = self._empty_answers_needed(last)
+        empty_responses = self._response_counts.get(behind, 1) if self._counts.get(behind) == 0 else 0
+        needed = self._empty_responses_needed(last)
         # Cases 1 and 2.
-        if empty_answers < needed:
+        if empty_responses < needed:
             return None
         if needed and last and not self._is_full(last) and marks.empty_since != last:
             return None
@@ -119,17 +119,17 @@ class PageEvidence:
 
     @property
     def pages(self) -> int:
-        """How many pages with records have come back."""
+        """How many pages with records have arrived."""
         return self._pages
 
     @property
     def known_pages(self) -> int:
-        """How many pages are known to hold records, come back or not."""
+        """How many pages are known to hold records, arrived or not."""
         return self._last
 
     @property
     def records(self) -> int:
-        """How many records have come back, duplicates included."""
+        """How many records have arrived, duplicates included."""
         return self._records
 
     @property
@@ -170,26 +170,12 @@ class PageEvidence:
 
     def learned(self, *, unfiltered: bool) -> PagingFacts:
         """Return what is known now that the sweep is complete; `unfiltered` where it showed everything there is."""
-        known, last = self._known, self._last
-        clamp = self.clamp
-        longest = max(known.longest, self._lengths.longest)
-        if clamp is not None:
-            # What was believed of longer pages does not hold any more.
-            longest = clamp
-            known = PagingFacts(first=known.first, style=known.style)
-        elif known.clamp is not None and self._lengths.longest <= known.clamp:
-            clamp = known.clamp
-        learned = PagingFacts(
-            longest=longest,
-            clamp=clamp,
-            checked=known.checked,
-            records=self._records if unfiltered else known.records,
-            first=known.first,
-            style=known.style,
-        )
+        records = self._records if unfiltered else None
+        facts = self._known.after_sweep(longest=self._lengths.longest, clamp=self.clamp, records=records)
+        last = self._last
         if last and not self._is_full(last) and self._counts.get(last + 1) == 0:
-            learned = learned.with_checked(self._asked, self._counts[last])
-        return learned
+            facts = facts.with_checked(self._asked, self._counts[last])
+        return facts
 
     def short_pages(self) -> tuple[int, ...]:
         """Return the pages that came back short or empty each time, although a later one holds records."""
@@ -198,7 +184,7 @@ class PageEvidence:
     def state(self) -> dict[str, Any]:
         """Return what has to be known besides the stored pages to go on from here: JSON values."""
         return {
-            "answers": {str(page): answers for page, answers in sorted(self._answers.items())},
+            "answers": {str(page): count for page, count in sorted(self._response_counts.items())},
             "clamp_checked": self._lengths.is_checked,
             "raised": self._lengths.is_raised,
             "looked_behind": self._end_marks.nothing_behind,
@@ -206,23 +192,23 @@ class PageEvidence:
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Take what `state` gave an earlier run, before its pages are restored."""
-        self._answers.update((int(page), int(answers)) for page, answers in state.get("answers", {}).items())
+        self._response_counts.update((int(page), int(answers)) for page, answers in state.get("answers", {}).items())
         self._lengths.is_checked = bool(state.get("clamp_checked"))
         self._lengths.is_raised = bool(state.get("raised"))
         self._end_marks.nothing_behind = state.get("looked_behind")
 
     def count(self, page: int) -> int | None:
-        """Return how many records came back on `page`, None while it has not."""
+        """Return how many records arrived on `page`, None while it has not."""
         return self._counts.get(page)
 
     def needs_certainty(self, page: int) -> bool:
         """Whether the response for a page decides something, so that no other may be taken for it."""
         last = self._last
-        return page in self._counts or (page == last + 1 and self._empty_answers_needed(last) == 1)
+        return page in self._counts or (page == last + 1 and self._empty_responses_needed(last) == 1)
 
     def was_asked_again(self, page: int) -> bool:
         """Whether more than one response came for a page."""
-        return page in self._answers
+        return page in self._response_counts
 
     def keeps(self, page: int, records: int) -> bool:
         """Whether a response is to be stored: the first for a page, and a later one that holds more."""
@@ -236,7 +222,7 @@ class PageEvidence:
     def is_last_open(self) -> bool:
         """Whether the last page seen, requested by position, is short, which one response tells."""
         last = self._last
-        return self._lengths.by_position and last > 0 and not self._is_full(last) and last not in self._answers
+        return self._lengths.by_position and last > 0 and not self._is_full(last) and last not in self._response_counts
 
     def expect(self, records: int) -> None:
         """Say how many records an earlier sweep over the same list found."""
@@ -255,7 +241,7 @@ class PageEvidence:
         self._first_empty_after = self._nearest_empty(self._last)
 
     def repeats(self, page: int) -> None:
-        """Record that `page`, which came back, holds only what an earlier page holds: it counts as empty."""
+        """Record that `page`, which arrived, holds only what an earlier page holds: it counts as empty."""
         count = self._counts[page]
         if not count:
             return
@@ -287,7 +273,7 @@ class PageEvidence:
 
     def _add_repeated(self, page: int, records: int, before: int) -> None:
         """Record a further response for a page, where an earlier one held `before` records."""
-        self._answers[page] = self._answers.get(page, 1) + 1
+        self._response_counts[page] = self._response_counts.get(page, 1) + 1
         if page == self._last:
             self._end_marks.read_again = page
         if records == before and page < self._last:
@@ -303,7 +289,7 @@ class PageEvidence:
         """Record a status that stands for an empty page."""
         marks = self._end_marks
         if page in self._counts:
-            self._answers[page] = self._answers.get(page, 1) + 1
+            self._response_counts[page] = self._response_counts.get(page, 1) + 1
         else:
             self._enter(page, 0)
         self._by_status.add(page)
@@ -313,12 +299,12 @@ class PageEvidence:
             marks.status_repeated = self._last
 
     def _forget(self, page: int) -> None:
-        """Treat a page as if nothing had come back for it."""
+        """Treat a page as if nothing had arrived for it."""
         self._empty.discard(page)
         del self._counts[page]
-        self._answers.pop(page, None)
+        self._response_counts.pop(page, None)
 
-    def _empty_answers_needed(self, last: int) -> int:
+    def _empty_responses_needed(self, last: int) -> int:
         """Return how often the page behind `last` has to come back empty."""
         if not last:
             return 1 if self._known.records == 0 else 2
@@ -371,7 +357,9 @@ class PageEvidence:
 
     def _judge(self, page: int) -> None:
         """Note whether a page has to be requested again: a later one holds records, and one response was short."""
-        is_open = page in self._counts and page < self._last and page not in self._answers and not self._is_full(page)
+        is_open = (
+            page in self._counts and page < self._last and page not in self._response_counts and not self._is_full(page)
+        )
         if is_open and page > self._settled:
             self._doubted.add(page)
             return

@@ -25,7 +25,7 @@ from bulk_export.extract.paging_facts import PagingFacts
 from bulk_export.extract.repeated_pages import content_of
 
 Stored = TypeVar("Stored")
-# Statuses with which services answer to a page that there is not.
+# Statuses that services send for a page which does not exist.
 NO_SUCH_PAGE = frozenset({204, 400, 404, 416, 422})
 _SERVER_ERROR = 500
 

@@ -1,6 +1,6 @@
 """Which page to request next, when nobody says how many there are.
 
-Pure state machines, one for each sweep: they are told what came back, and asked what is worth requesting. The service
+Pure state machines, one for each sweep: they record what arrived, and are asked what is worth requesting. The service
 gives no total and no next link, and a request is the scarcest thing there is, so pages that hold nothing must hardly
 ever be requested, and yet many requests should be in flight. A page is worth requesting when
 
@@ -49,7 +49,7 @@ class PagePlanner(PageEvidence):
         self._stride = max(1, stride)
         self._in_flight: set[int] = set()
         self._released: set[int] = set()
-        # Pages that came back, and are to be read once more whatever they held.
+        # Pages that arrived, and are to be read once more whatever they held.
         self._once_more: set[int] = set()
         self._probe: int | None = None
         self._first_missing = 1
@@ -57,7 +57,7 @@ class PagePlanner(PageEvidence):
 
     @property
     def complete(self) -> bool:
-        """Whether every page that holds records has come back, and none is in doubt."""
+        """Whether every page that holds records has arrived, and none is in doubt."""
         end = self.end
         return (
             end is not None
@@ -71,7 +71,7 @@ class PagePlanner(PageEvidence):
 
     @property
     def contiguous(self) -> int:
-        """The page up to which every page has come back and will not be requested again."""
+        """The page up to which every page has arrived and will not be requested again."""
         return self._first_missing - 1 if self.complete else self._settled
 
     @property
@@ -103,7 +103,7 @@ class PagePlanner(PageEvidence):
         self._released.add(page)
 
     def record_response(self, page: int, records: int, *, is_certain: bool = True) -> None:
-        """Record that `page` came back with `records` records. Also used for pages that an earlier run stored.
+        """Record that `page` arrived with `records` records. Also used for pages that an earlier run stored.
 
         Unless it `is_certain`, this may have been the answer to another request: a page without records proves no end.
         """
@@ -136,7 +136,7 @@ class PagePlanner(PageEvidence):
         self._once_more.add(page)
 
     def ask_anew(self, page: int) -> None:
-        """Forget what came back for `page`, unless it is being requested again already."""
+        """Forget what arrived for `page`, unless it is being requested again already."""
         if page in self._counts and page not in self._in_flight:
             self._doubted.discard(page)
             self._forget(page)
@@ -144,18 +144,18 @@ class PagePlanner(PageEvidence):
 
     def disregard(self, page: int) -> None:
         """Have `page` requested anew, although an earlier run stored something for it, which is not restored."""
-        self._answers.pop(page, None)
+        self._response_counts.pop(page, None)
 
     def settle(self, last: int) -> None:
         """Keep the pages up to `last` as they are: an earlier run converted them, so they are not requested again."""
         for page in sorted(self._doubted):
             if page <= last:
-                self._answers.setdefault(page, 2)
+                self._response_counts.setdefault(page, 2)
                 self._doubted.discard(page)
         self._advance()
 
     def conclude(self) -> None:
-        """Take what came back for all there is: the pages are those of a finished export."""
+        """Take what arrived for all there is: the pages are those of a finished export."""
         self._concluded = True
         self._once_more.clear()
         self._doubted.clear()
@@ -226,7 +226,7 @@ class PagePlanner(PageEvidence):
 
     def _next_known(self) -> int | None:
         """Return a page that holds records, or the one that follows the last page seen."""
-        # Pages below this mark have come back, are in flight, or were released.
+        # Pages below this mark have arrived, are in flight, or were released.
         while self._first_unrequested in self._counts or self._first_unrequested in self._in_flight:
             self._first_unrequested += 1
         page = self._first_unrequested
@@ -253,7 +253,7 @@ class PagePlanner(PageEvidence):
 class SinglePagePlanner(PagePlanner):
     """An endpoint whose records come with one request, and are kept as one or several pages.
 
-    They come back together, in order, so that nothing about them is in doubt.
+    They arrive together, in order, so that nothing about them is in doubt.
     """
 
     def __init__(self, page_size: int) -> None:
@@ -261,12 +261,12 @@ class SinglePagePlanner(PagePlanner):
 
     @property
     def end(self) -> int | None:
-        """The last page that holds records, None while nothing came back."""
+        """The last page that holds records, None while nothing arrived."""
         return self._last if self._counts else None
 
     @property
     def contiguous(self) -> int:
-        """The page up to which every page has come back."""
+        """The page up to which every page has arrived."""
         return self._first_missing - 1
 
     @property

@@ -78,6 +78,27 @@ class PagingFacts:
             return False
         return self.records - found >= max(_FEWER_AT_LEAST, _FEWER_SHARE * self.records) or 2 * found <= self.records
 
+    def after_sweep(self, *, longest: int, clamp: int | None, records: int | None) -> PagingFacts:
+        """Return the facts after a further sweep.
+
+        1. Pages were cut: what was believed of longer pages does not hold any more.
+        2. None were, and one was longer than the clamp known before: there is none any more.
+        3. None were, and none was longer: what was known stays.
+
+        Args:
+            longest: The length of its longest page.
+            clamp: The length to which it found pages cut, None if they were not.
+            records: How many records it found, None if it was filtered.
+        """
+        if clamp is not None:
+            return PagingFacts(longest=clamp, clamp=clamp, records=records, first=self.first, style=self.style)
+        return replace(
+            self,
+            longest=max(self.longest, longest),
+            clamp=None if self.clamp is None or longest > self.clamp else self.clamp,
+            records=self.records if records is None else records,
+        )
+
     def with_checked(self, asked: int, length: int) -> PagingFacts:
         """Return the same facts and that a last page of this length has nothing behind it."""
         others = tuple(pair for pair in self.checked if pair != (asked, length))

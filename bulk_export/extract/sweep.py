@@ -190,32 +190,32 @@ class Sweep:
         """Return what is known of the endpoint after a complete sweep: nothing new if only one page was ever seen."""
         if self._only_first_page:
             return self.numbering.learned(self._known)
-        found = self.plan.learned(unfiltered=not self._filters)
-        if found.records is None:
-            found = replace(found, records=self._known.records)
-        return self.numbering.learned(found)
+        facts = self.plan.learned(unfiltered=not self._filters)
+        if facts.records is None:
+            facts = replace(facts, records=self._known.records)
+        return self.numbering.learned(facts)
 
     def warnings(self) -> list[str]:
         """Return what a user has to know of how the service paged, whatever else is shown."""
         name, plan, asked = self.endpoint.name, self.plan, f"where {self.page_size} were asked for"
-        found = []
+        warnings = []
         if plan.clamp is not None:
-            found.append(
+            warnings.append(
                 f"{name}: the service gives {plan.clamp} records at once {asked}; all pages were read by that."
             )
         if self.longest_beyond:
-            found.append(f"{name}: the service gave up to {self.longest_beyond} records at once {asked}.")
+            warnings.append(f"{name}: the service gave up to {self.longest_beyond} records at once {asked}.")
         if self.has_suspicious_end and plan.ends_at_usual_cap:
-            found.append(
+            warnings.append(
                 f"{name}: all {plan.records} records came on one page {asked}, and many services give so many at most;"
                 " compare that with the service."
             )
         elif self.has_suspicious_end:
-            found.append(
+            warnings.append(
                 f"{name}: the list may go on behind page {plan.end}, where the service says that it ends"
                 f" ({plan.records} records); compare that with the service, or export it again."
             )
-        return found
+        return warnings
 
     @property
     def has_suspicious_end(self) -> bool:
@@ -245,13 +245,13 @@ class Sweep:
 
     def state(self) -> str:
         """Return what a later run has to know besides the stored pages, as text for `parse_sweep_state`."""
-        found = {
+        state = {
             "plan": self.plan.state(),
             "only_first_page": self._only_first_page,
             "suspicious_end": self.has_suspicious_end,
             "stray_answers": self.has_stray_answers,
         }
-        return json.dumps(found | self.numbering.state())
+        return json.dumps(state | self.numbering.state())
 
     def restore(
         self,

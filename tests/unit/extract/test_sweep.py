@@ -258,8 +258,8 @@ def test_an_undescribed_clamp_loses_no_record(
     at_once = min(page_size, largest)
     if repeats and records < at_once:
         repeats = False  # a page as full as asked for says nothing by repeating
-    ends = "last" if repeats and records > at_once else "empty"
-    served = PagedList(records, cap=lambda _: largest, end=ends, style=style)
+    end: Literal["last", "empty"] = "last" if repeats and records > at_once else "empty"
+    served = PagedList(records, cap=lambda _: largest, end=end, style=style)
     sweep = sweep_over(page_size, workers, style)
     pages = read_pages(sweep, served, workers, pick)
     assert sweep.plan.end == math.ceil(records / at_once)
