@@ -159,7 +159,7 @@ def test_a_failure_for_good_is_not_repeated() -> None:
     assert len(fetcher.sent) == 1
 
 
-def test_without_a_connection_one_request_at_a_time_tries() -> None:
+def test_without_a_connection_one_request_tries() -> None:
     """What was on its way when the connection was lost tells nothing new."""
     lost = range(8, 14)
     fetcher, sweep = Fetcher(lambda n: RequestFailed("no way", sent=False) if n in lost else PAGE), sweep_of()

@@ -111,7 +111,7 @@ async def test_a_rejected_first_page_ends_the_run(status: int) -> None:
     assert ("--service other" in " ".join(error.value.lines())) == (status == 404)
 
 
-async def test_a_404_behind_the_last_page_stands_for_an_empty_one() -> None:
+async def test_a_404_behind_the_last_page_is_an_empty_page() -> None:
     scene = Scene(None)
     await scene.fetcher.accept(response(page_of(2)), scene.sweep, 1)
     page = scene.next_page()

@@ -18,7 +18,7 @@ def test_two_pages_of_one_length_make_a_clamp() -> None:
     assert made.is_full(2, 77, 77)
 
 
-def test_a_length_below_a_longer_page_is_a_clamp_only_if_usual() -> None:
+def test_below_longer_pages_only_usual_caps_are_clamps() -> None:
     made = lengths()
     made.add(1, 300)
     for page, length in enumerate([77, 77, 100, 100], start=2):
@@ -26,7 +26,7 @@ def test_a_length_below_a_longer_page_is_a_clamp_only_if_usual() -> None:
     assert (made.clamp, made.is_mixed) == (100, True)
 
 
-def test_by_position_three_pages_of_one_length_are_needed() -> None:
+def test_by_position_three_equal_pages_are_needed() -> None:
     """Gaps between pages may be of any length; the first page tells how long the others are."""
     made = lengths(by_position=True)
     made.add(1, 80)
@@ -43,7 +43,7 @@ def test_as_short_again_is_a_clamp() -> None:
     assert made.clamp == 77
 
 
-def test_a_page_is_looked_at_again_unless_the_clamp_was_known() -> None:
+def test_a_cut_page_is_checked_unless_the_clamp_was_known() -> None:
     for known, page in ((PagingFacts(), 1), (PagingFacts(clamp=100), None)):
         made = lengths(known=known)
         made.add(1, 100)
