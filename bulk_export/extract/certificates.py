@@ -13,19 +13,30 @@ if TYPE_CHECKING:
     import ssl
 
 
-def ca_file_of(given: str | os.PathLike[str] | None) -> Path | None:
-    """The file that `--ca-file` names, with certificates in it. Raises UsageError."""
-    if given is None:
+def ca_file_of(path: str | os.PathLike[str] | None) -> Path | None:
+    """Check the file that `--ca-file` names.
+
+    Args:
+        path: A file with certificates in PEM, or None.
+
+    Returns:
+        The same as a path.
+
+    Raises:
+        UsageError: There are no certificates in it.
+    """
+    if path is None:
         return None
-    path = Path(given)
-    trusting(path)
-    return path
+    ca_file = Path(path)
+    tls_context(ca_file)
+    return ca_file
 
 
-def trusting(path: Path) -> ssl.SSLContext:
-    """A TLS context that trusts the authorities in a file of PEM certificates beside those of the system.
+def tls_context(ca_file: Path) -> ssl.SSLContext:
+    """Make a TLS context that trusts the authorities in a file beside those of the system.
 
-    Raises UsageError where there are none in it.
+    Raises:
+        UsageError: There are no certificates in PEM in the file.
     """
     import ssl  # it takes a while, and most exports name no file
 
@@ -33,17 +44,17 @@ def trusting(path: Path) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     reason = ""
     try:
-        if path.is_file():
-            context.load_verify_locations(cafile=path)
+        if ca_file.is_file():
+            context.load_verify_locations(cafile=ca_file)
         else:
-            reason = "is not a file" if path.exists() else "does not exist"
+            reason = "is not a file" if ca_file.exists() else "does not exist"
     except ssl.SSLError:
         reason = "holds no certificates in PEM"
     except (OSError, ValueError) as error:
         reason = f"cannot be read: {getattr(error, 'strerror', None) or 'that is not a name'}"
     if reason:
         raise UsageError(
-            f"The file {without_password(str(path))!r} of --ca-file {reason}.",
+            f"The file {without_password(str(ca_file))!r} of --ca-file {reason}.",
             next_step="It must hold certificates as text that begins with -----BEGIN CERTIFICATE-----.",
         )
     return context

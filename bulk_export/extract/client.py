@@ -1,9 +1,11 @@
-"""One request, one outcome: the only module that sends requests to the service.
+"""The HTTP client: one request, one result. The only module that sends requests to the service.
 
-A request goes on the wire once. aiohttp would silently repeat one that met a dead kept connection; that
-repetition is refused here, so that each request sent has had its own permission. No redirect is followed, and
-~/.netrc is not read. Bodies are read whole, under a cap, before anything else happens, so that a slow disk never
-holds a socket. What the service says of itself leaves here without the token, in whatever encoding it repeats it.
+1. A request goes on the wire once. aiohttp would silently repeat one that met a dead kept connection; that repetition
+   is refused here, so that each request sent has had its own permit.
+2. No redirect is followed, and ~/.netrc is not read.
+3. Bodies are read completely, under a cap, before anything else happens, so that a slow disk never holds a socket.
+4. What the service says in an error leaves here without the token, in whatever encoding it repeats it.
+5. Exceptions of aiohttp stop here: what goes wrong on the way becomes a RequestFailed.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ from __future__ import annotations
 import errno
 import io
 import itertools
+import logging
 import os
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +25,6 @@ from typing import Self
 
 import aiohttp
 import anyio
-from aiohttp.connector import Connection
 from yarl import URL
 
 from bulk_export.core.credentials import Token
@@ -32,19 +33,33 @@ from bulk_export.core.model import Authorization
 from bulk_export.core.printable import printable
 from bulk_export.core.urls import is_loopback
 from bulk_export.core.version import __version__
-from bulk_export.extract.certificates import trusting
-from bulk_export.extract.connections import TAKEN, BadProxy, CleanConnector, Line, Proxy, UnaskedBytes, find_proxy
+from bulk_export.extract.certificates import tls_context
+from bulk_export.extract.connections import (
+    MAY_SEND,
+    USED_CONNECTION,
+    BadProxy,
+    CheckedRequest,
+    CleanConnector,
+    ConnectionHistory,
+    NoLongerAllowed,
+    Proxy,
+    SecondSending,
+    SendOnce,
+    UnaskedBytes,
+    find_proxy,
+)
 from bulk_export.extract.content_encoding import Undecodable, inflate
-from bulk_export.extract.error_text import explanation, one_line
-from bulk_export.extract.response import RequestFailed, Response
+from bulk_export.extract.response import RequestFailed, Response, explanation, one_line
+
+logger = logging.getLogger(__name__)
 
 JSON, CSV = "application/json", "text/csv"
 # Enough for a usual page, so that reading one is not paused on the way.
 _READ_AHEAD = 512 * 1024
 _READ_AT_ONCE = 8 * 1024 * 1024
-# The body of an answer that brings everything is held once while it is cut into pages.
-_WHOLE_CAP = 2 * 1024**3
-# The body of an answer that is no page only holds an explanation: its status and headers are enough.
+# A response with everything an endpoint has is held once while it is cut into pages.
+_UNPAGED_CAP = 2 * 1024**3
+# The body of an error only holds an explanation: its status and headers are enough.
 _EXPLANATION_CAP = 64 * 1024
 _EXPLANATION_SECONDS = 5.0
 _PROXY_ADVICE = "Write HTTPS_PROXY like http://USER:PASSWORD@HOST:PORT, with special characters as %40 for @."
@@ -56,60 +71,37 @@ _CERTIFICATE_ADVICE = (
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: to connect, between two reads, and for a request as a whole, from sending to the last byte.
+    """Time limits of a request, in seconds.
 
-    An answer that holds everything an endpoint has may take up to `whole` instead of `total`. Before its second
-    request a connection is idle for `settling` seconds.
+    Attributes:
+        connect: To make a connection.
+        read: Between two reads.
+        total: For the request, from sending to the last byte.
+        unpaged: Instead of `total`, for a response with everything an endpoint has.
+        settling: How long a connection is idle before its second request.
     """
 
     connect: float = 15.0
     read: float = 30.0
     total: float = 90.0
-    whole: float = 900.0
+    unpaged: float = 900.0
     settling: float = 0.02
-
-
-class _SecondSending(Exception):
-    """aiohttp was about to repeat the request."""
-
-
-class _NoLongerAllowed(Exception):
-    """The permission to send lapsed while a connection was made."""
-
-
-_MAY_SEND: ContextVar[Callable[[], bool]] = ContextVar("may_send")
-
-
-class _CheckedRequest(aiohttp.ClientRequest):
-    """A request that asks, once it has its connection, whether it may still be sent."""
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        may_send = _MAY_SEND.get(None)
-        if may_send is not None and not may_send():
-            raise _NoLongerAllowed
-        return await super().send(conn)
-
-
-class _SendOnce:
-    """Client middleware that lets a request through to the wire a single time."""
-
-    def __init__(self) -> None:
-        self._sent = False
-
-    async def __call__(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        if self._sent:
-            raise _SecondSending
-        self._sent = True
-        return await send(request)
 
 
 class HttpClient:
     """Sends GET requests from one or several local addresses, each with connections of its own.
 
-    `sources` are local IP addresses; None stands for the system's choice. `body_cap` bounds a body in
-    bytes, as sent and inflated. The token goes into the header that `auth` names; without one none is sent. The
-    authorities in `ca_file` are trusted beside those of the system. `notice` hears of what the user should know. Use
-    as an async context manager.
+    Use as an async context manager.
+
+    Args:
+        base_url: The address of the service, to which targets are appended.
+        token: The credential, None to send none.
+        sources: Local IP addresses; None stands for the system's choice.
+        body_cap: The bytes that a body may have, as sent and inflated.
+        timeouts: Time limits of a request.
+        auth: The header for the token.
+        ca_file: Certificates of authorities that are trusted beside those of the system.
+        notice: Called with what the user should know.
     """
 
     def __init__(
@@ -143,7 +135,7 @@ class HttpClient:
     async def __aenter__(self) -> Self:
         url = URL(self._base_url)
         if url.scheme == "https" and self._ca_file is not None:
-            self._tls = trusting(self._ca_file)
+            self._tls = tls_context(self._ca_file)
         if url.scheme == "https" and not is_loopback(url.host or ""):
             try:
                 self._proxy = find_proxy(url)
@@ -171,7 +163,7 @@ class HttpClient:
                     total=None, sock_connect=self._timeouts.connect, sock_read=self._timeouts.read
                 ),
                 auto_decompress=False,
-                request_class=_CheckedRequest,
+                request_class=CheckedRequest,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
                 read_bufsize=_READ_AHEAD,
@@ -180,10 +172,11 @@ class HttpClient:
             self._stack.push_async_callback(session.close)
 
     def distrust(self) -> None:
-        """Trust no connection for a second answer once one has held bytes that nobody asked for."""
+        """Use no connection twice from now on: one has held bytes that nobody asked for."""
         if not self._keep:
             return
         self._keep = False
+        logger.info("Unasked bytes on a connection: from here on each request has one of its own")
         self._open_sessions()
         self._notice(
             "The service sent something that it was not asked for. It was not used, and from here on each request has"
@@ -203,17 +196,19 @@ class HttpClient:
         source: str | None = None,
         *,
         accept: str = JSON,
-        is_whole: bool = False,
-        is_alone: bool = False,
+        is_unpaged: bool = False,
+        on_new_connection: bool = False,
     ) -> Response | RequestFailed | None:
-        """As `get`, but None, with nothing sent, where `may_send` says no right before the bytes would go out."""
-        before = _MAY_SEND.set(may_send)
+        """Send as `get` does; return None, with nothing sent, if `may_send` says no right before the bytes go out."""
+        before = MAY_SEND.set(may_send)
         try:
-            return await self.get(target, source, accept=accept, is_whole=is_whole, is_alone=is_alone)
-        except _NoLongerAllowed:
+            return await self.get(
+                target, source, accept=accept, is_unpaged=is_unpaged, on_new_connection=on_new_connection
+            )
+        except NoLongerAllowed:
             return None
         finally:
-            _MAY_SEND.reset(before)
+            MAY_SEND.reset(before)
 
     async def get(
         self,
@@ -221,24 +216,32 @@ class HttpClient:
         source: str | None = None,
         *,
         accept: str = JSON,
-        is_whole: bool = False,
-        is_alone: bool = False,
+        is_unpaged: bool = False,
+        on_new_connection: bool = False,
     ) -> Response | RequestFailed:
-        """Send one request for `target` (path and query, encoded) from `source`.
+        """Send one request.
 
-        `accept` is the media type to ask for. An answer that `is_whole` holds everything an endpoint has: it may be
-        larger and take longer than others. One that `is_alone` is asked for on a connection of its own, so that it can
-        answer no other request. Raises LocalFailure where this machine cannot open a connection, and nothing for
-        trouble on the way.
+        Args:
+            target: Path and query, percent-encoded.
+            source: The local address to send from, one of `sources`.
+            accept: The media type to ask for.
+            is_unpaged: Whether the response holds everything an endpoint has: it may be larger and take longer.
+            on_new_connection: Whether to use a connection of its own, so that no other response can be taken for its.
+
+        Returns:
+            The response with whatever status, or why there is none.
+
+        Raises:
+            LocalFailure: This machine cannot open a connection.
         """
         if self._bad_proxy is not None:
             return RequestFailed(self._bad_proxy, sent=False, final=True, advice=_PROXY_ADVICE)
         seconds, cap = self._timeouts.total, self._body_cap
-        if is_whole:
-            seconds, cap = max(seconds, self._timeouts.whole), max(cap, _WHOLE_CAP)
+        if is_unpaged:
+            seconds, cap = max(seconds, self._timeouts.unpaged), max(cap, _UNPAGED_CAP)
         try:
             with anyio.fail_after(seconds):
-                return await self._exchange(target, (source, not is_alone), accept, cap)
+                return await self._exchange(target, (source, not on_new_connection), accept, cap)
         except aiohttp.ClientConnectorError as error:
             return self._unconnected(error, source)
         except aiohttp.ConnectionTimeoutError:
@@ -247,7 +250,7 @@ class HttpClient:
             return RequestFailed("no whole answer in time")
         except UnaskedBytes:
             return RequestFailed("something arrived on a new connection before a request was sent", sent=False)
-        except _SecondSending:
+        except SecondSending:
             return RequestFailed("the connection was closed by the service")
         except aiohttp.ClientHttpProxyError as error:
             return _refused_by_proxy(error.status)
@@ -263,13 +266,13 @@ class HttpClient:
             return RequestFailed(f"the request failed: {type(error).__name__}")
 
     def _unconnected(self, error: aiohttp.ClientConnectorError, source: str | None) -> RequestFailed:
-        """Why there is no connection. Raises LocalFailure where no more files can be opened."""
+        """Return why there is no connection. Raises LocalFailure where no more files can be opened."""
         if is_shortage(error.os_error) or cannot_open_files():
             raise too_few_descriptors()
         host = "the service" if self._proxy is None else "the proxy"
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            found = getattr(error.certificate_error, "verify_message", "")
-            why = f": {printable(found).rstrip('.')}" if found else ""
+            message = getattr(error.certificate_error, "verify_message", "")
+            why = f": {printable(message).rstrip('.')}" if message else ""
             return RequestFailed(
                 f"the service's certificate is not trusted{why}", sent=False, final=True, advice=_CERTIFICATE_ADVICE
             )
@@ -295,18 +298,18 @@ class HttpClient:
     async def _exchange(
         self, target: str, session: tuple[str | None, bool], accept: str, cap: int
     ) -> Response | RequestFailed:
-        taken: list[tuple[Line, int]] = []
-        TAKEN.set(taken)
+        used: list[tuple[ConnectionHistory, int]] = []
+        USED_CONNECTION.set(used)
         async with self._sessions[session].get(
             URL(self._base_url + target, encoded=True),
             headers={"Accept": accept, **self._authorization()},
             allow_redirects=False,
-            middlewares=(_SendOnce(),),
+            middlewares=(SendOnce(),),
             proxy=None if self._proxy is None else self._proxy.url,
             proxy_headers=None if self._proxy is None else self._proxy.headers,
         ) as response:
             if response.status != 200:
-                return replace(await self._explained(response), is_certain=_is_first(taken))
+                return replace(await self._error(response), is_certain=_is_first(used))
             stored = await self._read(response, cap)
             if stored is None:
                 return RequestFailed(f"a body of more than {cap} bytes", final=True)
@@ -321,12 +324,12 @@ class HttpClient:
                 encoding="gzip" if body is not stored else "identity",
                 is_framed=body is not stored or _is_framed(response),
                 date=response.headers.get("Date"),
-                is_certain=_is_first(taken),
-                is_echo=any(line.echoes(target, stored) for line, _ in taken[-1:]),
+                is_certain=_is_first(used),
+                is_echo=any(history.is_echo(target, stored) for history, _ in used[-1:]),
             )
 
-    async def _explained(self, response: aiohttp.ClientResponse) -> Response:
-        """An answer that is no page. Its status and headers count, even where its body does not arrive whole."""
+    async def _error(self, response: aiohttp.ClientResponse) -> Response:
+        """Read an error. Its status and headers count, even where its body does not arrive completely."""
         read = bytearray()
         with anyio.move_on_after(_EXPLANATION_SECONDS), suppress(aiohttp.ClientError, TimeoutError, OSError):
             async for chunk in response.content.iter_any():
@@ -349,6 +352,7 @@ class HttpClient:
         )
 
     async def _read(self, response: aiohttp.ClientResponse, cap: int) -> bytes | None:
+        """Read a body, None if it is larger than the cap."""
         announced = response.content_length
         if announced is not None and announced > cap:
             return None
@@ -363,8 +367,8 @@ class HttpClient:
         return body.getvalue()
 
 
-def _is_first(taken: list[tuple[Line, int]]) -> bool:
-    return bool(taken) and taken[-1][1] == 1
+def _is_first(used: list[tuple[ConnectionHistory, int]]) -> bool:
+    return bool(used) and used[-1][1] == 1
 
 
 def _is_framed(response: aiohttp.ClientResponse) -> bool:

@@ -1,4 +1,9 @@
-"""Connections to the service: only those on which nothing unasked has arrived, and through which proxy."""
+"""Connections to the service: which are used, through which proxy, and what may be sent on them.
+
+1. A request is sent only on a connection on which nothing unasked has arrived.
+2. It is sent once, and only while its permit is valid.
+3. The proxy is the one that the environment names.
+"""
 
 from __future__ import annotations
 
@@ -17,41 +22,49 @@ from dataclasses import dataclass, field
 import aiohttp
 import xxhash
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 from yarl import URL
 
 from bulk_export.core.masking import without_password
 
 _KEPT_FOR = 30.0
-# How many answers are remembered of each connection: one that comes again comes soon.
+# How many bodies are remembered of each connection: one that comes again comes soon.
 _REMEMBERED = 64
 
 
 @dataclass(slots=True)
-class Line:
-    """What is known of one connection: how often it was used, since when it is idle, and what it showed for what."""
+class ConnectionHistory:
+    """What is known of one connection.
+
+    Attributes:
+        uses: How many requests it has been used for.
+        idle_since: When the last of them was over, in seconds of the monotonic clock.
+        is_trusted: Whether it may be used again.
+        targets: For the digest of each of the last bodies, what was requested when it came.
+    """
 
     uses: int = 0
     idle_since: float = 0.0
     is_trusted: bool = True
-    shown: dict[int, str] = field(default_factory=dict)
+    targets: dict[int, str] = field(default_factory=dict)
 
-    def echoes(self, target: str, body: bytes) -> bool:
-        """Note a body that arrived for `target`: whether it came before, for something else that was asked for.
+    def is_echo(self, target: str, body: bytes) -> bool:
+        """Record a body that arrived for `target`. Return whether it came before, for another target.
 
-        Then it may be the answer to that once more, with the one that was asked for behind it, so the connection is
-        not used again.
+        Then it may be the response to that once more, with the one to this request behind it, so the connection is not
+        used again.
         """
         digest = xxhash.xxh3_64_intdigest(body)
-        if self.shown.setdefault(digest, target) != target:
+        if self.targets.setdefault(digest, target) != target:
             self.is_trusted = False
             return True
-        if len(self.shown) > _REMEMBERED:
-            del self.shown[next(iter(self.shown))]
+        if len(self.targets) > _REMEMBERED:
+            del self.targets[next(iter(self.targets))]
         return False
 
 
-# The connection that a request got, for whoever sends it, and how often it was used by then.
-TAKEN: ContextVar[list[tuple[Line, int]]] = ContextVar("taken")
+# Filled with the connection that a request got, and for which use of it, counted from 1, by the connector.
+USED_CONNECTION: ContextVar[list[tuple[ConnectionHistory, int]]] = ContextVar("used_connection")
 
 
 class UnaskedBytes(Exception):
@@ -61,9 +74,15 @@ class UnaskedBytes(Exception):
 class CleanConnector(aiohttp.TCPConnector):
     """Hands out connections on which nothing has arrived yet, and closes all others.
 
-    Bytes that wait on an idle connection would be taken for the answer to the next request. A connection is used for
-    the second time only after it was idle for `settling` seconds, so that a service that always sends more than it is
-    asked for is found out by then. `disturbed` is called for each connection on which something was found.
+    Bytes that wait on an idle connection would be taken for the response to the next request.
+
+    Args:
+        source: The local address, None for the system's choice.
+        tls: The TLS context, None for the default.
+        keep: Whether connections are used more than once.
+        settling: A connection is used for the second time only after it was idle for so many seconds: a service that
+            always sends more than it is asked for is found out by then.
+        disturbed: Called for each connection on which something was found.
     """
 
     def __init__(
@@ -83,42 +102,45 @@ class CleanConnector(aiohttp.TCPConnector):
         )
         self._settling = settling
         self._disturbed = disturbed
-        self._lines: weakref.WeakKeyDictionary[ResponseHandler, Line] = weakref.WeakKeyDictionary()
+        self._histories: weakref.WeakKeyDictionary[ResponseHandler, ConnectionHistory] = weakref.WeakKeyDictionary()
 
     async def connect(
         self,
         req: aiohttp.ClientRequest,
         traces: list[aiohttp.tracing.Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # the superclass's
-    ) -> aiohttp.connector.Connection:
-        """As the superclass; raises UnaskedBytes where even a new connection holds something."""
+    ) -> Connection:
+        """Connect as the superclass does. Raises UnaskedBytes where even a new connection holds something."""
         while True:
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
             if protocol is None:
                 return connection
-            line = self._lines.setdefault(protocol, Line())
-            if line.uses == 1:
-                await self._settled(connection, line)
-            if not line.is_trusted:
+            history = self._histories.setdefault(protocol, ConnectionHistory())
+            if history.uses == 1:
+                await self._let_settle(connection, history)
+            # 1. It brought an echo before.
+            if not history.is_trusted:
                 connection.close()
                 continue
+            # 2. aiohttp found bytes on it.
             if protocol.should_close:
                 self._disturbed()
-            elif not (line.uses and _has_input(connection.transport)):
-                line.uses += 1
-                connection.add_callback(functools.partial(_note_idle, line))
-                TAKEN.get([]).append((line, line.uses))
+            # 3. Nothing waits on it: it is handed out.
+            elif not (history.uses and _has_input(connection.transport)):
+                history.uses += 1
+                connection.add_callback(functools.partial(_note_idle, history))
+                USED_CONNECTION.get([]).append((history, history.uses))
                 return connection
+            # 4. Something waits on it. Under TLS it may be a record that concerns TLS alone.
             elif not req.is_ssl():
-                # Under TLS it may be a record that concerns TLS alone.
                 self._disturbed()
             connection.close()
-            if not line.uses:
+            if not history.uses:
                 raise UnaskedBytes
 
-    async def _settled(self, connection: aiohttp.connector.Connection, line: Line) -> None:
-        wait = line.idle_since + self._settling - time.monotonic()
+    async def _let_settle(self, connection: Connection, history: ConnectionHistory) -> None:
+        wait = history.idle_since + self._settling - time.monotonic()
         if wait <= 0:
             return
         try:
@@ -128,8 +150,43 @@ class CleanConnector(aiohttp.TCPConnector):
             raise
 
 
-def _note_idle(line: Line) -> None:
-    line.idle_since = time.monotonic()
+class SecondSending(Exception):
+    """aiohttp was about to repeat the request."""
+
+
+class NoLongerAllowed(Exception):
+    """The permit lapsed while a connection was made."""
+
+
+# Whether the request of this task may still be sent.
+MAY_SEND: ContextVar[Callable[[], bool]] = ContextVar("may_send")
+
+
+class CheckedRequest(aiohttp.ClientRequest):
+    """A request that asks, once it has its connection, whether it may still be sent."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        may_send = MAY_SEND.get(None)
+        if may_send is not None and not may_send():
+            raise NoLongerAllowed
+        return await super().send(conn)
+
+
+class SendOnce:
+    """Client middleware that lets a request through to the wire a single time."""
+
+    def __init__(self) -> None:
+        self._sent = False
+
+    async def __call__(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        if self._sent:
+            raise SecondSending
+        self._sent = True
+        return await send(request)
+
+
+def _note_idle(history: ConnectionHistory) -> None:
+    history.idle_since = time.monotonic()
 
 
 def _has_input(transport: asyncio.Transport | None) -> bool:
@@ -158,10 +215,13 @@ class BadProxy(ValueError):
 
 
 def find_proxy(base_url: URL) -> Proxy | None:
-    """The proxy that the environment names for an address, None where it is reached without one.
+    """Return the proxy that the environment names for an address, None where it is reached without one.
 
-    HTTPS_PROXY, HTTP_PROXY and NO_PROXY count, in either case of letters, or what the system is set to; ~/.netrc does
-    not, since its passwords belong to other programs. Raises BadProxy.
+    HTTPS_PROXY, HTTP_PROXY and NO_PROXY count, in either case of letters, or the settings of the system; ~/.netrc does
+    not, since its passwords belong to other programs.
+
+    Raises:
+        BadProxy: What the environment names cannot be a proxy.
     """
     host = base_url.raw_host or ""
     if urllib.request.proxy_bypass(host) or urllib.request.proxy_bypass(f"{host}:{base_url.port}"):

@@ -1,19 +1,28 @@
-"""Sweeps an endpoint again until two sweeps agree, for records that stood on no page of the first one.
+"""Consistency sweeps: read an endpoint again until two sweeps agree, for records that the first one missed.
 
-A record that is there all along is missed when others vanish, or ties change places, between the requests for two
-pages. A sweep that takes one page after the other misses it only if a record it has seen before is gone when it
-ends. So when it shows no record twice, and the next sweep sees the same records, it has missed none. A sweep
-of one page is one instant, and what it misses the service did not show. The largest page has the fewest edges.
+Why records are missed. A record that is there all along is missed when others vanish, or ties change places, between
+the requests for two pages. A sweep that reads one page after the other misses it only if a record that it has seen
+before is gone when it ends.
 
-One answer is no proof, since a service, or what stands in front of it, may give a short or an empty one. Two
-sweeps have to agree, whatever they are. Where they lack what an earlier one saw, the later of the two must have
-come to an empty page behind its last one, so that a page that was cut short is not taken for the end; and sweeps
-that see nothing at all never outweigh one that saw something.
+What is proof that none is missed:
+
+1. A sequential sweep shows no record twice, and the next one sees the same records: it has missed none.
+2. A sweep of one page is one instant: what it misses the service did not show. A second one has to agree all the same,
+   since a service, or what stands in front of it, may give a short or an empty response.
+3. Where the last two sweeps lack what an earlier one saw, the later of them must have come to an empty page behind its
+   last one, so that a page that was cut short is not taken for the end.
+4. Sweeps that see nothing at all never outweigh one that saw something.
+5. Where only ties come in no particular order (`counts_suffice`): all sweeps show as many rows as there are different
+   records in all of them together.
+
+The first sweep is parallel, so it proves nothing and only supplies rows. Further ones ask for the largest page, which
+has the fewest edges at which something can be missed. After `MOST_SWEEPS` of them without proof it is given up.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -22,7 +31,7 @@ import pyarrow.compute as pc
 from bulk_export.core.model import PageKey
 from bulk_export.errors import ServiceFailing
 from bulk_export.extract.journal import JournalStore, PageFingerprints
-from bulk_export.extract.paging_state import paging_fact, parse_state
+from bulk_export.extract.paging_facts import parse_sweep_state, sweep_state_name
 from bulk_export.extract.sweep import Sweep
 from bulk_export.transform.decode import Decoder, record_version
 from bulk_export.transform.dedup.fingerprints import fingerprint_array, fingerprints, fingerprints_of
@@ -36,20 +45,29 @@ from bulk_export.transform.dedup.sweep_comparison import (
     sweeps_agree,
 )
 
+logger = logging.getLogger(__name__)
+
 MOST_SWEEPS = 6
-# What is done in one step, and what is held of records that the sweeps did not see alike.
+# How many pages are fingerprinted in one step, and how many records that the sweeps did not see alike are held.
 _PAGES_PER_STEP = 10
 _RECORDS_AT_ONCE = 100_000
 
 
 class ConsistencySweeps:
-    """Further sweeps over an endpoint, with pages of `page_size` records, and what follows from them.
+    """Further sweeps over an endpoint, and the corrections that follow from them.
 
-    The outcome is in `revision` when `advance` has said so. With `drop_gone`, records that vanished while the
-    service was read are not exported, if the sweeps agree in the end. Unless it `asks_twice`, a first sweep of a
-    single answer is believed, which is enough where nothing follows from what it does not show. Where only ties come
-    in no particular order (`counts_suffice`), sweeps are believed, too, that show as many rows as there are different
-    records in all of them.
+    The work is done in short blocking steps: call `advance` while `ready`, and fetch the sweeps that `wanted` returns.
+    The result is in `revision` once `advance` has returned True.
+
+    Args:
+        first: The first sweep, complete.
+        store: The journal with its pages; those of further sweeps are stored there, too.
+        page_size: The number of records to ask for per page from now on.
+        drop_gone: Whether records that vanished while the service was read are left out, if the sweeps agree in the
+            end.
+        asks_twice: Whether a first sweep of a single response is not believed alone. It is enough where nothing follows
+            from what it does not show.
+        counts_suffice: Whether case 5 is proof.
     """
 
     def __init__(
@@ -71,33 +89,35 @@ class ConsistencySweeps:
         self._has_lost = False
         self._ids = Decoder(first.endpoint, columns=False, lines=None)
         self._sweeps = [first]
-        self._given = True
+        self._is_last_fetched = True
         self._work = self._run()
         self.revision: Corrections | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to do; otherwise pages of the sweep that was last wanted are missing."""
+        """Whether there is something to do; otherwise pages of the last sweep are missing."""
         return self._sweeps[-1].plan.complete
 
     def wanted(self) -> Sweep | None:
-        """The sweep that is to be fetched, given once."""
-        given, self._given = self._given, True
-        return None if given else self._sweeps[-1]
+        """Return a sweep that is to be fetched, each one once."""
+        is_fetched, self._is_last_fetched = self._is_last_fetched, True
+        return None if is_fetched else self._sweeps[-1]
 
     def advance(self) -> bool:
-        """Do one short piece of work, when `ready`; whether it was the last."""
+        """Do one short piece of work, if `ready`. Return whether it was the last."""
         next(self._work, None)
         return self.revision is not None
 
     def _run(self) -> Iterator[None]:
-        yield from self._print(self._sweeps[0])
+        yield from self._fingerprint(self._sweeps[0])
         settled = not self._asks_twice and _is_moment(self._sweeps[0])
         while not settled and self._sweeps[-1].number < MOST_SWEEPS:
             self._begin()
             yield
-            yield from self._print(self._sweeps[-1])
+            yield from self._fingerprint(self._sweeps[-1])
             settled = self._is_settled()
+            state = "no record is missing" if settled else "not proven yet that no record is missing"
+            logger.info("Sweep %d of %s: %s", self._sweeps[-1].number, self._sweeps[0].endpoint.name, state)
             yield
         if not settled and any(sweep.has_stray_answers for sweep in self._sweeps):
             raise ServiceFailing(
@@ -105,21 +125,21 @@ class ConsistencySweeps:
                 kept="Every page stored so far is kept.",
                 next_step="Check what stands between here and the service; the same command goes on from here.",
             )
-        ballot = ConflictResolver(self._sweeps[-1].number, self._drop_gone and settled, self._is_one_answer)
-        yield from self._vote(ballot)
-        left_out = {key: frozenset(rows) for key, rows in ballot.excluded.items()}
-        for key, rows in ballot.chosen.items():
+        resolver = ConflictResolver(self._sweeps[-1].number, self._drop_gone and settled, self._is_one_answer)
+        yield from self._resolve(resolver)
+        left_out = {key: frozenset(rows) for key, rows in resolver.excluded.items()}
+        for key, rows in resolver.chosen.items():
             left_out[key] = frozenset(range(self._sweeps[key.sweep].stored(key.page))) - rows
-        repeats = count_repeats_without_id(self._sightings(self._sweeps[0]), self._sweeps[0].plan.records)
         self.revision = Corrections(
             left_out,
-            ballot.duplicates + repeats,
-            tuple(sorted(ballot.chosen)),
+            resolver.duplicates
+            + count_repeats_without_id(self._sightings(self._sweeps[0]), self._sweeps[0].plan.records),
+            tuple(sorted(resolver.chosen)),
             swept_again=len(self._sweeps) - 1,
-            recovered=ballot.recovered,
-            changed=ballot.changed,
+            recovered=resolver.recovered,
+            changed=resolver.changed,
             # Without a proof nothing is said to be gone.
-            gone=ballot.gone if settled else 0,
+            gone=resolver.gone if settled else 0,
             settled=settled,
             shared=max(count_shared_ids(self._sightings(sweep), sweep.plan.records) for sweep in self._sweeps),
         )
@@ -127,34 +147,34 @@ class ConsistencySweeps:
     def _begin(self) -> None:
         sweep = self._sweeps[0].again(len(self._sweeps), self._page_size, proves_end=self._has_lost)
         if not self._sweeps[0].has_stray_answers:
-            state = self._store.parsed_fact(paging_fact(sweep.endpoint.name, sweep.number), parse_state)
+            state = self._store.parsed_fact(sweep_state_name(sweep.endpoint.name, sweep.number), parse_sweep_state)
             sweep.restore(self._store.page_counts(sweep.endpoint.name, sweep.number), self._store.body, state=state)
         self._sweeps.append(sweep)
-        self._given = False
+        self._is_last_fetched = False
 
-    def _print(self, sweep: Sweep) -> Iterator[None]:
-        """Take the fingerprints of a sweep, from where an earlier run left off."""
+    def _fingerprint(self, sweep: Sweep) -> Iterator[None]:
+        """Store the fingerprints of a sweep's pages, from where an earlier run left off."""
         name = sweep.endpoint.name
         last = sweep.plan.end or 0
-        # Where answers strayed, further sweeps are read anew in each run, so what is stored of them may be another's.
+        # Where responses strayed, further sweeps are read anew in each run: what is stored may belong to another one.
         is_anew = sweep.number > 0 and self._sweeps[0].has_stray_answers
         done = 0 if is_anew else self._store.last_fingerprinted_page(name, sweep.number)
         while done < last:
             pages = range(done + 1, min(last, done + _PAGES_PER_STEP) + 1)
             self._store.add_page_fingerprints(
-                name, sweep.number, map(functools.partial(self._page_prints, sweep), pages)
+                name, sweep.number, map(functools.partial(self._fingerprint_page, sweep), pages)
             )
             done = pages[-1]
             yield
 
-    def _page_prints(self, sweep: Sweep, page: int) -> PageFingerprints:
+    def _fingerprint_page(self, sweep: Sweep, page: int) -> PageFingerprints:
         body = self._store.body(sweep.key(page))
         return PageFingerprints(
-            page, fingerprints(self._ids.decode([body]).ids), fingerprints_of(sweep.arrangement.split(body))
+            page, fingerprints(self._ids.decode([body]).ids), fingerprints_of(sweep.shaper.split(body))
         )
 
     def _is_settled(self) -> bool:
-        """Whether the last sweep leaves no doubt about what is there."""
+        """Whether the sweeps so far prove that no record is missing: see the cases of the module."""
         *earlier, last = self._sweeps
         before = earlier[-1]
         rows = sum(sweep.plan.records for sweep in self._sweeps)
@@ -162,14 +182,17 @@ class ConsistencySweeps:
         self._has_lost = self._has_lost or lacks_records(
             self._sightings(last), list(map(self._sightings, earlier)), rows
         )
+        # Case 5.
         if self._counts_suffice and self._counts_agree(rows):
             return True
+        # Cases 3 and 4.
         if self._has_lost and not (last.plan.records and (last.proves_end or self._is_one_answer)):
             return False
         is_moment = _is_moment(last)
+        # The pages of the first sweep were not read one after the other, so it proves nothing, unless it has but one.
         if not is_moment and before.number == 0 and (before.plan.end or 0) > 1:
-            # Its pages were not read one after the other.
             return False
+        # Cases 1 and 2.
         both = before.plan.records + last.plan.records
         return sweeps_agree(self._sightings(before), self._sightings(last), both, is_one_response=is_moment)
 
@@ -181,7 +204,7 @@ class ConsistencySweeps:
     def _sightings(self, sweep: Sweep) -> functools.partial[Iterator[tuple[int, bytes, bytes]]]:
         return functools.partial(_answers, self._store, sweep)
 
-    def _vote(self, ballot: ConflictResolver) -> Iterator[None]:
+    def _resolve(self, resolver: ConflictResolver) -> Iterator[None]:
         rows = sum(sweep.plan.records for sweep in self._sweeps)
         disputed = sorted(differing_ids([self._sightings(sweep) for sweep in self._sweeps], rows))
         yield
@@ -193,19 +216,19 @@ class ConsistencySweeps:
                     if rows_wanted := _rows_in(prints.ids, wanted):
                         found.extend(self._occurrences(sweep.key(prints.page), prints, rows_wanted))
                         yield
-            ballot.resolve(found)
+            resolver.resolve(found)
 
     def _occurrences(self, key: PageKey, prints: PageFingerprints, rows: list[int]) -> Iterator[Occurrence]:
         body = self._store.body(key)
         ids = self._ids.decode([body]).ids
-        records = self._sweeps[0].arrangement.normalized_records(body)
+        records = self._sweeps[0].shaper.normalized_records(body)
         contents = memoryview(prints.contents).cast("Q")
         for row in rows:
             yield Occurrence.of(ids[row], key, row, record_version(records[row]), contents[row])
 
 
 def _is_moment(sweep: Sweep) -> bool:
-    """Whether everything came in a single answer, which shows one instant."""
+    """Whether everything came in a single response, which shows one instant."""
     if sweep.endpoint.paging.style == "none":
         return True
     # Where nobody knows how many records come at once, there may have been more behind a page that was short.
@@ -220,7 +243,7 @@ def _answers(store: JournalStore, sweep: Sweep) -> Iterator[tuple[int, bytes, by
 
 
 def _prints(store: JournalStore, sweep: Sweep) -> Iterator[PageFingerprints]:
-    """The prints of the pages of a sweep; an earlier run may have found more of them."""
+    """Return the fingerprints of a sweep's pages, without those behind its end, which an earlier run may have read."""
     end = sweep.plan.end or 0
     return (prints for prints in store.page_fingerprints(sweep.endpoint.name, sweep.number) if prints.page <= end)
 

@@ -1,4 +1,4 @@
-"""Inflating what the service compressed, with a cap on what comes out."""
+"""Inflating bodies that the service compressed, with a cap on the result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GZIP = 31
 
 
 class Undecodable(ValueError):
-    """A body that does not inflate to what its header promised, or to more than the cap. `oversized` tells which."""
+    """A body that does not inflate to what its header promised, or (`oversized`) to more than the cap."""
 
     def __init__(self, reason: str, *, oversized: bool = False) -> None:
         super().__init__(reason)
@@ -22,10 +22,18 @@ class Undecodable(ValueError):
 
 
 def inflate(body: bytes, encoding: str, cap: int) -> bytes:
-    """The bytes behind a Content-Encoding of `gzip` or `identity`, `cap` bytes at most.
+    """Return the bytes behind a Content-Encoding.
 
-    A gzip body may consist of several members; one that is cut short is refused even where the length
-    announced for it matches. Raises Undecodable.
+    A gzip body may consist of several members; one that is cut short is refused even where the length announced for
+    it matches.
+
+    Args:
+        body: The body as sent.
+        encoding: "gzip", "x-gzip", "identity" or "".
+        cap: The number of bytes that the result may have.
+
+    Raises:
+        Undecodable: The body is damaged, cut short, too large, or in another encoding.
     """
     if encoding in ("", "identity"):
         if len(body) > cap:
@@ -34,23 +42,24 @@ def inflate(body: bytes, encoding: str, cap: int) -> bytes:
     if encoding not in ("gzip", "x-gzip"):
         raise Undecodable("a Content-Encoding that was not asked for")
     members: list[bytes] = []
-    room = cap
+    left = cap
     rest = body
     while True:
-        member, rest = _inflate_member(rest, room)
+        member, rest = _inflate_member(rest, left)
         members.append(member)
-        room -= len(member)
+        left -= len(member)
+        # Padding with zeros after the last member is allowed.
         if not rest.strip(b"\0"):
             return members[0] if len(members) == 1 else b"".join(members)
 
 
-def _inflate_member(compressed: bytes, room: int) -> tuple[bytes, bytes]:
+def _inflate_member(compressed: bytes, cap: int) -> tuple[bytes, bytes]:
     inflater = _zlib.decompressobj(_GZIP)
     try:
-        member: bytes = inflater.decompress(compressed, room + 1)
+        member: bytes = inflater.decompress(compressed, cap + 1)
     except _zlib.error:
         raise Undecodable("a gzip body that is damaged") from None
-    if len(member) > room:
+    if len(member) > cap:
         raise Undecodable("a gzip body that inflates beyond the size cap", oversized=True)
     if not inflater.eof:
         raise Undecodable("a gzip body that is cut short")

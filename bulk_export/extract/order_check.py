@@ -1,7 +1,7 @@
-"""Whether pages follow each other in the order the service promises: a sign that data changed where they do not.
+"""Whether pages follow each other in the order that the service promises: where they do not, data changed meanwhile.
 
-Only times are compared. They are shown in whole seconds, so equal ones say nothing, and texts are sorted by rules
-of the service's database that are not known here.
+Only times are compared. They have whole seconds, so equal ones say nothing, and texts are sorted by rules of the
+service's database that are not known here.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ from bulk_export.transform import schema
 from bulk_export.transform.decode import RecordShaper
 from bulk_export.transform.decode.values import parse_timestamp
 
+# The order keys of the first and the last record of a page: microseconds since 1970, or None for no key.
 Edges = tuple[int | None, int | None]
 
 
 def edge_reader(endpoint: Endpoint) -> Callable[[Sequence[bytes]], Edges]:
-    """A function that gives the order keys of the first and the last record of a page, None where there is none."""
+    """Return a function that reads the edges of a page from its records.
+
+    It returns `(None, None)` for every page of an endpoint that is not ordered by a time which its records show.
+    """
     name = endpoint.order[0] if endpoint.order else None
     kinds = {field.name: field.type for field in endpoint.fields}
     if name is None or kinds.get(name) not in (Kind.TIMESTAMP, Kind.DATE):
@@ -29,18 +33,22 @@ def edge_reader(endpoint: Endpoint) -> Callable[[Sequence[bytes]], Edges]:
     attributes = msgspec.defstruct("Attributes", [(name, str)])
     decoder = msgspec.json.Decoder(msgspec.defstruct("Record", [(schema.ATTRIBUTES, attributes)]))
 
-    def key(record: bytes) -> int | None:
+    def order_key(record: bytes) -> int | None:
         try:
-            text = getattr(decoder.decode(normalize(record)).attributes, name)  # type: ignore[attr-defined]  # made above
+            text = getattr(decoder.decode(normalize(record)).attributes, name)  # type: ignore[attr-defined]  # above
         except (msgspec.DecodeError, RecursionError):
             return None
         return parse_timestamp(text)
 
-    return lambda records: (key(records[0]), key(records[-1])) if records else (None, None)
+    return lambda records: (order_key(records[0]), order_key(records[-1])) if records else (None, None)
 
 
-def backwards(pages: Iterable[Edges]) -> int:
-    """How often a page begins before the end of the one in front of it."""
+def count_backward_pages(pages: Iterable[Edges]) -> int:
+    """Count the pages that begin before the end of the page in front of them.
+
+    >>> count_backward_pages([(1, 5), (4, 6), (6, 7)])
+    1
+    """
     return sum(
         last is not None and first is not None and first < last for (_, last), (first, _) in itertools.pairwise(pages)
     )

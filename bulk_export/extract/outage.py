@@ -1,8 +1,8 @@
 """When nothing is sent because the service is away for everybody: pure rules, with time and randomness passed in.
 
-A service is away when it answers 502, 503 or 504 and announces with Retry-After when it will be back, or when no
-connection to it can be made. All pages would meet the same, so all of them wait, and one of them finds out whether it
-is over. What was on its way when a hold began tells nothing new.
+A service is away (1) when it answers 502, 503 or 504 and announces with Retry-After when it will be back, or (2) when
+no connection to it can be made. All pages would meet the same, so all of them wait, and one of them finds out whether
+it is over. Requests that were on their way when a hold began tell nothing new, so they begin no further hold.
 """
 
 from __future__ import annotations
@@ -16,15 +16,20 @@ from bulk_export.extract.retry import Backoff
 
 _KEPT = "Every page stored so far is kept."
 # The Retry-After of a 429 that asks for more than a day is not the wait for a limit, and is not believed.
-_LONGEST_REFUSAL = 86_400.0
+_LONGEST_THROTTLING = 86_400.0
 
 
 class Outage:
     """The hold that is common to all requests.
 
-    Announced waits are honoured up to `max_wait` seconds, each of them and all of them together that follow one
-    another without a page in between or concern the same page. `backoff` says how long to wait, and how often, where
-    nothing was announced. `uniform` gives random numbers from 0 to 1. Times are those of the event loop.
+    `holds` counts the holds so far, and `failures` the failed connections since something was answered. Times are
+    those of the event loop, in seconds.
+
+    Args:
+        backoff: How long to wait, and how often, where nothing was announced.
+        max_wait: Announced waits are honoured up to so many seconds: each of them, all that follow one another
+            without a page in between, and all that concern the same page.
+        uniform: Gives random numbers from 0 to 1.
     """
 
     def __init__(self, backoff: Backoff, *, max_wait: float, uniform: Callable[[], float]) -> None:
@@ -34,61 +39,84 @@ class Outage:
         self._max_wait = max_wait
         self._uniform = uniform
         self._until = float("-inf")
+        self._reasons: set[str] = set()
         self._announced = 0
         self._waited = 0.0
         self._announced_for: Counter[Hashable] = Counter()
         self._waited_for: defaultdict[Hashable, float] = defaultdict(float)
 
     def shut_for(self, now: float) -> float:
-        """Seconds for which nothing may be sent, 0.0 where a request may be."""
+        """Return for how many seconds nothing may be sent, 0.0 where a request may be."""
         return max(0.0, self._until - now)
 
-    def announced(self, status: int, told: float, page: Hashable, *, sent_in: int, now: float) -> float | None:
-        """The service answered with `status` that it will be back in `told` seconds. `sent_in` is what `holds` was
-        when the request was sent.
+    def announced(self, status: int, retry_after: float, page: Hashable, *, sent_in: int, now: float) -> float | None:
+        """Record that the service answered with `status` and will be back in `retry_after` seconds.
+
+        Args:
+            status: The HTTP status.
+            retry_after: The announced wait in seconds; below 0 counts as 0.
+            page: The page that was requested.
+            sent_in: The value of `holds` when the request was sent.
+            now: The time of the event loop.
 
         Returns:
-            The seconds of a hold that begins now, None where it had begun already.
+            The seconds of a hold that begins now; None if it had begun before the response.
 
         Raises:
-            ServiceFailing: where that is longer than may be waited.
+            ServiceFailing: The wait is longer than may be waited.
         """
-        told = max(0.0, told)
-        if told > self._max_wait:
-            raise self._too_long(f"The service answered {status} and announced a wait of {format_duration(told)}")
+        retry_after = max(0.0, retry_after)
+        if retry_after > self._max_wait:
+            raise self._too_long(
+                f"The service answered {status} and announced a wait of {format_duration(retry_after)}"
+            )
         if sent_in != self.holds:
-            self._until = max(self._until, now + told)
+            self._until = max(self._until, now + retry_after)
             return None
         self._announced += 1
         self._announced_for[page] += 1
         before = max(self._waited, self._waited_for[page])
-        # A service that announces short waits and is not back after them is believed less each time.
+        # Retry-After is honoured, raised to an exponential backoff from the third consecutive announcement.
         times = max(self._announced, self._announced_for[page])
         patience = self._backoff.delay(times - 2, 0.5 + self._uniform() / 2) if times > 2 else 0.0
-        wait = max(told, min(patience, self._max_wait - before))
+        wait = max(retry_after, min(patience, self._max_wait - before))
+        # At least a second counts for each, so that a service that always announces 0 s is given up, too.
         counted = max(wait, 1.0)
         if before + counted > self._max_wait:
-            said = f"has announced one wait after another, of {format_duration(before + told)} in all"
-            raise self._too_long(f"The service answered {status} and {said}")
+            announced = f"has announced one wait after another, of {format_duration(before + retry_after)} in all"
+            raise self._too_long(f"The service answered {status} and {announced}")
         self._waited += counted
         self._waited_for[page] += counted
         self._hold(wait, now)
         return wait
 
-    def refused(self, told: float | None, pause: float, *, now: float) -> float:
-        """The service answered 429, for which the limiter holds for `pause` seconds; the seconds of the longer hold.
+    def throttled(self, retry_after: float | None, pause: float, *, now: float) -> float:
+        """Record a 429, after which the rate limiter holds everybody for `pause` seconds.
 
-        Raises ServiceFailing where the wait that it `told` is longer than may be waited.
+        A wait of up to a day that the service asked for is honoured where it is longer than that.
+
+        Returns:
+            The seconds of the longer one of both holds.
+
+        Raises:
+            ServiceFailing: `retry_after` is longer than may be waited.
         """
-        if told is None or told <= pause or told > max(self._max_wait, _LONGEST_REFUSAL):
+        if retry_after is None or retry_after <= pause or retry_after > max(self._max_wait, _LONGEST_THROTTLING):
             return pause
-        if told > self._max_wait:
-            raise self._too_long(f"The service answered 429 and announced a wait of {format_duration(told)}")
-        self._until = max(self._until, now + told)
-        return told
+        if retry_after > self._max_wait:
+            raise self._too_long(f"The service answered 429 and announced a wait of {format_duration(retry_after)}")
+        self._until = max(self._until, now + retry_after)
+        return retry_after
 
     def unreachable(self, reason: str, *, sent_in: int, now: float) -> float | None:
-        """No connection could be made, for a reason; as `announced`, but by the backoff."""
+        """Record that no connection could be made, for a `reason`.
+
+        Returns:
+            The seconds of a hold that begins now, by the backoff; None if it had begun before.
+
+        Raises:
+            ServiceFailing: The backoff is exhausted.
+        """
         if sent_in != self.holds:
             return None
         self.failures += 1
@@ -103,13 +131,19 @@ class Outage:
         self._hold(delay, now)
         return delay
 
+    def is_new_reason(self, reason: str) -> bool:
+        """Whether this is asked for the first time of a reason: the user is warned of each reason once."""
+        is_new = reason not in self._reasons
+        self._reasons.add(reason)
+        return is_new
+
     def reached(self) -> int:
-        """Something was answered; the failures to connect that came before it."""
+        """Record that something was answered. Return how many connections had failed before."""
         failures, self.failures = self.failures, 0
         return failures
 
     def over(self) -> None:
-        """A page arrived."""
+        """Record that a page arrived: the next announced waits are counted anew."""
         self._announced, self._waited = 0, 0.0
 
     def _hold(self, seconds: float, now: float) -> None:

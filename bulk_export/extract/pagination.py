@@ -1,17 +1,24 @@
-"""Which page to ask for next, when nobody says how many there are.
+"""Which page to request next, when nobody says how many there are.
 
-Pure state machines, one an endpoint, told what came back and asked what is worth requesting. A page is
-worth requesting when it is known to hold records (a later page did), when it follows the last page seen (it holds
-records, or is the empty page that proves the end), when it is the one probe that looks for the end, or when one
-answer for it is not enough (`page_evidence`). Probes gallop forward from the last page seen, by at most `stride`, and
-bisect once one came back empty. With `n` pages that hold records, at most `1 + log2(n)` requests come back empty beyond
-the one that an exactly full last page makes necessary, however many workers ask, and one more where the service is
-not known.
+Pure state machines, one for each sweep: they record what arrived, and are asked what is worth requesting. The service
+gives no total and no next link, and a request is the scarcest thing there is, so pages that hold nothing must hardly
+ever be requested, and yet many requests should be in flight. A page is worth requesting when
+
+1. it was released: its request brought nothing;
+2. one response for it is not enough (`page_evidence`);
+3. it is the *probe* that looks for the end, of which there is at most one in flight. While no page came back empty, the
+   probe leaps from the last page seen, `p`, to `p + min(p, stride)`; once one did, it bisects between the two;
+4. it is known to hold records, since a later page did;
+5. it follows the last page seen: it holds records, or is the empty page that proves the end; or
+6. its emptiness is still to be proven, or it was cut and is looked at once more at the end.
+
+Bound of the waste: only probes can be wasted. The first wasted one overshoots by less than `min(p, stride)` pages, and
+each further one halves that gap. So with `n` pages that hold records, at most `1 + log2(n)` requests come back empty
+beyond the one that an exactly full last page makes necessary, whatever the number of workers and the order of
+responses, and one more where the service is not known yet.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from bulk_export.extract.page_evidence import NOTHING_KNOWN, PageEvidence
 from bulk_export.extract.paging_facts import PagingFacts
@@ -20,8 +27,13 @@ from bulk_export.extract.paging_facts import PagingFacts
 class PagePlanner(PageEvidence):
     """The pages of one sweep over one endpoint.
 
-    `stride` bounds how far a probe leaps, and so how many pages become known at once: about twice the number of workers
-    keeps them all busy. The other arguments are those of `PageEvidence`.
+    Args:
+        page_size: The number of records asked for per page.
+        stride: The number of pages that a probe leaps at most, and so how many pages become known at once: about
+            twice the number of workers keeps them all busy.
+        known: As for `PageEvidence`.
+        by_position: As for `PageEvidence`.
+        proves_end: As for `PageEvidence`.
     """
 
     def __init__(
@@ -36,8 +48,8 @@ class PagePlanner(PageEvidence):
         super().__init__(page_size, known=known, by_position=by_position, proves_end=proves_end)
         self._stride = max(1, stride)
         self._in_flight: set[int] = set()
-        self._returned: set[int] = set()
-        # Pages that came back, and are to be read once more whatever they held.
+        self._released: set[int] = set()
+        # Pages that arrived, and are to be read once more whatever they held.
         self._once_more: set[int] = set()
         self._probe: int | None = None
         self._first_missing = 1
@@ -45,48 +57,53 @@ class PagePlanner(PageEvidence):
 
     @property
     def complete(self) -> bool:
-        """Whether every page that holds records has come back, and none is in doubt."""
+        """Whether every page that holds records has arrived, and none is in doubt."""
         end = self.end
         return (
             end is not None
             and not self._in_flight
-            and not self._returned
+            and not self._released
             and not self._doubted
             and not self._once_more
             and self._first_missing > end
-            and (self._concluded or self._is_clamp_checked or self._cut_page() is None)
+            and (self._concluded or self._lengths.is_checked or self._lengths.cut_page() is None)
         )
 
     @property
     def contiguous(self) -> int:
-        """The page up to which every page has come back and will not be asked for again."""
+        """The page up to which every page has arrived and will not be requested again."""
         return self._first_missing - 1 if self.complete else self._settled
 
-    def take(self, horizon: int | None = None) -> int | None:
-        """A page to request now, from then on in flight; None where nothing is worth requesting yet.
+    @property
+    def is_concluded(self) -> bool:
+        """Whether the pages are those of a finished export."""
+        return self._concluded
+
+    def next_page(self, horizon: int | None = None) -> int | None:
+        """Return a page to request now, from then on in flight; None where nothing is worth requesting yet.
 
         Pages beyond `horizon` are left for later.
         """
         page = self._choose(horizon)
         if page is None:
             return None
-        self._returned.discard(page)
+        self._released.discard(page)
         self._in_flight.add(page)
         if page > self._last + 1 or self._last == 0:
             self._probe = page
         return page
 
     def has_work(self, horizon: int | None = None) -> bool:
-        """Whether `take` would give a page."""
+        """Whether `next_page` would return a page."""
         return self._choose(horizon) is not None
 
-    def give_back(self, page: int) -> None:
-        """The request for `page` brought nothing; the page is to be requested again."""
+    def release(self, page: int) -> None:
+        """Record that the request for `page` brought nothing, and have it requested again."""
         self._in_flight.remove(page)
-        self._returned.add(page)
+        self._released.add(page)
 
-    def came_back(self, page: int, records: int, *, is_certain: bool = True) -> None:
-        """`page` came back with `records` records. Also used for pages that an earlier run stored.
+    def record_response(self, page: int, records: int, *, is_certain: bool = True) -> None:
+        """Record that `page` arrived with `records` records. Also used for pages that an earlier run stored.
 
         Unless it `is_certain`, this may have been the answer to another request: a page without records proves no end.
         """
@@ -94,69 +111,59 @@ class PagePlanner(PageEvidence):
         self._add(page, records, is_certain=is_certain)
         self._advance()
 
-    def nothing_there(self, page: int, *, is_certain: bool = True) -> None:
-        """`page` was answered with a status that says that there is no such page; it lies behind the last one seen."""
+    def record_no_such_page(self, page: int, *, is_certain: bool = True) -> None:
+        """Record that a status said that there is no such page; it lies behind the last one seen."""
         self._arrived(page)
         self._add_status(page, is_certain=is_certain)
         self._advance()
 
-    def nothing_behind(self, page: int) -> None:
-        """`page` came back empty, asked for by the position right behind the last record seen."""
+    def record_nothing_behind(self, page: int) -> None:
+        """Record that `page` came back empty, requested by the position right behind the last record seen."""
         if page == self._last + 1:
-            self._looked_behind = self._last
+            self._end_marks.nothing_behind = self._last
 
     def doubt_last(self, page: int) -> None:
-        """`page`, asked for by the position right behind the last record seen, holds records.
+        """Record that `page`, requested by the position right behind the last record seen, holds records.
 
-        So the last page was cut. It is asked for again, and `page` after it.
+        So the last page was cut. It is requested again, and `page` after it.
         """
-        self.give_back(page)
+        self.release(page)
         if self.is_last_open():
             self._cut_short = self._last
 
-    def restore(self, stored: Iterable[tuple[int, int]]) -> None:
-        """Take in `(page, records)` pairs that an earlier run stored."""
-        for page, records in stored:
-            self.came_back(page, records)
-
     def read_again(self, page: int) -> None:
-        """Ask for a page once more whatever it held."""
+        """Have a page requested once more whatever it held."""
         self._once_more.add(page)
 
     def ask_anew(self, page: int) -> None:
-        """What came back for `page` says nothing any more."""
+        """Forget what arrived for `page`, unless it is being requested again already."""
         if page in self._counts and page not in self._in_flight:
             self._doubted.discard(page)
             self._forget(page)
             self._first_empty_after = self._nearest_empty(self._last)
 
     def disregard(self, page: int) -> None:
-        """What an earlier run stored for `page` is not restored: it is asked for anew."""
-        self._answers.pop(page, None)
+        """Have `page` requested anew, although an earlier run stored something for it, which is not restored."""
+        self._response_counts.pop(page, None)
 
     def settle(self, last: int) -> None:
-        """Pages up to `last` were converted by an earlier run, so they are not asked for again."""
+        """Keep the pages up to `last` as they are: an earlier run converted them, so they are not requested again."""
         for page in sorted(self._doubted):
             if page <= last:
-                self._answers.setdefault(page, 2)
+                self._response_counts.setdefault(page, 2)
                 self._doubted.discard(page)
         self._advance()
 
     def conclude(self) -> None:
-        """What came back is all there is: the pages are those of a finished export."""
+        """Take what arrived for all there is: the pages are those of a finished export."""
         self._concluded = True
         self._once_more.clear()
         self._doubted.clear()
         self._advance()
 
-    @property
-    def is_concluded(self) -> bool:
-        """Whether the pages are those of a finished export."""
-        return self._concluded
-
     def _arrived(self, page: int) -> None:
         self._in_flight.discard(page)
-        self._returned.discard(page)
+        self._released.discard(page)
         self._once_more.discard(page)
         if page == self._probe:
             self._probe = None
@@ -176,7 +183,7 @@ class PagePlanner(PageEvidence):
         is_open = page in self._doubted or page in self._once_more or page == self._cut_short
         if page not in self._counts or is_open:
             return False
-        # The answer that is on its way, or being stored, may be longer.
+        # The response that is on its way, or being stored, may be longer.
         if page in self._in_flight:
             return False
         return page < self._last or (page == self._last and self._is_full(page))
@@ -184,10 +191,12 @@ class PagePlanner(PageEvidence):
     def _choose(self, horizon: int | None) -> int | None:
         if self._concluded:
             return None
+        # Whatever lies behind the last page is only known once it is known how long that is.
         if self._cut_short is not None:
             return None if self._cut_short in self._in_flight else self._cut_short
+        # The cases of the module's docstring. Probes go before known pages, since they make pages known.
         candidates = (
-            min(self._returned, default=None),
+            min(self._released, default=None),
             next((page for page in self._doubted if page not in self._in_flight), None),
             next((page for page in self._once_more if page not in self._in_flight), None),
             self._next_probe(),
@@ -200,19 +209,24 @@ class PagePlanner(PageEvidence):
         return None
 
     def _next_probe(self) -> int | None:
+        """Return the page that looks for the end, if none does."""
         if self._probe is not None or self.end is not None:
             return None
         reached = self._last
         if reached and not self._is_full(reached):
+            # The list seems to end here, so the page behind it is the likeliest to be empty.
             page = reached + 1
         elif self._first_empty_after is None:
+            # Nothing came back empty yet: leap, as far again as was seen.
             page = reached + min(max(1, reached), self._stride)
         else:
+            # The end lies in between: bisect.
             page = (reached + self._first_empty_after) // 2
         return None if page in self._in_flight or page in self._counts or page < 1 else page
 
     def _next_known(self) -> int | None:
-        # Pages below this mark have come back, are in flight, or were given back.
+        """Return a page that holds records, or the one that follows the last page seen."""
+        # Pages below this mark have arrived, are in flight, or were released.
         while self._first_unrequested in self._counts or self._first_unrequested in self._in_flight:
             self._first_unrequested += 1
         page = self._first_unrequested
@@ -222,14 +236,16 @@ class PagePlanner(PageEvidence):
         return page if follows else None
 
     def _next_proof(self) -> int | None:
-        """The page whose emptiness is still to be proven, or the one in front of it."""
+        """Return the page whose emptiness is still to be proven, or the one in front of it."""
         last = self._last
-        if self.end is not None and not self._doubted and self._first_missing > last and not self._is_clamp_checked:
-            page = self._cut_page()
+        # When everything is there, a page that was cut is looked at once more.
+        if self.end is not None and not self._doubted and self._first_missing > last and not self._lengths.is_checked:
+            page = self._lengths.cut_page()
             return None if page in self._in_flight else page
         if self._counts.get(last + 1) != 0 or self.end is not None:
             return None
-        is_open = last + 1 in self._by_status and self._needs_reading_again(last) and self._read_again != last
+        # A status stood for the page behind: the last page is read again before the status is asked for once more.
+        is_open = last + 1 in self._by_status and self._needs_reading_again(last) and self._end_marks.read_again != last
         page = last if is_open else last + 1
         return None if page in self._in_flight else page
 
@@ -237,7 +253,7 @@ class PagePlanner(PageEvidence):
 class SinglePagePlanner(PagePlanner):
     """An endpoint whose records come with one request, and are kept as one or several pages.
 
-    They come back together, in order.
+    They arrive together, in order, so that nothing about them is in doubt.
     """
 
     def __init__(self, page_size: int) -> None:
@@ -245,12 +261,12 @@ class SinglePagePlanner(PagePlanner):
 
     @property
     def end(self) -> int | None:
-        """The last page that holds records, None while nothing came back."""
+        """The last page that holds records, None while nothing arrived."""
         return self._last if self._counts else None
 
     @property
     def contiguous(self) -> int:
-        """The page up to which every page has come back."""
+        """The page up to which every page has arrived."""
         return self._first_missing - 1
 
     @property
@@ -269,19 +285,19 @@ class SinglePagePlanner(PagePlanner):
         return False
 
     def short_pages(self) -> tuple[int, ...]:
-        """None: what came with one answer is of one moment."""
+        """None: what came with one response is of one moment."""
         return ()
 
     def _judge(self, page: int) -> None:
         return
 
     def _choose(self, horizon: int | None) -> int | None:
-        wanted = not self._counts and not self._in_flight and (horizon is None or horizon >= 1)
-        return 1 if wanted else None
+        is_wanted = not self._counts and not self._in_flight and (horizon is None or horizon >= 1)
+        return 1 if is_wanted else None
 
 
-def plan_of(style: str, page_size: int, stride: int, known: PagingFacts, *, proves_end: bool) -> PagePlanner:
-    """The plan for a way of asking for pages."""
+def planner_for(style: str, page_size: int, stride: int, known: PagingFacts, *, proves_end: bool) -> PagePlanner:
+    """Return the planner for a paging style: "pages", "offset" or "none"."""
     if style == "none":
         return SinglePagePlanner(page_size)
     return PagePlanner(page_size, stride, known=known, by_position=style == "offset", proves_end=proves_end)

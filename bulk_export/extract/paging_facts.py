@@ -1,11 +1,13 @@
-"""What earlier sweeps found out about how an endpoint pages: knowledge that saves requests, and never decides alone.
+"""What is remembered of how an endpoint pages: across runs (`PagingFacts`), and across interruptions (sweep state).
 
-It holds numbers only: page sizes and counts, no token and no record contents.
+Facts save requests, and never decide alone. They hold numbers only: page sizes and counts, no token and no record
+contents. The state of a sweep is kept in the journal, beside its pages.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -17,9 +19,12 @@ _LOW_ROUND = frozenset({10, 20, 25, 30, 40})
 
 
 def is_round(length: int, asked: int) -> bool:
-    """Whether a page of `length` records may have been cut by a cap, by its look, where `asked` were asked for.
+    """Whether `length` is a usual cap on the records of a page, below the `asked` ones.
 
-    Caps are multiples of 50; 10, 20, 25, 30 or 40; or powers of two from 16 on.
+    Usual caps are multiples of 50; 10, 20, 25, 30 or 40; and powers of two from 16 on.
+
+    >>> is_round(100, 3_000), is_round(99, 3_000), is_round(100, 100)
+    (True, False, False)
     """
     if not 0 < length < asked:
         return False
@@ -29,12 +34,15 @@ def is_round(length: int, asked: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PagingFacts:
-    """What is known of one endpoint.
+    """What is known of one endpoint. Stored as JSON with these names.
 
-    `longest` is the longest page ever seen, `clamp` the size to which larger ones were cut. `checked` holds pairs of
-    a page size that was asked for and the length of a last page behind which there was nothing. `records` is how many
-    records the last sweep without filters found. `first` and `style` were found out where a description leaves open
-    how pages are counted.
+    Attributes:
+        longest: The length of the longest page ever seen.
+        clamp: The length to which longer pages were cut, None if none were.
+        checked: Pairs of a page size that was asked for, and the length of a last page behind which there was nothing.
+        records: How many records the last sweep without filters found.
+        first: The number of the first page, where a description leaves it open.
+        style: Whether numbers count pages or records, where a description leaves it open.
     """
 
     longest: int = 0
@@ -45,12 +53,17 @@ class PagingFacts:
     style: Literal["pages", "offset"] | None = None
 
     def believes(self, *, asked: int, length: int, found: int) -> bool:
-        """Whether a page shorter than asked for is the last one without asking for the next.
+        """Whether a page shorter than asked for is taken for the last one, without requesting the next.
 
-        `found` is the number of records up to its end. A page of a usual cap's length is believed where longer ones
-        are known to come and one of this length was checked before: alone, that says only that the list held no more
-        then. A page of another length is believed where it was checked before, where longer ones are known to come,
-        or where just as many records were found the last time. None is where more records were found then.
+        1. Not if more records were found the last time.
+        2. A page as long as a usual cap: if a page of this length was the last one before, and longer ones are known to
+           come. Alone, the former says only that the list held no more then.
+        3. A page of another length: if one of these two holds, or if just as many records were found the last time.
+
+        Args:
+            asked: The page size asked for.
+            length: The length of the page.
+            found: The number of records up to its end.
         """
         if self.records is not None and found < self.records:
             return False
@@ -65,18 +78,39 @@ class PagingFacts:
             return False
         return self.records - found >= max(_FEWER_AT_LEAST, _FEWER_SHARE * self.records) or 2 * found <= self.records
 
+    def after_sweep(self, *, longest: int, clamp: int | None, records: int | None) -> PagingFacts:
+        """Return the facts after a further sweep.
+
+        1. Pages were cut: what was believed of longer pages does not hold any more.
+        2. None were, and one was longer than the clamp known before: there is none any more.
+        3. None were, and none was longer: what was known stays.
+
+        Args:
+            longest: The length of its longest page.
+            clamp: The length to which it found pages cut, None if they were not.
+            records: How many records it found, None if it was filtered.
+        """
+        if clamp is not None:
+            return PagingFacts(longest=clamp, clamp=clamp, records=records, first=self.first, style=self.style)
+        return replace(
+            self,
+            longest=max(self.longest, longest),
+            clamp=None if self.clamp is None or longest > self.clamp else self.clamp,
+            records=self.records if records is None else records,
+        )
+
     def with_checked(self, asked: int, length: int) -> PagingFacts:
-        """The same, knowing that a last page of this length has nothing behind it."""
+        """Return the same facts and that a last page of this length has nothing behind it."""
         others = tuple(pair for pair in self.checked if pair != (asked, length))
         return replace(self, checked=(*others, (asked, length))[-_MOST_CHECKED:])
 
     def to_text(self) -> str:
-        """JSON."""
+        """Return JSON."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_text(cls, text: str) -> PagingFacts:
-        """Read what `to_text` wrote. Anything else is no knowledge, which costs requests and never a record."""
+        """Parse what `to_text` returned. Any other text makes empty facts, which costs requests and never a record."""
         try:
             found = json.loads(text)
             if not isinstance(found, dict):
@@ -86,7 +120,7 @@ class PagingFacts:
             return cls(
                 longest=_number(found.get("longest")) or 0,
                 clamp=_number(found.get("clamp")),
-                checked=tuple((_certain(asked), _certain(length)) for asked, length in checked)[-_MOST_CHECKED:],
+                checked=tuple((_required(asked), _required(length)) for asked, length in checked)[-_MOST_CHECKED:],
                 records=_number(found.get("records")),
                 first=_number(found.get("first")),
                 style=style if style in ("pages", "offset") else None,
@@ -99,7 +133,28 @@ def _number(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST_NUMBER else None
 
 
-def _certain(value: Any) -> int:
+def _required(value: Any) -> int:
     if (number := _number(value)) is None:
         raise ValueError
     return number
+
+
+def sweep_state_name(endpoint: str, sweep: int) -> str:
+    """Return the name under which a journal keeps the `state` of a sweep."""
+    return f"paging/{endpoint}/{sweep}"
+
+
+def parse_sweep_state(text: str) -> Mapping[str, Any]:
+    """Parse what `Sweep.state` returned. Raises ValueError, TypeError, KeyError or AttributeError for other texts."""
+    facts = json.loads(text)
+    plan = facts["plan"]
+    numbers = [*map(int, plan["answers"]), *plan["answers"].values()]
+    numbers += [facts.get("first") or 0, plan["looked_behind"] or 0]
+    switches = (facts["only_first_page"], facts["suspicious_end"], facts["stray_answers"])
+    if not all(type(number) is int and 0 <= number < _LARGEST_NUMBER for number in numbers):
+        raise ValueError("no numbers of pages")
+    if not all(type(switch) is bool for switch in (*switches, plan["clamp_checked"], plan["raised"])):
+        raise TypeError("neither true nor false")
+    if facts.get("style", "pages") not in ("pages", "offset"):
+        raise ValueError("no way to ask for pages")
+    return dict(facts)

@@ -1,18 +1,34 @@
-"""What comes of one request: an answer, or the reason why there is none."""
+"""The result of one request: a response, or the reason why there is none, and what a service says in an error body."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import msgspec
+from yarl import URL
+
+from bulk_export.core.printable import printable
+
+_SHOWN = 300
+# More than is shown: masking and joining lines make it shorter.
+_READ = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response that arrived whole. `stored` is the body as sent, `body` the same inflated.
+    """A response that arrived completely.
 
-    `is_framed` is False where only the end of the connection told that the body is whole. `message` is what the
-    service said about itself where `status` is not 200. It `is_certain` where it is the first on its connection, so
-    that it cannot be the answer to an earlier request, and `is_echo` where the same connection showed the same body
-    before, for something else that was asked for.
+    Attributes:
+        status: The HTTP status.
+        body: The body, inflated.
+        stored: The body as sent, in its `encoding` ("gzip" or "identity").
+        is_framed: False where only the end of the connection showed that the body is complete.
+        message: The service's own words where `status` is not 200: masked, on one line, without control characters.
+        retry_after: The Retry-After header, unparsed.
+        date: The Date header, unparsed.
+        is_certain: Whether it is the first on its connection, so that it cannot be the answer to an earlier request.
+        is_echo: Whether the same connection brought the same body before, for another target.
     """
 
     status: int
@@ -29,12 +45,57 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class RequestFailed:
-    """No whole response. `sent` is False only where nothing can have reached the service.
+    """No complete response, or one that is not the page.
 
-    `final` says that trying again would only repeat it, and `advice` what to do then.
+    Attributes:
+        reason: Why, as a clause; without secrets and record contents.
+        sent: False only where nothing can have reached the service.
+        final: Whether trying again would only repeat it.
+        advice: What the user can do about a `final` one.
     """
 
     reason: str
     sent: bool = True
     final: bool = False
     advice: str = ""
+
+
+def explanation(status: int, headers: Mapping[str, str], body: bytes) -> str:
+    """Return the service's own words: where a redirect leads, its JSON errors, or the start of a plain text.
+
+    Nothing is masked or escaped yet: see `one_line`.
+    """
+    if 300 <= status < 400:
+        return _redirect(headers.get("Location", ""))
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return body[:_READ].decode("utf-8", "replace") if media_type == "text/plain" else ""
+    return _json_errors(document)[:_READ]
+
+
+def one_line(text: str) -> str:
+    """Return the start of a text on one line, with every character escaped that does not show as itself."""
+    return printable(" ".join(text.split()))[:_SHOWN]
+
+
+def _redirect(location: str) -> str:
+    try:
+        host = URL(location).host
+    except ValueError:
+        return "a redirect to what is not an address"
+    return f"a redirect to {host}" if host else "a redirect"
+
+
+def _json_errors(document: object) -> str:
+    if not isinstance(document, Mapping):
+        return ""
+    errors = document.get("errors")
+    if isinstance(errors, Sequence) and not isinstance(errors, str):
+        return "; ".join(
+            ": ".join(str(part) for part in (entry.get("title"), entry.get("detail")) if part)
+            for entry in errors
+            if isinstance(entry, Mapping)
+        )
+    return str(document.get("error", "") or document.get("message", ""))

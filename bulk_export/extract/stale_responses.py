@@ -1,37 +1,48 @@
-"""Answers that a connection may have brought twice: what they were taken for is asked for again, on a new one."""
+"""Responses that may belong to an earlier request on the same connection: their pages are requested again, apart.
+
+Where a proxy or the service sends one response too many on a kept connection, every later one on it is taken for the
+answer to the wrong request. The client notices a body that the connection brought before for another target (an
+echo). What follows:
+
+1. The page of an echo is released, and requested again on a new connection.
+2. The new connection brings the same body: the two pages hold the same, and nothing is wrong.
+3. It brings another body: responses do not belong to their requests. From then on no connection is used twice, and
+   every sweep is marked as possibly answered wrongly, so that its end is verified.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from bulk_export.core.model import PageKey
 from bulk_export.extract.response import Response
 from bulk_export.extract.sweep import Sweep
 
 
 class StaleResponses:
-    """Remembers which pages have to be asked for on connections of their own, since an answer for them was an echo.
+    """Remembers the pages whose last response was an echo.
 
-    A connection may show the same body for two pages because they hold the same. Where a new connection shows
-    something else, answers do not belong to the requests before them, and `distrust` is called.
+    `distrust` is called when the second response for such a page differs from the first.
     """
 
     def __init__(self, distrust: Callable[[], None]) -> None:
         self._distrust = distrust
         self._have_strayed = False
-        self._bodies: dict[tuple[int, int], int] = {}
+        self._echoed_bodies: dict[PageKey, int] = {}
 
-    def is_alone(self, sweep: Sweep, page: int) -> bool:
-        """Whether a page is to be asked for on a connection of its own."""
-        return (id(sweep), page) in self._bodies or sweep.wants_certainty(page)
+    def needs_new_connection(self, sweep: Sweep, page: int) -> bool:
+        """Whether a page has to be requested on a connection of its own."""
+        return sweep.key(page) in self._echoed_bodies or sweep.needs_new_connection(page)
 
-    def asks_again(self, answer: Response, sweep: Sweep, page: int) -> bool:
-        """Whether an answer is not to be taken for a page, which is given back then, to be asked for once more."""
-        before = self._bodies.pop((id(sweep), page), None)
-        if before is not None and before != hash(answer.body):
+    def must_request_again(self, response: Response, sweep: Sweep, page: int) -> bool:
+        """Whether a response is not to be used. Its page is released then, to be requested once more."""
+        key = sweep.key(page)
+        echoed = self._echoed_bodies.pop(key, None)
+        if echoed is not None and echoed != hash(response.body):
             self._have_strayed = True
             self._distrust()
         sweep.may_be_answered_wrongly |= self._have_strayed
-        if answer.is_echo:
-            self._bodies[id(sweep), page] = hash(answer.body)
-            sweep.plan.give_back(page)
-        return answer.is_echo
+        if response.is_echo:
+            self._echoed_bodies[key] = hash(response.body)
+            sweep.plan.release(page)
+        return response.is_echo

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import anyio.to_thread
 
 from bulk_export.core.clock import MOST_READINGS, TOLERANCE, agreed, now, seconds_ahead
 from bulk_export.core.descriptors import require_descriptors
+from bulk_export.core.files import named_by_user
 from bulk_export.core.model import STRICT, Endpoint, description_digest
 from bulk_export.core.notifier import Notifier
 from bulk_export.core.units import format_instant
@@ -23,20 +25,19 @@ from bulk_export.core.window_gate import WindowGate
 from bulk_export.errors import BulkExportError, Interrupted
 from bulk_export.extract.client import HttpClient
 from bulk_export.extract.counters import CLOCK_AHEAD, Counters
-from bulk_export.extract.dispatcher import Dispatcher
-from bulk_export.extract.fetched_page import FetchedPage
+from bulk_export.extract.dispatcher import Dispatcher, DispatchSettings
 from bulk_export.extract.journal import GroupCommit, JournalStore, StoredPage
-from bulk_export.extract.order_check import backwards, edge_reader
-from bulk_export.extract.paging_state import paging_fact, parse_state
-from bulk_export.extract.rate_limit import open_rate_limiter
+from bulk_export.extract.order_check import count_backward_pages, edge_reader
+from bulk_export.extract.page_fetcher import FetchedPage, PageFetcher, PageReceiver
+from bulk_export.extract.paging_facts import parse_sweep_state, sweep_state_name
+from bulk_export.extract.rate_limit import RateLimiter, open_budget
 from bulk_export.extract.rate_limit.service_facts import ServiceFacts, open_service_facts
 from bulk_export.extract.sweep import Sweep
-from bulk_export.output.directory import already_finished, check_replaceable
-from bulk_export.output.file_names import named_by_user
+from bulk_export.output.directory import WorkDirectory, already_finished, not_ours, workplace
 from bulk_export.output.manifest import RunCounters, build_manifest
 from bulk_export.output.parts import OutputFormat
 from bulk_export.output.publish import decide, decided, publish
-from bulk_export.output.work_directory import WorkDirectory, left_in_place_text, open_work_directory
+from bulk_export.output.replaceable import check_replaceable
 from bulk_export.pipelines.connection import service_address, service_name
 from bulk_export.pipelines.conversion import EndpointConversion, convert_all
 from bulk_export.pipelines.options import ExportOptions
@@ -44,8 +45,8 @@ from bulk_export.pipelines.results import endpoint_result, not_exported_text, st
 from bulk_export.pipelines.tuning import Tuning, body_cap
 from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.transform.decode import Decoder, Lines, page_rewriter
-from bulk_export.transform.inference import resumable_mode
-from bulk_export.transform.schema import with_distinct_names
+from bulk_export.transform.schema import with_names_apart
+from bulk_export.transform.schema_mode import resumable
 
 # How long answers on their way are waited for once the export was asked to stop.
 _DRAIN_SECONDS = 1.0
@@ -84,13 +85,13 @@ class _Export:
         names = [endpoint.name for endpoint in options.endpoints]
         with ExitStack() as stack:
             place = stack.enter_context(
-                open_work_directory(
+                workplace(
                     self._output, options.work_dir, names, overwrite=options.overwrite, keep_pages=options.keep_pages
                 )
             )
             store = await anyio.to_thread.run_sync(functools.partial(place.open_journal, cap=self._cap))
             stack.callback(store.close)
-            claim = functools.partial(store.bind, self._identity(), output=self._output)
+            claim = functools.partial(store.claim, self._identity(), output=self._output)
             self._resumed = await anyio.to_thread.run_sync(claim)
             manifest = decided(store)
             if manifest is None:
@@ -101,7 +102,7 @@ class _Export:
             rewrite = page_rewriter(options.redaction, options.endpoints)
             left = await anyio.to_thread.run_sync(functools.partial(publish, store, place, rewrite=rewrite))
         for path in left:
-            self._observer.warned(left_in_place_text(path))
+            self._observer.warned(not_ours(path))
         if options.left_out:
             self._observer.warned(not_exported_text(options.left_out))
         summary = summarise(manifest, self._output, time.monotonic() - self._began)
@@ -118,7 +119,7 @@ class _Export:
             facts = await stack.enter_async_context(open_service_facts(self._options.budget, address.base_url))
             conversions = await anyio.to_thread.run_sync(self._open_conversions, store, place, facts)
             budget = await stack.enter_async_context(
-                open_rate_limiter(
+                open_budget(
                     self._options.budget,
                     base_url=address.base_url,
                     token=address.token,
@@ -145,56 +146,24 @@ class _Export:
             )
             journal = await stack.enter_async_context(GroupCommit(store))
 
-            edges = {endpoint.name: edge_reader(endpoint) for endpoint in self._options.endpoints}
-
-            def stored(fetched: FetchedPage) -> StoredPage:
-                return StoredPage(
-                    key=fetched.sweep.key(fetched.page),
-                    records=len(fetched.body.records),
-                    encoding=fetched.encoding,
-                    size=len(fetched.body),
-                    stored=fetched.stored,
-                    edges=edges[fetched.sweep.endpoint.name](fetched.body.records),
-                )
-
-            async def deliver(pages: Iterable[FetchedPage]) -> None:
-                journal.note("retries", str(before.retries + pool.retries))
-                journal.note("throttled", str(before.throttled + budget.throttled))
-                match pages:
-                    case [page]:
-                        # Lines are made of the records, columns of the body.
-                        as_lines = "ndjson" in self._options.formats
-                        await journal.append(stored(page), page.body if as_lines else page.body.text)
-                    case _:
-                        await journal.append_together(map(stored, pages))
-
-            readings = list(before.clock_readings)
-
-            def served_at(date: str | None) -> None:
-                if len(readings) < MOST_READINGS:
-                    ahead = seconds_ahead(date, self._tuning.clock())
-                    if ahead is not None:
-                        readings.append(ahead)
-                        journal.note(CLOCK_AHEAD, json.dumps(readings))
-
-            pool = Dispatcher(
+            receiver = _JournalReceiver(self._options, journal, before, budget, self._tuning.clock)
+            dispatcher = Dispatcher(
                 [conversion.sweep for conversion in conversions],
-                fetcher=fetcher,
-                budget=budget,
-                workers=self._options.workers,
-                deliver=deliver,
+                fetcher=PageFetcher(
+                    fetcher, budget, receiver, self._observer, successor=self._options.service.successor
+                ),
+                limiter=budget,
+                settings=DispatchSettings(
+                    workers=self._options.workers,
+                    backoff=self._tuning.backoff(self._options.retries),
+                    uniform=self._tuning.uniform,
+                    max_wait=self._options.max_wait,
+                    gate=WindowGate(
+                        self._options.window, clock=self._tuning.clock, closed=self._observer.outside_window
+                    ),
+                ),
                 changed=self._changed,
                 observer=self._observer,
-                backoff=self._tuning.backoff(self._options.retries),
-                count_request=journal.count_request,
-                uniform=self._tuning.uniform,
-                max_wait=self._options.max_wait,
-                opening=WindowGate(
-                    self._options.window, clock=self._tuning.clock, closed=self._observer.outside_window
-                ),
-                served_at=served_at,
-                successor=self._options.service.successor,
-                taken_in=lambda sweep: journal.note(paging_fact(sweep.endpoint.name, sweep.number), sweep.state()),
             )
             names = [conversion.sweep.endpoint.name for conversion in conversions]
             self._observer.started(names, named_by_user(self._output), budget.windows)
@@ -206,20 +175,20 @@ class _Export:
             convert = functools.partial(
                 convert_all,
                 conversions,
-                pool=pool,
+                pool=dispatcher,
                 journal=journal,
                 changed=self._changed,
                 observer=self._observer,
             )
-            await self._until_done(pool, convert)
+            await self._until_done(dispatcher, convert)
             for sweep in (conversion.sweep for conversion in conversions):
-                if sweep.is_of_pages:
+                if sweep.is_paged:
                     facts.learn(sweep.endpoint.path, sweep.learned())
                 for warning in sweep.warnings():
                     self._observer.warned(warning)
         return await anyio.to_thread.run_sync(self._decide, store, place, conversions)
 
-    async def _until_done(self, pool: Dispatcher, convert: Callable[[], Awaitable[None]]) -> None:
+    async def _until_done(self, dispatcher: Dispatcher, convert: Callable[[], Awaitable[None]]) -> None:
         errors: list[BulkExportError] = []
 
         async def guarded(step: Callable[[], Awaitable[None]]) -> None:
@@ -230,12 +199,12 @@ class _Export:
                 tasks.cancel_scope.cancel()
 
         async def fetch() -> None:
-            await pool.run()
+            await dispatcher.run()
             fetched.set()
 
         async def stop_on_request() -> None:
             await self._stop.wait()
-            pool.stop_dispatching()
+            dispatcher.stop_dispatching()
             with anyio.move_on_after(_DRAIN_SECONDS):
                 await fetched.wait()
             errors.append(_interrupted(self._output))
@@ -260,8 +229,7 @@ class _Export:
     def _open_conversions(
         self, store: JournalStore, place: WorkDirectory, facts: ServiceFacts
     ) -> list[EndpointConversion]:
-        options = self._options
-        conversions = []
+        options, conversions = self._options, []
         for endpoint in options.endpoints:
             sweep = Sweep(
                 endpoint,
@@ -273,7 +241,7 @@ class _Export:
                 # Changes are asked for by two polls.
                 empty_is_enough=options.consistent and options.updated_since is not None and endpoint.since is not None,
             )
-            state = store.parsed_fact(paging_fact(endpoint.name, 0), parse_state)
+            state = store.parsed_fact(sweep_state_name(endpoint.name, 0), parse_sweep_state)
             sweep.restore(store.page_counts(endpoint.name, 0), store.body, state=state)
             conversions.append(
                 EndpointConversion(
@@ -305,8 +273,7 @@ class _Export:
     def _decide(
         self, store: JournalStore, place: WorkDirectory, conversions: Sequence[EndpointConversion]
     ) -> dict[str, Any]:
-        counters = Counters.of(store)
-        requests = store.requests()
+        counters, requests = Counters.of(store), store.requests()
         ahead, agreeing = agreed(counters.clock_readings)
         doubted = ahead is not None and abs(ahead) > TOLERANCE
         manifest = build_manifest(
@@ -320,7 +287,7 @@ class _Export:
                 endpoint_result(
                     conversion,
                     requests=requests.get(conversion.sweep.endpoint.name, 0),
-                    backwards=backwards(store.edges(conversion.sweep.endpoint.name, 0)),
+                    backwards=count_backward_pages(store.edges(conversion.sweep.endpoint.name, 0)),
                     consistent=self._options.consistent,
                 )
                 for conversion in conversions
@@ -363,9 +330,65 @@ class _Export:
             "api_version": self._options.service.version,
             "base_url": service_name(self._options),
             # It may be edited between two runs; pages stored under one do not fit another.
-            "description": description_digest([with_distinct_names(endpoint) for endpoint in self._options.endpoints]),
-            **self._parameters() | {"schema": resumable_mode(self._options.schema)},
+            "description": description_digest([with_names_apart(endpoint) for endpoint in self._options.endpoints]),
+            **self._parameters() | {"schema": resumable(self._options.schema)},
         }
+
+
+class _JournalReceiver(PageReceiver):
+    """Stores the pages of an export in its journal, with the counters that a later run goes on with."""
+
+    def __init__(
+        self,
+        options: ExportOptions,
+        journal: GroupCommit,
+        before: Counters,
+        limiter: RateLimiter,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._journal = journal
+        self._before = before
+        self._limiter = limiter
+        self._clock = clock
+        self._retries = before.retries
+        self._clock_readings = list(before.clock_readings)
+        # Lines are made of the records, columns of the body.
+        self._keeps_records = "ndjson" in options.formats
+        self._edges = {endpoint.name: edge_reader(endpoint) for endpoint in options.endpoints}
+
+    async def receive(self, pages: Iterable[FetchedPage]) -> None:
+        self._journal.note("retries", str(self._retries))
+        self._journal.note("throttled", str(self._before.throttled + self._limiter.throttled))
+        match pages:
+            case [page]:
+                await self._journal.append(self._stored(page), page.body if self._keeps_records else page.body.text)
+            case _:
+                await self._journal.append_together(map(self._stored, pages))
+
+    def request_sent(self, endpoint: str) -> None:
+        self._journal.count_request(endpoint)
+
+    def retried(self) -> None:
+        self._retries += 1
+
+    def response_dated(self, date: str | None) -> None:
+        ahead = seconds_ahead(date, self._clock()) if len(self._clock_readings) < MOST_READINGS else None
+        if ahead is not None:
+            self._clock_readings.append(ahead)
+            self._journal.note(CLOCK_AHEAD, json.dumps(self._clock_readings))
+
+    def sweep_changed(self, sweep: Sweep) -> None:
+        self._journal.note(sweep_state_name(sweep.endpoint.name, sweep.number), sweep.state())
+
+    def _stored(self, fetched: FetchedPage) -> StoredPage:
+        return StoredPage(
+            key=fetched.sweep.key(fetched.page),
+            records=len(fetched.body.records),
+            encoding=fetched.encoding,
+            size=len(fetched.body),
+            stored=fetched.stored,
+            edges=self._edges[fetched.sweep.endpoint.name](fetched.body.records),
+        )
 
 
 def _interrupted(output: Path) -> Interrupted:

@@ -23,8 +23,8 @@ from bulk_export.core.units import parse_word
 from bulk_export.core.version import __version__
 from bulk_export.errors import DamagedState, Interrupted, UsageError
 from bulk_export.extract.journal import ORIGIN, JournalStore, open_archive
-from bulk_export.extract.order_check import backwards
-from bulk_export.extract.paging_state import paging_fact, parse_state
+from bulk_export.extract.order_check import count_backward_pages
+from bulk_export.extract.paging_facts import parse_sweep_state, sweep_state_name
 from bulk_export.extract.sweep import Sweep
 from bulk_export.output.directory import already_finished, check_replaceable
 from bulk_export.output.file_names import ARCHIVE
@@ -229,7 +229,7 @@ class _Replay:
         options = self._options
         page_size = int(options.origin["parameters"]["page_size"])
         sweep = Sweep(endpoint, number=0, page_size=page_size, stride=1, filters=())
-        state = pages.parsed_fact(paging_fact(endpoint.name, 0), parse_state)
+        state = pages.parsed_fact(sweep_state_name(endpoint.name, 0), parse_sweep_state)
         sweep.restore(pages.page_counts(endpoint.name, 0), pages.body, state=state)
         # The export was finished, so no page is in doubt any more.
         sweep.plan.conclude()
@@ -267,7 +267,7 @@ class _Replay:
             endpoint_result(
                 conversion,
                 requests=0,
-                backwards=backwards(pages.edges(conversion.sweep.endpoint.name, 0)),
+                backwards=count_backward_pages(pages.edges(conversion.sweep.endpoint.name, 0)),
                 consistent=bool(origin["parameters"]["consistent"]),
             )
             for conversion in conversions

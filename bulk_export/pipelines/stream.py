@@ -17,9 +17,9 @@ from bulk_export.core.notifier import Notifier
 from bulk_export.core.window_gate import WindowGate
 from bulk_export.errors import BulkExportError
 from bulk_export.extract.client import HttpClient
-from bulk_export.extract.dispatcher import Dispatcher
-from bulk_export.extract.fetched_page import FetchedPage
-from bulk_export.extract.rate_limit import open_rate_limiter
+from bulk_export.extract.dispatcher import Dispatcher, DispatchSettings
+from bulk_export.extract.page_fetcher import FetchedPage, PageFetcher, PageReceiver
+from bulk_export.extract.rate_limit import open_budget
 from bulk_export.extract.rate_limit.service_facts import open_service_facts
 from bulk_export.extract.sweep import Sweep
 from bulk_export.pipelines.connection import service_address
@@ -28,7 +28,7 @@ from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.tuning import Tuning, body_cap
 from bulk_export.progress.observer import Observer
 from bulk_export.transform.decode import Block, Decoder, RecordShaper
-from bulk_export.transform.dedup.fingerprints import SeenRecords
+from bulk_export.transform.dedup.seen_ids import MetBefore
 
 # Batches that may wait for a slow consumer before fetching pauses.
 _BATCHES_AHEAD = 2
@@ -68,7 +68,7 @@ async def _produce(
         send,
         service_address(options) as address,
         open_service_facts(options.budget, address.base_url) as facts,
-        open_rate_limiter(
+        open_budget(
             options.budget,
             base_url=address.base_url,
             token=address.token,
@@ -100,28 +100,27 @@ async def _produce(
             known=facts.of(endpoint.path),
         )
         order = _PageOrder(sweep, ahead=4 * options.workers + block_pages(options.page_size), changed=changed)
-        pool = Dispatcher(
+        dispatcher = Dispatcher(
             [sweep],
-            fetcher=fetcher,
-            budget=budget,
-            workers=options.workers,
-            deliver=order.put,
+            fetcher=PageFetcher(fetcher, budget, order, observer, successor=options.service.successor),
+            limiter=budget,
+            settings=DispatchSettings(
+                workers=options.workers,
+                backoff=tuning.backoff(options.retries),
+                uniform=tuning.uniform,
+                max_wait=options.max_wait,
+                gate=WindowGate(options.window, clock=tuning.clock, closed=observer.outside_window),
+            ),
             changed=changed,
             observer=observer,
-            backoff=tuning.backoff(options.retries),
-            count_request=lambda _: None,
-            uniform=tuning.uniform,
-            max_wait=options.max_wait,
-            opening=WindowGate(options.window, clock=tuning.clock, closed=observer.outside_window),
-            successor=options.service.successor,
         )
-        pool.close()
+        dispatcher.close()
         failures: list[BulkExportError] = []
         repeated = nameless = 0
 
         async def fetch() -> None:
             try:
-                await pool.run()
+                await dispatcher.run()
             except BulkExportError as error:
                 failures.append(error)
                 tasks.cancel_scope.cancel()
@@ -137,7 +136,7 @@ async def _produce(
         if failures:
             raise failures[0]
         if sweep.plan.complete:
-            if sweep.is_of_pages:
+            if sweep.is_paged:
                 facts.learn(endpoint.path, sweep.learned())
             for warning in (*sweep.warnings(), *_signs(sweep, repeated, nameless)):
                 observer.warned(warning)
@@ -181,7 +180,7 @@ async def _convert(
 ) -> tuple[int, int]:
     """Hand on the records; how many of them were left out, and how many without an id repeat another one."""
     # One answer repeats nothing, however many pages it was cut into.
-    met = None if endpoint.paging.style == "none" else SeenRecords()
+    met = None if endpoint.paging.style == "none" else MetBefore()
     arrangement = RecordShaper(endpoint)
     thread = anyio.CapacityLimiter(1)
     is_told = False
@@ -194,26 +193,26 @@ async def _convert(
     while bodies := await order.next_block():
         block, left_out = await anyio.to_thread.run_sync(decoded, bodies, limiter=thread)
         repeated += left_out
-        if met is not None and met.ids_are_shared and not is_told:
+        if met is not None and met.is_shared and not is_told:
             is_told = True
             observer.warned(f"{endpoint.name}: several records of one page share an id, so all of them are given.")
         if block.batch is not None and block.batch.num_rows:
             await send.send(block.batch)
-    return repeated, 0 if met is None else met.repeated_without_id
+    return repeated, 0 if met is None else met.nameless
 
 
-def _first_met(block: Block, bodies: Sequence[bytes], met: SeenRecords, arrangement: RecordShaper) -> tuple[Block, int]:
+def _first_met(block: Block, bodies: Sequence[bytes], met: MetBefore, arrangement: RecordShaper) -> tuple[Block, int]:
     """The block without records that an earlier answer showed, and how many these are."""
     repeated: list[int] = []
     first = 0
     for body, count in zip(bodies, block.rows_per_page, strict=True):
-        rows = met.repeated_rows(block.ids[first : first + count], functools.partial(arrangement.split, body))
+        rows = met.rows(block.ids[first : first + count], functools.partial(arrangement.split, body))
         repeated.extend(first + row for row in rows)
         first += count
     return (block.without(repeated), len(repeated)) if repeated else (block, 0)
 
 
-class _PageOrder:
+class _PageOrder(PageReceiver):
     """Puts pages that come back in any order into theirs, and lets no request run far ahead of what was taken."""
 
     def __init__(self, sweep: Sweep, *, ahead: int, changed: Notifier) -> None:
@@ -224,7 +223,7 @@ class _PageOrder:
         self._next = 1
         sweep.horizon = ahead
 
-    async def put(self, pages: Iterable[FetchedPage]) -> None:
+    async def receive(self, pages: Iterable[FetchedPage]) -> None:
         self._waiting.update((page.page, page.body.text) for page in pages)
 
     async def next_block(self) -> Sequence[bytes]:

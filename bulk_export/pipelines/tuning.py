@@ -35,7 +35,7 @@ class Tuning:
     def longest_request(self, endpoints: Sequence[Endpoint]) -> float:
         """How many seconds a request may take, longer where one answer may hold everything."""
         whole = any(endpoint.paging.style == "none" for endpoint in endpoints)
-        return max(self.timeouts.total, self.timeouts.whole) if whole else self.timeouts.total
+        return max(self.timeouts.total, self.timeouts.unpaged) if whole else self.timeouts.total
 
     def backoff(self, retries: int) -> Backoff:
         """How to retry, where `retries` requests may follow the first one for a page."""

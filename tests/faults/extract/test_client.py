@@ -353,10 +353,10 @@ async def test_cancelled_requests_close_descriptors() -> None:
 async def test_unpaged_response_may_be_larger() -> None:
     """A response with everything may be larger and take longer than a page."""
     large = b" " * (CAP + 1)
-    hurried = Timeouts(connect=5, read=5, total=0, whole=5)
+    hurried = Timeouts(connect=5, read=5, total=0, unpaged=5)
     async with raw_server(answer(response(large))) as server, fetcher(server.base_url, hurried) as client:
         assert_failure(await client.get("/things"), "no whole answer in time")
-        whole = await client.get("/things", is_whole=True)
+        whole = await client.get("/things", is_unpaged=True)
     assert isinstance(whole, Response)
     assert len(whole.body) == len(large)
     async with raw_server(answer(response(large))) as server:

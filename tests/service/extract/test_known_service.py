@@ -172,19 +172,19 @@ def test_page_requested_again_is_not_converted() -> None:
     Its first answer, 10 of 20, turns out to be what the service gives at once; it may be longer yet.
     """
     plan = PagePlanner(20, stride=8)
-    asked = [plan.take() for _ in range(1)]
-    plan.came_back(1, 20)
+    asked = [plan.next_page() for _ in range(1)]
+    plan.record_response(1, 20)
     for records in (10, 20):
-        page = plan.take()
+        page = plan.next_page()
         assert page is not None
         asked.append(page)
-        plan.came_back(page, records)
-    again = plan.take()
+        plan.record_response(page, records)
+    again = plan.next_page()
     assert again in asked
-    other = next(page for page in iter(plan.take, None) if page > 2)
-    plan.came_back(other, 10)
+    other = next(page for page in iter(plan.next_page, None) if page > 2)
+    plan.record_response(other, 10)
     assert plan.clamp == 10
     assert plan.contiguous < again
     assert plan.keeps(again, 20)
-    plan.came_back(again, 20)
+    plan.record_response(again, 20)
     assert plan.count(again) == 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bulk_export.core.model import Endpoint, Field, Kind
-from bulk_export.extract.order_check import backwards, edge_reader
+from bulk_export.extract.order_check import count_backward_pages, edge_reader
 from tests.support.exporting import NPQ
 
 _ENDPOINTS = {endpoint.name: endpoint for endpoint in NPQ}
@@ -14,7 +14,7 @@ def record(created_at: str) -> bytes:
     return b'{"id":"x","attributes":{"created_at":"%b"}}' % created_at.encode()
 
 
-def test_the_keys_of_a_page_are_the_times_of_its_first_and_last_record() -> None:
+def test_edges_are_times_of_first_and_last_record() -> None:
     edges = edge_reader(APPLICATIONS)
     first, last = edges([record("1970-01-01T00:00:01Z"), record("nonsense"), record("1970-01-01T02:00:03+02:00")])
     assert (first, last) == (1_000_000, 3_000_000)
@@ -22,13 +22,20 @@ def test_the_keys_of_a_page_are_the_times_of_its_first_and_last_record() -> None
     assert edges([]) == (None, None)
 
 
-def test_an_endpoint_that_is_not_ordered_by_a_time_it_shows_has_no_keys() -> None:
+def test_other_orders_have_no_edges() -> None:
+    """An endpoint that is not ordered by a time which its records show has no order keys."""
     assert edge_reader(PARTICIPANTS)([record("1970-01-01T00:00:01Z")]) == (None, None)
     named = Endpoint("x", "/x", "x", (Field("name", Kind.STRING),), (), None, None, ("name",), order_is_total=False)
     assert edge_reader(named)([b'{"attributes":{"name":"a"}}']) == (None, None)
 
 
-def test_pages_run_backwards_where_one_begins_before_the_end_of_the_one_in_front() -> None:
-    assert backwards([]) == backwards([(1, 2)]) == backwards([(1, 2), (2, 2), (3, 9)]) == 0
-    assert backwards([(1, 5), (4, 6), (6, 7), (2, 3)]) == 2
-    assert backwards([(1, None), (0, 1), (None, 3)]) == 0
+def test_backward_pages_are_counted() -> None:
+    """Pages that begin before the end of the page in front of them; missing keys say nothing."""
+    assert (
+        count_backward_pages([])
+        == count_backward_pages([(1, 2)])
+        == count_backward_pages([(1, 2), (2, 2), (3, 9)])
+        == 0
+    )
+    assert count_backward_pages([(1, 5), (4, 6), (6, 7), (2, 3)]) == 2
+    assert count_backward_pages([(1, None), (0, 1), (None, 3)]) == 0

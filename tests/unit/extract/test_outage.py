@@ -21,13 +21,14 @@ def outage(max_wait: float = MAX_WAIT, uniform: float = 0.5) -> Outage:
     return Outage(Tuning().backoff(7), max_wait=max_wait, uniform=lambda: uniform)
 
 
-def test_a_wait_that_was_announced_is_kept_to() -> None:
+def test_an_announced_wait_is_honoured() -> None:
     away = outage()
     assert away.announced(503, 60.0, 1, sent_in=0, now=100.0) == 60.0
     assert (away.shut_for(100.0), away.shut_for(159.0), away.shut_for(160.0)) == (60.0, 1.0, 0.0)
 
 
-def test_what_was_on_its_way_begins_no_other_wait_but_may_make_it_longer() -> None:
+def test_requests_on_their_way_begin_no_other_hold() -> None:
+    """Requests that were on their way when a hold began may only make it longer."""
     away = outage()
     away.announced(503, 60.0, 1, sent_in=0, now=0.0)
     assert away.announced(503, 30.0, 2, sent_in=0, now=1.0) is None
@@ -39,7 +40,8 @@ def test_what_was_on_its_way_begins_no_other_wait_but_may_make_it_longer() -> No
 
 
 @pytest.mark.parametrize("told", [901.0, 86_400.0, 999_999_999.0])
-def test_a_wait_longer_than_allowed_ends_the_run_and_names_both(told: float) -> None:
+def test_a_longer_wait_than_allowed_ends_the_run(told: float) -> None:
+    """The error names both the announced wait and the allowed one."""
     with pytest.raises(ServiceFailing) as ended:
         outage().announced(503, told, 1, sent_in=0, now=0.0)
     said = " ".join(ended.value.lines())
@@ -55,9 +57,7 @@ def test_a_wait_longer_than_allowed_ends_the_run_and_names_both(told: float) -> 
     max_wait=st.sampled_from([0.0, 5.0, 900.0, 7_200.0]),
     same=st.booleans(),
 )
-def test_a_service_that_always_announces_a_short_wait_is_given_up(
-    told: float, uniform: float, max_wait: float, same: bool
-) -> None:
+def test_short_waits_without_end_are_given_up(told: float, uniform: float, max_wait: float, same: bool) -> None:
     """Whether all pages meet it, or one of them while others arrive."""
     away, now, waits = outage(max_wait, uniform), 0.0, 0
     with pytest.raises(ServiceFailing, match="--max-wait"):  # noqa: PT012  # until it is raised
@@ -74,14 +74,15 @@ def test_a_service_that_always_announces_a_short_wait_is_given_up(
     assert now <= max_wait + 1
 
 
-def test_a_page_that_arrived_begins_the_count_of_waits_anew() -> None:
+def test_an_arrived_page_resets_the_count_of_waits() -> None:
     away = outage(10.0)
     for number in range(50):
         assert away.announced(503, 3.0, number, sent_in=number, now=number * 10.0) == 3.0
         away.over()
 
 
-def test_failures_to_connect_are_spread_over_minutes_and_then_given_up() -> None:
+def test_failed_connections_are_spread_over_minutes() -> None:
+    """And then they are given up."""
     away, now = outage(), 0.0
     with pytest.raises(ServiceFailing, match="failed 8 times, last: no connection"):  # noqa: PT012  # at last
         while True:
@@ -97,25 +98,27 @@ def test_failures_to_connect_are_spread_over_minutes_and_then_given_up() -> None
     ("told", "pause", "held"),
     [(None, 7.0, 7.0), (3.0, 7.0, 7.0), (600.0, 300.0, 600.0), (86_401.0, 300.0, 300.0), (10.0**9, 300.0, 300.0)],
 )
-def test_a_429_that_asks_for_more_than_a_period_is_honoured_too(told: float | None, pause: float, held: float) -> None:
+def test_a_429_may_ask_for_more_than_a_period(told: float | None, pause: float, held: float) -> None:
+    """It is honoured, unless it asks for more than a day."""
     away = outage()
-    assert away.refused(told, pause, now=0.0) == held
+    assert away.throttled(told, pause, now=0.0) == held
     assert away.shut_for(0.0) == (held if held > pause else 0.0)
 
 
-def test_a_429_that_asks_for_more_than_is_allowed_ends_the_run() -> None:
+def test_a_429_beyond_the_allowed_wait_ends_the_run() -> None:
     with pytest.raises(ServiceFailing, match="429 and announced a wait of 2 h"):
-        outage().refused(7_200.0, 300.0, now=0.0)
+        outage().throttled(7_200.0, 300.0, now=0.0)
 
 
 @given(uniform=UNIFORM)
-def test_a_backoff_with_the_defaults_is_never_longer_than_its_bounds(uniform: float) -> None:
+def test_the_default_backoff_is_bounded(uniform: float) -> None:
     backoff = Tuning().backoff(7)
     assert sum(backoff.delay(failures, uniform) for failures in range(1, 8)) <= 600
     assert math.isfinite(Backoff(attempts=10**6).delay(10**6, uniform))
 
 
-def test_seven_retries_are_spread_over_three_to_five_minutes_on_average() -> None:
+def test_seven_retries_take_three_to_five_minutes() -> None:
+    """On average."""
     backoff = Tuning().backoff(7)
     assert 180 <= sum(backoff.delay(failures, 0.5) for failures in range(1, 8)) <= 300
     assert backoff.delay(1, 1.0) <= 1

@@ -5,19 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
-from typing import Literal
-from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulk_export.core.model import Paging
-from bulk_export.errors import ServiceFailing
 from bulk_export.extract.pagination import PagePlanner, SinglePagePlanner
 from bulk_export.extract.paging_facts import PagingFacts
-from bulk_export.extract.paging_state import parse_state
-from bulk_export.extract.sweep import Sweep
 from bulk_export.services.catalogue import load_service
 
 KNOWN = PagingFacts(longest=300)
@@ -37,7 +31,7 @@ def run(plan: PagePlanner, records: int, page_size: int, workers: int, pick: st.
     requested: list[int] = []
     in_flight: list[int] = []
     while True:
-        while len(in_flight) < workers and (page := plan.take()) is not None:
+        while len(in_flight) < workers and (page := plan.next_page()) is not None:
             requested.append(page)
             in_flight.append(page)
         if not in_flight:
@@ -45,10 +39,10 @@ def run(plan: PagePlanner, records: int, page_size: int, workers: int, pick: st.
         index = 0 if pick is None else pick.draw(st.integers(0, len(in_flight) - 1))
         page = in_flight.pop(index)
         if pick is not None and pick.draw(st.integers(0, 9)) == 0:
-            plan.give_back(page)
+            plan.release(page)
             requested.remove(page)
         else:
-            plan.came_back(page, serve(records, page_size, page))
+            plan.record_response(page, serve(records, page_size, page))
 
 
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.large_base_example])
@@ -60,9 +54,13 @@ def run(plan: PagePlanner, records: int, page_size: int, workers: int, pick: st.
     is_known=st.booleans(),
     pick=st.data(),
 )
-def test_every_page_is_requested_once_and_the_end_costs_at_most_one_plus_log2_of_the_pages(
+def test_waste_is_at_most_one_plus_log2_of_the_pages(
     records: int, page_size: int, workers: int, stride: int, is_known: bool, pick: st.DataObject
 ) -> None:
+    """Every page is requested, at most one twice, and of all requests `1 + log2(pages)` are wasted at most.
+
+    One more where the service is not known.
+    """
     plan = PagePlanner(page_size, stride, known=KNOWN if is_known else PagingFacts())
     requested = run(plan, records, page_size, workers, pick)
     pages = math.ceil(records / page_size)
@@ -81,229 +79,129 @@ def test_every_page_is_requested_once_and_the_end_costs_at_most_one_plus_log2_of
 
 @pytest.mark.parametrize("workers", [1, 8, 50])
 def test_one_short_page_costs_one_request(workers: int) -> None:
+    """With any number of workers, if the service is known to honour the page size."""
     assert run(PagePlanner(300, 2 * workers, known=KNOWN), 299, 300, workers, None) == [1]
 
 
-def test_a_short_first_page_of_a_service_that_is_not_known_is_looked_behind_once() -> None:
+def test_a_short_first_page_is_looked_behind_once() -> None:
+    """Behind a short first page of a service that is not known, one page is requested; the next time none."""
     plan = PagePlanner(300, 16)
     assert run(plan, 299, 300, 8, None) == [1, 2]
     again = PagePlanner(300, 16, known=plan.learned(unfiltered=True))
     assert run(again, 299, 300, 8, None) == [1]
 
 
-def test_an_empty_endpoint_is_asked_twice_and_only_once_when_it_is_known_to_be_empty() -> None:
+def test_an_empty_endpoint_is_requested_twice() -> None:
+    """And only once if it is known to be empty."""
     plan = PagePlanner(300, 16)
     assert run(plan, 0, 300, 8, None) == [1, 1]
     assert run(PagePlanner(300, 16, known=plan.learned(unfiltered=True)), 0, 300, 8, None) == [1]
 
 
-def test_the_number_of_pages_in_flight_grows_until_all_workers_are_busy() -> None:
+def test_pages_in_flight_grow_until_workers_are_busy() -> None:
     plan = PagePlanner(10, 64)
     widths = []
     for _ in range(6):
         taken = []
-        while (page := plan.take()) is not None:
+        while (page := plan.next_page()) is not None:
             taken.append(page)
         widths.append(len(taken))
         for page in taken:
-            plan.came_back(page, 10)
+            plan.record_response(page, 10)
     assert widths == [1, 1, 2, 2, 4, 8]
 
 
 @settings(deadline=None, max_examples=60)
 @given(records=st.integers(0, 400), stored=st.sets(st.integers(1, 60)), workers=st.integers(1, 20))
-def test_pages_stored_by_an_earlier_run_are_not_requested_again(records: int, stored: set[int], workers: int) -> None:
+def test_stored_pages_are_not_requested_again(records: int, stored: set[int], workers: int) -> None:
+    """Pages stored by an earlier run are not requested again, except for the empty one that proves the end."""
     plan = PagePlanner(10, 2 * workers)
-    plan.restore((page, serve(records, 10, page)) for page in stored)
+    for page in stored:
+        plan.record_response(page, serve(records, 10, page))
     requested = run(plan, records, 10, workers, None)
     assert not stored & set(requested) - {math.ceil(records / 10) + 1}
     assert plan.complete
     assert plan.end == math.ceil(records / 10)
 
 
-def test_a_page_given_back_is_requested_again_before_anything_else() -> None:
+def test_a_released_page_is_requested_first() -> None:
+    """A released page is requested again before anything else."""
     plan = PagePlanner(10, 4)
-    plan.came_back(1, 10)
-    assert plan.take() == 2
-    plan.give_back(2)
-    assert plan.take() == 2
+    plan.record_response(1, 10)
+    assert plan.next_page() == 2
+    plan.release(2)
+    assert plan.next_page() == 2
 
 
-def test_records_after_a_short_page_are_fetched_and_the_short_page_is_reported() -> None:
+def test_records_behind_a_short_page_are_fetched() -> None:
+    """Records behind a short page are fetched, and the short page is requested again and reported."""
     plan = PagePlanner(10, 8)
     for page, records in [(1, 10), (2, 10), (4, 10), (3, 7)]:
-        plan.came_back(page, records)
+        plan.record_response(page, records)
     assert plan.end is None
     assert plan.short_pages() == (3,)
-    assert plan.take() == 3
-    plan.came_back(3, 7)
-    assert plan.take() == 8
-    plan.came_back(8, 0)
+    assert plan.next_page() == 3
+    plan.record_response(3, 7)
+    assert plan.next_page() == 8
+    plan.record_response(8, 0)
     while not plan.complete:
-        page = plan.take()
+        page = plan.next_page()
         assert page is not None
-        plan.came_back(page, 4 if page == 5 else 0)
+        plan.record_response(page, 4 if page == 5 else 0)
     assert plan.end == 5
     assert plan.short_pages() == (3,)
 
 
 @pytest.mark.parametrize("first", [0, 1, 7])
-def test_of_two_answers_for_a_page_in_the_middle_the_longer_one_counts(first: int) -> None:
+def test_the_longer_of_two_responses_counts(first: int) -> None:
+    """Of two responses for a page in the middle, the longer one counts, and only then the page is settled."""
     plan = PagePlanner(10, 8)
     for page, records in [(1, 10), (2, 10), (4, 10), (3, first)]:
-        plan.came_back(page, records)
-    assert (plan.take(), plan.keeps(3, 10), plan.keeps(3, first), plan.contiguous) == (3, True, False, 2)
-    plan.came_back(3, 10)
+        plan.record_response(page, records)
+    assert (plan.next_page(), plan.keeps(3, 10), plan.keeps(3, first), plan.contiguous) == (3, True, False, 2)
+    plan.record_response(3, 10)
     assert (plan.short_pages(), plan.records, plan.contiguous) == ((), 40, 4)
 
 
-def test_nothing_beyond_the_horizon_is_taken() -> None:
+def test_pages_beyond_the_horizon_are_left() -> None:
     plan = PagePlanner(10, 8)
     for page in (1, 2, 4):
-        plan.came_back(page, 10)
-    assert plan.take(horizon=4) == 3
-    assert plan.take(horizon=4) is None
-    assert plan.take(horizon=8) == 8
+        plan.record_response(page, 10)
+    assert plan.next_page(horizon=4) == 3
+    assert plan.next_page(horizon=4) is None
+    assert plan.next_page(horizon=8) == 8
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.large_base_example])
 @given(data=st.data(), workers=st.integers(1, 12))
-def test_whatever_a_changing_service_answers_planning_ends_with_every_page_before_the_end_seen(
-    data: st.DataObject, workers: int
-) -> None:
+def test_planning_ends_whatever_comes_back(data: st.DataObject, workers: int) -> None:
+    """Whatever a changing service answers, planning ends with every page before the end seen."""
     plan = PagePlanner(5, 2 * workers)
     in_flight: list[int] = []
     for _ in range(400):
-        while len(in_flight) < workers and (page := plan.take()) is not None:
+        while len(in_flight) < workers and (page := plan.next_page()) is not None:
             in_flight.append(page)
         if not in_flight:
             break
         page = in_flight.pop(data.draw(st.integers(0, len(in_flight) - 1)))
-        plan.came_back(page, data.draw(st.integers(0, 5)) if page < 60 else 0)
+        plan.record_response(page, data.draw(st.integers(0, 5)) if page < 60 else 0)
     assert plan.complete
     assert plan.contiguous >= (plan.end or 0)
 
 
-class ClampingServer:
-    """Shows at most `largest` records at once; with `repeats`, its last page for all pages past the end."""
-
-    def __init__(self, records: int, largest: int, style: str, *, repeats: bool) -> None:
-        self._records = range(records)
-        self._largest = largest
-        self._style = style
-        self._repeats = repeats
-
-    def get(self, sweep: Sweep, page: int) -> list[bytes]:
-        query = dict(parse_qsl(sweep.target(page).partition("?")[2]))
-        size = min(int(query["size"]), self._largest)
-        first = int(query["number"]) if self._style == "offset" else (int(query["number"]) - 1) * size
-        if self._repeats and self._records and first >= len(self._records):
-            first = (len(self._records) - 1) // size * size
-        return [b"{%d}" % number for number in self._records[first : first + size]]
-
-
-def sweep_over(page_size: int, workers: int, style: Literal["pages", "offset"]) -> Sweep:
-    first = 0 if style == "offset" else 1
-    paging = Paging(style, "number", "size", first, largest=None)
-    return Sweep(
-        replace(NPQ_APPLICATIONS, paging=paging), number=0, page_size=page_size, stride=2 * workers, filters=()
-    )
-
-
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.large_base_example])
-@given(
-    records=st.integers(0, 120),
-    page_size=st.integers(2, 12),
-    largest=st.integers(2, 12),
-    style=st.sampled_from(["pages", "offset"]),
-    repeats=st.booleans(),
-    workers=st.integers(1, 12),
-    pick=st.data(),
-)
-def test_a_clamp_nobody_described_loses_no_record_and_fetches_none_twice(
-    records: int,
-    page_size: int,
-    largest: int,
-    style: Literal["pages", "offset"],
-    repeats: bool,
-    workers: int,
-    pick: st.DataObject,
-) -> None:
-    at_once = min(page_size, largest)
-    if repeats and records < at_once:
-        repeats = False  # a page as full as asked for says nothing by repeating
-    server = ClampingServer(records, largest, style, repeats=repeats and records > at_once)
-    sweep = sweep_over(page_size, workers, style)
-    pages: dict[int, list[bytes]] = {}
-    in_flight: list[int] = []
-    requests = 0
-    while True:
-        while len(in_flight) < (workers if pages else 1) and (page := sweep.plan.take()) is not None:
-            in_flight.append(page)
-            requests += 1
-        if not in_flight:
-            break
-        page = in_flight.pop(pick.draw(st.integers(0, len(in_flight) - 1)))
-        answer = server.get(sweep, page)
-        if sweep.inspect(page, answer):
-            pages[page] = answer
-        sweep.came_back(page, answer)
-
-    assert sweep.plan.complete
-    assert sweep.plan.end == math.ceil(records / at_once)
-    assert [record for page in range(1, sweep.plan.end + 1) for record in pages[page]] == [
-        b"{%d}" % number for number in range(records)
-    ]
-    assert sweep.plan.records == records
-    assert sweep.plan.short_pages() == ()
-    if not repeats:
-        assert requests <= sweep.plan.end + 5 + math.log2(max(1, sweep.plan.end))
-    assert sweep.plan.clamp == (at_once if at_once < page_size and records > at_once else None)
-    assert not sweep.plan.is_mixed
-    again = sweep_over(page_size, workers, style)
-    stored = [(page, len(records_)) for page, records_ in sorted(pages.items())]
-    again.restore(
-        stored,
-        lambda key: b'{"data":[' + b",".join(b'{"a":"%s"}' % one for one in pages[key.page]) + b"]}",
-        state=parse_state(sweep.state()),
-    )
-    assert (again.plan.end, again.plan.records, again.plan.complete) == (sweep.plan.end, records, True)
-
-
-def test_a_service_that_shows_a_full_first_page_for_ever_is_not_taken_at_its_word() -> None:
-    sweep = sweep_over(3, 1, "pages")
-    page = [b"{1}", b"{2}", b"{3}"]
-    for number in (1, 2):
-        sweep.inspect(number, page)
-        sweep.came_back(number, page)
-    assert sweep.plan.end is None
-    assert sweep.plan.take() == 2
-    with pytest.raises(ServiceFailing, match="again and again"):
-        sweep.inspect(2, page)
-
-
-def test_a_short_first_page_that_repeats_is_all_there_is_and_that_is_said() -> None:
-    sweep = sweep_over(10, 1, "pages")
-    page = [b"{1}", b"{2}"]
-    assert not sweep.came_back(1, page)
-    assert sweep.came_back(2, page)
-    assert (sweep.plan.end, sweep.plan.complete) == (1, True)
-    assert sweep.has_suspicious_end
-
-
-def test_what_comes_at_once_is_asked_for_once() -> None:
+def test_an_unpaged_endpoint_is_requested_once() -> None:
     plan = SinglePagePlanner(10)
-    assert plan.take() == 1
-    assert plan.take() is None
-    plan.give_back(1)
-    assert plan.take() == 1
+    assert plan.next_page() == 1
+    assert plan.next_page() is None
+    plan.release(1)
+    assert plan.next_page() == 1
     for page, count in [(1, 10), (2, 10), (3, 4)]:
-        plan.came_back(page, count)
+        plan.record_response(page, count)
     assert (plan.end, plan.complete, plan.records, plan.has_work()) == (3, True, 24, False)
 
 
-def test_nothing_at_once_is_an_end_too() -> None:
+def test_an_empty_unpaged_response_is_an_end() -> None:
     plan = SinglePagePlanner(10)
-    plan.take()
-    plan.came_back(1, 0)
+    plan.next_page()
+    plan.record_response(1, 0)
     assert (plan.end, plan.complete) == (0, True)

@@ -9,8 +9,8 @@ import pytest
 import tomli_w
 
 from bulk_export.core.model import Paging
-from bulk_export.extract.page_target import page_target
-from bulk_export.services.description import read_description
+from bulk_export.extract.page_numbering import page_target
+from bulk_export.services.catalogue import read_description
 from tests.support.specs import BOXES, RECORD, described, listing, only, query, read
 
 SIZE = query("size")
