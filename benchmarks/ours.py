@@ -22,7 +22,7 @@ import bulk_export
 from benchmarks.pages import ENDPOINT
 from benchmarks.processes import TOKEN
 from bulk_export.extract.journal import GroupCommit, StoredPage
-from bulk_export.pipelines import export as pipeline
+from bulk_export.pipelines.export import export
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.transform.decode import Body
 
@@ -49,9 +49,9 @@ async def run(kind: str, base_url: str, page_size: int, directory: str) -> int:
     given = WITHOUT_LIMITS | {"base_url": base_url, "page_size": page_size}
     if kind == "stream":
         return sum([batch.num_rows async for batch in bulk_export.stream(ENDPOINT, **given)])
-    setattr(pipeline, GroupCommit.__name__, InMemory)
     form = kind.removeprefix("unjournalled-")
-    summary = await pipeline.export(ExportOptions.of([ENDPOINT], format=form, output=f"{directory}/out", **given))
+    options = ExportOptions.of([ENDPOINT], format=form, output=f"{directory}/out", **given)
+    summary = await export(options, open_journal=InMemory)
     return summary.endpoints[0].records
 
 

@@ -44,9 +44,8 @@ class Dispatcher:
 
     `deliver` is awaited with the pages of an answer, made as they are asked for, before they count as come back;
     what it raises ends the run.
-    `changed` beats whenever a plan has changed, and may be beaten by whoever changes a horizon.
-    `uniform` gives random numbers from 0 to 1, for the jitter. Nothing is sent while `opening` is closed. Waits that
-    the service announces are sat out up to `max_wait` seconds.
+    `changed` is notified whenever a plan or a horizon has changed. `uniform` gives random numbers from 0 to 1, for the
+    jitter. Nothing is sent while `opening` is closed. Waits that the service announces last up to `max_wait` seconds.
     `served_at` hears the `Date` header of each page before the page is delivered. `taken_in` hears of each sweep
     whenever an answer changed what is known of it. `successor` names the service that took the place of this one.
     """
@@ -63,6 +62,7 @@ class Dispatcher:
         observer: Observer,
         backoff: Backoff,
         count_request: Callable[[str], None],
+        retried: Callable[[], None] = lambda: None,
         uniform: Callable[[], float],
         max_wait: float = 900.0,
         opening: WindowGate | None = None,
@@ -81,6 +81,7 @@ class Dispatcher:
         self._observer = observer
         self._backoff = backoff
         self._count_request = count_request
+        self._retried = retried
         self._uniform = uniform
         self._outage = Outage(backoff, max_wait=max_wait, uniform=uniform)
         self._reasons: set[str] = set()
@@ -94,7 +95,6 @@ class Dispatcher:
         self._failures: Counter[tuple[int, int]] = Counter()
         self._fatal: BulkExportError | None = None
         self._dispatching: anyio.CancelScope | None = None
-        self.retries = 0
 
     async def run(self) -> None:
         """Fetch everything. Raises ServiceRefused, ServiceFailing or what `deliver` raised.
@@ -118,12 +118,12 @@ class Dispatcher:
     def add(self, sweep: Sweep) -> None:
         """Fetch one more sweep."""
         self._sweeps.append(sweep)
-        self._changed.beat()
+        self._changed.notify_all()
 
     def close(self) -> None:
         """Nothing will be added: `run` returns when what there is has been fetched."""
         self._closed = True
-        self._changed.beat()
+        self._changed.notify_all()
 
     def stop_dispatching(self) -> None:
         """Send nothing more; `run` returns when what is in flight has come back."""
@@ -188,7 +188,7 @@ class Dispatcher:
             self._give_up(error)
         finally:
             self._in_flight -= 1
-            self._changed.beat()
+            self._changed.notify_all()
 
     async def _send(self, slot: Permit, sweep: Sweep, page: int) -> Response | RequestFailed | None:
         """Put one request on the wire and settle its slot.
@@ -294,7 +294,7 @@ class Dispatcher:
 
     def _ask_again(self, sweep: Sweep, page: int) -> None:
         """Give a page back that waits for the service, which a single request tries then."""
-        self.retries += 1
+        self._retried()
         self._answered = False
         sweep.plan.give_back(page)
 
@@ -381,11 +381,11 @@ class Dispatcher:
                 next_step=failure.advice or "When the service answers again, the same command goes on from here.",
             )
         delay = self._backoff.delay(failures, self._uniform())
-        self.retries += 1
+        self._retried()
         self._observer.retrying(sweep.endpoint.name, page, failure.reason, delay)
         self._in_flight -= 1
         self._cooling += 1
-        self._changed.beat()
+        self._changed.notify_all()
         try:
             await anyio.sleep(delay)
         finally:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pyarrow.compute as pc
 
-from bulk_export.core.model import INFER, LAX, Endpoint
+from bulk_export.core.model import Endpoint
 from bulk_export.errors import SchemaDrift
 from bulk_export.transform.decode import Decoder, Drift, RecordShaper
 from bulk_export.transform.inference import SchemaInference
@@ -17,11 +17,6 @@ _SAYS = {
     "misfits": "has a value of another type than is described",
     "duplicate_keys": "has a key that stands twice in one object",
 }
-
-
-def resumable(mode: str) -> str:
-    """What must be the same for an interrupted export to go on: a strict one that was stopped goes on as a lax one."""
-    return INFER if mode == INFER else LAX
 
 
 def refuse_drift(endpoint: Endpoint, drift: Drift, where: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 from bulk_export.errors import BulkExportError, DamagedState, LocalFailure
 from bulk_export.extract.journal import JournalStore
 from bulk_export.output.verify import verify
-from bulk_export.pipelines import export as pipeline
+from bulk_export.pipelines import workspace
 from bulk_export.pipelines.export import export
 from bulk_export.progress.observer import Observer
 from tests.support.disturbed_run import TUNING, small_options
@@ -50,7 +50,7 @@ async def service_of_unfinished(room: Path) -> AsyncIterator[SmallService]:
     """A service, with an export of it in `room` that died before its outcome was fixed, and one that is finished."""
     async with small_service() as service:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pipeline, "decide", kill)
+            patch.setattr(workspace, "decide", kill)
             with pytest.raises(Killed):
                 await export(small_options(service.base_url, room / "unfinished"), tuning=TUNING)
         shutil.copytree(room / "unfinished", room / "whole")
@@ -256,7 +256,7 @@ async def decided(room: Path) -> AsyncIterator[SmallService]:
     async with service_of_unfinished(room) as service:
         shutil.copytree(room / "unfinished", room / "decided")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pipeline, "publish", kill)
+            patch.setattr(workspace, "publish", kill)
             with pytest.raises(Killed):
                 await export(small_options(service.base_url, room / "decided"), tuning=TUNING)
         yield service

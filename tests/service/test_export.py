@@ -265,7 +265,7 @@ async def test_an_export_killed_while_being_published_is_finished_by_the_same_co
     async with serving(settings()) as service:
         undisturbed = output.with_name("undisturbed")
         await export(options(service, undisturbed, "participants-npq-outcomes", "participants-npq"))
-        for step in ("made_directory", "sync_descriptor", "write_within", "Workplace.clear"):
+        for step in ("made_directory", "sync_descriptor", "write_within", "WorkDirectory.clear"):
             directory = output.with_name(step)
             with monkeypatch.context() as patch:
                 patch.setattr(f"bulk_export.output.publish.{step}", kill)

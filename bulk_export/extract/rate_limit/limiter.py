@@ -224,7 +224,7 @@ class RateLimiter:
     def _note_change(self) -> None:
         """Whoever waits for a slot asks again, even if it was asking just now."""
         self._changes += 1
-        self._changed.beat()
+        self._changed.notify_all()
 
     def _give_up_in_the_end(self, refusals: int) -> None:
         now = anyio.current_time()

@@ -1,0 +1,148 @@
+"""What an export and a stream share: everything that is open while endpoints are read from a service.
+
+address -> known paging facts -> rate limiter -> HTTP client -> sweeps -> dispatcher
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from bulk_export.core.model import Endpoint
+from bulk_export.core.notifier import Notifier
+from bulk_export.core.window_gate import WindowGate
+from bulk_export.extract.client import HttpClient
+from bulk_export.extract.dispatcher import Dispatcher
+from bulk_export.extract.fetched_page import FetchedPage
+from bulk_export.extract.rate_limit import RateLimiter, open_budget
+from bulk_export.extract.rate_limit.service_facts import ServiceFacts, open_service_facts
+from bulk_export.extract.sweep import Sweep
+from bulk_export.pipelines.connection import service_address
+from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.tuning import Tuning
+from bulk_export.progress.observer import Observer
+
+
+class PageReceiver:
+    """Takes the pages of a run, and what has to be remembered beside them. Subclass it and implement `receive`."""
+
+    async def receive(self, pages: Iterable[FetchedPage]) -> None:
+        """Take the pages of one response, all or none, and return when they are safe."""
+        raise NotImplementedError
+
+    def request_sent(self, endpoint: str) -> None:
+        """A request for a page of `endpoint` is about to be sent."""
+
+    def retried(self) -> None:
+        """A page whose request failed is to be requested again."""
+
+    def response_dated(self, date: str | None) -> None:
+        """A page arrived with this Date header; called before `receive`."""
+
+    def sweep_changed(self, sweep: Sweep) -> None:
+        """A response changed what is known of `sweep` beyond its stored pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open connection to one service, under its limits.
+
+    `changed` wakes all that wait for pages: the dispatcher notifies it after each response.
+    """
+
+    options: ExportOptions
+    tuning: Tuning
+    observer: Observer
+    facts: ServiceFacts
+    limiter: RateLimiter
+    client: HttpClient
+    changed: Notifier = field(default_factory=Notifier)
+
+    def first_sweep(self, endpoint: Endpoint, *, empty_is_enough: bool = False) -> Sweep:
+        """Return the first sweep over an endpoint, with the filters of the options and what is known of its paging."""
+        return Sweep(
+            endpoint,
+            number=0,
+            page_size=self.options.page_size,
+            stride=2 * self.options.workers,
+            filters=self.options.filters_for(endpoint),
+            known=self.facts.of(endpoint.path),
+            empty_is_enough=empty_is_enough,
+        )
+
+    def dispatcher(self, sweeps: Sequence[Sweep], receiver: PageReceiver) -> Dispatcher:
+        """Return a dispatcher that fetches `sweeps` and hands their pages to `receiver`."""
+        options, tuning = self.options, self.tuning
+        return Dispatcher(
+            sweeps,
+            fetcher=self.client,
+            budget=self.limiter,
+            workers=options.workers,
+            deliver=receiver.receive,
+            changed=self.changed,
+            observer=self.observer,
+            backoff=tuning.backoff(options.retries),
+            count_request=receiver.request_sent,
+            retried=receiver.retried,
+            uniform=tuning.uniform,
+            max_wait=options.max_wait,
+            opening=WindowGate(options.window, clock=tuning.clock, closed=self.observer.outside_window),
+            served_at=receiver.response_dated,
+            successor=options.service.successor,
+            taken_in=receiver.sweep_changed,
+        )
+
+    def conclude(self, sweep: Sweep) -> None:
+        """Remember how the service pages a list that was read to its end, and pass on the warnings about it."""
+        if sweep.is_of_pages:
+            self.facts.learn(sweep.endpoint.path, sweep.learned())
+        for warning in sweep.warnings():
+            self.observer.warned(warning)
+
+
+@asynccontextmanager
+async def open_session(
+    options: ExportOptions, observer: Observer, tuning: Tuning, *, body_cap: int
+) -> AsyncIterator[Session]:
+    """Open a session for the service that `options` name; the bundled one is started for it.
+
+    Args:
+        options: The service, the limits, and how requests are sent.
+        observer: Hears what happens.
+        tuning: Timeouts, backoff and clocks.
+        body_cap: The largest body that is accepted, in bytes, as sent and inflated.
+
+    Raises:
+        BudgetUnavailable: The store of spent requests cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(service_address(options))
+        facts = await stack.enter_async_context(open_service_facts(options.budget, address.base_url))
+        limiter = await stack.enter_async_context(
+            open_budget(
+                options.budget,
+                base_url=address.base_url,
+                token=address.token,
+                service_limit=options.service_limit,
+                ip_limit=options.ip_limit,
+                min_interval=options.min_interval,
+                sources=options.sources,
+                share=options.share,
+                answer_timeout=tuning.longest_request(options.endpoints),
+                notice=observer.warned,
+            )
+        )
+        client = await stack.enter_async_context(
+            HttpClient(
+                address.base_url,
+                address.token,
+                sources=options.sources,
+                body_cap=body_cap,
+                timeouts=tuning.timeouts,
+                auth=options.service.auth,
+                ca_file=options.ca_file,
+                notice=observer.warned,
+            )
+        )
+        yield Session(options, tuning, observer, facts, limiter, client)
