@@ -1,16 +1,17 @@
 """The conversion of one endpoint: its pages in the journal become part files, while further pages are fetched.
 
-A conversion is in one phase at a time, and knows no more than that phase needs:
+A conversion is in one phase at a time. The object that does the work of the phase holds what only this phase needs:
 
-    Scanning    `--schema infer` only: look through all pages for fields that the description lacks
-    Writing     write the pages into parts, in page order
-    Searching   some identities repeat: look up the records in question
-    Comparing   the order of the pages is in doubt, or `--consistent`: wait for further sweeps, and compare them
-    Finished
+    SchemaScan          `--schema infer`: look through all pages for fields that the description lacks
+    PartSequence        write the pages into parts, in page order
+    DuplicateSearch     some identities repeat: look through all pages for the records in question
+    ConsistencySweeps   `--consistent`, or the order of the pages is in doubt: compare further sweeps
+    none                finished
 
-    Scanning -> Writing -> Finished                                    nothing repeats: the usual case
-                Writing -> Searching -> Writing -> Finished            rows that repeat are left out the second time
-                Writing -> [Searching ->] Comparing -> Writing -> …    records that no page showed are added, too
+    [SchemaScan ->] PartSequence -> finished                                        nothing repeats: the usual case
+                    PartSequence -> DuplicateSearch -> PartSequence -> finished     without the rows that repeat
+                    PartSequence -> [DuplicateSearch ->] ConsistencySweeps -> PartSequence -> finished
+                                                                                    with records that no page showed
 
 Corrections are stored in the journal before anything is written a second time, so a later run goes on from there.
 """
@@ -102,38 +103,7 @@ class Step:
     pages: Sequence[tuple[PageSlot, Body | None]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Scanning:
-    """All pages are looked through for fields that the description lacks."""
-
-    scan: SchemaScan
-
-
-@dataclass(frozen=True, slots=True)
-class Writing:
-    """Pages are written into parts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Searching:
-    """All pages are looked through for records whose identities repeat."""
-
-    search: DuplicateSearch
-
-
-@dataclass(frozen=True, slots=True)
-class Comparing:
-    """Further sweeps are fetched, and compared with each other."""
-
-    sweeps: ConsistencySweeps
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """All parts are written."""
-
-
-Phase = Scanning | Writing | Searching | Comparing | Finished
+Phase = SchemaScan | PartSequence | DuplicateSearch | ConsistencySweeps | None
 
 
 class EndpointConversion:
@@ -170,8 +140,9 @@ class EndpointConversion:
         self._target = settings.part_target(store, staging)
         self.corrections = parse_corrections(store, sweep.endpoint)
         # The description, with the inferred fields once these are known.
-        self._endpoint, self._phase = self._described()
+        self._endpoint, scan = self._described()
         self._pages, self.parts = self._sequences()
+        self._phase: Phase = scan or self.parts
         if self.corrections is None:
             sweep.plan.settle(self.parts.converted)
         else:
@@ -181,7 +152,7 @@ class EndpointConversion:
     @property
     def finished(self) -> bool:
         """Whether everything is written."""
-        return isinstance(self._phase, Finished)
+        return self._phase is None
 
     @property
     def duplicates(self) -> int:
@@ -190,7 +161,7 @@ class EndpointConversion:
 
     def wanted_sweep(self) -> Sweep | None:
         """Return a further sweep that has to be fetched now. Each is returned once."""
-        return self._phase.sweeps.wanted() if isinstance(self._phase, Comparing) else None
+        return self._phase.wanted() if isinstance(self._phase, ConsistencySweeps) else None
 
     def next_step(self, recent: RecentBodies | None = None) -> Step | None:
         """Return what can be done now; None while pages are missing, and at the end.
@@ -198,33 +169,32 @@ class EndpointConversion:
         Bodies that are written are taken from `recent` if it has them.
         """
         match self._phase:
-            case Scanning(scan):
+            case SchemaScan() as scan:
                 return self._next_pages(scan.looked_at)
-            case Writing():
-                return self._next_pages(self.parts.converted, recent)
-            case Searching(search):
+            case PartSequence() as parts:
+                return self._next_pages(parts.converted, recent)
+            case DuplicateSearch() as search:
                 return self._next_pages(search.done)
-            case Comparing(sweeps):
+            case ConsistencySweeps() as sweeps:
                 return Step() if sweeps.ready else None
-            case Finished():
+            case None:
                 return None
 
     def run(self, step: Step) -> int:
         """Do a step. Blocking. Returns how many rows it wrote for the first time."""
         match self._phase:
-            case Scanning(scan):
+            case SchemaScan() as scan:
                 self._scan(scan, step)
-            case Writing() if step.pages:
-                rows = self.parts.write([self._page(slot, body) for slot, body in step.pages])
+            case PartSequence() as parts if step.pages:
+                rows = parts.write([self._page(slot, body) for slot, body in step.pages])
                 return rows if self.corrections is None else 0
-            case Writing():
-                self._finish_writing()
-            case Searching(search):
+            case PartSequence() as parts:
+                parts.finish()
+                self._phase = self._after_writing()
+            case DuplicateSearch() as search:
                 self._search(search, step)
-            case Comparing(sweeps):
+            case ConsistencySweeps() as sweeps:
                 self._compare(sweeps)
-            case Finished():
-                pass
         return 0
 
     def abort(self) -> None:
@@ -241,13 +211,13 @@ class EndpointConversion:
             body = self._page_store.body(slot.key)
         return PageBody(slot.key, slot.ordinal, slot.records, body)
 
-    def _described(self) -> tuple[Endpoint, Phase]:
-        """Return the description with the inferred fields, and the phase to begin with."""
+    def _described(self) -> tuple[Endpoint, SchemaScan | None]:
+        """Return the description with the inferred fields, and the scan that has to infer them first, if any."""
         endpoint = self.sweep.endpoint
         if self._settings.schema_mode != INFER:
-            return endpoint, Writing()
+            return endpoint, None
         inferred = self._store.parsed_fact(_fields_fact(endpoint), functools.partial(with_fields, endpoint))
-        return (endpoint, Scanning(SchemaScan(endpoint))) if inferred is None else (inferred, Writing())
+        return (endpoint, SchemaScan(endpoint)) if inferred is None else (inferred, None)
 
     def _sequences(self) -> tuple[PageSequence, PartSequence]:
         """Return the pages to convert and the parts to write, as the corrections have them."""
@@ -272,25 +242,22 @@ class EndpointConversion:
             return
         self._endpoint = scan.described()
         self._store.put_fact(_fields_fact(self._endpoint), fields_to_text(self._endpoint))
+        self._write_anew()
+
+    def _write_anew(self) -> None:
         self._pages, self.parts = self._sequences()
-        self._phase = Writing()
+        self._phase = self.parts
 
-    def _finish_writing(self) -> None:
-        self.parts.finish()
-        endpoint = self.sweep.endpoint
-        if self.corrections is not None:
-            self._finish()
-        elif self._settings.consistent or (self.sweep.is_to_be_read_again and self._can_request):
-            self._sweep_again()
-        elif wanted := repeated_fingerprints(self.parts, endpoint, self._store):
-            logger.info("%s: looking up records that stand on several pages", endpoint.name)
-            self._phase = Searching(DuplicateSearch(endpoint, self._settings.decoder(self._endpoint), wanted))
-        else:
-            self._finish()
-
-    def _finish(self) -> None:
-        self._phase = Finished()
-        logger.info("%s: finished, %d records", self.sweep.endpoint.name, self.parts.rows)
+    def _after_writing(self) -> Phase:
+        endpoint, settings = self.sweep.endpoint, self._settings
+        if self.corrections is None:
+            if settings.consistent or (self.sweep.is_to_be_read_again and self._can_request):
+                return self._further_sweeps()
+            if wanted := repeated_fingerprints(self.parts, endpoint, self._store):
+                logger.info("%s: looking up records that stand on several pages", endpoint.name)
+                return DuplicateSearch(endpoint, settings.decoder(self._endpoint), wanted)
+        logger.info("%s: finished, %d records", endpoint.name, self.parts.rows)
+        return None
 
     def _search(self, search: DuplicateSearch, step: Step) -> None:
         if step.pages:
@@ -301,21 +268,19 @@ class EndpointConversion:
         # that there are two such records.
         is_order_doubtful = not self.sweep.endpoint.order_is_total or repeats.unexplained
         if repeats.duplicates and is_order_doubtful and self._can_request:
-            self._sweep_again()
+            self._phase = self._further_sweeps()
         else:
             self._correct(Corrections(repeats.left_out, repeats.duplicates, shared=repeats.shared))
 
-    def _sweep_again(self) -> None:
+    def _further_sweeps(self) -> ConsistencySweeps:
         logger.info("%s: reading the list again", self.sweep.endpoint.name)
-        self._phase = Comparing(
-            ConsistencySweeps(
-                self.sweep,
-                self._store,
-                self._largest_page,
-                drop_gone=self._settings.drop_gone,
-                asks_twice=self._settings.asks_twice,
-                counts_suffice=not self._settings.consistent,
-            )
+        return ConsistencySweeps(
+            self.sweep,
+            self._store,
+            self._largest_page,
+            drop_gone=self._settings.drop_gone,
+            asks_twice=self._settings.asks_twice,
+            counts_suffice=not self._settings.consistent,
         )
 
     def _compare(self, sweeps: ConsistencySweeps) -> None:
@@ -327,8 +292,9 @@ class EndpointConversion:
         self._store.put_fact(corrections_fact(self.sweep.endpoint), corrections.to_text())
         self.corrections = corrections
         if corrections.alters:
-            self._pages, self.parts = self._sequences()
-        self._phase = Writing()
+            self._write_anew()
+        else:
+            self._phase = self.parts
 
 
 def corrections_fact(endpoint: Endpoint) -> str:
