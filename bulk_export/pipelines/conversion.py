@@ -33,7 +33,7 @@ from bulk_export.extract.sweep import Sweep
 from bulk_export.output.open_part import OutputFormat
 from bulk_export.output.page_blocks import PageBlocks, PageBody
 from bulk_export.output.parts import PART_ROWS, PartSequence, PartTarget
-from bulk_export.pipelines.duplicate_search import DuplicateSearch, repeated_fingerprints
+from bulk_export.pipelines.duplicate_search import DuplicateSearch, find_repeated
 from bulk_export.pipelines.page_sequence import PageSequence, PageSlot
 from bulk_export.services.field_types import fields_to_text, with_fields
 from bulk_export.transform.decode import Body, Decoder, Lines
@@ -253,7 +253,7 @@ class EndpointConversion:
         if self.corrections is None:
             if settings.consistent or (self.sweep.is_to_be_read_again and self._can_request):
                 return self._further_sweeps()
-            if wanted := repeated_fingerprints(self.parts, endpoint, self._store):
+            if wanted := find_repeated(self.parts, endpoint, self._store):
                 logger.info("%s: looking up records that stand on several pages", endpoint.name)
                 return DuplicateSearch(endpoint, settings.decoder(self._endpoint), wanted)
         logger.info("%s: finished, %d records", endpoint.name, self.parts.rows)

@@ -24,7 +24,7 @@ from bulk_export.transform.dedup.fingerprints import (
 )
 
 
-def repeated_fingerprints(parts: PartSequence, endpoint: Endpoint, store: JournalStore) -> frozenset[int]:
+def find_repeated(parts: PartSequence, endpoint: Endpoint, store: JournalStore) -> frozenset[int]:
     """Return the fingerprints that occur more than once in the finished parts. Blocking."""
     return repeated(functools.partial(store.fingerprints, endpoint.name, parts.revision), parts.rows)
 
