@@ -1,10 +1,12 @@
 """An export from end to end.
 
-open_workspace      lock the output, open the journal
-open_session        service address, rate limiter, HTTP client
-FetchAndConvert     Dispatcher -> JournalReceiver.receive -> journal -> EndpointConversion -> part files
-Workspace.decide    the manifest is in the journal: from here on it is published, whatever happens
-Workspace.publish   parts and manifest take their places, the working state goes
+    open_workspace      lock the output, open the journal
+    open_session        service address, rate limiter, HTTP client
+    FetchAndConvert     Dispatcher -> JournalReceiver.receive -> journal -> EndpointConversion.run -> part files
+    Workspace.decide    the manifest is in the journal: from here on it is published, whatever happens
+    Workspace.publish   parts and manifest move to where they belong, and the working state is removed
+
+Interrupted between any two steps, the next run with the same options goes on from there.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""What an export and a stream share: everything that is open while endpoints are read from a service.
+"""What an export and a stream share: all that is open while endpoints are read from a service.
 
-address -> known paging facts -> rate limiter -> HTTP client -> sweeps -> dispatcher
+That is the address, what is known of the service's paging, the rate limiter and the HTTP client. From these a session
+makes sweeps over endpoints, and a dispatcher that fetches them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """Record batches in page order, straight from the service, without a file.
 
-PageOrder.receive   takes pages as they arrive, and bounds how far requests run ahead
-PageOrder.next_block
-BlockConverter.convert   in a worker thread: bytes to a batch, without records that an earlier page showed
-send                to the consumer; when it is slow, fetching pauses
+    Dispatcher -> PageOrder.receive     pages arrive in any order, not too far ahead of what was taken
+    PageOrder.next_block                the next pages in order
+    BlockConverter.convert              in a worker thread: bytes to a batch, without records of earlier responses
+    send -> receive                     to the consumer; while it is slow, fetching pauses
+
+Nothing is stored, so what an export would settle by reading again is only reported.
 """
 
 from __future__ import annotations
