@@ -121,7 +121,7 @@ class _Replay:
                     raise DamagedState(
                         f"{self._options.archive} does not hold all pages of {name}.",
                         kept="Nothing was deleted.",
-                        next_step="Export again: an archive is only of use when it is whole.",
+                        next_step="Export again: an incomplete archive cannot be used.",
                     )
                 self._observer.records_written(name, await anyio.to_thread.run_sync(conversion.run, step))
         finally:
