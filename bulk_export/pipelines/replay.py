@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -69,7 +70,9 @@ class _Replay:
         async with open_workspace(self._workspace_request()) as workspace:
             manifest = workspace.decided_manifest()
             if manifest is None:
-                archive = await anyio.to_thread.run_sync(self._open_archive)
+                archive = await anyio.to_thread.run_sync(
+                    functools.partial(open_archive, self._options.archive, cap=self._body_cap)
+                )
                 try:
                     conversions = await self._convert_all(workspace, archive)
                     manifest = await anyio.to_thread.run_sync(self._decide, workspace, archive, conversions)
@@ -91,9 +94,6 @@ class _Replay:
             identity=self._identity(),
             body_cap=self._body_cap,
         )
-
-    def _open_archive(self) -> JournalStore:
-        return open_archive(self._options.archive, cap=self._body_cap)
 
     async def _convert_all(self, workspace: Workspace, archive: JournalStore) -> list[EndpointConversion]:
         options, observer = self._options, self._observer

@@ -7,6 +7,7 @@ goes on there.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -77,12 +78,10 @@ class Workspace:
 
     async def publish(self, observer: Observer, *, rewrite: Callable[[str, bytes], bytes] | None = None) -> None:
         """Carry out the decision and remove the working state. `rewrite` redacts the bodies of pages that are kept."""
-        for path in await anyio.to_thread.run_sync(self._publish, rewrite):
+        carry_out = functools.partial(publish, self.store, self.directory, rewrite=rewrite)
+        for path in await anyio.to_thread.run_sync(carry_out):
             observer.warned(not_ours(path))
         logger.info("Published the export in %s", self.request.output)
-
-    def _publish(self, rewrite: Callable[[str, bytes], bytes] | None) -> list[Path]:
-        return publish(self.store, self.directory, rewrite=rewrite)
 
 
 @asynccontextmanager
@@ -105,9 +104,11 @@ async def open_workspace(request: WorkspaceRequest) -> AsyncIterator[Workspace]:
                 keep_pages=request.keep_pages,
             )
         )
-        store = await anyio.to_thread.run_sync(_open_journal, directory, request.body_cap)
+        store = await anyio.to_thread.run_sync(functools.partial(directory.open_journal, cap=request.body_cap))
         stack.callback(store.close)
-        is_resumed = await anyio.to_thread.run_sync(_claim, store, request)
+        is_resumed = await anyio.to_thread.run_sync(
+            functools.partial(store.claim, request.identity, output=request.output)
+        )
         logger.info("%s in %s", "Resuming" if is_resumed else "Starting", request.output)
         yield Workspace(request, directory, store, is_resumed)
 
@@ -119,11 +120,3 @@ def interrupted(output: Path, *, kept: str = "page that had arrived") -> Interru
         kept=f"Every {kept} is kept in {output}.",
         next_step="The same command with this --output goes on from here.",
     )
-
-
-def _open_journal(directory: WorkDirectory, body_cap: int) -> JournalStore:
-    return directory.open_journal(cap=body_cap)
-
-
-def _claim(store: JournalStore, request: WorkspaceRequest) -> bool:
-    return store.claim(request.identity, output=request.output)
