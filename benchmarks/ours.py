@@ -1,8 +1,8 @@
-"""What of ours has no command: record batches as a stream, and an export with parts of it taken out.
+"""Runs of ours that no command offers: a stream of record batches, and an export that stores no pages.
 
     python -m benchmarks.ours stream|unjournalled-parquet|unjournalled-ndjson BASE_URL RECORDS PAGE_SIZE DIRECTORY
 
-`unjournalled` keeps pages in memory only, so that the difference to an export is what durability of pages costs.
+`unjournalled` keeps pages in memory only, so the difference to an export is the cost of making pages durable.
 Prints the number of records.
 """
 
@@ -22,7 +22,7 @@ import bulk_export
 from benchmarks.pages import ENDPOINT
 from benchmarks.processes import TOKEN
 from bulk_export.extract.journal import GroupCommit, StoredPage
-from bulk_export.pipelines import export as pipeline
+from bulk_export.pipelines.export import export
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.transform.decode import Body
 
@@ -36,7 +36,7 @@ WITHOUT_LIMITS: dict[str, Any] = {
 
 
 class InMemory(GroupCommit):
-    """Keeps pages at hand and stores none."""
+    """A journal writer that keeps pages in memory and stores none."""
 
     async def append(self, page: StoredPage, body: Body) -> None:
         """Keep a page until it is converted."""
@@ -45,13 +45,13 @@ class InMemory(GroupCommit):
 
 
 async def run(kind: str, base_url: str, page_size: int, directory: str) -> int:
-    """The number of records that came through."""
+    """Return the number of records that arrived."""
     given = WITHOUT_LIMITS | {"base_url": base_url, "page_size": page_size}
     if kind == "stream":
         return sum([batch.num_rows async for batch in bulk_export.stream(ENDPOINT, **given)])
-    setattr(pipeline, GroupCommit.__name__, InMemory)
     form = kind.removeprefix("unjournalled-")
-    summary = await pipeline.export(ExportOptions.of([ENDPOINT], format=form, output=f"{directory}/out", **given))
+    options = ExportOptions.of([ENDPOINT], format=form, output=f"{directory}/out", **given)
+    summary = await export(options, open_journal=InMemory)
     return summary.endpoints[0].records
 
 

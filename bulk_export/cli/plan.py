@@ -69,7 +69,7 @@ def plan(
     options, _, _ = begin("plan", line, p.PLAN, config)
 
     from bulk_export.core.units import parse_duration
-    from bulk_export.pipelines.estimate import estimate, polled, whole
+    from bulk_export.pipelines.estimate import estimate, full_load, poll_load
     from bulk_export.pipelines.options import LOCAL, ExportOptions
     from bulk_export.services.catalogue import load_service
     from bulk_export.services.local.settings import BUNDLED_RECORDS
@@ -91,13 +91,13 @@ def plan(
     if bundled:
         counts = {endpoint.name: counts.get(endpoint.name, BUNDLED_RECORDS) for endpoint in resolved.endpoints}
     unknown = [endpoint.name for endpoint in resolved.endpoints if endpoint.name not in counts]
-    everything = whole(resolved.endpoints, counts, resolved.page_size, proven=for_sync or resolved.consistent)
+    everything = full_load(resolved.endpoints, counts, resolved.page_size, consistent=for_sync or resolved.consistent)
     parts = {"requests": everything}
     if for_sync:
         expected = _counts(resolved.endpoints, changes, None, option="--changed")
         smaller = resolved.page_size if "page_size" in options else described.default_page_size
         sizes = resolved.page_size, min(resolved.page_size, smaller)
-        parts = {"full sync": everything, "a poll": polled(resolved.endpoints, counts, expected, sizes)}
+        parts = {"full sync": everything, "a poll": poll_load(resolved.endpoints, counts, expected, sizes)}
     if any(sum(one.requests for one in part.values()) > _MOST_REQUESTS for part in parts.values()):
         raise UsageError(
             f"That would take more than {_MOST_REQUESTS:,} requests, which is not played through.",

@@ -1,4 +1,4 @@
-"""Wakes every task that waits for something to have changed."""
+"""Wakes all tasks that wait for a change."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import anyio
 
 
 class Notifier:
-    """A condition without a lock, for tasks of one event loop: `wait` returns after the next `beat`."""
+    """A condition variable without a lock, for tasks of one event loop.
+
+    Check the condition before each `wait`. Between the check and the wait no other task runs, so no change is missed.
+    """
 
     def __init__(self) -> None:
         self._next = anyio.Event()
 
-    def beat(self) -> None:
-        """Wake all that wait now."""
+    def notify_all(self) -> None:
+        """Wake all tasks that wait now."""
         self._next.set()
         self._next = anyio.Event()
 
     async def wait(self) -> None:
-        """Return at the next beat. Check what you wait for first: nothing can change in between."""
+        """Return at the next `notify_all`."""
         await self._next.wait()

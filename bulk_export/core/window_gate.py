@@ -9,17 +9,23 @@ import anyio
 
 from bulk_export.core.daily_window import Window
 
-# A clock that is set, or a machine that slept, is noticed within this many seconds.
+# The longest sleep, in seconds: the clock may be set or the machine suspended meanwhile.
 _LONGEST_SLEEP = 30.0
 
 
 def utc_now() -> datetime:
-    """The present moment."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 class WindowGate:
-    """Lets through while `window` is open; without a window, always. `closed` hears of each wait and when it ends."""
+    """Lets tasks pass while a daily window is open.
+
+    Args:
+        window: The daily window; None is always open.
+        clock: Gives the current time with its time zone.
+        closed: Called with the next opening when a wait begins, and again if that time changes during the wait.
+    """
 
     def __init__(
         self, window: Window | None, *, clock: Callable[[], datetime] = utc_now, closed: Callable[[datetime], None]
@@ -29,11 +35,11 @@ class WindowGate:
         self._closed = closed
 
     def is_open(self) -> bool:
-        """Whether it lets through now."""
+        """Whether the window is open now."""
         return self._window is None or self._window.open_at(self._clock())
 
     async def wait(self) -> None:
-        """Return once it is open, at once if it is."""
+        """Return once the window is open, immediately if it is open now."""
         announced: datetime | None = None
         while self._window is not None and not self.is_open():
             now = self._clock()

@@ -131,12 +131,12 @@ class Dispatcher:
     def add(self, sweep: Sweep) -> None:
         """Fetch one more sweep, after those that are there."""
         self._queue.add(sweep)
-        self._changed.beat()
+        self._changed.notify_all()
 
     def close(self) -> None:
         """Announce that no sweep will be added: `run` returns when those that are there are complete."""
         self._queue.close()
-        self._changed.beat()
+        self._changed.notify_all()
 
     def stop_dispatching(self) -> None:
         """Send nothing more; `run` returns when what is in flight has arrived."""
@@ -194,7 +194,7 @@ class Dispatcher:
             self._abort(error)
         finally:
             self._workers.busy -= 1
-            self._changed.beat()
+            self._changed.notify_all()
 
     async def _accept(self, response: Response, sweep: Sweep, page: int, sent_in: int) -> RequestFailed | None:
         self._note_reached()
@@ -274,7 +274,7 @@ class Dispatcher:
         self._fetcher.count_retry()
         self._observer.retrying(name, page, failure.reason, delay)
         with self._workers.backing_off():
-            self._changed.beat()
+            self._changed.notify_all()
             await anyio.sleep(delay)
         sweep.plan.release(page)
 

@@ -1,268 +1,168 @@
-"""Pages to part files: what is cut where, and when a part counts.
+"""The parts of one endpoint: where one ends and the next begins, and when a part counts.
 
-Parts are cut after the page that brings the records met to a multiple of `part_rows`, so that the cut
-depends on the pages alone. A part is written under another name, synced, hashed and renamed; the entry in
-the journal that follows is what makes it count. Blocking: meant to run in a worker thread.
+A part ends after the page that brings its records to `part_rows`, so the cuts depend on the pages alone, and not on
+time or on interruptions. A part counts once it is entered in the journal, after its files are durable. All methods
+block: call them in a worker thread.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from bulk_export.core.allocator import trim_heap
-from bulk_export.core.files import local_failures, make_directory_below, sync_directory
-from bulk_export.core.model import Endpoint, PageKey
+from bulk_export.core.files import local_failures, make_directory_below
 from bulk_export.errors import DamagedState
-from bulk_export.extract.journal import JournalStore, Part, PartFile
+from bulk_export.extract.journal import JournalStore, Part
 from bulk_export.output.file_names import PARTIAL, REVISION_NAME, is_part, safe_name
-from bulk_export.output.formats import PartWriter, extension, open_part
+from bulk_export.output.open_part import OpenPart, OutputFormat
+from bulk_export.output.page_blocks import PageBlocks, PageBody
 from bulk_export.output.working_state import remove_tree
-from bulk_export.transform.decode import Block, Body, Decoder, Drift, RecordShaper, record_version, refuse_drift
-from bulk_export.transform.dedup.fingerprints import fingerprints, fingerprints_of, repeated_fingerprints
-from bulk_export.transform.dedup.resolution import Occurrence
 
 PART_ROWS = 600_000
-# Rows after which freed memory is given back: some row groups.
+# Rows after which freed memory is given back to the system: a few row groups.
 _TRIM_ROWS = 131_072
 
 
 @dataclass(frozen=True, slots=True)
-class OutputFormat:
-    """One way to write records: `parquet` or `ndjson`, and how it is compressed."""
+class PartTarget:
+    """Where parts go: the journal that lists them, the directory that holds them, their formats and their size.
 
-    name: str
-    compression: str
+    `part_rows` is the number of records after which a part ends, at the next end of a page.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class PageBody:
-    """A page on its way into a part; `ordinal` is its place in the sequence that is converted, from 1."""
-
-    key: PageKey
-    ordinal: int
-    records: int
-    body: Body
+    store: JournalStore
+    staging: Path
+    formats: tuple[OutputFormat, ...]
+    part_rows: int = PART_ROWS
 
 
 class PartSequence:
-    """The parts of one endpoint, written in order.
+    """Write the parts of the endpoint `name` in order, after those that an earlier run finished.
 
-    `left_out` names rows, by page, that are not to be written. `revision` tells a conversion with other
-    rows left out from the one before it. Parts that an earlier run finished stay as they are. If it `is_strict`,
-    SchemaDrift is raised for records that hold what is not described.
+    Args:
+        name: The endpoint.
+        revision: 0 for the first conversion, 1 for the one with corrections. Each has a directory of its own, and
+            opening one removes the others.
+        blocks: Turns pages into rows.
+        target: Where the parts go.
+
+    Raises:
+        DamagedState: A part that an earlier run finished is missing or has another size.
+        LocalFailure: The directory could not be prepared.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        *,
-        decoder: Decoder,
-        formats: Sequence[OutputFormat],
-        store: JournalStore,
-        staging: Path,
-        revision: int,
-        left_out: Mapping[PageKey, frozenset[int]],
-        part_rows: int = PART_ROWS,
-        is_strict: bool = False,
-    ) -> None:
-        # Without fields, nothing is said of what records hold.
-        self._is_strict = is_strict and bool(endpoint.fields)
-        self._endpoint = endpoint
-        self._arrangement = RecordShaper(endpoint)
-        self._decoder = decoder
-        self._formats = formats
-        self._store = store
-        self.folder = staging / safe_name(endpoint.name) / f"revision-{revision}"
-        self._revision = revision
-        self._left_out = left_out
-        self._part_rows = part_rows
-        self._writers: list[tuple[PartWriter, Path]] = []
-        self._drift = Drift()
-        self._fingerprints = bytearray()
-        self._rows = 0
-        self._met = 0
+    def __init__(self, name: str, revision: int, blocks: PageBlocks, target: PartTarget) -> None:
+        self._name = name
+        self._blocks = blocks
+        self._target = target
+        self._open: OpenPart | None = None
         self._untrimmed = 0
-        self.parts = store.parts(endpoint.name, revision)
+        self.revision = revision
+        self.folder = target.staging / safe_name(name) / f"revision-{revision}"
+        self.parts = target.store.parts(name, revision)
+        # The position of the last page that was written.
         self.converted = self.parts[-1].last_page if self.parts else 0
         self._clear_leftovers()
 
     @property
     def schema(self) -> pa.Schema:
         """The columns of the parts."""
-        return self._decoder.schema
+        return self._blocks.schema
 
     @property
     def rows(self) -> int:
-        """Rows in finished parts and in the one being written."""
-        return sum(part.rows for part in self.parts) + self._rows
+        """The number of rows in finished parts and in the one being written."""
+        return sum(part.rows for part in self.parts) + (0 if self._open is None else self._open.rows)
 
     def write(self, pages: Sequence[PageBody]) -> int:
-        """Convert pages that follow those before; the number of rows written."""
-        written = 0
-        for group in self._up_to_each_cut(pages):
-            block = self._decoder.decode([page.body for page in group])
-            self._check_counts(block, group)
-            if self._is_strict:
-                self._refuse_drift(block.drift, group)
-            block = self._without_left_out(block, group)
-            if not self._writers:
-                self._open_part()
-            with local_failures(f"Writing the records of {self._endpoint.name}"):
-                for writer, _ in self._writers:
-                    writer.write(block)
-            self._fingerprints += fingerprints(block.ids)
-            self._drift.add(block.drift)
-            self._rows += len(block.ids)
-            self._met += sum(page.records for page in group)
-            self.converted = group[-1].ordinal
-            written += len(block.ids)
-            self._untrimmed += len(block.ids)
-            if self._untrimmed >= _TRIM_ROWS:
-                self._untrimmed = 0
-                trim_heap()
-            if self._met >= self._part_rows:
-                self._close_part()
-        return written
+        """Write the pages that follow those before. Returns the number of rows written."""
+        return sum(map(self._write, self._up_to_each_cut(pages)))
 
     def finish(self) -> None:
-        """Close the last part. An endpoint without records gets one without rows."""
-        if self._is_strict:
-            for part in self.parts:
-                refuse_drift(self._endpoint, Drift.from_json(part.drift), f"up to page {part.last_page}")
-        if not self.parts and not self._writers:
-            self._open_part()
-        if self._writers:
-            self._close_part()
+        """Finish the last part. An endpoint without records gets one part without rows."""
+        self._blocks.check_finished(self.parts)
+        if not self.parts and self._open is None:
+            self._open = self._new_part()
+        if self._open is not None:
+            self._close(self._open)
 
     def abort(self) -> None:
-        """Give up the part being written; nothing of it stays."""
-        writers, self._writers = self._writers, []
-        for writer, _ in writers:
-            writer.abort()
+        """Remove the part being written."""
+        part, self._open = self._open, None
+        if part is not None:
+            part.abort()
 
-    def fingerprints(self) -> Iterator[bytes]:
-        """64 bits of what tells each row in the finished parts from others, a part at a time."""
-        return self._store.fingerprints(self._endpoint.name, self._revision)
-
-    def duplicates(self) -> frozenset[int]:
-        """The fingerprints that stand in the finished parts more than once."""
-        return repeated_fingerprints(self.fingerprints, self.rows)
-
-    def occurrences(self, page: PageBody, wanted: frozenset[int]) -> list[Occurrence]:
-        """The rows of a page that have one of the wanted fingerprints."""
-        ids = self._decoder.decode([page.body]).ids
-        sent = self._arrangement.split(page.body)
-        prints = memoryview(fingerprints(ids)).cast("Q")
-        rows = [row for row, fingerprint in enumerate(prints) if fingerprint in wanted]
-        contents = memoryview(fingerprints_of(sent[row] for row in rows)).cast("Q")
-        return [
-            Occurrence.of(ids[row], page.key, row, record_version(self._arrangement.normalize(sent[row])), content)
-            for row, content in zip(rows, contents, strict=True)
-        ]
-
-    def _check_counts(self, block: Block, group: Sequence[PageBody]) -> None:
-        """Raise DamagedState where a page holds more or fewer records than were counted when it came."""
-        for page, count in zip(group, block.rows_per_page, strict=True):
-            # What is taken from further sweeps is not counted by page.
-            if page.key.sweep == 0 and count != page.records:
-                raise DamagedState(
-                    f"Page {page.key.page} of {page.key.endpoint} holds {count} records, and the journal says"
-                    f" {page.records}.",
-                    kept="Nothing was deleted.",
-                    next_step="Choose another --output, or remove this unfinished export to start afresh.",
-                )
-
-    def _refuse_drift(self, drift: Drift, pages: Sequence[PageBody]) -> None:
-        """Raise SchemaDrift where there is any, naming the first of the pages."""
-        if drift.unknown or drift.misfits or drift.duplicate_keys:
-            for page in pages:
-                refuse_drift(self._endpoint, self._decoder.decode([page.body]).drift, f"page {page.key.page}")
-
-    def _open_part(self) -> None:
-        with local_failures(f"Opening a part of {self._endpoint.name}"):
-            for form in self._formats:
-                final = self.folder / f"part-{len(self.parts):05}.{extension(form.name, form.compression)}"
-                partial = final.with_name(final.name + PARTIAL)
-                writer = open_part(partial, form.name, form.compression, self._decoder.schema)
-                self._writers.append((writer, final))
-
-    def _close_part(self) -> None:
-        files = []
-        with local_failures(f"Finishing a part of {self._endpoint.name}"):
-            for writer, final in self._writers:
-                writer.close()
-                partial = final.with_name(final.name + PARTIAL)
-                size = partial.stat().st_size
-                partial.rename(final)
-                files.append(PartFile(f"{self._endpoint.name}/{final.name}", self._rows, size, writer.sha256))
-            sync_directory(self.folder)
-        self._writers = []
-        part = Part(
-            endpoint=self._endpoint.name,
-            revision=self._revision,
-            part=len(self.parts),
-            last_page=self.converted,
-            rows=self._rows,
-            files=tuple(files),
-            drift=self._drift.to_json(),
-            fingerprints=self._fingerprints,
-        )
-        self._store.add_part(part)
-        # The journal has its fingerprints; kept here too, they would add up.
-        self.parts.append(replace(part, fingerprints=b""))
-        self._drift = Drift()
-        self._fingerprints = bytearray()
-        self._rows = self._met = 0
+    def _write(self, pages: Sequence[PageBody]) -> int:
+        block = self._blocks.block(pages)
+        if self._open is None:
+            self._open = self._new_part()
+        self._open.write(block, records=sum(page.records for page in pages))
+        self.converted = pages[-1].ordinal
+        self._trim_after(len(block.ids))
+        if self._open.records >= self._target.part_rows:
+            self._close(self._open)
+        return len(block.ids)
 
     def _up_to_each_cut(self, pages: Sequence[PageBody]) -> Iterator[list[PageBody]]:
         group: list[PageBody] = []
-        met = self._met
+        records = 0 if self._open is None else self._open.records
         for page in pages:
             group.append(page)
-            met += page.records
-            if met >= self._part_rows:
+            records += page.records
+            if records >= self._target.part_rows:
                 yield group
-                group, met = [], 0
+                group, records = [], 0
         if group:
             yield group
 
-    def _without_left_out(self, block: Block, group: Sequence[PageBody]) -> Block:
-        rows: list[int] = []
-        first = 0
-        for page, count in zip(group, block.rows_per_page, strict=True):
-            left_out = self._left_out.get(page.key, frozenset())
-            if max(left_out, default=0) >= max(count, 1):
-                raise DamagedState(
-                    f"The journal leaves out a record of {page.key.endpoint} that page {page.key.page} does not hold.",
-                    kept="Nothing was deleted.",
-                    next_step="Choose another --output, or remove this unfinished export to start afresh.",
-                )
-            rows.extend(first + row for row in left_out)
-            first += count
-        return block.without(rows) if rows else block
+    def _new_part(self) -> OpenPart:
+        return OpenPart(self._name, self.folder, len(self.parts), self._target.formats, self.schema)
+
+    def _close(self, open_part: OpenPart) -> None:
+        files = open_part.finish()
+        self._open = None
+        part = Part(
+            endpoint=self._name,
+            revision=self.revision,
+            part=len(self.parts),
+            last_page=self.converted,
+            rows=open_part.rows,
+            files=files,
+            drift=open_part.drift.to_json(),
+            fingerprints=open_part.fingerprints,
+        )
+        self._target.store.add_part(part)
+        # The fingerprints are in the journal; kept here as well, they would take memory for every row.
+        self.parts.append(replace(part, fingerprints=b""))
+
+    def _trim_after(self, rows: int) -> None:
+        self._untrimmed += rows
+        if self._untrimmed >= _TRIM_ROWS:
+            self._untrimmed = 0
+            trim_heap()
 
     def _clear_leftovers(self) -> None:
-        """Remove what a crash left of an unfinished part, and earlier revisions; check the finished parts."""
-        known = {Path(file.path).name: file.bytes for part in self.parts for file in part.files}
-        with local_failures(f"Preparing the parts of {self._endpoint.name}"):
+        """Remove unfinished files and other revisions, and check the sizes of the finished parts."""
+        sizes = {Path(file.path).name: file.bytes for part in self.parts for file in part.files}
+        with local_failures(f"Preparing the parts of {self._name}"):
             above = self.folder.parent
             make_directory_below(above.parents[1], above.parent.name, above.name, self.folder.name)
             for entry in os.scandir(above):
                 if entry.name != self.folder.name and REVISION_NAME.fullmatch(entry.name):
                     remove_tree(Path(entry.path))
-            sizes = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in os.scandir(self.folder)}
-            for name in sizes.keys() - known.keys():
+            existing = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in os.scandir(self.folder)}
+            for name in existing.keys() - sizes.keys():
                 if is_part(name.removesuffix(PARTIAL)):
                     (self.folder / name).unlink()
-        for name, size in known.items():
-            if sizes.get(name) != size:
+        for name, size in sizes.items():
+            if existing.get(name) != size:
                 raise DamagedState(
-                    f"A finished part of {self._endpoint.name}, {name}, is missing or was changed.",
+                    f"A finished part of {self._name}, {name}, is missing or was changed.",
                     kept="Nothing was deleted.",
                     next_step="Choose another --output, or remove this unfinished export to start afresh.",
                 )

@@ -1,4 +1,4 @@
-"""Where the service is: the bundled one, started for this run, or an address that was given."""
+"""The address of the service and the token for it; the bundled service is started if it was chosen."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ LOCAL_TOKEN = "local-service-token"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where requests go, and the token that goes with them."""
+    """Where requests are sent, and the token that goes with them."""
 
     base_url: str
     token: Token
 
 
 def service_name(options: ExportOptions) -> str:
-    """What tells the service from others on every run: its address, `local` for the bundled one."""
+    """Return what identifies the service in every run: its address, or `local` for the bundled one."""
     return options.base_url or LOCAL
 
 
 @asynccontextmanager
 async def service_address(options: ExportOptions) -> AsyncIterator[Address]:
-    """The address to send to, with the bundled service running behind it where that was asked for."""
+    """Give the address to send requests to. The bundled service runs behind it meanwhile, if `options` choose it."""
     if options.environment != LOCAL:
         if options.base_url is None or options.token is None:
             raise ValueError("options without an address or a token")

@@ -1,273 +1,318 @@
-"""Journal to parts, in page order, while fetching goes on.
+"""The conversion of one endpoint: its pages in the journal become part files, while further pages are fetched.
 
-One writer takes what is next in order from whichever endpoint has it, some thousand records at a time, in
-a worker thread. When an endpoint is through, records that stand on several pages are looked up. Where there are
-any, the endpoint is converted once more from the journal, without the rows that lost; and where ties come in no
-particular order, or a record stands on two pages without an update, it is first swept again with the largest
-page, for the records that stood on no page.
+A conversion is in one phase at a time. The object that does the work of the phase holds what only this phase needs:
+
+    SchemaScan          `--schema infer`: look through all pages for fields that the description lacks
+    PartSequence        write the pages into parts, in page order
+    DuplicateSearch     some identities repeat: look through all pages for the records in question
+    ConsistencySweeps   `--consistent`, or the order of the pages is in doubt: compare further sweeps
+    none                finished
+
+    [SchemaScan ->] PartSequence -> finished                                        nothing repeats: the usual case
+                    PartSequence -> DuplicateSearch -> PartSequence -> finished     without the rows that repeat
+                    PartSequence -> [DuplicateSearch ->] ConsistencySweeps -> PartSequence -> finished
+                                                                                    with records that no page showed
+
+Corrections are stored in the journal before anything is written a second time, so a later run goes on from there.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-import anyio
-import anyio.to_thread
-
-from bulk_export.core.model import INFER, LAX, STRICT, Endpoint, PageKey
-from bulk_export.core.notifier import Notifier
+from bulk_export.core.model import INFER, STRICT, Endpoint, PageKey
 from bulk_export.extract.consistency import ConsistencySweeps
-from bulk_export.extract.dispatcher import Dispatcher
-from bulk_export.extract.journal import GroupCommit, JournalStore
+from bulk_export.extract.journal import JournalStore
+from bulk_export.extract.paging_facts import parse_sweep_state, sweep_state_name
 from bulk_export.extract.sweep import Sweep
-from bulk_export.output.parts import PART_ROWS, OutputFormat, PageBody, PartSequence
-from bulk_export.progress.observer import Observer
+from bulk_export.output.open_part import OutputFormat
+from bulk_export.output.page_blocks import PageBlocks, PageBody
+from bulk_export.output.parts import PART_ROWS, PartSequence, PartTarget
+from bulk_export.pipelines.duplicate_search import DuplicateSearch, find_repeated
+from bulk_export.pipelines.page_sequence import PageSequence, PageSlot
 from bulk_export.services.field_types import fields_to_text, with_fields
-from bulk_export.transform.decode import Body, Decoder
-from bulk_export.transform.dedup.resolution import Corrections, ExcludedRows, Occurrence, rows_to_exclude
+from bulk_export.transform.decode import Body, Decoder, Lines
+from bulk_export.transform.dedup.resolution import Corrections
 from bulk_export.transform.inference import SchemaScan
+from bulk_export.transform.redaction import Redaction
 
-# What is converted in one step: enough to make columns worth while, little enough to hold.
-BLOCK_RECORDS = 3_000
+logger = logging.getLogger(__name__)
 
 
-def block_pages(page_size: int) -> int:
-    """How many pages are converted in one step."""
-    return max(1, BLOCK_RECORDS // page_size)
+@dataclass(frozen=True, slots=True)
+class ConversionSettings:
+    """How pages become parts, for all endpoints of a run.
+
+    Attributes:
+        formats: The compression of each format.
+        flatten: Whether lines hold the columns, in place of the records as sent.
+        schema_mode: LAX, STRICT or INFER.
+        redaction: What is dropped or replaced by pseudonyms.
+        page_size: How many records a page was asked to hold.
+        part_rows: The number of records after which a part ends, at the next end of a page.
+        consistent: Whether to sweep again until two sweeps agree, whatever the first one showed.
+        drop_gone: Whether records that vanished during the run are left out.
+        asks_twice: Whether a first sweep with a single response has to be confirmed by a second one.
+    """
+
+    formats: Mapping[str, str]
+    flatten: bool
+    schema_mode: str
+    redaction: Redaction
+    page_size: int
+    part_rows: int = PART_ROWS
+    consistent: bool = False
+    drop_gone: bool = False
+    asks_twice: bool = True
+
+    def decoder(self, endpoint: Endpoint) -> Decoder:
+        """Return a decoder for the records of an endpoint."""
+        lines: Lines = "flat" if self.flatten else "raw"
+        return Decoder(
+            endpoint,
+            columns="parquet" in self.formats or self.schema_mode == STRICT,
+            lines=lines if "ndjson" in self.formats else None,
+            redaction=self.redaction,
+        )
+
+    def part_target(self, store: JournalStore, staging: Path) -> PartTarget:
+        """Return where the parts go."""
+        formats = tuple(OutputFormat(name, compression) for name, compression in self.formats.items())
+        return PartTarget(store, staging, formats, self.part_rows)
+
+
+class RecentBodies(Protocol):
+    """Bodies that are still in memory since their pages were stored a moment ago."""
+
+    def take_fresh(self, key: PageKey) -> Body | None:
+        """Return the body of a page and forget it; None if it has to be read from the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A short piece of blocking work: the pages to work on next, each with its body if that is in memory.
+
+    Without pages, it ends the phase or does what the phase has to do besides.
+    """
+
+    pages: Sequence[tuple[PageSlot, Body | None]] = ()
+
+
+Phase = SchemaScan | PartSequence | DuplicateSearch | ConsistencySweeps | None
 
 
 class EndpointConversion:
-    """What becomes of one endpoint's pages, as a series of short blocking steps.
+    """Converts the pages of one endpoint in short steps.
 
-    `largest_page` is the page size to sweep again with: where ties come in no particular order and a record
-    shows up twice, and always if `consistent`. What vanished meanwhile is left out with `drop_gone`. Unless it
-    `asks_twice`, a first sweep of a single answer is believed. `decoder` gives one for a description, which with the
-    `schema_mode` "infer" all pages are looked through for first.
+    Call `next_step` on the event loop, and `run` with its result in a worker thread, until `finished`. Afterwards
+    `parts` and `corrections` say what was written.
+
+    Args:
+        sweep: The first sweep, with the pages that earlier runs stored.
+        settings: How pages become parts.
+        store: The journal of this run.
+        staging: The directory for the parts.
+        archive: Holds the pages in place of `store`, in a replay. Then the service cannot be asked again.
+
+    Raises:
+        DamagedState: The journal or a finished part is not as an earlier run left it.
+        LocalFailure: The directory of the parts could not be prepared.
     """
 
     def __init__(
         self,
         sweep: Sweep,
-        *,
-        largest_page: int,
-        decoder: Callable[[Endpoint], Decoder],
-        formats: Sequence[OutputFormat],
+        settings: ConversionSettings,
         store: JournalStore,
         staging: Path,
-        part_rows: int = PART_ROWS,
-        pages: JournalStore | None = None,
-        consistent: bool = False,
-        drop_gone: bool = False,
-        asks_twice: bool = True,
-        schema_mode: str = LAX,
+        archive: JournalStore | None = None,
     ) -> None:
         self.sweep = sweep
-        self._consistent = consistent
-        self._drop_gone = drop_gone
-        self._asks_twice = asks_twice
-        self._pages = pages or store
-        self.finished = False
-        self._largest_page = largest_page
+        self._settings = settings
         self._store = store
-        self._fact = f"revision/{sweep.endpoint.name}"
-        self.revision = store.parsed_fact(self._fact, functools.partial(Corrections.from_text, sweep.endpoint.name))
-        self._described, self._surveyor = self._survey(schema_mode)
-        self._open: Callable[[int, ExcludedRows], PartSequence] = lambda revision, left_out: PartSequence(
-            sweep.endpoint,
-            decoder=decoder(self._described),
-            is_strict=schema_mode == STRICT,
-            formats=formats,
-            store=store,
-            staging=staging,
-            revision=revision,
-            left_out=left_out,
-            part_rows=part_rows,
-        )
-        self.sequence = self._sequence()
-        if self.revision is None:
-            sweep.plan.settle(self.sequence.converted)
+        self._page_store = archive or store
+        self._can_request = archive is None
+        self._target = settings.part_target(store, staging)
+        self.corrections = parse_corrections(store, sweep.endpoint)
+        # The description, with the inferred fields once these are known.
+        self._endpoint, scan = self._described()
+        self._pages, self.parts = self._sequences()
+        self._phase: Phase = scan or self.parts
+        if self.corrections is None:
+            sweep.plan.settle(self.parts.converted)
         else:
-            # What is settled rests on the pages as they are.
+            # The corrections hold for the pages as they are.
             sweep.plan.conclude()
-        self._repeated: frozenset[int] = frozenset()
-        self._looked_through = 0
-        self._occurrences: list[Occurrence] = []
-        self._resweep: ConsistencySweeps | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything is written."""
+        return self._phase is None
 
     @property
     def duplicates(self) -> int:
         """How many rows of the first sweep repeat one of another page."""
-        return self.revision.duplicates if self.revision else 0
+        return self.corrections.duplicates if self.corrections else 0
 
     def wanted_sweep(self) -> Sweep | None:
-        """A sweep to be fetched now, given once."""
-        return self._resweep.wanted() if self._resweep is not None else None
+        """Return a further sweep that has to be fetched now. Each is returned once."""
+        return self._phase.wanted() if isinstance(self._phase, ConsistencySweeps) else None
 
-    def next_step(self, fresh: Callable[[PageKey], Body | None]) -> Callable[[], int] | None:
-        """What can be done now, to be called in a worker thread; None while pages are missing, or at the end.
+    def next_step(self, recent: RecentBodies | None = None) -> Step | None:
+        """Return what can be done now; None while pages are missing, and at the end.
 
-        A step returns how many rows it wrote for the first time. `fresh` gives bodies that need not be read back.
+        Bodies that are written are taken from `recent` if it has them.
         """
-        if self.finished:
-            return None
-        if self._repeated:
-            return self._look_again
-        if self._resweep is not None:
-            return self._compare if self._resweep.ready else None
-        if self._surveyor is not None:
-            return self._next_survey(self._surveyor)
-        if pages := self._ready(self.sequence.converted):
-            bodies = [(page, fresh(self._key(page))) for page in pages]
-            return lambda: self._write(bodies)
-        if self.sweep.plan.complete and self.sequence.converted >= self._last():
-            return self._finish
-        return None
+        match self._phase:
+            case SchemaScan() as scan:
+                return self._next_pages(scan.scanned)
+            case PartSequence() as parts:
+                return self._next_pages(parts.converted, recent)
+            case DuplicateSearch() as search:
+                return self._next_pages(search.done)
+            case ConsistencySweeps() as sweeps:
+                return Step() if sweeps.ready else None
+            case None:
+                return None
+
+    def run(self, step: Step) -> int:
+        """Do a step. Blocking. Returns how many rows it wrote for the first time."""
+        match self._phase:
+            case SchemaScan() as scan:
+                self._scan(scan, step)
+            case PartSequence() as parts if step.pages:
+                rows = parts.write([self._page(slot, body) for slot, body in step.pages])
+                return rows if self.corrections is None else 0
+            case PartSequence() as parts:
+                parts.finish()
+                self._phase = self._after_writing()
+            case DuplicateSearch() as search:
+                self._search(search, step)
+            case ConsistencySweeps() as sweeps:
+                self._compare(sweeps)
+        return 0
 
     def abort(self) -> None:
-        """Give up the part being written."""
-        self.sequence.abort()
+        """Remove the part being written. Blocking."""
+        self.parts.abort()
 
-    def _write(self, bodies: Sequence[tuple[int, Body | None]]) -> int:
-        rows = self.sequence.write([self._page(page, body) for page, body in bodies])
-        return rows if self.revision is None else 0
+    def _next_pages(self, done: int, recent: RecentBodies | None = None) -> Step | None:
+        if slots := self._pages.next_block(done):
+            return Step([(slot, recent.take_fresh(slot.key) if recent is not None else None) for slot in slots])
+        return Step() if self._pages.is_done(done) else None
 
-    def _last(self) -> int:
-        """The place of the last page in the sequence that is converted, once the sweep is complete."""
-        return (self.sweep.plan.end or 0) + (len(self.revision.extra_pages) if self.revision else 0)
+    def _page(self, slot: PageSlot, body: Body | None = None) -> PageBody:
+        if body is None:
+            body = self._page_store.body(slot.key)
+        return PageBody(slot.key, slot.ordinal, slot.records, body)
 
-    def _survey(self, schema_mode: str) -> tuple[Endpoint, SchemaScan | None]:
-        """The endpoint as its records are, as far as that is known, and who finds it out where it is not."""
+    def _described(self) -> tuple[Endpoint, SchemaScan | None]:
+        """Return the description with the inferred fields, and the scan that has to infer them first, if any."""
         endpoint = self.sweep.endpoint
-        if schema_mode != INFER:
+        if self._settings.schema_mode != INFER:
             return endpoint, None
-        found = self._store.parsed_fact(f"fields/{endpoint.name}", functools.partial(with_fields, endpoint))
-        return (endpoint, SchemaScan(endpoint)) if found is None else (found, None)
+        inferred = self._store.parsed_fact(_fields_fact(endpoint), functools.partial(with_fields, endpoint))
+        return (endpoint, SchemaScan(endpoint)) if inferred is None else (inferred, None)
 
-    def _next_survey(self, surveyor: SchemaScan) -> Callable[[], int] | None:
-        if pages := self._ready(surveyor.scanned):
-            return lambda: self._look(surveyor, pages)
-        return functools.partial(self._settle, surveyor) if self.sweep.plan.complete else None
+    def _sequences(self) -> tuple[PageSequence, PartSequence]:
+        """Return the pages to convert and the parts to write, as the corrections have them."""
+        sweep, settings, corrections = self.sweep, self._settings, self.corrections
+        blocks = PageBlocks(
+            sweep.endpoint,
+            settings.decoder(self._endpoint),
+            excluded=corrections.excluded if corrections else {},
+            is_strict=settings.schema_mode == STRICT,
+        )
+        revision = 1 if corrections is not None and corrections.change_rows else 0
+        pages = PageSequence(sweep, corrections.extra_pages if corrections else (), self._largest_page)
+        return pages, PartSequence(sweep.endpoint.name, revision, blocks, self._target)
 
-    def _look(self, surveyor: SchemaScan, pages: range) -> int:
-        surveyor.scan([self._pages.body(self._key(page)) for page in pages])
-        return 0
+    @property
+    def _largest_page(self) -> int:
+        return self.sweep.endpoint.paging.largest or self._settings.page_size
 
-    def _settle(self, surveyor: SchemaScan) -> int:
-        self._described = surveyor.inferred()
-        self._store.put_fact(f"fields/{self._described.name}", fields_to_text(self._described))
-        self._surveyor = None
-        self.sequence = self._sequence()
-        return 0
+    def _scan(self, scan: SchemaScan, step: Step) -> None:
+        if step.pages:
+            scan.scan([self._page_store.body(slot.key) for slot, _ in step.pages])
+            return
+        self._endpoint = scan.inferred()
+        self._store.put_fact(_fields_fact(self._endpoint), fields_to_text(self._endpoint))
+        self._write_anew()
 
-    def _ready(self, done: int) -> range:
-        """The pages in order after `done` that can be taken now: a block, or the rest of a complete sweep."""
-        plan = self.sweep.plan
-        if plan.complete:
-            last = self._last()
+    def _write_anew(self) -> None:
+        self._pages, self.parts = self._sequences()
+        self._phase = self.parts
+
+    def _after_writing(self) -> Phase:
+        endpoint, settings = self.sweep.endpoint, self._settings
+        if self.corrections is None:
+            if settings.consistent or (self.sweep.is_to_be_read_again and self._can_request):
+                return self._further_sweeps()
+            if wanted := find_repeated(self.parts, endpoint, self._store):
+                logger.info("%s: looking up records that stand on several pages", endpoint.name)
+                return DuplicateSearch(endpoint, settings.decoder(self._endpoint), wanted)
+        logger.info("%s: finished, %d records", endpoint.name, self.parts.rows)
+        return None
+
+    def _search(self, search: DuplicateSearch, step: Step) -> None:
+        if step.pages:
+            search.look_through([self._page(slot) for slot, _ in step.pages])
+            return
+        repeats = search.result()
+        # A record that stands on two pages without an update shows that the order is not what it is said to be, or
+        # that there are two such records.
+        is_order_doubtful = not self.sweep.endpoint.order_is_total or repeats.unexplained
+        if repeats.duplicates and is_order_doubtful and self._can_request:
+            self._phase = self._further_sweeps()
         else:
-            last = plan.contiguous if plan.end is None else min(plan.contiguous, plan.end)
-        first = done + 1
-        block = block_pages(self.sweep.page_size)
-        if last - first + 1 < block and not plan.complete:
-            return range(0)
-        return range(first, min(last, first + block - 1) + 1)
+            self._correct(Corrections(repeats.excluded, repeats.duplicates, shared=repeats.shared))
 
-    def _key(self, place: int) -> PageKey:
-        end = self.sweep.plan.end
-        late = 0 if end is None else place - end
-        return self.revision.extra_pages[late - 1] if self.revision and late > 0 else self.sweep.key(place)
-
-    def _page(self, place: int, inflated: Body | None = None) -> PageBody:
-        key = self._key(place)
-        content = self._pages.body(key) if inflated is None else inflated
-        records = self.sweep.stored(place) if key.sweep == self.sweep.number else self._largest_page
-        return PageBody(key, place, records, content)
-
-    def _finish(self) -> int:
-        self.sequence.finish()
-        is_doubtful = self.sweep.is_to_be_read_again and self._pages is self._store
-        if self.revision is None and (self._consistent or is_doubtful):
-            self._sweep_again()
-        elif self.revision is None:
-            self._repeated = self.sequence.duplicates()
-        self.finished = not self._repeated and self._resweep is None
-        return 0
-
-    def _sweep_again(self) -> None:
-        self._resweep = ConsistencySweeps(
+    def _further_sweeps(self) -> ConsistencySweeps:
+        logger.info("%s: reading the list again", self.sweep.endpoint.name)
+        return ConsistencySweeps(
             self.sweep,
             self._store,
             self._largest_page,
-            drop_gone=self._drop_gone,
-            asks_twice=self._asks_twice,
-            counts_suffice=not self._consistent,
+            drop_gone=self._settings.drop_gone,
+            asks_twice=self._settings.asks_twice,
+            counts_suffice=not self._settings.consistent,
         )
 
-    def _look_again(self) -> int:
-        """Look for the rows of repeated ids, a block at a time, and decide which of them are left out."""
-        last = self.sweep.plan.end or 0
-        upto = min(last, self._looked_through + block_pages(self.sweep.page_size))
-        for page in range(self._looked_through + 1, upto + 1):
-            self._occurrences.extend(self.sequence.occurrences(self._page(page), self._repeated))
-        self._looked_through = upto
-        if upto == last:
-            is_one_answer = self.sweep.endpoint.paging.style == "none"
-            repeats = rows_to_exclude(self._occurrences, is_one_response=is_one_answer)
-            self._repeated, self._occurrences = frozenset(), []
-            # A record that stands on two pages without an update shows that the order is not what it is said to be,
-            # or that there are two of them.
-            is_open = not self.sweep.endpoint.order_is_total or repeats.unexplained
-            if repeats.duplicates and is_open and self._pages is self._store:
-                self._sweep_again()
-            else:
-                self._revise(Corrections(repeats.excluded, repeats.duplicates, shared=repeats.shared))
-        return 0
+    def _compare(self, sweeps: ConsistencySweeps) -> None:
+        if sweeps.advance() and sweeps.revision is not None:
+            self._correct(sweeps.revision)
 
-    def _compare(self) -> int:
-        """Take in what further sweeps found; go on sweeping, or settle."""
-        if self._resweep is not None and self._resweep.advance() and self._resweep.revision is not None:
-            self._revise(self._resweep.revision)
-            self._resweep = None
-        return 0
-
-    def _revise(self, revision: Corrections) -> None:
-        self._store.put_fact(self._fact, revision.to_text())
-        self.revision = revision
-        if revision.change_rows:
-            self.sequence = self._sequence()
-
-    def _sequence(self) -> PartSequence:
-        revised = self.revision is not None and self.revision.change_rows
-        return self._open(1 if revised else 0, self.revision.excluded if self.revision else {})
+    def _correct(self, corrections: Corrections) -> None:
+        """Store the corrections, and write everything again if they change any row."""
+        self._store.put_fact(corrections_fact(self.sweep.endpoint), corrections.to_text())
+        self.corrections = corrections
+        if corrections.change_rows:
+            self._write_anew()
+        else:
+            self._phase = self.parts
 
 
-async def convert_all(
-    conversions: Sequence[EndpointConversion],
-    *,
-    pool: Dispatcher,
-    journal: GroupCommit,
-    changed: Notifier,
-    observer: Observer,
-) -> None:
-    """Convert every endpoint to its end, and let the pool end then. No unfinished part stays, whatever happens."""
-    thread = anyio.CapacityLimiter(1)
-    in_thread = functools.partial(anyio.to_thread.run_sync, limiter=thread)
-    try:
-        while waiting := [conversion for conversion in conversions if not conversion.finished]:
-            for conversion in waiting:
-                step = conversion.next_step(journal.take_fresh)
-                if step is not None:
-                    observer.records_written(conversion.sweep.endpoint.name, await in_thread(step))
-                    if sweep := conversion.wanted_sweep():
-                        observer.sweeping_again(sweep.endpoint.name, sweep.number)
-                        pool.add(sweep)
-                    break
-            else:
-                await changed.wait()
-        pool.close()
-    finally:
-        with anyio.CancelScope(shield=True):
-            for conversion in conversions:
-                await in_thread(conversion.abort)
+def corrections_fact(endpoint: Endpoint) -> str:
+    """Return the name under which a journal has the corrections of an endpoint."""
+    return f"revision/{endpoint.name}"
+
+
+def parse_corrections(store: JournalStore, endpoint: Endpoint) -> Corrections | None:
+    """Return the corrections of an endpoint that a journal has. Raises DamagedState if they cannot be read."""
+    return store.parsed_fact(corrections_fact(endpoint), functools.partial(Corrections.from_text, endpoint.name))
+
+
+def restore_sweep(sweep: Sweep, store: JournalStore) -> None:
+    """Take up a sweep where the journal `store` has it. Blocking."""
+    name, number = sweep.endpoint.name, sweep.number
+    state = store.parsed_fact(sweep_state_name(name, number), parse_sweep_state)
+    sweep.restore(store.page_counts(name, number), store.body, state=state)
+
+
+def _fields_fact(endpoint: Endpoint) -> str:
+    return f"fields/{endpoint.name}"

@@ -12,7 +12,7 @@ from bulk_export.pipelines.simulation import schedule
 
 @dataclass(frozen=True, slots=True)
 class WindowCost:
-    """One limit: `filled_at` is when it is first used up, in seconds from the start, None where it never is."""
+    """The use of one limit: `filled_at` is when it is first reached, in seconds from the start, None if it never is."""
 
     name: str
     limit: Limit
@@ -22,7 +22,14 @@ class WindowCost:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Requests by endpoint, the most that finding the ends may add, and how long all of them take in seconds."""
+    """The cost of a run.
+
+    Attributes:
+        requests: The number of requests for each endpoint.
+        search: How many more requests finding the ends of the lists may take, at most.
+        seconds: How long all requests take.
+        windows: The use of each limit.
+    """
 
     requests: Mapping[str, int]
     search: int
@@ -37,10 +44,13 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class EndpointLoad:
-    """Records of an endpoint, and how many are asked for at once, None for all.
+    """What is to be fetched from one endpoint.
 
-    With `sweep_again`, further sweeps with pages of that size (where there are pages) are to prove that nothing was
-    missed. Unless it `asks_twice`, a single answer with everything needs no other.
+    Attributes:
+        records: The number of records.
+        page_size: How many of them come in one response; None for all.
+        sweep_again: The page size of further sweeps that prove that nothing was missed; None for no such sweeps.
+        asks_twice: Whether a single response with everything has to be confirmed by another one.
     """
 
     records: int
@@ -50,7 +60,7 @@ class EndpointLoad:
 
     @property
     def requests(self) -> int:
-        """What that takes while nothing changes."""
+        """How many requests that takes while nothing changes."""
         if self.page_size is None:
             return 1 if self.sweep_again is None else 2
         first = least_requests(self.records, self.page_size)
@@ -60,61 +70,79 @@ class EndpointLoad:
 
     @property
     def search(self) -> int:
-        """The most that finding the end may add."""
+        """How many more requests finding the end may take, at most."""
         return 0 if self.page_size is None else most_search(self.records, self.page_size)
 
 
-def whole(
-    endpoints: Iterable[Endpoint], records: Mapping[str, int], page_size: int, *, proven: bool
+def full_load(
+    endpoints: Iterable[Endpoint], records: Mapping[str, int], page_size: int, *, consistent: bool
 ) -> dict[str, EndpointLoad]:
-    """What an export asks for; `proven` as a consistent one does. An endpoint without a number counts as empty."""
-    return {one.name: _asked(one, records.get(one.name, 0), page_size, proven=proven) for one in endpoints}
-
-
-def polled(
-    endpoints: Iterable[Endpoint], records: Mapping[str, int], changed: Mapping[str, int], page_sizes: tuple[int, int]
-) -> dict[str, EndpointLoad]:
-    """What a poll of `sync` asks for, where so many records change between two of them.
-
-    Each change is shown to two polls, since they ask from two windows back. Endpoints that cannot be asked for
-    changes are asked for everything, with the first of two page sizes.
-    """
-    everything, changes = page_sizes
+    """Return what an export fetches, by endpoint. An endpoint that `records` does not name counts as empty."""
     return {
-        one.name: replace(_asked(one, 2 * changed.get(one.name, 0), changes, proven=True), asks_twice=False)
-        if one.since
-        else _asked(one, records.get(one.name, 0), everything, proven=True)
-        for one in endpoints
+        endpoint.name: _load(endpoint, records.get(endpoint.name, 0), page_size, consistent=consistent)
+        for endpoint in endpoints
     }
 
 
-def _asked(endpoint: Endpoint, records: int, page_size: int, *, proven: bool) -> EndpointLoad:
+def poll_load(
+    endpoints: Iterable[Endpoint], records: Mapping[str, int], changed: Mapping[str, int], page_sizes: tuple[int, int]
+) -> dict[str, EndpointLoad]:
+    """Return what a poll of `sync` fetches, by endpoint.
+
+    Args:
+        endpoints: What is polled.
+        records: The number of records of each endpoint.
+        changed: How many of them change between two polls. Two polls see each change, since each asks for the changes
+            of two intervals.
+        page_sizes: The page sizes for endpoints that have to be read in full, and for those with a filter for changes.
+    """
+    full_size, changes_size = page_sizes
+    return {
+        endpoint.name: replace(
+            _load(endpoint, 2 * changed.get(endpoint.name, 0), changes_size, consistent=True), asks_twice=False
+        )
+        if endpoint.since
+        else _load(endpoint, records.get(endpoint.name, 0), full_size, consistent=True)
+        for endpoint in endpoints
+    }
+
+
+def _load(endpoint: Endpoint, records: int, page_size: int, *, consistent: bool) -> EndpointLoad:
     if endpoint.paging.style == "none":
-        return EndpointLoad(records, None, 1 if proven else None)
-    return EndpointLoad(records, page_size, (endpoint.paging.largest or page_size) if proven else None)
+        return EndpointLoad(records, None, 1 if consistent else None)
+    return EndpointLoad(records, page_size, (endpoint.paging.largest or page_size) if consistent else None)
 
 
 def least_requests(records: int, page_size: int) -> int:
-    """Pages that hold records, and an empty one where the last is exactly full."""
+    """Return the number of pages that hold records, plus an empty one if the last of them is full.
+
+    >>> [least_requests(records, 300) for records in (299, 300)]
+    [1, 2]
+    """
     return records // page_size + 1
 
 
 def further_sweeps(records: int, page_size: int, largest_page: int) -> int:
-    """What a consistent export adds while nothing changes: two sweeps with the largest page, or one where that sees
-    everything in a single answer or only has to confirm the single page of the first sweep."""
+    """Return how many requests a consistent export adds while nothing changes.
+
+    It sweeps twice with the largest page, or once if that sweep sees everything in a single response or only has to
+    confirm a first sweep of one page.
+    """
     once = least_requests(records, largest_page)
     return once if records < largest_page or records <= page_size else 2 * once
 
 
 def most_search(records: int, page_size: int) -> int:
-    """The most requests that finding the end may cost beyond that: 1 + log2 of the pages, none for one page, and one
-    more where it is not known yet how the service pages."""
+    """Return how many requests finding the end may take beyond `least_requests`, at most.
+
+    It is 1 + log2 of the number of pages, none for a single page, plus one while it is not known how the service pages.
+    """
     pages = math.ceil(records / page_size)
     return 1 if pages <= 1 else 2 + math.floor(math.log2(pages))
 
 
 def estimate(
-    asked: Mapping[str, EndpointLoad],
+    loads: Mapping[str, EndpointLoad],
     *,
     service_limit: Limit,
     ip_limit: Limit,
@@ -123,9 +151,19 @@ def estimate(
     latency: float,
     workers: int,
 ) -> Cost:
-    """Play through the requests for endpoints by name, each answered after `latency` seconds."""
-    requests = {name: one.requests for name, one in asked.items()}
-    played = schedule(
+    """Simulate the requests for `loads`, by endpoint.
+
+    Args:
+        loads: What is fetched.
+        service_limit: The limit on the whole service.
+        ip_limit: The limit on each source address.
+        sources: The number of source addresses.
+        min_interval: The least time between two requests, in seconds.
+        latency: The time from a request to its response, in seconds.
+        workers: The number of requests in flight at most.
+    """
+    requests = {name: load.requests for name, load in loads.items()}
+    simulated = schedule(
         sum(requests.values()),
         service_limit=service_limit,
         address_limit=ip_limit,
@@ -136,8 +174,8 @@ def estimate(
     )
     return Cost(
         requests=requests,
-        search=sum(one.search for one in asked.values()),
-        seconds=played.finished,
+        search=sum(load.search for load in loads.values()),
+        seconds=simulated.finished,
         windows=tuple(
             WindowCost(
                 "service" if window.address is None else f"address {window.address}",
@@ -145,6 +183,6 @@ def estimate(
                 window.requests,
                 window.filled_at,
             )
-            for window in played.windows
+            for window in simulated.windows
         ),
     )

@@ -1,55 +1,40 @@
-"""An export from end to end: plan, fetch, journal, convert, publish."""
+"""An export from end to end.
+
+    open_workspace      lock the output, open the journal
+    open_session        service address, rate limiter, HTTP client
+    FetchAndConvert     Dispatcher -> JournalReceiver.receive -> journal -> EndpointConversion.run -> part files
+    Workspace.decide    the manifest is in the journal: from here on it is published, whatever happens
+    Workspace.publish   parts and manifest move to where they belong, and the working state is removed
+
+Interrupted between any two steps, the next run with the same options goes on from there.
+"""
 
 from __future__ import annotations
 
-import functools
-import json
+import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, ExitStack
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
 import anyio.to_thread
 
-from bulk_export.core.clock import MOST_READINGS, TOLERANCE, agreed, now, seconds_ahead
 from bulk_export.core.descriptors import require_descriptors
-from bulk_export.core.files import named_by_user
-from bulk_export.core.model import STRICT, Endpoint, description_digest
-from bulk_export.core.notifier import Notifier
-from bulk_export.core.units import format_instant
-from bulk_export.core.version import __version__
-from bulk_export.core.window_gate import WindowGate
-from bulk_export.errors import BulkExportError, Interrupted
-from bulk_export.extract.client import HttpClient
-from bulk_export.extract.counters import CLOCK_AHEAD, Counters
-from bulk_export.extract.dispatcher import Dispatcher, DispatchSettings
-from bulk_export.extract.journal import GroupCommit, JournalStore, StoredPage
-from bulk_export.extract.order_check import count_backward_pages, edge_reader
-from bulk_export.extract.page_fetcher import FetchedPage, PageFetcher, PageReceiver
-from bulk_export.extract.paging_facts import parse_sweep_state, sweep_state_name
-from bulk_export.extract.rate_limit import RateLimiter, open_budget
-from bulk_export.extract.rate_limit.service_facts import ServiceFacts, open_service_facts
-from bulk_export.extract.sweep import Sweep
-from bulk_export.output.directory import WorkDirectory, already_finished, not_ours, workplace
-from bulk_export.output.manifest import RunCounters, build_manifest
-from bulk_export.output.parts import OutputFormat
-from bulk_export.output.publish import decide, decided, publish
-from bulk_export.output.replaceable import check_replaceable
-from bulk_export.pipelines.connection import service_address, service_name
-from bulk_export.pipelines.conversion import EndpointConversion, convert_all
+from bulk_export.core.model import Endpoint
+from bulk_export.extract.journal import GroupCommit, JournalStore
+from bulk_export.output.file_names import named_by_user
+from bulk_export.pipelines.conversion import ConversionSettings, EndpointConversion, restore_sweep
+from bulk_export.pipelines.fetch_and_convert import FetchAndConvert
+from bulk_export.pipelines.journal_receiver import JournalReceiver, StoredCounters
 from bulk_export.pipelines.options import ExportOptions
-from bulk_export.pipelines.results import endpoint_result, not_exported_text, staged_files, summarise
+from bulk_export.pipelines.results import export_identity, export_manifest, not_exported_text, summarise
+from bulk_export.pipelines.session import Session, open_session
 from bulk_export.pipelines.tuning import Tuning, body_cap
+from bulk_export.pipelines.workspace import Workspace, WorkspaceRequest, open_workspace
 from bulk_export.progress.observer import ExportSummary, Observer
-from bulk_export.transform.decode import Decoder, Lines, page_rewriter
-from bulk_export.transform.schema import with_names_apart
-from bulk_export.transform.schema_mode import resumable
+from bulk_export.transform.decode import page_rewriter
 
-# How long answers on their way are waited for once the export was asked to stop.
-_DRAIN_SECONDS = 1.0
+logger = logging.getLogger(__name__)
 
 
 async def export(
@@ -58,342 +43,129 @@ async def export(
     *,
     stop: anyio.Event | None = None,
     tuning: Tuning | None = None,
+    open_journal: Callable[[JournalStore], GroupCommit] = GroupCommit,
 ) -> ExportSummary:
-    """Export what `options` say, or go on with an interrupted export of the same; the outcome in numbers.
+    """Export what `options` describe, or go on with an interrupted export of the same options.
 
-    When `stop` is set, what is on its way is kept and Interrupted is raised. Raises the exceptions of
-    `bulk_export.errors`; whatever is raised, the same options go on from there.
+    Args:
+        options: What to export, from where and to where.
+        observer: Hears of progress.
+        stop: Set it to end the export early. Responses in flight get a second to arrive, and are kept.
+        tuning: Timeouts, backoff and sizes that users need not know.
+        open_journal: Makes the writer of the journal; benchmarks measure with one that stores nothing.
+
+    Returns:
+        The numbers of the finished export.
+
+    Raises:
+        Interrupted: `stop` was set. The same options go on from there, as after any other error.
+        BulkExportError: Any other exception of `bulk_export.errors`.
     """
     require_descriptors(options.workers * len(options.sources))
-    return await _Export(options, observer or Observer(), stop or anyio.Event(), tuning or Tuning()).run()
+    run = _Export(options, observer or Observer(), stop or anyio.Event(), tuning or Tuning(), open_journal)
+    return await run.run()
 
 
 class _Export:
-    def __init__(self, options: ExportOptions, observer: Observer, stop: anyio.Event, tuning: Tuning) -> None:
+    def __init__(
+        self,
+        options: ExportOptions,
+        observer: Observer,
+        stop: anyio.Event,
+        tuning: Tuning,
+        open_journal: Callable[[JournalStore], GroupCommit],
+    ) -> None:
         self._options = options
         self._observer = observer
         self._stop = stop
         self._tuning = tuning
-        self._output = options.output
-        self._cap = body_cap(options.service.largest_page_size if options.consistent else options.page_size)
-        self._began = time.monotonic()
-        self._changed = Notifier()
-        self._resumed = False
+        self._open_journal = open_journal
+        self._body_cap = body_cap(options.service.largest_page_size if options.consistent else options.page_size)
 
     async def run(self) -> ExportSummary:
-        options = self._options
-        names = [endpoint.name for endpoint in options.endpoints]
-        with ExitStack() as stack:
-            place = stack.enter_context(
-                workplace(
-                    self._output, options.work_dir, names, overwrite=options.overwrite, keep_pages=options.keep_pages
-                )
-            )
-            store = await anyio.to_thread.run_sync(functools.partial(place.open_journal, cap=self._cap))
-            stack.callback(store.close)
-            claim = functools.partial(store.claim, self._identity(), output=self._output)
-            self._resumed = await anyio.to_thread.run_sync(claim)
-            manifest = decided(store)
+        options, observer = self._options, self._observer
+        began = time.monotonic()
+        async with open_workspace(self._workspace_request()) as workspace:
+            manifest = workspace.decided_manifest()
             if manifest is None:
-                if place.finished and not options.overwrite:
-                    raise already_finished(self._output)
-                check_replaceable(self._output, names, finished=place.finished, keep_pages=options.keep_pages)
-                manifest = await self._fetch_and_convert(store, place)
-            rewrite = page_rewriter(options.redaction, options.endpoints)
-            left = await anyio.to_thread.run_sync(functools.partial(publish, store, place, rewrite=rewrite))
-        for path in left:
-            self._observer.warned(not_ours(path))
+                conversions = await self._fetch_and_convert(workspace)
+                manifest = await anyio.to_thread.run_sync(self._decide, workspace, conversions)
+            await workspace.publish(observer, rewrite=page_rewriter(options.redaction, options.endpoints))
         if options.left_out:
-            self._observer.warned(not_exported_text(options.left_out))
-        summary = summarise(manifest, self._output, time.monotonic() - self._began)
-        self._observer.finished(summary)
+            observer.warned(not_exported_text(options.left_out))
+        summary = summarise(manifest, options.output, time.monotonic() - began)
+        observer.finished(summary)
         return summary
 
-    async def _fetch_and_convert(self, store: JournalStore, place: WorkDirectory) -> dict[str, Any]:
-        async with AsyncExitStack() as stack:
-            stack.callback(self._observer.closed)
-            address = await stack.enter_async_context(service_address(self._options))
-            before = Counters.of(store)
-            if self._resumed:
-                before = before.resumed_once_more(store)
-            facts = await stack.enter_async_context(open_service_facts(self._options.budget, address.base_url))
-            conversions = await anyio.to_thread.run_sync(self._open_conversions, store, place, facts)
-            budget = await stack.enter_async_context(
-                open_budget(
-                    self._options.budget,
-                    base_url=address.base_url,
-                    token=address.token,
-                    service_limit=self._options.service_limit,
-                    ip_limit=self._options.ip_limit,
-                    min_interval=self._options.min_interval,
-                    sources=self._options.sources,
-                    share=self._options.share,
-                    answer_timeout=self._tuning.longest_request(self._options.endpoints),
-                    notice=self._observer.warned,
-                )
-            )
-            fetcher = await stack.enter_async_context(
-                HttpClient(
-                    address.base_url,
-                    address.token,
-                    sources=self._options.sources,
-                    body_cap=self._cap,
-                    timeouts=self._tuning.timeouts,
-                    auth=self._options.service.auth,
-                    ca_file=self._options.ca_file,
-                    notice=self._observer.warned,
-                )
-            )
-            journal = await stack.enter_async_context(GroupCommit(store))
+    def _workspace_request(self) -> WorkspaceRequest:
+        options = self._options
+        return WorkspaceRequest(
+            output=options.output,
+            work_dir=options.work_dir,
+            endpoints=[endpoint.name for endpoint in options.endpoints],
+            overwrite=options.overwrite,
+            keep_pages=options.keep_pages,
+            identity=export_identity(options),
+            body_cap=self._body_cap,
+        )
 
-            receiver = _JournalReceiver(self._options, journal, before, budget, self._tuning.clock)
-            dispatcher = Dispatcher(
-                [conversion.sweep for conversion in conversions],
-                fetcher=PageFetcher(
-                    fetcher, budget, receiver, self._observer, successor=self._options.service.successor
-                ),
-                limiter=budget,
-                settings=DispatchSettings(
-                    workers=self._options.workers,
-                    backoff=self._tuning.backoff(self._options.retries),
-                    uniform=self._tuning.uniform,
-                    max_wait=self._options.max_wait,
-                    gate=WindowGate(
-                        self._options.window, clock=self._tuning.clock, closed=self._observer.outside_window
-                    ),
-                ),
-                changed=self._changed,
-                observer=self._observer,
-            )
-            names = [conversion.sweep.endpoint.name for conversion in conversions]
-            self._observer.started(names, named_by_user(self._output), budget.windows)
-            if self._resumed:
-                self._observer.resumed(sum(conversion.sweep.plan.pages for conversion in conversions))
-                for sweep in (conversion.sweep for conversion in conversions):
-                    plan = sweep.plan
-                    self._observer.resumed_endpoint(sweep.endpoint.name, plan.pages, plan.records, plan.end)
-            convert = functools.partial(
-                convert_all,
-                conversions,
-                pool=dispatcher,
-                journal=journal,
-                changed=self._changed,
-                observer=self._observer,
-            )
-            await self._until_done(dispatcher, convert)
-            for sweep in (conversion.sweep for conversion in conversions):
-                if sweep.is_paged:
-                    facts.learn(sweep.endpoint.path, sweep.learned())
-                for warning in sweep.warnings():
-                    self._observer.warned(warning)
-        return await anyio.to_thread.run_sync(self._decide, store, place, conversions)
-
-    async def _until_done(self, dispatcher: Dispatcher, convert: Callable[[], Awaitable[None]]) -> None:
-        errors: list[BulkExportError] = []
-
-        async def guarded(step: Callable[[], Awaitable[None]]) -> None:
-            try:
-                await step()
-            except BulkExportError as error:
-                errors.append(error)
-                tasks.cancel_scope.cancel()
-
-        async def fetch() -> None:
-            await dispatcher.run()
-            fetched.set()
-
-        async def stop_on_request() -> None:
-            await self._stop.wait()
-            dispatcher.stop_dispatching()
-            with anyio.move_on_after(_DRAIN_SECONDS):
-                await fetched.wait()
-            errors.append(_interrupted(self._output))
-            tasks.cancel_scope.cancel()
-
-        async def tell_the_time() -> None:
-            while True:
-                await anyio.sleep(1)
-                self._observer.tick()
-
-        fetched = anyio.Event()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(stop_on_request)
-            tasks.start_soon(tell_the_time)
-            async with anyio.create_task_group() as work:
-                work.start_soon(guarded, fetch)
-                work.start_soon(guarded, convert)
-            tasks.cancel_scope.cancel()
-        if errors:
-            raise errors[0]
-
-    def _open_conversions(
-        self, store: JournalStore, place: WorkDirectory, facts: ServiceFacts
-    ) -> list[EndpointConversion]:
-        options, conversions = self._options, []
-        for endpoint in options.endpoints:
-            sweep = Sweep(
-                endpoint,
-                number=0,
-                page_size=options.page_size,
-                stride=2 * options.workers,
-                filters=options.filters_for(endpoint),
-                known=facts.of(endpoint.path),
-                # Changes are asked for by two polls.
-                empty_is_enough=options.consistent and options.updated_since is not None and endpoint.since is not None,
-            )
-            state = store.parsed_fact(sweep_state_name(endpoint.name, 0), parse_sweep_state)
-            sweep.restore(store.page_counts(endpoint.name, 0), store.body, state=state)
-            conversions.append(
-                EndpointConversion(
-                    sweep,
-                    largest_page=endpoint.paging.largest or options.page_size,
-                    decoder=self._decoder,
-                    formats=[OutputFormat(name, compression) for name, compression in options.formats.items()],
-                    store=store,
-                    staging=place.staging,
-                    part_rows=self._tuning.part_rows,
-                    consistent=options.consistent,
-                    drop_gone=options.gone == "drop",
-                    asks_twice=options.asks_twice,
-                    schema_mode=options.schema,
-                )
-            )
+    async def _fetch_and_convert(self, workspace: Workspace) -> list[EndpointConversion]:
+        options, observer, store = self._options, self._observer, workspace.store
+        try:
+            before = StoredCounters.read(store)
+            if workspace.is_resumed:
+                before = before.count_resumption(store)
+            async with (
+                open_session(options, observer, self._tuning, body_cap=self._body_cap) as session,
+                self._open_journal(store) as journal,
+            ):
+                conversions = await anyio.to_thread.run_sync(self._open_conversions, session, workspace)
+                sweeps = [conversion.sweep for conversion in conversions]
+                receiver = JournalReceiver(journal, session, before, keeps_records="ndjson" in options.formats)
+                dispatcher = session.dispatcher(sweeps, receiver)
+                self._report_start(session, conversions, is_resumed=workspace.is_resumed)
+                await FetchAndConvert(session, dispatcher, conversions, journal, self._stop).run()
+                for sweep in sweeps:
+                    session.conclude(sweep)
+        finally:
+            observer.closed()
         return conversions
 
-    def _decoder(self, endpoint: Endpoint) -> Decoder:
-        formats = self._options.formats
-        lines: Lines = "flat" if self._options.flatten else "raw"
-        return Decoder(
-            endpoint,
-            columns="parquet" in formats or self._options.schema == STRICT,
-            lines=lines if "ndjson" in formats else None,
-            redaction=self._options.redaction,
-        )
-
-    def _decide(
-        self, store: JournalStore, place: WorkDirectory, conversions: Sequence[EndpointConversion]
-    ) -> dict[str, Any]:
-        counters, requests = Counters.of(store), store.requests()
-        ahead, agreeing = agreed(counters.clock_readings)
-        doubted = ahead is not None and abs(ahead) > TOLERANCE
-        manifest = build_manifest(
-            service=self._options.service.name,
-            api_version=self._options.service.version,
-            base_url=service_name(self._options),
-            parameters=self._parameters(),
-            started_at=counters.started_at,
-            finished_at=now(),
-            endpoints=[
-                endpoint_result(
-                    conversion,
-                    requests=requests.get(conversion.sweep.endpoint.name, 0),
-                    backwards=count_backward_pages(store.edges(conversion.sweep.endpoint.name, 0)),
-                    consistent=self._options.consistent,
-                )
-                for conversion in conversions
-            ],
-            run=RunCounters(
-                requests=sum(requests.values()),
-                retries=counters.retries,
-                throttled=counters.throttled,
-                resumed=counters.resumed,
-                server_clock_ahead=ahead,
-                server_clock_answers=agreeing if doubted else None,
-            ),
-            not_exported=dict(self._options.left_out),
-        )
-        decide(store, place, manifest, staged_files(conversions), keep_pages=self._options.keep_pages)
-        return manifest
-
-    def _parameters(self) -> dict[str, Any]:
+    def _open_conversions(self, session: Session, workspace: Workspace) -> list[EndpointConversion]:
         options = self._options
-        return {
-            "endpoints": [endpoint.name for endpoint in options.endpoints],
-            "page_size": options.page_size,
-            "filters": dict(options.filters),
-            "sort": options.sort,
-            "updated_since": format_instant(options.updated_since) if options.updated_since else None,
-            "formats": dict(options.formats),
-            "flatten": options.flatten,
-            "drop_columns": list(options.drop_columns),
-            "pseudonymise": list(options.pseudonymised),
-            "pseudonym_key": options.redaction.key_id,
-            "consistent": options.consistent,
-            "gone": options.gone,
-            "schema": options.schema,
-        }
-
-    def _identity(self) -> dict[str, Any]:
-        return {
-            "version": __version__,
-            "service": self._options.service.name,
-            "api_version": self._options.service.version,
-            "base_url": service_name(self._options),
-            # It may be edited between two runs; pages stored under one do not fit another.
-            "description": description_digest([with_names_apart(endpoint) for endpoint in self._options.endpoints]),
-            **self._parameters() | {"schema": resumable(self._options.schema)},
-        }
-
-
-class _JournalReceiver(PageReceiver):
-    """Stores the pages of an export in its journal, with the counters that a later run goes on with."""
-
-    def __init__(
-        self,
-        options: ExportOptions,
-        journal: GroupCommit,
-        before: Counters,
-        limiter: RateLimiter,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._journal = journal
-        self._before = before
-        self._limiter = limiter
-        self._clock = clock
-        self._retries = before.retries
-        self._clock_readings = list(before.clock_readings)
-        # Lines are made of the records, columns of the body.
-        self._keeps_records = "ndjson" in options.formats
-        self._edges = {endpoint.name: edge_reader(endpoint) for endpoint in options.endpoints}
-
-    async def receive(self, pages: Iterable[FetchedPage]) -> None:
-        self._journal.note("retries", str(self._retries))
-        self._journal.note("throttled", str(self._before.throttled + self._limiter.throttled))
-        match pages:
-            case [page]:
-                await self._journal.append(self._stored(page), page.body if self._keeps_records else page.body.text)
-            case _:
-                await self._journal.append_together(map(self._stored, pages))
-
-    def request_sent(self, endpoint: str) -> None:
-        self._journal.count_request(endpoint)
-
-    def retried(self) -> None:
-        self._retries += 1
-
-    def response_dated(self, date: str | None) -> None:
-        ahead = seconds_ahead(date, self._clock()) if len(self._clock_readings) < MOST_READINGS else None
-        if ahead is not None:
-            self._clock_readings.append(ahead)
-            self._journal.note(CLOCK_AHEAD, json.dumps(self._clock_readings))
-
-    def sweep_changed(self, sweep: Sweep) -> None:
-        self._journal.note(sweep_state_name(sweep.endpoint.name, sweep.number), sweep.state())
-
-    def _stored(self, fetched: FetchedPage) -> StoredPage:
-        return StoredPage(
-            key=fetched.sweep.key(fetched.page),
-            records=len(fetched.body.records),
-            encoding=fetched.encoding,
-            size=len(fetched.body),
-            stored=fetched.stored,
-            edges=self._edges[fetched.sweep.endpoint.name](fetched.body.records),
+        settings = ConversionSettings(
+            formats=options.formats,
+            flatten=options.flatten,
+            schema_mode=options.schema,
+            redaction=options.redaction,
+            page_size=options.page_size,
+            part_rows=self._tuning.part_rows,
+            consistent=options.consistent,
+            drop_gone=options.gone == "drop",
+            asks_twice=options.asks_twice,
         )
+        return [self._open_conversion(session, workspace, settings, endpoint) for endpoint in options.endpoints]
 
+    def _open_conversion(
+        self, session: Session, workspace: Workspace, settings: ConversionSettings, endpoint: Endpoint
+    ) -> EndpointConversion:
+        options = self._options
+        # Two polls ask for the same changes, so the second one finds what an empty response hid.
+        is_poll = options.consistent and options.updated_since is not None and endpoint.since is not None
+        sweep = session.first_sweep(endpoint, empty_is_enough=is_poll)
+        restore_sweep(sweep, workspace.store)
+        return EndpointConversion(sweep, settings, workspace.store, workspace.directory.staging)
 
-def _interrupted(output: Path) -> Interrupted:
-    return Interrupted(
-        "Interrupted.",
-        kept=f"Every page that had arrived is kept in {output}.",
-        next_step="The same command with this --output goes on from here.",
-    )
+    def _report_start(self, session: Session, conversions: Sequence[EndpointConversion], *, is_resumed: bool) -> None:
+        observer = self._observer
+        names = [conversion.sweep.endpoint.name for conversion in conversions]
+        observer.started(names, named_by_user(self._options.output), session.limiter.windows)
+        if is_resumed:
+            pages = sum(conversion.sweep.plan.pages for conversion in conversions)
+            logger.info("%d pages of an earlier run are in the journal", pages)
+            observer.resumed(pages)
+            for sweep in (conversion.sweep for conversion in conversions):
+                observer.resumed_endpoint(sweep.endpoint.name, sweep.plan.pages, sweep.plan.records, sweep.plan.end)
+
+    def _decide(self, workspace: Workspace, conversions: Sequence[EndpointConversion]) -> dict[str, Any]:
+        return workspace.decide(export_manifest(self._options, workspace.store, conversions), conversions)

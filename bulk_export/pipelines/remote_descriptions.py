@@ -1,4 +1,4 @@
-"""Descriptions and published specs from an address, fetched without a token and under a cap."""
+"""Descriptions and OpenAPI documents fetched over HTTP, without a token and under a size cap."""
 
 from __future__ import annotations
 
@@ -18,16 +18,25 @@ _ACCEPT = "application/yaml, application/json;q=0.9, */*;q=0.5"
 
 
 def is_address(name: str) -> bool:
-    """Whether a service is named by an address, not by its name or a file."""
+    """Whether `name` is an address, and not the name of a service or of a file."""
     return "://" in name
 
 
 async def fetch_service(
     url: str, version: str | None = None, *, allow_plain_http: bool = False, ca_file: Path | None = None
 ) -> Service:
-    """The service that a description or an OpenAPI file at an address describes.
+    """Fetch a description or an OpenAPI document, and return the service that it describes.
 
-    Raises UsageError, and ServiceFailing or ServiceRefused where it cannot be had.
+    Args:
+        url: Its address.
+        version: The version of the API, if the document describes several.
+        allow_plain_http: Whether the address may begin with http://.
+        ca_file: Certificate authorities to trust beside those of the system.
+
+    Raises:
+        UsageError: The address cannot be used, or the document describes no service.
+        ServiceFailing: There was no response.
+        ServiceRefused: The response was an error.
     """
     content = await fetch_document(url, allow_plain_http=allow_plain_http, ca_file=ca_file)
     return read_service(content, without_password(url), version, address=url)
@@ -36,9 +45,9 @@ async def fetch_service(
 async def fetch_published(
     service: Service, base_url: str, *, allow_plain_http: bool = False, ca_file: Path | None = None
 ) -> Service:
-    """What the service at an address publishes of itself, in the version at hand.
+    """Fetch the OpenAPI document that the service at `base_url` publishes, and return what it describes.
 
-    Raises UsageError, and ServiceFailing or ServiceRefused where it cannot be had.
+    The version is that of `service`, if the document describes it. Raises as `fetch_service` does.
     """
     url = base_url + service.spec_path.replace("{version}", quote(service.version))
     spec = parse_spec(await fetch_document(url, allow_plain_http=allow_plain_http, ca_file=ca_file), url)
@@ -49,7 +58,7 @@ async def fetch_published(
 
 
 async def fetch_published_locally(service: Service) -> Service:
-    """What the bundled service publishes of the described one."""
+    """Return what the bundled service publishes when it plays the part of `service`."""
     from bulk_export.services.local import LocalServiceSettings, serving
 
     async with serving(LocalServiceSettings(service=service, token="")) as local:
@@ -57,25 +66,27 @@ async def fetch_published_locally(service: Service) -> Service:
 
 
 async def fetch_document(url: str, *, allow_plain_http: bool = False, ca_file: Path | None = None) -> bytes:
-    """What stands at an address. No token is sent, and no redirect followed."""
+    """Fetch a document. No token is sent, and no redirect is followed. Raises as `fetch_service` does."""
     address, _, query = url.partition("?")
     shown = without_password(url)
     parts = urlsplit(check_base_url(address, allow_plain_http=True, option="The address", shown=shown))
     if parts.scheme == "http" and not allow_plain_http and not is_loopback(parts.hostname or ""):
         raise UsageError(
-            f"What comes from http://{parts.hostname} could be changed on its way here.",
+            f"Content from http://{parts.hostname} could be changed in transit.",
             next_step="Use https, or fetch the file and name that.",
         )
     target = (parts.path or "/") + (f"?{quote(query, safe='=&%/:,+[]')}" if query else "")
-    async with HttpClient(f"{parts.scheme}://{parts.netloc}", None, body_cap=LARGEST_FILE, ca_file=ca_file) as fetcher:
-        answer = await fetcher.get(target, accept=_ACCEPT)
-    if not isinstance(answer, Response):
+    async with HttpClient(f"{parts.scheme}://{parts.netloc}", None, body_cap=LARGEST_FILE, ca_file=ca_file) as client:
+        response = await client.get(target, accept=_ACCEPT)
+    if not isinstance(response, Response):
         raise ServiceFailing(
-            f"{shown} could not be fetched: {answer.reason}.", next_step=answer.advice or "Try again, or name a file."
+            f"{shown} could not be fetched: {response.reason}.",
+            next_step=response.advice or "Try again, or name a file.",
         )
-    if answer.status != 200:
+    if response.status != 200:
         raise ServiceRefused(
-            f"{shown} was answered with {answer.status}" + (f": {answer.message}." if answer.message else "."),
+            f"The request for {shown} was answered with {response.status}"
+            + (f": {response.message}." if response.message else "."),
             next_step="Check the address, or name a file.",
         )
-    return answer.body
+    return response.body

@@ -1,81 +1,145 @@
-"""What a finished conversion amounts to: the manifest's part on each endpoint, and the numbers for display."""
+"""What a run amounts to: its identity and parameters, the manifest of finished conversions, and numbers for display."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bulk_export.output.manifest import EndpointResult
+from bulk_export.core.clock import TOLERANCE, agreed, now
+from bulk_export.core.model import INFER, LAX, Service, description_digest
+from bulk_export.core.units import format_instant
+from bulk_export.core.version import __version__
+from bulk_export.extract.journal import JournalStore
+from bulk_export.extract.order_check import count_backward_pages
+from bulk_export.output.manifest import EndpointResult, RunCounters, build_manifest
+from bulk_export.pipelines.connection import service_name
 from bulk_export.pipelines.conversion import EndpointConversion
+from bulk_export.pipelines.journal_receiver import StoredCounters
+from bulk_export.pipelines.options import ExportOptions
 from bulk_export.progress.observer import EndpointSummary, ExportSummary
 from bulk_export.transform import schema
 from bulk_export.transform.decode import Drift
+from bulk_export.transform.schema import with_distinct_names
 
 _MOST_NAMED = 20
-_COUNTED = {one.name for one in fields(ExportSummary)} - {"output", "endpoints", "seconds"}
+_COUNTER_NAMES = {counter.name for counter in fields(ExportSummary)} - {"output", "endpoints", "seconds"}
 
 
-def endpoint_result(
-    conversion: EndpointConversion, *, requests: int, backwards: int, consistent: bool
-) -> EndpointResult:
-    """One endpoint as the manifest states it.
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a manifest states of a whole run.
 
-    `requests` is what it cost, `backwards` how often a page began before the end of the one in front of it, and
-    `consistent` whether sweeps were to go on until two agree.
+    Attributes:
+        consistent: Whether sweeps were to go on until two agree.
+        requests: What each endpoint cost; one that is missing cost none.
+        left_out: The lists that an export of everything lacks, each with the reason.
     """
-    sequence, plan, revision = conversion.sequence, conversion.sweep.plan, conversion.revision
-    drift = Drift()
-    for part in sequence.parts:
-        drift.add(Drift.from_json(part.drift))
-    signs = {
-        "short_pages": len(plan.short_pages()),
-        "duplicates": conversion.duplicates,
-        "backwards": backwards,
-        "suspicious_end": int(conversion.sweep.has_suspicious_end),
-        "mixed_page_sizes": int(plan.is_mixed),
-        "stray_answers": int(conversion.sweep.has_stray_answers),
-        "repeated_pages": conversion.sweep.repeated_pages,
+
+    service: Service
+    base_url: str
+    parameters: Mapping[str, Any]
+    started_at: str
+    counters: RunCounters
+    consistent: bool
+    requests: Mapping[str, int]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+def export_identity(options: ExportOptions) -> dict[str, Any]:
+    """Return what must be the same for an interrupted export to go on."""
+    return {
+        "version": __version__,
+        "service": options.service.name,
+        "api_version": options.service.version,
+        "base_url": service_name(options),
+        # A description may be edited between two runs; pages that were stored under one do not fit another.
+        "description": description_digest([with_distinct_names(endpoint) for endpoint in options.endpoints]),
+        **export_parameters(options),
+        "schema": resumable_schema(options.schema),
     }
-    more: dict[str, Any] = {}
-    if revision is not None and revision.swept_again:
-        more = {"swept_again": revision.swept_again, "recovered": revision.recovered, "changed": revision.changed}
-        more["gone"] = revision.gone
-        if consistent:
-            signs |= {name: more[name] for name in ("recovered", "changed", "gone")}
-        elif revision.settled:
-            signs = {"suspicious_end": signs["suspicious_end"]}
-        if revision.settled:
-            # Two sweeps saw the same, so these pages do hold the same.
-            signs["repeated_pages"] = 0
-    if revision is not None and revision.shared:
-        more["shared_ids"] = revision.shared
-    if plan.ends_at_usual_cap and not any(count for name, count in signs.items() if name != "suspicious_end"):
-        # Nothing says that it changed, only that it may not be all.
-        more["changed_during_export"] = False
-    if plan.clamp is not None:
-        more["clamped"] = plan.clamp
-    if conversion.sweep.longest_beyond:
-        more["larger_pages"] = conversion.sweep.longest_beyond
-    if consistent:
-        more["consistent"] = revision is not None and revision.settled
-    return EndpointResult(
-        name=conversion.sweep.endpoint.name,
-        records=sequence.rows,
-        pages=plan.pages,
-        duplicates=conversion.duplicates,
+
+
+def export_parameters(options: ExportOptions) -> dict[str, Any]:
+    """Return the options that determine what is exported, as the manifest states them."""
+    return {
+        "endpoints": [endpoint.name for endpoint in options.endpoints],
+        "page_size": options.page_size,
+        "filters": dict(options.filters),
+        "sort": options.sort,
+        "updated_since": format_instant(options.updated_since) if options.updated_since else None,
+        "formats": dict(options.formats),
+        "flatten": options.flatten,
+        "drop_columns": list(options.drop_columns),
+        "pseudonymise": list(options.pseudonymised),
+        "pseudonym_key": options.redaction.key_id,
+        "consistent": options.consistent,
+        "gone": options.gone,
+        "schema": options.schema,
+    }
+
+
+def resumable_schema(mode: str) -> str:
+    """Return what must be the same of a schema mode for a run to go on: a strict run may go on as a lax one."""
+    return INFER if mode == INFER else LAX
+
+
+def export_manifest(
+    options: ExportOptions, store: JournalStore, conversions: Sequence[EndpointConversion]
+) -> dict[str, Any]:
+    """Return the manifest of an export whose conversions are finished. Blocking."""
+    stored = StoredCounters.read(store)
+    requests = store.requests()
+    ahead, agreeing = agreed(stored.clock_readings)
+    is_far = ahead is not None and abs(ahead) > TOLERANCE
+    facts = RunFacts(
+        service=options.service,
+        base_url=service_name(options),
+        parameters=export_parameters(options),
+        started_at=stored.started_at,
+        counters=RunCounters(
+            requests=sum(requests.values()),
+            retries=stored.retries,
+            throttled=stored.throttled,
+            resumed=stored.resumed,
+            server_clock_ahead=ahead,
+            server_clock_answers=agreeing if is_far else None,
+        ),
+        consistent=options.consistent,
         requests=requests,
-        schema=schema.describe(sequence.schema),
-        drift=drift.to_json(),
-        files=[file for part in sequence.parts for file in part.files],
-        signs_of_change={name: count for name, count in signs.items() if count},
-        more=more,
+        left_out=options.left_out,
+    )
+    return manifest_of(facts, conversions, store)
+
+
+def manifest_of(facts: RunFacts, conversions: Sequence[EndpointConversion], page_store: JournalStore) -> dict[str, Any]:
+    """Return the manifest of finished conversions of the pages in `page_store`. Blocking."""
+    return build_manifest(
+        service=facts.service.name,
+        api_version=facts.service.version,
+        base_url=facts.base_url,
+        parameters=facts.parameters,
+        started_at=facts.started_at,
+        finished_at=now(),
+        endpoints=[_endpoint_result(conversion, facts, page_store) for conversion in conversions],
+        run=facts.counters,
+        not_exported=dict(facts.left_out),
     )
 
 
+def staged_files(conversions: Sequence[EndpointConversion]) -> dict[str, Path]:
+    """Return where each finished part file is now, by its path in the manifest."""
+    return {
+        file.path: conversion.parts.folder / Path(file.path).name
+        for conversion in conversions
+        for part in conversion.parts.parts
+        for file in part.files
+    }
+
+
 def not_exported_text(left_out: Sequence[tuple[str, str]]) -> str:
-    """A warning that names the lists that an export of everything lacks, with the reasons."""
+    """Return a warning that names the lists that an export of everything lacks, with the reasons."""
     named = [f"{name} ({reason})" for name, reason in left_out[:_MOST_NAMED]]
     more = len(left_out) - len(named)
     named += [f"and {more} more, which manifest.json names"] if more else []
@@ -83,38 +147,93 @@ def not_exported_text(left_out: Sequence[tuple[str, str]]) -> str:
     return f"{lists} not exported: {'; '.join(named)}"
 
 
-def staged_files(conversions: Sequence[EndpointConversion]) -> dict[str, Path]:
-    """Where each finished part lies now, by its path in the manifest."""
-    return {
-        file.path: conversion.sequence.folder / Path(file.path).name
-        for conversion in conversions
-        for part in conversion.sequence.parts
-        for file in part.files
-    }
-
-
 def summarise(manifest: Mapping[str, Any], output: Path, seconds: float) -> ExportSummary:
-    """The numbers of a manifest, for display."""
+    """Return the numbers of a manifest for display; `seconds` is the wall time of this run."""
     return ExportSummary(
         output=output,
-        endpoints=[
-            EndpointSummary(
-                name=name,
-                records=endpoint["records"],
-                pages=endpoint["pages"],
-                requests=endpoint["requests"],
-                duplicates=endpoint["duplicates"],
-                files=len(endpoint["files"]),
-                bytes=sum(file["bytes"] for file in endpoint["files"]),
-                drift=endpoint["drift"],
-                changed_during_export=endpoint["changed_during_export"],
-                consistent=endpoint.get("consistent"),
-                suspicious_end="suspicious_end" in endpoint["signs_of_change"],
-                **{name: endpoint.get(name, 0) for name in ("recovered", "changed", "gone", "shared_ids")},
-            )
-            for name, endpoint in manifest["endpoints"].items()
-        ],
+        endpoints=[_endpoint_summary(name, endpoint) for name, endpoint in manifest["endpoints"].items()],
         seconds=seconds,
         # Another version may have counted more.
-        **{name: count for name, count in manifest["run"].items() if name in _COUNTED},
+        **{name: count for name, count in manifest["run"].items() if name in _COUNTER_NAMES},
+    )
+
+
+def _endpoint_result(conversion: EndpointConversion, facts: RunFacts, page_store: JournalStore) -> EndpointResult:
+    parts, name = conversion.parts, conversion.sweep.endpoint.name
+    signs, more = _signs_of_change(conversion, page_store, consistent=facts.consistent)
+    drift = Drift()
+    for part in parts.parts:
+        drift.add(Drift.from_json(part.drift))
+    return EndpointResult(
+        name=name,
+        records=parts.rows,
+        pages=conversion.sweep.plan.pages,
+        duplicates=conversion.duplicates,
+        requests=facts.requests.get(name, 0),
+        schema=schema.describe(parts.schema),
+        drift=drift.to_json(),
+        files=[file for part in parts.parts for file in part.files],
+        signs_of_change={sign: count for sign, count in signs.items() if count},
+        more=more,
+    )
+
+
+def _signs_of_change(
+    conversion: EndpointConversion, page_store: JournalStore, *, consistent: bool
+) -> tuple[dict[str, int], dict[str, Any]]:
+    """Return the counts that show that the data changed meanwhile, and what else the manifest states of an endpoint."""
+    sweep, plan, corrections = conversion.sweep, conversion.sweep.plan, conversion.corrections
+    is_settled = corrections is not None and corrections.settled
+    signs = {
+        "short_pages": len(plan.short_pages()),
+        "duplicates": conversion.duplicates,
+        "backwards": count_backward_pages(page_store.edges(sweep.endpoint.name, 0)),
+        "suspicious_end": int(sweep.has_suspicious_end),
+        "mixed_page_sizes": int(plan.is_mixed),
+        "stray_answers": int(sweep.has_stray_answers),
+        "repeated_pages": sweep.repeated_pages,
+    }
+    more: dict[str, Any] = {}
+    if corrections is not None and corrections.swept_again:
+        more = {
+            "swept_again": corrections.swept_again,
+            "recovered": corrections.recovered,
+            "changed": corrections.changed,
+            "gone": corrections.gone,
+        }
+        if consistent:
+            signs |= {name: more[name] for name in ("recovered", "changed", "gone")}
+        elif is_settled:
+            signs = {"suspicious_end": signs["suspicious_end"]}
+        if is_settled:
+            # Two sweeps saw the same, so these pages do hold the same records.
+            signs["repeated_pages"] = 0
+    if corrections is not None and corrections.shared:
+        more["shared_ids"] = corrections.shared
+    if plan.ends_at_usual_cap and not any(count for name, count in signs.items() if name != "suspicious_end"):
+        # Nothing shows a change; the list may only be longer than what was read.
+        more["changed_during_export"] = False
+    if plan.clamp is not None:
+        more["clamped"] = plan.clamp
+    if sweep.longest_beyond:
+        more["larger_pages"] = sweep.longest_beyond
+    if consistent:
+        more["consistent"] = is_settled
+    return signs, more
+
+
+def _endpoint_summary(name: str, endpoint: Mapping[str, Any]) -> EndpointSummary:
+    return EndpointSummary(
+        name=name,
+        records=endpoint["records"],
+        pages=endpoint["pages"],
+        requests=endpoint["requests"],
+        duplicates=endpoint["duplicates"],
+        files=len(endpoint["files"]),
+        bytes=sum(file["bytes"] for file in endpoint["files"]),
+        drift=endpoint["drift"],
+        changed_during_export=endpoint["changed_during_export"],
+        consistent=endpoint.get("consistent"),
+        suspicious_end="suspicious_end" in endpoint["signs_of_change"],
+        **{count: endpoint.get(count, 0) for count in ("recovered", "changed", "gone", "shared_ids")},
     )

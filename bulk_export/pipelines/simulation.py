@@ -1,4 +1,4 @@
-"""When requests would be sent and done under the limits, played through on virtual time: nothing is sent."""
+"""When requests would be sent and answered under the limits, simulated on virtual time: nothing is sent."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ from bulk_export.extract.rate_limit.memory import MemoryLedger
 
 @dataclass(frozen=True, slots=True)
 class WindowSchedule:
-    """One limit: the requests sent under it, and when it is first used up, None where it never is.
+    """The use of one limit.
 
-    `address` counts the source addresses from 1; None is the limit on the whole service.
+    Attributes:
+        address: The source address, counted from 1; None for the limit on the whole service.
+        limit: The limit.
+        requests: How many requests were sent under it.
+        filled_at: When it is first reached, in seconds from the start; None if it never is.
     """
 
     address: int | None
@@ -28,9 +32,10 @@ class WindowSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """All times are seconds from the start. `pauses` are the waits for a limit, each from when until when.
+    """The simulated requests. All times are seconds from the start.
 
-    Only waits of more than a hundredth of the shorter period count as such.
+    `pauses` are the waits for a limit, each with its start and end. Waits of up to a hundredth of the shorter period
+    are not among them.
     """
 
     requests: int
@@ -57,9 +62,16 @@ def schedule(
     latency: Callable[[], float] | float = 0.0,
     workers: int = 8,
 ) -> Schedule:
-    """Play through `requests` requests under the ledger that a real export counts with.
+    """Simulate `requests` requests under the ledger that a real export uses.
 
-    `latency` is in seconds from sending to the whole answer; as a function it is asked for each request.
+    Args:
+        requests: The number of requests.
+        service_limit: The limit on the whole service.
+        address_limit: The limit on each source address.
+        addresses: The number of source addresses.
+        min_interval: The least time between two requests, in seconds.
+        latency: Seconds from a request to the end of its response; a function is called for each request.
+        workers: The number of requests in flight at most.
     """
     return _Simulation(requests, service_limit, address_limit, addresses, min_interval, latency, workers).run()
 
@@ -76,6 +88,7 @@ class _Simulation:
         workers: int,
     ) -> None:
         self._requests = requests
+        # The limit on the service first, then one for each address; so are the counters below.
         self._limits = (service_limit, *itertools.repeat(address_limit, addresses))
         names = tuple(str(number) for number in range(1, addresses + 1))
         self._terms = Limits(service_limit, address_limit, names, longest_request=math.inf)
@@ -94,47 +107,46 @@ class _Simulation:
         earliest = sent_last = finished = 0.0
         for identity in range(self._requests):
             while len(self._in_flight) >= self._workers:
-                self._answer_arrives()
+                self._receive_response()
             while self._clock.now < earliest:
-                self._pass_until(earliest)
+                self._advance_to(earliest)
             ready = self._clock.now
             while isinstance(reply := self._ledger.claim(identity), Wait):
-                self._pass_until(self._clock.now + reply.delay)
+                self._advance_to(self._clock.now + reply.delay)
             now = self._clock.now
             if now - ready > self._least_pause:
                 self._pauses.append((ready, now))
             earliest, sent_last = now + self._min_interval, now
-            over = now + self._latency()
-            heapq.heappush(self._in_flight, (over, identity))
-            finished = max(finished, over)
-            self._note(reply)
+            answered = now + self._latency()
+            heapq.heappush(self._in_flight, (answered, identity))
+            finished = max(finished, answered)
+            self._count(reply)
         return Schedule(
             self._requests,
             sent_last,
             finished,
             tuple(self._pauses),
             tuple(
-                WindowSchedule(place or None, limit, self._spent[place], self._filled[place])
-                for place, limit in enumerate(self._limits)
+                WindowSchedule(index or None, limit, self._spent[index], self._filled[index])
+                for index, limit in enumerate(self._limits)
             ),
         )
 
-    def _pass_until(self, moment: float) -> None:
-        """Let time pass, but no further than to the next answer: it may be what was waited for."""
+    def _advance_to(self, moment: float) -> None:
+        """Advance the clock, but not beyond the next response, which may end the wait."""
         if self._in_flight and self._in_flight[0][0] <= moment:
-            self._answer_arrives()
+            self._receive_response()
         else:
             self._clock.now = max(self._clock.now, moment)
 
-    def _answer_arrives(self) -> None:
+    def _receive_response(self) -> None:
         moment, identity = heapq.heappop(self._in_flight)
         self._clock.now = max(self._clock.now, moment)
         self._ledger.release(identity, RequestOutcome.ANSWERED)
 
-    def _note(self, reply: Granted) -> None:
-        places = (0, 1 + self._terms.sources.index(reply.source))
-        for place in places:
-            self._spent[place] += 1
-        for place, (room, limit) in enumerate(zip(reply.windows, self._limits, strict=True)):
-            if room.used >= limit.requests and self._filled[place] is None:
-                self._filled[place] = self._clock.now
+    def _count(self, reply: Granted) -> None:
+        for index in (0, 1 + self._terms.sources.index(reply.source)):
+            self._spent[index] += 1
+        for index, (window, limit) in enumerate(zip(reply.windows, self._limits, strict=True)):
+            if window.used >= limit.requests and self._filled[index] is None:
+                self._filled[index] = self._clock.now

@@ -1,10 +1,19 @@
-"""Record batches in page order, straight from the service, without a file."""
+"""Record batches in page order, straight from the service, without a file.
+
+    Dispatcher -> PageOrder.receive     pages arrive in any order, not too far ahead of what was taken
+    PageOrder.next_block                the next pages in order
+    BlockConverter.convert              in a worker thread: bytes to a batch, without records of earlier responses
+    send -> receive                     to the consumer; while it is slow, fetching pauses
+
+Nothing is stored, so what an export would settle by reading again is only reported.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import functools
+import logging
 from collections.abc import AsyncGenerator, Iterable, Sequence
 
 import anyio
@@ -14,35 +23,32 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from bulk_export.core.model import Endpoint
 from bulk_export.core.notifier import Notifier
-from bulk_export.core.window_gate import WindowGate
 from bulk_export.errors import BulkExportError
-from bulk_export.extract.client import HttpClient
-from bulk_export.extract.dispatcher import Dispatcher, DispatchSettings
-from bulk_export.extract.page_fetcher import FetchedPage, PageFetcher, PageReceiver
-from bulk_export.extract.rate_limit import open_budget
-from bulk_export.extract.rate_limit.service_facts import open_service_facts
+from bulk_export.extract.dispatcher import Dispatcher
+from bulk_export.extract.page_fetcher import FetchedPage, PageReceiver
 from bulk_export.extract.sweep import Sweep
-from bulk_export.pipelines.connection import service_address
-from bulk_export.pipelines.conversion import block_pages
 from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.page_sequence import pages_per_block
+from bulk_export.pipelines.session import Session, open_session
 from bulk_export.pipelines.tuning import Tuning, body_cap
 from bulk_export.progress.observer import Observer
 from bulk_export.transform.decode import Block, Decoder, RecordShaper
-from bulk_export.transform.dedup.seen_ids import MetBefore
+from bulk_export.transform.dedup.fingerprints import SeenRecords
 
-# Batches that may wait for a slow consumer before fetching pauses.
+logger = logging.getLogger(__name__)
+
+# The number of batches that may wait for a slow consumer before fetching pauses.
 _BATCHES_AHEAD = 2
 
 
 async def stream_batches(
     options: ExportOptions, observer: Observer | None = None, tuning: Tuning | None = None
 ) -> AsyncGenerator[pa.RecordBatch, None]:
-    """The records of the one endpoint in `options`, each identity once (the first met), in page order.
+    """Yield the records of the one endpoint in `options` in page order, each identity once (the first that arrived).
 
-    Records that share an identity within one answer are all given, with a warning, and so are those without any.
-
-    Pages are fetched ahead only as far as the consumer keeps up, so memory is bounded, but for some 12 bytes a record
-    that tell duplicates. Closing the generator ends the requests.
+    Records that share an identity within one response are all given, with a warning, and so are those without any.
+    Pages are fetched ahead only as far as the consumer keeps up, so memory is bounded, except for about 12 bytes a
+    record to recognise duplicates. Closing the generator ends the requests.
     """
     send, receive = anyio.create_memory_object_stream[pa.RecordBatch](_BATCHES_AHEAD)
     # A task of its own, because no cancel scope may stay open across a yield.
@@ -61,159 +67,118 @@ async def stream_batches(
 async def _produce(
     options: ExportOptions, observer: Observer, tuning: Tuning, send: MemoryObjectSendStream[pa.RecordBatch]
 ) -> None:
-    (endpoint,) = options.endpoints
-    changed = Notifier()
-    cap = body_cap(options.page_size)
     async with (
         send,
-        service_address(options) as address,
-        open_service_facts(options.budget, address.base_url) as facts,
-        open_budget(
-            options.budget,
-            base_url=address.base_url,
-            token=address.token,
-            service_limit=options.service_limit,
-            ip_limit=options.ip_limit,
-            min_interval=options.min_interval,
-            sources=options.sources,
-            share=options.share,
-            answer_timeout=tuning.longest_request(options.endpoints),
-            notice=observer.warned,
-        ) as budget,
-        HttpClient(
-            address.base_url,
-            address.token,
-            sources=options.sources,
-            body_cap=cap,
-            timeouts=tuning.timeouts,
-            auth=options.service.auth,
-            ca_file=options.ca_file,
-            notice=observer.warned,
-        ) as fetcher,
+        open_session(options, observer, tuning, body_cap=body_cap(options.page_size)) as session,
     ):
-        sweep = Sweep(
-            endpoint,
-            number=0,
-            page_size=options.page_size,
-            stride=2 * options.workers,
-            filters=options.filters_for(endpoint),
-            known=facts.of(endpoint.path),
-        )
-        order = _PageOrder(sweep, ahead=4 * options.workers + block_pages(options.page_size), changed=changed)
-        dispatcher = Dispatcher(
-            [sweep],
-            fetcher=PageFetcher(fetcher, budget, order, observer, successor=options.service.successor),
-            limiter=budget,
-            settings=DispatchSettings(
-                workers=options.workers,
-                backoff=tuning.backoff(options.retries),
-                uniform=tuning.uniform,
-                max_wait=options.max_wait,
-                gate=WindowGate(options.window, clock=tuning.clock, closed=observer.outside_window),
-            ),
-            changed=changed,
-            observer=observer,
-        )
-        dispatcher.close()
-        failures: list[BulkExportError] = []
-        repeated = nameless = 0
+        await _Stream(session, send).run()
 
-        async def fetch() -> None:
-            try:
-                await dispatcher.run()
-            except BulkExportError as error:
-                failures.append(error)
-                tasks.cancel_scope.cancel()
 
-        observer.started([endpoint.name], None, budget.windows)
+class _Stream:
+    """Fetches the pages of the only endpoint of a session, and sends their records as batches."""
+
+    def __init__(self, session: Session, send: MemoryObjectSendStream[pa.RecordBatch]) -> None:
+        options = session.options
+        (endpoint,) = options.endpoints
+        self._session = session
+        self._send = send
+        self._observer = session.observer
+        self._sweep = session.first_sweep(endpoint)
+        self._order = PageOrder(
+            self._sweep, ahead=4 * options.workers + pages_per_block(options.page_size), changed=session.changed
+        )
+        self._dispatcher: Dispatcher = session.dispatcher([self._sweep], self._order)
+        decoder = Decoder(endpoint, columns=True, lines=None, redaction=options.redaction)
+        self._converter = BlockConverter(endpoint, decoder)
+        self._failures: list[BulkExportError] = []
+
+    async def run(self) -> None:
+        """Send all records. Raises what the dispatcher raised."""
+        name = self._sweep.endpoint.name
+        self._dispatcher.close()
+        logger.info("Streaming %s", name)
+        self._observer.started([name], None, self._session.limiter.windows)
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(fetch)
-                decoder = Decoder(endpoint, columns=True, lines=None, redaction=options.redaction)
-                repeated, nameless = await _convert(order, decoder, endpoint, send, observer)
+                tasks.start_soon(self._fetch, tasks.cancel_scope)
+                await self._convert()
         finally:
-            observer.closed()
-        if failures:
-            raise failures[0]
-        if sweep.plan.complete:
-            if sweep.is_paged:
-                facts.learn(endpoint.path, sweep.learned())
-            for warning in (*sweep.warnings(), *_signs(sweep, repeated, nameless)):
-                observer.warned(warning)
+            self._observer.closed()
+        if self._failures:
+            raise self._failures[0]
+        if self._sweep.plan.complete:
+            self._session.conclude(self._sweep)
+            for warning in _signs_of_change(self._sweep, self._converter):
+                self._observer.warned(warning)
+
+    async def _fetch(self, scope: anyio.CancelScope) -> None:
+        try:
+            await self._dispatcher.run()
+        except BulkExportError as error:
+            self._failures.append(error)
+            scope.cancel()
+
+    async def _convert(self) -> None:
+        thread = anyio.CapacityLimiter(1)
+        is_warned = False
+        while bodies := await self._order.next_block():
+            block = await anyio.to_thread.run_sync(self._converter.convert, bodies, limiter=thread)
+            if self._converter.has_shared_ids and not is_warned:
+                is_warned = True
+                self._observer.warned(
+                    f"{self._sweep.endpoint.name}: several records of one page share an id, so all of them are given."
+                )
+            if block.batch is not None and block.batch.num_rows:
+                await self._send.send(block.batch)
 
 
-def _signs(sweep: Sweep, repeated: int, nameless: int) -> list[str]:
-    """What an export would have stated or read again, but a stream has handed on.
+class BlockConverter:
+    """Decodes bodies of pages into blocks, without the records that an earlier response showed.
 
-    `repeated` is the number of records left out, since an earlier page showed their identity,
-    and `nameless` that of those without one that repeat one of an earlier page, and were given.
+    `repeated` counts those that it left out, and `nameless` those without an identity that equal one of an earlier
+    response, and are given all the same.
     """
-    plan, name = sweep.plan, sweep.endpoint.name
-    signs = []
-    if repeated:
-        signs.append(
-            f"{name}: records left out since an earlier page showed their id: {repeated}. They changed or moved, or"
-            " the id does not identify; a record may be missing. An export finds out."
-        )
-    if nameless:
-        signs.append(
-            f"{name}: records without an id that are the same as one of an earlier page: {nameless}. All are given; if"
-            " they moved, a record may be missing. An export finds out."
-        )
-    if plan.is_mixed:
-        signs.append(f"{name}: the service changed how many records it gives at once; a record may be missing.")
-    if sweep.has_stray_answers:
-        signs.append(f"{name}: the service answered with a page that was not asked for; a record may be missing.")
-    if short := len(plan.short_pages()):
-        signs.append(
-            f"{name}: {short} pages were short although later ones held records; a record that moved may be missing."
-        )
-    return signs
+
+    def __init__(self, endpoint: Endpoint, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self._shaper = RecordShaper(endpoint)
+        # A single response repeats nothing, however many pages it was cut into.
+        self._seen = None if endpoint.paging.style == "none" else SeenRecords()
+        self.repeated = 0
+
+    @property
+    def nameless(self) -> int:
+        """How many records without an identity equal one of an earlier response."""
+        return 0 if self._seen is None else self._seen.repeated_without_id
+
+    @property
+    def has_shared_ids(self) -> bool:
+        """Whether one response showed several records with one identity."""
+        return self._seen is not None and self._seen.ids_are_shared
+
+    def convert(self, bodies: Sequence[bytes]) -> Block:
+        """Decode the next pages. Blocking."""
+        block = self._decoder.decode(bodies)
+        if self._seen is None:
+            return block
+        repeated: list[int] = []
+        first = 0
+        for body, count in zip(bodies, block.rows_per_page, strict=True):
+            records = functools.partial(self._shaper.split, body)
+            repeated.extend(first + row for row in self._seen.repeated_rows(block.ids[first : first + count], records))
+            first += count
+        self.repeated += len(repeated)
+        return block.without(repeated) if repeated else block
 
 
-async def _convert(
-    order: _PageOrder,
-    decoder: Decoder,
-    endpoint: Endpoint,
-    send: MemoryObjectSendStream[pa.RecordBatch],
-    observer: Observer,
-) -> tuple[int, int]:
-    """Hand on the records; how many of them were left out, and how many without an id repeat another one."""
-    # One answer repeats nothing, however many pages it was cut into.
-    met = None if endpoint.paging.style == "none" else MetBefore()
-    arrangement = RecordShaper(endpoint)
-    thread = anyio.CapacityLimiter(1)
-    is_told = False
-    repeated = 0
+class PageOrder(PageReceiver):
+    """Puts pages that arrive in any order into page order, and keeps requests from running far ahead.
 
-    def decoded(bodies: Sequence[bytes]) -> tuple[Block, int]:
-        block = decoder.decode(bodies)
-        return (block, 0) if met is None else _first_met(block, bodies, met, arrangement)
-
-    while bodies := await order.next_block():
-        block, left_out = await anyio.to_thread.run_sync(decoded, bodies, limiter=thread)
-        repeated += left_out
-        if met is not None and met.is_shared and not is_told:
-            is_told = True
-            observer.warned(f"{endpoint.name}: several records of one page share an id, so all of them are given.")
-        if block.batch is not None and block.batch.num_rows:
-            await send.send(block.batch)
-    return repeated, 0 if met is None else met.nameless
-
-
-def _first_met(block: Block, bodies: Sequence[bytes], met: MetBefore, arrangement: RecordShaper) -> tuple[Block, int]:
-    """The block without records that an earlier answer showed, and how many these are."""
-    repeated: list[int] = []
-    first = 0
-    for body, count in zip(bodies, block.rows_per_page, strict=True):
-        rows = met.rows(block.ids[first : first + count], functools.partial(arrangement.split, body))
-        repeated.extend(first + row for row in rows)
-        first += count
-    return (block.without(repeated), len(repeated)) if repeated else (block, 0)
-
-
-class _PageOrder(PageReceiver):
-    """Puts pages that come back in any order into theirs, and lets no request run far ahead of what was taken."""
+    Args:
+        sweep: The sweep that the pages belong to.
+        ahead: How many pages may be requested beyond the last one that was taken.
+        changed: Is notified when more pages may be requested, and wakes whoever waits for pages.
+    """
 
     def __init__(self, sweep: Sweep, *, ahead: int, changed: Notifier) -> None:
         self._sweep = sweep
@@ -224,21 +189,47 @@ class _PageOrder(PageReceiver):
         sweep.horizon = ahead
 
     async def receive(self, pages: Iterable[FetchedPage]) -> None:
+        """Keep the pages of a response until it is their turn."""
         self._waiting.update((page.page, page.body.text) for page in pages)
 
     async def next_block(self) -> Sequence[bytes]:
-        """The bodies of the next pages in order, up to a block of them; none at the end."""
+        """Return the bodies of the next pages in order, up to a block of them; none at the end."""
         plan = self._sweep.plan
-        # A page that may be asked for again is not handed on yet.
+        # A page that may be requested again is not given yet.
         while self._next > plan.contiguous or self._next not in self._waiting:
             if plan.complete and self._next > (plan.end or 0):
                 return []
             await self._changed.wait()
         last = min(plan.contiguous, plan.end or plan.contiguous)
         bodies: list[bytes] = []
-        while self._next <= last and len(bodies) < block_pages(self._sweep.page_size):
+        while self._next <= last and len(bodies) < pages_per_block(self._sweep.page_size):
             bodies.append(self._waiting.pop(self._next))
             self._next += 1
         self._sweep.horizon = self._next + self._ahead
-        self._changed.beat()
+        self._changed.notify_all()
         return bodies
+
+
+def _signs_of_change(sweep: Sweep, converter: BlockConverter) -> list[str]:
+    """Return warnings about what an export would have stated or read again, and a stream has passed on already."""
+    plan, name = sweep.plan, sweep.endpoint.name
+    signs = []
+    if converter.repeated:
+        signs.append(
+            f"{name}: records left out since an earlier page showed their id: {converter.repeated}. They changed or"
+            " moved, or the id does not identify; a record may be missing. An export finds out."
+        )
+    if converter.nameless:
+        signs.append(
+            f"{name}: records without an id that are the same as one of an earlier page: {converter.nameless}. All are"
+            " given; if they moved, a record may be missing. An export finds out."
+        )
+    if plan.is_mixed:
+        signs.append(f"{name}: the service changed how many records it gives at once; a record may be missing.")
+    if sweep.has_stray_answers:
+        signs.append(f"{name}: the service answered with a page that was not asked for; a record may be missing.")
+    if short := len(plan.short_pages()):
+        signs.append(
+            f"{name}: {short} pages were short although later ones held records; a record that moved may be missing."
+        )
+    return signs

@@ -1,4 +1,4 @@
-"""Bounds of an export that users need not know."""
+"""Timeouts, backoff and sizes of an export that users need not know."""
 
 from __future__ import annotations
 
@@ -14,17 +14,27 @@ from bulk_export.extract.retry import Backoff
 from bulk_export.output.parts import PART_ROWS
 from bulk_export.pipelines.options import LARGEST_PAGE
 
-# What a record may take at most, on average over a page, and a page at least: caps on bodies, not goals.
+# The most that a record may take, on average over its page, and the smallest cap on a page: limits, not goals.
 _BYTES_PER_RECORD = 32 * 1024
 _SMALLEST_CAP = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """Bounds that users need not know: timeouts, backoff, and where parts are cut."""
+    """Timeouts, backoff, and sources of time and chance; tests replace them.
+
+    Attributes:
+        timeouts: How long a request may take.
+        shortest_backoff: The bound of the first delay before a retry, in seconds.
+        longest_backoff: The bound that later delays do not exceed, in seconds.
+        backoff_growth: The factor from one bound to the next.
+        part_rows: The number of records after which a part ends, at the next end of a page.
+        uniform: Gives random numbers from 0 to 1, for the jitter.
+        clock: Gives the current time in UTC.
+    """
 
     timeouts: Timeouts = field(default_factory=Timeouts)
-    # Seven retries, each on average half of its bound, are spread over three and a half minutes.
+    # With these, seven retries take three and a half minutes: each delay is half of its bound on average.
     shortest_backoff: float = 0.7
     longest_backoff: float = 180.0
     backoff_growth: float = 3.0
@@ -33,12 +43,12 @@ class Tuning:
     clock: Callable[[], datetime] = utc_now
 
     def longest_request(self, endpoints: Sequence[Endpoint]) -> float:
-        """How many seconds a request may take, longer where one answer may hold everything."""
-        whole = any(endpoint.paging.style == "none" for endpoint in endpoints)
-        return max(self.timeouts.total, self.timeouts.unpaged) if whole else self.timeouts.total
+        """Return how many seconds a request may take. It is longer if one response may hold everything."""
+        is_unpaged = any(endpoint.paging.style == "none" for endpoint in endpoints)
+        return max(self.timeouts.total, self.timeouts.unpaged) if is_unpaged else self.timeouts.total
 
     def backoff(self, retries: int) -> Backoff:
-        """How to retry, where `retries` requests may follow the first one for a page."""
+        """Return the delays between requests for one page, of which `retries` may follow the first."""
         return Backoff(
             attempts=retries + 1,
             base=self.shortest_backoff,
@@ -48,5 +58,5 @@ class Tuning:
 
 
 def body_cap(page_size: int | None) -> int:
-    """How many bytes the body of a page may have, as sent and inflated; None is a size that nobody knows."""
+    """Return how many bytes the body of a page may have, as sent and inflated; None stands for an unknown page size."""
     return max(_SMALLEST_CAP, (page_size or LARGEST_PAGE) * _BYTES_PER_RECORD)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bulk_export.pipelines import export as pipeline
+from bulk_export.pipelines import workspace
 from bulk_export.pipelines.export import export
 from tests.support.disturbed_run import TUNING, small_options
 from tests.support.small_service import SmallService, small_service
@@ -32,7 +32,7 @@ async def serving_unfinished(room: Path) -> AsyncIterator[SmallService]:
     """Serve with an export in `room/unfinished` that died before its manifest was decided, and `room/finished`."""
     async with small_service() as service:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pipeline, "decide", kill)
+            patch.setattr(workspace, "decide", kill)
             with pytest.raises(Killed):
                 await export(small_options(service.base_url, room / "unfinished"), tuning=TUNING)
         shutil.copytree(room / "unfinished", room / "finished")
@@ -47,7 +47,7 @@ async def serving_decided(room: Path) -> AsyncIterator[SmallService]:
     async with serving_unfinished(room) as service:
         shutil.copytree(room / "unfinished", room / "decided")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pipeline, "publish", kill)
+            patch.setattr(workspace, "publish", kill)
             with pytest.raises(Killed):
                 await export(small_options(service.base_url, room / "decided"), tuning=TUNING)
         yield service

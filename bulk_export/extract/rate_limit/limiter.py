@@ -252,7 +252,7 @@ class RateLimiter:
     def _wake_waiters(self) -> None:
         """Make whoever waits for a permit ask again, even if it is asking just now."""
         self._changes += 1
-        self._changed.beat()
+        self._changed.notify_all()
 
     def _give_up_in_the_end(self, consecutive_429s: int) -> None:
         """Raise ServiceFailing if the service has answered nothing but 429 for several periods and probes."""

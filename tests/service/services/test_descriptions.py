@@ -149,7 +149,7 @@ async def test_what_cannot_be_had_is_said_with_the_address(
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("http://example.org/spec.yaml", "could be changed on its way"),
+        ("http://example.org/spec.yaml", "could be changed in transit"),
         ("ftp://example.org/spec.yaml", "not an http or https address"),
         ("https://user:secret@example.org/spec.yaml", "user name or password"),
         ("https:///spec.yaml", "not an"),

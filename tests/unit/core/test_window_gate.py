@@ -26,29 +26,29 @@ class WallClock:
         return BEGAN + timedelta(seconds=asyncio.get_running_loop().time()) + self.set_by
 
 
-def test_waits_until_the_window_opens() -> None:
-    """It waits until the window opens, and says so once."""
-    said: list[datetime] = []
+def test_it_waits_until_the_window_opens() -> None:
+    """A wait is announced once, with the next opening, and ends there."""
+    announced: list[datetime] = []
     clock = WallClock()
 
     async def wait() -> datetime:
-        opening = WindowGate(WINDOW, clock=clock, closed=said.append)
-        assert not opening.is_open()
-        await opening.wait()
-        assert opening.is_open()
+        gate = WindowGate(WINDOW, clock=clock, closed=announced.append)
+        assert not gate.is_open()
+        await gate.wait()
+        assert gate.is_open()
         return clock()
 
     opened = run_virtually(wait)
-    assert said == [datetime(2025, 1, 2, 1, tzinfo=UTC)]
-    assert opened - said[0] < timedelta(milliseconds=1)
+    assert announced == [datetime(2025, 1, 2, 1, tzinfo=UTC)]
+    assert opened - announced[0] < timedelta(milliseconds=1)
 
 
-def test_clock_set_forward_is_noticed() -> None:
-    """A clock that is set forward is noticed within half a minute."""
+def test_a_clock_that_is_set_is_noticed() -> None:
+    """A clock that is set forward into the window ends the wait within half a minute."""
     clock = WallClock()
 
     async def wait() -> float:
-        opening = WindowGate(WINDOW, clock=clock, closed=lambda _: None)
+        gate = WindowGate(WINDOW, clock=clock, closed=lambda _: None)
 
         async def set_the_clock() -> None:
             await anyio.sleep(100)
@@ -56,7 +56,7 @@ def test_clock_set_forward_is_noticed() -> None:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(set_the_clock)
-            await opening.wait()
+            await gate.wait()
         return asyncio.get_running_loop().time()
 
     assert 100 <= run_virtually(wait) <= 131
@@ -72,6 +72,6 @@ def test_a_cancelled_wait_ends_at_once() -> None:
 
 
 def test_without_a_window_it_is_always_open() -> None:
-    opening = WindowGate(None, closed=lambda _: pytest.fail("there is nothing to wait for"))
-    assert opening.is_open()
-    assert run_virtually(opening.wait) is None
+    gate = WindowGate(None, closed=lambda _: pytest.fail("there is nothing to wait for"))
+    assert gate.is_open()
+    assert run_virtually(gate.wait) is None

@@ -215,7 +215,7 @@ def test_a_permit_that_is_not_needed_is_returned_unsent() -> None:
             await anyio.sleep(5.0)
             assert limiter.outcomes == [RequestOutcome.UNSENT]
             sweep.horizon = 10**6
-            changed.beat()
+            changed.notify_all()
 
     run_virtually(main)
     assert sweep.plan.complete

@@ -1,4 +1,4 @@
-"""What an export would cost, played through on virtual time."""
+"""What an export would cost, simulated through on virtual time."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ def cost(records: int, page_size: int = 300, **changes: object) -> Cost:
     return estimate({"declarations": EndpointLoad(records, page_size)}, **(arguments | changes))  # type: ignore[arg-type]
 
 
-def test_the_services_headline_needs_four_addresses_for_300_000_records_in_five_minutes() -> None:
+def test_300_000_records_in_five_minutes() -> None:
+    """The 300,000 records in five minutes of the service's documentation take four addresses; one manages 90,000."""
     assert cost(299_999, sources=4).seconds < 300
     assert cost(299_999, sources=1).seconds > 900
     assert cost(89_999).seconds < 300
 
 
-def test_it_is_said_when_each_limit_is_used_up() -> None:
+def test_when_each_limit_is_reached() -> None:
+    """The cost says when each limit is first reached, None if it never is, and how many requests count towards it."""
     service, address = cost(100_000).windows
     assert service.filled_at is None
     assert address.filled_at == pytest.approx(29.9)
@@ -38,8 +40,9 @@ def test_it_is_said_when_each_limit_is_used_up() -> None:
 
 
 @given(records=st.integers(0, 5_000), limit=st.integers(1, 50), workers=st.integers(1, 9))
-def test_without_latency_a_window_goes_out_at_the_start_of_each_period(records: int, limit: int, workers: int) -> None:
-    played = cost(
+def test_each_period_begins_with_a_full_window(records: int, limit: int, workers: int) -> None:
+    """Without latency, as many requests as the limit allows are sent at the start of each period."""
+    simulated = cost(
         records,
         page_size=10,
         service_limit=Limit(limit, 60),
@@ -48,15 +51,17 @@ def test_without_latency_a_window_goes_out_at_the_start_of_each_period(records: 
         latency=0.0,
         workers=workers,
     )
-    assert played.seconds == pytest.approx((math.ceil(played.total / limit) - 1) * 60)
+    assert simulated.seconds == pytest.approx((math.ceil(simulated.total / limit) - 1) * 60)
 
 
-def test_requests_are_the_least_possible_and_the_search_for_the_end_is_bounded() -> None:
+def test_least_requests_and_most_search() -> None:
+    """Requests are the least possible, and the search for the end is bounded by the logarithm of the pages."""
     assert [least_requests(records, 300) for records in (0, 1, 299, 300, 301, 600)] == [1, 1, 1, 2, 2, 3]
     assert [most_search(records, 300) for records in (0, 300, 301, 900, 300_000)] == [1, 1, 3, 3, 11]
 
 
-def test_a_consistent_export_sweeps_twice_more_and_once_if_one_answer_holds_all() -> None:
+def test_further_sweeps() -> None:
+    """A consistent export sweeps twice more, and once if one response holds all, or if the first sweep was one page."""
     assert [further_sweeps(records, 300, 3_000) for records in (0, 299, 300, 2_999, 3_000, 30_000)] == [
         1,
         1,
@@ -68,7 +73,8 @@ def test_a_consistent_export_sweeps_twice_more_and_once_if_one_answer_holds_all(
     assert [further_sweeps(records, 3_000, 3_000) for records in (3_000, 3_001)] == [2, 4]
 
 
-def test_what_comes_in_one_answer_is_one_request_and_a_second_one_to_prove_it() -> None:
+def test_unpaged_lists() -> None:
+    """A list that comes in one response is one request, and a second one to prove it."""
     assert (EndpointLoad(1_000_000, None).requests, EndpointLoad(1_000_000, None).search) == (1, 0)
     assert EndpointLoad(1_000_000, None, 3_000).requests == 2
     assert [EndpointLoad(records, 300, 3_000, asks_twice=False).requests for records in (299, 300)] == [1, 3]

@@ -1,4 +1,4 @@
-"""When an export would be done, played through on virtual time by the rules that a real one keeps to."""
+"""When an export would be done, simulated on virtual time under the rules of a real one."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ from tests.support.planned_requests import (
 SERVICE, ADDRESS = Limit(1000, 300), Limit(300, 300)
 
 
-def test_the_services_own_headline_300_000_records_in_one_period() -> None:
-    played = schedule(1000, service_limit=SERVICE, address_limit=ADDRESS, addresses=4, min_interval=0.1, latency=0.5)
-    assert played.sent_last == pytest.approx(99.9)
-    assert played.finished == pytest.approx(100.4)
-    common, *addresses = played.windows
+def test_300_000_records_in_one_period() -> None:
+    """Four addresses manage the 1,000 requests of the service's documentation well within one period."""
+    simulated = schedule(1000, service_limit=SERVICE, address_limit=ADDRESS, addresses=4, min_interval=0.1, latency=0.5)
+    assert simulated.sent_last == pytest.approx(99.9)
+    assert simulated.finished == pytest.approx(100.4)
+    common, *addresses = simulated.windows
     assert (common.address, common.limit, common.requests) == (None, SERVICE, 1000)
     assert common.filled_at == pytest.approx(99.9)
-    assert [(one.address, one.requests, one.filled_at) for one in addresses] == [
+    assert [(window.address, window.requests, window.filled_at) for window in addresses] == [
         (number, 250, None) for number in range(1, 5)
     ]
 
 
-def test_one_address_fills_its_window_each_period() -> None:
-    played = schedule(700, service_limit=SERVICE, address_limit=ADDRESS, min_interval=0.1, latency=0.5)
-    _, address = played.windows
+def test_one_address_fills_its_window() -> None:
+    """A single address reaches its limit in each period, and waits for the rest of it."""
+    simulated = schedule(700, service_limit=SERVICE, address_limit=ADDRESS, min_interval=0.1, latency=0.5)
+    _, address = simulated.windows
     assert address.filled_at == pytest.approx(29.9)
-    (first, second), (third, fourth) = played.pauses
+    (first, second), (third, fourth) = simulated.pauses
     assert (first, second, third, fourth) == pytest.approx((30.0, 300.5, 330.5, 601.0), abs=0.2)
-    assert played.finished == pytest.approx(611.4, abs=0.2)
+    assert simulated.finished == pytest.approx(611.4, abs=0.2)
 
 
 @settings(deadline=None, max_examples=100)
@@ -53,10 +55,11 @@ def test_one_address_fills_its_window_each_period() -> None:
     workers=st.integers(1, 9),
     min_interval=st.sampled_from([0.0, 0.1]),
 )
-def test_without_latency_it_takes_the_least_possible_time(
+def test_the_least_possible_time(
     count: int, service: Limit, address: Limit, sources: int, workers: int, min_interval: float
 ) -> None:
-    played = schedule(
+    """Without latency, no schedule under these limits could be shorter."""
+    simulated = schedule(
         count,
         service_limit=service,
         address_limit=address,
@@ -65,8 +68,8 @@ def test_without_latency_it_takes_the_least_possible_time(
         workers=workers,
     )
     least = least_time(count, service, address, sources, min_interval) if count else 0.0
-    assert played.finished == pytest.approx(least, abs=1e-6)
-    assert sum(window.requests for window in played.windows[1:]) == count
+    assert simulated.finished == pytest.approx(least, abs=1e-6)
+    assert sum(window.requests for window in simulated.windows[1:]) == count
 
 
 @settings(deadline=None, max_examples=60)
@@ -77,11 +80,12 @@ def test_without_latency_it_takes_the_least_possible_time(
     sources=st.integers(1, 3),
     workers=st.integers(1, 6),
 )
-def test_it_foretells_what_the_budget_does(
+def test_it_agrees_with_the_rate_limiter(
     latencies: list[float], service: Limit, address: Limit, sources: int, workers: int
 ) -> None:
+    """Whatever the latencies, the real limiter needs the time that the simulation foretells."""
     latency = itertools.chain(latencies)
-    played = schedule(
+    simulated = schedule(
         len(latencies),
         service_limit=service,
         address_limit=address,
@@ -91,4 +95,4 @@ def test_it_foretells_what_the_budget_does(
     )
     requests = [Planned(one, 0.0, RequestOutcome.ANSWERED) for one in latencies]
     log = run_requests(lambda: limiter_in_memory(make_limits(service, address, sources)), requests, workers)
-    assert played.finished == pytest.approx(max((one.over for one in log), default=0.0), abs=1e-3)
+    assert simulated.finished == pytest.approx(max((one.over for one in log), default=0.0), abs=1e-3)
