@@ -14,6 +14,7 @@ import re
 import secrets
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 # A step takes a fraction of a millisecond. A process that holds the file for so long is stopped, not slow.
 _BUSY_SECONDS = 15.0
+# Removing a log takes a fraction of a millisecond, too.
+_LOCK_SECONDS, _LOCK_PAUSE = 2.0, 0.005
 _MOUNTS = Path("/proc/self/mountinfo")
 _NETWORK = {
     "nfs",
@@ -191,13 +194,30 @@ def _remove_log_without_file(path: Path) -> None:
         return
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        _lock(descriptor)
         # Another process may just have created the file, and begun a log of its own.
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.path.lexists(path):
             path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
             log.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def _lock(directory: int) -> None:
+    """Lock an open directory, waiting for other processes that create the file at this moment.
+
+    The wait is short: an export holds the lock of its output directory as long as it runs.
+    """
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_LOCK_PAUSE)
+        else:
+            return
 
 
 def _check(connection: sqlite3.Connection, path: Path, clock: BootClock, last_written: float) -> None:
