@@ -32,21 +32,7 @@ _BUSY_SECONDS = 15.0
 # Removing a log takes a fraction of a millisecond, too.
 _LOCK_SECONDS, _LOCK_PAUSE = 2.0, 0.005
 _MOUNTS = Path("/proc/self/mountinfo")
-_NETWORK = {
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb3",
-    "smbfs",
-    "9p",
-    "ceph",
-    "sshfs",
-    "glusterfs",
-    "lustre",
-    "beegfs",
-    "afs",
-    "gpfs",
-}
+_NETWORK_FILE_SYSTEMS = frozenset("nfs nfs4 cifs smb3 smbfs 9p ceph sshfs glusterfs lustre beegfs afs gpfs".split())
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _REPAIR = "Check the file; if you need not keep it, move it away and wait for one period of the limits."
 
@@ -168,7 +154,7 @@ def _is_shared_by_machines(path: Path) -> bool:
     """Return whether a file is on a network file system, where SQLite's log lacks the shared memory it needs."""
     mounts = _mounts()
     point = next((above for above in path.resolve().parents if above in mounts), None)
-    return point is not None and mounts[point].removeprefix("fuse.") in _NETWORK
+    return point is not None and mounts[point].removeprefix("fuse.") in _NETWORK_FILE_SYSTEMS
 
 
 def _second_name(path: Path, problem: str) -> BudgetUnavailable:
