@@ -32,7 +32,9 @@ _BUSY_SECONDS = 15.0
 # Removing a log takes a fraction of a millisecond, too.
 _LOCK_SECONDS, _LOCK_PAUSE = 2.0, 0.005
 _MOUNTS = Path("/proc/self/mountinfo")
-_NETWORK_FILE_SYSTEMS = frozenset("nfs nfs4 cifs smb3 smbfs 9p ceph sshfs glusterfs lustre beegfs afs gpfs".split())
+_NETWORK_FILE_SYSTEMS = frozenset(
+    ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "sshfs", "glusterfs", "lustre", "beegfs", "afs", "gpfs"]
+)
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _REPAIR = "Check the file; if you need not keep it, move it away and wait for one period of the limits."
 
