@@ -1,4 +1,4 @@
-"""Plays requests through limiters on virtual time, and says which the service saw when."""
+"""Sends planned requests through rate limiters on virtual time, and records when the service counted each."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ TOKEN = Token("token-of-the-tests")
 
 @dataclass(frozen=True)
 class Planned:
-    """A request to send: it counts at the service after `part` of its `latency`.
+    """A request to send: the service counts it after `part` of its `latency`.
 
-    One that was given up counts `late` seconds after that. Its process is stopped for `stop` seconds between getting
+    One that was given up is counted `late` seconds later. Its process is stopped for `stop` seconds between getting
     the permit and sending.
     """
 
@@ -47,7 +47,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Sent:
-    """A request: when it was sent, when the service counted it, when it was over, and from where."""
+    """A request that was sent: when, when the service counted it, when it ended, and from where."""
 
     sent: float
     counted: float
@@ -128,7 +128,7 @@ async def send_all(limiter: RateLimiter, requests: Sequence[Planned], workers: i
 
 
 def run_requests(make: Callable[[], RateLimiter], requests: Sequence[Planned], workers: int) -> list[Sent]:
-    """Send the requests through one budget."""
+    """Send the requests through one limiter."""
     log: list[Sent] = []
 
     async def main() -> None:
@@ -145,13 +145,13 @@ def at_once(count: int) -> list[Planned]:
 
 
 def assert_within(log: Iterable[Sent], service: Limit, address: Limit, offset: float = 0.0) -> None:
-    """No window exceeded, rolling or fixed, in all or from one address, as the service counts."""
+    """Assert that no window is exceeded, rolling or fixed, of all requests or of one address."""
     log = list(log)
-    counted = [one.counted for one in log]
+    counted = [request.counted for request in log]
     assert most_in_any_window(counted, service.period) <= service.requests
     assert most_in_any_fixed_window(counted, service.period, offset) <= service.requests
-    for source in {one.source for one in log}:
-        own = [one.counted for one in log if one.source == source]
+    for source in {request.source for request in log}:
+        own = [request.counted for request in log if request.source == source]
         assert most_in_any_window(own, address.period) <= address.requests
         assert most_in_any_fixed_window(own, address.period, offset) <= address.requests
 
@@ -176,7 +176,9 @@ def least_time(count: int, service: Limit, address: Limit, sources: int, min_int
 
 
 def gaps(log: Iterable[Sent]) -> list[float]:
-    return [after.sent - before.sent for before, after in itertools.pairwise(sorted(log, key=lambda one: one.sent))]
+    return [
+        after.sent - before.sent for before, after in itertools.pairwise(sorted(log, key=lambda request: request.sent))
+    ]
 
 
 @contextmanager
@@ -204,7 +206,7 @@ identities = itertools.count(1_000_000)
 
 
 def claim_all(ledger: SqliteLedger) -> int:
-    """Claim until there is no permit; how many there were."""
+    """Claim until there is no permit; return how many there were."""
     granted = 0
     while isinstance(ledger.claim(next(identities)), Granted):
         granted += 1
@@ -224,7 +226,7 @@ def spend_some(path: Path, clock: ManualClock, count: int, *, close: bool = True
 
 
 class KillableLedger(InlineAsyncLedger):
-    """A store of a process that can be killed: then nothing more is put on record, whatever the tasks do."""
+    """The ledger of a process that can be killed: then nothing more is recorded, whatever the tasks do."""
 
     def __init__(self, ledger: SqliteLedger) -> None:
         super().__init__(ledger)
@@ -283,18 +285,18 @@ process_lists = st.lists(
 
 
 def run_processes(
-    playing: Sequence[Process],
+    started: Sequence[Process],
     limits: Limits,
     machines: Sequence[BootClock],
-    places: Sequence[tuple[str, Token]] = ((SERVICE, TOKEN),),
+    services: Sequence[tuple[str, Token]] = ((SERVICE, TOKEN),),
     permit_lifetime: float = math.inf,
 ) -> list[Sent]:
-    """Let processes come, be killed and end, on one file. The places are taken in turn."""
+    """Let processes start, be killed and end, on one file. Services and tokens are assigned in rotation."""
     log: list[Sent] = []
 
     async def live(number: int, process: Process, path: Path) -> None:
         await anyio.sleep(process.starts)
-        base_url, token = places[number % len(places)]
+        base_url, token = services[number % len(services)]
         clock = machines[process.machine % len(machines)]
         store = KillableLedger(SqliteLedger(path, base_url, token, limits, clock))
         limiter = RateLimiter(store, limits, permit_lifetime=permit_lifetime, elapsed=anyio.current_time)
@@ -306,7 +308,7 @@ def run_processes(
 
     async def main(path: Path) -> None:
         async with anyio.create_task_group() as tasks:
-            for number, process in enumerate(playing):
+            for number, process in enumerate(started):
                 tasks.start_soon(live, number, process, path)
 
     with temporary_path() as path:

@@ -33,17 +33,17 @@ async def spend(budget_url: str, base_url: str, limit: str, requests: int, worke
             ip_limit=agreed,
             min_interval=0.0,
             answer_timeout=ANSWER_TIMEOUT,
-        ) as budget,
+        ) as limiter,
         aiohttp.ClientSession(base_url) as session,
         anyio.create_task_group() as tasks,
     ):
 
         async def worker() -> None:
             for _ in left:
-                slot = await budget.acquire()
+                permit = await limiter.acquire()
                 async with session.get("/") as response:
                     assert response.status == 200
-                await budget.release(slot, RequestOutcome.ANSWERED)
+                await limiter.release(permit, RequestOutcome.ANSWERED)
 
         for _ in range(workers):
             tasks.start_soon(worker)

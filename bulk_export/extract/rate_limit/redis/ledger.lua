@@ -2,17 +2,17 @@
 -- throttle_state.py and fairness.py explain the rules, script_arguments.py names the arguments.
 --
 -- KEYS: the secret of the record and what is known of its server; of the service its clock; of the rate limit key its
--- state, its requests by end, those of them that were answered, the queue by ticket, and who waits in it. `prefix` begins
--- the names of rate limit keys, `routes` those of the sets with the requests on one route to the service, whatever their
--- token. All names share a hash tag, so they live on one node of a cluster.
+-- state, its requests by end, those of them that were answered, the queue by ticket, and who waits in it. `prefix`
+-- begins the names of rate limit keys, `routes` those of the sets with the requests on one route to the service,
+-- whatever their token. All names share a hash tag, so they live on one node of a cluster.
 --
--- ARGV[1]: the step in JSON. Times are whole microseconds on a clock of the service that starts at 0: it advances by the
--- server's clock, but never goes back, and never further than the asking process knows time to have passed.
+-- ARGV[1]: the step in JSON. Times are whole microseconds on a clock of the service that starts at 0: it advances by
+-- the server's clock, but never goes back, and never further than the asking process knows time to have passed.
 --
--- What is stored has names of its own, which belong to the format of the record: `accounts` are rate limit keys, `reach`
--- is the longest period, `longest` the longest request with its delay. In the throttle state, `restraint`, `refusals` are
--- consecutive 429s, `epoch` is the moment up to which claims are ignored, `since` when the ceiling began to grow, and
--- `growth` its growth in a microsecond.
+-- What is stored has names of its own, which belong to the format of the record: `accounts` are rate limit keys,
+-- `reach` is the longest period, `longest` the longest request with its delay. In the throttle state, `restraint`,
+-- `refusals` are consecutive 429s, `epoch` is the moment up to which claims are ignored, `since` when the ceiling
+-- began to grow, and `growth` its growth in a microsecond.
 
 local ask = cjson.decode(ARGV[1])
 local secret, server, clock, state, spent, through, queue, waiters = unpack(KEYS)
@@ -222,7 +222,7 @@ local function leave_queue(claimant)
   redis.call('HDEL', waiters, claimant)
 end
 
--- The processes that have waited longer than one, the longest first; those that have not asked again in time are removed.
+-- The processes that have waited longer than one, the longest first. Those that did not ask again in time are removed.
 local function ahead_of(claimant)
   local ahead = {}
   for _, other in ipairs(redis.call('ZRANGE', queue, 0, -1)) do

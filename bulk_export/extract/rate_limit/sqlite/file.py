@@ -14,6 +14,7 @@ import re
 import secrets
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,22 +29,12 @@ logger = logging.getLogger(__name__)
 
 # A step takes a fraction of a millisecond. A process that holds the file for so long is stopped, not slow.
 _BUSY_SECONDS = 15.0
+# Removing a log takes a fraction of a millisecond, too.
+_LOCK_SECONDS, _LOCK_PAUSE = 2.0, 0.005
 _MOUNTS = Path("/proc/self/mountinfo")
-_NETWORK = {
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb3",
-    "smbfs",
-    "9p",
-    "ceph",
-    "sshfs",
-    "glusterfs",
-    "lustre",
-    "beegfs",
-    "afs",
-    "gpfs",
-}
+_NETWORK_FILE_SYSTEMS = frozenset(
+    ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "sshfs", "glusterfs", "lustre", "beegfs", "afs", "gpfs"]
+)
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _REPAIR = "Check the file; if you need not keep it, move it away and wait for one period of the limits."
 
@@ -165,7 +156,7 @@ def _is_shared_by_machines(path: Path) -> bool:
     """Return whether a file is on a network file system, where SQLite's log lacks the shared memory it needs."""
     mounts = _mounts()
     point = next((above for above in path.resolve().parents if above in mounts), None)
-    return point is not None and mounts[point].removeprefix("fuse.") in _NETWORK
+    return point is not None and mounts[point].removeprefix("fuse.") in _NETWORK_FILE_SYSTEMS
 
 
 def _second_name(path: Path, problem: str) -> BudgetUnavailable:
@@ -191,13 +182,30 @@ def _remove_log_without_file(path: Path) -> None:
         return
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        _lock(descriptor)
         # Another process may just have created the file, and begun a log of its own.
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.path.lexists(path):
             path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
             log.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def _lock(directory: int) -> None:
+    """Lock an open directory, waiting for other processes that create the file at this moment.
+
+    The wait is short: an export holds the lock of its output directory as long as it runs.
+    """
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_LOCK_PAUSE)
+        else:
+            return
 
 
 def _check(connection: sqlite3.Connection, path: Path, clock: BootClock, last_written: float) -> None:

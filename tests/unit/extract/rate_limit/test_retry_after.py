@@ -19,11 +19,11 @@ def pause(
     date: str | None = None,
     wall: float = 30.0,
     period: float = 300.0,
-    refusals: int = 1,
+    consecutive_429s: int = 1,
     uniform: float = 0.0,
 ) -> float:
-    said = read_429(retry_after=retry_after, date=date, wall=wall, period=period, uniform=uniform)
-    return said.pause(refusals)
+    parsed = read_429(retry_after=retry_after, date=date, wall=wall, period=period, uniform=uniform)
+    return parsed.pause(consecutive_429s)
 
 
 NOW = 1_795_773_630.0  # 27 November 2026, 10:00:30
@@ -34,16 +34,16 @@ def http_date(moment: float) -> str:
 
 
 def pauses(dates: list[str], *, retry_after: str | None = None, wall: float = NOW, apart: float = 1.0) -> list[float]:
-    """The pauses after refusals that come one after the other, each after the pause before it, or `apart` seconds."""
-    clock, elapsed, found = ServiceClock(), 0.0, []
-    for refusals, date in enumerate(dates, start=1):
+    """The pauses after responses with 429, one after the other, each after the pause before it, or `apart` seconds."""
+    clock, elapsed, paused = ServiceClock(), 0.0, []
+    for consecutive_429s, date in enumerate(dates, start=1):
         trusted = clock.trusts(date, wall=wall + elapsed, elapsed=elapsed)
-        said = read_429(
+        parsed = read_429(
             retry_after=retry_after, date=date, wall=wall + elapsed, period=300.0, uniform=0.0, trusted=trusted
         )
-        found.append(said.pause(refusals))
-        elapsed += max(apart, found[-1])
-    return found
+        paused.append(parsed.pause(consecutive_429s))
+        elapsed += max(apart, paused[-1])
+    return paused
 
 
 @pytest.mark.parametrize(
@@ -74,22 +74,32 @@ def test_date_without_service_clock() -> None:
 
 def test_window_boundary_if_sooner() -> None:
     """Without Retry-After, the next window by the service's clock ends the hold if it is sooner than the backoff."""
-    assert pause(date="Mon, 23 Nov 2026 10:04:59 GMT", refusals=9) == pytest.approx(1.25)
-    assert pause(date="Mon, 23 Nov 2026 10:00:30 GMT", refusals=1) == pytest.approx(1.0)
+    assert pause(date="Mon, 23 Nov 2026 10:04:59 GMT", consecutive_429s=9) == pytest.approx(1.25)
+    assert pause(date="Mon, 23 Nov 2026 10:00:30 GMT", consecutive_429s=1) == pytest.approx(1.0)
 
 
 def test_backoff_doubles_with_jitter() -> None:
     """The backoff doubles up to a period, and has jitter."""
-    assert [pause(refusals=number, uniform=1.0) for number in range(1, 10)] == [2, 4, 8, 16, 32, 64, 128, 256, 300]
-    assert pause(refusals=3, uniform=0.0) == 4.0
+    assert [pause(consecutive_429s=number, uniform=1.0) for number in range(1, 10)] == [
+        2,
+        4,
+        8,
+        16,
+        32,
+        64,
+        128,
+        256,
+        300,
+    ]
+    assert pause(consecutive_429s=3, uniform=0.0) == 4.0
 
 
 def test_short_waits_are_raised() -> None:
     """A service that announces short waits but goes on throttling is given longer ones."""
-    told = [pause(retry_after="1", refusals=number, uniform=0.0) for number in range(1, 9)]
-    assert told[:2] == [1.0, 1.0]
-    assert told == sorted(told)
-    assert told[-1] > 30
+    waits = [pause(retry_after="1", consecutive_429s=number, uniform=0.0) for number in range(1, 9)]
+    assert waits[:2] == [1.0, 1.0]
+    assert waits == sorted(waits)
+    assert waits[-1] > 30
 
 
 @given(
@@ -97,14 +107,16 @@ def test_short_waits_are_raised() -> None:
     date=st.none() | st.text(max_size=40),
     wall=st.floats(0, 4e9),
     period=st.floats(1, 3600),
-    refusals=st.integers(1, 200),
+    consecutive_429s=st.integers(1, 200),
     uniform=st.floats(0, 1),
 )
 def test_wait_is_bounded(
-    retry_after: str | None, date: str | None, wall: float, period: float, refusals: int, uniform: float
+    retry_after: str | None, date: str | None, wall: float, period: float, consecutive_429s: int, uniform: float
 ) -> None:
     """Whatever the headers hold, the wait is above zero and at most a period and a moment."""
-    waited = pause(retry_after=retry_after, date=date, wall=wall, period=period, refusals=refusals, uniform=uniform)
+    waited = pause(
+        retry_after=retry_after, date=date, wall=wall, period=period, consecutive_429s=consecutive_429s, uniform=uniform
+    )
     assert 0 < waited <= period + 0.25
 
 
@@ -144,14 +156,14 @@ def test_agreeing_date_gives_boundary() -> None:
 )
 def test_date_is_read_by_plausible_clock(date: float, wall: float, least: float, most: float) -> None:
     """A date in Retry-After is read by the clock that makes it a possible wait."""
-    found = pauses([http_date(date)], retry_after=http_date(NOW + 40), wall=wall)
-    assert least <= found[0] <= most
+    paused = pauses([http_date(date)], retry_after=http_date(NOW + 40), wall=wall)
+    assert least <= paused[0] <= most
 
 
 def test_longer_waits_if_allowed() -> None:
     """An announced wait may be longer than a period if that is allowed; a backoff may not."""
     for longest, held in ((None, 300), (100.0, 300), (900.0, 700), (600.0, 600)):
-        said = read_429(retry_after="700", date=None, wall=NOW, period=300.0, uniform=0.0, longest=longest)
-        assert said.pause(1) == held
+        parsed = read_429(retry_after="700", date=None, wall=NOW, period=300.0, uniform=0.0, longest=longest)
+        assert parsed.pause(1) == held
     unsaid = read_429(retry_after=None, date=None, wall=NOW, period=300.0, uniform=1.0, longest=900.0)
     assert unsaid.pause(30) == 300

@@ -168,7 +168,7 @@ def test_hold_applies_to_claimed_permit() -> None:
 def test_adapts_to_other_client(throttle: type[FixedWindows] | type[RollingWindow]) -> None:
     """Beside another client it keeps to what gets through.
 
-    The stranger spends half of 40 in 10 s. After a period of learning, hardly anything is throttled.
+    The other client sends half of 40 in 10 s. After a period of learning, hardly anything is answered with 429.
     """
     limit = Limit(40, 10)
     windows: list[Throttle] = []
@@ -176,7 +176,7 @@ def test_adapts_to_other_client(throttle: type[FixedWindows] | type[RollingWindo
     def throttles(now: float) -> bool:
         return not windows[0].admits("token")
 
-    async def stranger(until: float) -> None:
+    async def other_client(until: float) -> None:
         while anyio.current_time() < until:
             windows[0].admits("token")
             await anyio.sleep(0.5)
@@ -194,7 +194,7 @@ def test_adapts_to_other_client(throttle: type[FixedWindows] | type[RollingWindo
                     pass
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(stranger, 400)
+            tasks.start_soon(other_client, 400)
             async with anyio.create_task_group() as workers:
                 for _ in range(8):
                     workers.start_soon(worker)

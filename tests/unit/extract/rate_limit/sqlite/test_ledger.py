@@ -78,15 +78,15 @@ stopped = st.builds(
     service=limit_values,
     address=limit_values,
     sources=st.integers(1, 3),
-    playing=process_lists,
+    started=process_lists,
     offset=st.floats(0, 10),
 )
 def test_limits_hold_with_killed_processes(
-    service: Limit, address: Limit, sources: int, playing: list[Process], offset: float
+    service: Limit, address: Limit, sources: int, started: list[Process], offset: float
 ) -> None:
     """Whichever processes come and are killed, no window of the service holds more than the limit."""
     assert_within(
-        run_processes(playing, make_limits(service, address, sources), [virtual_clock()]), service, address, offset
+        run_processes(started, make_limits(service, address, sources), [virtual_clock()]), service, address, offset
     )
 
 
@@ -296,8 +296,8 @@ def test_token_is_not_stored(tmp_path: Path) -> None:
 
 
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
-@given(service=limit_values, address=limit_values, playing=process_lists)
-def test_tokens_and_names_share_address_limit(service: Limit, address: Limit, playing: list[Process]) -> None:
+@given(service=limit_values, address=limit_values, started=process_lists)
+def test_tokens_and_names_share_address_limit(service: Limit, address: Limit, started: list[Process]) -> None:
     """The names of a service and its tokens share the limit of an address.
 
     Two tokens, each under two names of the sandbox: from one address never more than its limit.
@@ -306,8 +306,8 @@ def test_tokens_and_names_share_address_limit(service: Limit, address: Limit, pl
         "https://npq-registration-sandbox-web.teacherservices.cloud",
         "https://Sandbox.Register-NPQ.education.gov.uk.:443/api",
     )
-    places = [(name, Token(token)) for token in ("one", "two") for name in names]
-    sent = run_processes(playing, make_limits(service, address), [virtual_clock()], places)
+    services = [(name, Token(token)) for token in ("one", "two") for name in names]
+    sent = run_processes(started, make_limits(service, address), [virtual_clock()], services)
     assert_within(sent, Limit(2 * service.requests, service.period), address)
 
 

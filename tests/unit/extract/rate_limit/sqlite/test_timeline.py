@@ -136,12 +136,12 @@ def test_wall_clock_is_irrelevant_on_one_machine(tmp_path: Path, monkeypatch: py
 @given(
     service=limit_values,
     address=limit_values,
-    playing=several_machines,
+    started=several_machines,
     up=st.tuples(*[st.sampled_from([0.0, 3.0, 50.0, 100_000.0])] * 3),
     wrong=st.tuples(*[st.sampled_from([-2.0, 2.0]) | st.floats(-2, 2)] * 3),
 )
 def test_limits_hold_across_machines(
-    service: Limit, address: Limit, playing: list[Process], up: tuple[float, ...], wrong: tuple[float, ...]
+    service: Limit, address: Limit, started: list[Process], up: tuple[float, ...], wrong: tuple[float, ...]
 ) -> None:
     """Machines whose wall clocks agree within the tolerance exceed no limit together.
 
@@ -151,7 +151,7 @@ def test_limits_hold_across_machines(
         virtual_clock(f"boot {number}", ahead=ahead, wall=wall)
         for number, (ahead, wall) in enumerate(zip(up, wrong, strict=True))
     ]
-    assert_within(run_processes(playing, make_limits(service, address), machines), service, address)
+    assert_within(run_processes(started, make_limits(service, address), machines), service, address)
 
 
 def test_machines_count_each_other(tmp_path: Path) -> None:
