@@ -275,7 +275,7 @@ class TableDiff:
         )
 
     def _write(self, query: str, place: Path) -> None:
-        target = database.text(database.place(place))
+        target = database.text(database.path_text(place))
         self._connection.execute(f"COPY ({query}) TO {target} (FORMAT parquet, COMPRESSION zstd)")
 
     def _packed(self, view: str, synced_at: str, removed_at: str) -> str:
