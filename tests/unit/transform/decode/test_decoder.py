@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulk_export.core.model import Endpoint, FieldType, Kind, ListOf, RecordShape, Struct
+from bulk_export.core.model import FieldType, Kind, ListOf, RecordShape, Struct
 from bulk_export.output.formats import open_part
 from bulk_export.transform.decode import (
     Block,
@@ -22,32 +22,13 @@ from bulk_export.transform.decode import (
     InvalidPage,
     SplitBody,
     lossless_json,
-    record_version,
     split_page,
 )
 from bulk_export.transform.decode.lossless_json import Number, RepeatedKeys
 from bulk_export.transform.decode.values import parse_timestamp
+from tests.support.decoding import body_of, decode, record, row
 from tests.support.described import FIELDS, THINGS, endpoint
 from tests.support.json_values import Pairs, Raw, records, text_of
-
-
-def body_of(drawn: list[Any]) -> bytes:
-    return ('{"data":[' + ",".join(map(text_of, drawn)) + "]}").encode()
-
-
-def record(**attributes: Any) -> dict[str, Any]:
-    return {"id": "a", "type": "thing", "attributes": attributes}
-
-
-def decode(drawn: list[Any], described: Endpoint = THINGS) -> Block:
-    return Decoder(described, columns=True, lines="raw").decode([body_of(drawn)])
-
-
-def row(attributes: Any, described: Endpoint = THINGS) -> dict[str, Any]:
-    block = decode([{"id": "a", "type": "thing", "attributes": attributes}], described)
-    assert block.batch is not None
-    (only,) = block.batch.to_pylist()
-    return only
 
 
 def read_back(block: Block) -> list[dict[str, Any]]:
@@ -163,58 +144,6 @@ def test_export_is_lossless(drawn: list[Any]) -> None:
                 assert told(around["/" + name if name.startswith("/") else name], None) == told(value, None)
 
 
-@pytest.mark.parametrize(
-    ("kind", "text", "expected"),
-    [
-        (Kind.INTEGER, "9223372036854775807", 9223372036854775807),
-        (Kind.INTEGER, "1.0", None),
-        (Kind.INTEGER, "9223372036854775808", None),
-        (Kind.INTEGER, '"7"', None),
-        (Kind.NUMBER, "7", 7.0),
-        (Kind.NUMBER, "0.1", 0.1),
-        (Kind.NUMBER, "9007199254740993", None),
-        (Kind.NUMBER, "0.10000000000000000000001", None),
-        (Kind.NUMBER, "1e400", None),
-        (Kind.BOOLEAN, '"true"', None),
-        (Kind.BOOLEAN, "1", None),
-        (Kind.STRING, "7", None),
-        (Kind.STRING, '"\\ud800"', None),
-    ],
-)
-def test_value_fits_only_without_loss(kind: Kind, text: str, expected: Any) -> None:
-    got = row({"value": Raw(text)}, endpoint({"value": kind}))
-    assert got["value"] == expected
-    assert got["_extra"] == (None if expected is not None else '{"value":' + text + "}")
-
-
-@pytest.mark.parametrize(
-    ("kind", "text", "expected"),
-    [
-        (Kind.TIMESTAMP, "2021-05-31T02:21:32Z", "2021-05-31T02:21:32Z"),
-        (Kind.TIMESTAMP, "2021-05-31T02:21:32.000Z", "2021-05-31T02:21:32Z"),
-        (Kind.TIMESTAMP, "2021-05-31T02:21:32.123456+01:00", "2021-05-31T01:21:32.123456Z"),
-        (Kind.TIMESTAMP, "2021-05-31", "2021-05-31T00:00:00Z"),
-        (Kind.TIMESTAMP, "2021-05-31T02:21:32.1234567Z", None),
-        (Kind.TIMESTAMP, "2021-05-31T02:21:32", None),
-        (Kind.TIMESTAMP, "2021-05-31T23:59:60Z", None),
-        (Kind.TIMESTAMP, "soon", None),
-        (Kind.DATE, "2021-05-31", "2021-05-31"),
-        (Kind.DATE, "2021-05-31T00:00:00+00:00", "2021-05-31"),
-        (Kind.DATE, "2021-05-31T00:00:00.000Z", "2021-05-31"),
-        (Kind.DATE, "2021-05-31T00:00:00+01:00", None),
-        (Kind.DATE, "2021-05-31T00:00:01Z", None),
-        (Kind.DATE, "2021-02-30", None),
-    ],
-)
-def test_timestamps_and_dates(kind: Kind, text: str, expected: str | None) -> None:
-    described = endpoint({"value": kind})
-    block = Decoder(described, columns=False, lines="flat").decode([body_of([record(value=text)])])
-    assert block.lines is not None
-    flat = json.loads(block.lines[0])
-    assert flat["value"] == expected
-    assert flat["_extra"] == (None if expected else json.dumps({"value": text}, separators=(",", ":")))
-
-
 def test_unknown_members_are_kept_and_counted() -> None:
     """Unknown attributes and members are kept in `_extra` and counted at their path."""
     sent = {
@@ -284,11 +213,6 @@ def test_block_without_rows() -> None:
     assert [json.loads(line)["id"] for line in block.lines or ()] == ["1", "2", "4"]
 
 
-def test_record_version() -> None:
-    drawn = [record(updated_at="1970-01-01T00:00:01Z"), record(name="n"), {"id": "x", "attributes": 7}]
-    assert [record_version(text_of(one).encode()) for one in drawn] == [1_000_000, None, None]
-
-
 @pytest.mark.parametrize("depth", [190, 700, 810, 900])
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
 @pytest.mark.parametrize("place", [b'"attributes":{"new":%b}', b'"attributes":{"name":%b}', b'"other":%b', b'"id":%b'])
@@ -298,10 +222,10 @@ def test_deep_nesting_is_kept(depth: int, opening: bytes, closing: bytes, place:
     block = Decoder(THINGS, columns=True, lines="raw").decode([b'{"data":[' + sent + b"]}"] * 4)
     assert list(block.lines or ()) == [sent] * 4
     assert block.batch is not None
-    for row in block.batch.to_pylist():
-        assert row["_extra"].encode().count(opening) >= depth
+    for columns in block.batch.to_pylist():
+        assert columns["_extra"].encode().count(opening) >= depth
         if depth > 800:
-            assert row["_extra"] == '{"/whole":' + sent.decode() + "}"
+            assert columns["_extra"] == '{"/whole":' + sent.decode() + "}"
 
 
 def test_page_nested_too_deeply_is_invalid() -> None:
@@ -339,15 +263,6 @@ def test_split_body_gives_the_same_block(drawn: list[Any], lines: Any) -> None:
     ways = [Decoder(THINGS, columns=lines is None, lines=lines).decode([given]) for given in (body, known)]
     one, other = ((block.ids, block.lines, block.batch, block.drift.to_json()) for block in ways)
     assert one == other
-
-
-@settings(deadline=None)
-@given(st.text(alphabet=st.characters(codec=None), max_size=30), st.booleans())
-def test_escape_overhead(text: str, ascii_only: bool) -> None:
-    """The overhead is the difference in length from the text without escapes."""
-    whole = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    shown = json.dumps(whole, ensure_ascii=ascii_only).encode()
-    assert len(shown) - lossless_json.escape_overhead(shown) == len(whole.encode()) + 2
 
 
 def test_records_without_id_have_a_null() -> None:

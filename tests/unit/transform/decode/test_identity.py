@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from bulk_export.core.model import Endpoint, Field, Kind, ListOf, RecordShape, Struct
-from bulk_export.transform.decode import Decoder, Lines, identity_columns
+from bulk_export.transform.decode import Decoder, Lines, identity_columns, record_version
 from bulk_export.transform.redaction import Redaction
+from tests.support.decoding import record
 from tests.support.described import endpoint
+from tests.support.json_values import text_of
 
 THINGS = endpoint({"number": Kind.STRING, "at": Struct((Field("place", Kind.STRING),)), "tags": ListOf(Kind.STRING)})
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -98,3 +100,8 @@ def test_no_column_for_an_identity(path: tuple[str, ...]) -> None:
 def test_identity_column_of_other_shapes() -> None:
     shape = RecordShape(at=(), id=("meta", "key"), type=None, attributes=())
     assert identity_columns(shape) == (("id",),)
+
+
+def test_record_version() -> None:
+    drawn = [record(updated_at="1970-01-01T00:00:01Z"), record(name="n"), {"id": "x", "attributes": 7}]
+    assert [record_version(text_of(one).encode()) for one in drawn] == [1_000_000, None, None]
