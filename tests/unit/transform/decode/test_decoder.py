@@ -59,7 +59,7 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def whole(value: Any, overlay: Any, kind: FieldType | None) -> Any:
+def restored(value: Any, overlay: Any, kind: FieldType | None) -> Any:
     """What a column and its overlay say together, in a form in which equal meanings are equal."""
     if value is None:
         return told(overlay, kind)
@@ -68,14 +68,14 @@ def whole(value: Any, overlay: Any, kind: FieldType | None) -> Any:
         return merged(value, overlay or {}, kinds)
     if isinstance(kind, ListOf):
         left = overlay or {}
-        return [whole(element, left.get(str(place)), kind.item) for place, element in enumerate(value)]
+        return [restored(element, left.get(str(index)), kind.item) for index, element in enumerate(value)]
     if kind in (Kind.TIMESTAMP, Kind.DATE):
         return ("moment", value if kind is Kind.TIMESTAMP else value * 86_400_000_000)
     return exact_number(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def merged(members: dict[str, Any], overlay: dict[str, Any], kinds: dict[str, FieldType]) -> Any:
-    together = {name: whole(member, overlay.get(name), kinds.get(name)) for name, member in members.items()}
+    together = {name: restored(member, overlay.get(name), kinds.get(name)) for name, member in members.items()}
     for name, left in overlay.items():
         if name.startswith("/") and not name.startswith("//"):
             continue
@@ -215,10 +215,10 @@ def test_block_without_rows() -> None:
 
 @pytest.mark.parametrize("depth", [190, 700, 810, 900])
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
-@pytest.mark.parametrize("place", [b'"attributes":{"new":%b}', b'"attributes":{"name":%b}', b'"other":%b', b'"id":%b'])
-def test_deep_nesting_is_kept(depth: int, opening: bytes, closing: bytes, place: bytes) -> None:
+@pytest.mark.parametrize("member", [b'"attributes":{"new":%b}', b'"attributes":{"name":%b}', b'"other":%b', b'"id":%b'])
+def test_deep_nesting_is_kept(depth: int, opening: bytes, closing: bytes, member: bytes) -> None:
     """Deep nesting is kept, as far as a page with it is accepted."""
-    sent = b'{"id":"a",' + place % (opening * depth + b"1.0" + closing * depth) + b"}"
+    sent = b'{"id":"a",' + member % (opening * depth + b"1.0" + closing * depth) + b"}"
     block = Decoder(THINGS, columns=True, lines="raw").decode([b'{"data":[' + sent + b"]}"] * 4)
     assert list(block.lines or ()) == [sent] * 4
     assert block.batch is not None

@@ -84,13 +84,13 @@ def test_damage_is_the_same_on_both_paths(data: st.DataObject) -> None:
     """A damaged page is invalid, or changed in the same way on both paths."""
     body = bytearray(page(USUAL, record(years=[1, 2], new=[7, "é"])))
     for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.integers(0, len(body)))
+        position = data.draw(st.integers(0, len(body)))
         other = data.draw(st.integers(0, len(body)))
         length = data.draw(st.integers(0, 40))
         piece = data.draw(
             st.sampled_from([b"", body[other : other + length], b'"', b":", b",", b" ", b"}", b"\\", b"-", b"\xff"])
         )
-        body[place : place + data.draw(st.sampled_from([0, 0, 1, length]))] = piece
+        body[position : position + data.draw(st.sampled_from([0, 0, 1, length]))] = piece
     damaged = bytes(body)
     try:
         expected = ReferenceDecoder(THINGS, columns=True, lines=None).decode([damaged])
@@ -209,8 +209,8 @@ def test_odd_descriptions_are_decoded() -> None:
         assert list(Decoder(described, columns=True, lines=None).decode([]).ids) == []
 
 
-@pytest.mark.parametrize("place", [b"here", b"there", b"elsewhere"])
-def test_bytes_that_are_not_utf8_are_found(place: bytes) -> None:
+@pytest.mark.parametrize("text", [b"here", b"there", b"elsewhere"])
+def test_bytes_that_are_not_utf8_are_found(text: bytes) -> None:
     body = page(record(new=["here"], name=["there"]) | {"relationships": ["elsewhere"]})
     with pytest.raises(InvalidPage, match="not UTF-8"):
-        experienced().decode([body.replace(place, b"\xe9")])
+        experienced().decode([body.replace(text, b"\xe9")])

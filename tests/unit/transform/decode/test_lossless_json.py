@@ -50,6 +50,6 @@ def test_deep_values_are_written_without_recursion() -> None:
 @given(st.text(alphabet=st.characters(codec=None), max_size=30), st.booleans())
 def test_escape_overhead(text: str, ascii_only: bool) -> None:
     """The overhead is the difference in length from the text without escapes."""
-    whole = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    shown = json.dumps(whole, ensure_ascii=ascii_only).encode()
-    assert len(shown) - lossless_json.escape_overhead(shown) == len(whole.encode()) + 2
+    encodable = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    shown = json.dumps(encodable, ensure_ascii=ascii_only).encode()
+    assert len(shown) - lossless_json.escape_overhead(shown) == len(encodable.encode()) + 2

@@ -180,10 +180,10 @@ def test_redaction_of_any_shape(shape: RecordShape) -> None:
     attributes = {"name": canary, "new": canary}
     record: dict[str, Any] = {**identity, **(attributes if not shape.attributes else {})}
     for path in filter(None, (shape.id, shape.attributes)):
-        place = record
+        parent = record
         for name in path[:-1]:
-            place = place.setdefault(name, {})
-        place[path[-1]] = canary if path == shape.id else attributes
+            parent = parent.setdefault(name, {})
+        parent[path[-1]] = canary if path == shape.id else attributes
     redaction = Redaction.from_paths(["new"], ["id", "name"], KEY)
     block = Decoder(shaped(shape), columns=True, lines="raw", redaction=redaction).decode([page(shape, [record])])
     assert canary not in repr(block.batch.to_pylist() if block.batch is not None else None)

@@ -52,10 +52,10 @@ def test_every_cell_is_in_one_page(
     names = ["id", *names] if names == [""] else names
     rows = [["x", *row] if len(row) < len(names) else row for row in rows]
     body = (b"\xef\xbb\xbf" if bom else b"") + table([names, *rows], line_end)
-    whole = UnpagedBody(TABLE, body, page_size=page_size, is_framed=True)
-    pages = list(whole.pages())
-    assert [len(records) for records, _ in pages] == whole.counts
-    assert all(count == page_size for count in whole.counts[:-1])
+    unpaged = UnpagedBody(TABLE, body, page_size=page_size, is_framed=True)
+    pages = list(unpaged.pages())
+    assert [len(records) for records, _ in pages] == unpaged.counts
+    assert all(count == page_size for count in unpaged.counts[:-1])
     shown = [json.loads(record) for records, _ in pages for record in records]
     assert shown == [{name: cell or None for name, cell in zip(names, row, strict=True)} for row in rows]
 
@@ -132,25 +132,27 @@ def test_cuts_within_a_row_are_found() -> None:
         except InvalidPage:
             continue
         unseen.append(body[:length])
-    # Where nothing says how long a body is, only a cut between two lines looks whole.
+    # Where nothing says how long a body is, only a cut between two lines looks complete.
     assert all(cut.endswith(b"\n") for cut in unseen)
     assert len(unseen) == 2
 
 
 def test_empty_table_is_one_empty_page() -> None:
-    whole = UnpagedBody(TABLE, b"id,name\n", page_size=10, is_framed=True)
-    assert (whole.counts, list(whole.pages())) == ([0], [([], b"[]")])
+    unpaged = UnpagedBody(TABLE, b"id,name\n", page_size=10, is_framed=True)
+    assert (unpaged.counts, list(unpaged.pages())) == ([0], [([], b"[]")])
 
 
 def test_empty_body_needs_framing() -> None:
     """An empty body is a table without records if the framing proves that it is complete."""
-    whole = UnpagedBody(TABLE, b"", page_size=10, is_framed=True)
-    assert (whole.counts, list(whole.pages())) == ([0], [([], b"[]")])
+    unpaged = UnpagedBody(TABLE, b"", page_size=10, is_framed=True)
+    assert (unpaged.counts, list(unpaged.pages())) == ([0], [([], b"[]")])
 
 
 def test_json_list_is_divided_the_same_way() -> None:
     things = replace(endpoint(dict(FIELDS)), paging=Paging("none"), shape=RecordShape(at=("a", "b")))
     body = json.dumps({"a": {"b": [{"id": str(number)} for number in range(7)]}, "total": 7}).encode()
-    whole = UnpagedBody(things, body, page_size=3, is_framed=True)
-    assert whole.counts == [3, 3, 1]
-    assert Decoder(things, columns=False, lines=None).decode([page for _, page in whole.pages()]).ids == list("0123456")
+    unpaged = UnpagedBody(things, body, page_size=3, is_framed=True)
+    assert unpaged.counts == [3, 3, 1]
+    assert Decoder(things, columns=False, lines=None).decode([page for _, page in unpaged.pages()]).ids == list(
+        "0123456"
+    )
