@@ -1,4 +1,4 @@
-"""Delta tables as directories of files: which paths the library takes, and where the files of a version are."""
+"""Delta tables as directories: which paths the library accepts, and which files belong to a table."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 LOG = "_delta_log"
-# It panics at brackets, and takes what follows a percent sign for an escape.
-_UNFIT = set("[]%")
+# The library panics at brackets, and takes a percent sign for an escape.
+_UNUSABLE = set("[]%")
 
 
 def check_path(path: Path) -> str:
-    """The place of a table as the library wants it. Raises UsageError for a path that it would not take as it is."""
+    """Return the absolute path of a table as text. Raises UsageError for a path that the library would change."""
     absolute = str(path.absolute())
     try:
         absolute.encode()
@@ -28,7 +28,7 @@ def check_path(path: Path) -> str:
             f"{path} is not UTF-8, and Delta tables take no other names.",
             next_step="Choose another name for the directory, or --format parquet.",
         ) from None
-    if found := sorted(_UNFIT & set(absolute)):
+    if found := sorted(_UNUSABLE & set(absolute)):
         raise UsageError(
             f"{path} has {' and '.join(found)} in its name, which Delta tables cannot have.",
             next_step="Choose a directory without them.",
@@ -37,37 +37,38 @@ def check_path(path: Path) -> str:
 
 
 def files_of(table: DeltaTable, path: Path) -> tuple[Path, ...]:
-    """The data files of a table that is not partitioned: they lie in its directory, whatever escapes stand in URIs."""
+    """The data files of a table without partitions. They are in its directory, however their URIs are escaped."""
     return tuple(path / Path(uri).name for uri in table.file_uris())
 
 
 def data_files(table: DeltaTable, path: Path) -> Iterator[tuple[Path, int]]:
-    """The data files of a table that is not partitioned, each with the size that its log tells."""
+    """The data files of a table without partitions, each with its size in bytes according to the log."""
     added = table.get_add_actions(flatten=True)
     for file, size in zip(added["path"].to_pylist(), added["size_bytes"].to_pylist(), strict=True):
         yield path / Path(str(file)).name, int(size)
 
 
 def unused_files(path: Path, used: set[Path]) -> list[Path]:
-    """Files like those of data in the directory of a table that no version of it names.
+    """Files in the directory of a table that look like data, and that no version of the table names.
 
-    None where the log does not go back to the first version: then nobody knows.
+    `used` are the files of the current version. Returns nothing if the log does not go back to the first version, since
+    an older one may name them.
     """
-    strange = {file for file in path.glob("part-*.parquet") if file.is_file() and not file.is_symlink()} - used
-    if not strange:
+    unknown = {file for file in path.glob("part-*.parquet") if file.is_file() and not file.is_symlink()} - used
+    if not unknown:
         return []
     commits = sorted((path / LOG).glob("*.json")) if (path / LOG).is_dir() else []
     commits = [commit for commit in commits if commit.stem.isdigit()]
     if [int(commit.stem) for commit in commits] != list(range(len(commits))):
         return []
     for commit in commits:
-        strange -= {path / name for name in _named_in(commit)}
-        if not strange:
+        unknown -= {path / name for name in _files_in(commit)}
+        if not unknown:
             break
-    return sorted(strange)
+    return sorted(unknown)
 
 
-def _named_in(commit: Path) -> Iterator[str]:
+def _files_in(commit: Path) -> Iterator[str]:
     with commit.open("rb") as lines:
         for line in lines:
             action = json.loads(line)

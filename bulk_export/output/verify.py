@@ -1,4 +1,4 @@
-"""Checks a finished export against its manifest: every file read to its end."""
+"""Checks a finished export against its manifest, reading every file to its end."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from bulk_export.output.manifest import read_manifest
 _SHOWN = 20
 _DEPTH = 2  # {endpoint}/{part}
 _PART = "part-*"
-# What file browsers leave in directories that they show. No reader takes them for data.
-_OF_FILE_BROWSERS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+# File browsers leave these in directories that they show. No reader takes them for data.
+_FILE_BROWSER_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was checked: numbers of files, rows and bytes. `passed_over` names what file browsers left beside them."""
+    """How many files, rows and bytes were checked.
+
+    `passed_over` are paths, relative to the export, of files that a file browser left beside the parts.
+    """
 
     files: int
     rows: int
@@ -46,10 +49,19 @@ class _File:
 
 
 def verify(directory: Path) -> Verification:
-    """Recompute sizes, hashes and row counts, and look for parts that the manifest does not name.
+    """Check a finished export: sizes, hashes and row counts of its files, and that there are no other parts.
 
-    Raises VerificationFailed with the differences, DamagedState where there is no manifest to check against,
-    UsageError for a copy that sync keeps, and LocalFailure where a directory cannot be read.
+    Args:
+        directory: The output directory of the export.
+
+    Returns:
+        How much was checked.
+
+    Raises:
+        VerificationFailed: Something differs from the manifest; the message names the differences.
+        DamagedState: There is no manifest to compare with.
+        UsageError: The directory holds a copy that sync keeps.
+        LocalFailure: A directory cannot be read.
     """
     if (directory / SYNC_STATE).exists():
         raise UsageError(
@@ -63,10 +75,10 @@ def verify(directory: Path) -> Verification:
         differences = [f"{file.path}: {what}" for file in every for what in _check(directory, file)]
         for name, endpoint in manifest["endpoints"].items():
             differences.extend(f"{name}: {what}" for what in _check_counts(endpoint, files[name]))
-        named = {file.path for file in every}
-        unnamed = _unnamed(directory, set(files), named)
-        passed_over = tuple(path for path in unnamed if _is_of_a_file_browser(directory / path))
-        differences.extend(f"{path}: not in the manifest" for path in unnamed if path not in passed_over)
+        listed = {file.path for file in every}
+        unlisted = _unlisted(directory, set(files), listed)
+        passed_over = tuple(path for path in unlisted if _is_left_by_a_file_browser(directory / path))
+        differences.extend(f"{path}: not in the manifest" for path in unlisted if path not in passed_over)
     if differences:
         more = f", and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
         raise VerificationFailed(
@@ -76,8 +88,8 @@ def verify(directory: Path) -> Verification:
     return Verification(len(every), sum(file.rows for file in every), sum(file.bytes for file in every), passed_over)
 
 
-def _is_of_a_file_browser(path: Path) -> bool:
-    return path.name in _OF_FILE_BROWSERS and path.is_file() and not path.is_symlink()
+def _is_left_by_a_file_browser(path: Path) -> bool:
+    return path.name in _FILE_BROWSER_FILES and path.is_file() and not path.is_symlink()
 
 
 def _files(endpoint: Any) -> list[Any]:
@@ -123,7 +135,7 @@ def _check(directory: Path, file: _File) -> Iterator[str]:
 
 
 def _check_counts(endpoint: Mapping[str, Any], files: list[_File]) -> Iterator[str]:
-    """Each format holds every record once."""
+    """Check that each format holds every record once."""
     records = endpoint.get("records")
     rows: Counter[str] = Counter()
     for file in files:
@@ -137,11 +149,11 @@ def _check_counts(endpoint: Mapping[str, Any], files: list[_File]) -> Iterator[s
             yield f"{counted} rows in {suffix} files, {records} records"
 
 
-def _unnamed(directory: Path, endpoints: set[str], named: set[str]) -> list[str]:
-    """What a reader with a wildcard would take in too: anything beside the parts, and parts in other directories."""
+def _unlisted(directory: Path, endpoints: set[str], listed: set[str]) -> list[str]:
+    """Files that a reader with a wildcard would read as well: beside the parts, and parts in other directories."""
     found: list[str] = []
     for folder in directory.iterdir():
         if folder.is_dir() and folder.name != WORKING_DIRECTORY:
             entries = folder.iterdir() if folder.name in endpoints else folder.glob(_PART)
             found.extend(f"{folder.name}/{entry.name}" for entry in entries)
-    return sorted(set(found) - named)
+    return sorted(set(found) - listed)

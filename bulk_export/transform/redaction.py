@@ -63,15 +63,15 @@ class Redaction:
                 next_step="Name a file of random bytes with --pseudonym-key-file, and keep it: the same key gives "
                 "the same pseudonyms.",
             )
-        return cls._from_paths(drop, pseudonymise, key or b"")
+        return cls._build(drop, pseudonymise, key or b"")
 
     @classmethod
     def already_applied(cls, drop: Sequence[str], pseudonymise: Sequence[str]) -> Redaction:
         """A redaction that records have been through: it describes what they still hold, and makes no pseudonyms."""
-        return cls._from_paths(drop, pseudonymise, b"")
+        return cls._build(drop, pseudonymise, b"")
 
     @classmethod
-    def _from_paths(cls, drop: Sequence[str], pseudonymise: Sequence[str], key: bytes) -> Redaction:
+    def _build(cls, drop: Sequence[str], pseudonymise: Sequence[str], key: bytes) -> Redaction:
         tree: dict[str, Rule] = {}
         for action, paths in ((RedactionAction.DROP, drop), (RedactionAction.PSEUDONYMISE, pseudonymise)):
             for path in dict.fromkeys(paths):
@@ -103,7 +103,9 @@ class Redaction:
         """The paths that lead to nothing in a description, without those behind `_extra.`, which need not."""
         described = Struct((Field("id", Kind.STRING), Field("type", Kind.STRING), *endpoint.fields))
         return [
-            path for path in self.paths if not path.startswith(UNDESCRIBED) and not _leads(path.split("."), described)
+            path
+            for path in self.paths
+            if not path.startswith(UNDESCRIBED) and not _is_described(path.split("."), described)
         ]
 
 
@@ -135,7 +137,7 @@ def _contradiction(path: str) -> UsageError:
     )
 
 
-def _leads(names: Sequence[str], declared: FieldType) -> bool:
+def _is_described(names: Sequence[str], declared: FieldType) -> bool:
     while isinstance(declared, ListOf):
         declared = declared.item
     if not names:
@@ -144,7 +146,7 @@ def _leads(names: Sequence[str], declared: FieldType) -> bool:
         return True  # anything may be inside
     if not isinstance(declared, Struct):
         return False
-    return any(_leads(names[1:], member.type) for member in declared.fields if member.name == names[0])
+    return any(_is_described(names[1:], member.type) for member in declared.fields if member.name == names[0])
 
 
 def _redacted_fields(fields: Sequence[Field], rules: Rules) -> tuple[Field, ...]:

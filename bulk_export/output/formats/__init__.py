@@ -1,4 +1,4 @@
-"""Part files of each kind behind one interface."""
+"""Part files of every format behind one interface, `PartWriter`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,22 @@ _SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 
 
 def extension(form: str, compression: str) -> str:
-    """What a part file's name ends in: `parquet`, `ndjson`, `ndjson.gz` or `ndjson.zst`."""
+    """The end of the name of a part file: `parquet`, `ndjson`, `ndjson.gz` or `ndjson.zst`."""
     return "parquet" if form == "parquet" else "ndjson" + _SUFFIXES[compression]
 
 
 def open_part(path: Path, form: str, compression: str, schema: pa.Schema) -> PartWriter:
-    """A new part file, made with mode 0600; it must not exist. Raises OSError."""
+    """Open a new part file with mode 0600.
+
+    Args:
+        path: The file, which must not exist.
+        form: `parquet` or `ndjson`.
+        compression: For Parquet a codec that Arrow knows; for NDJSON `none`, `gzip` or `zstd`.
+        schema: The columns; not used for NDJSON.
+
+    Raises:
+        OSError: The file cannot be made.
+    """
     if form == "parquet":
         from bulk_export.output.formats.parquet import ParquetPart
 

@@ -1,4 +1,4 @@
-"""What every kind of part file can do."""
+"""The interface of part files, and the private file that they write to."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-# Columns are written in small pieces; lines come in large ones, which pass the buffer by.
+# For columns, which are written in small pieces. Lines come in large ones, which bypass the buffer.
 _BUFFER = 1 << 18
 
 
 class PartWriter(Protocol):
-    """One part file being written, `rows` of it so far. OSError from any method means that it must be aborted."""
+    """A part file being written; `rows` counts its rows so far. After an OSError from any method, call `abort`."""
 
     rows: int
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the whole file in hexadecimal, once it is closed."""
+        """The SHA-256 of the file in hexadecimal, once it is closed."""
 
     def write(self, block: Block) -> None:
         """Append the rows of a block."""
 
     def close(self) -> None:
-        """Finish the file and sync it; only then is it whole."""
+        """Finish the file and sync it. It is complete only then."""
 
     def abort(self) -> None:
-        """Give up: the file goes, and no readable part of it stays. Harmless after any failure."""
+        """Remove the file. May be called after any failure, and leaves nothing that can be read."""
 
 
 class PrivateFile(io.RawIOBase):
-    """A new file with mode 0600, whatever the umask, that can be given up while a library still writes to it.
+    """A new file with mode 0600, whatever the umask, that hashes what is written to it.
 
-    What is written is hashed on its way.
+    It can be discarded while a library still writes to it: libraries write a footer when they are closed, even after
+    a failure, and a Parquet footer would make a valid file of the rows so far.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +54,7 @@ class PrivateFile(io.RawIOBase):
 
     @property
     def sha256(self) -> str:
-        """Of what was written, in hexadecimal."""
+        """The SHA-256 of what was written, in hexadecimal."""
         return self._digest.hexdigest()
 
     def writable(self) -> bool:
@@ -61,7 +62,7 @@ class PrivateFile(io.RawIOBase):
         return True
 
     def write(self, content: Buffer, /) -> int:
-        """Write all of `content`, to nowhere once the file was discarded."""
+        """Write all of `content`; nothing once the file was discarded."""
         size = memoryview(content).nbytes
         if self._file is not None:
             self._file.write(content)
@@ -77,7 +78,7 @@ class PrivateFile(io.RawIOBase):
             self._file = None
 
     def discard(self) -> None:
-        """Remove the file, and swallow whatever else is written."""
+        """Remove the file, and ignore whatever is written from now on."""
         file, self._file = self._file, None
         if file is not None:
             self._path.unlink(missing_ok=True)

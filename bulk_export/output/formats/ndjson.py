@@ -1,4 +1,4 @@
-"""NDJSON part files, plain or compressed, one record a line."""
+"""NDJSON part files: one record a line, compressed or not."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pyarrow as pa
 from bulk_export.output.formats.base import PrivateFile
 from bulk_export.transform.decode import Block
 
-# Lines are gathered to this size for a compressor, so that what it is given does not depend on where blocks end.
+# A compressor gets its input in pieces of this size, so that its output does not depend on where blocks end.
 _CHUNK = 1 << 20
 
 
 class NdjsonPart:
-    """Writes lines, the same bytes wherever blocks end."""
+    """Writes lines. The bytes of the file do not depend on where blocks end."""
 
     def __init__(self, path: Path, compression: str) -> None:
         self.rows = 0
@@ -30,7 +30,7 @@ class NdjsonPart:
 
     @property
     def sha256(self) -> str:
-        """Of the whole file, once it is closed."""
+        """The SHA-256 of the file, once it is closed."""
         return self._file.sha256
 
     def write(self, block: Block) -> None:
@@ -40,21 +40,21 @@ class NdjsonPart:
         if not block.lines:
             return
         self.rows += len(block.lines)
-        # The empty line at the end is the last line's end.
+        # The empty piece at the end makes a line end behind the last line.
         text = b"\n".join([*block.lines, b""])
         if self._compressor is None:
             self._file.write(text)
             return
         self._waiting += text
-        whole = len(self._waiting) - len(self._waiting) % _CHUNK
-        if whole:
+        size = len(self._waiting) - len(self._waiting) % _CHUNK
+        if size:
             with memoryview(self._waiting) as waiting:
-                for start in range(0, whole, _CHUNK):
+                for start in range(0, size, _CHUNK):
                     self._compressor.write(waiting[start : start + _CHUNK])
-            del self._waiting[:whole]
+            del self._waiting[:size]
 
     def close(self) -> None:
-        """Write what is left, end the stream, and sync."""
+        """Write what is buffered, end the compressed stream, and sync."""
         compressor, self._compressor = self._compressor, None
         if compressor is not None:
             compressor.write(bytes(self._waiting))
@@ -63,7 +63,7 @@ class NdjsonPart:
         self._file.sync_and_close()
 
     def abort(self) -> None:
-        """Remove the file, then let the compressor end its stream to nowhere."""
+        """Remove the file; what the compressor writes at its end is ignored."""
         self._waiting.clear()
         self._file.discard()
         if self._compressor is not None:

@@ -1,4 +1,4 @@
-"""Parquet part files whose bytes depend on the rows alone."""
+"""Parquet part files. Their bytes depend on the rows alone."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pyarrow.parquet as pq
 from bulk_export.output.formats.base import PrivateFile
 from bulk_export.transform.decode import Block
 
-# Large enough for DuckDB and BigQuery to read in parallel, small enough to hold one for each endpoint. Groups twice
-# or three times as large make files 4 to 8 % smaller and nothing faster.
+# Enough row groups for DuckDB and BigQuery to read in parallel, and small enough to hold one for each endpoint in
+# memory. Groups two or three times as large make files 4 to 8 % smaller, and nothing faster.
 ROW_GROUP_ROWS = 32_768
-# A dictionary pays where values stand at least this often, on average over the first row group: less often, and
+# A column gets a dictionary if its values occur at least this often, on average over the first row group. Below,
 # zstd alone makes smaller files.
-_REPEATED = 8
+_MIN_REPETITIONS = 8
 
 
 class ParquetPart:
-    """Collects rows and writes a row group whenever ROW_GROUP_ROWS are there, wherever blocks end."""
+    """Collects rows, and writes a row group of each ROW_GROUP_ROWS, wherever blocks end."""
 
     def __init__(self, path: Path, compression: str, schema: pa.Schema) -> None:
         self.rows = 0
@@ -34,7 +34,7 @@ class ParquetPart:
 
     @property
     def sha256(self) -> str:
-        """Of the whole file, once it is closed."""
+        """The SHA-256 of the file, once it is closed."""
         return self._file.sha256
 
     def write(self, block: Block) -> None:
@@ -61,7 +61,7 @@ class ParquetPart:
         self._file.sync_and_close()
 
     def abort(self) -> None:
-        """Remove the file, then let pyarrow write its footer to nowhere."""
+        """Remove the file; the footer that pyarrow writes is ignored."""
         self._chunks.clear()
         self._file.discard()
         if self._writer is not None:
@@ -70,7 +70,7 @@ class ParquetPart:
     def _write_row_group(self) -> None:
         columns = []
         for chunks, field in zip(self._chunks, self._schema, strict=True):
-            # One column is put together at a time, so that hardly more than the row group is held.
+            # Columns are joined one at a time, so that hardly more than one row group is in memory.
             columns.append(pa.concat_arrays(chunks) if chunks else pa.nulls(0, field.type))
             chunks.clear()
         row_group = pa.Table.from_arrays(columns, schema=self._schema)
@@ -94,7 +94,7 @@ class ParquetPart:
 
 
 def _leaves(table: pa.Table) -> Iterator[tuple[str, pa.Array]]:
-    """The columns as Parquet stores them, by paths like `a`, `b.c`, `d.list.element`."""
+    """The columns as Parquet stores them, with paths like `a`, `b.c` and `d.list.element`."""
 
     def leaves(path: str, values: pa.Array) -> Iterator[tuple[str, pa.Array]]:
         if pa.types.is_list(values.type):
@@ -110,9 +110,9 @@ def _leaves(table: pa.Table) -> Iterator[tuple[str, pa.Array]]:
 
 
 def _repeat(values: pa.Array) -> bool:
-    """Whether a dictionary of the values would be small beside them."""
+    """Whether a dictionary of the values would be small compared with them."""
     if pa.types.is_boolean(values.type):
         return False
     distinct: int = pc.count_distinct(values).as_py()
     given: int = len(values) - values.null_count
-    return _REPEATED * distinct <= given
+    return _MIN_REPETITIONS * distinct <= given

@@ -1,4 +1,4 @@
-"""Reads a finished part to its end, which is the only proof that it can be read."""
+"""Reads finished parts to their end: nothing else proves that they can be read."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _LONGEST_LINE = 1 << 28
 
 
 class UnreadablePart(ValueError):
-    """A part file that cannot be read to its end; the message says why, without its contents."""
+    """A part file that cannot be read to its end. The message says why, and never quotes its contents."""
 
 
 def count_rows(path: Path) -> int:
-    """The number of rows in a part file of any kind, every one of them read. Raises UnreadablePart, OSError."""
+    """Read every row of a part file of any format, and count them. Raises UnreadablePart and OSError."""
     try:
         return _parquet_rows(path) if path.suffix == ".parquet" else _ndjson_rows(path)
     except pa.ArrowException as error:
@@ -28,15 +28,15 @@ def count_rows(path: Path) -> int:
 
 
 def schema_of(path: Path) -> pa.Schema:
-    """The columns of a Parquet file, whatever its name is made of. Raises OSError and Arrow's exceptions."""
+    """The columns of a Parquet file, whose name need not be UTF-8. Raises OSError and exceptions of Arrow."""
     with path.open("rb") as content:
         return pq.read_schema(content)
 
 
 def _parquet_rows(path: Path) -> int:
-    # Arrow takes names for UTF-8 only.
+    # Arrow accepts names in UTF-8 only, so it gets an open file.
     with path.open("rb") as content, pq.ParquetFile(content, page_checksum_verification=True) as file:
-        # A thread of Arrow's that is still at work when the process ends can abort it.
+        # A thread of Arrow that still works when the process ends can abort it.
         rows: int = sum(batch.num_rows for batch in file.iter_batches(_BATCH_ROWS, use_threads=False))
         if rows != file.metadata.num_rows:
             raise UnreadablePart("its footer counts other rows than it holds")

@@ -131,10 +131,10 @@ class TimestampColumn:
             return BuiltColumn(column, size, unset)
         taken, overlays = [], {}
         for row, text in enumerate(texts.to_pylist()):
-            value, left = fit(self._kind, text, self._path, drift)
+            value, overlay = fit(self._kind, text, self._path, drift)
             taken.append(value)
-            if left is not NOTHING:
-                overlays[row] = lossless_json.dumps(left)
+            if overlay is not NOTHING:
+                overlays[row] = lossless_json.dumps(overlay)
         return BuiltColumn(pa.array(taken, schema.arrow_type(self._kind)), size, unset, overlays)
 
 
@@ -160,10 +160,10 @@ class AnyColumn:
         taken: list[Any] = []
         overlays: dict[int, str] = {}
         for row, text in enumerate(values):
-            value, left = self._fit(text, drift) if text else (None, NOTHING)
+            value, overlay = self._fit(text, drift) if text else (None, NOTHING)
             taken.append(value)
-            if left is not NOTHING:
-                overlays[row] = lossless_json.dumps(left)
+            if overlay is not NOTHING:
+                overlays[row] = lossless_json.dumps(overlay)
         array = None if self._declared is None else pa.array(taken, schema.arrow_type(self._declared))
         return BuiltColumn(array, _size_of_texts(values), values.count(b""), overlays)
 

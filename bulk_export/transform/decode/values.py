@@ -26,12 +26,12 @@ RECORD = "/record"
 # A record that is nested too deeply to be taken apart.
 UNSPLIT = "/whole"
 
-_INSTANT = re.compile(
+_TIMESTAMP = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII
 )
-_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_DAY = date(1970, 1, 1)
+_FIRST_DATE = date(1970, 1, 1)
 INT64 = range(-(2**63), 2**63)
 _MOST_DIGITS = 40
 # Looked up far more often than the others.
@@ -78,7 +78,7 @@ def fit(declared: FieldType, value: Any, path: str, drift: Drift) -> tuple[Any, 
 def fit_members(
     fields: Sequence[Field], members: dict[str, Any], path: str, drift: Drift
 ) -> tuple[dict[str, Any], Any]:
-    """Do the same for the members of an object. Members without a field go to the overlay as they are."""
+    """Divide the members of an object as `fit` does. Members without a field go to the overlay as they are."""
     overlay: dict[str, Any] = {}
     taken: dict[str, Any] = {}
     prefix = f"{path}." if path else ""
@@ -90,9 +90,9 @@ def fit_members(
             if name not in members:
                 drift.missing[prefix + name] += 1
             continue
-        taken[name], left = fit(field.type, value, prefix + name, drift)
-        if left is not NOTHING:
-            overlay[overlay_name(name)] = left
+        taken[name], rest = fit(field.type, value, prefix + name, drift)
+        if rest is not NOTHING:
+            overlay[overlay_name(name)] = rest
     if unknown := members.keys() - taken.keys():
         # Sorted, so that the fast and the exact path give the same bytes.
         for name in sorted(unknown):
@@ -115,10 +115,10 @@ def _fit_list(declared: ListOf, elements: list[Any], path: str, drift: Drift) ->
     fitted = []
     overlay = {}
     for position, element in enumerate(elements):
-        taken, left = fit(declared.item, element, path, drift)
+        taken, rest = fit(declared.item, element, path, drift)
         fitted.append(taken)
-        if left is not NOTHING:
-            overlay[str(position)] = left
+        if rest is not NOTHING:
+            overlay[str(position)] = rest
     return fitted, overlay or NOTHING
 
 
@@ -130,11 +130,11 @@ def parse_timestamp(text: Any) -> int | None:
     """
     if not isinstance(text, str) or isinstance(text, Number):
         return None
-    found = _INSTANT.fullmatch(text)
-    if found is None:
+    match = _TIMESTAMP.fullmatch(text)
+    if match is None:
         days = parse_date(text) if len(text) == 10 else None
         return None if days is None else days * 86_400_000_000
-    *parts, fraction, zulu, sign, hours, minutes = found.groups()
+    *parts, fraction, zulu, sign, hours, minutes = match.groups()
     fraction = fraction or ""
     if fraction[6:].strip("0"):
         return None
@@ -157,13 +157,13 @@ def parse_date(text: Any) -> int | None:
     """Days since 1970 for YYYY-MM-DD, or for a time at midnight that is written in UTC; else None."""
     if not isinstance(text, str) or isinstance(text, Number):
         return None
-    if _DAY.fullmatch(text):
+    if _DATE.fullmatch(text):
         try:
-            return (date.fromisoformat(text) - _FIRST_DAY).days
+            return (date.fromisoformat(text) - _FIRST_DATE).days
         except ValueError:
             return None
-    found = _INSTANT.fullmatch(text)
-    if found is None or not (found[8] or (found[10], found[11]) == ("00", "00")):
+    match = _TIMESTAMP.fullmatch(text)
+    if match is None or not (match[8] or (match[10], match[11]) == ("00", "00")):
         return None
     moment = parse_timestamp(text)
     return None if moment is None or moment % 86_400_000_000 else moment // 86_400_000_000

@@ -152,13 +152,13 @@ def rows_to_exclude(occurrences: Iterable[Occurrence], *, is_one_response: bool 
         is_one_response: Whether all pages come from one response; otherwise each page is a response of its own.
     """
     groups: dict[Key, list[Occurrence]] = {}
-    for occurrence in in_order(occurrences):
+    for occurrence in _in_order(occurrences):
         groups.setdefault(occurrence.id, []).append(occurrence)
     with_id = [group for key, group in groups.items() if isinstance(key, str)]
     # Case 1: a single response. Nothing in it is a repetition.
     if is_one_response:
         return Repeats({}, 0, sum(len(group) for group in with_id if len(group) > 1), unexplained=False)
-    shared = sum(most for group in with_id if (most := len(most_in_one_response(group))) > 1)
+    shared = sum(most for group in with_id if (most := len(_most_in_one_response(group))) > 1)
     excluded: list[Occurrence] = []
     unexplained = False
     for group in with_id:
@@ -167,15 +167,15 @@ def rows_to_exclude(occurrences: Iterable[Occurrence], *, is_one_response: bool 
             # Case 2: identities of this endpoint are shared. Each content is written as often as one response had it.
             excluded.extend(
                 occurrence
-                for copies in by_content(group)
-                for occurrence in _others(copies, most_in_one_response(copies))
+                for copies in _by_content(group)
+                for occurrence in _others(copies, _most_in_one_response(copies))
             )
         else:
             # Case 3: identities identify. The newest version is written, the first of equally new ones.
             excluded.extend(_others(group, [_newest(group)]))
     # Case 4: records without an identity. Two of them may hold the same, so they are counted and all written.
     repeated_without_id = sum(
-        len(group) - len(most_in_one_response(group)) for key, group in groups.items() if isinstance(key, bytes)
+        len(group) - len(_most_in_one_response(group)) for key, group in groups.items() if isinstance(key, bytes)
     )
     rows: dict[PageKey, set[int]] = {}
     for occurrence in excluded:
@@ -217,13 +217,13 @@ class ConflictResolver:
     def resolve(self, occurrences: Iterable[Occurrence]) -> None:
         """Choose among the occurrences of some records; all occurrences of a record must come in one call."""
         groups: dict[Key, list[Occurrence]] = {}
-        for occurrence in in_order(occurrences):
+        for occurrence in _in_order(occurrences):
             groups.setdefault(occurrence.id, []).append(occurrence)
         for key, group in groups.items():
             if isinstance(key, str) and not self._is_shared(group):
                 self._choose_version(group)
             else:
-                for copies in by_content(group):
+                for copies in _by_content(group):
                     self._choose_copies(copies)
 
     def _is_shared(self, group: Sequence[Occurrence]) -> bool:
@@ -244,7 +244,7 @@ class ConflictResolver:
 
     def _in_one_response(self, occurrences: Sequence[Occurrence]) -> Sequence[Occurrence]:
         """The occurrences of a sweep that one response showed, for the response that showed most."""
-        return occurrences if self.is_one_response else most_in_one_response(occurrences)
+        return occurrences if self.is_one_response else _most_in_one_response(occurrences)
 
     def _choose_version(self, group: Sequence[Occurrence]) -> None:
         """Choose the newest version of one record.
@@ -298,12 +298,12 @@ class ConflictResolver:
                 self.recovered += 1
 
 
-def in_order(occurrences: Iterable[Occurrence]) -> list[Occurrence]:
+def _in_order(occurrences: Iterable[Occurrence]) -> list[Occurrence]:
     """Occurrences in the order in which their rows came."""
     return sorted(occurrences, key=lambda one: (one.page.sweep, one.page.page, one.row))
 
 
-def by_content(group: Sequence[Occurrence]) -> list[list[Occurrence]]:
+def _by_content(group: Sequence[Occurrence]) -> list[list[Occurrence]]:
     """Occurrences grouped by content, in the order of the first of each."""
     groups: dict[int, list[Occurrence]] = {}
     for occurrence in group:
@@ -311,7 +311,7 @@ def by_content(group: Sequence[Occurrence]) -> list[list[Occurrence]]:
     return list(groups.values())
 
 
-def most_in_one_response(group: Sequence[Occurrence]) -> list[Occurrence]:
+def _most_in_one_response(group: Sequence[Occurrence]) -> list[Occurrence]:
     """The occurrences on the page that has most of them, the first of such pages."""
     pages = Counter(occurrence.page for occurrence in group)
     page = max(pages, key=pages.__getitem__)

@@ -10,7 +10,7 @@ import pytest
 
 from bulk_export.errors import UsageError
 from bulk_export.output import duckdb_sql as database
-from bulk_export.output.duckdb_sql import place
+from bulk_export.output.duckdb_sql import path_text
 from bulk_export.output.formats.reading import schema_of
 from bulk_export.output.verify import verify
 from bulk_export.pipelines.checks.runner import run_checks
@@ -95,5 +95,5 @@ async def test_a_copy_in_parquet_files_is_kept_current(odd: Path) -> None:
             rows = pq.read_table(content).to_pylist()
         assert {row["id"]: row["full_name"] for row in rows} == {"p00000": "delete", "p00001": "Person 1"}
     # Each poll works in directories of its own, and lets go of those of the one before.
-    place(odd / "copy")
+    path_text(odd / "copy")
     assert not [held for held in database._DESCRIPTORS if ".bulk-export" in held.parts]

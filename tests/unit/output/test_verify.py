@@ -48,7 +48,7 @@ def make_export(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_an_export_as_its_manifest_says_is_counted(export: Path) -> None:
+def test_sound_export_is_counted(export: Path) -> None:
     checked = verify(export)
     assert (checked.files, checked.rows, checked.bytes) == (2, 6, 66)
 
@@ -101,7 +101,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_each_difference_is_found_and_named(export: Path, damage: str) -> None:
+def test_each_difference_is_named(export: Path, damage: str) -> None:
     inflict, said = DAMAGES[damage]
     inflict(export)
     with pytest.raises(VerificationFailed) as failed:
@@ -112,7 +112,7 @@ def test_each_difference_is_found_and_named(export: Path, damage: str) -> None:
 @pytest.mark.parametrize(
     "text", [None, "", "{", "[]", "{}", '{"tool":{"name":"other"},"endpoints":{}}', '{"tool":{"name":"bulk-export"}}']
 )
-def test_without_a_manifest_of_ours_there_is_nothing_to_check_against(export: Path, text: str | None) -> None:
+def test_manifest_is_required(export: Path, text: str | None) -> None:
     (export / "manifest.json").unlink()
     if text is not None:
         (export / "manifest.json").write_text(text)
@@ -123,13 +123,14 @@ def test_without_a_manifest_of_ours_there_is_nothing_to_check_against(export: Pa
 @pytest.mark.parametrize(
     "path", ["things/a\0b", "things", "../elsewhere", "/etc/passwd", "things/../../x", "things/deeper/x"]
 )
-def test_a_manifest_that_leads_elsewhere_is_refused(export: Path, path: str) -> None:
+def test_manifest_outside_paths_are_refused(export: Path, path: str) -> None:
+    """A manifest that names a file outside of the export is refused."""
     edit_manifest(export, lambda it: it["endpoints"]["things"]["files"][0].update(path=path))
     with pytest.raises(DamagedState, match="outside"):
         verify(export)
 
 
-def test_all_differences_are_named_but_not_without_end(export: Path) -> None:
+def test_list_of_differences_is_bounded(export: Path) -> None:
     for number in range(30):
         (export / f"things/part-9{number:04}.ndjson").write_text("")
     with pytest.raises(VerificationFailed) as failed:
@@ -138,7 +139,7 @@ def test_all_differences_are_named_but_not_without_end(export: Path) -> None:
     assert "and 10 more" in failed.value.what
 
 
-def test_what_stands_beside_the_endpoints_is_not_its_business(export: Path) -> None:
+def test_other_directories_are_ignored(export: Path) -> None:
     (export / "notes.txt").write_text("mine")
     (export / "analysis").mkdir()
     (export / "analysis/result.parquet").write_text("mine")
@@ -147,7 +148,7 @@ def test_what_stands_beside_the_endpoints_is_not_its_business(export: Path) -> N
 
 @settings(deadline=None)
 @given(st.integers(0, 8 * 33 - 1))
-def test_any_bit_that_flips_is_found(position: int) -> None:
+def test_any_flipped_bit_is_found(position: int) -> None:
     with TemporaryDirectory() as directory:
         whole = make_export(Path(directory))
         part = whole / "things/part-00000.ndjson"
@@ -177,7 +178,7 @@ ENDPOINTS = st.fixed_dictionaries({}, optional={"records": st.just(3) | JSON, "f
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["things", "..", "", "a/b", "\0"]) | st.text(), ENDPOINTS | JSON, max_size=3))
-def test_whatever_a_manifest_holds_is_checked_or_refused(endpoints: dict[str, object]) -> None:
+def test_any_manifest_is_checked_or_refused(endpoints: dict[str, object]) -> None:
     with TemporaryDirectory() as directory:
         whole = make_export(Path(directory))
         edit_manifest(whole, lambda it: it.update(endpoints=endpoints))
@@ -188,7 +189,8 @@ def test_whatever_a_manifest_holds_is_checked_or_refused(endpoints: dict[str, ob
         assert checked.files == 0 or "things" in endpoints
 
 
-def test_what_a_file_browser_left_is_passed_over_and_named(export: Path) -> None:
+def test_file_browser_files_are_passed_over(export: Path) -> None:
+    """What a file browser left is no difference, and is named."""
     left = ["things/.DS_Store", "things/Thumbs.db", "things/desktop.ini"]
     for path in left:
         (export / path).write_bytes(b"x")

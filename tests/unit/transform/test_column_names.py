@@ -25,19 +25,21 @@ WAYS: list[Callable[[str], str]] = [
 
 
 @given(NAMES, st.sampled_from(WAYS))
-def test_a_name_compares_equal_to_itself_in_another_case_or_normal_form(name: str, way: Callable[[str], str]) -> None:
+def test_key_ignores_case_and_normal_form(name: str, way: Callable[[str], str]) -> None:
+    """A name has the same comparison key in another case or Unicode normal form."""
     assert comparison_key(way(name)) == comparison_key(name)
 
 
 @given(NAMES)
-def test_what_is_compared_compares_equal_to_itself(name: str) -> None:
+def test_key_of_a_key_is_itself(name: str) -> None:
     assert comparison_key(comparison_key(name)) == comparison_key(name)
 
 
 @given(FEW_NAMES, FEW_NAMES)
-def test_of_names_alike_the_first_is_kept_and_the_others_are_those_that_are_like_it(
-    names: list[str], taken: list[str]
-) -> None:
+def test_first_of_similar_names_is_kept(names: list[str], taken: list[str]) -> None:
+    """Of names that some reader takes for the same, the first is kept; every other one resembles a kept or reserved
+    name.
+    """
     kept = distinct_names(names, taken)
     assert len(set(map(comparison_key, [*kept, *taken]))) == len(kept) + len(set(map(comparison_key, taken)))
     assert {comparison_key(name) for name in [*names, *taken]} == {comparison_key(name) for name in [*kept, *taken]}
@@ -58,27 +60,27 @@ def test_of_names_alike_the_first_is_kept_and_the_others_are_those_that_are_like
         ("İ", "i"),
     ],
 )
-def test_examples_of_names_alike(one: str, other: str) -> None:
+def test_names_some_reader_confuses(one: str, other: str) -> None:
     assert distinct_names([one, other]) == [one]
 
 
 @pytest.mark.parametrize("one", ["ids", "i d", "i.d", "id_", "1d"])
-def test_names_that_every_reader_tells_apart_are_both_kept(one: str) -> None:
+def test_names_all_readers_tell_apart_are_kept(one: str) -> None:
     assert distinct_names(["id", one]) == ["id", one]
 
 
 @pytest.mark.parametrize("name", ["", "back`tick", "nul\0", "half \ud800"])
-def test_names_that_some_reader_cannot_find_again_name_no_column(name: str) -> None:
+def test_names_that_break_readers_name_no_column(name: str) -> None:
     assert not can_name_a_column(name)
 
 
 @pytest.mark.parametrize(
     "name", ["a", "/change", 'quo"te', "apos'", "d.ot", "a b", "😀", "x" * 300, "new\nline", "%", "[]"]
 )
-def test_odd_names_that_all_readers_find_again_name_columns(name: str) -> None:
+def test_odd_but_usable_names_name_columns(name: str) -> None:
     assert can_name_a_column(name)
 
 
 @given(FEW_NAMES)
-def test_a_name_is_made_unlike_all_others(others: list[str]) -> None:
+def test_unused_name_differs_from_all_others(others: list[str]) -> None:
     assert comparison_key(unused_name("a", others)) not in set(map(comparison_key, others))

@@ -55,22 +55,24 @@ def inferred(*texts: str) -> FieldType | None:
         (['"\\ud800"'], None),
     ],
 )
-def test_the_narrowest_type_that_takes_all_is_found(texts: list[str], declared: FieldType | None) -> None:
+def test_narrowest_common_type_is_inferred(texts: list[str], declared: FieldType | None) -> None:
     assert inferred(*texts) == declared
     assert inferred(*reversed(texts)) == declared
 
 
-def test_an_object_of_very_many_names_is_no_row_of_columns() -> None:
+def test_object_with_many_names_gets_no_column() -> None:
+    """An object with more than 500 names is a map, and not a row of columns."""
     members = {f"n{number}": 1 for number in range(501)}
     assert inferred(json.dumps(members)) is None
     assert inferred(*(json.dumps({name: 1}) for name in members)) is None
 
 
-def test_values_nested_without_end_get_no_column() -> None:
+def test_very_deep_values_get_no_column() -> None:
     assert inferred("[" * 60 + "]" * 60) is None
 
 
-def test_new_members_of_described_objects_and_lists_are_found_and_described_types_stay() -> None:
+def test_new_members_inside_described_types() -> None:
+    """New members of described objects, and of those in lists, are found; described types stay as they are."""
     inference = SchemaScan(BARE)
     attributes = {"known": {"name": 5, "at": "2021-05-31"}, "list": [{"a": "x"}, {"b": True}], "id": 1, "type": "x"}
     inference.observe(json.dumps({"id": "x", "attributes": attributes}).encode())
@@ -79,13 +81,13 @@ def test_new_members_of_described_objects_and_lists_are_found_and_described_type
     assert fields["list"] == ListOf(Struct((Field("a", Kind.INTEGER), Field("b", Kind.BOOLEAN))))
 
 
-def test_names_that_no_column_can_have_get_none() -> None:
+def test_unusable_names_get_no_column() -> None:
     inference = SchemaScan(BARE)
     inference.observe(b'{"id":"x","attributes":{"":1,"\\ud800":1,"a\\u0000":1,"fine":1}}')
     assert [one.name for one in inference.inferred().fields] == ["known", "list", "fine"]
 
 
-def test_names_that_differ_only_by_case_get_one_column() -> None:
+def test_names_that_differ_by_case_get_one_column() -> None:
     inference = SchemaScan(BARE)
     inference.observe(b'{"id":"x","attributes":{"Known":1,"new":2,"New":3,"known":{"a":1,"A":2}}}')
     fields = {one.name: one.type for one in inference.inferred().fields}
@@ -109,9 +111,9 @@ records = st.lists(
 
 @settings(deadline=None, max_examples=35)
 @given(drawn=records, data=st.data())
-def test_inference_depends_on_neither_order_nor_pages_and_moves_values_without_changing_one(
-    drawn: list[Any], data: st.DataObject
-) -> None:
+def test_inference_is_stable_and_lossless(drawn: list[Any], data: st.DataObject) -> None:
+    """The result depends neither on the order of records nor on pages, and no value changes by moving to a column."""
+
     def found(of: list[Any], size: int) -> Any:
         surveyor = SchemaScan(THINGS)
         for start in range(0, len(of), size):

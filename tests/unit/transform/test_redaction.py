@@ -40,7 +40,8 @@ def only(block: Block) -> tuple[dict[str, Any], Any]:
     return row, json.loads(line)
 
 
-def test_what_is_dropped_has_no_column_and_no_place_in_a_line() -> None:
+def test_dropped_fields_are_gone() -> None:
+    """What is dropped has no column, and is not in a line."""
     redaction = Redaction.from_paths(["name", "enrolments.left", "new"], [])
     row, line = only(decode(redaction, record(name="x", enrolments=[{"email": "e", "left": None}], new=1)))
     assert "name" not in row
@@ -50,7 +51,8 @@ def test_what_is_dropped_has_no_column_and_no_place_in_a_line() -> None:
     assert line["attributes"]["enrolments"] == [{"email": "e"}]
 
 
-def test_a_pseudonym_is_a_keyed_hash_of_the_text() -> None:
+def test_pseudonym_is_a_keyed_hash() -> None:
+    """A pseudonym is the HMAC-SHA-256 of a string's text, or of another value's JSON text."""
     redaction = Redaction.from_paths([], ["name", "age", "paid", "aliases", "enrolments.email"], KEY)
     sent = record(name="Zoë", age=Raw("7"), paid=True, aliases=["a", None], enrolments=[{"email": "e", "left": None}])
     row, line = only(decode(redaction, sent))
@@ -60,14 +62,15 @@ def test_a_pseudonym_is_a_keyed_hash_of_the_text() -> None:
     assert {name: line["attributes"][name] for name in expected} == expected
 
 
-def test_null_stays_null_and_absent_stays_absent() -> None:
+def test_null_and_absent_stay() -> None:
     redaction = Redaction.from_paths([], ["name", "new"], KEY)
     row, line = only(decode(redaction, {"id": "a", "type": "t", "attributes": {"name": None}}))
     assert row["name"] is None
     assert line["attributes"] == {"name": None}
 
 
-def test_ids_and_unknown_attributes_and_members_beside_them_are_meant_too() -> None:
+def test_rules_hold_beside_described_attributes() -> None:
+    """Rules hold for ids, for attributes without a description, and for members beside the attributes."""
     redaction = Redaction.from_paths(["links"], ["id", "new", "school.urn"], KEY)
     sent = {**record(new="n", school={"urn": "u", "x": 1}), "links": {}, "school": {"urn": "u"}}
     block = decode(redaction, sent)
@@ -83,14 +86,16 @@ def test_ids_and_unknown_attributes_and_members_beside_them_are_meant_too() -> N
 
 @pytest.mark.parametrize("lines", [None, "raw", "flat"])
 @pytest.mark.parametrize("columns", [True, False])
-def test_ids_are_the_same_pseudonyms_whatever_else_is_asked_for(columns: bool, lines: Lines | None) -> None:
+def test_id_pseudonyms_agree_in_every_form(columns: bool, lines: Lines | None) -> None:
+    """Ids have the same pseudonyms in columns, lines and keys."""
     decoder = Decoder(THINGS, columns=columns, lines=lines, redaction=Redaction.from_paths([], ["id"], KEY))
     block = decoder.decode([page(record(), record(new=1))])
     assert list(block.ids) == [hashed("a")] * 2
     assert block.rows_per_page == [2]
 
 
-def test_both_values_of_a_key_that_stands_twice_are_meant() -> None:
+def test_rules_hold_for_repeated_keys() -> None:
+    """Both values of a key that occurs twice are redacted."""
     redaction = Redaction.from_paths(["age"], ["name"], KEY)
     pairs = [("name", "first"), ("age", 1), ("name", "second"), ("age", 2)]
     row, line = only(decode(redaction, {"id": "a", "type": "t", "attributes": Pairs(pairs)}))
@@ -99,7 +104,7 @@ def test_both_values_of_a_key_that_stands_twice_are_meant() -> None:
     assert line["attributes"] == {"name": hashed("second")}
 
 
-def test_what_is_left_of_a_line_is_as_it_was_sent() -> None:
+def test_rest_of_a_line_stays_as_sent() -> None:
     sent = rb'{"id":"a","attributes":{"n":1.10,"name":"x","t":"\u003cb\u003e \/","big":12345678901234567890123}}'
     decoder = Decoder(THINGS, columns=False, lines="raw", redaction=Redaction.from_paths(["name"], []))
     assert list(decoder.decode([b'{"data":[' + sent + b"]}"]).lines or ()) == [sent.replace(b'"name":"x",', b"")]
@@ -126,7 +131,8 @@ def marked(value: Any) -> Any:
 
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(drawn=st.lists(records(FIELDS), max_size=3), names=st.frozensets(st.sampled_from(sorted(FIELDS)), min_size=1))
-def test_nothing_of_it_is_left_anywhere(drawn: list[Any], names: frozenset[str]) -> None:
+def test_no_trace_of_redacted_values(drawn: list[Any], names: frozenset[str]) -> None:
+    """Whatever records hold, no redacted value is in columns, `_extra` or lines."""
     sent = [canaries(one, names) for one in drawn]
     for redaction in (Redaction.from_paths(sorted(names), []), Redaction.from_paths([], sorted(names), KEY)):
         for lines in ("raw", "flat"):
@@ -138,7 +144,7 @@ def test_nothing_of_it_is_left_anywhere(drawn: list[Any], names: frozenset[str])
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(drawn=records(FIELDS))
-def test_what_no_rule_leads_to_stays(drawn: Any) -> None:
+def test_values_without_a_rule_stay(drawn: Any) -> None:
     redaction = Redaction.from_paths(["not there"], ["neither.is.this"], KEY)
     one, other = decode(redaction, drawn), decode(NO_REDACTION, drawn)
     assert one.batch is not None
@@ -146,13 +152,14 @@ def test_what_no_rule_leads_to_stays(drawn: Any) -> None:
     assert [json.loads(line) for line in one.lines or ()] == [json.loads(line) for line in other.lines or ()]
 
 
-def test_a_record_nested_too_deeply_to_be_searched_is_refused_rather_than_shown() -> None:
+def test_too_deep_record_is_refused() -> None:
+    """A record that is nested too deeply to be searched is refused, not shown."""
     body = page(record()).replace(b'"name":null', b'"name":' + b"[" * 950 + b'"canary"' + b"]" * 950)
     with pytest.raises(InvalidPage, match="too deeply"):
         Decoder(THINGS, columns=True, lines=None, redaction=Redaction.from_paths([], ["name"], KEY)).decode([body])
 
 
-def test_the_description_of_what_is_left() -> None:
+def test_redacted_description() -> None:
     redaction = Redaction.from_paths(
         ["name", "enrolments.left.reason", "enrolments.left.date"], ["years", "enrolments.email"], KEY
     )
@@ -165,7 +172,7 @@ def test_the_description_of_what_is_left() -> None:
     assert "name" not in arrow_schema(redaction.redacted(THINGS)).names
 
 
-def test_paths_that_meet_nothing_described_are_found() -> None:
+def test_unmatched_paths_are_found() -> None:
     redaction = Redaction.from_paths(["nmae", "enrolments.left.reason"], ["id", "enrolments.emial", "name.first"], KEY)
     assert sorted(redaction.unmatched_paths(THINGS)) == ["enrolments.emial", "name.first", "nmae"]
 
@@ -184,40 +191,41 @@ def test_paths_that_meet_nothing_described_are_found() -> None:
         (["a..b"], [], None),
     ],
 )
-def test_rules_that_cannot_be_followed_are_refused(drop: list[str], pseudonymise: list[str], key: bytes | None) -> None:
+def test_contradictory_rules_are_refused(drop: list[str], pseudonymise: list[str], key: bytes | None) -> None:
     with pytest.raises(UsageError) as refused:
         Redaction.from_paths(drop, pseudonymise, key)
     assert refused.value.next_step
 
 
-def test_the_key_is_never_shown() -> None:
+def test_key_is_not_in_the_repr() -> None:
     redaction = Redaction.from_paths([], ["name"], b"the key that nobody may see")
     assert "nobody" not in repr(redaction)
 
 
-def test_a_path_may_be_named_twice() -> None:
+def test_path_may_be_named_twice() -> None:
     assert Redaction.from_paths(["name", "name"], []).rules == Redaction.from_paths(["name"], []).rules
 
 
-def test_a_key_without_anything_to_replace_is_a_mistake() -> None:
+def test_key_without_pseudonyms_is_refused() -> None:
     with pytest.raises(UsageError, match="nothing to pseudonymise"):
         Redaction.from_paths(["email"], [], KEY)
 
 
-def test_keys_are_told_apart_without_showing_them() -> None:
+def test_key_id_differs_by_key() -> None:
     ids = {Redaction.from_paths([], ["email"], key).key_id for key in (KEY, KEY + b"2", KEY)}
     assert len(ids) == 2
     assert all(identity and identity.encode() not in KEY for identity in ids)
     assert NO_REDACTION.key_id is None
 
 
-def test_fields_that_no_description_knows_are_named_as_such() -> None:
+def test_extra_prefix_names_undescribed_fields() -> None:
+    """A path behind `_extra.` need not be described."""
     redaction = Redaction.from_paths(["_extra.national_insurance_number", "nmae"], [])
     assert redaction.unmatched_paths(THINGS) == ["nmae"]
     assert redaction.rules["national_insurance_number"] is RedactionAction.DROP
 
 
-def test_rules_that_were_applied_before_tell_what_is_left() -> None:
+def test_already_applied_rules_describe_the_rest() -> None:
     before = Redaction.already_applied(["name"], ["age"])
     left = {field.name: field.type for field in before.redacted(THINGS).fields}
     assert "name" not in left
@@ -225,7 +233,7 @@ def test_rules_that_were_applied_before_tell_what_is_left() -> None:
 
 
 @pytest.mark.parametrize("declared", [Kind.ANY, Struct(()), ListOf(Kind.ANY)], ids=str)
-def test_what_may_be_anything_is_dropped_and_pseudonymised_like_anything_else(declared: FieldType) -> None:
+def test_rules_hold_for_any(declared: FieldType) -> None:
     described = endpoint({"free": declared, "bag": declared, "code": Kind.ANY})
     redaction = Redaction.from_paths(["free.secret", "bag"], ["code"], KEY)
     assert redaction.unmatched_paths(described) == []

@@ -10,16 +10,17 @@ from bulk_export.transform.schema import arrow_schema, arrow_type, columns, desc
 from tests.support.described import THINGS, endpoint
 
 
-def test_columns_stand_in_the_order_of_the_description_between_id_and_extra() -> None:
+def test_columns_are_in_the_described_order() -> None:
+    """Columns are in the order of the description, between `id` and `type` and `_extra`."""
     names = arrow_schema(THINGS).names
     assert names == ["id", "type", *(field.name for field in THINGS.fields), "_extra"]
 
 
-def test_everything_may_be_null_but_the_id() -> None:
+def test_only_the_id_is_not_nullable() -> None:
     assert [field.name for field in arrow_schema(THINGS) if not field.nullable] == ["id"]
 
 
-def test_each_kind_has_its_arrow_type() -> None:
+def test_arrow_type_of_each_kind() -> None:
     assert {kind: str(arrow_type(kind)) for kind in Kind if kind is not Kind.ANY} == {
         Kind.STRING: "string",
         Kind.BOOLEAN: "bool",
@@ -35,31 +36,33 @@ def test_lists_and_objects_nest() -> None:
     assert arrow_type(nested) == pa.list_(pa.struct([pa.field("days", pa.list_(pa.date32()))]))
 
 
-def test_an_attribute_named_like_a_column_that_is_always_there_has_none_of_its_own() -> None:
+def test_reserved_names_have_no_column() -> None:
     described = endpoint({"id": Kind.INTEGER, "_extra": Kind.STRING, "type": Kind.DATE, "name": Kind.STRING})
     assert [field.name for field in columns(described)] == ["name"]
     assert arrow_schema(described).names == ["id", "type", "name", "_extra"]
 
 
-def test_of_attributes_that_a_reader_takes_for_one_the_first_has_a_column_at_every_level() -> None:
+def test_first_of_similar_names_has_the_column() -> None:
+    """Of attributes or members that a reader confuses, the first has the column, at every level."""
     inside = Struct((Field("Email", Kind.STRING), Field("email", Kind.DATE), Field("a`b", Kind.STRING)))
     described = endpoint({"ID": Kind.INTEGER, "_Synced_At": Kind.DATE, "one": inside, "ONE": Kind.DATE, "": Kind.DATE})
     assert columns(described) == (Field("one", Struct((Field("Email", Kind.STRING),))),)
     assert columns(endpoint({"many": ListOf(inside)})) == (Field("many", ListOf(Struct((inside.fields[0],)))),)
 
 
-def test_built_in_descriptions_have_no_names_that_a_reader_takes_for_one() -> None:
+def test_built_in_names_are_distinct() -> None:
     for service in map(load_service, built_in_services()):
         for described in service:
             assert with_distinct_names(described) == described
 
 
-def test_an_object_without_members_has_no_column_for_parquet_could_not_hold_it() -> None:
+def test_object_without_members_has_no_column() -> None:
+    """Parquet cannot hold an object without members."""
     hollow = endpoint({"a": Struct(()), "b": ListOf(Struct((Field("c", Struct(())),))), "name": Kind.STRING})
     assert arrow_schema(hollow).names == ["id", "type", "name", "_extra"]
 
 
-def test_a_manifest_lists_names_and_types() -> None:
+def test_describe_lists_names_and_types() -> None:
     assert describe(arrow_schema(endpoint({"born": Kind.DATE}))) == [
         {"name": "id", "type": "string"},
         {"name": "type", "type": "string"},

@@ -24,7 +24,7 @@ from bulk_export.transform.decode.body import split_compact_page
         (b'{"data":[{"a":' + b"9" * 5_000 + b"}]}", [b'{"a":' + b"9" * 5_000 + b"}"]),
     ],
 )
-def test_a_page_is_cut_into_its_records(body: bytes, records: list[bytes]) -> None:
+def test_page_is_split_into_records(body: bytes, records: list[bytes]) -> None:
     assert split_page(body) == records
 
 
@@ -57,7 +57,7 @@ def test_a_page_is_cut_into_its_records(body: bytes, records: list[bytes]) -> No
         b'{"data":[{"a":"\\ud800","b":' + b"[" * 50_000 + b"]" * 50_000 + b"}]}",
     ],
 )
-def test_anything_else_is_unusable(body: bytes) -> None:
+def test_anything_else_is_invalid(body: bytes) -> None:
     with pytest.raises(InvalidPage):
         split_page(body)
 
@@ -65,13 +65,13 @@ def test_anything_else_is_unusable(body: bytes) -> None:
 @pytest.mark.parametrize(
     "whole", [b'{"data":[{"id":"a","n":[1,2]},{"id":"b"}]}', b'{"data":[{"id":"\\ud800"},{"b":2}]}']
 )
-def test_a_body_cut_anywhere_is_unusable(whole: bytes) -> None:
+def test_body_cut_anywhere_is_invalid(whole: bytes) -> None:
     for length in range(len(whole)):
         with pytest.raises(InvalidPage):
             split_page(whole[:length])
 
 
-def test_the_reason_never_quotes_the_body() -> None:
+def test_reason_never_quotes_the_body() -> None:
     for body in (b'{"data":[{"secret":tru}]}', b'{"data":["secret"]}', b'{"data":[{"a":"\\ud800 secret}]}'):
         with pytest.raises(InvalidPage) as refused:
             split_page(body)
@@ -87,7 +87,7 @@ def test_the_reason_never_quotes_the_body() -> None:
         (b'{"data":[{"a":1},7]}', "record 2 is not an object"),
     ],
 )
-def test_the_reason_says_where(body: bytes, where: str) -> None:
+def test_reason_says_where(body: bytes, where: str) -> None:
     with pytest.raises(InvalidPage) as refused:
         split_page(body)
     assert str(refused.value) == where
@@ -104,9 +104,8 @@ USUAL = st.fixed_dictionaries(
 
 
 @given(st.lists(USUAL, min_size=1, max_size=4), st.booleans(), st.randoms())
-def test_a_body_of_usual_records_is_cut_at_once_with_the_ids_or_left_alone(
-    records: list[dict[str, Any]], ascii_only: bool, random: Any
-) -> None:
+def test_compact_page_is_split_with_ids(records: list[dict[str, Any]], ascii_only: bool, random: Any) -> None:
+    """The fast split gives the records and ids of a compact page, or declines it."""
     for record in records:
         members = list(record.items())
         random.shuffle(members)
@@ -140,11 +139,11 @@ def test_a_body_of_usual_records_is_cut_at_once_with_the_ids_or_left_alone(
         b'\xef\xbb\xbf{"data":[{"id":"a","type":"t","attributes":{}}]}',
     ],
 )
-def test_any_other_body_is_not_cut_at_once(body: bytes) -> None:
+def test_fast_split_declines_other_bodies(body: bytes) -> None:
     assert split_compact_page(body) is None
 
 
-def test_a_usual_body_cut_anywhere_is_not_cut_at_once() -> None:
+def test_fast_split_declines_cut_bodies() -> None:
     whole = b'{"data":[{"id":"a","type":"t","attributes":{"x":[1,{"id":"b"}]}}]}'
     assert split_compact_page(whole) is not None
     assert not any(split_compact_page(whole[:length]) for length in range(len(whole)))

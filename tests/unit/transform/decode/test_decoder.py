@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulk_export.core.model import Endpoint, FieldType, Kind, ListOf, RecordShape, Struct
+from bulk_export.core.model import FieldType, Kind, ListOf, RecordShape, Struct
 from bulk_export.output.formats import open_part
 from bulk_export.transform.decode import (
     Block,
@@ -22,32 +22,13 @@ from bulk_export.transform.decode import (
     InvalidPage,
     SplitBody,
     lossless_json,
-    record_version,
     split_page,
 )
 from bulk_export.transform.decode.lossless_json import Number, RepeatedKeys
 from bulk_export.transform.decode.values import parse_timestamp
+from tests.support.decoding import body_of, decode, record, row
 from tests.support.described import FIELDS, THINGS, endpoint
 from tests.support.json_values import Pairs, Raw, records, text_of
-
-
-def body_of(drawn: list[Any]) -> bytes:
-    return ('{"data":[' + ",".join(map(text_of, drawn)) + "]}").encode()
-
-
-def record(**attributes: Any) -> dict[str, Any]:
-    return {"id": "a", "type": "thing", "attributes": attributes}
-
-
-def decode(drawn: list[Any], described: Endpoint = THINGS) -> Block:
-    return Decoder(described, columns=True, lines="raw").decode([body_of(drawn)])
-
-
-def row(attributes: Any, described: Endpoint = THINGS) -> dict[str, Any]:
-    block = decode([{"id": "a", "type": "thing", "attributes": attributes}], described)
-    assert block.batch is not None
-    (only,) = block.batch.to_pylist()
-    return only
 
 
 def read_back(block: Block) -> list[dict[str, Any]]:
@@ -78,7 +59,7 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def whole(value: Any, overlay: Any, kind: FieldType | None) -> Any:
+def restored(value: Any, overlay: Any, kind: FieldType | None) -> Any:
     """What a column and its overlay say together, in a form in which equal meanings are equal."""
     if value is None:
         return told(overlay, kind)
@@ -87,14 +68,14 @@ def whole(value: Any, overlay: Any, kind: FieldType | None) -> Any:
         return merged(value, overlay or {}, kinds)
     if isinstance(kind, ListOf):
         left = overlay or {}
-        return [whole(element, left.get(str(place)), kind.item) for place, element in enumerate(value)]
+        return [restored(element, left.get(str(index)), kind.item) for index, element in enumerate(value)]
     if kind in (Kind.TIMESTAMP, Kind.DATE):
         return ("moment", value if kind is Kind.TIMESTAMP else value * 86_400_000_000)
     return exact_number(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def merged(members: dict[str, Any], overlay: dict[str, Any], kinds: dict[str, FieldType]) -> Any:
-    together = {name: whole(member, overlay.get(name), kinds.get(name)) for name, member in members.items()}
+    together = {name: restored(member, overlay.get(name), kinds.get(name)) for name, member in members.items()}
     for name, left in overlay.items():
         if name.startswith("/") and not name.startswith("//"):
             continue
@@ -140,7 +121,8 @@ def exact_number(value: Any) -> Any:
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(drawn=st.lists(records(FIELDS), max_size=4))
-def test_what_is_exported_and_read_back_is_what_was_sent(drawn: list[Any]) -> None:
+def test_export_is_lossless(drawn: list[Any]) -> None:
+    """Columns and `_extra` together give back every record that was sent."""
     rows = read_back(decode(drawn))
     sent = [lossless_json.loads(text_of(one).encode()) for one in drawn]
     assert len(rows) == len(sent)
@@ -162,59 +144,8 @@ def test_what_is_exported_and_read_back_is_what_was_sent(drawn: list[Any]) -> No
                 assert told(around["/" + name if name.startswith("/") else name], None) == told(value, None)
 
 
-@pytest.mark.parametrize(
-    ("kind", "text", "expected"),
-    [
-        (Kind.INTEGER, "9223372036854775807", 9223372036854775807),
-        (Kind.INTEGER, "1.0", None),
-        (Kind.INTEGER, "9223372036854775808", None),
-        (Kind.INTEGER, '"7"', None),
-        (Kind.NUMBER, "7", 7.0),
-        (Kind.NUMBER, "0.1", 0.1),
-        (Kind.NUMBER, "9007199254740993", None),
-        (Kind.NUMBER, "0.10000000000000000000001", None),
-        (Kind.NUMBER, "1e400", None),
-        (Kind.BOOLEAN, '"true"', None),
-        (Kind.BOOLEAN, "1", None),
-        (Kind.STRING, "7", None),
-        (Kind.STRING, '"\\ud800"', None),
-    ],
-)
-def test_a_value_fits_its_column_only_if_nothing_of_it_is_lost(kind: Kind, text: str, expected: Any) -> None:
-    got = row({"value": Raw(text)}, endpoint({"value": kind}))
-    assert got["value"] == expected
-    assert got["_extra"] == (None if expected is not None else '{"value":' + text + "}")
-
-
-@pytest.mark.parametrize(
-    ("kind", "text", "expected"),
-    [
-        (Kind.TIMESTAMP, "2021-05-31T02:21:32Z", "2021-05-31T02:21:32Z"),
-        (Kind.TIMESTAMP, "2021-05-31T02:21:32.000Z", "2021-05-31T02:21:32Z"),
-        (Kind.TIMESTAMP, "2021-05-31T02:21:32.123456+01:00", "2021-05-31T01:21:32.123456Z"),
-        (Kind.TIMESTAMP, "2021-05-31", "2021-05-31T00:00:00Z"),
-        (Kind.TIMESTAMP, "2021-05-31T02:21:32.1234567Z", None),
-        (Kind.TIMESTAMP, "2021-05-31T02:21:32", None),
-        (Kind.TIMESTAMP, "2021-05-31T23:59:60Z", None),
-        (Kind.TIMESTAMP, "soon", None),
-        (Kind.DATE, "2021-05-31", "2021-05-31"),
-        (Kind.DATE, "2021-05-31T00:00:00+00:00", "2021-05-31"),
-        (Kind.DATE, "2021-05-31T00:00:00.000Z", "2021-05-31"),
-        (Kind.DATE, "2021-05-31T00:00:00+01:00", None),
-        (Kind.DATE, "2021-05-31T00:00:01Z", None),
-        (Kind.DATE, "2021-02-30", None),
-    ],
-)
-def test_times_and_days(kind: Kind, text: str, expected: str | None) -> None:
-    described = endpoint({"value": kind})
-    block = Decoder(described, columns=False, lines="flat").decode([body_of([record(value=text)])])
-    assert block.lines is not None
-    flat = json.loads(block.lines[0])
-    assert flat["value"] == expected
-    assert flat["_extra"] == (None if expected else json.dumps({"value": text}, separators=(",", ":")))
-
-
-def test_unknown_attributes_and_members_are_kept_and_counted_at_their_path() -> None:
+def test_unknown_members_are_kept_and_counted() -> None:
+    """Unknown attributes and members are kept in `_extra` and counted at their path."""
     sent = {
         "id": "a",
         "type": "thing",
@@ -232,13 +163,13 @@ def test_unknown_attributes_and_members_are_kept_and_counted_at_their_path() -> 
     assert block.drift.unknown == {"/record.relationships": 1, "new": 1, "enrolments.x": 1}
 
 
-def test_an_attribute_named_like_a_column_that_is_always_there_goes_to_extra() -> None:
+def test_reserved_names_go_to_extra() -> None:
     described = endpoint({"id": Kind.STRING, "name": Kind.STRING})
     got = row({"id": "inner", "_extra": 1, "name": "n"}, described)
     assert (got["id"], got["name"], got["_extra"]) == ("a", "n", '{"_extra":1,"id":"inner"}')
 
 
-def test_keys_that_stand_twice_are_kept_and_counted() -> None:
+def test_repeated_keys_are_kept_and_counted() -> None:
     block = decode([{"id": "a", "type": "thing", "attributes": Pairs([("name", "first"), ("name", "second")])}])
     assert block.batch is not None
     got = block.batch.to_pylist()[0]
@@ -249,7 +180,7 @@ def test_keys_that_stand_twice_are_kept_and_counted() -> None:
 @pytest.mark.parametrize(
     ("identity", "shown"), [("null", ""), ("7", "7"), ('{"a":1}', '{"a":1}'), ('""', ""), ('"x"', "x")]
 )
-def test_an_id_that_is_no_string_is_kept(identity: str, shown: str) -> None:
+def test_id_that_is_no_string_is_kept(identity: str, shown: str) -> None:
     """And it does not make the record the same as another one."""
     record = f'{{"id":{identity},"type":"t","attributes":{{}}}}'.encode()
     for lines in (None, "raw"):
@@ -260,13 +191,13 @@ def test_an_id_that_is_no_string_is_kept(identity: str, shown: str) -> None:
         assert list(block.ids) == list(without.ids) == [shown if identity == '"x"' else record]
 
 
-def test_lines_are_the_records_as_sent_without_white_space_between_tokens() -> None:
+def test_raw_lines_are_compact_records() -> None:
     spaced = b'{ "data" : [ {"id" : "a", "attributes":{"n": 1.10, "t": "a  \\u003c\\" b" ,\n"l":[ 1 , 2 ]}} ] }'
     (line,) = Decoder(THINGS, columns=False, lines="raw").decode([spaced]).lines or ()
     assert line == b'{"id":"a","attributes":{"n":1.10,"t":"a  \\u003c\\" b","l":[1,2]}}'
 
 
-def test_a_lone_surrogate_does_not_cost_the_page_its_exactness() -> None:
+def test_lone_surrogate_is_kept() -> None:
     spaced = b'{"data":[{"id":"a","attributes":{"name": "\\ud800 x"}}, {"id":"b"}]}'
     block = Decoder(THINGS, columns=True, lines="raw").decode([spaced])
     assert list(block.lines or ()) == [b'{"id":"a","attributes":{"name":"\\ud800 x"}}', b'{"id":"b"}']
@@ -274,7 +205,7 @@ def test_a_lone_surrogate_does_not_cost_the_page_its_exactness() -> None:
     assert block.batch.to_pylist()[0]["_extra"] == '{"name":"\\ud800 x"}'
 
 
-def test_rows_can_be_left_out() -> None:
+def test_block_without_rows() -> None:
     block = decode([record(name=str(number)) | {"id": str(number)} for number in range(5)]).without({0, 3})
     assert list(block.ids) == ["1", "2", "4"]
     assert block.batch is not None
@@ -282,34 +213,28 @@ def test_rows_can_be_left_out() -> None:
     assert [json.loads(line)["id"] for line in block.lines or ()] == ["1", "2", "4"]
 
 
-def test_how_new_a_record_is() -> None:
-    drawn = [record(updated_at="1970-01-01T00:00:01Z"), record(name="n"), {"id": "x", "attributes": 7}]
-    assert [record_version(text_of(one).encode()) for one in drawn] == [1_000_000, None, None]
-
-
 @pytest.mark.parametrize("depth", [190, 700, 810, 900])
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
-@pytest.mark.parametrize("place", [b'"attributes":{"new":%b}', b'"attributes":{"name":%b}', b'"other":%b', b'"id":%b'])
-def test_deep_nesting_is_kept_as_far_as_it_is_accepted(
-    depth: int, opening: bytes, closing: bytes, place: bytes
-) -> None:
-    sent = b'{"id":"a",' + place % (opening * depth + b"1.0" + closing * depth) + b"}"
+@pytest.mark.parametrize("member", [b'"attributes":{"new":%b}', b'"attributes":{"name":%b}', b'"other":%b', b'"id":%b'])
+def test_deep_nesting_is_kept(depth: int, opening: bytes, closing: bytes, member: bytes) -> None:
+    """Deep nesting is kept, as far as a page with it is accepted."""
+    sent = b'{"id":"a",' + member % (opening * depth + b"1.0" + closing * depth) + b"}"
     block = Decoder(THINGS, columns=True, lines="raw").decode([b'{"data":[' + sent + b"]}"] * 4)
     assert list(block.lines or ()) == [sent] * 4
     assert block.batch is not None
-    for row in block.batch.to_pylist():
-        assert row["_extra"].encode().count(opening) >= depth
+    for columns in block.batch.to_pylist():
+        assert columns["_extra"].encode().count(opening) >= depth
         if depth > 800:
-            assert row["_extra"] == '{"/whole":' + sent.decode() + "}"
+            assert columns["_extra"] == '{"/whole":' + sent.decode() + "}"
 
 
-def test_a_page_nested_beyond_all_measure_is_unusable() -> None:
+def test_page_nested_too_deeply_is_invalid() -> None:
     body = b'{"data":[{"id":"a","attributes":{"name":' + b"[" * 10_000 + b"]" * 10_000 + b"}}]}"
     with pytest.raises(InvalidPage, match="too deeply"):
         Decoder(THINGS, columns=True, lines="raw").decode([body])
 
 
-def test_a_very_long_string_is_kept() -> None:
+def test_very_long_string_is_kept() -> None:
     sent = "x\u0000é" * 1_000_000
     block = decode([record(name=sent)])
     assert block.batch is not None
@@ -318,7 +243,8 @@ def test_a_very_long_string_is_kept() -> None:
 
 @settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=80) | st.text(max_size=60).map(str.encode))
-def test_arbitrary_bytes_are_a_page_or_unusable_and_nothing_else(body: bytes) -> None:
+def test_arbitrary_bytes(body: bytes) -> None:
+    """Arbitrary bytes are a page or invalid, and never another exception."""
     for content in (body, b'{"data":[' + body + b"]}", b'{"data":[{"id":' + body + b"}]}"):
         try:
             records_ = split_page(content)
@@ -330,7 +256,8 @@ def test_arbitrary_bytes_are_a_page_or_unusable_and_nothing_else(body: bytes) ->
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(records(FIELDS), max_size=4), st.sampled_from(["raw", "flat", None]))
-def test_a_body_whose_records_are_known_gives_what_it_gives_by_itself(drawn: list[Any], lines: Any) -> None:
+def test_split_body_gives_the_same_block(drawn: list[Any], lines: Any) -> None:
+    """A body that is split already gives what its text gives."""
     body = body_of(drawn)
     known = SplitBody(body, split_page(body))
     ways = [Decoder(THINGS, columns=lines is None, lines=lines).decode([given]) for given in (body, known)]
@@ -338,15 +265,8 @@ def test_a_body_whose_records_are_known_gives_what_it_gives_by_itself(drawn: lis
     assert one == other
 
 
-@settings(deadline=None)
-@given(st.text(alphabet=st.characters(codec=None), max_size=30), st.booleans())
-def test_escapes_are_what_makes_a_text_longer_than_what_it_stands_for(text: str, ascii_only: bool) -> None:
-    whole = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    shown = json.dumps(whole, ensure_ascii=ascii_only).encode()
-    assert len(shown) - lossless_json.escape_overhead(shown) == len(whole.encode()) + 2
-
-
-def test_records_without_an_id_have_a_null_in_its_column_and_nothing_else() -> None:
+def test_records_without_id_have_a_null() -> None:
+    """Records of a shape without an id have a null in that column, and nothing in `_extra` for it."""
     shape = RecordShape(at=(), id=(), type=None, attributes=())
     nameless = replace(endpoint({"size": Kind.INTEGER}), shape=shape)
     block = Decoder(nameless, columns=True, lines="raw").decode([b'[{"size":1},{"size":1},{"size":2,"id":"a"}]'])

@@ -46,9 +46,8 @@ def same(one: Block, other: Block) -> bool:
     redaction=st.sampled_from(REDACTIONS),
     with_white_space=st.booleans(),
 )
-def test_it_gives_what_the_exact_way_gives_also_when_it_has_learnt(
-    drawn: list[Any], redaction: Redaction, with_white_space: bool
-) -> None:
+def test_both_paths_give_the_same(drawn: list[Any], redaction: Redaction, with_white_space: bool) -> None:
+    """The fast path gives what the exact path gives, also after it has learned."""
     bodies = [page(*drawn), page(record()), page()]
     if with_white_space:
         bodies = list(map(spaced, bodies))
@@ -81,16 +80,17 @@ def experienced() -> Decoder:
 
 @settings(deadline=None, max_examples=120)
 @given(data=st.data())
-def test_damage_to_a_page_makes_it_unusable_or_changes_it_the_same_for_both_ways(data: st.DataObject) -> None:
+def test_damage_is_the_same_on_both_paths(data: st.DataObject) -> None:
+    """A damaged page is invalid, or changed in the same way on both paths."""
     body = bytearray(page(USUAL, record(years=[1, 2], new=[7, "é"])))
     for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.integers(0, len(body)))
+        position = data.draw(st.integers(0, len(body)))
         other = data.draw(st.integers(0, len(body)))
         length = data.draw(st.integers(0, 40))
         piece = data.draw(
             st.sampled_from([b"", body[other : other + length], b'"', b":", b",", b" ", b"}", b"\\", b"-", b"\xff"])
         )
-        body[place : place + data.draw(st.sampled_from([0, 0, 1, length]))] = piece
+        body[position : position + data.draw(st.sampled_from([0, 0, 1, length]))] = piece
     damaged = bytes(body)
     try:
         expected = ReferenceDecoder(THINGS, columns=True, lines=None).decode([damaged])
@@ -119,7 +119,8 @@ def test_damage_to_a_page_makes_it_unusable_or_changes_it_the_same_for_both_ways
     ],
     ids=repr,
 )
-def test_what_was_described_or_met_before_stays_on_it(drawn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_values_take_the_fast_path(drawn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is described, or was met before, takes the fast path."""
     decoder = experienced()
     bodies = [page(drawn, USUAL), spaced(page(drawn, USUAL))]
     expected = ReferenceDecoder(THINGS, columns=True, lines=None).decode(bodies)
@@ -128,14 +129,15 @@ def test_what_was_described_or_met_before_stays_on_it(drawn: Any, monkeypatch: p
 
 
 @pytest.mark.parametrize("redaction", REDACTIONS[1:], ids=["first", "second"])
-def test_what_is_dropped_or_pseudonymised_stays_on_it(redaction: Redaction, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redaction_takes_the_fast_path(redaction: Redaction, monkeypatch: pytest.MonkeyPatch) -> None:
     bodies = [page(USUAL, record()), spaced(page(USUAL))]
     expected = ReferenceDecoder(THINGS, columns=True, lines=None, redaction=redaction).decode(bodies)
     monkeypatch.setattr(ExactDecoder, "decode", None)
     assert same(Decoder(THINGS, columns=True, lines=None, redaction=redaction).decode(bodies), expected)
 
 
-def test_drift_in_one_page_leaves_the_others_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drift_costs_only_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drift in one page leaves the others on the fast path."""
     taken_exactly: list[bytes] = []
     original = ExactDecoder.decode
 
@@ -158,7 +160,7 @@ def test_drift_in_one_page_leaves_the_others_on_it(monkeypatch: pytest.MonkeyPat
     ],
 )
 @pytest.mark.parametrize("layout", [bytes, spaced])
-def test_keys_that_stand_twice_never_pass(pairs: list[Any], layout: Any) -> None:
+def test_repeated_keys_never_pass(pairs: list[Any], layout: Any) -> None:
     attributes = Pairs([*((name, None) for name in FIELDS if name != pairs[0][0]), *pairs])
     block = Decoder(THINGS, columns=True, lines=None).decode(
         [layout(page({"id": "a", "type": "t", "attributes": attributes}))]
@@ -168,27 +170,28 @@ def test_keys_that_stand_twice_never_pass(pairs: list[Any], layout: Any) -> None
     assert "/overridden" in block.batch.to_pylist()[0]["_extra"]
 
 
-def test_white_space_before_a_colon_cannot_make_up_for_a_key_that_stands_twice() -> None:
+def test_white_space_does_not_hide_a_repeated_key() -> None:
     body = page(record()).replace(b'"name":null', b'"name" :"first","name":"second"')
     block = Decoder(THINGS, columns=True, lines=None).decode([body])
     assert block.drift.duplicate_keys == {"name": 1}
 
 
-def test_a_negative_zero_is_no_integer() -> None:
+def test_negative_zero_is_no_integer() -> None:
     block = Decoder(THINGS, columns=True, lines=None).decode([page(record(age=Raw("-0")))])
     assert block.batch is not None
     assert block.batch.to_pylist()[0]["_extra"] == '{"age":-0}'
 
 
 @pytest.mark.parametrize("name", ['with "quotes"', "with \\", "with \n", "with \ud800", "with . dots", "/record.x", ""])
-def test_any_name_can_be_met_again_and_again(name: str) -> None:
+def test_any_name_can_be_learned(name: str) -> None:
     decoder = Decoder(THINGS, columns=True, lines=None)
     body = page(record(**{name: 1}))
     expected = ReferenceDecoder(THINGS, columns=True, lines=None).decode([body])
     assert all(same(decoder.decode([body]), expected) for _ in range(6))
 
 
-def test_ever_new_names_do_not_fill_the_memory() -> None:
+def test_learning_is_bounded() -> None:
+    """Ever new names do not fill the memory."""
     decoder = Decoder(THINGS, columns=True, lines=None)
     for number in range(200):
         for _ in range(3):
@@ -197,7 +200,8 @@ def test_ever_new_names_do_not_fill_the_memory() -> None:
     assert len(decoder._column_decoder._fast._learned) <= 64
 
 
-def test_a_description_without_fields_or_with_odd_names_is_decoded_all_the_same() -> None:
+def test_odd_descriptions_are_decoded() -> None:
+    """A description without fields, or with names that a struct cannot have, is decoded by the exact path."""
     for fields in ({}, {'a"b': FIELDS["name"]}):
         described = endpoint(fields)
         block = Decoder(described, columns=True, lines=None).decode([page(record(**{'a"b': "x"}))])
@@ -205,8 +209,8 @@ def test_a_description_without_fields_or_with_odd_names_is_decoded_all_the_same(
         assert list(Decoder(described, columns=True, lines=None).decode([]).ids) == []
 
 
-@pytest.mark.parametrize("place", [b"here", b"there", b"elsewhere"])
-def test_bytes_that_are_no_text_are_found_wherever_they_stand(place: bytes) -> None:
+@pytest.mark.parametrize("text", [b"here", b"there", b"elsewhere"])
+def test_bytes_that_are_not_utf8_are_found(text: bytes) -> None:
     body = page(record(new=["here"], name=["there"]) | {"relationships": ["elsewhere"]})
     with pytest.raises(InvalidPage, match="not UTF-8"):
-        experienced().decode([body.replace(place, b"\xe9")])
+        experienced().decode([body.replace(text, b"\xe9")])

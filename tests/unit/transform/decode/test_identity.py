@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from bulk_export.core.model import Endpoint, Field, Kind, ListOf, RecordShape, Struct
-from bulk_export.transform.decode import Decoder, Lines, identity_columns
+from bulk_export.transform.decode import Decoder, Lines, identity_columns, record_version
 from bulk_export.transform.redaction import Redaction
+from tests.support.decoding import record
 from tests.support.described import endpoint
+from tests.support.json_values import text_of
 
 THINGS = endpoint({"number": Kind.STRING, "at": Struct((Field("place", Kind.STRING),)), "tags": ListOf(Kind.STRING)})
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -37,12 +39,13 @@ def thing(attributes: str, identity: str = '"a"') -> str:
     return f'{{"id":{identity},"type":"thing","attributes":{attributes}}}'
 
 
-def test_a_field_takes_the_place_of_the_id() -> None:
+def test_identity_by_a_field() -> None:
     found = keys(identified_by(("attributes", "number")), thing('{"number":"1"}'), thing('{"number":"2"}', "null"))
     assert found == ['["1"]', '["2"]']
 
 
-def test_several_fields_identify_together_and_keep_numbers_from_texts() -> None:
+def test_identity_by_several_fields() -> None:
+    """Several fields identify together, and the number 7 is not the string "7"."""
     described = identified_by(("id",), ("attributes", "number"), ("attributes", "at", "place"))
     found = keys(
         described,
@@ -54,18 +57,19 @@ def test_several_fields_identify_together_and_keep_numbers_from_texts() -> None:
 
 
 @pytest.mark.parametrize("number", ['{"number":null}', "{}", "null", '{"number":""}', '{"number":["1"]}', "[]"])
-def test_a_record_that_lacks_a_value_of_its_identity_has_none(number: str) -> None:
+def test_missing_value_means_no_identity(number: str) -> None:
     assert keys(identified_by(("id",), ("attributes", "number")), thing(number)) == [None]
 
 
-def test_an_id_among_them_has_to_be_of_its_type() -> None:
+def test_id_in_an_identity_needs_its_type() -> None:
     described = identified_by(("id",), ("attributes", "number"))
     assert keys(described, thing('{"number":"1"}', "7")) == [None]
     numbered = identified_by(("id",), ("attributes", "number"), id_type=Kind.INTEGER)
     assert keys(numbered, thing('{"number":"1"}', "7")) == ['[7,"1"]']
 
 
-def test_what_is_dropped_or_replaced_identifies_all_the_same() -> None:
+def test_redacted_fields_identify() -> None:
+    """Fields that are dropped or pseudonymised still identify records."""
     described = identified_by(("attributes", "number"))
     dropped = Redaction.from_paths(["number"], ())
     assert keys(described, thing('{"number":"1"}'), redaction=dropped) == ['["1"]']
@@ -77,7 +81,7 @@ def test_what_is_dropped_or_replaced_identifies_all_the_same() -> None:
     assert others == [None, None, None]
 
 
-def test_columns_hold_what_identifies() -> None:
+def test_identity_columns() -> None:
     assert identity_columns(THINGS.shape) == (("id",),)
     assert identity_columns(identified_by(("id",), ("attributes", "number")).shape) == (("id",), ("number",))
     assert identity_columns(identified_by(("type",), ("attributes", "at", "place")).shape) == (
@@ -89,10 +93,15 @@ def test_columns_hold_what_identifies() -> None:
 
 
 @pytest.mark.parametrize("path", [("attributes",), ("meta", "number")])
-def test_what_can_have_no_column_of_its_own_is_held_by_none(path: tuple[str, ...]) -> None:
+def test_no_column_for_an_identity(path: tuple[str, ...]) -> None:
     assert identity_columns(identified_by(("id",), path).shape) is None
 
 
-def test_the_id_of_records_of_other_shapes_is_that_of_its_column() -> None:
+def test_identity_column_of_other_shapes() -> None:
     shape = RecordShape(at=(), id=("meta", "key"), type=None, attributes=())
     assert identity_columns(shape) == (("id",),)
+
+
+def test_record_version() -> None:
+    drawn = [record(updated_at="1970-01-01T00:00:01Z"), record(name="n"), {"id": "x", "attributes": 7}]
+    assert [record_version(text_of(one).encode()) for one in drawn] == [1_000_000, None, None]

@@ -60,7 +60,8 @@ def leaves(value: Any) -> list[str]:
 
 @settings(deadline=None, max_examples=80)
 @given(shape=st.sampled_from(SHAPES), drawn=st.lists(records, max_size=3))
-def test_whatever_a_record_holds_it_is_moved_and_not_lost(shape: RecordShape, drawn: list[Any]) -> None:
+def test_normalizing_is_lossless(shape: RecordShape, drawn: list[Any]) -> None:
+    """Whatever a record holds is moved, and not lost."""
     shaper = RecordShaper(shaped(shape))
     body = page(shape, drawn)
     sent = shaper.split(body)
@@ -86,7 +87,7 @@ def _same(leaf: str) -> str:
 
 @settings(deadline=None, max_examples=40)
 @given(shape=st.sampled_from(SHAPES), drawn=st.lists(records, max_size=3))
-def test_columns_and_lines_are_made_of_any_shape(shape: RecordShape, drawn: list[Any]) -> None:
+def test_columns_and_lines_of_any_shape(shape: RecordShape, drawn: list[Any]) -> None:
     block = Decoder(shaped(shape), columns=True, lines="raw").decode([page(shape, drawn)])
     assert block.batch is not None
     assert block.batch.num_rows == len(drawn)
@@ -104,14 +105,15 @@ def one_row(shape: RecordShape, record: Any, **changes: Any) -> dict[str, Any]:
     return row
 
 
-def test_attributes_beside_the_id_have_their_columns() -> None:
+def test_attributes_beside_the_id() -> None:
     row = one_row(
         SHAPES[0], {"id": "x", "name": "n", "paid": True, "new": 1, **dict.fromkeys(FIELDS.keys() - {"name", "paid"})}
     )
     assert (row["id"], row["type"], row["name"], row["paid"], row["_extra"]) == ("x", None, "n", True, {"new": 1})
 
 
-def test_parts_further_down_are_taken_out_and_their_neighbours_kept() -> None:
+def test_nested_parts_are_taken_out() -> None:
+    """Parts further down are taken out, and the members around them kept."""
     record = {
         "meta": {"id": "x", "type": "t", "seen": 1},
         "body": {"fields": {"name": "n"}, "etag": "e"},
@@ -133,7 +135,7 @@ def test_parts_further_down_are_taken_out_and_their_neighbours_kept() -> None:
         ("null", "", {"/record": {"id": None}}),
     ],
 )
-def test_ids_described_as_numbers_stand_as_their_digits(sent: str, identity: str, extra: Any) -> None:
+def test_integer_ids_become_strings(sent: str, identity: str, extra: Any) -> None:
     body = ('{"data":[{"number":' + sent + "}]}").encode()
     block = Decoder(shaped(SHAPES[4]), columns=True, lines=None).decode([body])
     assert block.batch is not None
@@ -157,12 +159,12 @@ def test_ids_described_as_numbers_stand_as_their_digits(sent: str, identity: str
         b'\xff{"a":{"b":[]}}',
     ],
 )
-def test_a_body_without_one_list_at_its_place_is_refused(body: bytes) -> None:
+def test_body_without_the_list_is_invalid(body: bytes) -> None:
     with pytest.raises(InvalidPage):
         split_page(body, ("a", "b"))
 
 
-def test_a_list_is_found_wherever_it_is() -> None:
+def test_list_is_found_at_its_path() -> None:
     assert split_page(b'\xef\xbb\xbf [ {"x" : 1} , {} ] ', ()) == [b'{"x" : 1}', b"{}"]
     assert split_page(b'{"n":1,"a":{"c":[{}],"b":[{"x":1}]}}', ("a", "b")) == [b'{"x":1}']
 
@@ -171,16 +173,17 @@ KEY = b"k" * 16
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_a_redaction_names_is_in_no_form_of_any_shape(shape: RecordShape) -> None:
+def test_redaction_of_any_shape(shape: RecordShape) -> None:
+    """Redacted values are in neither columns, lines nor kept pages, whatever the shape."""
     canary = "canary-value"
     identity = {"id": canary, "name": canary}
     attributes = {"name": canary, "new": canary}
     record: dict[str, Any] = {**identity, **(attributes if not shape.attributes else {})}
     for path in filter(None, (shape.id, shape.attributes)):
-        place = record
+        parent = record
         for name in path[:-1]:
-            place = place.setdefault(name, {})
-        place[path[-1]] = canary if path == shape.id else attributes
+            parent = parent.setdefault(name, {})
+        parent[path[-1]] = canary if path == shape.id else attributes
     redaction = Redaction.from_paths(["new"], ["id", "name"], KEY)
     block = Decoder(shaped(shape), columns=True, lines="raw", redaction=redaction).decode([page(shape, [record])])
     assert canary not in repr(block.batch.to_pylist() if block.batch is not None else None)

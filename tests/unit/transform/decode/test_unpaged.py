@@ -43,7 +43,7 @@ def pages_of(body: bytes, page_size: int = 3, *, is_framed: bool = True) -> list
     line_end=st.sampled_from(["\n", "\r\n"]),
     bom=st.booleans(),
 )
-def test_every_cell_of_every_row_is_in_a_page_once(
+def test_every_cell_is_in_one_page(
     names: list[str], data: st.DataObject, page_size: int, line_end: str, bom: bool
 ) -> None:
     # A row of one empty cell cannot be told from an empty line.
@@ -52,10 +52,10 @@ def test_every_cell_of_every_row_is_in_a_page_once(
     names = ["id", *names] if names == [""] else names
     rows = [["x", *row] if len(row) < len(names) else row for row in rows]
     body = (b"\xef\xbb\xbf" if bom else b"") + table([names, *rows], line_end)
-    whole = UnpagedBody(TABLE, body, page_size=page_size, is_framed=True)
-    pages = list(whole.pages())
-    assert [len(records) for records, _ in pages] == whole.counts
-    assert all(count == page_size for count in whole.counts[:-1])
+    unpaged = UnpagedBody(TABLE, body, page_size=page_size, is_framed=True)
+    pages = list(unpaged.pages())
+    assert [len(records) for records, _ in pages] == unpaged.counts
+    assert all(count == page_size for count in unpaged.counts[:-1])
     shown = [json.loads(record) for records, _ in pages for record in records]
     assert shown == [{name: cell or None for name, cell in zip(names, row, strict=True)} for row in rows]
 
@@ -92,7 +92,7 @@ def test_ragged_rows_lose_nothing() -> None:
     assert block.drift.missing["name"] == 1
 
 
-def test_a_column_that_stands_twice_keeps_both_cells() -> None:
+def test_repeated_column_keeps_both_cells() -> None:
     block = Decoder(TABLE, columns=True, lines=None).decode(pages_of(b"id,name,name\n1,a,b\n"))
     assert block.batch is not None
     (row,) = block.batch.to_pylist()
@@ -115,13 +115,15 @@ def test_a_column_that_stands_twice_keeps_both_cells() -> None:
         (b'{"errors":[]}\n', True),
     ],
 )
-def test_what_is_cut_short_or_no_table_is_refused_without_showing_a_cell(body: bytes, is_framed: bool) -> None:
+def test_invalid_table_is_refused(body: bytes, is_framed: bool) -> None:
+    """What was cut short, or is no table, is refused, and the message quotes no cell."""
     with pytest.raises(InvalidPage) as refused:
         pages_of(body, is_framed=is_framed)
     assert "canary" not in str(refused.value)
 
 
-def test_every_cut_within_quotes_or_before_the_last_cell_shows() -> None:
+def test_cuts_within_a_row_are_found() -> None:
+    """A cut within quotes or before the last cell is found."""
     body = table([["id", "name", "age"], ["1", "two\nlines, quoted", "3"], ["2", "x", "4"]])
     unseen = []
     for length in range(1, len(body)):
@@ -130,24 +132,27 @@ def test_every_cut_within_quotes_or_before_the_last_cell_shows() -> None:
         except InvalidPage:
             continue
         unseen.append(body[:length])
-    # Where nothing says how long a body is, only a cut between two lines looks whole.
+    # Where nothing says how long a body is, only a cut between two lines looks complete.
     assert all(cut.endswith(b"\n") for cut in unseen)
     assert len(unseen) == 2
 
 
-def test_an_empty_table_is_one_page_without_records() -> None:
-    whole = UnpagedBody(TABLE, b"id,name\n", page_size=10, is_framed=True)
-    assert (whole.counts, list(whole.pages())) == ([0], [([], b"[]")])
+def test_empty_table_is_one_empty_page() -> None:
+    unpaged = UnpagedBody(TABLE, b"id,name\n", page_size=10, is_framed=True)
+    assert (unpaged.counts, list(unpaged.pages())) == ([0], [([], b"[]")])
 
 
-def test_a_body_of_nothing_is_a_table_without_records_where_it_is_known_to_be_whole() -> None:
-    whole = UnpagedBody(TABLE, b"", page_size=10, is_framed=True)
-    assert (whole.counts, list(whole.pages())) == ([0], [([], b"[]")])
+def test_empty_body_needs_framing() -> None:
+    """An empty body is a table without records if the framing proves that it is complete."""
+    unpaged = UnpagedBody(TABLE, b"", page_size=10, is_framed=True)
+    assert (unpaged.counts, list(unpaged.pages())) == ([0], [([], b"[]")])
 
 
-def test_a_list_in_json_is_cut_the_same_way() -> None:
+def test_json_list_is_divided_the_same_way() -> None:
     things = replace(endpoint(dict(FIELDS)), paging=Paging("none"), shape=RecordShape(at=("a", "b")))
     body = json.dumps({"a": {"b": [{"id": str(number)} for number in range(7)]}, "total": 7}).encode()
-    whole = UnpagedBody(things, body, page_size=3, is_framed=True)
-    assert whole.counts == [3, 3, 1]
-    assert Decoder(things, columns=False, lines=None).decode([page for _, page in whole.pages()]).ids == list("0123456")
+    unpaged = UnpagedBody(things, body, page_size=3, is_framed=True)
+    assert unpaged.counts == [3, 3, 1]
+    assert Decoder(things, columns=False, lines=None).decode([page for _, page in unpaged.pages()]).ids == list(
+        "0123456"
+    )

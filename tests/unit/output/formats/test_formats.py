@@ -63,21 +63,20 @@ def write(path: Path, kind: tuple[str, str], rows: int, size: int = 100) -> Path
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_row_is_written_and_counted_again(tmp_path: Path, kind: tuple[str, str]) -> None:
+def test_rows_are_written_and_counted(tmp_path: Path, kind: tuple[str, str]) -> None:
     assert count_rows(write(tmp_path / "part", kind, 1_234)) == 1_234
     assert count_rows(write(tmp_path / "empty", kind, 0)) == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_bytes_depend_on_the_rows_and_not_on_the_blocks(
-    tmp_path: Path, kind: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bytes_depend_on_rows_alone(tmp_path: Path, kind: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes of a part depend on its rows, and not on where blocks end."""
     monkeypatch.setattr(parquet_module, "ROW_GROUP_ROWS", 500)
     contents = {write(tmp_path / f"p{size}", kind, 2_345, size).read_bytes() for size in (7, 500, 2_000)}
     assert len(contents) == 1
 
 
-def test_row_groups_have_their_size_wherever_blocks_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_groups_have_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet_module, "ROW_GROUP_ROWS", 500)
     metadata = pq.read_metadata(write(tmp_path / "part", ("parquet", "zstd"), 1_200, 7))
     assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [500, 500, 200]
@@ -85,7 +84,8 @@ def test_row_groups_have_their_size_wherever_blocks_end(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_part_is_private_and_never_takes_the_place_of_a_file(tmp_path: Path, kind: tuple[str, str]) -> None:
+def test_part_is_private_and_new(tmp_path: Path, kind: tuple[str, str]) -> None:
+    """A part has mode 0600, and never replaces a file."""
     before = os.umask(0)
     try:
         path = write(tmp_path / "part", kind, 3)
@@ -101,7 +101,7 @@ def test_a_part_is_private_and_never_takes_the_place_of_a_file(tmp_path: Path, k
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_part_given_up_leaves_nothing(tmp_path: Path, kind: tuple[str, str]) -> None:
+def test_aborted_part_leaves_nothing(tmp_path: Path, kind: tuple[str, str]) -> None:
     part = open_part(tmp_path / "part", *kind, DECODER.schema)
     for block in blocks(1_000, 100):
         part.write(block)
@@ -124,9 +124,8 @@ def files_up_to(size: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_disk_that_is_full_at_any_point_is_an_error_and_nothing_stays(
-    tmp_path: Path, kind: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_at_any_point(tmp_path: Path, kind: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full at any point is an error, and nothing stays."""
     monkeypatch.setattr(parquet_module, "ROW_GROUP_ROWS", 500)
     written = list(blocks(3_000, 300))
     whole = write(tmp_path / "whole", kind, 3_000, 300)
@@ -146,9 +145,7 @@ def test_a_disk_that_is_full_at_any_point_is_an_error_and_nothing_stays(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_disk_that_cannot_sync_is_an_error_and_nothing_stays(
-    tmp_path: Path, kind: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failing_sync_leaves_nothing(tmp_path: Path, kind: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -170,14 +167,14 @@ def test_rows_are_counted_while_writing(tmp_path: Path, kind: tuple[str, str]) -
     part.abort()
 
 
-def test_a_column_has_a_dictionary_where_its_values_repeat(tmp_path: Path) -> None:
+def test_dictionary_for_repeated_values(tmp_path: Path) -> None:
     metadata = pq.read_metadata(write(tmp_path / "part", ("parquet", "zstd"), 1_000))
     columns = [metadata.row_group(0).column(number) for number in range(metadata.num_columns)]
     with_dictionary = {column.path_in_schema for column in columns if column.has_dictionary_page}
     assert with_dictionary == {"type", "cohort.list.element", "created_at", "updated_at", "_extra"}
 
 
-def test_other_readers_take_a_part_as_it_is(tmp_path: Path) -> None:
+def test_other_readers_read_a_part(tmp_path: Path) -> None:
     parquet, lines = (write(tmp_path / "part", kind, 1_234) for kind in (("parquet", "zstd"), ("ndjson", "zstd")))
     counted = "select count(*), count(distinct id), min(len(cohort)), max(epoch(created_at)) from read_parquet(?)"
     with duckdb.connect() as connection:
@@ -186,7 +183,7 @@ def test_other_readers_take_a_part_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_part_cut_short_is_unreadable(tmp_path: Path, kind: tuple[str, str]) -> None:
+def test_cut_part_is_unreadable(tmp_path: Path, kind: tuple[str, str]) -> None:
     path = write(tmp_path / "part", kind, 2_000)
     os.truncate(path, path.stat().st_size - 5)
     with pytest.raises((UnreadablePart, OSError)):
@@ -194,7 +191,7 @@ def test_a_part_cut_short_is_unreadable(tmp_path: Path, kind: tuple[str, str]) -
 
 
 @pytest.mark.parametrize("kind", [("parquet", "none"), ("parquet", "zstd"), ("ndjson", "gzip")])
-def test_a_flipped_bit_in_the_data_is_noticed(tmp_path: Path, kind: tuple[str, str]) -> None:
+def test_flipped_bit_is_noticed(tmp_path: Path, kind: tuple[str, str]) -> None:
     path = write(tmp_path / "part", kind, 2_000)
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 4
@@ -204,20 +201,20 @@ def test_a_flipped_bit_in_the_data_is_noticed(tmp_path: Path, kind: tuple[str, s
 
 
 @pytest.mark.parametrize("line", [b"[1]\n", b'{"a":\n', b'{"a":1} {"b":2}\n', b"\n"])
-def test_a_line_that_is_no_record_is_noticed(tmp_path: Path, line: bytes) -> None:
+def test_line_that_is_no_record_is_noticed(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "part.ndjson"
     path.write_bytes(b'{"a":"\\ud800"}\n' + line)
     with pytest.raises(UnreadablePart, match="line 2"):
         count_rows(path)
 
 
-def test_a_line_may_be_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
+def test_line_may_exceed_a_read(tmp_path: Path) -> None:
     path = tmp_path / "part.ndjson"
     path.write_bytes(b'{"a":"' + b"x" * 3_000_000 + b'"}\n{"b":1}\n')
     assert count_rows(path) == 2
 
 
-def test_gzip_carries_no_time(tmp_path: Path) -> None:
+def test_gzip_has_no_timestamp(tmp_path: Path) -> None:
     path = write(tmp_path / "part", ("ndjson", "gzip"), 10)
     assert path.read_bytes()[4:8] == bytes(4)
     assert len(gzip.decompress(path.read_bytes()).splitlines()) == 10
