@@ -288,7 +288,7 @@ class TableDiff:
         return f"(SELECT * FROM {_rows_of(self._by_key)}{kept})"  # noqa: S608  # quoted names
 
     def _write(self, query: str, path: Path) -> None:
-        target = duckdb_sql.text(duckdb_sql.place(path))
+        target = duckdb_sql.text(duckdb_sql.path_text(path))
         self._connection.execute(f"COPY ({query}) TO {target} (FORMAT parquet, COMPRESSION zstd)")
 
     def _number(self, query: str) -> int:
