@@ -15,8 +15,8 @@ from bulk_export.extract.certificates import ca_file_of
 from bulk_export.pipelines import export as pipeline
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.remote_descriptions import fetch_service, is_address
-from bulk_export.pipelines.replay import ReplayOptions
 from bulk_export.pipelines.replay import replay as replay_pages
+from bulk_export.pipelines.replay_options import ReplayOptions
 from bulk_export.pipelines.stream import stream_batches
 from bulk_export.pipelines.sync.forever import keep_current
 from bulk_export.pipelines.sync.options import SyncOptions, split_every

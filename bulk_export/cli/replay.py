@@ -41,8 +41,8 @@ def replay(
     line = {name: value for name, value in locals().items() if name not in ("config", "archive")}
     options, console, kind = begin("replay", line, p.REPLAY, config)
 
-    from bulk_export.pipelines.replay import ReplayOptions
     from bulk_export.pipelines.replay import replay as replay_pages
+    from bulk_export.pipelines.replay_options import ReplayOptions
     from bulk_export.progress import choose
 
     configure_allocator()

@@ -20,7 +20,8 @@ import pytest
 from bulk_export.errors import DamagedState, LocalFailure, UsageError
 from bulk_export.output.verify import verify
 from bulk_export.pipelines.export import export
-from bulk_export.pipelines.replay import ReplayOptions, replay
+from bulk_export.pipelines.replay import replay
+from bulk_export.pipelines.replay_options import ReplayOptions
 from tests.faults.test_hostile_directory import service_of_unfinished
 from tests.support.disk_calls import no_shared_memory
 from tests.support.disturbed_run import TUNING, run_and_die, small_options

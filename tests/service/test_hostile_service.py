@@ -18,7 +18,8 @@ from bulk_export.core.model import Paging, Service
 from bulk_export.errors import Interrupted, ServiceFailing, ServiceRefused
 from bulk_export.pipelines import export as pipeline
 from bulk_export.pipelines.options import ExportOptions
-from bulk_export.pipelines.replay import ReplayOptions, replay
+from bulk_export.pipelines.replay import replay
+from bulk_export.pipelines.replay_options import ReplayOptions
 from bulk_export.pipelines.results import summarise
 from bulk_export.pipelines.stream import stream_batches
 from bulk_export.progress.observer import Observer

@@ -19,7 +19,8 @@ import bulk_export
 from bulk_export.core.model import Service
 from bulk_export.errors import Interrupted
 from bulk_export.pipelines.export import export
-from bulk_export.pipelines.replay import ReplayOptions, replay
+from bulk_export.pipelines.replay import replay
+from bulk_export.pipelines.replay_options import ReplayOptions
 from bulk_export.progress.summary import remarks
 from bulk_export.services.catalogue import choose_endpoints, load_service
 from tests.service.test_export import content_of, read_ndjson, read_parquet

@@ -15,7 +15,8 @@ from bulk_export.output.formats.reading import schema_of
 from bulk_export.output.verify import verify
 from bulk_export.pipelines.checks.runner import check
 from bulk_export.pipelines.export import export
-from bulk_export.pipelines.replay import ReplayOptions, replay
+from bulk_export.pipelines.replay import replay
+from bulk_export.pipelines.replay_options import ReplayOptions
 from bulk_export.pipelines.sync.options import SyncOptions
 from tests.service.test_check import application, declaration, exported
 from tests.support.copy_scene import HOUR, WEEK, person, scene

@@ -14,7 +14,8 @@ import pytest
 from bulk_export.errors import DamagedState, Interrupted, UsageError
 from bulk_export.output.verify import verify
 from bulk_export.pipelines.export import export
-from bulk_export.pipelines.replay import ReplayOptions, replay
+from bulk_export.pipelines.replay import replay
+from bulk_export.pipelines.replay_options import ReplayOptions
 from bulk_export.services.local import serving
 from tests.service.test_export import content_of
 from tests.support.exporting import options, settings

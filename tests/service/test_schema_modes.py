@@ -15,7 +15,8 @@ import pytest
 from bulk_export.core.model import Service
 from bulk_export.errors import SchemaDrift, ServiceFailing, UsageError
 from bulk_export.pipelines.export import export
-from bulk_export.pipelines.replay import ReplayOptions, replay
+from bulk_export.pipelines.replay import replay
+from bulk_export.pipelines.replay_options import ReplayOptions
 from bulk_export.pipelines.tuning import Tuning
 from bulk_export.services.catalogue import read_description
 from bulk_export.services.local import LocalService, serving

@@ -21,7 +21,8 @@ from bulk_export.errors import DamagedState, UsageError
 from bulk_export.output.verify import verify
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.options import ExportOptions
-from bulk_export.pipelines.replay import ReplayOptions, replay
+from bulk_export.pipelines.replay import replay
+from bulk_export.pipelines.replay_options import ReplayOptions
 from bulk_export.pipelines.tuning import Tuning
 from tests.support.exporting import FREE
 from tests.support.small_service import content_of

@@ -24,7 +24,8 @@ from bulk_export.errors import BulkExportError
 from bulk_export.extract.client import Timeouts
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.options import ExportOptions
-from bulk_export.pipelines.replay import ReplayOptions, replay
+from bulk_export.pipelines.replay import replay
+from bulk_export.pipelines.replay_options import ReplayOptions
 from bulk_export.pipelines.tuning import Tuning
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import Observer
