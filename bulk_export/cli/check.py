@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bulk_export.cli import option_types as p
-from bulk_export.cli.runner import begin
+from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show
 from bulk_export.errors import VerificationFailed
 from bulk_export.progress.console import one_line
@@ -20,30 +19,18 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A finished export, or a copy that sync keeps.")]
-Sql = Annotated[
-    str | None,
-    typer.Option("--sql", metavar="NAME", help="Print the SQL of a question: undecided, changed or unlinked."),
-]
 
 
-def check(
-    directory: Directory,
-    sql: Sql = None,
-    as_json: p.AsJson = False,
-    log_format: p.LogFormat = None,
-    debug: p.Debug = False,
-    config: p.Config = None,
-) -> None:
-    """Answer questions on funded places and links from a copy, offline. Leaves with 6 where something is found."""
-    line = {"json": as_json, "log_format": log_format, "debug": debug}
-    options, _, _ = begin("check", line, p.CHECK, config)
+def check(directory: Directory, **line: Any) -> None:
+    """Answer questions on funded places and links from a copy, offline. Exits with 6 if something is found."""
+    options = prepare("check", line).options
 
     from bulk_export.pipelines.checks.queries import question
     from bulk_export.pipelines.checks.runner import check as answers_from
     from bulk_export.pipelines.checks.runner import script
 
-    if sql is not None:
-        show(script(directory, question(sql)))
+    if "sql" in options:
+        show(script(directory, question(options["sql"])))
         return
     answers = answers_from(directory)
     if options.get("json", False):
