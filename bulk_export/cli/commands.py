@@ -1,8 +1,9 @@
 """The options that each command takes.
 
-Those that Python programs take too are declared in `pipelines.arguments`, all others here. `declarations` reads the
-annotations, so there is no `from __future__ import annotations` here.
+Those that Python programs take too are declared in `pipelines.arguments`, all others here.
 """
+
+from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence

@@ -25,7 +25,7 @@ def endpoints(**line: Any) -> None:
         _check(described, options, wants_json=wants_json)
         return
     if options.get("environment") is not None or options.get("base_url") is not None:
-        raise UsageError("An address is of use only to --check.", next_step="Add --check, or leave the address out.")
+        raise UsageError("An address is of use to --check only.", next_step="Add --check, or leave the address out.")
     chosen = choose_endpoints(described, options.get("endpoints", ()))
     if options.get("arrow_schema", False):
         _show_schemas(chosen, wants_json=wants_json)

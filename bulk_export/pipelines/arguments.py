@@ -1,8 +1,6 @@
-"""The options of export, sync, replay and plan: type, default and help of each, declared once.
+"""The options of export, sync, replay and plan: type, default and help of each, declared once."""
 
-`declarations` reads the annotations of these classes, so they are evaluated when the module is imported: there is
-no `from __future__ import annotations` here.
-"""
+from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ import enum
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast, get_args, get_origin
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T", bound=Mapping[str, object])
 
@@ -118,10 +118,9 @@ class Declaration:
 def declarations(arguments: type) -> Mapping[str, Declaration]:
     """Return the options that a `TypedDict` declares or inherits, by name, in the order of declaration."""
     found = {}
-    for name, annotation in arguments.__annotations__.items():
-        declared, *metadata = get_args(annotation)
-        (option,) = (entry for entry in metadata if isinstance(entry, Option))
-        found[name] = Declaration(name, option, declared)
+    for name, annotation in get_type_hints(arguments, include_extras=True).items():
+        type_, option = get_args(annotation)
+        found[name] = Declaration(name, option, type_)
     return found
 
 
