@@ -18,8 +18,8 @@ def budget(**line: Any) -> None:
     from bulk_export.extract.rate_limit.usage import spent
     from bulk_export.progress.tally import clock_text
 
-    uses = spent(options.get("budget", "sqlite://"))
-    if options.get("json", False):
+    uses = spent(options["budget"] or "sqlite://")
+    if options["json"]:
         typer.echo(json.dumps([asdict(use) | {"used": use.used} for use in uses], indent=2))
         return
     if not uses:

@@ -16,7 +16,7 @@ from bulk_export.progress.console import one_line
 if TYPE_CHECKING:
     from bulk_export.pipelines.checks.runner import CheckResult
 
-_SHOWN = 20
+_SHOWN = 20  # rows of each question
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A finished export, or a copy that sync keeps.")]
 
@@ -26,41 +26,41 @@ def check(directory: Directory, **line: Any) -> None:
     options = prepare("check", line).options
 
     from bulk_export.pipelines.checks.queries import question
-    from bulk_export.pipelines.checks.runner import check as answers_from
+    from bulk_export.pipelines.checks.runner import check as run_checks
     from bulk_export.pipelines.checks.runner import script
 
-    if "sql" in options:
+    if options["sql"] is not None:
         show(script(directory, question(options["sql"])))
         return
-    answers = answers_from(directory)
-    if options.get("json", False):
-        show(json.dumps({answer.question.name: _object(answer) for answer in answers}, indent=2))
+    results = run_checks(directory)
+    if options["json"]:
+        show(json.dumps({result.question.name: _as_json(result) for result in results}, indent=2))
     else:
-        for answer in answers:
-            _show(answer)
-    if any(answer.found for answer in answers):
+        for result in results:
+            _show(result)
+    if any(result.found for result in results):
         raise typer.Exit(VerificationFailed.exit_code)
 
 
-def _object(answer: CheckResult) -> dict[str, Any]:
+def _as_json(result: CheckResult) -> dict[str, Any]:
     return {
-        "title": answer.question.title,
-        "unanswered": answer.unanswered,
-        "found": answer.found,
-        "remarks": list(answer.remarks),
-        "rows": [dict(zip(answer.columns, row, strict=True)) for row in answer.rows],
+        "title": result.question.title,
+        "unanswered": result.unanswered,
+        "found": result.found,
+        "remarks": list(result.remarks),
+        "rows": [dict(zip(result.columns, row, strict=True)) for row in result.rows],
     }
 
 
-def _show(answer: CheckResult) -> None:
-    said = f"not answered: {answer.unanswered}" if answer.unanswered else f"{answer.found:,}"
-    show(f"{answer.question.name}: {answer.question.title}: {said}")
-    for remark in answer.remarks:
+def _show(result: CheckResult) -> None:
+    summary = f"not answered: {result.unanswered}" if result.unanswered else f"{result.found:,}"
+    show(f"{result.question.name}: {result.question.title}: {summary}")
+    for remark in result.remarks:
         show(f"  {remark}")
-    shown = [answer.columns, *answer.rows[:_SHOWN]] if answer.rows else []
+    shown = [result.columns, *result.rows[:_SHOWN]] if result.rows else []
     cells = [["-" if cell is None else one_line(str(cell)) for cell in row] for row in shown]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         show("  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-    if answer.found > _SHOWN:
-        show(f"  and {answer.found - _SHOWN:,} more; --json shows up to 10,000, --sql prints how to see all")
+    if result.found > _SHOWN:
+        show(f"  and {result.found - _SHOWN:,} more; --json shows up to 10,000, --sql prints how to see all")

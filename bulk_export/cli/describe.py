@@ -31,9 +31,9 @@ def describe(spec: Spec, **line: Any) -> None:
     from bulk_export.services.openapi import describe as description_of
     from bulk_export.services.openapi import parse_spec
 
-    content = _content(spec, allow_plain_http=options.get("allow_plain_http", False), ca_file=options.get("ca_file"))
+    content = _content(spec, allow_plain_http=options["allow_plain_http"], ca_file=options["ca_file"])
     address = spec if "://" in spec else None
-    described = description_of(parse_spec(content, spec), spec, service=options.get("name"), address=address)
+    described = description_of(parse_spec(content, spec), spec, service=options["name"], address=address)
     read_description(described.document, None)  # fails if the output could not be used as it is
     remarks = (*described.remarks, *described.left_out)
     comments = "".join(f"# Note: {one_line(remark)}.\n" for remark in remarks)

@@ -19,15 +19,15 @@ def endpoints(**line: Any) -> None:
 
     from bulk_export.services.catalogue import choose_endpoints, load_service
 
-    described = load_service(options.get("service", "npq"), options.get("api_version"))
-    wants_json = options.get("json", False)
-    if options.get("check", False):
+    described = load_service(options["service"], options["api_version"])
+    wants_json = options["json"]
+    if options["check"]:
         _check(described, options, wants_json=wants_json)
         return
-    if options.get("environment") is not None or options.get("base_url") is not None:
+    if options["environment"] is not None or options["base_url"] is not None:
         raise UsageError("An address is of use to --check only.", next_step="Add --check, or leave the address out.")
-    chosen = choose_endpoints(described, options.get("endpoints", ()))
-    if options.get("arrow_schema", False):
+    chosen = choose_endpoints(described, options["endpoints"])
+    if options["arrow_schema"]:
         _show_schemas(chosen, wants_json=wants_json)
     elif wants_json:
         typer.echo(json.dumps(_as_json(described, chosen), indent=2))
@@ -47,11 +47,11 @@ def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> 
     from bulk_export.pipelines.remote_descriptions import fetch_published, fetch_published_locally
     from bulk_export.services.openapi import compare, unexpected
 
-    insecure = bool(options.get("allow_plain_http", False))
-    url = base_url_of(described, options.get("environment"), options.get("base_url"), allow_plain_http=insecure)
-    if options.get("endpoints"):
+    insecure = options["allow_plain_http"]
+    url = base_url_of(described, options["environment"], options["base_url"], allow_plain_http=insecure)
+    if options["endpoints"]:
         raise UsageError("--check compares all endpoints.", next_step="Leave the names out.")
-    ca_file = ca_file_of(options.get("ca_file"))
+    ca_file = ca_file_of(options["ca_file"])
     published = anyio.run(
         lambda: (
             fetch_published_locally(described)
@@ -66,14 +66,14 @@ def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> 
     else:
         for change in changes:
             typer.echo(one_line(str(change)))
-    where = url or LOCAL
+    publisher = url or LOCAL
     if changes:
         raise DescriptionOutdated(
-            f"{where} publishes {len(changes)} things otherwise than {described.name} {described.version} here.",
+            f"{publisher} publishes {len(changes)} things otherwise than {described.name} {described.version} here.",
             next_step="No value is lost by it: what has no column goes to _extra.",
         )
     if not wants_json:
-        typer.echo(f"{where} publishes what is described here: {described.name} {described.version}")
+        typer.echo(f"{publisher} publishes what is described here: {described.name} {described.version}")
 
 
 def _show(described: Service, chosen: tuple[Endpoint, ...]) -> None:

@@ -21,7 +21,7 @@ def export(**line: Any) -> None:
 
     configure_allocator()
     observer = choose(prepared.progress, console)
-    resolved = ExportOptions.of(options.pop("endpoints", ()), **options)
+    resolved = ExportOptions.of(options.pop("endpoints"), **options)
     if resolved.token is not None:
         hide_in_logs(resolved.token.mask)
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 def plan(**line: Any) -> None:
     """Estimate the cost of an export or a sync: requests, time, and how each limit fills. Sends nothing."""
     options = prepare("plan", line).options
-    wants_json = options.pop("json", False)
+    wants_json = options.pop("json")
 
     from bulk_export.pipelines.plan import PlanOptions, plan_costs
 
-    resolved = PlanOptions.of(options.pop("endpoints", ()), **options)
+    resolved = PlanOptions.of(options.pop("endpoints"), **options)
     costs = plan_costs(resolved)
     if wants_json:
         shown = [{**asdict(cost), "total": cost.total} for cost in costs.values()]

@@ -27,7 +27,7 @@ def replay(archive: Archive, **line: Any) -> None:
 
     configure_allocator()
     observer = choose(prepared.progress, console)
-    resolved = ReplayOptions.of(archive, options.pop("endpoints", ()), **options)
+    resolved = ReplayOptions.of(archive, options.pop("endpoints"), **options)
 
     from bulk_export.cli.signals import until_signalled
 

@@ -13,19 +13,20 @@ from typing import Any
 
 import typer
 
-from bulk_export.cli.commands import settings_of
+from bulk_export.cli.commands import COMMANDS, settings_of
 from bulk_export.cli.config import SettingsFile, find_file, options_for, read_file, resolve, unknown_variables
 from bulk_export.cli.reporting import configure_reporting, report, warnings_as_lines
 from bulk_export.cli.streams import lost_output
 from bulk_export.core.descriptors import is_shortage, require_descriptors, too_few_descriptors
 from bulk_export.core.masking import without_passwords
 from bulk_export.errors import BulkExportError, Interrupted, LocalFailure, UsageError
+from bulk_export.pipelines.declarations import with_defaults
 from bulk_export.progress.console import FORMS, Console, LogFormat
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A command that is ready to run: its options, where to report, and the display that was chosen."""
+    """A command that is ready to run: its options with their defaults, where to report, and which display to use."""
 
     options: dict[str, Any]
     console: Console
@@ -33,7 +34,7 @@ class Prepared:
 
 
 def prepare(command: str, line: dict[str, Any]) -> Prepared:
-    """Merge the options of a command from the command line, the environment and a settings file.
+    """Merge the options of a command from the command line, the environment, a settings file and the defaults.
 
     From here on, this process reports as the options on reporting say, which are not among those returned.
 
@@ -50,17 +51,19 @@ def prepare(command: str, line: dict[str, Any]) -> Prepared:
     was_found = file is not None and config is None and bool(from_file)
     if file is not None and was_found:
         _refuse_untrusted(file, from_file)
-    options = resolve(line, settings_of(command), os.environ, from_file)
-    debug, form = bool(options.pop("debug", False)), options.pop("log_format", "text")
+    given = resolve(line, settings_of(command), os.environ, from_file)
+    options: dict[str, Any] = {**with_defaults(COMMANDS[command], given)}
+    form = options.pop("log_format")
     if form not in FORMS:
         raise UsageError(f"There is no log format {form!r}.", next_step=f"Choose from: {', '.join(FORMS)}.")
-    console = configure_reporting(form, debug=debug)
+    console = configure_reporting(form, debug=options.pop("debug"))
     if file is not None and was_found:
         names = sorted(name.replace("_", "-") for name in from_file)
         console.line(f"settings from {file.path}: {', '.join(names)}")
     for message in unknown_variables(os.environ):
         warnings.warn(message, UserWarning, stacklevel=2)
-    progress = options.pop("progress", "auto")
+    del options["config"]
+    progress = options.pop("progress", "none")
     return Prepared(with_fetched_service(options), console, progress)
 
 

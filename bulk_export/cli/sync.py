@@ -28,7 +28,7 @@ def sync(**line: Any) -> None:
 
     configure_allocator()
     observer = choose(prepared.progress, console)
-    resolved = SyncOptions.of(options.pop("endpoints", ()), **options)
+    resolved = SyncOptions.of(options.pop("endpoints"), **options)
     if resolved.full.token is not None:
         hide_in_logs(resolved.full.token.mask)
 

@@ -180,7 +180,7 @@ def budget_of(given: str | None, environment: str | None) -> str:
         return "memory://" if environment == LOCAL else "sqlite://"
     if given.strip().partition("://")[0] not in ("memory", "sqlite", "redis", "rediss"):
         raise UsageError(
-            "That --budget is not a place to remember spent requests in.",  # not shown: it may hold a password
+            "That --budget does not name a store of sent requests.",  # not shown: it may hold a password
             next_step="Write --budget memory://, sqlite:///FILE or redis://HOST:PORT/DB.",
         )
     return given.strip()

@@ -255,7 +255,7 @@ def test_budget() -> None:
     assert options(base_url=None, environment="local").budget == "memory://"
     assert options(budget="sqlite://").budget == "sqlite://"
     assert options(budget="redis://localhost:6379/0").budget == "redis://localhost:6379/0"
-    assert "not a place" in refusal(budget="file.db")
+    assert "does not name a store" in refusal(budget="file.db")
     assert "canary" not in refusal(budget="rediss:canary@host")
     assert "canary" not in repr(options(budget="redis://:canary@localhost/0"))
     assert "canary" not in refusal(base_url="ftp://u:canary@host")
