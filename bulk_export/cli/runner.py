@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
+import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -19,9 +21,12 @@ from bulk_export.cli.reporting import configure_reporting, report, warnings_as_l
 from bulk_export.cli.streams import lost_output
 from bulk_export.core.descriptors import is_shortage, require_descriptors, too_few_descriptors
 from bulk_export.core.masking import without_passwords
+from bulk_export.core.version import __version__
 from bulk_export.errors import BulkExportError, Interrupted, LocalFailure, UsageError
 from bulk_export.pipelines.declarations import with_defaults
 from bulk_export.progress.console import FORMS, Console, LogFormat
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ def prepare(command: str, line: dict[str, Any]) -> Prepared:
     if form not in FORMS:
         raise UsageError(f"There is no log format {form!r}.", next_step=f"Choose from: {', '.join(FORMS)}.")
     console = configure_reporting(form, debug=options.pop("debug"))
+    python = sys.version.partition(" ")[0]
+    logger.debug("%s of bulk-export %s, Python %s, %s", command, __version__, python, sys.platform)
     if file is not None and was_found:
         names = sorted(name.replace("_", "-") for name in from_file)
         console.line(f"settings from {file.path}: {', '.join(names)}")

@@ -85,10 +85,12 @@ def test_debug_shows_log_messages(
     assert capsys.readouterr().err == ""
     assert run(app, ["verify", ".", "--log-format", form, "--debug"]) == 0
     shown = capsys.readouterr().err
+    started, reading = shown.splitlines()
     if form == "text":
-        assert shown == "debug: bulk_export.output.verify: reading .\n"
+        assert started.startswith("debug: bulk_export.cli.runner: verify of bulk-export ")
+        assert reading == "debug: bulk_export.output.verify: reading ."
     else:
-        line: dict[str, Any] = json.loads(shown)
+        line: dict[str, Any] = json.loads(reading)
         assert (line["level"], line["message"]) == ("debug", "reading .")
 
 
