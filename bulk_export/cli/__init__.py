@@ -35,9 +35,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for function in (export, sync, replay, plan, verify, check, budget, endpoints, describe, trust, local_service):
-    name = function.__name__.replace("_", "-")
-    app.command(name)(with_parameters(function, COMMANDS[name]))
+for _function in (export, sync, replay, plan, verify, check, budget, endpoints, describe, trust, local_service):
+    _name = _function.__name__.replace("_", "-")
+    app.command(_name)(with_parameters(_function, COMMANDS[_name]))
 
 
 def _show_version(wanted: bool) -> None:  # the signature of an option's callback
