@@ -1,7 +1,9 @@
 """Export everything from the DfE lead-provider API, fast, within its rate limits, without losing a record.
 
-`export` and `run_export` write files, `sync` keeps a copy current, `stream` gives record batches. Their keyword
+`export` and `run_export` write files, `sync` keeps a copy current, `stream` yields record batches. Their keyword
 arguments are the options of the command line, under the same names. Everything is imported when it is first used.
+
+The loggers are named after the modules and silent until a program configures `bulk_export` or the root logger.
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [  # noqa: PLE0604  # the names above, so that the two cannot differ
+__all__ = [  # noqa: PLE0604  # built from the names above, so that the two cannot differ
     *_HOME_OF,
     "__version__",
 ]

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Unpack
 
 import anyio
 import pyarrow as pa
 
-from bulk_export.extract.certificates import ca_file_of
 from bulk_export.pipelines import export as pipeline
+from bulk_export.pipelines.arguments import ExportArguments, ReplayArguments, SyncArguments
 from bulk_export.pipelines.options import ExportOptions
-from bulk_export.pipelines.remote_descriptions import fetch_service, is_address
+from bulk_export.pipelines.remote_descriptions import is_address, with_fetched_service
 from bulk_export.pipelines.replay import replay as replay_pages
 from bulk_export.pipelines.replay_options import ReplayOptions
 from bulk_export.pipelines.stream import stream_batches
 from bulk_export.pipelines.sync.loop import sync_forever
-from bulk_export.pipelines.sync.options import SyncOptions, split_every
+from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.poll import sync_once
 from bulk_export.pipelines.sync.summary import SyncSummary
 from bulk_export.progress import choose
@@ -33,16 +33,29 @@ async def export(
     observer: Observer | None = None,
     progress: str = "none",
     stop: anyio.Event | None = None,
-    **options: Any,
+    **options: Unpack[ExportArguments],
 ) -> ExportSummary:
-    """Export endpoints, all of them where none is named, into `output`; the outcome in numbers.
+    """Export endpoints into a directory, or go on with an interrupted export of the same options.
 
-    Endpoints are given by position or as `endpoints`; `options` are those of the command line with underscores
-    (`base_url`, `page_size`, …), and `token`. The same call goes on after an interruption; setting `stop`
-    interrupts and raises Interrupted. `observer` is told what happens, in place of a `progress` display on
-    standard error. Raises the exceptions of this package.
+    Args:
+        *names: Names of endpoints; with those in `endpoints`, all that are exported. All of the service if there
+            are none.
+        endpoints: More names.
+        observer: Is notified of what happens, in place of a display.
+        progress: The display on standard error: `auto`, `rich`, `plain` or `none`.
+        stop: Interrupts the export when it is set.
+        **options: The options of `bulk-export export` with underscores, and `token`.
+
+    Returns:
+        What was exported, in numbers.
+
+    Raises:
+        UsageError: An option cannot be used as given.
+        TypeError: An option is unknown.
+        Interrupted: `stop` was set. The same call goes on.
+        BulkExportError: Anything else; see `bulk_export.errors`.
     """
-    resolved = ExportOptions.of([*names, *endpoints], **await _with_fetched_service(options))
+    resolved = ExportOptions.of([*names, *endpoints], **await with_fetched_service(options))
     return await pipeline.export(resolved, observer or choose(progress, Console(sys.stderr)), stop=stop)
 
 
@@ -51,14 +64,10 @@ def run_export(
     endpoints: Sequence[str] = (),
     observer: Observer | None = None,
     progress: str = "none",
-    **options: Any,
+    **options: Unpack[ExportArguments],
 ) -> ExportSummary:
-    """`export` for programs without an event loop."""
-
-    async def call() -> ExportSummary:
-        return await export(*names, endpoints=endpoints, observer=observer, progress=progress, **options)
-
-    return anyio.run(call)
+    """Run `export` in a program without an event loop."""
+    return anyio.run(lambda: export(*names, endpoints=endpoints, observer=observer, progress=progress, **options))
 
 
 async def replay(
@@ -68,14 +77,30 @@ async def replay(
     observer: Observer | None = None,
     progress: str = "none",
     stop: anyio.Event | None = None,
-    **options: Any,
+    **options: Unpack[ReplayArguments],
 ) -> ExportSummary:
-    """Make another output from the pages that an export with `keep_pages` left; the outcome in numbers.
+    """Make another output from the pages that an export with `keep_pages` left. Nothing is sent.
 
-    `options` are those of `bulk-export replay` with underscores. Nothing is sent. Raises the exceptions of this
-    package.
+    Args:
+        archive: The export that kept its pages, or its `pages.sqlite`.
+        *names: Names of endpoints; with those in `endpoints`, all that are converted. All of the archive if there
+            are none.
+        endpoints: More names.
+        observer: Is notified of what happens, in place of a display.
+        progress: The display on standard error: `auto`, `rich`, `plain` or `none`.
+        stop: Interrupts the replay when it is set.
+        **options: The options of `bulk-export replay` with underscores.
+
+    Returns:
+        What was written, in numbers.
+
+    Raises:
+        UsageError: An option cannot be used as given.
+        TypeError: An option is unknown.
+        Interrupted: `stop` was set. The same call goes on.
+        BulkExportError: Anything else; see `bulk_export.errors`.
     """
-    resolved = ReplayOptions.of(archive, [*names, *endpoints], **await _with_fetched_service(options))
+    resolved = ReplayOptions.of(archive, [*names, *endpoints], **await with_fetched_service(options))
     return await replay_pages(resolved, observer or choose(progress, Console(sys.stderr)), stop=stop)
 
 
@@ -85,14 +110,12 @@ def run_replay(
     endpoints: Sequence[str] = (),
     observer: Observer | None = None,
     progress: str = "none",
-    **options: Any,
+    **options: Unpack[ReplayArguments],
 ) -> ExportSummary:
-    """`replay` for programs without an event loop."""
-
-    async def call() -> ExportSummary:
-        return await replay(archive, *names, endpoints=endpoints, observer=observer, progress=progress, **options)
-
-    return anyio.run(call)
+    """Run `replay` in a program without an event loop."""
+    return anyio.run(
+        lambda: replay(archive, *names, endpoints=endpoints, observer=observer, progress=progress, **options)
+    )
 
 
 async def sync(
@@ -102,20 +125,37 @@ async def sync(
     progress: str = "none",
     stop: anyio.Event | None = None,
     report: Callable[[SyncSummary], None] | None = None,
-    **options: Any,
+    **options: Unpack[SyncArguments],
 ) -> SyncSummary:
-    """Bring the copy in `output` up to date; what the polls did.
+    """Bring the copy in `output` up to date, once or, with `every`, again and again until `stop` is set.
 
-    `options` are those of `bulk-export sync` with underscores. With `every`, it goes on polling until `stop` is set,
-    which raises Interrupted, and `report` hears of each time. Raises the exceptions of this package.
+    Args:
+        *names: Names of endpoints; with those in `endpoints`, all that are copied. All of the service that identify
+            their records if there are none.
+        endpoints: More names.
+        observer: Is notified of what happens, in place of a display.
+        progress: The display on standard error: `auto`, `rich`, `plain` or `none`.
+        stop: Interrupts the poll, or the wait for the next one, when it is set.
+        report: Is called after each time that polls were made.
+        **options: The options of `bulk-export sync` with underscores, and `token`.
+
+    Returns:
+        What the polls did.
+
+    Raises:
+        UsageError: An option cannot be used as given.
+        TypeError: An option is unknown.
+        Interrupted: `stop` was set.
+        BulkExportError: Anything else; see `bulk_export.errors`.
     """
     watching = observer or choose(progress, Console(sys.stderr))
-    rest, every = split_every(await _with_fetched_service(options))
-    resolved = SyncOptions.of([*names, *endpoints], **rest)
-    told = report or (lambda _: None)
-    if every is not None:
-        await sync_forever(resolved, every, watching, stop=stop or anyio.Event(), report=told, notice=watching.warned)
-    return await sync_once(resolved, watching, stop=stop, report=told)
+    resolved = SyncOptions.of([*names, *endpoints], **await with_fetched_service(options))
+    notify = report or (lambda _: None)
+    if resolved.every is not None:  # ends only by raising
+        await sync_forever(
+            resolved, resolved.every, watching, stop=stop or anyio.Event(), report=notify, notice=watching.warned
+        )
+    return await sync_once(resolved, watching, stop=stop, report=notify)
 
 
 def run_sync(
@@ -124,46 +164,41 @@ def run_sync(
     observer: Observer | None = None,
     progress: str = "none",
     report: Callable[[SyncSummary], None] | None = None,
-    **options: Any,
+    **options: Unpack[SyncArguments],
 ) -> SyncSummary:
-    """`sync` for programs without an event loop."""
-
-    async def call() -> SyncSummary:
-        return await sync(*names, endpoints=endpoints, observer=observer, progress=progress, report=report, **options)
-
-    return anyio.run(call)
+    """Run `sync` in a program without an event loop."""
+    return anyio.run(
+        lambda: sync(*names, endpoints=endpoints, observer=observer, progress=progress, report=report, **options)
+    )
 
 
-def stream(endpoint: str, *, observer: Observer | None = None, **options: Any) -> AsyncGenerator[pa.RecordBatch, None]:
-    """The records of one endpoint as record batches, in page order, each id once, without any file.
+def stream(
+    endpoint: str, *, observer: Observer | None = None, **options: Unpack[ExportArguments]
+) -> AsyncGenerator[pa.RecordBatch, None]:
+    """Yield the records of one endpoint as record batches, in page order, each id once, without any file.
 
-    `options` as for `export`; those about files have no effect. Leave the iteration early inside
-    `contextlib.aclosing`, so that the requests end at once.
+    Leave the iteration early inside `contextlib.aclosing`, so that the requests end at once.
+
+    Args:
+        endpoint: Name of the endpoint.
+        observer: Is notified of what happens.
+        **options: As for `export`; those about files have no effect.
+
+    Raises:
+        UsageError: An option cannot be used as given.
+        TypeError: An option is unknown.
+        BulkExportError: Anything else, while iterating; see `bulk_export.errors`.
     """
-    if _is_fetched(options):
+    service = options.get("service")
+    if isinstance(service, str) and is_address(service):
         return _stream_of_fetched(endpoint, observer, options)
     return stream_batches(ExportOptions.of([endpoint], **options), observer)
 
 
 async def _stream_of_fetched(
-    endpoint: str, observer: Observer | None, options: Mapping[str, Any]
+    endpoint: str, observer: Observer | None, options: ExportArguments
 ) -> AsyncGenerator[pa.RecordBatch, None]:
-    resolved = ExportOptions.of([endpoint], **await _with_fetched_service(options))
+    resolved = ExportOptions.of([endpoint], **await with_fetched_service(options))
     async with aclosing(stream_batches(resolved, observer)) as batches:
         async for batch in batches:
             yield batch
-
-
-def _is_fetched(options: Mapping[str, Any]) -> bool:
-    service = options.get("service")
-    return isinstance(service, str) and is_address(service)
-
-
-async def _with_fetched_service(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with the service in place of the address of its description, where they name one."""
-    if not _is_fetched(options):
-        return dict(options)
-    insecure = bool(options.get("allow_plain_http", False))
-    ca_file, version = ca_file_of(options.get("ca_file")), options.get("api_version")
-    service = await fetch_service(options["service"], version, allow_plain_http=insecure, ca_file=ca_file)
-    return {**options, "service": service}

@@ -9,13 +9,16 @@ import typer
 
 from bulk_export.cli.budget import budget
 from bulk_export.cli.check import check
+from bulk_export.cli.commands import COMMANDS
 from bulk_export.cli.describe import describe
 from bulk_export.cli.endpoints import endpoints
 from bulk_export.cli.export import export
 from bulk_export.cli.local_service import local_service
+from bulk_export.cli.parameters import with_parameters
 from bulk_export.cli.plan import plan
 from bulk_export.cli.replay import replay
-from bulk_export.cli.runner import report_defects, run
+from bulk_export.cli.reporting import report_defects
+from bulk_export.cli.runner import run
 from bulk_export.cli.streams import forbid_core_dumps, open_closed_streams
 from bulk_export.cli.sync import sync
 from bulk_export.cli.trust import trust
@@ -32,17 +35,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command()(export)
-app.command()(sync)
-app.command()(replay)
-app.command()(plan)
-app.command()(verify)
-app.command()(check)
-app.command()(budget)
-app.command()(endpoints)
-app.command()(describe)
-app.command()(trust)
-app.command("local-service")(local_service)
+for _function in (export, sync, replay, plan, verify, check, budget, endpoints, describe, trust, local_service):
+    _name = _function.__name__.replace("_", "-")
+    app.command(_name)(with_parameters(_function, COMMANDS[_name]))
 
 
 def _show_version(wanted: bool) -> None:  # the signature of an option's callback
@@ -61,7 +56,7 @@ def _common(
 
 
 def main() -> None:
-    """Run the command line of this process, and leave with its exit code."""
+    """Run the command line of this process, and exit with its code."""
     open_closed_streams()
     forbid_core_dumps()
     report_defects()

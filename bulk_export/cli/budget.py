@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 import typer
 
-from bulk_export.cli import option_types as p
-from bulk_export.cli.runner import begin
+from bulk_export.cli.runner import prepare
 
 
-def budget(
-    place: p.Budget = None,
-    as_json: p.AsJson = False,
-    log_format: p.LogFormat = None,
-    debug: p.Debug = False,
-    config: p.Config = None,
-) -> None:
-    """What is spent of each limit, and when it comes free, by service, token and address. Sends nothing."""
-    line = {"budget": place, "json": as_json, "log_format": log_format, "debug": debug}
-    options, _, _ = begin("budget", line, p.BUDGET, config)
+def budget(**line: Any) -> None:
+    """Show the usage of each limit, and when it resets, by service, token and address. Sends nothing."""
+    options = prepare("budget", line).options
 
     from bulk_export.extract.rate_limit.usage import read_usage
     from bulk_export.progress.tally import clock_text
 
-    uses = read_usage(options.get("budget", "sqlite://"))
-    if options.get("json", False):
+    uses = read_usage(options["budget"] or "sqlite://")
+    if options["json"]:
         typer.echo(json.dumps([asdict(use) | {"used": use.used} for use in uses], indent=2))
         return
     if not uses:

@@ -1,9 +1,8 @@
-"""Options from three places: the command line wins, then the environment, then a TOML file."""
+"""Options from three sources: the command line wins, then the environment, then a TOML file."""
 
 from __future__ import annotations
 
 import difflib
-import enum
 import functools
 import os
 import shlex
@@ -13,77 +12,82 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bulk_export.cli.commands import COMMANDS, all_settings, settings_of
 from bulk_export.core.text_encoding import decode_text
 from bulk_export.errors import UsageError
+from bulk_export.pipelines.declarations import Arity
 
 VARIABLE_PREFIX = "BULK_EXPORT_"
 DEFAULT_FILE = "bulk-export.toml"
-# Two ways to say one thing: the one said in the stronger place counts.
+# Either names the service, so one from a stronger source displaces the other from a weaker one.
 _EXCLUSIVE = ("environment", "base_url")
 _ALSO_VARIABLES = ("token", "config")
-_LARGEST = 1 << 20
+_LARGEST_FILE = 1 << 20
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
-
-
-class Arity(enum.Enum):
-    """What an option takes: one text, any number of texts, or nothing."""
-
-    ONE = "one"
-    MANY = "many"
-    NOTHING = "nothing"
 
 
 def resolve(
     line: Mapping[str, Any], known: Mapping[str, Arity], environ: Mapping[str, str], file: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The options that were given anywhere, by name with underscores. Raises UsageError.
+    """Merge the options that were given anywhere.
 
-    `line` holds what the command line gave (None or empty: not given), `file` what `options_for` gave.
+    Args:
+        line: The options from the command line; None, an empty list and False mean that one was not given.
+        known: The options to look for in the environment, with their arity.
+        environ: The environment variables.
+        file: The options from a TOML file, as `options_for` returns them.
+
+    Returns:
+        The options that were given, by name with underscores.
+
+    Raises:
+        UsageError: A variable holds a text that its option does not take.
     """
-    spoken = {name: value for name, value in line.items() if value is not None and value != [] and value is not False}
-    places = [
-        {name: _texts(value) for name, value in spoken.items()},
-        {name: _from_variable(name, takes, environ) for name, takes in known.items() if _is_set(name, takes, environ)},
+    given = {name: value for name, value in line.items() if value is not None and value != [] and value is not False}
+    sources = [
+        {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()},
+        {name: _from_variable(name, arity, environ) for name, arity in known.items() if _is_set(name, arity, environ)},
         dict(file),
     ]
-    return functools.reduce(_completed_by, places)
+    return functools.reduce(_completed_by, sources)
 
 
-def unknown_variables(environ: Mapping[str, str], every: Collection[str]) -> list[str]:
-    """What to say of variables that look like options and are none: something was meant by them."""
-    remarks = []
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return a warning for each variable that looks like an option but is none: probably a typo."""
+    known = all_settings()
+    warnings = []
     for variable in sorted(environ):
         name = variable.removeprefix(VARIABLE_PREFIX).lower()
-        if name != variable.lower() and name not in every and name not in _ALSO_VARIABLES:
-            near = difflib.get_close_matches(name, every, n=1)
-            hint = f"; did you mean {_variable(near[0])}?" if near else ""
-            remarks.append(f"the variable {variable} is no option and was not read{hint}")
-    return remarks
+        if name != variable.lower() and name not in known and name not in _ALSO_VARIABLES:
+            suggestion = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {_variable(suggestion[0])}?" if suggestion else ""
+            warnings.append(f"ignoring the unknown variable {variable}{hint}")
+    return warnings
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsFile:
-    """A TOML file with options. `opened` is what `fstat` says of the file that was read."""
+    """A TOML file with options. `status` is the `fstat` of the very file that was read."""
 
     path: Path
     document: Mapping[str, Any]
-    opened: os.stat_result
+    status: os.stat_result
 
 
 def find_file() -> SettingsFile | None:
-    """Read `bulk-export.toml` in the working directory, if there is one. Raises UsageError for one that is none."""
+    """Read `bulk-export.toml` in the working directory, if there is one. Raises UsageError if it cannot be read."""
     path = Path(DEFAULT_FILE).absolute()
     return read_file(path) if path.is_file() else None
 
 
 def read_file(path: Path) -> SettingsFile:
-    """Read a TOML file. Raises UsageError where it cannot be read."""
+    """Read a TOML file of up to 1 MiB. Raises UsageError if it cannot be read."""
     try:
         with path.open("rb") as file:
-            opened, content = os.fstat(file.fileno()), file.read(_LARGEST + 1)
-        if len(content) <= _LARGEST:
-            return SettingsFile(path, tomllib.loads(decode_text(content)), opened)
-        reason = f"is larger than {_LARGEST} bytes"
+            status, content = os.fstat(file.fileno()), file.read(_LARGEST_FILE + 1)
+        if len(content) <= _LARGEST_FILE:
+            return SettingsFile(path, tomllib.loads(decode_text(content)), status)
+        reason = f"is larger than {_LARGEST_FILE} bytes"
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
     except tomllib.TOMLDecodeError as error:
@@ -93,20 +97,20 @@ def read_file(path: Path) -> SettingsFile:
     raise UsageError(f"The settings file {path} {reason}.", next_step="Repair it, or name another with --config.")
 
 
-def options_for(
-    command: str, file: SettingsFile, known: Mapping[str, Arity], every: Collection[str], commands: Collection[str]
-) -> dict[str, Any]:
-    """The options for `command` in a file: top-level keys, and those of the table named like the command.
+def options_for(command: str, file: SettingsFile) -> dict[str, Any]:
+    """Return the options of a command from a file: its own table wins over the top-level keys.
 
-    A top-level key may be an option of another command (`every` names them all), a table belongs to one of
-    `commands`. Raises UsageError.
+    A top-level key may name an option of any command; a table is named after a command.
+
+    Raises:
+        UsageError: A key is unknown, holds a token, or has a value that its option does not take.
     """
-    path, document = file.path, file.document
-    tables = {key for key, value in document.items() if isinstance(value, dict) and key in commands}
-    shared = {key: value for key, value in document.items() if key not in tables}
-    own = document[command] if command in tables else {}
-    everywhere = _known_options(path, shared, known, {*known, *every}, commands)
-    return _completed_by(_known_options(path, own, known, known, ()), everywhere)
+    known = settings_of(command)
+    tables = {key for key, value in file.document.items() if isinstance(value, dict) and key in COMMANDS}
+    shared = {key: value for key, value in file.document.items() if key not in tables}
+    own = file.document[command] if command in tables else {}
+    for_all = _known_options(file.path, shared, known, allowed=all_settings(), commands=COMMANDS)
+    return _completed_by(_known_options(file.path, own, known, allowed=known, commands=()), for_all)
 
 
 def _completed_by(stronger: Mapping[str, Any], weaker: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,10 +122,11 @@ def _known_options(
     path: Path,
     table: Mapping[str, Any],
     known: Mapping[str, Arity],
+    *,
     allowed: Collection[str],
     commands: Collection[str],
 ) -> dict[str, Any]:
-    """The options of one table that are `known`; those that are merely `allowed` are of other commands."""
+    """Return the options of one table that are `known`; those that are only `allowed` belong to other commands."""
     options: dict[str, Any] = {}
     for key, value in table.items():
         name = key.replace("-", "_")
@@ -131,9 +136,13 @@ def _known_options(
                 next_step="Take it out: put it in a file of its own and name that with token-file.",
             )
         if name not in allowed:
-            near = difflib.get_close_matches(name, [*allowed, *commands], n=1)
-            hint = f"Did you mean {near[0].replace('_', '-')}?" if near else "bulk-export --help lists the options."
-            raise UsageError(f"The settings file {path} has an unknown key {key!r}.", next_step=hint)
+            suggestion = difflib.get_close_matches(name, [*allowed, *commands], n=1)
+            raise UsageError(
+                f"The settings file {path} has an unknown key {key!r}.",
+                next_step=f"Did you mean {suggestion[0].replace('_', '-')}?"
+                if suggestion
+                else "bulk-export --help lists the options.",
+            )
         if name in known:
             options[name] = _from_toml(path, key, known[name], value)
     return options
@@ -143,19 +152,19 @@ def _variable(name: str) -> str:
     return VARIABLE_PREFIX + name.upper()
 
 
-def _is_set(name: str, takes: Arity, environ: Mapping[str, str]) -> bool:
-    """A variable that is set to nothing says nothing, but for a switch it says no."""
-    return _variable(name) in environ and (takes is Arity.NOTHING or bool(environ[_variable(name)].strip()))
+def _is_set(name: str, arity: Arity, environ: Mapping[str, str]) -> bool:
+    """An empty variable counts as not set, except for a switch: there it means no."""
+    return _variable(name) in environ and (arity is Arity.FLAG or bool(environ[_variable(name)].strip()))
 
 
-def _from_variable(name: str, takes: Arity, environ: Mapping[str, str]) -> Any:
+def _from_variable(name: str, arity: Arity, environ: Mapping[str, str]) -> Any:
     text = environ[_variable(name)]
-    if takes is Arity.MANY:
+    if arity is Arity.MULTIPLE:
         try:
             return shlex.split(text)
         except ValueError:
             raise UsageError(f"{_variable(name)} has an unclosed quotation mark.") from None
-    if takes is Arity.NOTHING:
+    if arity is Arity.FLAG:
         lowered = text.strip().lower()
         if lowered not in _YES + _NO:
             raise UsageError(f"{_variable(name)} must be true or false, not {text!r}.")
@@ -163,23 +172,19 @@ def _from_variable(name: str, takes: Arity, environ: Mapping[str, str]) -> Any:
     return text
 
 
-def _from_toml(path: Path, key: str, takes: Arity, value: Any) -> Any:
-    if takes is Arity.NOTHING and isinstance(value, bool):
+def _from_toml(path: Path, key: str, arity: Arity, value: Any) -> Any:
+    if arity is Arity.FLAG and isinstance(value, bool):
         return value
-    if takes is Arity.ONE and isinstance(value, str | int | float) and not isinstance(value, bool):
+    if arity is Arity.SINGLE and isinstance(value, str | int | float) and not isinstance(value, bool):
         return str(value)
-    if takes is Arity.ONE and hasattr(value, "isoformat"):
+    if arity is Arity.SINGLE and hasattr(value, "isoformat"):
         return value.isoformat()
-    if takes is Arity.MANY:
+    if arity is Arity.MULTIPLE:
         if isinstance(value, str):
             return [value]
         if isinstance(value, list) and all(isinstance(element, str) for element in value):
             return value
         if isinstance(value, dict) and key == "filter":
             return [f"{name}={element}" for name, element in value.items()]
-    wanted = {Arity.NOTHING: "true or false", Arity.ONE: "a text or a number", Arity.MANY: "a list of texts"}[takes]
-    raise UsageError(f"In the settings file {path}, {key} must be {wanted}.")
-
-
-def _texts(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    expected = {Arity.FLAG: "true or false", Arity.SINGLE: "a text or a number", Arity.MULTIPLE: "a list of texts"}
+    raise UsageError(f"In the settings file {path}, {key} must be {expected[arity]}.")

@@ -1,13 +1,16 @@
 """Whether a settings file that was found, not named, may decide where requests and the token go.
 
-A file in the working directory may have been put there by somebody else. What decides where requests go, which token
-is sent, or how the service is described, is taken from it only if
+Somebody else may have put a file into the working directory. How far an option is taken from it is declared with the
+option (`declarations.Trust`):
 
-1. the file belongs to the user, and nobody else can write to it; and
-2. the user has confirmed exactly these values in this file, once, with `bulk-export trust`.
+CONFIRMED  decides where requests go, which token is sent, or how the service is described. The file must belong to
+           the user, nobody else may be able to write to it, and the user has confirmed exactly these values in this
+           file with `bulk-export trust`.
+OWNER      decides where records are stored, or allows to replace or remove something. The file must belong to the
+           user, and nobody else may be able to write to it.
+ANY        is taken from every file.
 
-What decides where records lie, or lets something be replaced or removed, is taken from it only if 1. holds. Other
-settings are taken without that. A file that is named with `--config` is confirmed by being named.
+A file that is named with `--config` is confirmed by being named.
 """
 
 from __future__ import annotations
@@ -20,60 +23,34 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bulk_export.cli.commands import settings_that_need
 from bulk_export.cli.config import SettingsFile
 from bulk_export.core.files import make_private_directory, write_atomically
 from bulk_export.errors import LocalFailure, UsageError
+from bulk_export.pipelines.declarations import Trust
 
-# By their names with underscores.
-DECISIVE = frozenset(
-    {
-        "allow_plain_http",
-        "base_url",
-        "budget",
-        "ca_file",
-        "environment",
-        "moved_to",
-        "profile",
-        "service",
-        "tenants",
-        "token_file",
-    }
-)
-# What nobody else may decide, though it needs no word of the user in a file of his own.
-_OWN = frozenset(
-    {
-        "accept_removals",
-        "accept_token",
-        "gone",
-        "max_removed",
-        "output",
-        "overwrite",
-        "pseudonym_key_file",
-        "removed",
-        "vacuum",
-        "work_dir",
-    }
-)
-_FILE = "trusted-settings.json"
-_LARGEST = 1 << 20
-_MOST = 1_000
+# Tables of settings for several services, which hold such options, are confirmed as a whole.
+_DECISIVE = settings_that_need(Trust.CONFIRMED) | {"profile", "tenants"}
+_TRUSTED_FILE = "trusted-settings.json"
+_LARGEST_FILE = 1 << 20
+_MOST_ENTRIES = 1_000
 
 
 def decisive_settings(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a document, in tables too, that decide where requests go, by their dotted names."""
+    """Return the settings that need to be confirmed, those in tables too, by their dotted names."""
     return dict(_decisive(document, ""))
 
 
 def refuse_untrusted(file: SettingsFile, used: Collection[str], trusted: Callable[[], Collection[str]]) -> None:
-    """Raise UsageError if a file that was found may not decide what it does.
+    """Raise UsageError if a file that was found may not set what it sets.
 
     Args:
         file: The file as it was read.
         used: The names of the options that are taken from it.
-        trusted: Gives the digests that the user trusts, see `trusted_digests`.
+        trusted: Returns the digests that the user trusts, see `trusted_digests`.
     """
-    decisive = sorted(name.replace("_", "-") for name in DECISIVE.intersection(used))
-    guarded = decisive or sorted(name.replace("_", "-") for name in _OWN.intersection(used))
+    decisive = _as_keys(_DECISIVE.intersection(used))
+    guarded = decisive or _as_keys(settings_that_need(Trust.OWNER).intersection(used))
     if guarded:
         refuse_foreign(file, f", which was found and not named, sets {', '.join(guarded)}")
     if decisive and digest(file) not in trusted():
@@ -85,14 +62,14 @@ def refuse_untrusted(file: SettingsFile, used: Collection[str], trusted: Callabl
 
 
 def refuse_foreign(file: SettingsFile, what: str = " was found and not named") -> None:
-    """Raise UsageError for a file that belongs to somebody else, or that somebody else can write to."""
-    if file.opened.st_uid != os.geteuid():
+    """Raise UsageError if a file belongs to another user, or if others can write to it."""
+    if file.status.st_uid != os.geteuid():
         raise UsageError(
             f"The settings file {file.path}{what}, and belongs to another user.",
             kept="Nothing was sent.",
             next_step="Remove it, or name it with --config if you trust it.",
         )
-    if stat.S_IMODE(file.opened.st_mode) & 0o022:
+    if stat.S_IMODE(file.status.st_mode) & 0o022:
         raise UsageError(
             f"The settings file {file.path}{what}, and other users can write to it.",
             kept="Nothing was sent.",
@@ -101,22 +78,26 @@ def refuse_foreign(file: SettingsFile, what: str = " was found and not named") -
 
 
 def digest(file: SettingsFile) -> str:
-    """What stands for the decisive settings of one file in the list of those that are trusted."""
+    """Return a hash of a file's path and decisive settings."""
     text = json.dumps([os.fsdecode(file.path), decisive_settings(file.document)], sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def trusted_digests(directory: Path | None) -> frozenset[str]:
-    """The digests that the user trusts, from a file in the state directory; none where it is missing or another's."""
+    """Return the digests that the user trusts; none if the list is missing, damaged, or could be another user's.
+
+    Args:
+        directory: The state directory, None for a user who has none.
+    """
     return frozenset(_entries(directory)) if directory is not None else frozenset()
 
 
 def trust(file: SettingsFile, directory: Path) -> None:
-    """Add a file's decisive settings to those that the user trusts. Raises LocalFailure where that cannot be stored."""
+    """Add a file's decisive settings to those that the user trusts. Raises LocalFailure if that cannot be stored."""
     entries = [*_entries(directory), digest(file)]
     try:
         make_private_directory(directory)
-        write_atomically(directory / _FILE, json.dumps(entries[-_MOST:]).encode())
+        write_atomically(directory / _TRUSTED_FILE, json.dumps(entries[-_MOST_ENTRIES:]).encode())
     except OSError as error:
         raise LocalFailure(
             f"The list of trusted settings files in {directory} cannot be written: {error.strerror}.",
@@ -124,14 +105,19 @@ def trust(file: SettingsFile, directory: Path) -> None:
         ) from None
 
 
+def _as_keys(names: Collection[str]) -> list[str]:
+    return sorted(name.replace("_", "-") for name in names)
+
+
 def _entries(directory: Path) -> list[str]:
     try:
-        descriptor = os.open(directory / _FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(directory / _TRUSTED_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
-            state = os.fstat(descriptor)
-            if not stat.S_ISREG(state.st_mode) or state.st_uid != os.geteuid() or stat.S_IMODE(state.st_mode) & 0o022:
+            status = os.fstat(descriptor)
+            is_writable_by_others = stat.S_IMODE(status.st_mode) & 0o022
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or is_writable_by_others:
                 return []
-            entries = json.loads(file.read(_LARGEST))
+            entries = json.loads(file.read(_LARGEST_FILE))
     except (OSError, ValueError, RecursionError):
         return []
     return [entry for entry in entries if isinstance(entry, str)] if isinstance(entries, list) else []
@@ -140,7 +126,7 @@ def _entries(directory: Path) -> list[str]:
 def _decisive(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in table.items():
         name = key.replace("-", "_")
-        if name in DECISIVE:
+        if name in _DECISIVE:
             yield prefix + name, value
         elif isinstance(value, Mapping):
             yield from _decisive(value, f"{prefix}{name}.")

@@ -3,52 +3,31 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from bulk_export.cli import option_types as p
-from bulk_export.cli.runner import begin
+from bulk_export.cli.runner import prepare
 from bulk_export.core.model import Endpoint, FieldType, Service, fold_type
 from bulk_export.errors import DescriptionOutdated, UsageError
 from bulk_export.progress.console import one_line
 
-Check = Annotated[
-    bool, typer.Option("--check", help="Compare with what the service at an address publishes; no token is sent.")
-]
-ArrowSchema = Annotated[bool, typer.Option("--arrow-schema", help="The columns of Parquet, with their Arrow types.")]
 
-
-def endpoints(
-    endpoints: p.Endpoints = None,
-    service: p.Service = None,
-    api_version: p.ApiVersion = None,
-    environment: p.Environment = None,
-    base_url: p.BaseUrl = None,
-    check: Check = False,
-    as_json: p.AsJson = False,
-    arrow_schema: ArrowSchema = False,
-    allow_plain_http: p.AllowPlainHttp = False,
-    ca_file: p.CaFile = None,
-    log_format: p.LogFormat = None,
-    debug: p.Debug = False,
-    config: p.Config = None,
-) -> None:
+def endpoints(**line: Any) -> None:
     """List what a service offers: versions, endpoints, filters, sorts, and fields with their types."""
-    line = {name: value for name, value in locals().items() if name not in ("config", "as_json")} | {"json": as_json}
-    options, _, _ = begin("endpoints", line, p.ENDPOINTS, config)
+    options = prepare("endpoints", line).options
 
     from bulk_export.services.catalogue import choose_endpoints, load_service
 
-    described = load_service(options.get("service", "npq"), options.get("api_version"))
-    wants_json = options.get("json", False)
-    if options.get("check", False):
+    described = load_service(options["service"], options["api_version"])
+    wants_json = options["json"]
+    if options["check"]:
         _check(described, options, wants_json=wants_json)
         return
-    if options.get("environment") is not None or options.get("base_url") is not None:
+    if options["environment"] is not None or options["base_url"] is not None:
         raise UsageError("An address is of use to --check only.", next_step="Add --check, or leave the address out.")
-    chosen = choose_endpoints(described, options.get("endpoints", ()))
-    if options.get("arrow_schema", False):
+    chosen = choose_endpoints(described, options["endpoints"])
+    if options["arrow_schema"]:
         _show_schemas(chosen, wants_json=wants_json)
     elif wants_json:
         typer.echo(json.dumps(_as_json(described, chosen), indent=2))
@@ -57,21 +36,22 @@ def endpoints(
 
 
 def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> None:
-    """Raise DescriptionOutdated where the published description differs in what is not known to differ."""
+    """Raise DescriptionOutdated if the published description differs in a way that is not known already."""
     import dataclasses
 
     import anyio
 
     from bulk_export.extract.certificates import ca_file_of
-    from bulk_export.pipelines.options import LOCAL, base_url_of
+    from bulk_export.pipelines.arguments import LOCAL
+    from bulk_export.pipelines.option_parsing import base_url_of
     from bulk_export.pipelines.remote_descriptions import fetch_published, fetch_published_locally
     from bulk_export.services.openapi import compare, unexpected_changes
 
-    insecure = bool(options.get("allow_plain_http", False))
-    url = base_url_of(described, options.get("environment"), options.get("base_url"), allow_plain_http=insecure)
-    if options.get("endpoints"):
+    insecure = options["allow_plain_http"]
+    url = base_url_of(described, options["environment"], options["base_url"], allow_plain_http=insecure)
+    if options["endpoints"]:
         raise UsageError("--check compares all endpoints.", next_step="Leave the names out.")
-    ca_file = ca_file_of(options.get("ca_file"))
+    ca_file = ca_file_of(options["ca_file"])
     published = anyio.run(
         lambda: (
             fetch_published_locally(described)
@@ -86,14 +66,14 @@ def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> 
     else:
         for change in changes:
             typer.echo(one_line(str(change)))
-    where = url or LOCAL
+    publisher = url or LOCAL
     if changes:
         raise DescriptionOutdated(
-            f"{where} publishes {len(changes)} things otherwise than {described.name} {described.version} here.",
+            f"{publisher} publishes {len(changes)} things otherwise than {described.name} {described.version} here.",
             next_step="No value is lost by it: what has no column goes to _extra.",
         )
     if not wants_json:
-        typer.echo(f"{where} publishes what is described here: {described.name} {described.version}")
+        typer.echo(f"{publisher} publishes what is described here: {described.name} {described.version}")
 
 
 def _show(described: Service, chosen: tuple[Endpoint, ...]) -> None:

@@ -5,73 +5,91 @@ from __future__ import annotations
 import os
 import re
 import signal
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import typer
 
-from bulk_export.cli import option_types as p
-from bulk_export.cli.runner import remember, with_fetched_service
+from bulk_export.cli.reporting import hide_in_logs, set_debug
+from bulk_export.cli.runner import with_fetched_service
 from bulk_export.cli.streams import show
 from bulk_export.core.model import Limit
 from bulk_export.errors import LocalFailure, UsageError
+
+if TYPE_CHECKING:
+    from bulk_export.services.local import LocalServiceSettings
 
 _COUNT = re.compile(r"\d{1,9}", re.ASCII)
 
 
 def local_service(
-    service: p.Service = None,
-    api_version: p.ApiVersion = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 for any free one.")] = 8765,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 for any free one.")
+    ] = 8765,
     records: Annotated[
-        list[str] | None, typer.Option("--records", metavar="[ENDPOINT=]N", help="Records in each endpoint. (2000)")
+        list[str] | None,
+        typer.Option(
+            "--records", metavar="[ENDPOINT=]N", help="Number of records, for all endpoints; repeat for each. (2000)"
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Other seeds make other records.")] = 0,
-    service_limit: p.ServiceLimit = None,
-    ip_limit: p.IpLimit = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed from which the records are generated.")] = 0,
     no_limits: Annotated[bool, typer.Option("--no-limits", help="Never answer 429.")] = False,
     windows: Annotated[
-        str, typer.Option("--windows", metavar="fixed|rolling", help="As implemented, or as documented.")
+        str,
+        typer.Option("--windows", metavar="fixed|rolling", help="Rate limit windows as implemented, or as documented."),
     ] = "fixed",
     retry_after: Annotated[bool, typer.Option("--retry-after", help="Send Retry-After with a 429.")] = False,
-    latency: Annotated[str, typer.Option("--latency", metavar="TIME", help="Before each answer.")] = "0",
-    latency_spread: Annotated[float, typer.Option("--latency-spread", min=0, max=1, help="Give or take.")] = 0.0,
-    gzip: Annotated[bool, typer.Option("--gzip", help="Compress for clients that ask.")] = False,
-    error_rate: Annotated[float, typer.Option("--error-rate", min=0, max=1, help="Chance of a 5xx.")] = 0.0,
-    reset_rate: Annotated[float, typer.Option("--reset-rate", min=0, max=1, help="Chance of a reset.")] = 0.0,
-    truncate_rate: Annotated[float, typer.Option("--truncate-rate", min=0, max=1, help="Chance of a cut body.")] = 0.0,
-    garbage_rate: Annotated[float, typer.Option("--garbage-rate", min=0, max=1, help="Chance of HTML.")] = 0.0,
-    churn: Annotated[float, typer.Option("--churn", min=0, max=1, help="Chance of a change per request.")] = 0.0,
-    debug: p.Debug = False,
+    latency: Annotated[str, typer.Option("--latency", metavar="TIME", help="Delay before each response.")] = "0",
+    latency_spread: Annotated[
+        float, typer.Option("--latency-spread", min=0, max=1, help="Random part of the latency, from 0 to 1.")
+    ] = 0.0,
+    gzip: Annotated[bool, typer.Option("--gzip", help="Compress responses for clients that accept it.")] = False,
+    error_rate: Annotated[float, typer.Option("--error-rate", min=0, max=1, help="Probability of a 5xx.")] = 0.0,
+    reset_rate: Annotated[
+        float, typer.Option("--reset-rate", min=0, max=1, help="Probability of a reset connection.")
+    ] = 0.0,
+    truncate_rate: Annotated[
+        float, typer.Option("--truncate-rate", min=0, max=1, help="Probability of a truncated body.")
+    ] = 0.0,
+    garbage_rate: Annotated[
+        float, typer.Option("--garbage-rate", min=0, max=1, help="Probability of HTML instead of JSON.")
+    ] = 0.0,
+    churn: Annotated[
+        float, typer.Option("--churn", min=0, max=1, help="Probability of a change of the data per request.")
+    ] = 0.0,
+    **line: Any,
 ) -> None:
     """Run the bundled stand-in for the service. The token is BULK_EXPORT_TOKEN, or one that is shown."""
-    remember(debug=debug)
+    set_debug(debug=line["debug"])
 
     from bulk_export.core.credentials import TOKEN_VARIABLE
+    from bulk_export.core.masking import Masker
     from bulk_export.core.units import parse_duration, parse_limit
     from bulk_export.pipelines.connection import LOCAL_TOKEN
     from bulk_export.services.catalogue import load_service
     from bulk_export.services.local import LocalServiceSettings
 
-    named = with_fetched_service({"service": service or "npq", "api_version": api_version})
-    described = load_service(named["service"], api_version)
+    given = with_fetched_service({"service": line["service"] or "npq", "api_version": line["api_version"]})
+    described = load_service(given["service"], given["api_version"])
     if windows not in ("fixed", "rolling"):
         raise UsageError(f"There are no {windows!r} windows.", next_step="Choose from: fixed, rolling.")
-    everywhere, by_endpoint = _record_counts(records or [], [endpoint.name for endpoint in described])
+    for_all, by_endpoint = _record_counts(records or [], [endpoint.name for endpoint in described])
 
     def limit(given: str | None, default: Limit | None) -> Limit | None:
         return None if no_limits else parse_limit(given) if given else default
 
     token = os.environ.get(TOKEN_VARIABLE)
-    chosen: dict[str, Any] = {"records": everywhere} if everywhere is not None else {}
-    made = LocalServiceSettings(
+    if token:
+        hide_in_logs(Masker(token).mask)
+    chosen: dict[str, Any] = {"records": for_all} if for_all is not None else {}
+    settings = LocalServiceSettings(
         service=described,
         token=token or LOCAL_TOKEN,
         records_by_endpoint=by_endpoint,
         seed=seed,
-        service_limit=limit(service_limit, described.service_limit),
-        ip_limit=limit(ip_limit, described.ip_limit),
+        service_limit=limit(line["service_limit"], described.service_limit),
+        ip_limit=limit(line["ip_limit"], described.ip_limit),
         windows="fixed" if windows == "fixed" else "rolling",
         retry_after=retry_after,
         latency=parse_duration(latency, "a latency"),
@@ -84,16 +102,18 @@ def local_service(
         churn=churn,
         **chosen,
     )
-    anyio.run(_serve, made, host, port, f"the one in {TOKEN_VARIABLE}" if token else LOCAL_TOKEN)
+    anyio.run(_serve, settings, host, port, f"the one in {TOKEN_VARIABLE}" if token else LOCAL_TOKEN)
 
 
-async def _serve(made: Any, host: str, port: int, token: str) -> None:
+async def _serve(settings: LocalServiceSettings, host: str, port: int, token: str) -> None:
     from bulk_export.services.local import serving
 
     try:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with serving(made, host, port) as service:
-                show(f"serving {made.service.name} {made.service.version} on {service.base_url}, token: {token}")
+            async with serving(settings, host, port) as service:
+                show(
+                    f"serving {settings.service.name} {settings.service.version} on {service.base_url}, token: {token}"
+                )
                 async for _ in signals:
                     return
     except OSError as error:
@@ -103,7 +123,8 @@ async def _serve(made: Any, host: str, port: int, token: str) -> None:
 
 
 def _record_counts(given: list[str], names: list[str]) -> tuple[int | None, dict[str, int]]:
-    everywhere: int | None = None
+    """Parse `N` for all endpoints and `ENDPOINT=N` for one."""
+    for_all: int | None = None
     by_endpoint: dict[str, int] = {}
     for text in given:
         name, equals, number = text.rpartition("=")
@@ -114,5 +135,5 @@ def _record_counts(given: list[str], names: list[str]) -> tuple[int | None, dict
         if equals:
             by_endpoint[name] = int(number)
         else:
-            everywhere = int(number)
-    return everywhere, by_endpoint
+            for_all = int(number)
+    return for_all, by_endpoint

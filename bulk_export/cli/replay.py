@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from bulk_export.cli import option_types as p
-from bulk_export.cli.runner import begin
+from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show_result
 from bulk_export.core.allocator import configure_allocator
 
@@ -17,37 +16,18 @@ Archive = Annotated[
 ]
 
 
-def replay(
-    archive: Archive,
-    endpoints: p.Endpoints = None,
-    service: p.Service = None,
-    api_version: p.ApiVersion = None,
-    output: p.Output = None,
-    format: p.Format = None,  # noqa: A002  # the name of the option
-    compression: p.Compression = None,
-    flatten: p.Flatten = False,
-    schema: p.Schema = None,
-    overwrite: p.Overwrite = False,
-    drop_column: p.DropColumn = None,
-    pseudonymise: p.Pseudonymise = None,
-    pseudonym_key_file: p.PseudonymKeyFile = None,
-    work_dir: p.WorkDir = None,
-    progress: p.Progress = None,
-    log_format: p.LogFormat = None,
-    debug: p.Debug = False,
-    config: p.Config = None,
-) -> None:
-    """Make another output from the pages that an export kept, without one request."""
-    line = {name: value for name, value in locals().items() if name not in ("config", "archive")}
-    options, console, kind = begin("replay", line, p.REPLAY, config)
+def replay(archive: Archive, **line: Any) -> None:
+    """Make another output from the pages that an export kept, without sending a request."""
+    prepared = prepare("replay", line)
+    options, console = prepared.options, prepared.console
 
     from bulk_export.pipelines.replay import replay as replay_pages
     from bulk_export.pipelines.replay_options import ReplayOptions
     from bulk_export.progress import choose
 
     configure_allocator()
-    observer = choose(kind, console)
-    resolved = ReplayOptions.of(archive, options.pop("endpoints", ()), **options)
+    observer = choose(prepared.progress, console)
+    resolved = ReplayOptions.of(archive, options.pop("endpoints"), **options)
 
     from bulk_export.cli.signals import until_signalled
 

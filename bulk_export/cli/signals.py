@@ -1,4 +1,4 @@
-"""Work that signals can stop: the first one drains and keeps, the second leaves at once."""
+"""Work that signals can stop: the first one lets what is under way finish, the second exits at once."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Everything kept is durable at any moment, so leaving without a farewell loses nothing.
+# Seconds to finish what is under way. Whatever is kept is durable at any moment, so nothing is lost after that.
 _PATIENCE = 1.7
 
 
 def _stopping_signals() -> tuple[signal.Signals, ...]:
-    """Include SIGHUP, which a terminal that goes away sends, unless it is ignored on purpose, as with nohup."""
+    """SIGHUP is sent when a terminal goes away; it is left alone if it is ignored on purpose, as with nohup."""
     hangup = (signal.SIGHUP,) if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else ()
     return (signal.SIGINT, signal.SIGTERM, *hangup)
 
@@ -36,10 +36,23 @@ def _stopping_signals() -> tuple[signal.Signals, ...]:
 def until_signalled(
     work: Callable[[anyio.Event], Awaitable[T]], output: Path, observer: Observer, console: Console
 ) -> T:
-    """Run work that ends when its event is set, to its end or a signal stops it. Raises what it raises."""
-    outcome: list[T | BulkExportError] = []
+    """Run work on an event loop until it is done or a signal stops it.
 
-    def leave() -> None:
+    The first signal sets the event, and the work ends as soon as it can. A second signal, or too long a wait, ends the
+    process with exit code 130.
+
+    Args:
+        work: The work, given the event that stops it.
+        output: The directory where everything is kept, for the message.
+        observer: Its display is taken down before the process ends.
+        console: Where the message goes.
+
+    Raises:
+        BulkExportError: What the work raises; Interrupted if the event was set.
+    """
+    results: list[T | BulkExportError] = []
+
+    def exit_now() -> None:
         observer.closed()
         console.error(
             Interrupted(
@@ -55,9 +68,9 @@ def until_signalled(
             task_status.started()
             async for _ in signals:
                 if stop.is_set():
-                    leave()
+                    exit_now()
                 stop.set()
-                limit = threading.Timer(_PATIENCE, leave)
+                limit = threading.Timer(_PATIENCE, exit_now)
                 limit.daemon = True
                 limit.start()
 
@@ -66,17 +79,17 @@ def until_signalled(
         async with anyio.create_task_group() as tasks:
             await tasks.start(watch, stop)
             try:
-                outcome.append(await work(stop))
+                results.append(await work(stop))
             except BulkExportError as error:
-                outcome.append(error)
+                results.append(error)
             tasks.cancel_scope.cancel()
 
     require_descriptors(0)
-    # What was imported stays to the end: nobody need look for garbage in it, not even then.
+    # Imported objects live until the process ends, so the garbage collector need not visit them.
     gc.freeze()
-    # Where it is installed, fetching takes a third less time.
+    # With uvloop, fetching takes a third less time.
     anyio.run(main, backend_options={"use_uvloop": importlib.util.find_spec("uvloop") is not None})
-    (result,) = outcome
+    (result,) = results
     if isinstance(result, BulkExportError):
         raise result
     return result

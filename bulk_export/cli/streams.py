@@ -20,15 +20,15 @@ _NAMES = ("stdin", "stdout", "stderr")
 
 
 def open_closed_streams() -> None:
-    """Open the null device in place of each standard stream that is closed, and let no stream fail on a character.
+    """Open the null device for each standard stream that is closed, and let no stream fail on a character.
 
-    Call it before anything else is opened.
+    Call this before anything else is opened.
     """
     for descriptor, name in enumerate(_NAMES):
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest free number is given, and all below this one are open.
+            # This gets the lowest free number: all below it are open.
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
             mode = "w" if descriptor else "r"
@@ -39,13 +39,13 @@ def open_closed_streams() -> None:
 
 
 def forbid_core_dumps() -> None:
-    """Leave no image of the memory, which holds the token and records, on the disk if this process is aborted."""
+    """Prevent a crash from writing the memory, which holds the token and records, to the disk."""
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def show(text: str | bytes) -> None:
-    """Write a line to standard output. A reader that has left is no failure.
+    """Write a line to standard output. It is no failure if the reader has left.
 
     Raises:
         LocalFailure: It cannot be written, for example because the disk behind a redirect is full.
@@ -59,7 +59,7 @@ def show(text: str | bytes) -> None:
 
 
 def show_result(text: str | bytes, console: Console) -> None:
-    """Write the last line of finished work to standard output; that nobody can read it does not undo the work."""
+    """Write the last line of finished work to standard output; failing to do so only warns, since the work is done."""
     try:
         show(text)
     except LocalFailure as failure:
@@ -67,9 +67,9 @@ def show_result(text: str | bytes, console: Console) -> None:
 
 
 def lost_output(error: OSError) -> LocalFailure | None:
-    """What to say of a failed write to standard output, None where its reader has left.
+    """Return the failure for an unsuccessful write to standard output, None if its reader has left.
 
-    What is written to it from now on is discarded.
+    Everything written to it from now on is discarded.
     """
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())

@@ -13,7 +13,7 @@ from bulk_export.progress.console import one_line
 def trust() -> None:
     """Confirm what bulk-export.toml in this directory says about where requests and the token go.
 
-    Until then such settings of a file that was found, not named with --config, are refused.
+    Until then, such settings are refused in a file that was found and not named with --config.
     """
     from bulk_export.cli.config_trust import decisive_settings, refuse_foreign
     from bulk_export.cli.config_trust import trust as confirm
@@ -26,7 +26,7 @@ def trust() -> None:
     directory = state_directory()
     if directory is None:
         raise LocalFailure(
-            "This user has no home directory, so nothing can be remembered.", next_step="Name the file with --config."
+            "This user has no home directory, so nothing can be stored.", next_step="Name the file with --config."
         )
     confirm(file, directory)
     decisive = sorted(decisive_settings(file.document))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from bulk_export.cli import option_types as p
-from bulk_export.cli.runner import begin
+from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show
 from bulk_export.errors import UsageError
 from bulk_export.progress.console import one_line
@@ -16,11 +15,9 @@ from bulk_export.progress.console import one_line
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A finished export.")]
 
 
-def verify(
-    directory: Directory, log_format: p.LogFormat = None, debug: p.Debug = False, config: p.Config = None
-) -> None:
+def verify(directory: Directory, **line: Any) -> None:
     """Check a finished export against its manifest: read every file, recompute hashes and row counts."""
-    begin("verify", {"log_format": log_format, "debug": debug}, p.OUTPUT, config)
+    prepare("verify", line)
     try:
         reason = "" if directory.is_dir() else "is not a directory"
     except OSError as error:

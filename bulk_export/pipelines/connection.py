@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from bulk_export.core.credentials import Token
-from bulk_export.pipelines.options import LOCAL, ExportOptions
+from bulk_export.pipelines.arguments import LOCAL
+from bulk_export.pipelines.options import ExportOptions
 
 LOCAL_TOKEN = "local-service-token"
 

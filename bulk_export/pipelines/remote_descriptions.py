@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 from bulk_export.core.masking import without_password
 from bulk_export.core.model import Service
 from bulk_export.core.urls import check_base_url, is_loopback
 from bulk_export.errors import ServiceFailing, ServiceRefused, UsageError
+from bulk_export.extract.certificates import ca_file_of
 from bulk_export.extract.client import HttpClient
 from bulk_export.extract.response import Response
 from bulk_export.services.catalogue import LARGEST_FILE, read_description, read_service
 from bulk_export.services.openapi import describe, parse_spec
+
+T = TypeVar("T", bound=Mapping[str, object])
 
 _ACCEPT = "application/yaml, application/json;q=0.9, */*;q=0.5"
 
@@ -20,6 +25,21 @@ _ACCEPT = "application/yaml, application/json;q=0.9, */*;q=0.5"
 def is_address(name: str) -> bool:
     """Whether `name` is an address, and not the name of a service or of a file."""
     return "://" in name
+
+
+async def with_fetched_service(options: T) -> T:
+    """Fetch the service if the options name the address of its description, and put it in place of the address."""
+    name = options.get("service")
+    if not isinstance(name, str) or not is_address(name):
+        return options
+    given: Mapping[str, Any] = options
+    service = await fetch_service(
+        name,
+        given.get("api_version"),
+        allow_plain_http=bool(given.get("allow_plain_http", False)),
+        ca_file=ca_file_of(given.get("ca_file")),
+    )
+    return cast("T", {**given, "service": service})
 
 
 async def fetch_service(

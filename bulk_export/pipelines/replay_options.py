@@ -8,26 +8,32 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from bulk_export.core.directories import kind_of
-from bulk_export.core.model import LAX, SCHEMA_MODES, Endpoint, Service
+from bulk_export.core.model import SCHEMA_MODES, Endpoint, Service
 from bulk_export.core.units import parse_word
 from bulk_export.errors import DamagedState, UsageError
 from bulk_export.extract.journal import ORIGIN, open_archive
 from bulk_export.output.file_names import ARCHIVE
 from bulk_export.output.manifest import check_manifest
-from bulk_export.pipelines.options import content_names, directory_of, formats_of, output_of, redaction_of
+from bulk_export.pipelines.arguments import ReplayArguments
+from bulk_export.pipelines.declarations import with_defaults
+from bulk_export.pipelines.option_parsing import directory_of, formats_of, output_of, redaction_of, texts_of
 from bulk_export.services.catalogue import built_in_services, choose_endpoints, load_service
 from bulk_export.transform.redaction import Redaction
 
-# More than any page of any service holds.
-_MOST_RECORDS = 10_000_000
+_LARGEST_PAGE = 10_000_000  # more records than a page of any service holds
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """A resolved request for another output. `origin` is the manifest of the export that kept the pages."""
+    """A resolved request for another output from kept pages.
+
+    Args:
+        archive: The file of kept pages.
+        origin: The manifest of the export that kept them.
+    """
 
     archive: Path
     origin: Mapping[str, Any]
@@ -48,35 +54,26 @@ class ReplayOptions:
         cls,
         archive: str | os.PathLike[str],
         endpoints: str | Sequence[str] = (),
-        *,
-        service: str | Service | None = None,
-        api_version: str | None = None,
-        output: str | os.PathLike[str] | None = None,
-        format: str | Sequence[str] = "parquet",  # noqa: A002  # the name of the option
-        compression: str | None = None,
-        flatten: bool = False,
-        schema: str = LAX,
-        overwrite: bool = False,
-        drop_column: str | Sequence[str] = (),
-        pseudonymise: str | Sequence[str] = (),
-        pseudonym_key_file: str | os.PathLike[str] | None = None,
-        work_dir: str | os.PathLike[str] | None = None,
+        **options: Unpack[ReplayArguments],
     ) -> ReplayOptions:
-        """Check the options of the command line, under the same names. Raises UsageError and DamagedState.
+        """Check options against the archive and complete them by the declared defaults.
 
-        `archive` is a file of kept pages, or the directory of the export that kept them. Without a `service`, the one
-        that the pages came from. What was dropped or pseudonymised when they were kept stays so.
+        Fields that were dropped or pseudonymised when the pages were kept stay so.
+
+        Args:
+            archive: A file of kept pages, or the directory of the export that kept them.
+            endpoints: Names of endpoints; all that the archive holds if there are none.
+            **options: See `ReplayArguments`.
+
+        Raises:
+            UsageError: An option cannot be used as given.
+            DamagedState: The archive cannot be trusted, or lacks an endpoint.
+            TypeError: An option is unknown.
         """
+        given = with_defaults(ReplayArguments, options)
         pages = _pages_of(Path(archive))
         origin = _origin(pages)
-        if service is None:
-            api_version = api_version or origin["api_version"]
-            if origin["service"] not in built_in_services():
-                raise UsageError(
-                    f"{archive} holds pages of a service whose description is not built in.",
-                    next_step="Name its description with --service FILE.",
-                )
-        described = service if isinstance(service, Service) else load_service(service or origin["service"], api_version)
+        described = _service_of(origin, archive, given["service"], given["api_version"])
         kept = [endpoint.name for endpoint in described.endpoints if endpoint.name in origin["endpoints"]]
         chosen = choose_endpoints(described, ([endpoints] if isinstance(endpoints, str) else endpoints) or kept)
         missing = [endpoint.name for endpoint in chosen if endpoint.name not in origin["endpoints"]]
@@ -85,41 +82,58 @@ class ReplayOptions:
                 f"{archive} holds no pages of {', '.join(missing) or 'this service'}.",
                 next_step=f"It holds: {', '.join(origin['endpoints'])}.",
             )
-        dropped, replaced = origin["parameters"]["drop_columns"], origin["parameters"]["pseudonymise"]
-        drop = tuple(name for name in content_names(drop_column) if name not in dropped)
-        pseudonymised = content_names(pseudonymise)
-        if again := sorted({*pseudonymised} & {*replaced}):
+        dropped_before = origin["parameters"]["drop_columns"]
+        pseudonymised_before = origin["parameters"]["pseudonymise"]
+        drop = tuple(name for name in texts_of(given["drop_column"]) if name not in dropped_before)
+        pseudonymised = texts_of(given["pseudonymise"])
+        if repeated := sorted({*pseudonymised} & {*pseudonymised_before}):
             raise UsageError(
-                f"The archive holds pseudonyms in place of {', '.join(again)} already.",
+                f"The archive holds pseudonyms in place of {', '.join(repeated)} already.",
                 next_step="Leave these out of --pseudonymise.",
             )
-        directory = output_of(output, described)
+        directory = output_of(given["output"], described)
         if directory.resolve() == pages.parent.resolve():
             raise UsageError(
                 f"The kept pages are in {directory} themselves, and would go with what is replaced there.",
                 next_step="Choose another --output.",
             )
-        redaction = redaction_of(drop, pseudonymised, pseudonym_key_file, chosen)
-        before = Redaction.already_applied(dropped, replaced)
+        redaction = redaction_of(drop, pseudonymised, given["pseudonym_key_file"], chosen)
+        before = Redaction.already_applied(dropped_before, pseudonymised_before)
         return cls(
             archive=pages,
             origin=origin,
             service=described,
             endpoints=tuple(before.redacted(endpoint) for endpoint in chosen),
             output=directory,
-            formats=formats_of(format, compression, flatten=flatten),
-            flatten=flatten,
-            schema=parse_word("--schema", schema, SCHEMA_MODES),
+            formats=formats_of(given["format"], given["compression"], flatten=given["flatten"]),
+            flatten=given["flatten"],
+            schema=parse_word("--schema", given["schema"], SCHEMA_MODES),
             redaction=redaction,
             drop_columns=drop,
             pseudonymised=pseudonymised,
-            overwrite=overwrite,
-            work_dir=None if work_dir is None else directory_of(work_dir, "--work-dir"),
+            overwrite=given["overwrite"],
+            work_dir=None if given["work_dir"] is None else directory_of(given["work_dir"], "--work-dir"),
         )
 
 
+def _service_of(
+    origin: Mapping[str, Any], archive: str | os.PathLike[str], service: str | Service | None, version: str | None
+) -> Service:
+    """The service that was named, by default the one that the pages came from."""
+    if isinstance(service, Service):
+        return service
+    if service is not None:
+        return load_service(service, version)
+    if origin["service"] not in built_in_services():
+        raise UsageError(
+            f"{archive} holds pages of a service whose description is not built in.",
+            next_step="Name its description with --service FILE.",
+        )
+    return load_service(origin["service"], version or origin["api_version"])
+
+
 def _pages_of(archive: Path) -> Path:
-    """The file of kept pages: one that was named, or the one in a directory, which must not lead elsewhere."""
+    """The file of kept pages: the one that was named, or the one in a directory, which must not be a link."""
     is_export = archive.is_dir()
     pages = archive / ARCHIVE if is_export else archive
     try:
@@ -143,17 +157,17 @@ def _origin(archive: Path) -> dict[str, Any]:
 
 
 def _checked_origin(text: str) -> dict[str, Any]:
-    """The manifest that came with kept pages, if what a replay takes from it has the right shape."""
+    """The manifest that was kept with the pages, if the parts that a replay uses have the right types."""
     origin = json.loads(text)
     check_manifest(origin)
     parameters = origin["parameters"]
     texts = [origin[name] for name in ("service", "api_version", "base_url", "started_at", "finished_at")]
     names = [*parameters["drop_columns"], *parameters["pseudonymise"]]
     key = parameters["pseudonym_key"]
-    if not all(isinstance(one, str) for one in (*texts, *names, *([] if key is None else [key]))):
-        raise TypeError("no texts")
-    if type(parameters["page_size"]) is not int or not 1 <= parameters["page_size"] <= _MOST_RECORDS:
-        raise ValueError("no size of a page")
+    if not all(isinstance(text, str) for text in (*texts, *names, *([] if key is None else [key]))):
+        raise TypeError("not texts")
+    if type(parameters["page_size"]) is not int or not 1 <= parameters["page_size"] <= _LARGEST_PAGE:
+        raise ValueError("not a page size")
     if not isinstance(parameters["consistent"], bool):
-        raise TypeError("neither consistent nor not")
+        raise TypeError("not a boolean")
     return dict(origin)

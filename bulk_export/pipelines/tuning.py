@@ -12,7 +12,7 @@ from bulk_export.core.window_gate import utc_now
 from bulk_export.extract.client import Timeouts
 from bulk_export.extract.retry import Backoff
 from bulk_export.output.parts import PART_ROWS
-from bulk_export.pipelines.options import LARGEST_PAGE
+from bulk_export.pipelines.option_parsing import LARGEST_PAGE
 
 # The most that a record may take, on average over its page, and the smallest cap on a page: limits, not goals.
 _BYTES_PER_RECORD = 32 * 1024

@@ -124,7 +124,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
                 "cli",
                 "cli.runner",
                 "cli.streams",
-                "cli.option_types",
+                "cli.parameters",
                 "cli.export",
                 "cli.sync",
                 "cli.replay",

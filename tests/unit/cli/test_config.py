@@ -1,4 +1,4 @@
-"""Options from three places: line, environment, file."""
+"""Options from three sources: command line, environment, file."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulk_export.cli.config import Arity, find_file, options_for, read_file, resolve, unknown_variables
+from bulk_export.cli.config import find_file, options_for, read_file, resolve, unknown_variables
 from bulk_export.errors import UsageError
+from bulk_export.pipelines.declarations import Arity
 
 KNOWN = {
-    "page_size": Arity.ONE,
-    "filter": Arity.MANY,
-    "overwrite": Arity.NOTHING,
-    "environment": Arity.ONE,
-    "base_url": Arity.ONE,
-    "updated_since": Arity.ONE,
+    "page_size": Arity.SINGLE,
+    "filter": Arity.MULTIPLE,
+    "overwrite": Arity.FLAG,
+    "environment": Arity.SINGLE,
+    "base_url": Arity.SINGLE,
+    "updated_since": Arity.SINGLE,
 }
-COMMANDS = ("export", "plan")
 
 
-def test_the_line_wins_then_the_environment_then_the_file() -> None:
+def test_the_order_of_sources() -> None:
+    """The command line wins, then the environment, then the file."""
     file = {"page_size": "1", "filter": ["a=1"], "overwrite": True}
     environ = {"BULK_EXPORT_PAGE_SIZE": "2", "BULK_EXPORT_OVERWRITE": "false"}
     assert resolve({"page_size": "3"}, KNOWN, environ, file) == {
@@ -34,7 +35,8 @@ def test_the_line_wins_then_the_environment_then_the_file() -> None:
     assert resolve({}, KNOWN, {}, file)["page_size"] == "1"
 
 
-def test_the_stronger_of_two_ways_to_name_the_service_counts() -> None:
+def test_environment_and_base_url_exclude_each_other() -> None:
+    """The one from the stronger source displaces the other; both from one source are left to be refused."""
     environ = {"BULK_EXPORT_ENVIRONMENT": "sandbox"}
     assert resolve({"base_url": "u"}, KNOWN, environ, {}) == {"base_url": "u"}
     assert resolve({}, KNOWN, environ, {"base_url": "u"}) == {"environment": "sandbox"}
@@ -42,7 +44,8 @@ def test_the_stronger_of_two_ways_to_name_the_service_counts() -> None:
     assert both == {"base_url": "u", "environment": "local"}
 
 
-def test_variables_hold_texts_lists_and_switches() -> None:
+def test_variables() -> None:
+    """Variables hold texts, lists quoted as in a shell, and switches."""
     environ = {"BULK_EXPORT_FILTER": "a=1 'b=2 3'", "BULK_EXPORT_OVERWRITE": "Yes"}
     assert resolve({}, KNOWN, environ, {}) == {"filter": ["a=1", "b=2 3"], "overwrite": True}
     with pytest.raises(UsageError, match="true or false"):
@@ -54,10 +57,11 @@ def test_variables_hold_texts_lists_and_switches() -> None:
 def read(tmp_path: Path, text: str) -> dict[str, object]:
     path = tmp_path / "settings.toml"
     path.write_text(text)
-    return options_for("export", read_file(path), KNOWN, [*KNOWN, "records", "latency"], COMMANDS)
+    return options_for("export", read_file(path))
 
 
-def test_a_file_has_keys_for_all_commands_and_tables_for_one(tmp_path: Path) -> None:
+def test_file_keys_and_tables(tmp_path: Path) -> None:
+    """Top-level keys are for all commands, a table is for the command it is named after."""
     text = """
     page-size = 100
     records = "7"
@@ -79,7 +83,7 @@ def test_a_file_has_keys_for_all_commands_and_tables_for_one(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "advice"),
     [
         ("page-sice = 1", "Did you mean page-size?"),
         ("token = 'x'", "token-file"),
@@ -95,26 +99,25 @@ def test_a_file_has_keys_for_all_commands_and_tables_for_one(tmp_path: Path) -> 
         ("page-size = " + "[" * 10_000, "not TOML"),
     ],
 )
-def test_what_a_file_must_not_hold_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_refused_files(tmp_path: Path, text: str, advice: str) -> None:
     with pytest.raises(UsageError) as refused:
         read(tmp_path, text)
-    assert said in " ".join(refused.value.lines())
+    assert advice in " ".join(refused.value.lines())
 
 
-def test_without_a_name_the_file_of_the_working_directory_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --config, `bulk-export.toml` in the working directory is read."""
     monkeypatch.chdir(tmp_path)
     assert find_file() is None
     (tmp_path / "bulk-export.toml").write_text("page-size = 7")
     found = find_file()
     assert found is not None
-    assert options_for("export", found, KNOWN, [], COMMANDS) == {"page_size": "7"}
+    assert options_for("export", found) == {"page_size": "7"}
     with pytest.raises(UsageError, match="cannot be read"):
         read_file(tmp_path / "none.toml")
 
 
-def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+def test_binary_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_bytes(b"page-size = '\xff'")
     with pytest.raises(UsageError, match="not TOML"):
         read_file(tmp_path / "settings.toml")
@@ -122,21 +125,24 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-def test_a_file_is_read_whichever_editor_or_shell_wrote_it(tmp_path: Path, encoding: str, line_end: str) -> None:
+def test_file_encodings(tmp_path: Path, encoding: str, line_end: str) -> None:
+    """A file is read in UTF-8 and UTF-16, with a byte order mark and CRLF."""
     text = f"page-size = 7   {line_end}[filter]{line_end}cohort = '2021'{line_end}"
     (tmp_path / "settings.toml").write_bytes(text.encode(encoding))
-    options = options_for("export", read_file(tmp_path / "settings.toml"), KNOWN, [], COMMANDS)
+    options = options_for("export", read_file(tmp_path / "settings.toml"))
     assert options == {"page_size": "7", "filter": ["cohort=2021"]}
 
 
-def test_a_file_of_any_size_is_refused_before_it_is_read_whole(tmp_path: Path) -> None:
+def test_huge_file_is_refused(tmp_path: Path) -> None:
+    """A file is refused for its size before all of it is read."""
     with (tmp_path / "settings.toml").open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(UsageError, match="larger than"):
         read_file(tmp_path / "settings.toml")
 
 
-def test_the_table_of_a_command_is_stronger_than_what_stands_above_it(tmp_path: Path) -> None:
+def test_table_wins_over_top_level(tmp_path: Path) -> None:
+    """A command's table wins over the top-level keys, also between `environment` and `base-url`."""
     assert read(tmp_path, 'environment = "sandbox"\n[export]\nbase-url = "https://a.org"') == {
         "base_url": "https://a.org"
     }
@@ -144,36 +150,37 @@ def test_the_table_of_a_command_is_stronger_than_what_stands_above_it(tmp_path: 
     assert read(tmp_path, 'environment = "sandbox"\n[plan]\nbase-url = "https://a.org"').keys() == {"environment"}
 
 
-def test_a_variable_that_is_set_to_nothing_says_nothing_but_no_to_a_switch() -> None:
+def test_empty_variables() -> None:
+    """An empty variable counts as not set, except that it switches a switch off."""
     environ = {"BULK_EXPORT_PAGE_SIZE": "", "BULK_EXPORT_FILTER": " ", "BULK_EXPORT_OVERWRITE": ""}
     assert resolve({}, KNOWN, environ, {"page_size": "7", "overwrite": True}) == {"page_size": "7", "overwrite": False}
 
 
-def test_variables_that_look_like_options_and_are_none_are_named() -> None:
+def test_unknown_variables() -> None:
+    """A variable that looks like an option but is none is named, without its value."""
     environ = {"BULK_EXPORT_TOKEN": "x", "BULK_EXPORT_CONFIG": "x", "BULK_EXPORT_PAGE_SIZE": "1", "PAGE_SIZE": "1"}
-    assert unknown_variables(environ, KNOWN) == []
-    (remark,) = unknown_variables(environ | {"BULK_EXPORT_PAGESIZE": "canary"}, KNOWN)
-    assert "BULK_EXPORT_PAGESIZE" in remark
-    assert "did you mean BULK_EXPORT_PAGE_SIZE?" in remark
-    assert "canary" not in remark
+    assert unknown_variables(environ) == []
+    (warning,) = unknown_variables(environ | {"BULK_EXPORT_PAGESIZE": "canary"})
+    assert "BULK_EXPORT_PAGESIZE" in warning
+    assert "did you mean BULK_EXPORT_PAGE_SIZE?" in warning
+    assert "canary" not in warning
 
 
-PLACES = st.fixed_dictionaries(
+SOURCES = st.fixed_dictionaries(
     {}, optional={name: st.sampled_from("abc") for name in ("page_size", "environment", "base_url", "updated_since")}
 )
 
 
 @settings(deadline=None)
-@given(PLACES, PLACES, PLACES)
-def test_whatever_is_given_where_the_strongest_word_counts(
-    line: dict[str, str], variables: dict[str, str], file: dict[str, str]
-) -> None:
+@given(SOURCES, SOURCES, SOURCES)
+def test_any_mix_of_sources(line: dict[str, str], variables: dict[str, str], file: dict[str, str]) -> None:
+    """For any mix of sources, the strongest one that gives an option counts."""
     environ = {f"BULK_EXPORT_{name.upper()}": value for name, value in variables.items()}
     resolved = resolve(line, KNOWN, environ, file)
     for name in ("page_size", "updated_since"):
         assert resolved.get(name) == line.get(name, variables.get(name, file.get(name)))
     rivals = {"environment", "base_url"}
-    strongest = next((place for place in (line, variables, file) if rivals & place.keys()), {})
+    strongest = next((source for source in (line, variables, file) if rivals & source.keys()), {})
     assert {name: resolved[name] for name in rivals & resolved.keys()} == {
         name: strongest[name] for name in rivals & strongest.keys()
     }

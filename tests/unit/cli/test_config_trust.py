@@ -1,4 +1,4 @@
-"""A settings file that was found, not named, decides where the token goes only where its owner has said so."""
+"""A settings file that was found, not named, decides where the token goes only if its owner has confirmed it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from bulk_export.cli.commands import settings_that_need
 from bulk_export.cli.config import SettingsFile, read_file
 from bulk_export.cli.config_trust import decisive_settings, refuse_untrusted, trust, trusted_digests
 from bulk_export.errors import UsageError
+from bulk_export.pipelines.declarations import Trust
 
 TEXT = 'page-size = 7\nbase-url = "https://a.org"\n[export]\ntoken-file = "t"\n'
 
@@ -33,7 +35,8 @@ def known(directory: Path) -> Callable[[], frozenset[str]]:
     return lambda: trusted_digests(directory)
 
 
-def test_the_decisive_settings_are_found_in_every_table() -> None:
+def test_decisive_settings() -> None:
+    """They are found in every table."""
     document = {"page_size": 1, "base-url": "u", "sync": {"token_file": "t"}, "profile": {"a": {"service": "s"}}}
     assert decisive_settings(document) == {
         "base_url": "u",
@@ -42,7 +45,8 @@ def test_the_decisive_settings_are_found_in_every_table() -> None:
     }
 
 
-def test_what_decides_is_refused_until_it_is_confirmed_and_then_taken(file: SettingsFile, tmp_path: Path) -> None:
+def test_decisive_settings_need_confirmation(file: SettingsFile, tmp_path: Path) -> None:
+    """They are refused until `bulk-export trust` has confirmed them."""
     with pytest.raises(UsageError, match=r"base-url, token-file.*not confirmed") as refused:
         refuse_untrusted(file, ["base_url", "page_size", "token_file"], known(tmp_path))
     assert "bulk-export trust" in refused.value.next_step
@@ -50,18 +54,21 @@ def test_what_decides_is_refused_until_it_is_confirmed_and_then_taken(file: Sett
     refuse_untrusted(file, ["base_url", "page_size", "token_file"], known(tmp_path))
 
 
-def test_what_decides_nothing_needs_no_confirmation(file: SettingsFile, tmp_path: Path) -> None:
-    refuse_untrusted(replace(file, opened=other_user(file)), ["page_size", "share"], known(tmp_path))
+def test_other_settings_need_no_confirmation(file: SettingsFile, tmp_path: Path) -> None:
+    """They are taken even from a file of another user."""
+    refuse_untrusted(replace(file, status=other_user(file)), ["page_size", "share"], known(tmp_path))
 
 
-def test_another_user_may_not_decide_where_records_lie_or_what_is_replaced(file: SettingsFile, tmp_path: Path) -> None:
+def test_settings_that_need_the_owner(file: SettingsFile, tmp_path: Path) -> None:
+    """Another user may not decide where records are stored or what is replaced."""
     for name in ("output", "overwrite", "work_dir", "accept_removals"):
         refuse_untrusted(file, [name], known(tmp_path))
         with pytest.raises(UsageError, match=f"sets {name.replace('_', '-')}, and belongs to another user"):
-            refuse_untrusted(replace(file, opened=other_user(file)), [name], known(tmp_path))
+            refuse_untrusted(replace(file, status=other_user(file)), [name], known(tmp_path))
 
 
-def test_only_the_values_and_the_place_that_were_confirmed_are_trusted(file: SettingsFile, tmp_path: Path) -> None:
+def test_confirmation_is_of_path_and_values(file: SettingsFile, tmp_path: Path) -> None:
+    """Other decisive values, or the same in another directory, need to be confirmed again."""
     trust(file, tmp_path)
     for other in (
         written(tmp_path, TEXT.replace("a.org", "b.org")),
@@ -73,35 +80,37 @@ def test_only_the_values_and_the_place_that_were_confirmed_are_trusted(file: Set
 
 
 def other_user(file: SettingsFile) -> os.stat_result:
-    values = list(file.opened)
+    values = list(file.status)
     values[4] += 1
     return os.stat_result(values)
 
 
 def open_to_others(file: SettingsFile) -> os.stat_result:
-    values = list(file.opened)
+    values = list(file.status)
     values[0] |= 0o002
     return os.stat_result(values)
 
 
-@pytest.mark.parametrize(("opened", "said"), [(other_user, "another user"), (open_to_others, "can write to it")])
-def test_a_file_of_others_is_refused_even_when_it_was_confirmed(
-    file: SettingsFile, tmp_path: Path, opened: Callable[[SettingsFile], os.stat_result], said: str
+@pytest.mark.parametrize(("status", "advice"), [(other_user, "another user"), (open_to_others, "can write to it")])
+def test_foreign_file_is_refused_though_confirmed(
+    file: SettingsFile, tmp_path: Path, status: Callable[[SettingsFile], os.stat_result], advice: str
 ) -> None:
+    """A file that belongs to others, or that they can write to, is refused even if it was confirmed."""
     trust(file, tmp_path)
-    with pytest.raises(UsageError, match=said):
-        refuse_untrusted(replace(file, opened=opened(file)), ["base_url"], known(tmp_path))
+    with pytest.raises(UsageError, match=advice):
+        refuse_untrusted(replace(file, status=status(file)), ["base_url"], known(tmp_path))
 
 
 @pytest.mark.parametrize("content", ["", "[", "{}", "[1, null]", "[" * 100_000])
-def test_a_list_that_is_damaged_trusts_nothing(file: SettingsFile, tmp_path: Path, content: str) -> None:
+def test_damaged_list_trusts_nothing(file: SettingsFile, tmp_path: Path, content: str) -> None:
     (tmp_path / "trusted-settings.json").write_text(content)
     assert trusted_digests(tmp_path) == frozenset()
     trust(file, tmp_path)
     assert len(trusted_digests(tmp_path)) == 1
 
 
-def test_a_list_that_others_can_write_or_that_is_a_link_trusts_nothing(file: SettingsFile, tmp_path: Path) -> None:
+def test_unsafe_list_trusts_nothing(file: SettingsFile, tmp_path: Path) -> None:
+    """A list that others can write to, or that is a link, trusts nothing."""
     trust(file, tmp_path)
     store = tmp_path / "trusted-settings.json"
     assert json.loads(store.read_text())
@@ -113,5 +122,31 @@ def test_a_list_that_others_can_write_or_that_is_a_link_trusts_nothing(file: Set
     assert trusted_digests(tmp_path) == frozenset()
 
 
-def test_a_user_without_a_home_trusts_nothing() -> None:
+def test_the_guarded_options() -> None:
+    """An option that decides where requests or records go must be declared so; a change here is a decision."""
+    assert settings_that_need(Trust.CONFIRMED) == {
+        "allow_plain_http",
+        "base_url",
+        "budget",
+        "ca_file",
+        "environment",
+        "moved_to",
+        "service",
+        "token_file",
+    }
+    assert settings_that_need(Trust.OWNER) == {
+        "accept_removals",
+        "accept_token",
+        "gone",
+        "max_removed",
+        "output",
+        "overwrite",
+        "pseudonym_key_file",
+        "removed",
+        "vacuum",
+        "work_dir",
+    }
+
+
+def test_user_without_home_trusts_nothing() -> None:
     assert trusted_digests(None) == frozenset()

@@ -1,4 +1,4 @@
-"""What may be asked of a copy."""
+"""The options of a copy: what is accepted, and what it becomes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bulk_export.errors import UsageError
-from bulk_export.pipelines.sync.options import SyncOptions, split_every
+from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.services.catalogue import load_service, read_description
 
 NPQ = load_service("npq")
@@ -19,15 +19,17 @@ def options(tmp_path: Path, **changes: Any) -> SyncOptions:
     return SyncOptions.of(["statements"], environment="local", output=tmp_path / "copy", **changes)
 
 
-def test_full_syncs_use_the_page_of_an_export_and_polls_the_default_of_the_service(tmp_path: Path) -> None:
+def test_page_sizes(tmp_path: Path) -> None:
+    """Full syncs use the page size of an export, polls the default of the service."""
     made = options(tmp_path)
     assert (made.full.page_size, made.changes.page_size) == (300, 100)
     assert (made.full.consistent, made.full.gone, made.full.schema) == (True, "drop", "infer")
-    told = options(tmp_path, page_size=50)
-    assert (told.full.page_size, told.changes.page_size) == (50, 50)
+    small = options(tmp_path, page_size=50)
+    assert (small.full.page_size, small.changes.page_size) == (50, 50)
 
 
-def test_durations_are_text_seconds_or_timedeltas(tmp_path: Path) -> None:
+def test_durations(tmp_path: Path) -> None:
+    """A duration is a text, seconds, or a timedelta."""
     for given in ("12h", 43_200, timedelta(hours=12)):
         assert options(tmp_path, full_every=given).full_every == timedelta(hours=12)
     assert options(tmp_path).full_every == timedelta(days=7)
@@ -35,26 +37,30 @@ def test_durations_are_text_seconds_or_timedeltas(tmp_path: Path) -> None:
         options(tmp_path, full_every=1e300)
 
 
-def test_options_of_exports_that_a_copy_chooses_itself_are_not_taken(tmp_path: Path) -> None:
+def test_options_of_exports_only(tmp_path: Path) -> None:
+    """Options that a copy chooses itself are refused."""
     for name in ("updated_since", "sort", "consistent", "gone", "compression", "flatten", "overwrite", "keep_pages"):
         with pytest.raises(TypeError, match=name):
             options(tmp_path, **{name: "x"})
 
 
-def test_every_is_taken_out_of_the_options() -> None:
-    assert split_every({"every": "90m", "removed": "mark"}) == ({"removed": "mark"}, 5_400)
-    assert split_every({}) == ({}, None)
+def test_poll_interval(tmp_path: Path) -> None:
+    """`every` is at least a second; without it there is one poll."""
+    assert options(tmp_path, every="90m").every == 5_400
+    assert options(tmp_path).every is None
     with pytest.raises(UsageError, match="a second at least"):
-        split_every({"every": "10ms"})
+        options(tmp_path, every="10ms")
 
 
-def test_the_mark_of_a_token_tells_it_from_others_and_gives_nothing_away(tmp_path: Path) -> None:
+def test_token_mark(tmp_path: Path) -> None:
+    """It distinguishes tokens and depends on the key."""
     one, same, other = (options(tmp_path, token=token).token_mark(b"key") for token in ("a", "a", "b"))
     assert one == same != other
     assert options(tmp_path, token="a").token_mark(b"another") != one
 
 
-def test_a_list_that_nothing_identifies_is_no_table_of_a_copy(tmp_path: Path) -> None:
+def test_endpoints_without_ids(tmp_path: Path) -> None:
+    """An endpoint whose records nothing identifies is left out, or refused if it was named."""
     document = {
         "name": "things",
         "versions": {"v1": {"boxes": {"path": "/boxes"}, "notes": {"path": "/notes", "records": {"id": []}}}},

@@ -1,0 +1,186 @@
+"""The options that each command takes.
+
+Those that Python programs take too are declared in `pipelines.arguments`, all others here.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, TypedDict
+
+from bulk_export.pipelines.arguments import (
+    AddressArguments,
+    BudgetArguments,
+    ExportArguments,
+    LimitArguments,
+    PlanArguments,
+    ReplayArguments,
+    ServiceArguments,
+    SyncArguments,
+    TransportArguments,
+)
+from bulk_export.pipelines.declarations import Arity, Option, Source, Trust, declarations
+
+_PROGRESS_HELP = "Progress on standard error."
+_DISPLAYS = ("auto", "rich", "plain", "none")
+
+
+class EndpointNames(TypedDict, total=False):
+    """Which endpoints to work on."""
+
+    endpoints: Annotated[
+        Sequence[str], Option("Names of endpoints; all by default.", metavar="ENDPOINT", positional=True)
+    ]
+
+
+class DisplayOptions(TypedDict, total=False):
+    """What to show while a command runs."""
+
+    progress: Annotated[str, Option(_PROGRESS_HELP, default="auto", choices=_DISPLAYS)]
+
+
+class IgnoredDisplayOptions(TypedDict, total=False):
+    """`progress` of a command that shows none: settings that are written for all commands may still name it."""
+
+    progress: Annotated[str, Option(_PROGRESS_HELP, default="auto", choices=_DISPLAYS, sources=Source.SETTINGS)]
+
+
+class DebugOptions(TypedDict, total=False):
+    """What to show of what happens inside."""
+
+    debug: Annotated[bool, Option("Show log messages and tracebacks; never the token.")]
+
+
+class ReportOptions(DebugOptions, total=False):
+    """How a command reports, and where it finds its settings."""
+
+    log_format: Annotated[str, Option("Format of standard error.", default="text", choices=("text", "json"))]
+    config: Annotated[
+        Path | None,
+        Option(
+            "TOML file with options.",
+            metavar="FILE",
+            default_text="bulk-export.toml, if there is one",
+            sources=Source.LINE,
+        ),
+    ]
+
+
+class JsonOptions(TypedDict, total=False):
+    """The form of the result."""
+
+    json: Annotated[bool, Option("JSON instead of a table.")]
+
+
+class ExportCommand(EndpointNames, ExportArguments, DisplayOptions, ReportOptions, total=False):
+    """`bulk-export export`."""
+
+
+class SyncCommand(EndpointNames, SyncArguments, DisplayOptions, ReportOptions, total=False):
+    """`bulk-export sync`."""
+
+
+class ReplayCommand(EndpointNames, ReplayArguments, DisplayOptions, ReportOptions, total=False):
+    """`bulk-export replay`."""
+
+
+class PlanCommand(EndpointNames, PlanArguments, JsonOptions, IgnoredDisplayOptions, ReportOptions, total=False):
+    """`bulk-export plan`."""
+
+
+class VerifyCommand(IgnoredDisplayOptions, ReportOptions, total=False):
+    """`bulk-export verify`."""
+
+
+class SqlOptions(TypedDict, total=False):
+    """The SQL of a check."""
+
+    sql: Annotated[
+        str | None,
+        Option("Print the SQL of a question: undecided, changed or unlinked.", metavar="NAME", sources=Source.LINE),
+    ]
+
+
+class CheckCommand(SqlOptions, JsonOptions, ReportOptions, total=False):
+    """`bulk-export check`."""
+
+
+class BudgetCommand(BudgetArguments, JsonOptions, IgnoredDisplayOptions, ReportOptions, total=False):
+    """`bulk-export budget`."""
+
+
+class ListingOptions(TypedDict, total=False):
+    """What to list of a service."""
+
+    check: Annotated[bool, Option("Compare with what the service at an address publishes; no token is sent.")]
+    arrow_schema: Annotated[bool, Option("List the Parquet columns with their Arrow types.")]
+
+
+class EndpointsCommand(
+    EndpointNames,
+    ServiceArguments,
+    AddressArguments,
+    ListingOptions,
+    JsonOptions,
+    TransportArguments,
+    IgnoredDisplayOptions,
+    ReportOptions,
+    total=False,
+):
+    """`bulk-export endpoints`."""
+
+
+class DescriptionOptions(TypedDict, total=False):
+    """What a description says that an OpenAPI file does not."""
+
+    name: Annotated[str | None, Option("Name of the service.", metavar="NAME", default_text="from its title")]
+
+
+class DescribeCommand(DescriptionOptions, TransportArguments, IgnoredDisplayOptions, ReportOptions, total=False):
+    """`bulk-export describe`."""
+
+
+class TrustCommand(TypedDict):
+    """`bulk-export trust`."""
+
+
+class LocalServiceCommand(ServiceArguments, LimitArguments, DebugOptions, total=False):
+    """`bulk-export local-service`, without the options that only it has and that no setting gives."""
+
+
+COMMANDS: Mapping[str, type] = {
+    "export": ExportCommand,
+    "sync": SyncCommand,
+    "replay": ReplayCommand,
+    "plan": PlanCommand,
+    "verify": VerifyCommand,
+    "check": CheckCommand,
+    "budget": BudgetCommand,
+    "endpoints": EndpointsCommand,
+    "describe": DescribeCommand,
+    "trust": TrustCommand,
+    "local-service": LocalServiceCommand,
+}
+
+
+def settings_of(command: str) -> dict[str, Arity]:
+    """Return the options of a command that environment variables and a TOML file may give."""
+    declared = declarations(COMMANDS[command])
+    return {name: entry.arity for name, entry in declared.items() if Source.SETTINGS in entry.option.sources}
+
+
+def all_settings() -> tuple[str, ...]:
+    """Return the options of any command that environment variables and a TOML file may give."""
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(map(settings_of, COMMANDS))))
+
+
+def settings_that_need(trust: Trust) -> frozenset[str]:
+    """Return the options that need this kind of trust in a settings file that was found."""
+    return frozenset(
+        name
+        for arguments in COMMANDS.values()
+        for name, declared in declarations(arguments).items()
+        if declared.option.trust is trust
+    )

@@ -1,0 +1,201 @@
+"""Checks of single options that export, replay and sync share: text in, value out, or UsageError with advice."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from bulk_export.core.credentials import read_pseudonym_key
+from bulk_export.core.masking import without_password
+from bulk_export.core.model import NO_LIMIT, Endpoint, Limit, Service
+from bulk_export.core.units import in_utc, parse_duration, parse_instant, parse_limit, parse_share
+from bulk_export.core.urls import check_base_url
+from bulk_export.errors import UsageError
+from bulk_export.pipelines.arguments import DEFAULT_PAGE_SIZE, LOCAL, PathText
+from bulk_export.services.base_url import normalize_base_url
+from bulk_export.transform.redaction import Redaction
+
+LARGEST_PAGE = 3000
+_COMPRESSIONS = {"parquet": ("zstd", "snappy", "none"), "ndjson": ("none", "gzip", "zstd")}
+
+
+def base_url_of(
+    service: Service, environment: str | None, base_url: str | None, *, allow_plain_http: bool
+) -> str | None:
+    """Return the address that an environment or a base URL names, None for the bundled service.
+
+    Raises:
+        UsageError: Neither or both are given, the environment is unknown, or the address cannot be used.
+    """
+    if (environment is None) == (base_url is None):
+        both = "are both given" if environment is not None else "are both missing"
+        raise UsageError(
+            f"--environment and --base-url {both}.",
+            next_step="Give one: --environment local (bundled), --environment sandbox, or --base-url with an address.",
+        )
+    if base_url is not None:
+        return normalize_base_url(service, check_base_url(base_url, allow_plain_http=allow_plain_http))
+    known = dict(service.environments)
+    if environment != LOCAL and environment not in known:
+        raise UsageError(
+            f"There is no environment {without_password(str(environment))!r} for {service.name}.",
+            next_step=f"Choose from: {', '.join([LOCAL, *known])}.",
+        )
+    if environment == LOCAL:
+        return None
+    return check_base_url(known[str(environment)], allow_plain_http=allow_plain_http)
+
+
+def texts_of(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the values of an option that may be given several times, each once."""
+    return tuple(dict.fromkeys([given] if isinstance(given, str) else given))
+
+
+def formats_of(given: str | Sequence[str], compression: str | None, *, flatten: bool) -> dict[str, str]:
+    """Return the compression of each format.
+
+    Raises:
+        UsageError: A format or compression is unknown, or they do not go together.
+    """
+    names = texts_of(given)
+    for name in names:
+        if name not in _COMPRESSIONS:
+            raise UsageError(f"There is no format {name!r}.", next_step=f"Choose from: {', '.join(_COMPRESSIONS)}.")
+        if compression is not None and compression not in _COMPRESSIONS[name]:
+            raise UsageError(
+                f"{name} cannot be compressed with {compression!r}.",
+                next_step=f"For {name} choose --compression from: {', '.join(_COMPRESSIONS[name])}.",
+            )
+    if not names:
+        raise UsageError("There is no format to write.", next_step=f"Choose from: {', '.join(_COMPRESSIONS)}.")
+    if flatten and "ndjson" not in names:
+        raise UsageError("--flatten is for NDJSON.", next_step="Add --format ndjson, or leave --flatten out.")
+    return {name: compression or _COMPRESSIONS[name][0] for name in names}
+
+
+def redaction_of(
+    drop: Sequence[str], pseudonymise: Sequence[str], key_file: PathText | None, endpoints: Sequence[Endpoint]
+) -> Redaction:
+    """Return the redaction rules for dotted paths of fields.
+
+    Raises:
+        UsageError: No description of `endpoints` has one of the paths. A typo would otherwise leave the data
+            unredacted.
+    """
+    key = None if key_file is None else read_pseudonym_key(key_file)
+    redaction = Redaction.from_paths(drop, pseudonymise, key)
+    unmatched = set(redaction.paths).intersection(*(redaction.unmatched_paths(endpoint) for endpoint in endpoints))
+    if unmatched:
+        raise UsageError(
+            f"No endpoint here has {', '.join(sorted(unmatched))}.",
+            next_step="bulk-export endpoints lists the fields; write _extra.NAME for one that is not described.",
+        )
+    return redaction
+
+
+def output_of(given: PathText | None, service: Service) -> Path:
+    """Return the output directory, by default one named after the service and the time."""
+    if given is None:
+        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        return Path("output") / f"{service.name}-{service.version}-{moment}"
+    return directory_of(given, "--output")
+
+
+def directory_of(given: PathText, option: str) -> Path:
+    """Return the directory that an option names. Raises UsageError if the name is blank or holds a NUL."""
+    name = os.fspath(given)
+    if not name.strip() or "\0" in name:
+        raise UsageError(f"{name!r} is not a directory.", next_step=f"Name one with {option}, or leave it out.")
+    return Path(name)
+
+
+def count_of(given: int | str, option: str, *, smallest: int = 1, largest: int) -> int:
+    """Return a whole number between two bounds, both included. Raises UsageError for anything else."""
+    try:
+        number = int(given)
+    except (TypeError, ValueError, OverflowError):
+        number = -1
+    if not smallest <= number <= largest or isinstance(given, float):
+        raise UsageError(
+            f"{option} cannot be {given!r}.", next_step=f"Give a whole number from {smallest} to {largest}."
+        )
+    return number
+
+
+def page_size_of(given: int | str | None, largest: int) -> int:
+    """Return the number of records per page. Raises UsageError if it is not from 1 to `largest`."""
+    return min(DEFAULT_PAGE_SIZE, largest) if given is None else count_of(given, "--page-size", largest=largest)
+
+
+def limit_of(given: str | Limit | None, default: Limit | None) -> Limit:
+    """Return a limit, by default that of the service. Raises UsageError for one that allows no request."""
+    if given is None:
+        return default or NO_LIMIT
+    if isinstance(given, str):
+        return parse_limit(given)
+    if given.requests < 1 or not 0 < given.period < math.inf:
+        raise UsageError(f"{given} allows no request at all.", next_step="Both parts must be above zero.")
+    return given
+
+
+def share_of(given: str | float) -> float:
+    """Return the part of the limits to use as a fraction, from a percentage as text or from a fraction."""
+    return parse_share(given) if isinstance(given, str) else parse_share(f"{given * 100:g}%")
+
+
+def sources_of(given: str | Sequence[str]) -> tuple[str | None, ...]:
+    """Return the local addresses to send from; a single None leaves the choice to the system.
+
+    Raises:
+        UsageError: One is no address of a machine, or is given twice.
+    """
+    addresses = []
+    for text in [given] if isinstance(given, str) else given:
+        try:
+            address = ipaddress.ip_address(text.strip())
+        except ValueError:
+            address = None
+        if address is None or address.is_unspecified or address.is_multicast:
+            raise UsageError(
+                f"{text!r} is not an IP address to send from.",
+                next_step="--source-address takes an address of this machine.",
+            )
+        addresses.append(str(address))
+    if len(set(addresses)) < len(addresses):
+        raise UsageError("A --source-address is given twice.", next_step="Name each address once.")
+    return tuple(addresses) or (None,)
+
+
+def budget_of(given: str | None, environment: str | None) -> str:
+    """Return the URL of the store of sent requests.
+
+    By default, it is a file of the user, or the memory for the bundled service, which starts anew with each run.
+    Raises UsageError for another scheme.
+    """
+    if given is None:
+        return "memory://" if environment == LOCAL else "sqlite://"
+    if given.strip().partition("://")[0] not in ("memory", "sqlite", "redis", "rediss"):
+        raise UsageError(
+            "That --budget does not name a store of sent requests.",  # not shown: it may hold a password
+            next_step="Write --budget memory://, sqlite:///FILE or redis://HOST:PORT/DB.",
+        )
+    return given.strip()
+
+
+def instant_of(given: str | datetime | date | None) -> datetime | None:
+    """Return a time in UTC. Raises UsageError for a text that is not ISO 8601."""
+    return parse_instant(given) if isinstance(given, str) else None if given is None else in_utc(given)
+
+
+def duration_of(given: str | float | timedelta, option: str) -> timedelta:
+    """Return a duration from a text like `7d`, or from seconds. Raises UsageError."""
+    if isinstance(given, timedelta):
+        return given
+    try:
+        return timedelta(seconds=parse_duration(given, f"a time for {option}") if isinstance(given, str) else given)
+    except OverflowError:
+        raise UsageError(f"{option} is far too long.", next_step="Write it like 7d or 12h.") from None

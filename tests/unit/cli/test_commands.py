@@ -1,0 +1,135 @@
+"""Each declared option reaches the command line, the environment, TOML files and the Python functions."""
+
+from __future__ import annotations
+
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import bulk_export
+from bulk_export import api
+from bulk_export.cli import app
+from bulk_export.cli.commands import COMMANDS, all_settings, settings_of
+from bulk_export.cli.config import options_for, read_file, resolve, unknown_variables
+from bulk_export.pipelines.arguments import ExportArguments, ReplayArguments, SyncArguments
+from bulk_export.pipelines.declarations import Arity, Declaration, Source, declarations
+from bulk_export.pipelines.options import ExportOptions
+
+PARSED: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
+EVERY = [
+    (command, declared) for command, arguments in COMMANDS.items() for declared in declarations(arguments).values()
+]
+FUNCTIONS = {"export": ExportArguments, "sync": SyncArguments, "replay": ReplayArguments}
+# Names of the options in the interface, as far as they exist.
+SHARED = (
+    "service api_version environment base_url token_file output format page_size workers service_limit ip_limit "
+    "min_interval source_address budget share filter max_wait progress log_format debug config endpoints"
+)
+INTERFACE = {
+    "export": f"{SHARED} compression flatten updated_since overwrite work_dir",
+    "sync": f"{SHARED} max_removed accept_removals every",
+    "replay": "endpoints output format compression flatten overwrite work_dir progress log_format debug config",
+    "plan": "endpoints service page_size workers service_limit ip_limit share records json",
+    "budget": "budget json",
+    "endpoints": "service api_version check json",
+    "check": "json sql",
+    "verify": "log_format debug",
+    "describe": "name",
+    "local-service": "service records seed port",
+}
+
+
+def identifier(value: object) -> str:
+    return value.name if isinstance(value, Declaration) else str(value)
+
+
+@pytest.mark.parametrize(("command", "declared"), EVERY, ids=identifier)
+def test_declaration_reaches_command_line(command: str, declared: Declaration) -> None:
+    """The command has the option with the declared metavar and help, which holds the default."""
+    found = {parameter.name: parameter for parameter in PARSED[command].params}.get(declared.name)
+    assert (found is not None) == (Source.LINE in declared.option.sources)
+    if found is None:
+        return
+    if not declared.option.positional:
+        assert found.opts == [declared.flag]
+    assert found.help == declared.help
+    assert found.metavar == declared.metavar
+    assert (
+        found.is_flag
+        if declared.arity is Arity.FLAG
+        else (found.multiple or found.nargs == -1) == (declared.arity is Arity.MULTIPLE)
+    )
+    if declared.option.default is not None:
+        assert f"({declared.option.default_text or declared.option.default})" in found.help
+
+
+@pytest.mark.parametrize(("command", "declared"), EVERY, ids=identifier)
+def test_declaration_reaches_environment(command: str, declared: Declaration) -> None:
+    variable = f"BULK_EXPORT_{declared.name.upper()}"
+    text, value = ("yes", True) if declared.arity is Arity.FLAG else ("a", ["a"])
+    expected = {declared.name: "a" if declared.arity is Arity.SINGLE else value}
+    is_read = Source.SETTINGS in declared.option.sources
+    assert resolve({}, settings_of(command), {variable: text}, {}) == (expected if is_read else {})
+    if is_read:
+        assert unknown_variables({variable: text}) == []
+
+
+@pytest.mark.parametrize(("command", "declared"), EVERY, ids=identifier)
+def test_declaration_reaches_toml(tmp_path: Path, command: str, declared: Declaration) -> None:
+    """The option is a key of the command's table and of the top level, and is ignored there for other commands."""
+    if Source.SETTINGS not in declared.option.sources:
+        assert declared.name not in settings_of(command)
+        return
+    key = declared.name.replace("_", "-")
+    value, given = {Arity.FLAG: ("true", True), Arity.SINGLE: ("'a'", "a"), Arity.MULTIPLE: ("['a']", ["a"])}[
+        declared.arity
+    ]
+    path = tmp_path / "settings.toml"
+    for text in (f"{key} = {value}", f"[{command}]\n{key} = {value}"):
+        path.write_text(text)
+        assert options_for(command, read_file(path)) == {declared.name: given}
+    path.write_text(f"{key} = {value}")
+    assert options_for("trust", read_file(path)) == {}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_declaration_reaches_python(name: str) -> None:
+    """The functions take what their commands take, but for reporting, as keywords that a type checker knows."""
+    for function in (getattr(api, name), getattr(api, f"run_{name}")):
+        (arguments,) = typing.get_args(typing.get_type_hints(function)["options"])
+        assert arguments is FUNCTIONS[name]
+    of_command = {
+        declared.name
+        for declared in declarations(COMMANDS[name]).values()
+        if Source.PYTHON in declared.option.sources and declared.name not in ("debug", "log_format")
+    }
+    parameters = typing.get_type_hints(getattr(api, name)).keys()
+    assert of_command - declarations(FUNCTIONS[name]).keys() <= parameters
+
+
+def test_stream_takes_the_options_of_an_export() -> None:
+    assert typing.get_args(typing.get_type_hints(bulk_export.stream)["options"]) == (ExportArguments,)
+
+
+def test_declared_defaults_are_used() -> None:
+    given = {name: declared.default for name, declared in declarations(ExportArguments).items()}
+    chosen = {"environment": "local", "output": "out"}
+    assert ExportOptions.of(**given | chosen) == ExportOptions.of(**chosen)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("command", INTERFACE)
+def test_options_of_the_interface_exist(command: str) -> None:
+    assert set(INTERFACE[command].split()) <= {parameter.name for parameter in PARSED[command].params}
+
+
+def test_order_of_commands() -> None:
+    assert list(PARSED) == list(COMMANDS)
+
+
+def test_options_that_only_the_command_line_or_python_takes() -> None:
+    """The token is no setting, and settings name no other settings file."""
+    assert {"token", "config", "sql"}.isdisjoint(all_settings())
+    assert "token" not in {parameter.name for command in PARSED.values() for parameter in command.params}
