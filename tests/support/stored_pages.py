@@ -10,8 +10,10 @@ from typing import Any
 from bulk_export.core.model import PageKey
 from bulk_export.extract.journal import JournalStore, StoredPage
 from bulk_export.extract.sweep import Sweep
+from bulk_export.output.page_blocks import PageBlocks, PageBody
 from bulk_export.pipelines.conversion import ConversionSettings, EndpointConversion, restore_sweep
 from bulk_export.services.catalogue import load_service
+from bulk_export.transform.decode import Decoder
 from bulk_export.transform.redaction import Redaction
 
 PARTNERS = load_service("npq").endpoints[-1]
@@ -32,6 +34,19 @@ def full_pages(records: int) -> list[list[dict[str, Any]]]:
     """Numbered records, cut into pages; the last page may be shorter."""
     numbers = [range(first, min(first + PAGE_SIZE, records)) for first in range(0, records, PAGE_SIZE)]
     return [list(map(record, page)) for page in numbers]
+
+
+def page_bodies(records: int) -> list[PageBody]:
+    """The pages of numbered records, as they are converted."""
+    return [
+        PageBody(PageKey(PARTNERS.name, 0, number), number, len(page), body(page))
+        for number, page in enumerate(full_pages(records), start=1)
+    ]
+
+
+def page_blocks(*, excluded: dict[PageKey, frozenset[int]] | None = None, is_strict: bool = False) -> PageBlocks:
+    decoder = Decoder(PARTNERS, columns=True, lines="raw")
+    return PageBlocks(PARTNERS, decoder, excluded=excluded or {}, is_strict=is_strict)
 
 
 def open_store(directory: Path) -> JournalStore:
