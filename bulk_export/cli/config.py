@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bulk_export.core.text_encoding import decode_text
+from bulk_export.core.text import decode_text
 from bulk_export.errors import UsageError
 
 VARIABLE_PREFIX = "BULK_EXPORT_"

@@ -9,7 +9,7 @@ import typer
 
 from bulk_export.cli import option_types as p
 from bulk_export.cli.runner import begin
-from bulk_export.core.printable import printable
+from bulk_export.core.text import printable
 from bulk_export.errors import UsageError
 from bulk_export.progress.console import one_line
 

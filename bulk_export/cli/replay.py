@@ -10,7 +10,7 @@ import typer
 from bulk_export.cli import option_types as p
 from bulk_export.cli.runner import begin
 from bulk_export.cli.streams import show_result
-from bulk_export.core.allocator import configure_allocator
+from bulk_export.core.process import configure_allocator
 
 Archive = Annotated[
     str, typer.Argument(metavar="ARCHIVE", help="An export made with --keep-pages, or its pages.sqlite.")

@@ -19,8 +19,8 @@ import typer
 from bulk_export.cli.config import Arity, find_file, options_for, read_file, resolve, unknown_variables
 from bulk_export.cli.option_types import COMMANDS, EVERY
 from bulk_export.cli.streams import lost_output
-from bulk_export.core.descriptors import is_shortage, require_descriptors, too_few_descriptors
 from bulk_export.core.masking import without_passwords
+from bulk_export.core.process import is_shortage, require_descriptors, too_few_descriptors
 from bulk_export.errors import BulkExportError, Interrupted, LocalFailure, UsageError
 from bulk_export.progress.console import FORMS, Console
 
@@ -46,7 +46,7 @@ def begin(
     from_file = {} if file is None else options_for(command, file, known, EVERY, COMMANDS)
     if chosen is None and file is not None and from_file:
         from bulk_export.cli.config_trust import refuse_untrusted, trusted_digests
-        from bulk_export.core.state_directory import state_directory
+        from bulk_export.core.process import state_directory
 
         refuse_untrusted(file, from_file, lambda: trusted_digests(state_directory()))
     options = resolve(line, known, os.environ, from_file)

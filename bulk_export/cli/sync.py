@@ -5,7 +5,7 @@ from __future__ import annotations
 from bulk_export.cli import option_types as p
 from bulk_export.cli.runner import begin
 from bulk_export.cli.streams import show_result
-from bulk_export.core.allocator import configure_allocator
+from bulk_export.core.process import configure_allocator
 
 
 def sync(

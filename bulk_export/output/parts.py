@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from bulk_export.core.allocator import trim_heap
 from bulk_export.core.files import local_failures, make_directory_below, remove_tree, safe_name, sync_directory
 from bulk_export.core.model import Endpoint, PageKey
+from bulk_export.core.process import trim_heap
 from bulk_export.core.working_state import PARTIAL, REVISION_NAME, is_part
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import JournalStore, Part, PartFile

@@ -14,10 +14,10 @@ import anyio
 import anyio.to_thread
 
 from bulk_export.core.clock import MOST_READINGS, TOLERANCE, agreed, now, seconds_ahead
-from bulk_export.core.descriptors import require_descriptors
 from bulk_export.core.files import named_by_user
 from bulk_export.core.model import STRICT, Endpoint, description_digest
 from bulk_export.core.notifier import Notifier
+from bulk_export.core.process import require_descriptors
 from bulk_export.core.units import format_instant
 from bulk_export.core.version import __version__
 from bulk_export.core.window_gate import WindowGate

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO, cast, get_args
 
-from bulk_export.core.printable import printable
+from bulk_export.core.text import printable
 from bulk_export.errors import BulkExportError
 
 LogFormat = Literal["text", "json"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_export.core.printable import printable
+from bulk_export.core.text import printable
 from bulk_export.progress.console import Console
 
 DECEIVING = [
