@@ -166,10 +166,7 @@ def _opened(path: Path) -> Iterator[int]:
 def open_regular(path: Path | str, *, within: int | None = None, follows: bool = False) -> int:
     """Open a regular file for reading, never a pipe or a device, which could block.
 
-    Args:
-        path: The file.
-        within: The open directory that a relative path starts from, by default the working directory.
-        follows: Whether to follow a link.
+    A relative path starts from the open directory `within`. A link is refused unless it `follows`.
 
     Returns its descriptor, which the caller closes. Raises OSError if it cannot be opened or is not a regular file.
     """
@@ -197,11 +194,7 @@ def sha256_within(name: str, directory: int) -> str:
 def move_file(name: str, source: int, target: int, scratch: int) -> bool:
     """Move a file from one open directory to another, in place of an earlier one.
 
-    Args:
-        name: The file in both directories.
-        source: Where it is.
-        target: Where it goes.
-        scratch: A directory on the file system of `target`, in which a copy is begun.
+    `scratch` is a directory on the file system of `target`, in which a copy is begun.
 
     Returns whether it was copied, because the directories are on different file systems. Then the caller removes it
     from `source` once `target` is synced. Raises OSError.

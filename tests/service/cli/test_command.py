@@ -280,7 +280,7 @@ def test_terminal_display_and_ctrl_c(tmp_path: Path) -> None:
         os.close(follower)
         shown = b""
         deadline = time.monotonic() + 30
-        while not (b"npq-applications" in shown and b"next slot" in shown and b"looking for the end" in shown):
+        while not (b"npq-applications" in shown and b"next request" in shown and b"counting pages" in shown):
             assert time.monotonic() < deadline, shown
             if select.select([leader], [], [], 0.1)[0]:
                 shown += os.read(leader, 65_536)
@@ -360,7 +360,7 @@ def test_replay_needs_no_service(tmp_path: Path) -> None:
             "--output", "kept", *FAST, cwd=tmp_path,
         )  # fmt: skip
     assert exported.returncode == 0, exported.stderr
-    assert "reading once more" in exported.stderr
+    assert "re-reading to catch missed records" in exported.stderr
     key = private_file(tmp_path / "key", "0123456789abcdef")
     replayed = run(
         "replay", "kept/pages.sqlite", "--format", "ndjson", "--output", "lines", "--drop-column", "full_name",

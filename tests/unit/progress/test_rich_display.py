@@ -85,11 +85,11 @@ def test_limits_are_read_on_the_event_loop() -> None:
 
 
 def test_the_time_left_is_said_once_all_ends_are_known(display: Display) -> None:
-    assert "looking for the end" in display.shown()
+    assert "counting pages" in display.shown()
     display.progress.end_found("statements", 10)
     display.progress.page_stored("statements", 1, 300)
     display.clock.now += 2
-    assert "looking for the end" in display.shown()
+    assert "counting pages" in display.shown()
     display.progress.end_found("others", 0)
     assert "about 18 s left" in display.shown()
     for page in range(2, 11):
@@ -105,7 +105,7 @@ def test_resumed_export_shows_stored_pages(display: Display) -> None:
     display.progress.page_stored("statements", 41, 300)
     assert display.line("statements")[1] == "41/50"
     assert display.line("statements")[-2:] == ["12,300", "30"]
-    assert "40 pages are there already" in display.shown()
+    assert "40 pages are stored already" in display.shown()
 
 
 def test_what_went_wrong_last_is_shown_for_a_while(display: Display) -> None:
