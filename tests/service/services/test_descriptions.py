@@ -130,9 +130,10 @@ async def test_spec_is_fetched_without_token(tmp_path: Path) -> None:
     ],
     ids=["missing", "redirected", "huge", "bomb", "HTML"],
 )
-async def test_what_cannot_be_had_is_said_with_the_address(
+async def test_unavailable_spec_is_named(
     respond: Callable[[web.Request], web.StreamResponse], kind: type[BulkExportError], said: str
 ) -> None:
+    """The message about a specification that cannot be fetched names its address."""
     async with answering(respond) as address:
         with pytest.raises(kind, match=said) as refused:
             await fetch_service(f"{address}/spec.yaml")
@@ -296,6 +297,7 @@ async def test_edited_description_does_not_resume(tmp_path: Path) -> None:
             await export(options(service, tmp_path / "out", "statements", retries=0, service=edited), tuning=QUICK)
 
 
-def test_the_spec_of_a_service_is_plain_yaml() -> None:
+def test_published_spec_is_yaml() -> None:
+    """The bundled service publishes its specification as YAML."""
     assert spec_text(NPQ).startswith(b"openapi: 3.0.1\n")
     assert parse_spec(spec_text(NPQ), "spec") == spec_of(NPQ)

@@ -71,7 +71,8 @@ def test_events_are_said_at_once() -> None:
     ]
 
 
-def test_silence_is_broken_by_warnings_only() -> None:
+def test_silent_progress_warns() -> None:
+    """The silent display writes warnings only."""
     stream = io.StringIO()
     progress = SilentProgress(Console(stream))
     progress.started(["statements"], None, windows)
@@ -132,7 +133,8 @@ def test_lines_have_no_control_characters(message: str, name: str) -> None:
 
 @settings(deadline=None)
 @given(st.text())
-def test_for_machines_too_and_nothing_is_lost(message: str) -> None:
+def test_json_lines_lose_nothing(message: str) -> None:
+    """Lines for machines have no control characters either, and nothing of the message is lost."""
     stream = io.StringIO()
     Console(stream, "json").line(message, level="warning", name=message)
     (line,) = stream.getvalue().splitlines()
@@ -226,7 +228,8 @@ def test_the_kind_of_progress_fits_the_stream() -> None:
         choose("loud", Console(io.StringIO()))
 
 
-def test_an_observer_need_not_listen() -> None:
+def test_observer_does_nothing() -> None:
+    """An observer does nothing by default."""
     silent = Observer()
     silent.started([], None, list)
     silent.tick()
