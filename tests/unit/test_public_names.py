@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 
@@ -58,6 +60,30 @@ def test_import_is_light() -> None:
 
 
 NAMES = sorted(name for name in bulk_export.__all__ if not name.startswith("__"))
+
+
+def sections_of(name: str) -> set[str]:
+    """The sections of a docstring."""
+    return set(re.findall(r"^(\w+):$", inspect.getdoc(getattr(bulk_export, name)) or "", re.MULTILINE))
+
+
+FUNCTIONS = [name for name in NAMES if inspect.isfunction(getattr(bulk_export, name))]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_public_function_documents_its_use(name: str) -> None:
+    """A function says what it takes, returns and raises; one for programs without a loop names the one that it runs."""
+    if name.startswith("run_"):
+        assert f"`{name.removeprefix('run_')}`" in (inspect.getdoc(getattr(bulk_export, name)) or "")
+    else:
+        assert sections_of(name) & {"Returns", "Yields"}
+        assert sections_of(name) >= {"Args", "Raises"}
+
+
+def test_observer_documents_its_events() -> None:
+    events = [event for event in vars(bulk_export.Observer).values() if inspect.isfunction(event)]
+    assert len(events) > 10
+    assert all(event.__doc__ for event in events)
 
 
 @pytest.mark.parametrize("name", NAMES)
