@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
 import importlib
 import inspect
 import pkgutil
@@ -94,9 +95,15 @@ def test_public_name_is_documented(name: str) -> None:
     assert not (dataclasses.is_dataclass(value) and value.__doc__.startswith(f"{name}(")), "a generated docstring"
 
 
-MODULES = sorted(module.name for module in pkgutil.walk_packages(bulk_export.__path__, "bulk_export."))
+WALKED = pkgutil.walk_packages(bulk_export.__path__, "bulk_export.")
+MODULES = sorted(module.name for module in WALKED if not module.name.endswith("__main__"))
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+@pytest.mark.parametrize("name", MODULES)
 def test_module_is_documented(name: str) -> None:
     assert (importlib.import_module(name).__doc__ or "").strip()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_are_true(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
