@@ -22,7 +22,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bulk_export.core.allocator import configure_allocator
+from bulk_export.core.process import configure_allocator
 from bulk_export.pipelines.sync.tables.copy_table import TableMark
 from bulk_export.pipelines.sync.tables.delta_table import DeltaCopyTable
 from bulk_export.pipelines.sync.tables.diff import DiffRequest, TableDiff

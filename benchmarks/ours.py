@@ -12,7 +12,7 @@ import json
 import sys
 from typing import Any
 
-from bulk_export.core.allocator import configure_allocator
+from bulk_export.core.process import configure_allocator
 
 configure_allocator()  # as the command line does, before Arrow is there
 

@@ -184,6 +184,9 @@ def stream(
         observer: Is notified of what happens.
         **options: As for `export`; those about files have no effect.
 
+    Yields:
+        Record batches with the columns that a Parquet file of the endpoint would have.
+
     Raises:
         UsageError: An option cannot be used as given.
         TypeError: An option is unknown.

@@ -1,20 +1,20 @@
-"""Everything that can go wrong, as a user sees it.
+"""The exceptions that users see, with the exit codes of the command line.
 
     BulkExportError                 exit code
-    ├── UsageError                  2    wrong option, configuration or output directory
-    │   └── DirectoryInUse          2    another process holds it
-    ├── ServiceRefused              3    401, 403, 404, 400, 422
-    │   └── SchemaDrift             3    `--schema strict` met a field or value the schema has no place for
-    ├── ServiceFailing              4    kept failing after all retries
-    │   └── RemovalRefused          4    `sync` would have to remove more records than --max-removed allows
-    ├── LocalFailure                5    disk full, unwritable, damaged state
+    ├── UsageError                  2    an invalid option, configuration or output directory
+    │   └── DirectoryInUse          2    another process works in the directory
+    ├── ServiceRefused              3    the service rejects the request: status 400, 401, 403, 404, 422
+    │   └── SchemaDrift             3    `--schema strict` met a field or value that the schema does not cover
+    ├── ServiceFailing              4    the service kept failing after all retries
+    │   └── RemovalRefused          4    `sync` would remove more records than --max-removed allows
+    ├── LocalFailure                5    this machine failed: disk full, no access, damaged state
     │   ├── DamagedState            5    a journal, manifest or archive that cannot be trusted
-    │   └── BudgetUnavailable       5    the store of spent requests cannot be used
+    │   └── BudgetUnavailable       5    the record of spent requests cannot be used
     ├── VerificationFailed          6    an export differs from its manifest
-    │   └── DescriptionOutdated     6    a service publishes another description of itself than the one at hand
-    └── Interrupted                 130  stopped by a signal, resumable
+    │   └── DescriptionOutdated     6    a service publishes another description than the given one
+    └── Interrupted                 130  stopped by a signal; can be resumed
 
-This module imports nothing of the project. Messages hold neither tokens nor record contents.
+This module imports nothing of the project. Messages contain neither tokens nor the contents of records.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ from typing import ClassVar
 
 
 class BulkExportError(Exception):
-    """What happened, what was kept, and what to do next, each one sentence or empty."""
+    """The base of all exceptions of this package.
+
+    Attributes:
+        what: A sentence that says what happened.
+        kept: A sentence that says what is not lost, or an empty text.
+        next_step: A sentence that says what the user can do, or an empty text.
+        exit_code: The exit code of the command.
+    """
 
     exit_code: ClassVar[int] = 1
 
@@ -34,13 +41,13 @@ class BulkExportError(Exception):
         self.next_step = next_step
 
     def lines(self) -> list[str]:
-        """One line that says what happened, and one that says what was kept and what to do."""
+        """The message in one or two lines: what happened, and then what was kept and what to do."""
         advice = " ".join(part for part in (self.kept, self.next_step) if part)
         return [self.what, advice] if advice else [self.what]
 
 
 class UsageError(BulkExportError):
-    """An option, a setting or an output directory that cannot be used as given."""
+    """An option, a setting or an output directory cannot be used as given."""
 
     exit_code = 2
 
@@ -50,37 +57,37 @@ class DirectoryInUse(UsageError):
 
 
 class ServiceRefused(BulkExportError):
-    """The service answered that it will not serve this request; asking again changes nothing."""
+    """The service rejects a request. The same request would be rejected again."""
 
     exit_code = 3
 
 
 class SchemaDrift(ServiceRefused):
-    """A record held something the schema has no place for, and the caller asked to stop at that."""
+    """With `--schema strict`, a record has a field or value that the schema does not cover."""
 
 
 class ServiceFailing(BulkExportError):
-    """The service, or the way to it, kept failing until all retries were used."""
+    """The service or the network kept failing until all retries were used."""
 
     exit_code = 4
 
 
 class RemovalRefused(ServiceFailing):
-    """The service shows far fewer records than before; they stay in the copy until a person says that they are gone."""
+    """The service shows far fewer records than before. The copy keeps them until a person accepts their removal."""
 
 
 class LocalFailure(BulkExportError):
-    """This machine could not store or read what was needed."""
+    """This machine could not read or write something."""
 
     exit_code = 5
 
 
 class DamagedState(LocalFailure):
-    """Stored state is torn, edited, or written by another version."""
+    """Stored state is damaged, was edited, or was written by another version."""
 
 
 class BudgetUnavailable(LocalFailure):
-    """Spent requests cannot be counted, so none may be sent."""
+    """Spent requests cannot be counted, so no request is sent."""
 
 
 class VerificationFailed(BulkExportError):
@@ -90,10 +97,10 @@ class VerificationFailed(BulkExportError):
 
 
 class DescriptionOutdated(VerificationFailed):
-    """A service publishes another description of itself than the one at hand."""
+    """A service publishes another description of its API than the given one."""
 
 
 class Interrupted(BulkExportError):
-    """Stopped by a signal; the same command goes on from here."""
+    """The run was stopped by a signal. The same command resumes it."""
 
     exit_code = 130

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bulk_export.cli.commands import COMMANDS, all_settings, settings_of
-from bulk_export.core.text_encoding import decode_text
+from bulk_export.core.text import decode_text
 from bulk_export.errors import UsageError
 from bulk_export.pipelines.declarations import Arity
 

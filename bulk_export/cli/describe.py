@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bulk_export.cli.runner import prepare
-from bulk_export.core.printable import printable
+from bulk_export.core.text import printable
 from bulk_export.errors import UsageError
 from bulk_export.progress.console import one_line
 

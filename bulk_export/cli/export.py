@@ -8,7 +8,7 @@ from typing import Any
 from bulk_export.cli.reporting import hide_in_logs
 from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show_result
-from bulk_export.core.allocator import configure_allocator
+from bulk_export.core.process import configure_allocator
 
 
 def export(**line: Any) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show_result
-from bulk_export.core.allocator import configure_allocator
+from bulk_export.core.process import configure_allocator
 
 Archive = Annotated[
     str, typer.Argument(metavar="ARCHIVE", help="An export made with --keep-pages, or its pages.sqlite.")

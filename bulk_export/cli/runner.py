@@ -19,8 +19,8 @@ from bulk_export.cli.commands import COMMANDS, settings_of
 from bulk_export.cli.config import SettingsFile, find_file, options_for, read_file, resolve, unknown_variables
 from bulk_export.cli.reporting import configure_reporting, report, warnings_as_lines
 from bulk_export.cli.streams import lost_output
-from bulk_export.core.descriptors import is_shortage, require_descriptors, too_few_descriptors
 from bulk_export.core.masking import without_passwords
+from bulk_export.core.process import is_shortage, require_descriptors, too_few_descriptors
 from bulk_export.core.version import __version__
 from bulk_export.errors import BulkExportError, Interrupted, LocalFailure, UsageError
 from bulk_export.pipelines.declarations import with_defaults
@@ -120,7 +120,7 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
 
 def _refuse_untrusted(file: SettingsFile, used: dict[str, Any]) -> None:
     from bulk_export.cli.config_trust import refuse_untrusted, trusted_digests
-    from bulk_export.core.state_directory import state_directory
+    from bulk_export.core.process import state_directory
 
     refuse_untrusted(file, used, lambda: trusted_digests(state_directory()))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 from anyio.abc import TaskStatus
 
-from bulk_export.core.descriptors import require_descriptors
+from bulk_export.core.process import require_descriptors
 from bulk_export.errors import BulkExportError, Interrupted
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bulk_export.cli.reporting import hide_in_logs
 from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show_result
-from bulk_export.core.allocator import configure_allocator
+from bulk_export.core.process import configure_allocator
 
 if TYPE_CHECKING:
     import anyio

@@ -17,7 +17,7 @@ def trust() -> None:
     """
     from bulk_export.cli.config_trust import decisive_settings, refuse_foreign
     from bulk_export.cli.config_trust import trust as confirm
-    from bulk_export.core.state_directory import state_directory
+    from bulk_export.core.process import state_directory
 
     file = find_file()
     if file is None:

@@ -1,8 +1,10 @@
-"""What the service says of time: its clock in `Date`, how far that is believed, and when to come back.
+"""The service's clock, from `Date` and `Retry-After` headers: how far it is ahead of ours, and how far that is trusted.
 
-One header proves nothing: a gateway may show any time, and our own clock may be wrong. A start that is noted too early
-costs requests, one that is noted too late costs changes. So a clock ahead of ours is followed by `TOLERANCE` seconds at
-most, one behind ours by up to a day, and further only where several answers agree.
+One header proves nothing: a gateway may send any time, and our own clock may be wrong. A start that is noted too early
+costs requests, and one that is noted too late loses changes. So a clock ahead of ours is trusted by at most `TOLERANCE`
+seconds, and one behind ours by up to a day, or further if several responses agree.
+
+All differences are in seconds, above zero if the service's clock is ahead.
 """
 
 from __future__ import annotations
@@ -13,19 +15,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-# Seconds by which two clocks may differ without a word.
+# Clocks that differ by at most this many seconds count as equal.
 TOLERANCE = 300.0
-# Answers of one run whose times are kept, and how many have to agree.
+# The most responses of one run whose times are kept, and how many must agree on a large difference.
 MOST_READINGS, ENOUGH = 9, 3
 _DAY = 86_400.0
-# Beyond this a number of seconds is no difference between two clocks that anyone has: 100 years.
+# No two clocks differ by more than 100 years; a larger number is damage.
 _FURTHEST = 36_525 * _DAY
-# How the manifest writes a moment: UTC, whole seconds.
+# The form of times in the manifest: UTC, whole seconds.
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def server_time(date: str | None) -> datetime | None:
-    """The instant in a `Date` header, None where there is none that can be read. It has whole seconds, cut off."""
+    """The instant in a `Date` header, which is truncated to seconds; None if there is no valid one."""
     if date is None:
         return None
     try:
@@ -36,36 +38,52 @@ def server_time(date: str | None) -> datetime | None:
 
 
 def seconds_ahead(date: str | None, now: datetime) -> float | None:
-    """By how much at least the service's clock is ahead of one that showed `now` when the answer was there.
+    """How far the service's clock is ahead of ours, which showed `now` when the response arrived.
 
-    Below the truth by what was cut off and by the way back of the answer, so that times derived from it are early.
+    A lower bound: `Date` is truncated to seconds, and the response's travel time is not subtracted. So times that are
+    derived from it are early rather than late.
+
+    Returns:
+        Seconds, or None without a valid `Date` header.
     """
-    shown = server_time(date)
-    return None if shown is None else round((shown - now).total_seconds(), 3)
+    service_time = server_time(date)
+    return None if service_time is None else round((service_time - now).total_seconds(), 3)
 
 
 def announced_wait(retry_after: str | None, *, date: str | None, wall: float) -> float | None:
-    """Seconds that a `Retry-After` asks to wait, in either of its forms (RFC 9110, 10.2.3); None for anything else.
+    """The seconds that a `Retry-After` header asks to wait (RFC 9110, 10.2.3).
 
-    `wall` is our clock, in seconds since the epoch. A date is read by it and by the service's own `date`, of which
-    one may be far off: the shorter wait counts. It is 0.0 for a date that has passed.
+    Args:
+        retry_after: The header: a number of seconds, or a date.
+        date: The `Date` header of the same response.
+        wall: Our clock, in seconds since the epoch. A date is compared with it and with `date`; one of the two may be
+            far off, so the shorter wait counts.
+
+    Returns:
+        Seconds; 0.0 for a date that has passed; None for an invalid header, or none.
     """
     if retry_after is None:
         return None
     text = retry_after.strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
         return float(text)
-    until, theirs = server_time(text), server_time(date)
+    until, service_time = server_time(text), server_time(date)
     if until is None:
         return None
-    clocks = [wall] if theirs is None else [wall, theirs.timestamp()]
+    clocks = [wall] if service_time is None else [wall, service_time.timestamp()]
     return min((until.timestamp() - now for now in clocks if until.timestamp() >= now), default=0.0)
 
 
 def agreed(readings: Sequence[float]) -> tuple[float | None, int]:
-    """The difference that most answers of a run tell, and how many do; the lowest of those that agree.
+    """The difference on which most responses of a run agree.
 
-    Answers agree when their differences lie within the tolerance. None where no answer told the time.
+    Responses agree if their differences are within `TOLERANCE` seconds of one another.
+
+    Args:
+        readings: The differences by single responses.
+
+    Returns:
+        The lowest difference of the largest group that agrees, and the size of that group. None and 0 without readings.
     """
     known = sorted(reading for reading in readings if math.isfinite(reading))
     best: tuple[float | None, int] = (None, 0)
@@ -77,15 +95,20 @@ def agreed(readings: Sequence[float]) -> tuple[float | None, int]:
 
 
 def believed(ahead: float | None, answers: int, before: float) -> float:
-    """By how many seconds the service's clock is taken to be ahead of ours, below zero where it is behind.
+    """The difference to use from now on.
 
-    `answers` told `ahead`; `before` is what was believed until now, which holds where nothing is told, or nothing that
-    is believed.
+    Args:
+        ahead: The difference by this run's responses, None if they had no valid `Date` header.
+        answers: How many responses agree on it.
+        before: The difference in use until now, which stays in use if `ahead` is not trusted.
+
+    Returns:
+        Seconds, at most `TOLERANCE`.
     """
     if ahead is None or not math.isfinite(ahead) or abs(ahead) > _FURTHEST:
         return before
     if ahead > TOLERANCE:
-        # Nobody knows which of both is right: by our own clock the next poll asks from further back.
+        # Either clock may be wrong. By our own, the next poll asks from an earlier time, which loses nothing.
         return min(before, 0.0)
     if ahead < -_DAY and answers < ENOUGH and abs(ahead - before) > TOLERANCE:
         return before
@@ -93,10 +116,10 @@ def believed(ahead: float | None, answers: int, before: float) -> float:
 
 
 def bounded(ahead: float) -> float:
-    """A difference as it was kept, or none where it is none that can be believed."""
+    """A stored difference, or 0.0 if it cannot be right."""
     return ahead if math.isfinite(ahead) and -_FURTHEST <= ahead <= TOLERANCE else 0.0
 
 
 def now() -> str:
-    """The present moment as the manifest writes it: UTC, whole seconds."""
+    """The current time as the manifest writes it: UTC, whole seconds."""
     return datetime.now(UTC).strftime(MOMENT)

@@ -1,4 +1,4 @@
-"""The bearer token, held so that it cannot be printed by accident."""
+"""Secrets of the user: the bearer token, which cannot be printed by accident, and the key for pseudonyms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bulk_export.core.masking import Masker
-from bulk_export.core.text_encoding import decode_text
+from bulk_export.core.text import decode_text
 from bulk_export.errors import UsageError
 
 TOKEN_VARIABLE = "BULK_EXPORT_TOKEN"
@@ -20,7 +20,12 @@ _AROUND = " \t\r\n\v\f\ufeff"
 
 
 class Token:
-    """A bearer token. Its repr, str and pickled form hold no part of it; `reveal` gives it away."""
+    """A bearer token that neither repr, str nor pickle show; `reveal` returns it.
+
+    Raises:
+        UsageError: No header can carry it: it is empty, longer than 4,096 characters, or not one word of printable
+            ASCII.
+    """
 
     __slots__ = ("_masker", "_secret")
 
@@ -34,13 +39,13 @@ class Token:
         self._masker: Masker | None = None
 
     def mask(self, text: str) -> str:
-        """A text of the service's with `[token]` wherever it repeats the token, in whatever encoding."""
+        """Replace the token in a text of the service by `[token]`, in whatever encoding it is repeated there."""
         if self._masker is None:
             self._masker = Masker(self._secret)
         return self._masker.mask(text)
 
     def reveal(self) -> str:
-        """The token itself, for the Authorization header and for keyed hashing only."""
+        """The token, for the Authorization header and keyed hashing only."""
         return self._secret
 
     def __repr__(self) -> str:
@@ -51,13 +56,24 @@ class Token:
 
 
 class ReadableByOthers(UserWarning):
-    """A file of secrets that other users of this machine may read."""
+    """Other users of this machine may read or write a file with a secret."""
 
 
 def find_token(token_file: str | os.PathLike[str] | None, environment: Mapping[str, str]) -> Token:
-    """The token from `token_file`, else from the variable BULK_EXPORT_TOKEN.
+    """Read the token from a file, or else from an environment variable.
 
-    Raises UsageError where there is none; warns ReadableByOthers where the file's mode is too wide.
+    Args:
+        token_file: The file; if it is given, the variable is not used.
+        environment: Variables by name, of which BULK_EXPORT_TOKEN is read.
+
+    Returns:
+        The token, without white space and byte order marks around it.
+
+    Raises:
+        UsageError: There is no usable token, or the file cannot be read.
+
+    Warns:
+        ReadableByOthers: The file's mode gives others access.
     """
     if token_file is not None:
         return _from_file(Path(token_file))
@@ -71,7 +87,14 @@ def find_token(token_file: str | os.PathLike[str] | None, environment: Mapping[s
 
 
 def read_pseudonym_key(path: str | os.PathLike[str]) -> bytes:
-    """The secret in a file, without the line end that editors add. Warns where others can read it."""
+    """Read the key for pseudonyms from a file, without the line end that editors add.
+
+    Raises:
+        UsageError: The file cannot be read.
+
+    Warns:
+        ReadableByOthers: The file's mode gives others access.
+    """
     return _content(Path(path), "pseudonym key").rstrip(b"\r\n")
 
 

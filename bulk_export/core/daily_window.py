@@ -1,7 +1,7 @@
-"""Daily windows in local time, such as the low-load hours agreed with the service; pure, on instants.
+"""Daily windows in local time, such as the low-load hours agreed with the service. Pure functions of instants.
 
-A window is open when a clock on the wall shows a time in it. So when the clocks go forward, a window that lies
-in the hour left out does not come that day; when they go back, one that lies in the hour that comes twice opens twice.
+A window is open while local time is in it. So a window within the hour that is skipped when the clocks go forward does
+not open that day, and one within the hour that is repeated when they go back opens twice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From `start` up to, not including, `end`, in minutes after midnight; past midnight where `end` is less."""
+    """A window from `start` to, but not including, `end`, in minutes after midnight.
+
+    It goes past midnight if `end` is less than `start`.
+    """
 
     start: int
     end: int
@@ -28,9 +31,17 @@ class Window:
 
     @classmethod
     def of(cls, between: str, timezone: str) -> Window:
-        """A window from `01:00-05:00` and a name like `Europe/London`. Raises UsageError."""
-        found = _WINDOW.fullmatch(between.strip())
-        start, end = (_minutes(found[1], found[2]), _minutes(found[3], found[4])) if found else (None, None)
+        """Parse a window.
+
+        Args:
+            between: Begin and end, like `01:00-05:00`.
+            timezone: A name of the time zone database, like `Europe/London`.
+
+        Raises:
+            UsageError: One of them is invalid, or the window never opens or never closes.
+        """
+        match = _WINDOW.fullmatch(between.strip())
+        start, end = (_minutes(match[1], match[2]), _minutes(match[3], match[4])) if match else (None, None)
         if start is None or end is None or start == _DAY:
             raise UsageError(
                 f"{between!r} is not a daily window.", next_step="Write --between like 01:00-05:00 or 22:00-04:00."
@@ -45,7 +56,7 @@ class Window:
         return f"{_clock(self.start)}-{_clock(self.end)} {self.zone.key}"
 
     def open_at(self, instant: datetime) -> bool:
-        """Whether it is open at an instant, given with any offset."""
+        """Whether the window is open at an aware instant."""
         local = instant.astimezone(self.zone)
         minute = local.hour * 60 + local.minute
         if self.start < self.end:
@@ -53,14 +64,15 @@ class Window:
         return minute >= self.start or minute < self.end
 
     def next_opening(self, instant: datetime) -> datetime:
-        """The first moment from `instant` on at which it is open, in UTC: `instant` itself if it is open then."""
+        """The first moment, in UTC, at or after an instant at which the window is open."""
         return self._first(instant, self.start, is_open=True)
 
     def closes_at(self, instant: datetime) -> datetime:
-        """The first moment from `instant` on at which it is closed, in UTC: `instant` itself if it is closed then."""
+        """The first moment, in UTC, at or after an instant at which the window is closed."""
         return self._first(instant, self.end, is_open=False)
 
     def _first(self, instant: datetime, boundary: int, *, is_open: bool) -> datetime:
+        # From day boundary to day boundary, and never past a change of clocks in one step.
         moment = instant.astimezone(UTC)
         while self.open_at(moment) is not is_open:
             local = moment.astimezone(self.zone)
@@ -71,19 +83,19 @@ class Window:
         return moment
 
     def _change_of_clocks(self, after: datetime, until: datetime) -> datetime:
-        """The first moment after `after` with another offset; `until` where it keeps to one as far as that."""
+        """The moment between two others at which the UTC offset changes, by bisection; `until` if it does not."""
         offset = after.astimezone(self.zone).utcoffset()
         if until.astimezone(self.zone).utcoffset() == offset:
             return until
-        whole = after.replace(microsecond=0)
-        low, high = 0, -(-(until - whole) // _SECOND)
+        second = after.replace(microsecond=0)
+        low, high = 0, -(-(until - second) // _SECOND)
         while high - low > 1:
             middle = (low + high) // 2
-            if (whole + middle * _SECOND).astimezone(self.zone).utcoffset() == offset:
+            if (second + middle * _SECOND).astimezone(self.zone).utcoffset() == offset:
                 low = middle
             else:
                 high = middle
-        return whole + high * _SECOND
+        return second + high * _SECOND
 
 
 def _minutes(hours: str, minutes: str) -> int | None:
@@ -94,7 +106,7 @@ def _minutes(hours: str, minutes: str) -> int | None:
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name.strip())
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # a directory of the database is an OSError
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a directory of the database
         raise UsageError(
             f"There is no time zone {name!r}.", next_step="Write --timezone like Europe/London or UTC."
         ) from None
@@ -105,7 +117,11 @@ def _clock(minutes: int) -> str:
 
 
 def window_of(between: str | None, timezone: str | None) -> Window | None:
-    """The window of two options that belong together, None where neither is given. Raises UsageError."""
+    """The window of the options --between and --timezone, None if neither is given.
+
+    Raises:
+        UsageError: Only one is given, or one is invalid.
+    """
     if (between is None) != (timezone is None):
         missing = "--timezone" if timezone is None else "--between"
         raise UsageError(

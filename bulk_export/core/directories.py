@@ -1,7 +1,7 @@
-"""Directories by descriptor: no link is followed on the way down, and nobody else's file is taken for ours.
+"""Access to directories by descriptor, so that no link is followed, and files of others are recognised.
 
-A path can lead elsewhere between two looks at it; a descriptor cannot. What is created, moved and removed below the
-output goes through the functions here, one name at a time.
+A path can lead elsewhere between two uses of it; a descriptor cannot. Whatever is created, moved and removed below the
+output goes through these functions, one name at a time.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# What the group or others may do: a file is neither read nor written by them, a directory not written.
+# Permissions of group and others that make a file or a directory unsafe: to read or write it, or to write it.
 _OPEN_FILE, _OPEN_DIRECTORY = 0o066, 0o022
-# A file system that cannot sync a directory says so with one of these; its entries are as durable as it makes them.
+# Errors of file systems that cannot sync a directory. Its entries are then as durable as the file system makes them.
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
@@ -32,9 +32,14 @@ _KINDS = {
 
 @contextlib.contextmanager
 def opened_directory(path: Path | str, *, within: int | None = None) -> Iterator[int]:
-    """The descriptor of a directory that is no link; `within` is the directory that a relative path starts from.
+    """Open a directory that is not a link, and close it at the end of the block.
 
-    Raises OSError.
+    Args:
+        path: The directory.
+        within: The open directory that a relative path starts from, by default the working directory.
+
+    Raises:
+        OSError: It cannot be opened, or is a link.
     """
     descriptor = os.open(path, _DIRECTORY, dir_fd=within)
     try:
@@ -45,7 +50,7 @@ def opened_directory(path: Path | str, *, within: int | None = None) -> Iterator
 
 @contextlib.contextmanager
 def made_directory(name: str, *, within: int) -> Iterator[int]:
-    """The descriptor of a directory in another one, made with mode 0700 where it is missing. Raises OSError."""
+    """Open a directory in another one; make it with mode 0700 if it is missing. Raises OSError."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=within)
     with opened_directory(name, within=within) as descriptor:
@@ -53,12 +58,12 @@ def made_directory(name: str, *, within: int) -> Iterator[int]:
 
 
 def names_in(directory: int) -> list[str]:
-    """The names in an open directory, in order. Raises OSError."""
+    """The names in an open directory, sorted. Raises OSError."""
     return sorted(os.listdir(directory))
 
 
 def look_at(name: str, *, within: int) -> os.stat_result | None:
-    """What stands under a name in a directory, a link itself and not what it leads to; None where nothing does."""
+    """The status of an entry of an open directory, without following a link; None if there is no such entry."""
     try:
         return os.stat(name, dir_fd=within, follow_symlinks=False)
     except FileNotFoundError:
@@ -66,20 +71,27 @@ def look_at(name: str, *, within: int) -> os.stat_result | None:
 
 
 def kind_of(found: os.stat_result) -> str:
-    """What an entry is, in words: a symbolic link, a named pipe, …"""
+    """The kind of an entry in words: `a symbolic link`, `a named pipe`, …"""
     return _KINDS.get(stat.S_IFMT(found.st_mode), "no file")
 
 
 def is_same(one: os.stat_result, other: os.stat_result) -> bool:
-    """Whether two looks were at one file or directory."""
+    """Whether two statuses are of the same file or directory."""
     return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
 def why_not_ours(found: os.stat_result, *, within: int, may_be_read: bool = False) -> str | None:
-    """Why an entry of a directory cannot be what we made there: it belongs to somebody else, or is open to others.
+    """Why an entry of a directory cannot be ours alone: it belongs to another user, or others have access to it.
 
-    A file that `may_be_read` by others, because its owner shares it, may still not be written by them. Where owners or
-    modes look unexpected, a file is made beside it for comparison: some file systems keep neither.
+    Some file systems keep neither owners nor modes. So if these are unexpected, a file is made for comparison.
+
+    Args:
+        found: The status of the entry.
+        within: The open directory that it is in.
+        may_be_read: Whether others may read a file that they cannot write.
+
+    Returns:
+        The end of a sentence about it, or None if it may be ours.
     """
     is_open = found.st_mode & (_OPEN_DIRECTORY if may_be_read or stat.S_ISDIR(found.st_mode) else _OPEN_FILE)
     if found.st_uid == os.geteuid() and not is_open:
@@ -93,10 +105,13 @@ def why_not_ours(found: os.stat_result, *, within: int, may_be_read: bool = Fals
 
 
 def why_unsafe(directory: int) -> str | None:
-    """Why what we keep in an open directory is not safe there: another user could put something else in its place.
+    """Why files of ours are not safe in an open directory: another user could replace them.
 
-    The administrator may own it, as with a mounted volume, and its group may write to it. Where owners or modes look
-    unexpected, a file is made in it for comparison: some file systems keep neither.
+    The administrator may own the directory, as with a mounted volume, and its group may write to it. If owner or mode
+    are unexpected, a file is made for comparison, as in `why_not_ours`.
+
+    Returns:
+        The end of a sentence about it, or None if it is safe.
     """
     found = os.fstat(directory)
     is_others = found.st_uid not in (os.geteuid(), 0)
@@ -105,7 +120,7 @@ def why_unsafe(directory: int) -> str | None:
         return None
     ours = _made_here(directory)
     if ours is None:
-        return None  # who cannot write there hears that
+        return None  # no file can be made there, which is reported elsewhere
     if is_others and found.st_uid != ours.st_uid:
         return "belongs to another user"
     return "can be written to by everybody" if is_open and not ours.st_mode & stat.S_IWOTH else None
@@ -121,7 +136,7 @@ def sync_descriptor(descriptor: int) -> None:
 
 
 def _made_here(within: int) -> os.stat_result | None:
-    """How a file with mode 0600 of ours looks in a directory, None where none can be made."""
+    """The status of a new file of ours with mode 0600 in a directory, None if none can be made."""
     name = f"probe.{secrets.token_hex(8)}"
     try:
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=within)

@@ -1,4 +1,4 @@
-"""Directories and files that only their owner may read, and that appear whole or not at all."""
+"""Files and directories that only their owner may read, and that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from bulk_export.core.descriptors import is_shortage, too_few_descriptors
 from bulk_export.core.directories import (
     kind_of,
     look_at,
@@ -19,6 +18,7 @@ from bulk_export.core.directories import (
     sync_descriptor,
     why_not_ours,
 )
+from bulk_export.core.process import is_shortage, too_few_descriptors
 from bulk_export.errors import LocalFailure
 
 _CHUNK = 1 << 20
@@ -26,7 +26,10 @@ _CHUNK = 1 << 20
 
 @contextlib.contextmanager
 def local_failures(doing: str) -> Iterator[None]:
-    """Turn an OSError into a LocalFailure that says what could not be done, and why."""
+    """Turn an OSError into a LocalFailure that says what failed, and why.
+
+    `doing` is the beginning of a sentence: `Writing the manifest in DIR`.
+    """
     try:
         yield
     except OSError as error:
@@ -40,7 +43,7 @@ def local_failures(doing: str) -> Iterator[None]:
 
 
 def make_private_directory(path: Path) -> list[Path]:
-    """Make a directory, and the ones above it that are missing, each with mode 0700; which were made, topmost first."""
+    """Make a directory and the missing ones above it, mode 0700; return those made, topmost first. Raises OSError."""
     missing = []
     while not path.exists():
         missing.append(path)
@@ -52,11 +55,11 @@ def make_private_directory(path: Path) -> list[Path]:
 
 
 def make_directory_below(path: Path, *names: str) -> Path:
-    """Make the directories `names`, one in the other, in the directory `path`, links to which are followed.
+    """Make nested directories, each with mode 0700, without following links below `path`.
 
-    Each is made with mode 0700.
+    `path` is an existing directory, links to which are followed. Returns the path of the innermost new one.
 
-    Raises LocalFailure where one of them is there already and is no directory of ours: a link, or somebody else's.
+    Raises LocalFailure if one of them exists and is not a directory of ours: it is a link or belongs to somebody else.
     """
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(_opened(path))
@@ -78,9 +81,10 @@ def make_directory_below(path: Path, *names: str) -> Path:
 
 
 def write_atomically(path: Path, content: bytes, *, scratch: Path | None = None) -> None:
-    """Put a file with mode 0600 in place of an earlier one, whole and durable when this returns.
+    """Write a file with mode 0600 in place of an earlier one; it is complete and durable when this returns.
 
-    It is begun in the directory `scratch` of the same file system, or beside its place: a crash leaves it there.
+    It is begun in `scratch`, a directory on the same file system, by default its own; a crash leaves a temporary file
+    there. Raises OSError; then the earlier file stays.
     """
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(_opened(path.parent))
@@ -89,7 +93,7 @@ def write_atomically(path: Path, content: bytes, *, scratch: Path | None = None)
 
 
 def write_within(name: str, content: bytes, directory: int, *, scratch: int) -> None:
-    """Put a file into an open directory as `write_atomically` does; it is begun in the open directory `scratch`."""
+    """Write a file as `write_atomically` does, with open directories instead of paths."""
     temporary = f".{name}.{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     descriptor = os.open(temporary, flags, 0o600, dir_fd=scratch)
@@ -108,7 +112,7 @@ def write_within(name: str, content: bytes, directory: int, *, scratch: int) -> 
 
 @contextlib.contextmanager
 def private_umask() -> Iterator[None]:
-    """Give what libraries create the modes 0600 and 0700. The mask is the whole process's, so hold it briefly."""
+    """Let libraries create files with mode 0600 and directories with 0700. It affects all threads: hold it briefly."""
     before = os.umask(0o077)
     try:
         yield
@@ -117,14 +121,14 @@ def private_umask() -> Iterator[None]:
 
 
 def sync_directory(path: Path) -> None:
-    """Make the entries of a directory durable, as far as its file system can: what was created or removed in it."""
+    """Make created and removed entries of a directory durable, as far as its file system can. Raises OSError."""
     with _opened(path) as descriptor:
         sync_descriptor(descriptor)
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """The descriptor of a directory, links to it followed."""
+    """Open a directory, following links."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield descriptor
@@ -133,21 +137,23 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def open_regular(path: Path | str, *, within: int | None = None, follows: bool = False) -> int:
-    """The descriptor of a file to read from: one that is neither a pipe nor a device, and no link unless it `follows`.
+    """Open a regular file for reading, never a pipe or a device, which could block.
 
-    `within` is the directory that a relative path starts from. Raises OSError.
+    A relative path starts from the open directory `within`. A link is refused unless it `follows`.
+
+    Returns its descriptor, which the caller closes. Raises OSError if it cannot be opened or is not a regular file.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follows else os.O_NOFOLLOW)
     descriptor = os.open(path, flags, dir_fd=within)
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
+    entry = os.fstat(descriptor)
+    if not stat.S_ISREG(entry.st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, kind_of(found))
+        raise OSError(errno.EINVAL, kind_of(entry))
     return descriptor
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
+    """The SHA-256 of a file's content, in hexadecimal. Raises OSError."""
     with os.fdopen(open_regular(path, follows=True), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -161,8 +167,10 @@ def sha256_within(name: str, directory: int) -> str:
 def move_file(name: str, source: int, target: int, scratch: int) -> bool:
     """Move a file from one open directory to another, in place of an earlier one.
 
-    Between file systems it is copied by way of `scratch`, a directory on the file system of `target`: then True is
-    returned, and the file is to be removed from `source` when `target` was synced. Raises OSError.
+    `scratch` is a directory on the file system of `target`, in which a copy is begun.
+
+    Returns whether it was copied, because the directories are on different file systems. Then the caller removes it
+    from `source` once `target` is synced. Raises OSError.
     """
     try:
         os.replace(name, name, src_dir_fd=source, dst_dir_fd=target)

@@ -1,4 +1,4 @@
-"""Keeps secrets out of what is printed: tokens that a service echoes, and passwords in URLs."""
+"""Remove secrets from messages: tokens that a service repeats, and passwords in URLs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from bulk_export.core.printable import printable
+from bulk_export.core.text import printable
 
 _MASK = "[token]"
-# A part of the token this long is masked too: a message may be cut anywhere.
+# Any part of the token of this length is masked, too: a message may be cut anywhere.
 _PART = 8
-# Shorter tokens are masked as whole words only; anything else would mask ordinary words.
+# A shorter token is masked as a complete word only, since its letters are part of ordinary words.
 _SHORTEST = 4
-# Escapes inside escapes, as a redirect's target in a JSON string has them.
+# Escapes may be nested, as in the target of a redirect in a JSON string.
 _DEPTH = 4
 _ESCAPE = re.compile(
     r"%(?P<percent>[0-9a-f]{2})|\\u(?P<json>[0-9a-f]{4})|\\x(?P<hex>[0-9a-f]{2})|\\(?P<same>[\\/\"'])"
@@ -30,9 +30,11 @@ _AT = re.compile(r"@|%40")
 
 
 class Masker:
-    """Replaces a secret in texts: as it is, percent-encoded, with JSON, HTML or backslash escapes, in hexadecimal
-    digits and in base64 (whatever stands before it there), in any case of letters, broken into lines or groups, and
-    parts of it."""
+    """Masks a secret in texts, however it is written there.
+
+    It is found as it is; percent-encoded; with JSON, HTML or backslash escapes; in hexadecimal digits; in base64, at
+    any offset; in upper or lower case; broken into lines or groups; and in parts.
+    """
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
@@ -43,7 +45,7 @@ class Masker:
                 self._parts[size].update(form[start : start + size] for start in range(len(form) - size + 1))
 
     def mask(self, text: str) -> str:
-        """The text with `[token]` wherever the secret, or a part of it, stood in any of its forms."""
+        """Replace the secret and parts of it, in all of these forms, by `[token]`."""
         if len(self._secret) < _SHORTEST:
             word = re.compile(rf"(?<![^\W_]){re.escape(self._secret)}(?![^\W_])")
             return word.sub(_MASK, text)
@@ -55,13 +57,13 @@ class Masker:
             if decoded == shown:
                 break
             shown = decoded
-        # Long codes are broken into lines, or written in groups.
+        # A secret that was broken into lines or groups is found in the text without white space.
         kept = [position for position, character in enumerate(text) if not character.isspace()]
         if len(self._secret) >= _PART and len(kept) < len(text):
             self._mark("".join(text[position] for position in kept), kept, hidden, [position + 1 for position in kept])
         return "".join(
             _MASK if secret else "".join(text[position] for position, _ in run)
-            for secret, run in itertools.groupby(enumerate(hidden), key=lambda one: one[1])
+            for secret, run in itertools.groupby(enumerate(hidden), key=lambda item: item[1])
         )
 
     def _mark(self, shown: str, begins: Sequence[int], hidden: bytearray, ends: Sequence[int]) -> None:
@@ -74,7 +76,13 @@ class Masker:
 
 
 def without_password(url: str) -> str:
-    """A URL to print, even one that does not parse: without what stands before its last `@`, and without its query."""
+    """A URL to print, even one that does not parse: without user, password, query and fragment.
+
+    Everything before the last `@` is removed.
+
+    >>> without_password("https://user:secret@example.org/path?key=1")
+    'https://example.org/path?…'
+    """
     scheme = _SCHEME.match(url)
     ats = list(_AT.finditer(url))
     start = ats[-1].end() if ats else scheme.end() if scheme else 0
@@ -84,7 +92,7 @@ def without_password(url: str) -> str:
 
 
 def without_passwords(message: str) -> str:
-    """A message that quotes what was typed, without what may be passwords in URLs in it, even those with spaces."""
+    """A message that quotes user input, without anything in its URLs that may be a password, even one with spaces."""
     if not _SCHEME.search(message):
         return message
     return _TYPED_QUERY.sub("?…", _TYPED_USER.sub(r"\1", message))
@@ -96,21 +104,21 @@ def _forms(secret: str) -> Iterator[str]:
     yield content.hex()
     yield content.hex(":")
     for before in range(3):
-        # The first and last digits hold bits of what stands around it as well.
+        # The first and last digits also hold bits of the bytes around the secret, so they are left out.
         encoded = base64.b64encode(bytes(before) + content + bytes(-(before + len(content)) % 3)).decode()
         core = encoded[-(-before * 8 // 6) : (before + len(content)) * 8 // 6]
         yield from (form for form in {core, core.translate({43: "-", 47: "_"})} if len(form) >= _SHORTEST)
 
 
 def _decoded(text: str, bounds: Sequence[int]) -> tuple[str, list[int]]:
-    """The text with its escapes replaced once, and for each of its characters where it begins in the original."""
+    """Replace the escapes of a text once; also returns where each character of the result begins in the original."""
     characters: list[str] = []
     begins: list[int] = []
     end = 0
     for escape in _ESCAPE.finditer(text):
         characters.extend(text[end : escape.start()])
         begins.extend(bounds[end : escape.start()])
-        characters.append(_meant(escape))
+        characters.append(_character_of(escape))
         begins.append(bounds[escape.start()])
         end = escape.end()
     characters.extend(text[end:])
@@ -118,7 +126,7 @@ def _decoded(text: str, bounds: Sequence[int]) -> tuple[str, list[int]]:
     return "".join(characters), begins
 
 
-def _meant(escape: re.Match[str]) -> str:
+def _character_of(escape: re.Match[str]) -> str:
     kind, digits = escape.lastgroup, escape[escape.lastgroup or 0]
     if kind == "same":
         return digits

@@ -1,6 +1,6 @@
-"""Limits, durations, percentages and times as users write them.
+"""Parse limits, durations, percentages and times as users write them, and format them.
 
-Every function here takes text and gives a value, or raises UsageError with an example of what it takes.
+Each parse function raises UsageError with an example of a valid text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bulk_export.core.model import Limit
 from bulk_export.errors import UsageError
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-# Nine digits are more than anyone means, and no number of them overflows.
+# Nine digits are enough for anyone, and cannot overflow.
 _NUMBER = r"\d{1,9}(?:\.\d{1,9})?"
 _DURATION = re.compile(rf"({_NUMBER})(ms|s|m|h|d)?", re.ASCII)
 _REQUESTS = re.compile(r"\d{1,9}", re.ASCII)
@@ -22,15 +22,26 @@ _SHARE = re.compile(rf"({_NUMBER})\s*(%?)", re.ASCII)
 
 
 def parse_duration(text: str, what: str = "a time") -> float:
-    """Seconds from `300`, `300s`, `5m`, `500ms`, `1h` or `7d`."""
-    found = _DURATION.fullmatch(text.strip())
-    if found is None:
+    """Parse a duration: `300`, `300s`, `5m`, `500ms`, `1h` or `7d`.
+
+    Args:
+        text: The duration.
+        what: What the message calls it, with an article.
+
+    Returns:
+        Seconds.
+
+    >>> parse_duration("5m")
+    300.0
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
         raise UsageError(f"{text!r} is not {what}.", next_step="Write it like 300, 300s, 5m or 500ms.")
-    return float(found[1]) * _SECONDS[found[2] or "s"]
+    return float(match[1]) * _SECONDS[match[2] or "s"]
 
 
 def parse_limit(text: str) -> Limit:
-    """A limit from `N/PERIOD`, both above zero, as `1000/5m`."""
+    """Parse a limit `N/PERIOD` with both parts above zero, like `1000/5m`."""
     requests, slash, period = text.partition("/")
     if not slash or not _REQUESTS.fullmatch(requests.strip()) or not _DURATION.fullmatch(period.strip()):
         raise UsageError(f"{text!r} is not a limit.", next_step="Write it as N/PERIOD, like 1000/5m or 40/10s.")
@@ -43,7 +54,7 @@ def parse_limit(text: str) -> Limit:
 
 
 def parse_interval(given: str | float) -> float:
-    """The least time between two requests in seconds, from 0 to an hour."""
+    """Parse the least time between two requests, from 0 to an hour; seconds."""
     seconds = parse_duration(given, "an interval") if isinstance(given, str) else float(given)
     if not 0 <= seconds <= 3600:
         raise UsageError("--min-interval must be from 0 to an hour.", next_step="Write it like 100ms, or 0 for none.")
@@ -51,7 +62,7 @@ def parse_interval(given: str | float) -> float:
 
 
 def parse_wait(given: str | float) -> float:
-    """The longest announced wait that is sat out, in seconds, from 0 to a week."""
+    """Parse the longest announced wait to accept, from 0 to a week; seconds."""
     seconds = parse_duration(given, "a time for --max-wait") if isinstance(given, str) else float(given)
     if not 0 <= seconds <= 7 * 86400:
         raise UsageError("--max-wait must be from 0 to 7 days.", next_step="Write it like 15m or 2h.")
@@ -59,37 +70,45 @@ def parse_wait(given: str | float) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as `7 s`, `15 min`, `4 min 5 s` or `2 h 3 min`."""
-    whole = max(0, math.ceil(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        minutes, rest = divmod(whole, 60)
+    """Format seconds as `7 s`, `15 min`, `4 min 5 s` or `2 h 3 min`, rounded up."""
+    total = max(0, math.ceil(seconds))
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        minutes, rest = divmod(total, 60)
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, rest = divmod(math.ceil(whole / 60), 60)
+    hours, rest = divmod(math.ceil(total / 60), 60)
     return f"{hours} h {rest} min" if rest else f"{hours} h"
 
 
 def parse_word(option: str, given: str, words: Sequence[str]) -> str:
-    """One of the words that an option takes."""
+    """Check that an option was given one of the words that it takes, and return it."""
     if given not in words:
         raise UsageError(f"{option} does not take {given!r}.", next_step=f"Choose from: {', '.join(words)}.")
     return given
 
 
 def parse_share(text: str) -> float:
-    """A fraction above 0 and at most 1 from `50%` or `50`; below 1 the sign is needed, since `0.5` may mean a half."""
-    found = _SHARE.fullmatch(text.strip())
-    percentage = float(found[1]) if found else 0.0
-    if found is None or not 0 < percentage <= 100 or (percentage < 1 and not found[2]):
+    """Parse a percentage: `50%` or `50`. Below 1 the sign is required, since `0.5` may mean a half.
+
+    Returns:
+        A fraction above 0 and at most 1.
+
+    >>> parse_share("50%")
+    0.5
+    """
+    match = _SHARE.fullmatch(text.strip())
+    percentage = float(match[1]) if match else 0.0
+    if match is None or not 0 < percentage <= 100 or (percentage < 1 and not match[2]):
         raise UsageError(f"{text!r} is not a share.", next_step="Write a percentage from 1% to 100%, like 50%.")
     return percentage / 100
 
 
 def parse_instant(text: str) -> datetime:
-    """An instant in UTC from ISO 8601 with any offset; a date alone is its first moment in UTC.
+    """Parse a date or time in ISO 8601, with any offset or none, which means UTC.
 
-    A time without an offset is read as UTC.
+    Returns:
+        An aware instant in UTC; for a date, its first moment in UTC.
     """
     try:
         instant = datetime.fromisoformat(text.strip())
@@ -102,7 +121,14 @@ def parse_instant(text: str) -> datetime:
 
 
 def in_utc(moment: datetime | date) -> datetime:
-    """A moment in UTC: one without an offset is in UTC already, a date stands for its first moment."""
+    """Convert a date or time to UTC.
+
+    Args:
+        moment: A time without an offset is in UTC already; a date stands for its first moment.
+
+    Raises:
+        UsageError: In UTC it is not within the years 1 to 9999.
+    """
     instant = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
     try:
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
@@ -113,8 +139,8 @@ def in_utc(moment: datetime | date) -> datetime:
 
 
 def format_instant(instant: datetime) -> str:
-    """RFC 3339 in UTC with `Z`, with microseconds only where there are any.
+    """Format an instant by RFC 3339 in UTC with `Z`, with microseconds if it has any.
 
-    The service decodes query values twice, so an offset with `+` never survives (service facts, "Filters").
+    The service decodes query values twice, which would turn the `+` of an offset into a space.
     """
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

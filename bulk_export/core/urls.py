@@ -1,4 +1,4 @@
-"""Addresses that requests may be sent to."""
+"""Check and normalise addresses that requests are sent to."""
 
 from __future__ import annotations
 
@@ -17,9 +17,20 @@ _SAFE_IN_PATH = "/%:@!$&'()*+,;=~"
 def check_base_url(
     base_url: str, *, allow_plain_http: bool = False, option: str = "--base-url", shown: str | None = None
 ) -> str:
-    """An address to send requests to, in ASCII and without a trailing slash. Raises UsageError.
+    """Check an address to send requests to, and normalise it.
 
-    Messages show it as `shown`, by default as it is but without what may be a password.
+    Args:
+        base_url: The address as the user wrote it.
+        allow_plain_http: Whether http may be used beyond this machine.
+        option: The option that messages name.
+        shown: How messages show the address, by default without anything that may be a password.
+
+    Returns:
+        The address in ASCII, without a trailing slash.
+
+    Raises:
+        UsageError: It is not an http or https address; has user, password, query, fragment or white space; or would
+            carry the token over the network in clear text.
     """
     text = base_url.strip()
     advice = "Write it like https://example.org, without a query."
@@ -45,7 +56,7 @@ def check_base_url(
 
 
 def _ascii_host(host: str) -> str:
-    """A host name as it goes over the wire, an IP address as it is. Raises ValueError for what is neither."""
+    """A host name in IDNA, or an IP address. Raises ValueError for anything else."""
     if ":" in host:
         return str(ipaddress.IPv6Address(host))
     encoded = host if host.isascii() else host.encode("idna").decode()
@@ -55,7 +66,7 @@ def _ascii_host(host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine."""
+    """Whether a host name or IP address is this machine's loopback."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

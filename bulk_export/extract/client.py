@@ -28,9 +28,9 @@ import anyio
 from yarl import URL
 
 from bulk_export.core.credentials import Token
-from bulk_export.core.descriptors import cannot_open_files, is_shortage, too_few_descriptors
 from bulk_export.core.model import Authorization
-from bulk_export.core.printable import printable
+from bulk_export.core.process import cannot_open_files, is_shortage, too_few_descriptors
+from bulk_export.core.text import printable
 from bulk_export.core.urls import is_loopback
 from bulk_export.core.version import __version__
 from bulk_export.extract.certificates import tls_context

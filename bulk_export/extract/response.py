@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 from yarl import URL
 
-from bulk_export.core.printable import printable
+from bulk_export.core.text import printable
 
 _SHOWN = 300
 # More than is shown: masking and joining lines make it shorter.

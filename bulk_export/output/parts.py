@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from bulk_export.core.allocator import trim_heap
 from bulk_export.core.files import local_failures, make_directory_below
+from bulk_export.core.process import trim_heap
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import JournalStore, Part
 from bulk_export.output.file_names import PARTIAL, REVISION_NAME, is_part, safe_name

@@ -49,19 +49,19 @@ class _File:
 
 
 def verify(directory: Path) -> Verification:
-    """Check a finished export: sizes, hashes and row counts of its files, and that there are no other parts.
+    """Compare a finished export with its manifest: sizes, hashes and row counts, and files that it does not name.
 
     Args:
         directory: The output directory of the export.
 
     Returns:
-        How much was checked.
+        What was verified, in numbers.
 
     Raises:
-        VerificationFailed: Something differs from the manifest; the message names the differences.
-        DamagedState: There is no manifest to compare with.
+        VerificationFailed: The export differs from its manifest. The message names the differences.
+        DamagedState: There is no usable manifest.
         UsageError: The directory holds a copy that sync keeps.
-        LocalFailure: A directory cannot be read.
+        LocalFailure: The directory cannot be read.
     """
     if (directory / SYNC_STATE).exists():
         raise UsageError(

@@ -19,8 +19,8 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from bulk_export.core.descriptors import require_descriptors
 from bulk_export.core.model import Endpoint
+from bulk_export.core.process import require_descriptors
 from bulk_export.extract.journal import GroupCommit, JournalStore
 from bulk_export.output.file_names import named_by_user
 from bulk_export.pipelines.conversion import ConversionSettings, EndpointConversion, restore_sweep

@@ -1,4 +1,4 @@
-"""Watching an export: nothing, a line now and then, or a live display."""
+"""Displays of a running export: none, a line every ten seconds, or a live display."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ KINDS = ("auto", "rich", "plain", "none")
 
 
 def choose(kind: str, console: Console) -> Observer:
-    """The observer for `--progress`: `auto` is a live display on a terminal and lines otherwise.
+    """Choose the observer for `--progress`.
 
-    Lines for machines leave no room for a display, so `rich` gives lines there too.
-    Raises UsageError for a kind that there is not.
+    Args:
+        kind: `auto`, which is `rich` on a terminal and `plain` elsewhere; `rich`; `plain`; or `none`.
+        console: Where it writes. With `--log-format json`, `rich` is `plain`, too.
+
+    Raises:
+        UsageError: There is no such kind.
     """
     if kind not in KINDS:
         raise UsageError(f"There is no progress {kind!r}.", next_step=f"Choose from: {', '.join(KINDS)}.")

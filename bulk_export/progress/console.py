@@ -1,4 +1,4 @@
-"""Lines for people or for machines, on one stream."""
+"""Write lines for people or for machines to a stream, usually standard error."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO, cast, get_args
 
-from bulk_export.core.printable import printable
+from bulk_export.core.text import printable
 from bulk_export.errors import BulkExportError
 
 LogFormat = Literal["text", "json"]
@@ -14,9 +14,13 @@ FORMS: tuple[str, ...] = get_args(LogFormat)
 
 
 class Console:
-    """Writes whole lines: plain text, or one JSON object each with `time`, `level` and `message`.
+    """Writes lines of text, or of JSON objects with `time`, `level`, `message` and more.
 
-    A stream that nobody reads any more swallows them: whoever watches an export may leave it.
+    Lines are discarded once the stream is closed, full, or read by nobody: that must not fail an export.
+
+    Args:
+        stream: Where to write.
+        form: `text` for people, `json` for machines.
     """
 
     def __init__(self, stream: TextIO, form: LogFormat = "text") -> None:
@@ -24,7 +28,7 @@ class Console:
         self.form = form
 
     def line(self, message: str, *, level: str = "info", **fields: object) -> None:
-        """One line. `fields` are for machines; the message says the same to people."""
+        """Write a line. The JSON object also has `fields`, which repeat the numbers of the message."""
         if self.form == "json":
             moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             self._write(json.dumps({"time": moment, "level": level, "message": message, **fields}))
@@ -32,7 +36,7 @@ class Console:
             self._write(one_line(message if level == "info" else f"{level}: {message}"))
 
     def error(self, error: BulkExportError) -> None:
-        """An error in one or two lines: what happened; what was kept and what to do."""
+        """Write an error in one or two lines: what happened, and then what was kept and what to do."""
         if self.form == "json":
             self.line(error.what, level="error", exit_code=error.exit_code, kept=error.kept, next_step=error.next_step)
             return
@@ -40,7 +44,7 @@ class Console:
         self._write("\n".join([f"bulk-export: {first}", *(f"  {line}" for line in more)]))
 
     def frames(self, text: str) -> None:
-        """Where an error came from: several lines for people, one for machines."""
+        """Write a traceback: several lines for people, one object for machines."""
         if self.form == "json":
             self.line("traceback", level="debug", frames=text.splitlines())
         else:
@@ -52,7 +56,7 @@ class Console:
 
 
 class _UnfailingStream:
-    """A text stream that discards what is written once it is closed, full, or read by nobody."""
+    """A text stream that discards everything once it is closed, full, or read by nobody."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -82,5 +86,5 @@ def _unfailing(stream: TextIO) -> TextIO:
 
 
 def one_line(text: str) -> str:
-    """A text as one line in which nothing is hidden: names and messages of a service may hold any character."""
+    """A text as one line of printable characters, since names and messages of a service may contain any character."""
     return printable(text.replace("\r\n", " ").replace("\n", " "))

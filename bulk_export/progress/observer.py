@@ -1,6 +1,6 @@
-"""What an export tells whoever watches it. The default watches nothing.
+"""The events of an export, and its result in numbers.
 
-Methods are called on the event loop and must return at once. Names and counts only: no record contents.
+Observers get names and counts only, never the contents of records.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class WindowUse:
-    """How much of one limit is used now.
+    """The current use of one limit.
 
-    `address` is None for the limit on the whole service. `next_free_in` is the number of seconds until
-    a request may be sent under this limit, 0.0 when one may be sent now or as soon as an answer is here.
+    Attributes:
+        address: The source address that the limit is for, None for the limit of the service.
+        limit: The most requests in a window.
+        period: The length of the window in seconds.
+        used: The requests in the current window.
+        next_free_in: Seconds until the limit allows a request; 0.0 if it allows one now, or once a response arrives.
     """
 
     address: str | None
@@ -28,12 +32,24 @@ class WindowUse:
 
 @dataclass(frozen=True, slots=True)
 class EndpointSummary:
-    """One endpoint of a finished export. `bytes` is what its files take on disk.
+    """The result of one endpoint of a finished export.
 
-    `consistent` says whether two sweeps agreed in the end, None where that was not asked for. Further sweeps found
-    `recovered` records that the first had missed and `changed` ones; `gone` had vanished by the last. `shared_ids`
-    counts records whose identity another record of the same answer has, too. With a `suspicious_end`, the list may go
-    on behind its last page.
+    Attributes:
+        name: The endpoint.
+        records: The records that were written.
+        pages: The pages with records.
+        requests: The requests that were sent, by interrupted runs, too.
+        duplicates: The records that were on more than one page, and written once.
+        files: The part files.
+        bytes: The size of the part files.
+        drift: What the description does not cover: counts by field name in `unknown` and `misfits`.
+        changed_during_export: Whether there are signs that the data changed during the export.
+        consistent: Whether two sweeps agreed in the end, None without further sweeps.
+        recovered: The records that the first sweep missed and a further one found.
+        changed: The records that further sweeps saw in another version.
+        gone: The records that had vanished by the last sweep.
+        shared_ids: The records whose identity another record of the same response has, too.
+        suspicious_end: Whether the list may go on behind its last page.
     """
 
     name: str
@@ -55,9 +71,20 @@ class EndpointSummary:
 
 @dataclass(frozen=True, slots=True)
 class ExportSummary:
-    """What a finished export amounts to. `seconds` is the wall time of this run, `server_clock_ahead` by how many
-    seconds at least the service's clock is ahead of ours, None where it did not say; where that is far,
-    `server_clock_answers` is how many answers agree on it."""
+    """The result of a finished export.
+
+    Attributes:
+        output: The output directory.
+        endpoints: The results of the endpoints.
+        requests: The requests that were sent, by interrupted runs, too.
+        retries: The requests that failed and were repeated.
+        throttled: The requests that the service answered with status 429.
+        resumed: How often an interrupted run was resumed.
+        seconds: The duration of this run.
+        server_clock_ahead: A lower bound of the seconds by which the service's clock is ahead of ours, None if it sent
+            no valid time.
+        server_clock_answers: How many responses agree on that, if it is far.
+    """
 
     output: Path
     endpoints: Sequence[EndpointSummary]
@@ -71,54 +98,57 @@ class ExportSummary:
 
 
 class Observer:
-    """Receives the events of an export; subclass and override what is of interest."""
+    """Receives the events of an export and does nothing: subclass it, and override the events of interest.
+
+    Methods are called on the event loop and must return at once.
+    """
 
     def started(
         self, endpoints: Sequence[str], output: Path | None, windows: Callable[[], Sequence[WindowUse]]
     ) -> None:
-        """The first request is about to be sent. `windows` may be called at any time until the end."""
+        """The first request is about to be sent. `windows` gives the use of the limits, at any time until the end."""
 
     def resumed(self, pages: int) -> None:
-        """`pages` pages of an interrupted run are there already and will not be requested again."""
+        """`pages` pages of an interrupted run are stored already and are not requested again."""
 
     def resumed_endpoint(self, endpoint: str, pages: int, records: int, end: int | None) -> None:
         """Of those, `pages` pages with `records` records belong to `endpoint`; it has `end` pages if that is known."""
 
     def page_stored(self, endpoint: str, page: int, records: int) -> None:
-        """A page with `records` records is durable."""
+        """A page with `records` records is stored durably."""
 
     def end_found(self, endpoint: str, pages: int) -> None:
-        """The endpoint is now known to have `pages` pages that hold records."""
+        """The end of the endpoint is known: `pages` pages have records."""
 
     def sweeping_again(self, endpoint: str, sweep: int) -> None:
-        """The endpoint is read once more, for what the first time missed; `sweep` counts from 1."""
+        """The endpoint is read again for records that were missed; `sweep` counts from 1."""
 
     def records_written(self, endpoint: str, records: int) -> None:
         """`records` more records have been converted and written."""
 
     def request_sent(self, endpoint: str) -> None:
-        """One more request is on the wire."""
+        """A request was sent."""
 
     def retrying(self, endpoint: str, page: int, reason: str, delay: float) -> None:
-        """A request failed for `reason` and its page is asked for again after `delay` seconds."""
+        """A request failed for a `reason`, and its page is requested again after `delay` seconds."""
 
     def throttled(self, pause: float) -> None:
         """The service answered 429; nothing is sent for about `pause` seconds."""
 
     def unavailable(self, reason: str, pause: float) -> None:
-        """The service is away for everybody, for a `reason`; nothing is sent for about `pause` seconds."""
+        """The service cannot be reached, for a `reason`; nothing is sent for about `pause` seconds."""
 
     def still_unavailable(self, failures: int, pause: float) -> None:
-        """It still is, for a reason that was told: `failures` attempts to connect have failed in a row."""
+        """The service still cannot be reached for the same reason, after `failures` failed attempts in a row."""
 
     def available_again(self, failures: int) -> None:
-        """The service answers, after `failures` failed attempts to connect."""
+        """The service can be reached again, after `failures` failed attempts."""
 
     def outside_window(self, until: datetime) -> None:
-        """Nothing is sent before `until`, when the window of the run opens."""
+        """Nothing is sent before `until`, when the daily window opens."""
 
     def warned(self, message: str) -> None:
-        """Something the user should know that stops nothing."""
+        """The user should know the message; the export goes on."""
 
     def tick(self) -> None:
         """About a second has passed."""

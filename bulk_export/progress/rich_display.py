@@ -20,12 +20,12 @@ from bulk_export.progress.observer import ExportSummary, WindowUse
 from bulk_export.progress.summary import summary_lines
 from bulk_export.progress.tally import EndpointTally, Tally, clock_text
 
-_REFRESHES = 4
+_REFRESHES_PER_SECOND = 4
 _NOTICE_SECONDS = 30.0
 
 
 class RichProgress(CountingProgress):
-    """Endpoints with pages, records and rate; each limit with its use and its next free slot; the time left."""
+    """Shows pages, records and rate of each endpoint, the use of each limit, and the time left."""
 
     def __init__(
         self, console: Console, now: Callable[[], float] = time.monotonic, screen: RichConsole | None = None
@@ -38,27 +38,27 @@ class RichProgress(CountingProgress):
     def started(
         self, endpoints: Sequence[str], output: Path | None, windows: Callable[[], Sequence[WindowUse]]
     ) -> None:
-        """Put the display up. A thread redraws it; what it draws is seen on the event loop."""
+        """Show the display. A thread draws it, from counts that change on the event loop."""
         super().started(endpoints, output, windows)
         self._live = Live(
-            get_renderable=self.render, console=self._screen, refresh_per_second=_REFRESHES, transient=True
+            get_renderable=self.render, console=self._screen, refresh_per_second=_REFRESHES_PER_SECOND, transient=True
         )
         self._live.start(refresh=True)
 
     def resumed(self, pages: int) -> None:
-        """Say what is there already."""
-        self._note(f"{pages} pages are there already from an interrupted run")
+        """Show how many pages are stored already."""
+        self._note(f"{pages} pages are stored already from an interrupted run")
 
     def sweeping_again(self, endpoint: str, sweep: int) -> None:
-        """Show that the endpoint is read once more."""
-        self._note(f"{endpoint}: reading once more, for what was missed ({sweep})")
+        """Show that the endpoint is read again."""
+        self._note(f"{endpoint}: re-reading to catch missed records (pass {sweep})")
 
     def retrying(self, endpoint: str, page: int, reason: str, delay: float) -> None:
         """Show what failed last."""
         self._note(f"{endpoint} page {page}: {reason}; again in {delay:.1f} s")
 
     def throttled(self, pause: float) -> None:
-        """Show that the service refused."""
+        """Show that the service throttled a request."""
         self._note(f"the service answered 429; next attempt in {clock_text(pause)}", pause)
 
     def unavailable(self, reason: str, pause: float) -> None:
@@ -67,38 +67,38 @@ class RichProgress(CountingProgress):
         self._note(f"{reason}; next attempt in {clock_text(pause)}", pause)
 
     def outside_window(self, until: datetime) -> None:
-        """Show when it goes on, until then."""
+        """Show, until then, when the export goes on."""
         self._note(pause_text(until), (until - datetime.now(UTC)).total_seconds())
 
     def warned(self, message: str) -> None:
-        """A line above the display."""
+        """Print the warning above the display."""
         self._screen.print(Text(f"warning: {one_line(message)}"), soft_wrap=True)
 
     def tick(self) -> None:
-        """See how the limits stand; the display redraws itself."""
+        """Read the use of the limits, which must happen on the event loop."""
         if self._tally is not None:
-            self._tally.look()
+            self._tally.refresh_limits()
 
     def finished(self, summary: ExportSummary) -> None:
-        """The summary, in place of the display."""
+        """Print the summary in place of the display."""
         self.closed()
         for line in summary_lines(summary):
             self._screen.print(Text(one_line(line)), soft_wrap=True)
 
     def closed(self) -> None:
-        """Take the display down."""
+        """Remove the display."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
     def render(self) -> RenderableType:
-        """The display as it should look now."""
+        """The current content of the display."""
         tally = self._tally
         if tally is None:
             return Text("")
         lines: list[RenderableType] = [self._endpoints(tally), self._limits(tally)]
         so_far = f"{clock_text(tally.elapsed)} so far, {tally.requests:,} requests"
-        lines.append(Text(f"{so_far}, {tally.state()}. Ctrl-C stops; the same command goes on."))
+        lines.append(Text(f"{so_far}, {tally.status()}. Ctrl-C stops; the same command goes on."))
         if self._now() < self._shown_until:
             lines.append(Text(self._notice, style="yellow"))
         return Group(*lines)
@@ -110,15 +110,15 @@ class RichProgress(CountingProgress):
         table = Table(box=None, pad_edge=False)
         for title in ("endpoint", "pages", "", "records", "records/s"):
             table.add_column(title, justify="left" if title in ("endpoint", "") else "right")
-        for one in tally.endpoints.values():
-            rate = (one.records - one.earlier_records) / tally.elapsed if tally.elapsed else 0.0
-            known = f"{one.pages}/{one.end}" if one.end is not None else f"{one.pages}/?"
-            table.add_row(one.name, known, _bar(one), f"{one.records:,}", f"{rate:,.0f}")
+        for endpoint in tally.endpoints.values():
+            rate = (endpoint.records - endpoint.earlier_records) / tally.elapsed if tally.elapsed else 0.0
+            known = f"{endpoint.pages}/{endpoint.end}" if endpoint.end is not None else f"{endpoint.pages}/?"
+            table.add_row(endpoint.name, known, _bar(endpoint), f"{endpoint.records:,}", f"{rate:,.0f}")
         return table
 
     def _limits(self, tally: Tally) -> Table:
         table = Table(box=None, pad_edge=False)
-        for title in ("limit", "used", "next slot"):
+        for title in ("limit", "used", "next request"):
             table.add_column(title, justify="left" if title == "limit" else "right")
         for window in tally.windows:
             name = "service" if window.address is None else f"from {window.address}"
@@ -127,7 +127,7 @@ class RichProgress(CountingProgress):
         return table
 
 
-def _bar(one: EndpointTally) -> ProgressBar:
-    if one.end is None:
+def _bar(endpoint: EndpointTally) -> ProgressBar:
+    if endpoint.end is None:
         return ProgressBar(total=None, width=20, pulse=True)
-    return ProgressBar(total=max(1, one.end), completed=one.pages if one.end else 1, width=20)
+    return ProgressBar(total=max(1, endpoint.end), completed=endpoint.pages if endpoint.end else 1, width=20)

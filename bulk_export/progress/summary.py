@@ -1,4 +1,4 @@
-"""What a finished export amounts to, in words and in a table of plain text."""
+"""The summary of a finished export, as a table and remarks in plain text."""
 
 from __future__ import annotations
 
@@ -11,60 +11,68 @@ _MOST_NAMES = 12
 
 
 def summary_lines(summary: ExportSummary) -> list[str]:
-    """A table of endpoints, and below it what deserves a second look."""
+    """A table of endpoints, and remarks below it."""
     header = ("endpoint", "records", "files", "bytes", "requests")
     rows = [
-        (one.name, f"{one.records:,}", str(one.files), bytes_text(one.bytes), str(one.requests))
-        for one in summary.endpoints
+        (
+            endpoint.name,
+            f"{endpoint.records:,}",
+            str(endpoint.files),
+            bytes_text(endpoint.bytes),
+            str(endpoint.requests),
+        )
+        for endpoint in summary.endpoints
     ]
     total = (
         "total",
-        f"{sum(one.records for one in summary.endpoints):,}",
-        str(sum(one.files for one in summary.endpoints)),
-        bytes_text(sum(one.bytes for one in summary.endpoints)),
+        f"{sum(endpoint.records for endpoint in summary.endpoints):,}",
+        str(sum(endpoint.files for endpoint in summary.endpoints)),
+        bytes_text(sum(endpoint.bytes for endpoint in summary.endpoints)),
         str(summary.requests),
     )
     widths = [max(len(row[column]) for row in (header, *rows, total)) for column in range(len(header))]
     lines = [_row(row, widths) for row in (header, *rows, total)]
     lines.append(
         f"{clock_text(summary.seconds)}, {summary.requests} requests, {summary.retries} retries,"
-        f" {summary.throttled} answered 429" + (f", resumed {summary.resumed} times" if summary.resumed else "")
+        f" {'rate-limited ' + _times(summary.throttled) if summary.throttled else 'never rate-limited'}"
+        + (f", resumed {_times(summary.resumed)}" if summary.resumed else "")
     )
     return lines + remarks(summary)
 
 
 def remarks(summary: ExportSummary) -> list[str]:
-    """What a user should know beyond the numbers; empty for an uneventful export."""
+    """What the user should know beyond the numbers; empty for an uneventful export."""
     lines = []
-    for one in summary.endpoints:
-        unknown = one.drift.get("unknown")
-        misfits = one.drift.get("misfits")
+    for endpoint in summary.endpoints:
+        unknown = endpoint.drift.get("unknown")
+        misfits = endpoint.drift.get("misfits")
         if isinstance(unknown, dict) and unknown:
-            lines.append(f"{one.name}: new fields, kept in _extra: {_names(unknown)}")
+            lines.append(f"{endpoint.name}: new fields, kept in _extra: {_names(unknown)}")
         if isinstance(misfits, dict) and misfits:
-            lines.append(f"{one.name}: values of another type, kept in _extra: {_names(misfits)}")
-        if one.shared_ids:
+            lines.append(f"{endpoint.name}: values of another type, kept in _extra: {_names(misfits)}")
+        if endpoint.shared_ids:
             lines.append(
-                f"{one.name}: {one.shared_ids} records share their id with another one in the same answer,"
+                f"{endpoint.name}: {endpoint.shared_ids} records share their id with another one in the same answer,"
                 " so the id does not identify them; all were kept"
             )
-        if one.suspicious_end:
+        if endpoint.suspicious_end:
+            pages = f"{endpoint.pages} page{'s' * (endpoint.pages != 1)}"
             lines.append(
-                f"{one.name}: the list may go on behind its last page ({one.pages} page{'s' * (one.pages != 1)});"
+                f"{endpoint.name}: the list may go on behind its last page ({pages});"
                 " compare the number of records with the service"
             )
-        if one.consistent is False:
+        if endpoint.consistent is False:
             lines.append(
-                f"{one.name}: no two sweeps agreed, so a record may be missing; export it again when it is quiet"
+                f"{endpoint.name}: no two sweeps agreed, so a record may be missing; export it again when it is quiet"
             )
-        elif one.consistent and one.changed_during_export:
+        elif endpoint.consistent and endpoint.changed_during_export:
             lines.append(
-                f"{one.name}: the data changed while they were read; two sweeps agree on the outcome"
-                f" ({one.recovered} recovered, {one.changed} changed, {one.gone} gone)"
+                f"{endpoint.name}: the data changed while they were read; two sweeps agree on the outcome"
+                f" ({endpoint.recovered} recovered, {endpoint.changed} changed, {endpoint.gone} gone)"
             )
-        elif one.changed_during_export and not one.suspicious_end:
+        elif endpoint.changed_during_export and not endpoint.suspicious_end:
             lines.append(
-                f"{one.name}: the data changed while they were read ({one.duplicates} duplicates);"
+                f"{endpoint.name}: the data changed while they were read ({endpoint.duplicates} duplicates);"
                 " a record that moved may be missing, so use --consistent, or export it again when it is quiet"
             )
     if summary.throttled:
@@ -72,8 +80,12 @@ def remarks(summary: ExportSummary) -> list[str]:
     return lines
 
 
-def _names(found: Collection[object]) -> str:
-    names = sorted(map(str, found))
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _names(fields: Collection[object]) -> str:
+    names = sorted(map(str, fields))
     more = len(names) - _MOST_NAMES
     return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 

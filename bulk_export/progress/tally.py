@@ -1,4 +1,4 @@
-"""How far an export has come, counted from its events."""
+"""The progress of an export, counted from its events."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from bulk_export.progress.observer import WindowUse
 
 @dataclass(slots=True)
 class EndpointTally:
-    """Pages that hold records and their records, those `earlier` ones of interrupted runs among them.
+    """Counts of one endpoint: pages with records, and their records.
 
-    `end` is the number of pages once it is known.
+    The `earlier` ones are those of interrupted runs, which `pages` and `records` include. `end` is the number of pages
+    once it is known.
     """
 
     name: str
@@ -24,9 +25,12 @@ class EndpointTally:
 
 
 class Tally:
-    """Counts of all endpoints, and what they say about the time left. `now` gives seconds.
+    """Counts of all endpoints, and the time left.
 
-    The limits are looked at when told to; in between, what was seen last counts.
+    Args:
+        names: The endpoints.
+        windows: Reads the use of the limits. It is called by `refresh_limits` only.
+        now: A monotonic clock in seconds.
     """
 
     def __init__(
@@ -37,42 +41,42 @@ class Tally:
         self._windows = windows
         self._now = now
         self._began = now()
-        self._away_until = self._began
-        self.look()
+        self._unavailable_until = self._began
+        self.refresh_limits()
 
     def away_for(self, pause: float) -> None:
-        """Nothing is sent for so many seconds, since the service is away."""
-        self._away_until = self._now() + pause
+        """Note that nothing is sent for some seconds, since the service cannot be reached."""
+        self._unavailable_until = self._now() + pause
 
-    def look(self) -> None:
-        """See how the limits stand. To be called on the event loop, unlike everything else here."""
+    def refresh_limits(self) -> None:
+        """Read the use of the limits. Call this on the event loop; everything else may be called in any thread."""
         self._uses, self._seen = tuple(self._windows()), self._now()
 
-    def resumed(self, endpoint: str, pages: int, records: int, end: int | None) -> None:
-        """Take in what an interrupted run left."""
-        one = self.endpoints[endpoint]
-        one.pages = one.earlier_pages = pages
-        one.records = one.earlier_records = records
-        one.end = end
+    def add_resumed(self, endpoint: str, pages: int, records: int, end: int | None) -> None:
+        """Count what an interrupted run stored."""
+        counts = self.endpoints[endpoint]
+        counts.pages = counts.earlier_pages = pages
+        counts.records = counts.earlier_records = records
+        counts.end = end
 
-    def page(self, endpoint: str, records: int) -> None:
-        """Count a page; one without records only helped to find the end."""
+    def add_page(self, endpoint: str, records: int) -> None:
+        """Count a page. One without records only helped to find the end, and counts as none."""
         self.endpoints[endpoint].pages += records > 0
         self.endpoints[endpoint].records += records
 
     @property
     def pages(self) -> int:
-        """Pages with records that are here."""
+        """The pages with records that are stored."""
         return sum(endpoint.pages for endpoint in self.endpoints.values())
 
     @property
     def records(self) -> int:
-        """Records that are here."""
+        """The records that are stored."""
         return sum(endpoint.records for endpoint in self.endpoints.values())
 
     @property
     def end(self) -> int | None:
-        """The pages of all endpoints, None while an end is unknown."""
+        """The number of pages of all endpoints, None while an end is unknown."""
         ends = [endpoint.end for endpoint in self.endpoints.values()]
         known = [end for end in ends if end is not None]
         return sum(known) if len(known) == len(ends) else None
@@ -84,41 +88,41 @@ class Tally:
 
     @property
     def windows(self) -> list[WindowUse]:
-        """The limits as seen last, brought forward to now."""
+        """The limits as they were read last, with waits that end earlier by the time since then."""
         uses, passed = self._uses, self._now() - self._seen
         return [
             WindowUse(use.address, use.limit, use.period, use.used, max(0.0, use.next_free_in - passed)) for use in uses
         ]
 
     def seconds_left(self) -> float | None:
-        """How long fetching the rest will take under the limits, None while an end is unknown."""
+        """Seconds that the remaining pages take under the limits, None while an end is unknown."""
         if self.end is None:
             return None
-        left = sum(max(0, (one.end or 0) - one.pages) for one in self.endpoints.values())
-        fetched = sum(one.pages - one.earlier_pages for one in self.endpoints.values())
+        left = sum(max(0, (counts.end or 0) - counts.pages) for counts in self.endpoints.values())
+        fetched = sum(counts.pages - counts.earlier_pages for counts in self.endpoints.values())
         pace = self.elapsed / max(1, fetched)
         return max([left * pace, *(_under_limit(left, window) for window in self._tightest())]) if left else 0.0
 
-    def waiting(self) -> float:
-        """Seconds until a limit lets the next request through, 0 while none holds it."""
+    def seconds_to_next_request(self) -> float:
+        """Seconds until the limits allow a request, 0.0 if they allow one now."""
         windows = self.windows
         common = [window.next_free_in for window in windows if window.address is None]
         addresses = [window.next_free_in for window in windows if window.address is not None]
         return max(max(common, default=0.0), min(addresses, default=0.0))
 
-    def state(self) -> str:
-        """What it is at, in words."""
-        away = self._away_until - self._now()
-        if away > 0:
-            return f"the service is away; next attempt in {clock_text(away)}"
-        left, waiting = self.seconds_left(), self.waiting()
+    def status(self) -> str:
+        """What the export is doing, in words."""
+        unavailable = self._unavailable_until - self._now()
+        if unavailable > 0:
+            return f"the service is away; next attempt in {clock_text(unavailable)}"
+        left, wait = self.seconds_left(), self.seconds_to_next_request()
         if left == 0:
             return "all pages are here, writing the rest"
-        words = "looking for the end" if left is None else f"about {clock_text(left)} left"
-        return f"{words}; the limits allow the next request in {clock_text(waiting)}" if waiting >= 1 else words
+        status = "counting pages" if left is None else f"about {clock_text(left)} left"
+        return f"{status}; the limits allow the next request in {clock_text(wait)}" if wait >= 1 else status
 
     def _tightest(self) -> list[WindowUse]:
-        """The common window, and those of all addresses taken together."""
+        """The window of the service, and one that adds up the windows of all addresses."""
         windows = self.windows
         addresses = [window for window in windows if window.address is not None]
         together = WindowUse(
@@ -132,7 +136,7 @@ class Tally:
 
 
 def _under_limit(requests: int, window: WindowUse) -> float:
-    """Seconds that `requests` more need under one limit: what is free goes at once, the rest a window at a time."""
+    """Seconds that more requests take under one limit: free ones are sent at once, the rest a window at a time."""
     beyond = requests - max(0, window.limit - window.used)
     if beyond <= 0:
         return 0.0
@@ -140,17 +144,17 @@ def _under_limit(requests: int, window: WindowUse) -> float:
 
 
 def clock_text(seconds: float) -> str:
-    """Seconds as `7 s`, `4 min 05 s` or `2 h 03 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    """Format seconds as `7 s`, `4 min 05 s` or `2 h 03 min`."""
+    total = round(seconds)
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        return f"{total // 60} min {total % 60:02} s"
+    return f"{total // 3600} h {total % 3600 // 60:02} min"
 
 
 def bytes_text(size: int) -> str:
-    """A number of bytes as `812 B`, `1.2 MB`."""
+    """Format a number of bytes as `812 B` or `1.2 MB`."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= factor:
             return f"{size / factor:.1f} {unit}"

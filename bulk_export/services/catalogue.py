@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from bulk_export.core.masking import without_password
 from bulk_export.core.model import Endpoint, Service
-from bulk_export.core.text_encoding import decode_text
+from bulk_export.core.text import decode_text
 from bulk_export.errors import UsageError
 from bulk_export.services.description import read_description
 

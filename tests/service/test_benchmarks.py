@@ -111,14 +111,16 @@ MEASURED = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("exporter", MEASURED)
-def test_what_is_measured_brings_every_record(exporter: Exporter, plain: str) -> None:
+def test_measured_runs_bring_every_record(exporter: Exporter, plain: str) -> None:
+    """A run that is measured brings every record."""
     run = once(exporter, plain, RECORDS, PAGE_SIZE)
     assert run.records == RECORDS
     assert run.usage.cpu_seconds > 0
     assert run.usage.peak_mb > 10
 
 
-def test_a_run_that_brings_less_is_refused(plain: str) -> None:
+def test_incomplete_run_is_refused(plain: str) -> None:
+    """A run that brings fewer records is refused."""
     with pytest.raises(RunFailed, match="brought 750 records with 750 ids instead of 900"):
         once(named("ndjson"), plain, 900, PAGE_SIZE)
 

@@ -41,8 +41,8 @@ def as_sent(endpoint: Endpoint, row: Mapping[str, Any]) -> Any:
 
 def cell(value: Any) -> Any:
     """A cell with one form for equal instants, as `canonical` has it."""
-    shown = canonical(value)
-    return json.dumps(shown) if isinstance(shown, tuple) else shown
+    form = canonical(value)
+    return json.dumps(form) if isinstance(form, tuple) else form
 
 
 async def export_and_compare(service: LocalService, output: Path, **changes: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A service whose answers a test decides, a copy of it, and a clock for both."""
+"""A service whose responses a test decides, a copy of it, and a clock for both."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from bulk_export.pipelines.sync.summary import SyncSummary
 from tests.support.exporting import FREE, TOKEN
 from tests.support.web_server import web_server
 
-NAME, WHOLE = "participants-npq", "delivery-partners"
-PATHS = {"/api/v3/participants/npq": NAME, "/api/v3/delivery-partners": WHOLE}
+NAME, PARTNERS = "participants-npq", "delivery-partners"
+PATHS = {"/api/v3/participants/npq": NAME, "/api/v3/delivery-partners": PARTNERS}
 BEGAN = datetime(2025, 6, 2, 12, 10, 7, tzinfo=UTC)
 HOUR, WEEK = timedelta(hours=1), timedelta(days=7)
 
 
 class Scene:
-    """A service whose answers the test decides, a copy of it, and their clock.
+    """A service whose responses the test decides, a copy of it, and their clock.
 
-    `doctor` may change what one request for an endpoint is shown; it hears the query, too.
+    `doctor` makes the records of a response from the endpoint, the query, and the right records. `reports` has the
+    summaries that a sync reported.
     """
 
     def __init__(self, url: str, directory: Path, records: dict[str, list[dict[str, Any]]]) -> None:
@@ -40,22 +41,22 @@ class Scene:
         self.ours: datetime | None = None
         self.date: Callable[[], str] = lambda: format_datetime(self.now, usegmt=True)
         self.asked: list[tuple[str, dict[str, str]]] = []
-        self.doctor: Callable[[str, dict[str, str], list[Any]], list[Any]] = lambda _name, _query, shown: shown
-        # The most records that a page has, and what is left of those that it would have.
+        self.doctor: Callable[[str, dict[str, str], list[Any]], list[Any]] = lambda _name, _query, records: records
+        # The most records of a page, and how many of them are sent.
         self.cap: Callable[[], int] = lambda: 3_000
         self.cut: int | None = None
-        self.told: list[SyncSummary] = []
+        self.reports: list[SyncSummary] = []
 
     async def sync(self, *names: str, **changes: Any) -> SyncSummary:
-        chosen = {"base_url": self.url, "token": TOKEN, "output": self.directory, "retries": 0, **FREE} | changes
-        every, extract = chosen.pop("every", None), chosen.pop("extract", None)
-        options = SyncOptions.of(names or (NAME,), **chosen)
+        arguments = {"base_url": self.url, "token": TOKEN, "output": self.directory, "retries": 0, **FREE} | changes
+        every, extract = arguments.pop("every", None), arguments.pop("extract", None)
+        options = SyncOptions.of(names or (NAME,), **arguments)
         return await sync_once(
-            options, clock=lambda: self.ours or self.now, every=every, extract=extract, report=self.told.append
+            options, clock=lambda: self.ours or self.now, every=every, extract=extract, report=self.reports.append
         )
 
     def since(self) -> list[str]:
-        """What was asked from, by each request for changes."""
+        """The time from which each request for changes asks."""
         return [query["filter[updated_since]"] for _, query in self.asked if "filter[updated_since]" in query]
 
     def rows(self, name: str = NAME) -> dict[str, dict[str, Any]]:
@@ -70,25 +71,29 @@ class Scene:
 
 
 def person(number: int, **attributes: Any) -> dict[str, Any]:
-    shown = {"full_name": f"Person {number}", "updated_at": "2025-06-01T10:00:00Z"}
-    return {"id": f"p{number:05}", "type": "npq-participant", "attributes": shown | attributes}
+    defaults = {"full_name": f"Person {number}", "updated_at": "2025-06-01T10:00:00Z"}
+    return {"id": f"p{number:05}", "type": "npq-participant", "attributes": defaults | attributes}
 
 
 @asynccontextmanager
-async def scene(directory: Path, *, people: int = 0, whole: int = 0) -> AsyncIterator[Scene]:
-    records = {NAME: [person(number) for number in range(people)], WHOLE: [person(number) for number in range(whole)]}
+async def scene(directory: Path, *, people: int = 0, partners: int = 0) -> AsyncIterator[Scene]:
+    lists = {
+        NAME: [person(number) for number in range(people)],
+        PARTNERS: [person(number) for number in range(partners)],
+    }
 
     async def answer(request: web.Request) -> web.Response:
         name, query = PATHS[request.path], dict(request.query)
         it.asked.append((name, query))
-        shown = it.records[name]
+        records = it.records[name]
         if "filter[updated_since]" in query:
-            shown = [one for one in shown if one["attributes"]["updated_at"] >= query["filter[updated_since]"]]
-        shown = it.doctor(name, query, shown)
+            since = query["filter[updated_since]"]
+            records = [record for record in records if record["attributes"]["updated_at"] >= since]
+        records = it.doctor(name, query, records)
         size, page = min(int(query["page[per_page]"]), it.cap()), int(query["page[page]"])
         headers = {"Date": it.date()}
-        return web.json_response({"data": shown[(page - 1) * size : page * size][: it.cut]}, headers=headers)
+        return web.json_response({"data": records[(page - 1) * size : page * size][: it.cut]}, headers=headers)
 
     async with web_server(answer) as url:
-        it = Scene(url, directory / "copy", records)
+        it = Scene(url, directory / "copy", lists)
         yield it

@@ -58,4 +58,4 @@ def page(*drawn: Any) -> bytes:
 
 def spaced(body: bytes) -> bytes:
     """The same body with white space between all tokens."""
-    return re.sub(rb'("(?:[^"\\]|\\.)*")|([{}\[\]:,])', lambda found: found[1] or b"\n " + found[2] + b"\t", body)
+    return re.sub(rb'("(?:[^"\\]|\\.)*")|([{}\[\]:,])', lambda token: token[1] or b"\n " + token[2] + b"\t", body)

@@ -53,10 +53,10 @@ class DisturbedList:
         size = min(size, self.cap(count))
         start = (page - self.first) * size
         right: Answer = list(range(self.records))[start : start + size] if start >= 0 else 400
-        shown = self.fault(count, page, right)
-        if isinstance(shown, int):
-            return web.Response(status=shown)
-        return web.json_response({"data": [numbered_record(number) for number in shown]})
+        answer = self.fault(count, page, right)
+        if isinstance(answer, int):
+            return web.Response(status=answer)
+        return web.json_response({"data": [numbered_record(number) for number in answer]})
 
 
 def numbered_record(number: int) -> dict[str, Any]:

@@ -67,10 +67,10 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended that lived to tell: exit code, message, number of disk calls, descriptors left open."""
+    """How a run that was not killed ended: exit code, message, number of disk calls, descriptors left open."""
 
     exit_code: int
-    said: str
+    message: str
     calls: int
     leaked: int
 
@@ -102,10 +102,10 @@ def run_here(base_url: str, output: Path, blow: Blow, work: str = "export") -> E
     with counted(blow.act()) as counter:
         try:
             anyio.run(WORK[work], base_url, output)
-            code, said = 0, ""
+            code, message = 0, ""
         except BulkExportError as error:
-            code, said = error.exit_code, str(error)
-    return Ended(code, said, len(counter.calls), descriptors() - before)
+            code, message = error.exit_code, str(error)
+    return Ended(code, message, len(counter.calls), descriptors() - before)
 
 
 async def _export(base_url: str, output: Path, budget: str = "memory://") -> None:
@@ -155,14 +155,14 @@ def run_and_signal(base_url: str, output: Path, number: int) -> int:
 
 def run_many(base_url: str, directory: Path, blows: list[Blow]) -> list[tuple[Blow, Ended, Ended]]:
     """For each blow an export of its own that is disturbed and then goes on, in one forked process."""
-    outcome: list[tuple[Blow, Ended, Ended]] = _forked(_disturb_each, base_url, directory, blows)
-    return outcome
+    results: list[tuple[Blow, Ended, Ended]] = _forked(_disturb_each, base_url, directory, blows)
+    return results
 
 
 def cancel_many(base_url: str, directory: Path, first: int, step: int) -> list[Cancelled]:
     """Exports that are cancelled at await `first`, `first + step`, … until one ends by itself, in one process."""
-    outcome: list[Cancelled] = _forked(_cancel_each, base_url, directory, first, step)
-    return outcome
+    results: list[Cancelled] = _forked(_cancel_each, base_url, directory, first, step)
+    return results
 
 
 def modes_seen(base_url: str, directory: Path) -> set[tuple[str, int]]:
@@ -173,7 +173,7 @@ def modes_seen(base_url: str, directory: Path) -> set[tuple[str, int]]:
 
 def _forked(work: Callable[..., Any], *arguments: Any) -> Any:
     receiving, sending = _PROCESSES.Pipe(duplex=False)
-    process = _PROCESSES.Process(target=_send_outcome, args=(sending, work, *arguments))
+    process = _PROCESSES.Process(target=_send_result, args=(sending, work, *arguments))
     process.start()
     sending.close()
     try:
@@ -184,7 +184,7 @@ def _forked(work: Callable[..., Any], *arguments: Any) -> Any:
         process.close()
 
 
-def _send_outcome(sending: Connection, work: Callable[..., Any], *arguments: Any) -> None:
+def _send_result(sending: Connection, work: Callable[..., Any], *arguments: Any) -> None:
     sending.send(work(*arguments))
 
 
@@ -204,26 +204,26 @@ def _signalled(base_url: str, output: Path, number: int) -> int:
 
 def _disturb_each(base_url: str, directory: Path, blows: list[Blow]) -> list[tuple[Blow, Ended, Ended]]:
     run_here(base_url, directory / "warm", Blow(0))
-    outcome = []
+    results = []
     for blow in blows:
         output = directory / str(blow.number)
-        outcome.append((blow, run_here(base_url, output, blow), run_here(base_url, output, Blow(0))))
-    return outcome
+        results.append((blow, run_here(base_url, output, blow), run_here(base_url, output, Blow(0))))
+    return results
 
 
 def _cancel_each(base_url: str, directory: Path, first: int, step: int) -> list[Cancelled]:
     run_here(base_url, directory / "warm", Blow(0))
-    outcome = []
+    results = []
     for number in itertools.count(first, step):
         output = directory / str(number)
         before = descriptors()
         cut, left_over = anyio.run(_cancelled, base_url, output, number)
         leaked = descriptors() - before
         again = run_here(base_url, output, Blow(0)) if cut else None
-        outcome.append(Cancelled(number, cut, left_over, leaked, again))
+        results.append(Cancelled(number, cut, left_over, leaked, again))
         if not cut:
-            return outcome
-    return outcome
+            return results
+    return results
 
 
 async def _cancelled(base_url: str, output: Path, number: int) -> tuple[bool, int]:

@@ -59,7 +59,7 @@ _EDGES = """
 0 -0 1 1.0 1e400 -1E-400 0.1 1.00000000000000000001 9007199254740993 1e3 9223372036854775807
 9223372036854775808 -9223372036854775809 123456789012345678901234567890
 """
-numbers = st.sampled_from(_EDGES.split()).map(Raw) | st.integers(-(2**70), 2**70).map(lambda whole: Raw(str(whole)))
+numbers = st.sampled_from(_EDGES.split()).map(Raw) | st.integers(-(2**70), 2**70).map(lambda number: Raw(str(number)))
 values = st.recursive(
     st.none() | st.booleans() | numbers | strings,
     lambda inner: (

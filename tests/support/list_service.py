@@ -1,4 +1,4 @@
-"""A service of one list that says which records it has at each request, and what becomes of an answer on its way."""
+"""A service of one list that can change between requests, and whose responses can be altered on their way."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ Records = Sequence[Any]
 
 @dataclass
 class ListService:
-    """Answers with `records`, in the order that `ordered` gives them for each request, at most `cap` at once.
+    """Responds with at most `cap` of `records`.
 
-    `bend` makes of the records of an answer what arrives, given the number of the request, from 1.
+    `ordered` puts the records in order, from the number of the request (from 1) and the sort that it asks for. `bend`
+    makes the records that arrive, from the number of the request and the right ones.
     """
 
     records: Records
@@ -75,7 +76,7 @@ def options(
     service: ListService, output: Path, described_as: Service, names: Sequence[str] = (NAME,), **changes: Any
 ) -> ExportOptions:
     """Options of an export of the list that do not wait."""
-    chosen: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "service": described_as,
         "base_url": service.base_url,
         "token": TOKEN,
@@ -84,7 +85,7 @@ def options(
         "page_size": 5,
         "workers": 2,
     }
-    return ExportOptions.of(names, **(chosen | FREE | changes))
+    return ExportOptions.of(names, **(arguments | FREE | changes))
 
 
 async def exported(service: ListService, output: Path, described_as: Service, **changes: Any) -> dict[str, Any]:

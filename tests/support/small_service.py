@@ -32,11 +32,15 @@ class SmallService:
 
 def record(endpoint: str, number: int) -> dict[str, Any]:
     """The record at a position of an endpoint, from 0."""
-    shown = TWICE[0] if endpoint == "participants-npq" and number == TWICE[1] else number
+    identity = TWICE[0] if endpoint == "participants-npq" and number == TWICE[1] else number
     return {
-        "id": f"{shown:08}-0000-4000-8000-000000000000",
+        "id": f"{identity:08}-0000-4000-8000-000000000000",
         "type": endpoint.removesuffix("s"),
-        "attributes": {"full_name": f"Person {shown}", "updated_at": f"2024-05-01T00:00:{number:02}Z", "new": [shown]},
+        "attributes": {
+            "full_name": f"Person {identity}",
+            "updated_at": f"2024-05-01T00:00:{number:02}Z",
+            "new": [identity],
+        },
     }
 
 
@@ -70,23 +74,23 @@ async def small_service() -> AsyncIterator[SmallService]:
 
 def content_of(output: Path) -> dict[str, Any]:
     """Everything an export left: bytes of parts, the manifest but for times and counters, the pages of an archive."""
-    found: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     for path in sorted(output.rglob("*")):
         name = str(path.relative_to(output))
         if path.is_dir():
-            found[name] = "directory"
+            content[name] = "directory"
         elif name == "manifest.json":
             manifest = json.loads(path.read_bytes())
             for varying in ("started_at", "finished_at", "run"):
                 del manifest[varying]
             for endpoint in manifest["endpoints"].values():
                 del endpoint["requests"]
-            found[name] = manifest
+            content[name] = manifest
         elif name == "pages.sqlite":
             archive = open_archive(path, cap=1 << 20)
             # Which empty pages were met on the search for the end depends on timing.
-            found[name] = {stored.key: archive.body(stored.key) for stored in archive.pages() if stored.records}
+            content[name] = {stored.key: archive.body(stored.key) for stored in archive.pages() if stored.records}
             archive.close()
         else:
-            found[name] = path.read_bytes()
-    return found
+            content[name] = path.read_bytes()
+    return content

@@ -33,7 +33,8 @@ def test_exit_codes(name: str, code: int) -> None:
     assert getattr(errors, name).exit_code == code
 
 
-def test_the_tree_at_the_top_of_the_module_is_the_tree() -> None:
+def test_documented_tree_is_right() -> None:
+    """The tree at the top of the module is that of the classes."""
     assert errors.__doc__ is not None
     drawn = dict(re.findall(r"[├└]── (\w+) +(\d+) ", errors.__doc__))
     assert drawn == {kind.__name__: str(kind.exit_code) for kind in kinds()[1:]}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
 import importlib
+import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 
@@ -60,6 +63,30 @@ def test_import_is_light() -> None:
 NAMES = sorted(name for name in bulk_export.__all__ if not name.startswith("__"))
 
 
+def sections_of(name: str) -> set[str]:
+    """The sections of a docstring."""
+    return set(re.findall(r"^(\w+):$", inspect.getdoc(getattr(bulk_export, name)) or "", re.MULTILINE))
+
+
+FUNCTIONS = [name for name in NAMES if inspect.isfunction(getattr(bulk_export, name))]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_public_function_documents_its_use(name: str) -> None:
+    """A function says what it takes, returns and raises; one for programs without a loop names the one that it runs."""
+    if name.startswith("run_"):
+        assert f"`{name.removeprefix('run_')}`" in (inspect.getdoc(getattr(bulk_export, name)) or "")
+    else:
+        assert sections_of(name) & {"Returns", "Yields"}
+        assert sections_of(name) >= {"Args", "Raises"}
+
+
+def test_observer_documents_its_events() -> None:
+    events = [event for event in vars(bulk_export.Observer).values() if inspect.isfunction(event)]
+    assert len(events) > 10
+    assert all(event.__doc__ for event in events)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_public_name_is_documented(name: str) -> None:
     """A public name has a docstring of its own."""
@@ -68,9 +95,15 @@ def test_public_name_is_documented(name: str) -> None:
     assert not (dataclasses.is_dataclass(value) and value.__doc__.startswith(f"{name}(")), "a generated docstring"
 
 
-MODULES = sorted(module.name for module in pkgutil.walk_packages(bulk_export.__path__, "bulk_export."))
+WALKED = pkgutil.walk_packages(bulk_export.__path__, "bulk_export.")
+MODULES = sorted(module.name for module in WALKED if not module.name.endswith("__main__"))
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+@pytest.mark.parametrize("name", MODULES)
 def test_module_is_documented(name: str) -> None:
     assert (importlib.import_module(name).__doc__ or "").strip()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_are_true(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0

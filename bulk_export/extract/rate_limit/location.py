@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bulk_export.core.masking import without_password
-from bulk_export.core.state_directory import state_directory
+from bulk_export.core.process import state_directory
 from bulk_export.errors import UsageError
 
 _NO_HOME_ADVICE = "Name a file with --budget sqlite:////PATH/FILE, set XDG_STATE_HOME, or choose --budget memory://."

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from bulk_export.core.text_encoding import decode_text
+from bulk_export.core.text import decode_text
 from bulk_export.errors import UsageError
 
 LARGEST_SPEC = 16 * 1024 * 1024

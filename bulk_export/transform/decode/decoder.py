@@ -64,9 +64,8 @@ class Decoder:
         redaction: What is dropped or pseudonymised, in batches and lines.
 
     Example:
-        >>> decoder = Decoder(endpoint, columns=True, lines=None)
-        >>> decoder.decode([b'{"data":[]}']).rows_per_page
-        [0]
+        decoder = Decoder(endpoint, columns=True, lines=None)
+        batch = decoder.decode([body]).batch
     """
 
     def __init__(

@@ -115,11 +115,11 @@ async def fail_each(room: Path, error: int, numbers: range, *, lasting: bool, to
         blows = [Blow(number, error, lasting, torn) for number in numbers]
         for blow, failed, again in await anyio.to_thread.run_sync(run_many, service.base_url, room, blows):
             # Before the first request, a place that cannot be written to is wrong usage.
-            assert failed.exit_code == 5 or (failed.exit_code, blow.number < 5) == (2, True) or not failed.said, (
+            assert failed.exit_code == 5 or (failed.exit_code, blow.number < 5) == (2, True) or not failed.message, (
                 blow,
                 failed,
             )
-            assert again.exit_code == 0 or "holds a finished export" in again.said, (blow, again)
+            assert again.exit_code == 0 or "holds a finished export" in again.message, (blow, again)
             assert (failed.leaked, again.leaked) == (0, 0), blow
             assert content_of(room / str(blow.number)) == content, blow
 
@@ -185,5 +185,6 @@ async def test_other_work_killed_at_any_disk_call(room: Path, work: str) -> None
 @pytest.mark.torture
 @pytest.mark.parametrize("work", ["replace", "replay", "prove"])
 @pytest.mark.parametrize("first", range(1, 5))
-async def test_killed_at_every_disk_call_other_work_goes_on(room: Path, work: str, first: int) -> None:
+async def test_other_work_killed_at_every_disk_call(room: Path, work: str, first: int) -> None:
+    """A replacement, a replay or a consistent export that is killed at each of its disk calls goes on."""
     assert await kill_other_work(room, work, first, 4) > 20

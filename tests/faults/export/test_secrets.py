@@ -101,7 +101,7 @@ class Run:
     """What a process that has ended showed of itself."""
 
     code: int
-    said: bytes
+    output: bytes
     line: bytes
 
 
@@ -121,15 +121,15 @@ async def run(tmp_path: Path, base_url: str, *more: str, started: Callable[[int]
         started(process.pid)
         line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
         assert process.stdout is not None
-        said = b"".join([chunk async for chunk in process.stdout])
-        return Run(await process.wait(), said, line)
+        output = b"".join([chunk async for chunk in process.stdout])
+        return Run(await process.wait(), output, line)
 
 
 def assert_secret(tmp_path: Path, *runs: Run) -> set[Path]:
     """No token anywhere, nothing personal but in data; the files that do hold something personal."""
     for one in runs:
         for text in (TOKEN, *PERSONAL):
-            assert found_in(one.said, text) == []
+            assert found_in(one.output, text) == []
             assert found_in(one.line, text) == []
     holding = set()
     for path in tmp_path.rglob("*"):
@@ -161,16 +161,16 @@ async def test_no_secret_left_by_troubled_run(tmp_path: Path, log_format: str) -
     async with canary_service() as service:
         service.before = trouble_then_refusal
         refused = await run(tmp_path, service.base_url, *form)
-        assert (refused.code, b"Access denied" in refused.said, b"Traceback" in refused.said) == (3, True, True)
+        assert (refused.code, b"Access denied" in refused.output, b"Traceback" in refused.output) == (3, True, True)
         assert all(map(of_data, assert_secret(tmp_path, refused)))
 
         service.before = lambda number: web.Response(status=503, body=cut)
         failing = await run(tmp_path, service.base_url, *form)
-        assert (failing.code, b"Traceback" in failing.said) == (4, True)
+        assert (failing.code, b"Traceback" in failing.output) == (4, True)
 
         service.before = lambda number: None
         done = await run(tmp_path, service.base_url, *form)
-        assert done.code == 0, done.said
+        assert done.code == 0, done.output
         holding = assert_secret(tmp_path, refused, failing, done)
     assert Path("out/participants-npq/part-00000.ndjson") in holding
     assert all(path.parts[1] == "participants-npq" for path in holding)
@@ -193,7 +193,8 @@ async def test_no_secret_left_by_crash(tmp_path: Path) -> None:
         assert not (tmp_path / "out/manifest.json").exists()
 
 
-def test_the_search_finds_every_form() -> None:
+def test_search_finds_every_form() -> None:
+    """The search for secrets finds them in every form in which they may be left."""
     for text in (TOKEN, PERSON):
         for shift in range(3):
             assert found_in(base64.b64encode(b"y" * shift + text.encode() + b"zz"), text)

@@ -68,14 +68,16 @@ async def test_page_that_always_fails(tmp_path: Path) -> None:
     assert before & after == {3, 8}
 
 
-async def test_a_storm_of_errors_is_met_with_a_trickle(tmp_path: Path) -> None:
+async def test_many_errors_cause_few_requests(tmp_path: Path) -> None:
+    """A service that fails every request gets a few requests only."""
     async with raw_server(answer(response(b"", "503 Busy"))) as server:
         with pytest.raises(ServiceFailing):
             await export(statement_options(server.base_url, tmp_path / "out", workers=16), tuning=QUICK)
         assert len(server.requests) == 3
 
 
-async def test_the_same_page_again_and_again_is_noticed(tmp_path: Path) -> None:
+async def test_repeated_page_is_noticed(tmp_path: Path) -> None:
+    """A service that sends the same page again and again is noticed."""
     async with raw_server(answer(response(statements_body(0, 10)))) as server:
         with pytest.raises(ServiceFailing, match="same page again and again"):
             await export(statement_options(server.base_url, tmp_path / "out", page_size=10), tuning=QUICK)

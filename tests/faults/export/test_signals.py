@@ -56,7 +56,8 @@ async def test_a_signal_at_every_disk_call(room: Path, first: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_heard_during_a_wait_of_minutes(tmp_path: Path, number: int) -> None:
+def test_signal_ends_a_long_wait(tmp_path: Path, number: int) -> None:
+    """A signal takes effect during a wait of minutes."""
     with service(tmp_path, "--no-limits", "--records", "3000") as url:
         wanted = ["npq-applications", "--base-url", url, "--output", "here", "--min-interval", "0"]
         waiting = start_export(

@@ -64,7 +64,8 @@ async def test_several_requests_share_a_kept_connection() -> None:
     assert len(set(ports)) == 1
 
 
-async def test_a_refused_connection_sent_nothing() -> None:
+async def test_refused_connection_sent_nothing() -> None:
+    """A refused connection sent nothing, so the request did not count."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -72,7 +73,8 @@ async def test_a_refused_connection_sent_nothing() -> None:
     assert_failure(outcome, "no connection", sent=False)
 
 
-async def test_a_host_that_does_not_resolve_sent_nothing() -> None:
+async def test_unresolved_host_sent_nothing() -> None:
+    """A host name that does not resolve sent nothing, so the request did not count."""
     (outcome,) = await get("http://does-not-exist.invalid")
     assert_failure(outcome, "could not be resolved", sent=False)
 
@@ -217,7 +219,8 @@ async def test_an_endless_body_is_given_up_at_the_cap() -> None:
         b"HTTP/1.1 200 OK\r\nX-Long: " + b"a" * 9_000 + b"\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-async def test_what_is_not_http_is_said_to_be_so(content: bytes) -> None:
+async def test_response_that_is_not_http(content: bytes) -> None:
+    """The message about a response that is not HTTP says so."""
     async with raw_server(answer(content, close=True)) as server:
         (outcome,) = await get(server.base_url)
     assert_failure(outcome, "not valid HTTP")
@@ -248,7 +251,8 @@ async def test_redirect_is_never_followed(status: str) -> None:
         (b"\xff\xfe", ""),
     ],
 )
-async def test_the_services_own_message_is_given_on_one_line(body: bytes, message: str) -> None:
+async def test_service_message_is_one_line(body: bytes, message: str) -> None:
+    """The service's own message is given on one line."""
     async with raw_server(answer(response(body, "422 No"))) as server:
         (outcome,) = await get(server.base_url)
     assert isinstance(outcome, Response)

@@ -79,7 +79,9 @@ async def test_bytes_on_idle_connection_are_ignored(stray: str) -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_each_answer_twice_in_one_piece_is_read_once(chunked: bool) -> None:
+async def test_duplicate_response_is_read_once(chunked: bool) -> None:
+    """A response that is sent twice in one piece is read once."""
+
     async def script(connection: Connection, head: bytes, number: int) -> None:
         content = numbered(asked(head))
         if chunked:
@@ -213,9 +215,8 @@ async def test_no_proxy_host_is_reached_directly(monkeypatch: pytest.MonkeyPatch
     ("status", "said", "final"),
     [("407 Who are you", "user name and a password", True), ("403 No", "403", True), ("502 Bad", "502", False)],
 )
-async def test_what_a_proxy_answers_is_called_the_proxys(
-    monkeypatch: pytest.MonkeyPatch, status: str, said: str, final: bool
-) -> None:
+async def test_proxy_response_is_named(monkeypatch: pytest.MonkeyPatch, status: str, said: str, final: bool) -> None:
+    """A response of the proxy is called the proxy's."""
     async with raw_server(answer(response(b"", status))) as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
         async with fetcher(SERVICE) as client:
@@ -251,7 +252,8 @@ async def test_proxy_password_is_not_shown(monkeypatch: pytest.MonkeyPatch, prox
         await fetch_document(f"{SERVICE}/spec.yaml")
 
 
-async def test_a_proxy_that_is_not_there_is_called_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_proxy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message about a proxy that cannot be reached names the proxy."""
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     async with fetcher(SERVICE) as client:
         outcome = await client.get("/things")
@@ -301,7 +303,8 @@ JUNK = [
 
 
 @pytest.mark.parametrize("status", ["200 OK", "302 Found", "429 Slow", "503 Down"])
-async def test_headers_that_mean_nothing_are_no_defect(status: str) -> None:
+async def test_meaningless_headers_are_ignored(status: str) -> None:
+    """Headers without a valid meaning cause no failure."""
     outcomes = []
     for header in JUNK:
         content = response(BODY, status).replace(b"\r\n", b"\r\n" + header.encode("latin-1"), 1)
@@ -311,7 +314,8 @@ async def test_headers_that_mean_nothing_are_no_defect(status: str) -> None:
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "999999999999999999999999", "5, 6", "\xb2", "0x10", ""])
-async def test_a_length_that_is_none_is_a_failure(length: str) -> None:
+async def test_invalid_length_is_a_failure(length: str) -> None:
+    """An invalid Content-Length is a failure."""
     content = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode("latin-1") + BODY
     async with raw_server(answer(content, close=True)) as server, fetcher(server.base_url) as client:
         outcome = await client.get("/things")
@@ -350,7 +354,8 @@ async def test_rejection_counts_without_its_body(cut: str, monkeypatch: pytest.M
         "x" * 290 + SECRET,
     ],
 )
-async def test_a_token_that_the_service_repeats_is_masked(echo: str) -> None:
+async def test_repeated_token_is_masked(echo: str) -> None:
+    """A token that the service repeats is masked."""
     body = json.dumps({"error": f"unknown token {echo}"}).encode()
     plain = f"unknown {echo}".encode()
     kind = b"Content-Type: text/plain"
@@ -367,7 +372,8 @@ async def test_a_token_that_the_service_repeats_is_masked(echo: str) -> None:
         assert echo not in outcome.message
 
 
-async def test_what_would_deceive_a_reader_is_escaped() -> None:
+async def test_deceiving_characters_are_escaped() -> None:
+    """Characters that would deceive a reader are escaped."""
     body = json.dumps({"error": "no\u202egnp.exe\x1b[2J"}).encode()
     async with raw_server(answer(response(body, "403 No"))) as server, fetcher(server.base_url) as client:
         outcome = await client.get("/things")

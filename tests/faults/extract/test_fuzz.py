@@ -255,5 +255,6 @@ def test_any_response_gives_right_export_or_reason(answers: list[Answer | None],
 @pytest.mark.fuzz
 @GIVEN
 @settings(deadline=None, max_examples=5_000, suppress_health_check=[HealthCheck.too_slow])
-def test_whatever_a_service_sends_for_hours(answers: list[Answer | None], workers: int) -> None:
+def test_any_response_at_length(answers: list[Answer | None], workers: int) -> None:
+    """Whatever a service sends, the export is right or says why it is not, for hours."""
     check(answers, workers)

@@ -189,7 +189,8 @@ async def test_when_the_service_is_back_the_export_goes_on(tmp_path: Path) -> No
     assert len(watcher.back) == 1
 
 
-async def test_a_name_that_does_not_resolve_is_told_once(tmp_path: Path) -> None:
+async def test_unresolved_name_is_reported_once(tmp_path: Path) -> None:
+    """A host name that does not resolve is reported once."""
     watcher = Watcher()
     options = statement_options("https://does-not-exist.invalid", tmp_path / "out", retries=11)
     with pytest.raises(ServiceFailing, match="failed 12 times, last: the host name"):
@@ -197,14 +198,16 @@ async def test_a_name_that_does_not_resolve_is_told_once(tmp_path: Path) -> None
     assert len(watcher.away) == 1
 
 
-async def test_a_407_of_the_service_is_called_the_proxys(tmp_path: Path) -> None:
+async def test_status_407_is_of_the_proxy(tmp_path: Path) -> None:
+    """A status 407 is called the proxy's even if the service sends it."""
     async with raw_server(answer(response(b"", "407 Who"))) as server:
         with pytest.raises(ServiceRefused, match="407") as refused:
             await export(statement_options(server.base_url, tmp_path / "out"), tuning=QUICK)
     assert "proxy" in refused.value.next_step
 
 
-async def test_a_redirect_to_what_is_no_address_is_a_refusal(tmp_path: Path) -> None:
+async def test_redirect_to_invalid_address(tmp_path: Path) -> None:
+    """A redirect to an invalid address is final."""
     async with raw_server(answer(response(b"", "302 Found", "Location: http://[bad\r\n"))) as server:
         with pytest.raises(ServiceRefused, match="302: a redirect to what is not an address"):
             await export(statement_options(server.base_url, tmp_path / "out"), tuning=QUICK)

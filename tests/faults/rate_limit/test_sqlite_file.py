@@ -127,7 +127,8 @@ def test_damage_anywhere_is_noticed(path: Path, place: float, noise: bytes) -> N
 
 
 @pytest.mark.parametrize("kind", ["directory", "loop", "missing parent that is a file"])
-def test_a_place_that_cannot_hold_a_file_is_refused(tmp_path: Path, kind: str) -> None:
+def test_impossible_path_is_refused(tmp_path: Path, kind: str) -> None:
+    """A path that cannot be a file is refused."""
     path = tmp_path / "budget.sqlite"
     if kind == "directory":
         path.mkdir()
@@ -179,7 +180,8 @@ def test_second_name_is_refused(path: Path, tmp_path: Path) -> None:
         assert isinstance(ledger.claim(101), Granted)
 
 
-def test_a_file_that_is_mounted_by_itself_is_refused(path: Path, tmp_path: Path) -> None:
+def test_mounted_file_is_refused(path: Path, tmp_path: Path) -> None:
+    """A file that is mounted by itself is refused, since it has another name elsewhere."""
     inside = tmp_path / "a container's" / "budget.sqlite"
     inside.parent.mkdir()
     inside.touch()
@@ -199,7 +201,8 @@ def test_a_file_that_is_mounted_by_itself_is_refused(path: Path, tmp_path: Path)
         assert isinstance(ledger.claim(100), Granted)
 
 
-def test_a_symbolic_link_is_the_file_itself(path: Path, tmp_path: Path) -> None:
+def test_symbolic_link_is_followed(path: Path, tmp_path: Path) -> None:
+    """A symbolic link stands for the file that it leads to."""
     link = tmp_path / "link.sqlite"
     link.symlink_to(path)
     with closing(open_ledger(path)) as one, closing(open_ledger(link)) as two:
@@ -264,7 +267,8 @@ def test_network_file_system_needs_no_shared_memory(
         assert [file.name for file in tmp_path.iterdir() if file.name.startswith("budget")] == ["budget.sqlite"]
 
 
-def test_on_a_full_disk_no_slot_is_given(path: Path) -> None:
+def test_full_disk_gives_no_permit(path: Path) -> None:
+    """On a full disk no permit is given."""
     with closing(open_ledger(path)) as ledger:
         with no_room_beyond(4096), pytest.raises(BudgetUnavailable) as failure:
             claim_many(ledger, 100)
@@ -272,7 +276,8 @@ def test_on_a_full_disk_no_slot_is_given(path: Path) -> None:
         assert claim_many(ledger, 200) <= 10
 
 
-def test_on_a_full_disk_no_file_is_begun(tmp_path: Path) -> None:
+def test_full_disk_makes_no_file(tmp_path: Path) -> None:
+    """On a full disk no file is left half made."""
     with no_room_beyond(0), pytest.raises(BudgetUnavailable):
         open_ledger(tmp_path / "budget.sqlite")
     assert list(tmp_path.glob("**/*budget*")) == []
@@ -333,7 +338,8 @@ def test_the_file_is_private_from_the_moment_it_exists(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["budget.sqlite"]
 
 
-def test_many_may_make_the_file_at_once(tmp_path: Path) -> None:
+def test_file_is_made_concurrently(tmp_path: Path) -> None:
+    """Many processes may make the file at once."""
     path = tmp_path / "budget.sqlite"
 
     def use(number: int) -> bool:

@@ -95,7 +95,8 @@ async def test_hard_linked_backup_keeps_its_content(tmp_path: Path, format_: str
 
 
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
-async def test_questions_are_not_asked_of_a_pipe(tmp_path: Path, format_: str) -> None:
+async def test_check_does_not_wait_for_a_pipe(tmp_path: Path, format_: str) -> None:
+    """A check does not wait for a pipe in place of a table's file."""
     async with scene(tmp_path, people=5) as it:
         await it.sync(format=format_)
         pipe(next(it.directory.glob(PARTS[format_])), tmp_path)

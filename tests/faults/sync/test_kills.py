@@ -122,14 +122,16 @@ async def kill_each(room: Path, format_: str, first: int, step: int) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("format_", "first"), [("delta", 5), ("parquet", 69)])
-async def test_killed_at_any_disk_call_a_poll_goes_on(room: Path, format_: str, first: int) -> None:
+async def test_killed_at_any_disk_call(room: Path, format_: str, first: int) -> None:
+    """A poll that is killed at some of its disk calls goes on."""
     assert await kill_each(room, format_, first, 149) > 2
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 @pytest.mark.parametrize("first", range(1, 9))
-async def test_killed_at_every_disk_call_a_poll_goes_on(room: Path, format_: str, first: int) -> None:
+async def test_killed_at_every_disk_call(room: Path, format_: str, first: int) -> None:
+    """A poll that is killed at each of its disk calls goes on."""
     assert await kill_each(room, format_, first, 8) > 20
 
 

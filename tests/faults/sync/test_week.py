@@ -179,7 +179,9 @@ async def test_a_week_of_polls(tmp_path: Path, seed: int) -> None:
 @pytest.mark.slow
 @settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 1 << 32), polls=st.integers(1, 8))
-def test_however_the_story_goes(seed: int, polls: int) -> None:
+def test_any_history(seed: int, polls: int) -> None:
+    """Whatever happens in between, the copy equals the service after quiet polls."""
+
     async def go(directory: Path) -> None:
         await live(directory, seed, polls, format="parquet")
 

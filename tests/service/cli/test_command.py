@@ -185,7 +185,7 @@ def test_refused_token_is_exit_code_3(tmp_path: Path, address: str) -> None:
 
 
 def test_unreachable_is_exit_code_4_or_5(tmp_path: Path, address: str) -> None:
-    """A service that does not listen is exit code 4, and a port that the bundled service cannot use is 5."""
+    """A service that cannot be reached is exit code 4; a port in use, for the bundled service, is exit code 5."""
     port = address.rpartition(":")[2]
     taken = run("local-service", "--port", port, cwd=tmp_path)
     assert (taken.returncode, "Choose another --port" in taken.stderr) == (5, True)
@@ -280,7 +280,7 @@ def test_terminal_display_and_ctrl_c(tmp_path: Path) -> None:
         os.close(follower)
         shown = b""
         deadline = time.monotonic() + 30
-        while not (b"npq-applications" in shown and b"next slot" in shown and b"looking for the end" in shown):
+        while not (b"npq-applications" in shown and b"next request" in shown and b"counting pages" in shown):
             assert time.monotonic() < deadline, shown
             if select.select([leader], [], [], 0.1)[0]:
                 shown += os.read(leader, 65_536)
@@ -306,7 +306,8 @@ def test_plan_sends_nothing(tmp_path: Path) -> None:
     assert "used up after" in table
 
 
-def test_a_plan_for_sync_tells_a_full_one_from_a_poll(tmp_path: Path) -> None:
+def test_plan_for_sync(tmp_path: Path) -> None:
+    """A plan for sync has the cost of a full sync and that of a poll."""
     command = ["plan", "npq-applications", "delivery-partners", "--sync", "--records", "9000", "--changed", "60"]
     table = run(*command, cwd=tmp_path).stdout
     # 31 pages and two sweeps of 4; 120 changes on two pages of 100 and one sweep.
@@ -318,7 +319,8 @@ def test_a_plan_for_sync_tells_a_full_one_from_a_poll(tmp_path: Path) -> None:
     assert (refused.returncode, "--changed is for --sync" in refused.stderr) == (2, True)
 
 
-def test_a_plan_without_numbers_says_what_is_not_known(tmp_path: Path) -> None:
+def test_plan_without_numbers(tmp_path: Path) -> None:
+    """A plan without numbers of records says that they are not known."""
     shown = run("plan", "statements", "--base-url", "https://example.org", cwd=tmp_path, BULK_EXPORT_TOKEN="")
     assert shown.returncode == 0
     assert "statements: counted as empty" in shown.stdout
@@ -360,7 +362,7 @@ def test_replay_needs_no_service(tmp_path: Path) -> None:
             "--output", "kept", *FAST, cwd=tmp_path,
         )  # fmt: skip
     assert exported.returncode == 0, exported.stderr
-    assert "reading once more" in exported.stderr
+    assert "re-reading to catch missed records" in exported.stderr
     key = private_file(tmp_path / "key", "0123456789abcdef")
     replayed = run(
         "replay", "kept/pages.sqlite", "--format", "ndjson", "--output", "lines", "--drop-column", "full_name",

@@ -40,7 +40,8 @@ def test_closed_or_full_streams_do_not_fail_export(tmp_path: Path, redirections:
     assert verify(tmp_path / "here").rows == 2_000
 
 
-def test_that_the_result_cannot_be_shown_is_a_warning(tmp_path: Path) -> None:
+def test_unshown_directory_is_a_warning(tmp_path: Path) -> None:
+    """An export whose directory cannot be printed ends with a warning."""
     done = shell(">/dev/full", *EXPORT, "--output", "here", cwd=tmp_path)
     assert (done.returncode, "No space left" in done.stderr) == (0, True)
 

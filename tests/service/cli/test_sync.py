@@ -49,7 +49,8 @@ def test_sync_prints_a_line_for_each_poll(tmp_path: Path, address: str) -> None:
         ([], "no directory for the copy"),
     ],
 )
-def test_wrong_usage_is_said_before_anything_is_made(tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_wrong_usage_makes_nothing(tmp_path: Path, arguments: list[str], said: str) -> None:
+    """Wrong usage is reported before anything is made."""
     done = run("sync", "statements", "--base-url", "http://127.0.0.1:9", *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
@@ -57,7 +58,8 @@ def test_wrong_usage_is_said_before_anything_is_made(tmp_path: Path, arguments: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_the_extra_it_says_what_to_install(tmp_path: Path, address: str) -> None:
+def test_missing_extra_is_named(tmp_path: Path, address: str) -> None:
+    """Without the extra, the message says what to install."""
     (tmp_path / "deltalake.py").write_text("raise ImportError")
     done = run_cold("sync", "statements", "--base-url", address, "--output", "copy", *FAST, cwd=tmp_path)
     assert done.returncode == 2

@@ -104,9 +104,8 @@ def test_records_that_stayed_are_exported_once(
 @pytest.mark.torture
 @settings(max_examples=3_000, deadline=None)
 @histories
-def test_the_promise_holds_for_thousands_of_histories(
-    records: int, page_size: int, workers: int, script: dict[int, tuple[str, int]]
-) -> None:
+def test_thousands_of_histories(records: int, page_size: int, workers: int, script: dict[int, tuple[str, int]]) -> None:
+    """For thousands of histories, every record that stayed is exported once, in a version that it had."""
     check_promise(records, page_size, workers, script)
 
 
@@ -160,7 +159,8 @@ async def test_sweeps_of_quiet_data(tmp_path: Path) -> None:
     assert few["requests"] == 4
 
 
-async def test_data_that_never_rest_are_said_to_be_in_doubt(tmp_path: Path) -> None:
+async def test_restless_data_are_in_doubt(tmp_path: Path) -> None:
+    """Data that change all the time are reported as inconsistent."""
     restless = Witness(dict.fromkeys(range(1, 400), ("append", 0)))
     stated = await run(tmp_path / "out", 20, 5, 1, restless)
     assert (stated["consistent"], stated["changed_during_export"]) == (False, True)

@@ -53,7 +53,7 @@ async def test_list_that_outgrew_a_cap(tmp_path: Path, cap: int) -> None:
 
 
 async def test_page_of_cap_length_is_checked_once(tmp_path: Path) -> None:
-    """The page after one of a cap's length is requested once only if longer pages are known."""
+    """The page after one of a cap's length is requested in the first export only: then longer pages are known."""
     lists = [DisturbedList(350), DisturbedList(350)]
     found, _, _ = await _exported_twice(*lists, tmp_path, page_size=300)
     assert found == list(range(350))
@@ -73,7 +73,8 @@ async def test_repeated_page_is_never_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("before", "left"), [(41, 0), (90, 45), (3, 1)])
-async def test_half_of_a_short_list_that_is_gone_is_stated(tmp_path: Path, before: int, left: int) -> None:
+async def test_shrunken_list_is_stated(tmp_path: Path, before: int, left: int) -> None:
+    """A short list that lost half of its records since the last export is reported."""
     _, first, again = await _exported_twice(DisturbedList(before), DisturbedList(left), tmp_path, page_size=100)
     assert first == []
     assert "may go on" in again[0]

@@ -80,7 +80,9 @@ async def test_short_response_is_requested_again(tmp_path: Path, wrong: int, lef
 
 @pytest.mark.parametrize("total", [900, 60])
 @pytest.mark.parametrize("status", STATUSES)
-async def test_a_status_behind_the_last_page_is_the_end(tmp_path: Path, status: int, total: int) -> None:
+async def test_status_after_last_page_is_the_end(tmp_path: Path, status: int, total: int) -> None:
+    """A status such as 404 after the last page is the end."""
+
     def no_such_page(_count: int, _page: int, answer: Answer) -> Answer:
         return answer or status
 
@@ -123,7 +125,8 @@ async def test_missing_page_is_a_failure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("again", ["last", "first"])
-async def test_a_page_that_is_shown_again_is_the_end(tmp_path: Path, again: Literal["last", "first"]) -> None:
+async def test_repeated_last_page_is_the_end(tmp_path: Path, again: Literal["last", "first"]) -> None:
+    """A page that is shown again after the last one is the end."""
     repeated = [900] if again == "last" else list(range(100))
     lists = DisturbedList(901, fault=lambda _count, _page, answer: answer or repeated)
     found, stated, warnings = await export_list(lists, tmp_path / "out")
@@ -234,7 +237,8 @@ async def test_service_facts_are_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
 
 
-async def test_what_is_known_holds_numbers_only(tmp_path: Path) -> None:
+async def test_service_facts_are_numbers(tmp_path: Path) -> None:
+    """What is known of a service contains numbers only."""
     async with web_server(DisturbedList(940).answer) as url:
         options = list_options(url, tmp_path / "out", budget=f"sqlite:///{tmp_path}/budget.sqlite")
         await pipeline.export(options, tuning=QUICK)

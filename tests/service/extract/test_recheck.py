@@ -40,7 +40,8 @@ async def test_missed_records_are_found_by_sweeping(tmp_path: Path, seed: int, p
     assert stated["changed_during_export"] is False
 
 
-async def test_nothing_is_swept_again_where_nothing_repeats(tmp_path: Path) -> None:
+async def test_no_sweep_without_repetition(tmp_path: Path) -> None:
+    """Nothing is swept again if no record repeats."""
     async with serving(settings(records_by_endpoint={"statements": 299})) as service:
         await export(options(service, tmp_path / "out", "statements"))
         # The page, and the one behind it, since the service is not known.

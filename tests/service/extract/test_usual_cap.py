@@ -25,7 +25,8 @@ async def test_single_page_of_usual_length_is_stated(tmp_path: Path, changes: di
     assert "all 100 records came on one page where 300 were asked for" in warnings[0]
 
 
-async def test_it_is_not_said_of_a_service_that_is_known(tmp_path: Path) -> None:
+async def test_known_service_is_not_reported(tmp_path: Path) -> None:
+    """A single page of a usual length is not reported for a service that is known."""
     heard = []
     async with web_server(DisturbedList(100).answer) as url:
         for number in range(2):
@@ -38,7 +39,8 @@ async def test_it_is_not_said_of_a_service_that_is_known(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("total", "size"), [(0, 300), (37, 300), (300, 300), (101, 300), (600, 300), (350, 300)])
-async def test_other_lengths_are_no_sign(tmp_path: Path, total: int, size: int) -> None:
+async def test_other_lengths_are_not_reported(tmp_path: Path, total: int, size: int) -> None:
+    """A single page of another length is not reported."""
     found, stated, warnings = await export_list(DisturbedList(total), tmp_path / "out", page_size=size)
     assert (len(found), stated["signs_of_change"], warnings) == (total, {}, [])
 

@@ -55,7 +55,8 @@ async def test_every_record_arrives_in_both_formats(output: Path) -> None:
 NPQ_TOTAL_ORDER = {endpoint.name: endpoint.order_is_total for endpoint in NPQ.endpoints}
 
 
-async def test_the_manifest_states_what_is_there(output: Path) -> None:
+async def test_manifest_states_the_files(output: Path) -> None:
+    """The manifest states the files, records and columns that are there."""
     async with serving(settings()) as service:
         await export(options(service, output, format=("parquet", "ndjson")))
         sent = Counter(record.endpoint for record in service.log)

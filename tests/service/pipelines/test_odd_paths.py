@@ -60,7 +60,8 @@ async def test_export_under_odd_path(odd: Path) -> None:
         assert schema_of(part) == pq.read_schema(content)
 
 
-def test_questions_are_answered(odd: Path) -> None:
+def test_checks_under_odd_path(odd: Path) -> None:
+    """Checks work on an export and a copy."""
     rows = {"npq_applications": [application("a", None)], "participant_declarations": [declaration("d", "b")]}
     plain = write_export(odd.parent / "plain", **rows)
     answers = run_checks(plain)

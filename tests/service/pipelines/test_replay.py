@@ -165,7 +165,8 @@ async def test_damaged_archive_is_refused(kept: Path, tmp_path: Path) -> None:
         ("manifest.json", {}),
     ],
 )
-def test_what_an_archive_cannot_give_is_refused(kept: Path, file: str, changes: dict[str, str]) -> None:
+def test_impossible_replay_is_refused(kept: Path, file: str, changes: dict[str, str]) -> None:
+    """Options that need what the archive does not have are refused."""
     with pytest.raises((UsageError, DamagedState)) as refused:
         ReplayOptions.of(kept / "pages" / file, **changes)  # type: ignore[arg-type]  # texts only
     assert refused.value.next_step
@@ -178,7 +179,8 @@ def test_directory_stands_for_its_pages(kept: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["nothing", "empty"])
-def test_where_no_pages_were_kept_is_wrong_usage(tmp_path: Path, missing: str) -> None:
+def test_export_without_pages_is_wrong_usage(tmp_path: Path, missing: str) -> None:
+    """A replay of an export that kept no pages is wrong usage."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"is not there|holds no kept pages") as refused:
         ReplayOptions.of(tmp_path / missing)

@@ -80,7 +80,8 @@ async def test_strict_does_not_show_the_value(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["parquet", "ndjson"])
-async def test_strict_is_content_with_what_is_as_described(tmp_path: Path, form: str) -> None:
+async def test_strict_accepts_described_records(tmp_path: Path, form: str) -> None:
+    """--schema strict accepts records that are as described."""
     async with served() as service:
         manifest = await run(service, tmp_path, "strict", service.settings.service, format=form)
     assert manifest["endpoints"]["boxes"]["records"] == 120
@@ -114,7 +115,8 @@ async def test_strict_notices_drift_in_raw_lines_too(tmp_path: Path) -> None:
             await run(service, tmp_path, "strict", things(KNOWN), format="ndjson")
 
 
-async def test_strict_notices_what_an_earlier_lax_run_took(tmp_path: Path) -> None:
+async def test_strict_after_an_earlier_lax_run(tmp_path: Path) -> None:
+    """--schema strict notices drift in pages that an earlier lax run stored."""
     known = things({**FIELDS, "name": "integer"})
 
     def stop_after(service: LocalService, record: Any) -> None:
@@ -181,7 +183,8 @@ async def test_infer_resumes(tmp_path: Path) -> None:
     assert len(files(tmp_path / "whole")) > 3
 
 
-async def test_lax_parts_are_not_gone_on_with_by_infer(tmp_path: Path) -> None:
+async def test_infer_does_not_resume_lax_parts(tmp_path: Path) -> None:
+    """Parts of a lax run are not used by a run with --schema infer."""
     async with served() as service:
         with pytest.raises(SchemaDrift):
             await run(service, tmp_path, "strict", things(KNOWN))

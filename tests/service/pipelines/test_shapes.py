@@ -80,7 +80,8 @@ async def test_undescribed_clamp_loses_nothing(tmp_path: Path, style: str, recor
 
 
 @pytest.mark.parametrize("shape", ["a table", "all at once"])
-async def test_what_comes_with_one_answer_costs_one_request(tmp_path: Path, shape: str) -> None:
+async def test_unpaged_list_costs_one_request(tmp_path: Path, shape: str) -> None:
+    """A list in one response costs one request."""
     async with serving(settings(service=SHAPES[shape], records_by_endpoint={"boxes": 1_000})) as served:
         manifest = await export_and_compare(served, tmp_path / "out", page_size=30)
         assert len(served.log) == 1

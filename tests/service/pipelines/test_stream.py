@@ -39,7 +39,8 @@ async def test_every_record_comes_in_page_order(workers: int, tmp_path: Path, mo
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_slow_consumer_holds_the_requests_back() -> None:
+async def test_slow_consumer_slows_requests() -> None:
+    """A slow consumer slows down the requests."""
     async with serving(settings(records_by_endpoint={"npq-applications": 20_000})) as service:
         pages = bulk_export.stream("npq-applications", base_url=service.base_url, page_size=100, workers=2, **FREE)
         async with aclosing(pages) as batches:
@@ -67,7 +68,8 @@ async def test_leaving_early_leaves_nothing_behind() -> None:
     assert open_descriptors() <= before + 1
 
 
-async def test_records_that_stand_twice_come_once() -> None:
+async def test_repeated_records_come_once() -> None:
+    """Records that are on two pages come once."""
     async with serving(settings(records_by_endpoint={"statements": 500})) as service:
         batches = await read(service, "statements", page_size=5)
     ids = [identity for batch in batches for identity in batch.column("id").to_pylist()]

@@ -303,7 +303,8 @@ async def test_a_store_that_lost_a_part_counts_as_spent(server: RedisProcess) ->
                 assert await claim_all(store) == 4
 
 
-async def test_what_lapsed_by_itself_was_not_lost(server: RedisProcess) -> None:
+async def test_expired_keys_were_not_lost(server: RedisProcess) -> None:
+    """Keys that expired by themselves do not count as lost."""
     hand = Hand()
     client = await redis_client(server)
     async with opened(server, hand) as store, client:
@@ -373,7 +374,8 @@ async def test_processes_keep_the_limit_in_real_time(server: RedisProcess) -> No
     assert most_in_any_window(moments, 0.5) <= 10
 
 
-async def test_what_is_spent_can_be_looked_at(server: RedisProcess) -> None:
+async def test_usage_is_shown(server: RedisProcess) -> None:
+    """The usage of each limit can be shown."""
     terms = Limits(Limit(5, 60), Limit(3, 30), ("127.0.0.1", "127.0.0.2"), 20.0)
     async with opened(server, None, terms) as store:
         for number in range(3):
@@ -388,7 +390,8 @@ async def test_what_is_spent_can_be_looked_at(server: RedisProcess) -> None:
     assert all(55 < moment <= 60 for moment in uses[0].free_in)
 
 
-async def test_a_server_that_is_not_there_stops_the_start(own_server: RedisProcess) -> None:
+async def test_missing_server_stops_the_start(own_server: RedisProcess) -> None:
+    """A server that cannot be reached stops the start of a run."""
     own_server.kill()
     with pytest.raises(BudgetUnavailable, match="does not answer") as failure:
         async with budget_on(own_server, Limit(4, 1), "t"):
@@ -561,7 +564,8 @@ async def test_tokens_share_the_address_limit(server: RedisProcess) -> None:
         assert [await spend_all(store) for store in (three, two, one)] == [3, 3, 2]
 
 
-async def test_a_server_restarted_empty_is_not_believed(own_server: RedisProcess) -> None:
+async def test_emptied_server_counts_as_full(own_server: RedisProcess) -> None:
+    """A server that was restarted empty counts as full."""
     async with budget_on(own_server, Limit(4, 1.0), "t", answer_timeout=0.5) as budget:
         for _ in range(4):
             await budget.release(await budget.acquire(), RequestOutcome.ANSWERED)
@@ -572,7 +576,8 @@ async def test_a_server_restarted_empty_is_not_believed(own_server: RedisProcess
         assert anyio.current_time() - before >= 1.5
 
 
-async def test_a_server_that_refuses_to_count_stops_the_run(own_server: RedisProcess) -> None:
+async def test_refusing_server_stops_the_run(own_server: RedisProcess) -> None:
+    """A server that refuses to count stops the run."""
     client = await redis_client(own_server)
     async with budget_on(own_server, Limit(4, 60), "t") as budget, client:
         await budget.acquire()
@@ -609,7 +614,8 @@ async def test_a_password_is_asked_for_and_never_shown(
     assert not [record for record in caplog.records if "password" in record.getMessage()]
 
 
-async def test_without_the_extra_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, the message says what to install."""
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(UsageError, match="redis package") as failure:
         RedisLedger(RedisServer("redis://127.0.0.1/0"), service_of(SECRET), None, AGREED)

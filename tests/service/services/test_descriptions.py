@@ -137,9 +137,10 @@ async def test_spec_is_fetched_without_token(tmp_path: Path) -> None:
     ],
     ids=["missing", "redirected", "huge", "bomb", "HTML"],
 )
-async def test_what_cannot_be_had_is_said_with_the_address(
+async def test_unavailable_spec_is_named(
     respond: Callable[[web.Request], web.StreamResponse], kind: type[BulkExportError], said: str
 ) -> None:
+    """The message about a specification that cannot be fetched names its address."""
     async with answering(respond) as address:
         with pytest.raises(kind, match=said) as refused:
             await fetch_service(f"{address}/spec.yaml")

@@ -39,7 +39,8 @@ async def test_left_out_lists_are_named(tmp_path: Path) -> None:
     assert [manifest.get("not_exported") for manifest in manifests] == [dict(lists), None]
 
 
-async def test_nothing_in_a_spec_reaches_a_terminal_as_it_is(tmp_path: Path) -> None:
+async def test_spec_is_escaped_for_terminals(tmp_path: Path) -> None:
+    """Nothing in a specification reaches a terminal unescaped."""
     state = query(f"state{DECEIVING}", type="string", enum=["new", f"old{DECEIVING}"])
     paths = {"/boxes": listing(query("page"), query("size"), state), f"/lids/{{id}}/{DECEIVING}": listing()}
     document = spec(paths, info={"title": f"Boxes{DECEIVING}", "version": "1"})

@@ -67,7 +67,8 @@ async def test_page_sizes() -> None:
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", "", "1.5"])
-async def test_a_page_that_is_none_is_a_bad_request(page: str) -> None:
+async def test_invalid_page_is_a_bad_request(page: str) -> None:
+    """An invalid page number is a bad request."""
     async with client() as it:
         status, body, _ = await it.get(f"/api/v3/statements?page[page]={page}")
     assert status == 400
@@ -154,7 +155,8 @@ async def test_records_refer_to_each_other() -> None:
     assert all(one["attributes"]["application_id"] in applications for one in declarations)
 
 
-async def test_text_is_awkward() -> None:
+async def test_texts_are_awkward() -> None:
+    """Texts contain characters that are hard to handle."""
     async with client(records=2_000) as it:
         text = json.dumps(list(it.service.truth("npq-applications")), ensure_ascii=False)
     for awkward in ("\u2028", "\\u0000", "\\n", '\\"', "\U00020000", "שלום", '""'):
@@ -197,7 +199,8 @@ async def test_each_address_has_a_limit_of_its_own() -> None:
         assert {record.peer for record in service.log} == {"127.0.0.1", "127.0.0.2"}
 
 
-async def test_gzip_is_for_those_who_ask() -> None:
+async def test_gzip_only_if_accepted() -> None:
+    """Responses are compressed for clients that accept gzip only."""
     async with client(gzip=True) as it:
         _, body, response = await it.get("/api/v3/statements")
         assert response.headers["Content-Encoding"] == "gzip"

@@ -14,7 +14,7 @@ import pytest
 
 from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.poll import sync_once
-from tests.support.copy_scene import HOUR, NAME, WHOLE, Scene, person, scene
+from tests.support.copy_scene import HOUR, NAME, PARTNERS, Scene, person, scene
 from tests.support.exporting import FREE
 from tests.support.stored import STORED, set_identity, unpack
 
@@ -63,7 +63,7 @@ async def test_copy_of_0_1_0_is_kept_current(tmp_path: Path, format_: str) -> No
 @formats
 async def test_open_poll_of_0_2_0_goes_on(tmp_path: Path, format_: str) -> None:
     """Its open poll had stored two pages of changes, which are not asked for again, and then another one follows."""
-    async with scene(tmp_path, people=30, whole=3) as it:
+    async with scene(tmp_path, people=30, partners=3) as it:
         unpack("copy-0.2.0.tar.xz", tmp_path)
         (tmp_path / format_).rename(it.directory)
         serve_from(it)
@@ -73,7 +73,7 @@ async def test_open_poll_of_0_2_0_goes_on(tmp_path: Path, format_: str) -> None:
         once = {"full_name": "Changed once", "updated_at": f"{changed_at - HOUR:%Y-%m-%dT%H:%M:%SZ}"}
         it.records[NAME][0] = person(0, **once)
         it.records[NAME][5:] = [person(number, full_name="Changed twice", **changes) for number in range(5, 30)]
-        summary = await it.sync(NAME, WHOLE, format=format_, page_size=10, workers=1, every=HOUR)
+        summary = await it.sync(NAME, PARTNERS, format=format_, page_size=10, workers=1, every=HOUR)
         assert [(poll.kind, poll.number) for poll in summary.polls] == [("changes", 3), ("changes", 4)]
         assert not summary.remarks
         assert [poll.total("updated") for poll in summary.polls] == [25, 0]
@@ -83,6 +83,6 @@ async def test_open_poll_of_0_2_0_goes_on(tmp_path: Path, format_: str) -> None:
         # Page 1 is asked for once more, to see whether the list moved meanwhile.
         assert of_open_poll == {"1", "3", "4"}
         assert it.removed() == set()
-        for name in (NAME, WHOLE):
+        for name in (NAME, PARTNERS):
             shown = {identity: row["full_name"] for identity, row in it.rows(name).items()}
             assert shown == {record["id"]: record["attributes"]["full_name"] for record in it.records[name]}

@@ -14,7 +14,7 @@ from aiohttp import web
 from bulk_export.errors import ServiceFailing
 from bulk_export.pipelines.sync.state_file import read_state, write_state
 from bulk_export.pipelines.sync.watermark import Watermark
-from tests.support.copy_scene import BEGAN, HOUR, NAME, WEEK, WHOLE, Scene, person, scene
+from tests.support.copy_scene import BEGAN, HOUR, NAME, PARTNERS, WEEK, Scene, person, scene
 
 MINUTE, DAY, YEAR = timedelta(minutes=1), timedelta(days=1), timedelta(days=365)
 CHEAP: dict[str, Any] = {"format": "parquet"}
@@ -37,7 +37,8 @@ async def hourly(it: Scene, polls: int, **changes: Any) -> None:
         it.now += HOUR
 
 
-async def test_polls_by_hand_do_not_use_the_windows_up(tmp_path: Path) -> None:
+async def test_polls_by_hand_do_not_use_up_overlap(tmp_path: Path) -> None:
+    """Polls by hand do not use up the overlap of scheduled polls."""
     async with scene(tmp_path, people=3) as it:
         await hourly(it, 3)
         for _ in range(4):
@@ -52,9 +53,9 @@ async def test_endpoints_have_their_own_intervals(tmp_path: Path) -> None:
 
     One daily and another one every six hours, in one copy; a poll by hand uses up no window of either.
     """
-    async with scene(tmp_path, people=3, whole=3) as it:
+    async with scene(tmp_path, people=3, partners=3) as it:
         for hour in range(0, 49, 6):
-            await it.sync(*((NAME,) if hour % 24 == 0 else (WHOLE,)), **CHEAP)
+            await it.sync(*((NAME,) if hour % 24 == 0 else (PARTNERS,)), **CHEAP)
             it.now += 6 * HOUR
         await it.sync(NAME, **CHEAP)
         it.now += 18 * HOUR

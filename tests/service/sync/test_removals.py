@@ -15,7 +15,7 @@ from bulk_export.core.window_gate import utc_now
 from bulk_export.errors import RemovalRefused, UsageError
 from bulk_export.pipelines.sync.options import SyncOptions
 from tests.support.command import FAST, run
-from tests.support.copy_scene import HOUR, NAME, WEEK, WHOLE, Scene, person, scene
+from tests.support.copy_scene import HOUR, NAME, PARTNERS, WEEK, Scene, person, scene
 
 
 def once(answer: list[Any]) -> Callable[[str, dict[str, str], list[Any]], list[Any]]:
@@ -97,34 +97,34 @@ async def test_fallen_cap_loses_nothing(tmp_path: Path) -> None:
 
 async def test_fallen_cap_is_refused(tmp_path: Path) -> None:
     """A cap that fell is refused, while the other records are merged and other endpoints are noted."""
-    async with scene(tmp_path, people=400, whole=5) as it:
+    async with scene(tmp_path, people=400, partners=5) as it:
         chosen: dict[str, Any] = {"removed": "delete", "format": "parquet"}
-        await it.sync(NAME, WHOLE, **chosen)
+        await it.sync(NAME, PARTNERS, **chosen)
         it.now += WEEK
         it.doctor = lambda name, query, shown: shown[:100] if name == NAME else shown
         it.records[NAME][0] = person(0, full_name="Renamed")
         it.records[NAME].insert(1, person(90_000))
-        it.records[WHOLE].append(person(77))
+        it.records[PARTNERS].append(person(77))
         for _ in range(1):
             with pytest.raises(RemovalRefused, match=r"30[01] of 40[01]") as refused:
-                await it.sync(NAME, WHOLE, **chosen)
+                await it.sync(NAME, PARTNERS, **chosen)
             assert (refused.value.exit_code, NAME in refused.value.what) == (4, True)
             assert len(it.rows()) == 401
             assert not it.removed()
             assert it.rows()["p00000"]["full_name"] == "Renamed"
-            assert "p00077" in it.rows(WHOLE)
-            assert it.told[-1].polls[0].kind == "full"
+            assert "p00077" in it.rows(PARTNERS)
+            assert it.reports[-1].polls[0].kind == "full"
             it.now += HOUR
         # It was an outage: once everything is shown again, nothing has to be confirmed.
         it.doctor = lambda _name, _query, shown: shown
-        first, *_ = (await it.sync(NAME, WHOLE, **chosen)).polls
+        first, *_ = (await it.sync(NAME, PARTNERS, **chosen)).polls
         assert (first.kind, first.tables[NAME].counts.unchanged) == ("full", 401)
         it.now += HOUR
-        assert [poll.kind for poll in (await it.sync(NAME, WHOLE, **chosen)).polls] == ["changes"]
+        assert [poll.kind for poll in (await it.sync(NAME, PARTNERS, **chosen)).polls] == ["changes"]
 
 
 async def test_accepted_removals_are_made(tmp_path: Path) -> None:
-    """Removals that a person accepts are made after two sweeps agreed on them."""
+    """Removals that a person accepts are made after the list was requested twice."""
     async with scene(tmp_path, people=200) as it:
         await it.sync()
         del it.records[NAME][100:]
@@ -160,17 +160,17 @@ async def test_few_removals_need_nobody(tmp_path: Path) -> None:
 
 async def test_full_load_at_each_poll_is_guarded(tmp_path: Path) -> None:
     """An endpoint that is fetched in full at each poll is guarded, too."""
-    async with scene(tmp_path, whole=60) as it:
-        await it.sync(WHOLE, removed="delete")
+    async with scene(tmp_path, partners=60) as it:
+        await it.sync(PARTNERS, removed="delete")
         it.now += HOUR
         it.doctor = once([])
-        (poll,) = (await it.sync(WHOLE, removed="delete")).polls
-        assert (poll.kind, poll.total("removed"), len(it.rows(WHOLE))) == ("changes", 0, 60)
+        (poll,) = (await it.sync(PARTNERS, removed="delete")).polls
+        assert (poll.kind, poll.total("removed"), len(it.rows(PARTNERS))) == ("changes", 0, 60)
         it.now += HOUR
         it.doctor = lambda _name, _query, _shown: []
         with pytest.raises(RemovalRefused, match="60 of 60"):
-            await it.sync(WHOLE, removed="delete")
-        assert len(it.rows(WHOLE)) == 60
+            await it.sync(PARTNERS, removed="delete")
+        assert len(it.rows(PARTNERS)) == 60
 
 
 async def test_record_in_either_load_is_kept(tmp_path: Path) -> None:
@@ -228,14 +228,14 @@ async def test_token_is_proven_by_full_sync(
 
 async def test_shared_list_proves_no_token(tmp_path: Path) -> None:
     """A list that all providers see does not prove a token."""
-    async with scene(tmp_path, people=5, whole=5) as it:
-        await it.sync(NAME, WHOLE, format="parquet")
+    async with scene(tmp_path, people=5, partners=5) as it:
+        await it.sync(NAME, PARTNERS, format="parquet")
         it.now += HOUR
         it.records[NAME] = [person(number) for number in range(700, 705)]
         with pytest.raises(UsageError, match=f"leaves out {NAME}"):
-            await it.sync(WHOLE, token="theirs", accept_token=True, format="parquet")
+            await it.sync(PARTNERS, token="theirs", accept_token=True, format="parquet")
         with pytest.raises(UsageError, match="another token"):
-            await it.sync(NAME, WHOLE, token="theirs", format="parquet")
+            await it.sync(NAME, PARTNERS, token="theirs", format="parquet")
 
 
 async def test_moved_service_is_proven_by_ids(tmp_path: Path) -> None:
@@ -302,13 +302,13 @@ async def test_unsettled_full_sync_is_repeated(tmp_path: Path) -> None:
 
 async def test_command_exits_with_4(tmp_path: Path) -> None:
     """The command prints what was merged, and exits with 4."""
-    async with scene(tmp_path, whole=60) as it:
-        command = ["sync", WHOLE, "--base-url", it.url, "--output", "copy", "--format", "parquet", *FAST]
+    async with scene(tmp_path, partners=60) as it:
+        command = ["sync", PARTNERS, "--base-url", it.url, "--output", "copy", "--format", "parquet", *FAST]
 
         it.now = utc_now()
-        await it.sync(WHOLE, token="canary-token-7f3a", output=tmp_path / "copy", format="parquet")
+        await it.sync(PARTNERS, token="canary-token-7f3a", output=tmp_path / "copy", format="parquet")
         it.doctor = lambda _name, _query, shown: shown[:1]
-        it.records[WHOLE][0] = person(0, full_name="Renamed")
+        it.records[PARTNERS][0] = person(0, full_name="Renamed")
         refused = await anyio.to_thread.run_sync(lambda: run(*command, "--progress", "none", cwd=tmp_path))
         assert (refused.returncode, refused.stdout.split(";")[1]) == (
             4,
@@ -319,7 +319,9 @@ async def test_command_exits_with_4(tmp_path: Path) -> None:
         assert "--accept-removals" in advice
 
 
-def test_a_share_is_a_number_of_percent() -> None:
+def test_max_removed_is_a_percentage() -> None:
+    """--max-removed is a percentage."""
+
     def share(given: Any) -> float:
         return SyncOptions.of(["statements"], environment="local", output="copy", max_removed=given).max_removed
 

@@ -42,7 +42,8 @@ def test_retry_after_is_read_in_both_forms(retry_after: str | None, date: str | 
 
 
 @given(retry_after=st.text(max_size=40), date=st.none() | st.text(max_size=40), wall=st.floats(0, 1e11))
-def test_no_text_is_a_defect(retry_after: str, date: str | None, wall: float) -> None:
+def test_any_text_is_accepted(retry_after: str, date: str | None, wall: float) -> None:
+    """Any text in a header gives a wait or none, and no exception."""
     wait = announced_wait(retry_after, date=date, wall=wall)
     assert wait is None or wait >= 0
 
@@ -61,7 +62,8 @@ HOUR, DAY, YEAR = 3_600.0, 86_400.0, 365 * 86_400.0
         ([HOUR, 0.0], (0.0, 1)),
     ],
 )
-def test_most_answers_decide_and_the_earliest_of_them(readings: list[float], wanted: tuple[float | None, int]) -> None:
+def test_largest_group_of_responses_decides(readings: list[float], wanted: tuple[float | None, int]) -> None:
+    """The largest group of responses that agree decides, by its lowest difference."""
     assert agreed(readings) == wanted
 
 

@@ -34,13 +34,15 @@ def test_any_word_of_printable_ascii_can_be_a_token(word: str) -> None:
 
 @settings(deadline=None)
 @given(st.text(max_size=20).filter(lambda text: not text or any(not "!" <= letter <= "~" for letter in text)))
-def test_anything_else_cannot_and_is_not_repeated(text: str) -> None:
+def test_other_texts_cannot_be_a_token(text: str) -> None:
+    """Anything else cannot be a token, and the message does not repeat it."""
     with pytest.raises(UsageError) as refused:
         Token(text)
     assert len(text) < 4 or text not in " ".join(refused.value.lines())
 
 
-def test_it_does_not_show() -> None:
+def test_token_is_not_shown() -> None:
+    """Neither repr, str, formatting nor pickle show the token."""
     token = Token(SECRET)
     assert SECRET not in f"{token!r} {token!s} {token} {[token]} {vars(Token)}"
     for store in (pickle.dumps, copy.copy, copy.deepcopy):
@@ -70,7 +72,8 @@ def test_the_file_comes_before_the_variable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("variables", [{}, {"BULK_EXPORT_TOKEN": ""}, {"BULK_EXPORT_TOKEN": " \n"}])
-def test_without_a_token_it_is_said_where_to_put_one(variables: dict[str, str]) -> None:
+def test_missing_token(variables: dict[str, str]) -> None:
+    """Without a token the message says where to put one."""
     with pytest.raises(UsageError) as refused:
         find_token(None, variables)
     assert "--token-file" in refused.value.next_step

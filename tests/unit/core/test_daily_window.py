@@ -127,7 +127,8 @@ def test_until_midnight_may_be_written_as_24() -> None:
         ("01:00-05:00", "a\0b"),
     ],
 )
-def test_what_is_no_window_is_refused_with_advice(between: str, timezone: str) -> None:
+def test_invalid_window_is_refused(between: str, timezone: str) -> None:
+    """An invalid window is refused with advice."""
     with pytest.raises(UsageError) as refused:
         Window.of(between, timezone)
     assert refused.value.next_step

@@ -48,7 +48,8 @@ def test_file_system_without_modes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert reason(tmp_path / "file") == "can be read or written by others"
 
 
-def test_the_user_is_told_from_others_by_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_owner_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of another owner is not ours."""
     (tmp_path / "file").touch(0o600)
     monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
     # The new file that it is compared with belongs to whoever runs this, as the old one does.
@@ -57,7 +58,8 @@ def test_the_user_is_told_from_others_by_owner(tmp_path: Path, monkeypatch: pyte
     assert reason(tmp_path / "file") == "belongs to another user"
 
 
-def test_a_link_is_no_directory_to_make_things_in(tmp_path: Path) -> None:
+def test_link_is_no_directory(tmp_path: Path) -> None:
+    """A link is not accepted as a directory to make things in."""
     (tmp_path / "home").mkdir()
     (tmp_path / "link").symlink_to("home")
     with pytest.raises(LocalFailure, match="link is a symbolic link"):

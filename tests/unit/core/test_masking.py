@@ -54,7 +54,8 @@ def test_a_token_is_masked_in_every_encoding(encoding: str, token: str) -> None:
 
 
 @given(text=st.text(max_size=80))
-def test_what_does_not_repeat_the_token_is_left_alone(text: str) -> None:
+def test_other_text_is_left_alone(text: str) -> None:
+    """A text that does not repeat the token is left alone."""
     assert Token("Zz9!Zz9!Zz9!").mask(text) == text
 
 
@@ -63,7 +64,8 @@ def test_a_token_that_is_cut_off_is_masked(length: int) -> None:
     assert Token(SECRET).mask(f"unknown: {SECRET[:length]}") == "unknown: [token]"
 
 
-def test_a_very_short_token_is_masked_as_a_word_only() -> None:
+def test_short_token_is_masked_as_a_word() -> None:
+    """A very short token is masked as a complete word only."""
     assert Token("t").mask("the t is not right") == "the [token] is not right"
 
 
@@ -83,7 +85,8 @@ def test_a_very_short_token_is_masked_as_a_word_only() -> None:
         ("https://h/\u202etxt", "https://h/\\u202etxt"),
     ],
 )
-def test_a_url_is_shown_without_what_may_be_a_password(url: str, shown: str) -> None:
+def test_url_is_shown_without_password(url: str, shown: str) -> None:
+    """A URL is shown without anything that may be a password."""
     assert without_password(url) == shown
 
 

@@ -92,14 +92,16 @@ def test_a_time_without_meaning_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
-def test_a_time_that_has_no_name_in_utc_is_refused(text: str) -> None:
+def test_time_out_of_range_in_utc_is_refused(text: str) -> None:
+    """A time that is out of range in UTC is refused."""
     with pytest.raises(UsageError, match="out of range"):
         parse_instant(text)
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.text(max_size=30))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    """Any text is parsed, or refused with a UsageError."""
     for parse in (parse_duration, parse_limit, parse_share, parse_instant):
         with contextlib.suppress(UsageError):
             parse(text)

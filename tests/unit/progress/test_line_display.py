@@ -32,9 +32,9 @@ def test_lines_come_every_ten_seconds() -> None:
     lines = stream.getvalue().splitlines()
     assert lines[0] == "exporting statements into out"
     assert lines[1:] == [
-        "10 pages, 3,000 records, 0 requests, looking for the end",
-        "20 pages, 6,000 records, 0 requests, looking for the end",
-        "30 pages, 9,000 records, 0 requests, looking for the end",
+        "10 pages, 3,000 records, 0 requests, counting pages",
+        "20 pages, 6,000 records, 0 requests, counting pages",
+        "30 pages, 9,000 records, 0 requests, counting pages",
     ]
 
 
@@ -61,7 +61,7 @@ def test_events_are_said_at_once() -> None:
     progress.available_again(3)
     progress.warned("look out")
     assert stream.getvalue().splitlines()[1:] == [
-        "going on with an interrupted export: 7 pages are there already",
+        "going on with an interrupted export: 7 pages are stored already",
         "statements: 9 pages in all",
         "warning: statements page 3: status 503; again in 1.3 s",
         "warning: the service answered 429; next attempt in 30 s",
@@ -71,7 +71,8 @@ def test_events_are_said_at_once() -> None:
     ]
 
 
-def test_silence_is_broken_by_warnings_only() -> None:
+def test_silent_progress_warns() -> None:
+    """The silent display writes warnings only."""
     stream = io.StringIO()
     progress = SilentProgress(Console(stream))
     progress.started(["statements"], None, windows)
@@ -87,15 +88,16 @@ def test_the_summary_is_a_table_with_remarks() -> None:
     )
     assert lines[0].split() == ["endpoint", "records", "files", "bytes", "requests"]
     assert lines[1].split() == ["statements", "12,345", "1", "1.2", "MB", "43"]
-    assert lines[3].startswith("1 min 05 s, 43 requests, 1 retries, 0 answered 429")
+    assert lines[3].startswith("1 min 05 s, 43 requests, 1 retries, never rate-limited")
     assert "new fields, kept in _extra: new" in lines[4]
     assert "values of another type, kept in _extra: paid" in lines[5]
     assert "changed while they were read (2 duplicates)" in lines[6]
 
 
 def test_a_429_is_explained() -> None:
-    plain = summary()
-    throttled = ExportSummary(plain.output, plain.endpoints, 43, 0, 2, 0, 1.0)
+    undisturbed = summary()
+    throttled = ExportSummary(undisturbed.output, undisturbed.endpoints, 43, 0, 2, 3, 1.0)
+    assert "1 s, 43 requests, 0 retries, rate-limited twice, resumed 3 times" in summary_lines(throttled)
     assert "someone else seems to use the token" in summary_lines(throttled)[-1]
 
 
@@ -131,7 +133,8 @@ def test_lines_have_no_control_characters(message: str, name: str) -> None:
 
 @settings(deadline=None)
 @given(st.text())
-def test_for_machines_too_and_nothing_is_lost(message: str) -> None:
+def test_json_lines_lose_nothing(message: str) -> None:
+    """Lines for machines have no control characters either, and nothing of the message is lost."""
     stream = io.StringIO()
     Console(stream, "json").line(message, level="warning", name=message)
     (line,) = stream.getvalue().splitlines()
@@ -169,15 +172,15 @@ def test_time_left_follows_the_limits() -> None:
     tally = Tally(["a"], lambda: windows(300, 290.0), clock)
     assert tally.seconds_left() is None
     for _ in range(300):
-        tally.page("a", 30)
+        tally.add_page("a", 30)
     tally.endpoints["a"].end = 900
     assert tally.seconds_left() == 290 + 300
     clock.now += 10
     assert tally.seconds_left() == 280 + 300
     for _ in range(600):
-        tally.page("a", 30)
+        tally.add_page("a", 30)
     assert tally.seconds_left() == 0
-    assert "writing" in tally.state()
+    assert "writing" in tally.status()
 
 
 def test_resumed_pages_do_not_count_for_pace() -> None:
@@ -200,8 +203,8 @@ def test_resumed_pages_do_not_count_for_pace() -> None:
 def test_empty_page_only_shows_the_end() -> None:
     """A page without records only shows where the end is."""
     tally = Tally(["a"], windows, Clock())
-    tally.page("a", 300)
-    tally.page("a", 0)
+    tally.add_page("a", 300)
+    tally.add_page("a", 0)
     tally.endpoints["a"].end = 1
     assert (tally.pages, tally.end, tally.seconds_left()) == (1, 1, 0)
 
@@ -225,7 +228,8 @@ def test_the_kind_of_progress_fits_the_stream() -> None:
         choose("loud", Console(io.StringIO()))
 
 
-def test_an_observer_need_not_listen() -> None:
+def test_observer_does_nothing() -> None:
+    """An observer does nothing by default."""
     silent = Observer()
     silent.started([], None, list)
     silent.tick()

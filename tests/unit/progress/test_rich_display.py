@@ -84,12 +84,13 @@ def test_limits_are_read_on_the_event_loop() -> None:
     assert display.line("service")[1] == "2/1000"
 
 
-def test_the_time_left_is_said_once_all_ends_are_known(display: Display) -> None:
-    assert "looking for the end" in display.shown()
+def test_time_left_needs_all_ends(display: Display) -> None:
+    """The time left is shown once all ends are known."""
+    assert "counting pages" in display.shown()
     display.progress.end_found("statements", 10)
     display.progress.page_stored("statements", 1, 300)
     display.clock.now += 2
-    assert "looking for the end" in display.shown()
+    assert "counting pages" in display.shown()
     display.progress.end_found("others", 0)
     assert "about 18 s left" in display.shown()
     for page in range(2, 11):
@@ -105,10 +106,11 @@ def test_resumed_export_shows_stored_pages(display: Display) -> None:
     display.progress.page_stored("statements", 41, 300)
     assert display.line("statements")[1] == "41/50"
     assert display.line("statements")[-2:] == ["12,300", "30"]
-    assert "40 pages are there already" in display.shown()
+    assert "40 pages are stored already" in display.shown()
 
 
-def test_what_went_wrong_last_is_shown_for_a_while(display: Display) -> None:
+def test_last_problem_is_shown_for_a_while(display: Display) -> None:
+    """The last problem is shown for a while."""
     display.progress.retrying("statements", 2, "status 503", 1.0)
     assert "statements page 2: status 503; again in 1.0 s" in display.shown()
     display.clock.now += 31
@@ -133,7 +135,8 @@ def test_service_text_is_no_markup(display: Display) -> None:
     assert capture.get() == "warning: [/nothing] to close\\u001b[2J\n"
 
 
-def test_the_summary_takes_the_place_of_the_display() -> None:
+def test_summary_replaces_the_display() -> None:
+    """The summary is shown in place of the display."""
     display = Display()
     one = summary().endpoints[0]
     odd = EndpointSummary(one.name, 1, 1, 1, 0, 1, 1, {"unknown": {"\x1b[2J": 1}})

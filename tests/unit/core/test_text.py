@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_export.core.printable import printable
+from bulk_export.core.text import printable
 from bulk_export.progress.console import Console
 
 DECEIVING = [
@@ -29,7 +29,8 @@ def test_invisible_characters_are_escaped(character: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "plain", "Zoë", "שלום", "日本語", "😀", "C:\\new"])
-def test_what_shows_as_itself_is_left_alone(text: str) -> None:
+def test_printable_text_is_left_alone(text: str) -> None:
+    """Text that is printable is left alone."""
     assert printable(text) == text
 
 
@@ -42,7 +43,8 @@ def test_escaped_text_is_valid_toml(text: str) -> None:
     assert tomllib.loads(f'text = "{shown}"') == {"text": text}
 
 
-def test_a_line_of_the_console_hides_nothing() -> None:
+def test_console_lines_are_printable() -> None:
+    """Lines of the console have printable characters only."""
     stream = io.StringIO()
     Console(stream).line("the service says \u202egnp.exe\x1b[2J\u2028next", level="warning")
     assert stream.getvalue() == "warning: the service says \\u202egnp.exe\\u001b[2J\\u2028next\n"

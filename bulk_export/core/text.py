@@ -1,0 +1,53 @@
+"""Text from outside: files that people wrote with any editor or shell, and text that is not safe to show as it is."""
+
+from __future__ import annotations
+
+import codecs
+
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
+
+def decode_text(content: bytes) -> str:
+    r"""Decode UTF-8, or the UTF-16 that a byte order mark announces, as Windows PowerShell writes it.
+
+    Args:
+        content: The whole file.
+
+    Returns:
+        The text without the byte order mark.
+
+    Raises:
+        UnicodeDecodeError: The content is not text. Its message quotes bytes of it.
+
+    >>> decode_text(b"\xef\xbb\xbfcaf\xc3\xa9")
+    'café'
+    """
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding)
+    return content.decode("utf-8")
+
+
+def printable(text: str) -> str:
+    r"""Escape every character that is not shown as itself, so that the text is safe on a terminal or in a message.
+
+    Escaped are control characters, line and paragraph separators, bidirectional and other invisible format
+    characters, spaces other than U+0020, lone surrogates, and code points that are private or unassigned.
+    Backslashes are left alone, so that escaping twice changes nothing. The escapes are those of TOML and JSON strings.
+
+    Args:
+        text: Any text, such as a name or a message of a service.
+
+    Returns:
+        One line of printable characters.
+
+    >>> printable("a\u202eb")
+    'a\\u202eb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _escaped(ord(character)) for character in text)
+
+
+def _escaped(code: int) -> str:
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
