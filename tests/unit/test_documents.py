@@ -76,6 +76,14 @@ def test_the_modules_of_the_architecture_exist() -> None:
         assert path.is_dir() or path.with_suffix(".py").is_file(), name
 
 
+def test_files_named_for_changes_exist() -> None:
+    """The table of files to touch in CONTRIBUTING.md names files that exist."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    tables = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    for name in re.findall(r"`([a-z_/]+\.py)`", tables):
+        assert (ROOT / "bulk_export" / name).is_file() or (ROOT / name).is_file(), name
+
+
 def test_the_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
