@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from bulk_export.core.model import INFER, LAX, Endpoint, Field, FieldType, Kind, ListOf, Struct
+from bulk_export.core.model import Endpoint, Field, FieldType, Kind, ListOf, Struct
 from bulk_export.transform import schema
 from bulk_export.transform.column_names import can_name_a_column, distinct_names
 from bulk_export.transform.decode import Decoder, Drift, RecordShaper, lossless_json
@@ -29,14 +29,6 @@ _WIDER = {
     frozenset({Kind.DATE, Kind.STRING}): Kind.STRING,
     frozenset({Kind.TIMESTAMP, Kind.STRING}): Kind.STRING,
 }
-
-
-def resumable_mode(mode: str) -> str:
-    """The schema mode that an interrupted export is bound to: `infer` makes other columns, `strict` and `lax` do not.
-
-    So an export that `strict` stopped can go on as a `lax` one.
-    """
-    return INFER if mode == INFER else LAX
 
 
 class SchemaScan:
