@@ -1,4 +1,4 @@
-"""Small OpenAPI documents, for tests of what is read from them."""
+"""Small specs for tests of what is found in one."""
 
 from __future__ import annotations
 
