@@ -61,7 +61,9 @@ class Record:
         if own is None:
             self._ensure_account()
             rows = self._rows(query, self._account.service_number)
-            own = next(row for row in rows if row[0] == self._account.number)
+            own = next((row for row in rows if row[0] == self._account.number), None)
+            if own is None:
+                raise sqlite3.DatabaseError("the row of this key belongs to another service")
         restraint = ThrottleState() if own[4] is None else msgspec.json.decode(own[4], type=ThrottleState)
         # What was lost was sent from some address, with whatever token.
         reach, longest, full_until = (max(row[place] for row in rows) for place in (1, 2, 3))
