@@ -45,10 +45,19 @@ class _File:
 
 
 def verify(directory: Path) -> Verification:
-    """Recompute sizes, hashes and row counts, and look for parts that the manifest does not name.
+    """Compare a finished export with its manifest: sizes, hashes and row counts, and files that it does not name.
 
-    Raises VerificationFailed with the differences, DamagedState where there is no manifest to check against,
-    UsageError for a copy that sync keeps, and LocalFailure where a directory cannot be read.
+    Args:
+        directory: The output directory of the export.
+
+    Returns:
+        What was verified, in numbers.
+
+    Raises:
+        VerificationFailed: The export differs from its manifest. The message names the differences.
+        DamagedState: There is no usable manifest.
+        UsageError: The directory holds a copy that sync keeps.
+        LocalFailure: The directory cannot be read.
     """
     if (directory / SYNC_STATE).exists():
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Plays requests through budgets on virtual time, and says which the service saw when."""
+"""Send requests through rate limiters on virtual time, and log when the service counts them."""
 
 from __future__ import annotations
 
@@ -142,11 +142,11 @@ def at_once(count: int) -> list[Planned]:
 def assert_within(log: Iterable[Sent], service: Limit, address: Limit, offset: float = 0.0) -> None:
     """No window exceeded, rolling or fixed, in all or from one address, as the service counts."""
     log = list(log)
-    counted = [one.counted for one in log]
+    counted = [request.counted for request in log]
     assert most_in_any_window(counted, service.period) <= service.requests
     assert most_in_any_fixed_window(counted, service.period, offset) <= service.requests
-    for source in {one.source for one in log}:
-        own = [one.counted for one in log if one.source == source]
+    for source in {request.source for request in log}:
+        own = [request.counted for request in log if request.source == source]
         assert most_in_any_window(own, address.period) <= address.requests
         assert most_in_any_fixed_window(own, address.period, offset) <= address.requests
 
@@ -171,7 +171,9 @@ def least_time(count: int, service: Limit, address: Limit, sources: int, min_int
 
 
 def gaps(log: Iterable[Sent]) -> list[float]:
-    return [after.sent - before.sent for before, after in itertools.pairwise(sorted(log, key=lambda one: one.sent))]
+    return [
+        after.sent - before.sent for before, after in itertools.pairwise(sorted(log, key=lambda request: request.sent))
+    ]
 
 
 @contextmanager
@@ -269,15 +271,15 @@ def play_processes(
     playing: Sequence[Process],
     of: Limits,
     machines: Sequence[BootClock],
-    places: Sequence[tuple[str, Token]] = ((SERVICE, TOKEN),),
+    services: Sequence[tuple[str, Token]] = ((SERVICE, TOKEN),),
     fresh_for: float = math.inf,
 ) -> list[Sent]:
-    """Let processes come, be killed and end, on one file. The places are taken in turn."""
+    """Let processes start, be killed and end, on one file. The services are used in turn."""
     log: list[Sent] = []
 
     async def live(number: int, process: Process, path: Path) -> None:
         await anyio.sleep(process.starts)
-        base_url, token = places[number % len(places)]
+        base_url, token = services[number % len(services)]
         clock = machines[process.machine % len(machines)]
         store = Mortal(SqliteLedger(path, base_url, token, of, clock))
         budget = RateLimiter(store, of, fresh_for=fresh_for, elapsed=anyio.current_time)

@@ -1,4 +1,4 @@
-"""Small specs for tests of what is found in one."""
+"""Small OpenAPI documents, for tests of what is read from them."""
 
 from __future__ import annotations
 

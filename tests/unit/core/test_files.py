@@ -135,7 +135,8 @@ def occupy_with_linked_state(path: Path) -> None:
 @pytest.mark.parametrize(
     "occupy", [occupy_with_file, occupy_with_link, occupy_with_foreign_files, occupy_with_linked_state]
 )
-def test_what_is_not_ours_is_refused_and_untouched(tmp_path: Path, occupy: Callable[[Path], None]) -> None:
+def test_foreign_output_is_untouched(tmp_path: Path, occupy: Callable[[Path], None]) -> None:
+    """An output that is not ours is refused and not changed."""
     target = tmp_path / "out"
     occupy(target)
     before = sorted(str(path) for path in tmp_path.rglob("*"))
