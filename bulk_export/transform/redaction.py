@@ -88,6 +88,11 @@ class Redaction:
         """A text that tells one key from another without revealing it; None without a key."""
         return hmac.digest(self._key, _KEY_LABEL, hashlib.sha256).hex()[:_KEY_ID_DIGITS] if self._key else None
 
+    @property
+    def secret(self) -> bytes:
+        """The key of the pseudonyms, for a decoder that makes them itself; empty if there is none."""
+        return self._key
+
     def __bool__(self) -> bool:
         return bool(self.rules)
 
