@@ -69,7 +69,7 @@ def _compile(source: Path, library: Path, target: str | None) -> str | None:
         return "there is no C compiler (cc, or what the variable CC names)"
     position_independent = [] if library.suffix == ".dll" else ["-fPIC"]
     try:
-        subprocess.run(
+        subprocess.run(  # noqa: S603  # the compiler that the user has
             [*command, *FLAGS, *position_independent, "-o", str(library), str(source)],
             check=True,
             capture_output=True,

@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from bulk_export.core.model import Endpoint, Paging
 from bulk_export.extract.paging_facts import PagingFacts
-from bulk_export.extract.repeated_pages import content_of
+from bulk_export.transform.decode import content_of
 
 Stored = TypeVar("Stored")
 # Statuses that services send for a page which does not exist.

@@ -22,11 +22,6 @@ from bulk_export.transform.decode import Decoder, InvalidPage, RecordShaper
 MOST_PAGES = 5_000_000
 
 
-def content_of(records: Sequence[bytes]) -> int:
-    """Return the same number for pages with the same records, in any order: ties may come in another one each time."""
-    return hash((len(records), sum(map(hash, records))))
-
-
 class RepeatedPages:
     """The contents that were seen in a sweep, and the pages that repeat an earlier one.
 

@@ -16,8 +16,8 @@ from bulk_export.extract.page_evidence import NOTHING_KNOWN
 from bulk_export.extract.page_numbering import NO_SUCH_PAGE, PageNumbering, page_target
 from bulk_export.extract.pagination import planner_for
 from bulk_export.extract.paging_facts import PagingFacts
-from bulk_export.extract.repeated_pages import MOST_PAGES, RepeatedPages, content_of, endless_list, ignored_page_number
-from bulk_export.transform.decode import RecordShaper
+from bulk_export.extract.repeated_pages import MOST_PAGES, RepeatedPages, endless_list, ignored_page_number
+from bulk_export.transform.decode import RecordShaper, content_of
 
 
 class Sweep:

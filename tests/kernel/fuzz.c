@@ -98,12 +98,15 @@ static void decode(const schema *sc, const uint8_t *body, int64_t size) {
 
 static void scan(const uint8_t *body, int64_t size) {
   enum { MOST = 64 };
-  int32_t begins[MOST], ends[MOST], flags;
-  uint64_t fingerprints[MOST];
-  int64_t count = kernel_scan(body, size, begins, ends, fingerprints, MOST, &flags);
+  record_bounds records[MOST];
+  uint64_t content;
+  int32_t flags;
+  int64_t count = kernel_scan(body, size, records, MOST, 7, &content, &flags);
   if (count <= 0) return;
+  for (int64_t i = 0; i < count; i++) content -= kernel_content(body + records[i].begin, records[i].end - records[i].begin, 7);
+  check(content == 0);
   uint8_t *lines = malloc((size_t)(size + count));
-  int64_t written = kernel_lines(body, begins, ends, count, lines);
+  int64_t written = kernel_lines(body, records, count, lines);
   check(written <= size + count && lines[written - 1] == '\n');
   free(lines);
 }

@@ -11,6 +11,7 @@ from bulk_export.transform.decode.drift import Drift, refuse_drift
 from bulk_export.transform.decode.identity import Key, identity_columns, record_version
 from bulk_export.transform.decode.record_shape import RecordShaper
 from bulk_export.transform.decode.redactor import page_rewriter
+from bulk_export.transform.decode.scanned_page import content_of
 from bulk_export.transform.decode.unpaged import UnpagedBody
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "RecordShaper",
     "SplitBody",
     "UnpagedBody",
+    "content_of",
     "identity_columns",
     "page_rewriter",
     "record_version",

@@ -1,30 +1,24 @@
 """The compiled way from bytes to columns, for pages that are as described; it declines every other page.
 
-The kernel is a shared library of plain C behind ctypes. It knows nothing of Python, so one file serves every version of
-it, and the interpreter is free for other threads while it runs. `kernel/kernel.c` says what it takes and declines.
+`kernel/kernel.c` says what it takes and what it declines. The interpreter is free for other threads while it runs.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
 import itertools
-import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 
 import pyarrow as pa
 
 from bulk_export.core.model import Endpoint, FieldType, Kind, ListOf, Struct
 from bulk_export.transform import schema
 from bulk_export.transform.decode.drift import Drift
+from bulk_export.transform.decode.kernel_library import Kernel, load_kernel
 from bulk_export.transform.decode.values import RECORD
 from bulk_export.transform.redaction import Redaction, RedactionAction, Rule, Rules
 
-DECODER_VARIABLE = "BULK_EXPORT_DECODER"
-_VERSION = 1
 _KINDS = {
     Kind.STRING: b"s",
     Kind.BOOLEAN: b"b",
@@ -37,8 +31,6 @@ _LIST, _OBJECT, _DROPPED = b"l", b"{", b"x"
 _PSEUDONYM, _REDACTED, _UNDESCRIBED = 1, 2, 4
 _MOST_MEMBERS = 256
 _MOST_UNKNOWN, _LONGEST_NAME = 64, 200
-_MOST_RECORDS = 1 << 16
-_HAS_SPACE, _IDS_UNKNOWN = 1, 2
 
 
 class _ArrowArray(ctypes.Structure):
@@ -79,41 +71,6 @@ class _UnknownName(ctypes.Structure):
     ]
 
 
-@functools.cache
-def library() -> ctypes.CDLL | None:
-    """The kernel, or None where it was not built or is not wanted (`BULK_EXPORT_DECODER=python`)."""
-    if os.environ.get(DECODER_VARIABLE) == "python":
-        return None
-    file = resources.files("bulk_export.transform.decode") / f"kernel/{library_name()}"
-    try:
-        found = ctypes.CDLL(str(file))
-    except OSError:
-        return None
-    pointer, number, text = ctypes.c_void_p, ctypes.c_int64, ctypes.c_char_p
-    try:
-        found.kernel_version.restype = number
-        if found.kernel_version() != _VERSION:
-            return None
-        for name, result, arguments in (
-            ("kernel_schema", pointer, [text, number, text, number]),
-            ("kernel_schema_free", None, [pointer]),
-            ("kernel_decode", number, [pointer] * 3 + [number] + [pointer] * 7),
-            ("kernel_scan", number, [text, number, pointer, pointer, pointer, number, pointer]),
-            ("kernel_lines", number, [text, pointer, pointer, number, pointer]),
-            ("kernel_fingerprints", number, [pointer, pointer, number, pointer]),
-        ):
-            function = getattr(found, name)
-            function.restype, function.argtypes = result, arguments
-    except AttributeError:
-        return None
-    return found
-
-
-def library_name() -> str:
-    """The name of the file that holds the kernel on this system."""
-    return {"win32": "_kernel.dll", "darwin": "_kernel.dylib"}.get(sys.platform, "_kernel.so")
-
-
 @dataclass(frozen=True, slots=True)
 class CompiledBlock:
     """Records of the leading pages that were taken: the batch, and the rows of each page."""
@@ -131,9 +88,9 @@ class CompiledBlock:
 class CompiledDecoder:
     """Decodes pages of one endpoint with the kernel."""
 
-    def __init__(self, kernel: ctypes.CDLL, endpoint: Endpoint, redaction: Redaction, arrow_schema: pa.Schema) -> None:
+    def __init__(self, kernel: Kernel, endpoint: Endpoint, redaction: Redaction, arrow_schema: pa.Schema) -> None:
         """Raises ValueError for a description that the kernel cannot be given."""
-        self._kernel = kernel
+        self._kernel = kernel.concurrent
         self._schema = arrow_schema
         fields = schema.columns(redaction.redacted(endpoint))
         attributes = _members(Struct(fields), redaction.rules)
@@ -147,7 +104,7 @@ class CompiledDecoder:
             raise ValueError("a rule for the member that holds the attributes")
         description = _written(_OBJECT, 0, "", beside)
         secret = redaction.secret
-        self._described = kernel.kernel_schema(description, len(description), secret, len(secret))
+        self._described = self._kernel.kernel_schema(description, len(description), secret, len(secret))
         if not self._described:
             raise ValueError("the kernel does not take the description")
         self._paths = ["", "", "", "", *_paths(Struct(fields), redaction.rules)]
@@ -213,7 +170,7 @@ class CompiledDecoder:
 
 def compiled_decoder(endpoint: Endpoint, redaction: Redaction, arrow_schema: pa.Schema) -> CompiledDecoder | None:
     """A decoder for an endpoint, or None where there is no kernel or it does not take the description."""
-    kernel = library()
+    kernel = load_kernel()
     if kernel is None:
         return None
     try:

@@ -93,6 +93,20 @@ static uint64_t xxh3(const uint8_t *at, int64_t size) {
   return xxh64_avalanche(read64(secret + 56) ^ read64(secret + 64));
 }
 
+/* A hash of any bytes for comparisons within one process; nobody who does not know `seed` can make two texts alike. */
+static uint64_t content_hash(const uint8_t *at, int64_t size, uint64_t seed) {
+  uint64_t left = seed ^ XXH_PRIME_1, right = seed ^ (uint64_t)size * XXH_PRIME_2;
+  for (; size >= 32; size -= 32, at += 32) {
+    left = folded_product(read64(at) ^ left, read64(at + 8) ^ seed);
+    right = folded_product(read64(at + 16) ^ right, read64(at + 24) ^ ~seed);
+  }
+  uint8_t rest[32] = {0};
+  if (size) memcpy(rest, at, (size_t)size);
+  left = folded_product(read64(rest) ^ left, read64(rest + 8) ^ seed);
+  right = folded_product(read64(rest + 16) ^ right, read64(rest + 24) ^ ~seed);
+  return xxh3_avalanche(left ^ rotated(right, 32));
+}
+
 /* ---- SHA-256 (FIPS 180-4) and HMAC (RFC 2104) ---- */
 enum { SHA_BLOCK = 64, SHA_SIZE = 32 };
 typedef struct { uint32_t word[8]; } sha_state;

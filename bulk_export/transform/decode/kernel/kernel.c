@@ -357,53 +357,70 @@ EXPORT int64_t kernel_decode(const schema *sc, const uint8_t *const *bodies, con
 /* ---- record bounds ---- */
 enum { HAS_SPACE = 1, IDS_UNKNOWN = 2 };
 
-/* Find the records of a page: where each begins and ends in the body, and the fingerprint of each id.
+/* What a scan finds of one record: where it and its id are in the body, and the fingerprint of the id. */
+typedef struct { int32_t begin, end, id_begin, id_end; uint64_t fingerprint; } record_bounds;
+
+/* Find the id of a record in the value at `value`, which ends at `end`. False where it is not at hand. */
+static int note_id(record_bounds *found, const uint8_t *text, const uint8_t *value, const uint8_t *end) {
+  int64_t length = end - value - 2;
+  if (*value != '"' || length < 1 || length > LONGEST_HASHED || memchr(value, '\\', (size_t)length + 1)) return 0;
+  found->id_begin = (int32_t)(value + 1 - text);
+  found->id_end = (int32_t)(end - 1 - text);
+  found->fingerprint = xxh3(value + 1, length);
+  return 1;
+}
+
+/* Behind the record whose brace is at `at`, or NULL. *ids counts its members called `id`, and is above 1 where one of
+ * them is not at hand. */
+static const uint8_t *scan_record(const uint8_t *text, const uint8_t *at, record_bounds *found, key_memory *keys,
+                                  int *spaced, int *ids) {
+  keys->next = 0;
+  *ids = 0;
+  at++;
+  if (is_space(*at)) { *spaced = 1; at = skip_space(at); }
+  while (*at != '}') {
+    const uint8_t *key = at, *value = skip_key(at, keys, spaced);
+    at = value ? skip_value(value, keys, spaced) : NULL;
+    if (!at) return NULL;
+    if (memcmp(key, "\"id\"", 4) == 0) *ids += note_id(found, text, value, at) ? 1 : 2;
+    else if (memchr(key, '\\', (size_t)(value - key))) *ids += 2; /* perhaps `id`, written with an escape */
+    if (is_space(*at)) { *spaced = 1; at = skip_space(at); }
+    if (*at == '}') break;
+    if (*at != ',') return NULL;
+    at++;
+    if (is_space(*at)) { *spaced = 1; at = skip_space(at); }
+    if (*at == '}') return NULL;
+  }
+  return at + 1;
+}
+
+/* Find the records of a page, whatever they hold.
  *
- * `begins`, `ends` and `fingerprints` have room for `most`. *flags receives HAS_SPACE where a record holds white space
- * between tokens, and IDS_UNKNOWN where an id is not a string without escapes of up to LONGEST_HASHED bytes, or does
- * not stand exactly once. Returns the number of records, DECLINED, or NO_MEMORY.
+ * `records` has room for `most`. *content receives the sum of the hashes of all records, made with `seed`. *flags
+ * receives HAS_SPACE where a record holds white space between tokens, and IDS_UNKNOWN where a record has not exactly one
+ * id that is a string of up to LONGEST_HASHED bytes without escapes. Returns the number of records, DECLINED, or NO_MEMORY.
  */
-EXPORT int64_t kernel_scan(const uint8_t *body, int64_t size, int32_t *begins, int32_t *ends, uint64_t *fingerprints,
-                           int64_t most, int32_t *flags) {
+EXPORT int64_t kernel_scan(const uint8_t *body, int64_t size, record_bounds *records, int64_t most, uint64_t seed,
+                           uint64_t *content, int32_t *flags) {
   if (size > INT32_MAX / 8) return DECLINED;
   uint8_t *text = malloc((size_t)size + PADDING);
   if (!text) return NO_MEMORY;
   memcpy(text, body, (size_t)size);
   memset(text + size, 0, PADDING);
-  int spaced = 0, unknown = 0;
+  int spaced = 0, unknown = 0, ids;
   int64_t count = 0;
+  uint64_t sum = 0;
   key_memory keys = {0};
   const uint8_t *at = find_records(text);
   while (at && *at != ']') {
     if (*at != '{' || count == most) { at = NULL; break; }
-    begins[count] = (int32_t)(at - text);
-    int ids = 0;
-    keys.next = 0;
-    at++;
-    if (is_space(*at)) { spaced = 1; at = skip_space(at); }
-    while (at && *at != '}') {
-      const uint8_t *key = at, *value = skip_key(at, &keys, &spaced);
-      at = value ? skip_value(value, &keys, &spaced) : NULL;
-      if (!at) break;
-      if (memcmp(key, "\"id\"", 4) == 0) {
-        ids++;
-        int64_t length = at - value - 2;
-        if (*value != '"' || length < 1 || length > LONGEST_HASHED || memchr(value, '\\', (size_t)length + 1)) unknown = 1;
-        else fingerprints[count] = xxh3(value + 1, length);
-      } else if (memchr(key, '\\', (size_t)(value - key))) {
-        unknown = 1; /* perhaps `id`, written with an escape */
-      }
-      if (is_space(*at)) { spaced = 1; at = skip_space(at); }
-      if (*at == '}') break;
-      if (*at != ',') { at = NULL; break; }
-      at++;
-      if (is_space(*at)) { spaced = 1; at = skip_space(at); }
-      if (*at == '}') at = NULL;
-    }
+    const uint8_t *begin = at;
+    at = scan_record(text, at, &records[count], &keys, &spaced, &ids);
     if (!at) break;
-    at++;
     unknown |= ids != 1;
-    ends[count++] = (int32_t)(at - text);
+    records[count].begin = (int32_t)(begin - text);
+    records[count++].end = (int32_t)(at - text);
+    sum += content_hash(begin, at - begin, seed);
     at = skip_space(at);
     if (*at == ',') {
       at = skip_space(at + 1);
@@ -413,28 +430,34 @@ EXPORT int64_t kernel_scan(const uint8_t *body, int64_t size, int32_t *begins, i
     }
   }
   if (!at || !ends_soundly(at + 1, text + size)) count = DECLINED;
+  *content = sum;
   *flags = (spaced ? HAS_SPACE : 0) | (unknown ? IDS_UNKNOWN : 0);
   free(text);
   return count;
 }
 
+/* The hash of one record, as `kernel_scan` adds it up. */
+EXPORT uint64_t kernel_content(const uint8_t *record, int64_t size, uint64_t seed) {
+  return content_hash(record, size, seed);
+}
+
 /* Write the records with a line end each. `out` has room for the body and a byte a record. Returns the bytes written. */
-EXPORT int64_t kernel_lines(const uint8_t *body, const int32_t *begins, const int32_t *ends, int64_t count, uint8_t *out) {
+EXPORT int64_t kernel_lines(const uint8_t *body, const record_bounds *records, int64_t count, uint8_t *out) {
   uint8_t *end = out;
   for (int64_t i = 0; i < count; i++) {
-    size_t size = (size_t)(ends[i] - begins[i]);
-    memcpy(end, body + begins[i], size);
+    size_t size = (size_t)(records[i].end - records[i].begin);
+    memcpy(end, body + records[i].begin, size);
     end += size;
     *end++ = '\n';
   }
   return end - out;
 }
 
-/* The fingerprint of each string of a column. DECLINED where one is longer than LONGEST_HASHED. */
+/* The fingerprint of each string of a column. DECLINED where one is empty, or longer than LONGEST_HASHED. */
 EXPORT int64_t kernel_fingerprints(const uint8_t *text, const int32_t *offsets, int64_t count, uint64_t *fingerprints) {
   for (int64_t i = 0; i < count; i++) {
     int64_t size = offsets[i + 1] - offsets[i];
-    if (size > LONGEST_HASHED) return DECLINED;
+    if (size < 1 || size > LONGEST_HASHED) return DECLINED;
     fingerprints[i] = xxh3(text + offsets[i], size);
   }
   return count;

@@ -18,13 +18,15 @@ from bulk_export.core.model import Endpoint, Kind
 from bulk_export.services.catalogue import load_service
 from bulk_export.services.local.records import RecordFactory
 from bulk_export.transform import schema
-from bulk_export.transform.decode import Decoder, Drift, InvalidPage, split_page
-from bulk_export.transform.decode.compiled_path import CompiledDecoder, compiled_decoder, library, texts_of
+from bulk_export.transform.decode import Decoder, Drift, InvalidPage
+from bulk_export.transform.decode.compiled_path import CompiledDecoder, compiled_decoder, texts_of
+from bulk_export.transform.decode.kernel_library import load_kernel
 from bulk_export.transform.redaction import NO_REDACTION, Redaction
 from tests.support.described import FIELDS, THINGS, endpoint, page, record, spaced
 from tests.support.json_values import Raw, records
+from tests.support.mutation import mutated
 
-pytestmark = pytest.mark.skipif(library() is None, reason="the kernel is not built, or not wanted")
+pytestmark = pytest.mark.skipif(load_kernel() is None, reason="the kernel is not built, or not wanted")
 
 KEY = b"a key of the length that is asked for"
 REDACTIONS = [
@@ -224,33 +226,6 @@ def test_numbers_agree(text: str) -> None:
     Comparison().takes(page(record(age=Raw(text), score=Raw(text), years=[Raw(text)], new=Raw(text))))
 
 
-PIECES = [
-    *(b'"', b":", b",", b" ", b"\n", b"}", b"{", b"[", b"]", b"\\", b"-", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\0"),
-    *(b"\\u0000", b"\\ud83d\\ude00", b"\\ud83d", b"\\/", b"\\x", b"null", b"true", b"0", b"1e5", b"00", b'"id":"x",'),
-    *(b'"\\u0069d":"y",', b'"data":[],', b',"meta":{"a":[1,{}]}', b'"new":{"x":"\\u00e9\\/"},', b'"b":2,', b"+01:30"),
-]
-
-
-def mutated(chance: random.Random, body: bytes) -> bytes:
-    """A body with a few bytes changed, inserted, repeated or taken away."""
-    text = bytearray(body)
-    for _ in range(chance.choice((1, 1, 1, 2, 3))):
-        at = chance.randrange(len(text) + 1)
-        match chance.randrange(5):
-            case 0 if at < len(text):
-                text[at] = chance.randrange(256)
-            case 1:
-                text[at:at] = chance.choice(PIECES)
-            case 2:
-                del text[at : at + chance.randrange(1, 12)]
-            case 3:
-                other = chance.randrange(len(text) + 1)
-                text[at:at] = text[other : other + chance.randrange(40)]
-            case _:
-                text[at : at + chance.randrange(1, 5)] = chance.choice(PIECES)
-    return bytes(text)
-
-
 def test_mutated_pages_agree(comparison: Comparison) -> None:
     """A few changed bytes never make the two ways disagree, and never a page of what is none."""
     chance = random.Random(16)
@@ -293,60 +268,22 @@ def test_characters_of_every_plane_agree(character: str, escaped: bool) -> None:
         assert comparison.takes(body.encode())
 
 
-class Scan:
-    """The records that the kernel finds in a page."""
-
-    def __init__(self, body: bytes, most: int = 100) -> None:
-        kernel = library()
-        assert kernel is not None
-        begins, ends, marks = (ctypes.c_int32 * most)(), (ctypes.c_int32 * most)(), (ctypes.c_uint64 * most)()
-        flags = ctypes.c_int32()
-        addresses = [ctypes.addressof(one) for one in (begins, ends, marks)]
-        count = kernel.kernel_scan(body, len(body), *addresses, most, ctypes.addressof(flags))
-        self.records = [body[begin:end] for begin, end in list(zip(begins, ends, strict=True))[: max(count, 0)]]
-        self.fingerprints = list(marks[: max(count, 0)])
-        self.is_page = count >= 0
-        self.has_space, self.ids_unknown = bool(flags.value & 1), bool(flags.value & 2)
-
-
-def test_scanned_pages_agree() -> None:
-    """Bounds of records and fingerprints of ids are those that Python finds, in mutated pages too."""
-    chance = random.Random(3)
-    bodies = [page(USUAL, DRIFTED), spaced(page(USUAL, USUAL)), page(), page(*[record()] * 5)]
-    found = 0
-    for number in range(3_000):
-        body = bodies[number % 4] if number < 8 else mutated(chance, chance.choice(bodies))
-        scan = Scan(body)
-        try:
-            expected = split_page(body)
-        except InvalidPage:
-            assert not scan.is_page
-            continue
-        if not scan.is_page:
-            continue
-        found += 1
-        assert scan.records == expected
-        if not scan.ids_unknown:
-            ids = Decoder(THINGS, columns=False, lines=None).decode([body]).ids
-            assert scan.fingerprints == [xxhash.xxh3_64_intdigest(one.encode()) for one in map(str, ids)]
-    assert found > 300
-
-
 def test_fingerprints_are_those_of_xxh3() -> None:
     """For every length that is hashed here; a longer text is left to Python."""
-    kernel = library()
+    kernel = load_kernel()
     assert kernel is not None
 
     def fingerprints(texts: list[str]) -> list[int] | None:
         column = pa.array(texts)
         _, offsets, data = column.buffers()
         made = (ctypes.c_uint64 * len(texts))()
-        count = kernel.kernel_fingerprints(data.address, offsets.address, len(texts), ctypes.addressof(made))
+        count = kernel.brief.kernel_fingerprints(data.address, offsets.address, len(texts), ctypes.addressof(made))
         return None if count < 0 else list(made)
 
-    texts = [("0123456789abcdef" * 8)[:size] for size in range(129)] + ["é", "é" * 64]
+    texts = [("0123456789abcdef" * 8)[:size] for size in range(1, 129)] + ["é", "é" * 64]
     assert fingerprints(texts) == [xxhash.xxh3_64_intdigest(text.encode()) for text in texts]
     assert fingerprints(["a", "x" * 129]) is None
+    assert fingerprints(["a", ""]) is None
 
 
 def test_threads_decode_side_by_side() -> None:
