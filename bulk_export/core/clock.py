@@ -18,12 +18,12 @@ from email.utils import parsedate_to_datetime
 # Clocks that differ by at most this many seconds count as equal.
 TOLERANCE = 300.0
 # The most responses of one run whose times are kept, and how many must agree on a large difference.
-MOST_READINGS, ENOUGH = 9, 3
+MAX_READINGS, MIN_AGREEING = 9, 3
 _DAY = 86_400.0
 # No two clocks differ by more than 100 years; a larger number is damage.
 _FURTHEST = 36_525 * _DAY
 # The form of times in the manifest: UTC, whole seconds.
-MOMENT = "%Y-%m-%dT%H:%M:%SZ"
+MANIFEST_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def server_time(date: str | None) -> datetime | None:
@@ -74,7 +74,7 @@ def announced_wait(retry_after: str | None, *, date: str | None, wall: float) ->
     return min((until.timestamp() - now for now in clocks if until.timestamp() >= now), default=0.0)
 
 
-def agreed(readings: Sequence[float]) -> tuple[float | None, int]:
+def consensus(readings: Sequence[float]) -> tuple[float | None, int]:
     """The difference on which most responses of a run agree.
 
     Responses agree if their differences are within `TOLERANCE` seconds of one another.
@@ -94,7 +94,7 @@ def agreed(readings: Sequence[float]) -> tuple[float | None, int]:
     return best
 
 
-def believed(ahead: float | None, answers: int, before: float) -> float:
+def trusted_difference(ahead: float | None, answers: int, before: float) -> float:
     """The difference to use from now on.
 
     Args:
@@ -110,16 +110,16 @@ def believed(ahead: float | None, answers: int, before: float) -> float:
     if ahead > TOLERANCE:
         # Either clock may be wrong. By our own, the next poll asks from an earlier time, which loses nothing.
         return min(before, 0.0)
-    if ahead < -_DAY and answers < ENOUGH and abs(ahead - before) > TOLERANCE:
+    if ahead < -_DAY and answers < MIN_AGREEING and abs(ahead - before) > TOLERANCE:
         return before
     return ahead
 
 
-def bounded(ahead: float) -> float:
+def valid_difference(ahead: float) -> float:
     """A stored difference, or 0.0 if it cannot be right."""
     return ahead if math.isfinite(ahead) and -_FURTHEST <= ahead <= TOLERANCE else 0.0
 
 
-def now() -> str:
+def now_text() -> str:
     """The current time as the manifest writes it: UTC, whole seconds."""
-    return datetime.now(UTC).strftime(MOMENT)
+    return datetime.now(UTC).strftime(MANIFEST_TIME)

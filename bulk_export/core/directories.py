@@ -62,7 +62,7 @@ def names_in(directory: int) -> list[str]:
     return sorted(os.listdir(directory))
 
 
-def look_at(name: str, *, within: int) -> os.stat_result | None:
+def entry_status(name: str, *, within: int) -> os.stat_result | None:
     """The status of an entry of an open directory, without following a link; None if there is no such entry."""
     try:
         return os.stat(name, dir_fd=within, follow_symlinks=False)
@@ -80,7 +80,7 @@ def is_same(one: os.stat_result, other: os.stat_result) -> bool:
     return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
-def why_not_ours(found: os.stat_result, *, within: int, may_be_read: bool = False) -> str | None:
+def ownership_problem(found: os.stat_result, *, within: int, may_be_read: bool = False) -> str | None:
     """Why an entry of a directory cannot be ours alone: it belongs to another user, or others have access to it.
 
     Some file systems keep neither owners nor modes. So if these are unexpected, a file is made for comparison.
@@ -104,11 +104,11 @@ def why_not_ours(found: os.stat_result, *, within: int, may_be_read: bool = Fals
     return None
 
 
-def why_unsafe(directory: int) -> str | None:
+def safety_problem(directory: int) -> str | None:
     """Why files of ours are not safe in an open directory: another user could replace them.
 
     The administrator may own the directory, as with a mounted volume, and its group may write to it. If owner or mode
-    are unexpected, a file is made for comparison, as in `why_not_ours`.
+    are unexpected, a file is made for comparison, as in `ownership_problem`.
 
     Returns:
         The end of a sentence about it, or None if it is safe.

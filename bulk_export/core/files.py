@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bulk_export.core.directories import (
+    entry_status,
     kind_of,
-    look_at,
     made_directory,
+    ownership_problem,
     sync_descriptor,
-    why_not_ours,
 )
 from bulk_export.core.process import is_shortage, too_few_descriptors
 from bulk_export.errors import LocalFailure
@@ -65,11 +65,11 @@ def make_directory_below(path: Path, *names: str) -> Path:
         directory = stack.enter_context(_opened(path))
         for name in names:
             path = path / name
-            found = look_at(name, within=directory)
+            found = entry_status(name, within=directory)
             reason = None
             if found is not None:
                 is_directory = stat.S_ISDIR(found.st_mode)
-                reason = why_not_ours(found, within=directory) if is_directory else f"is {kind_of(found)}"
+                reason = ownership_problem(found, within=directory) if is_directory else f"is {kind_of(found)}"
             if reason is not None:
                 raise LocalFailure(
                     f"{path} {reason}.",

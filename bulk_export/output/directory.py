@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from bulk_export.core.directories import (
+    entry_status,
     is_same,
     kind_of,
-    look_at,
     names_in,
     opened_directory,
-    why_not_ours,
-    why_unsafe,
+    ownership_problem,
+    safety_problem,
 )
 from bulk_export.core.files import local_failures, make_private_directory, sync_directory
 from bulk_export.errors import DamagedState, DirectoryInUse, LocalFailure, UsageError
@@ -82,7 +82,7 @@ def prepare_output(path: Path) -> None:
     working = path / WORKING_DIRECTORY
     if os.path.lexists(path):
         with local_failures(f"Looking at {path}"), opened_directory(path) as opened:
-            reason = why_unsafe(opened)
+            reason = safety_problem(opened)
         if reason is not None:
             raise UsageError(
                 f"{path} {reason}.", kept="Nothing was changed.", next_step=f"{_OTHER_OUTPUT[:-1]}; or chmod 700 yours."
@@ -110,7 +110,7 @@ def check_working_directory(working: Path) -> None:
         LocalFailure: It cannot be read.
     """
     with local_failures(f"Looking at {working}"), opened_directory(working.parent) as above:
-        found = look_at(working.name, within=above)
+        found = entry_status(working.name, within=above)
         if found is not None and not stat.S_ISDIR(found.st_mode):
             raise UsageError(f"{working} is {kind_of(found)}.", kept="Nothing was changed.", next_step=_OTHER_OUTPUT)
         with contextlib.suppress(FileNotFoundError), opened_directory(working.name, within=above) as state:
@@ -120,7 +120,7 @@ def check_working_directory(working: Path) -> None:
 
 def check_owner(directory: int, above: int, path: Path) -> None:
     """Raise UsageError unless an open directory, which is in the open directory `above`, is ours alone."""
-    if reason := why_not_ours(os.fstat(directory), within=above):
+    if reason := ownership_problem(os.fstat(directory), within=above):
         raise UsageError(f"{path} {reason}.", kept="Nothing was changed.", next_step=_OTHER_OUTPUT)
 
 
@@ -230,7 +230,7 @@ def check_replaceable(output: Path, names: Sequence[str], *, finished: bool, kee
         for name in dict.fromkeys([*names, *(path.partition("/")[0] for path in listed)]):
             _check_folder(root, name, output, listed, is_exported=name in names)
         has_archive = earlier is not None and earlier.get("archive") == ARCHIVE
-        if keep_pages and not has_archive and look_at(ARCHIVE, within=root) is not None:
+        if keep_pages and not has_archive and entry_status(ARCHIVE, within=root) is not None:
             raise in_the_way(output / ARCHIVE)
 
 
@@ -265,7 +265,7 @@ def already_finished(output: Path) -> UsageError:
 
 
 def _check_folder(root: int, name: str, output: Path, listed: set[str], *, is_exported: bool) -> None:
-    found = look_at(name, within=root)
+    found = entry_status(name, within=root)
     if found is None:
         return
     if not stat.S_ISDIR(found.st_mode):
@@ -273,7 +273,7 @@ def _check_folder(root: int, name: str, output: Path, listed: set[str], *, is_ex
     with opened_directory(name, within=root) as folder:
         for entry in names_in(folder):
             is_listed = f"{name}/{entry}" in listed
-            existing = look_at(entry, within=folder)
+            existing = entry_status(entry, within=folder)
             if existing is None or not (is_listed or (is_exported and is_part(entry))):
                 continue
             if not (is_listed and stat.S_ISREG(existing.st_mode)):

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bulk_export.core.directories import look_at, made_directory, opened_directory, sync_descriptor
+from bulk_export.core.directories import entry_status, made_directory, opened_directory, sync_descriptor
 from bulk_export.core.files import local_failures, move_file, sha256_within, write_within
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import ORIGIN, JournalStore, write_archive
@@ -169,8 +169,8 @@ class _PartMover:
 
     def _move(self, part: _StagedPart, source: int | None, target: int) -> bool:
         """Move one part into its directory. Return whether it was copied, so that the original is still there."""
-        final = look_at(part.name, within=target)
-        if source is None or look_at(part.name, within=source) is None:
+        final = entry_status(part.name, within=target)
+        if source is None or entry_status(part.name, within=source) is None:
             # Case 1: an earlier attempt moved it.
             if final is None:
                 raise DamagedState(
@@ -223,7 +223,7 @@ def _remove_replaced(
 ) -> None:
     """Remove the files of the export that this one replaces; `earlier` is the digest of its manifest."""
     output, output_fd = work.output, work.output_fd
-    if look_at(MANIFEST, within=output_fd) is not None:
+    if entry_status(MANIFEST, within=output_fd) is not None:
         found = read_manifest(output)
         if found == manifest:
             return  # an earlier attempt came as far as step 4
@@ -247,7 +247,7 @@ def _remove_replaced(
 
 
 def _remove_file(directory: int, name: str, path: Path) -> None:
-    found = look_at(name, within=directory)
+    found = entry_status(name, within=directory)
     if found is not None:
         if not stat.S_ISREG(found.st_mode):
             raise in_the_way(path / name)

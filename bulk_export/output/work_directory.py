@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bulk_export.core.directories import is_same, look_at, opened_directory, sync_descriptor
+from bulk_export.core.directories import entry_status, is_same, opened_directory, sync_descriptor
 from bulk_export.core.files import (
     local_failures,
     make_private_directory,
@@ -73,7 +73,7 @@ class WorkDirectory:
             DamagedState: It is damaged.
         """
         store = JournalStore(self.state / JOURNAL, cap=cap)
-        found = look_at(JOURNAL, within=self.state_fd)
+        found = entry_status(JOURNAL, within=self.state_fd)
         if found is None or not is_same(found, store.path.stat()):
             store.close()
             raise replaced_in_use(self.state)

@@ -11,7 +11,7 @@ import re
 import stat
 from pathlib import Path
 
-from bulk_export.core.directories import kind_of, look_at, names_in, opened_directory, why_not_ours
+from bulk_export.core.directories import entry_status, kind_of, names_in, opened_directory, ownership_problem
 from bulk_export.errors import DamagedState
 from bulk_export.output.file_names import (
     ARCHIVE,
@@ -100,7 +100,7 @@ def remove_tree(path: Path) -> list[Path]:
 
 def _check(directory: int, path: Path, name: str, depth: int) -> None:
     for entry in names_in(directory):
-        found = look_at(entry, within=directory)
+        found = entry_status(entry, within=directory)
         is_directory = _is_our_directory(entry, name)
         if found is None or not (is_directory or _FILE.fullmatch(entry)):
             continue
@@ -108,7 +108,7 @@ def _check(directory: int, path: Path, name: str, depth: int) -> None:
             continue  # a file of the user's, whose name an endpoint could have
         if not (stat.S_ISDIR if is_directory else stat.S_ISREG)(found.st_mode):
             raise _untrusted(path / entry, f"it is {kind_of(found)}")
-        if reason := why_not_ours(found, within=directory):
+        if reason := ownership_problem(found, within=directory):
             raise _untrusted(path / entry, f"it {reason}")
         if _DATABASE.fullmatch(entry) and found.st_nlink > 1:
             raise _untrusted(path / entry, "it is a hard link, so another file would change with it")
@@ -122,7 +122,7 @@ def _check(directory: int, path: Path, name: str, depth: int) -> None:
 def _remove(directory: int, path: Path, name: str, last: str, depth: int) -> list[Path]:
     kept: list[Path] = []
     for entry in sorted(names_in(directory), key=lambda entry: (entry.startswith(last), entry)):
-        found = look_at(entry, within=directory)
+        found = entry_status(entry, within=directory)
         if found is None:
             continue
         if stat.S_ISDIR(found.st_mode):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from bulk_export.core.clock import MOMENT, MOST_READINGS, now, seconds_ahead
+from bulk_export.core.clock import MANIFEST_TIME, MAX_READINGS, now_text, seconds_ahead
 from bulk_export.extract.journal import GroupCommit, JournalStore, StoredPage
 from bulk_export.extract.order_check import edge_reader
 from bulk_export.extract.page_fetcher import FetchedPage, PageReceiver
@@ -45,7 +45,7 @@ class StoredCounters:
             throttled=store.parsed_fact(_THROTTLED, _count) or 0,
             resumed=store.parsed_fact(_RESUMED, _count) or 0,
             clock_readings=store.parsed_fact(_CLOCK_AHEAD, _readings) or (),
-            started_at=store.parsed_fact(_STARTED_AT, _moment) or now(),
+            started_at=store.parsed_fact(_STARTED_AT, _moment) or now_text(),
         )
 
     def count_resumption(self, store: JournalStore) -> StoredCounters:
@@ -57,7 +57,7 @@ class StoredCounters:
 def mark_started(store: JournalStore) -> None:
     """Store that the first run starts now, unless one did before."""
     if store.fact(_STARTED_AT) is None:
-        store.put_fact(_STARTED_AT, now())
+        store.put_fact(_STARTED_AT, now_text())
 
 
 class JournalReceiver(PageReceiver):
@@ -107,7 +107,7 @@ class JournalReceiver(PageReceiver):
 
     def response_dated(self, date: str | None) -> None:
         """Store how far the service's clock is ahead of ours, for the first few responses."""
-        if len(self._clock_readings) < MOST_READINGS:
+        if len(self._clock_readings) < MAX_READINGS:
             ahead = seconds_ahead(date, self._clock())
             if ahead is not None:
                 self._clock_readings.append(ahead)
@@ -141,5 +141,5 @@ def _readings(text: str) -> tuple[float, ...]:
 
 
 def _moment(text: str) -> str:
-    datetime.strptime(text, MOMENT).replace(tzinfo=UTC)
+    datetime.strptime(text, MANIFEST_TIME).replace(tzinfo=UTC)
     return text

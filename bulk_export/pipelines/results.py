@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bulk_export.core.clock import TOLERANCE, agreed, now
+from bulk_export.core.clock import TOLERANCE, consensus, now_text
 from bulk_export.core.model import INFER, LAX, Service, description_digest
 from bulk_export.core.units import format_instant
 from bulk_export.core.version import __version__
@@ -91,7 +91,7 @@ def export_manifest(
     """Return the manifest of an export whose conversions are finished. Blocking."""
     stored = StoredCounters.read(store)
     requests = store.requests()
-    ahead, agreeing = agreed(stored.clock_readings)
+    ahead, agreeing = consensus(stored.clock_readings)
     is_far = ahead is not None and abs(ahead) > TOLERANCE
     facts = RunFacts(
         service=options.service,
@@ -121,7 +121,7 @@ def manifest_of(facts: RunFacts, conversions: Sequence[EndpointConversion], page
         base_url=facts.base_url,
         parameters=facts.parameters,
         started_at=facts.started_at,
-        finished_at=now(),
+        finished_at=now_text(),
         endpoints=[_endpoint_result(conversion, facts, page_store) for conversion in conversions],
         run=facts.counters,
         not_exported=dict(facts.left_out),

@@ -155,9 +155,7 @@ def test_modules_are_short() -> None:
 TESTS = Path(__file__).parents[1]
 
 
-# Their helpers are still to be moved.
-LENDING = {"unit/extract/journal/test_archive.py", "unit/pipelines/sync/test_delta_table.py"}
-TEST_FILES = sorted(path for path in TESTS.rglob("*.py") if str(path.relative_to(TESTS)) not in LENDING)
+TEST_FILES = sorted(TESTS.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: str(path.relative_to(TESTS)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bulk_export.core.directories import kind_of, look_at, names_in, opened_directory, why_not_ours
+from bulk_export.core.directories import entry_status, kind_of, names_in, opened_directory, ownership_problem
 from bulk_export.core.files import local_failures
 from bulk_export.errors import DamagedState, UsageError
 from bulk_export.output.delta_files import LOG as DELTA_LOG
@@ -134,10 +134,10 @@ def _refuse_foreign_files(output: Path, names: Sequence[str]) -> None:
     """
     with local_failures(f"Looking at {output}"), opened_directory(output) as root:
         for name in (SYNC_STATE, LOG):
-            if (found := look_at(name, within=root)) is not None:
+            if (found := entry_status(name, within=root)) is not None:
                 _check_file(found, root, output / name, is_directory=False)
         for name in names:
-            if (found := look_at(name, within=root)) is not None:
+            if (found := entry_status(name, within=root)) is not None:
                 _check_file(found, root, output / name, is_directory=True)
                 with opened_directory(name, within=root) as table:
                     _check_directory(table, output / name, 0)
@@ -145,7 +145,7 @@ def _refuse_foreign_files(output: Path, names: Sequence[str]) -> None:
 
 def _check_directory(directory: int, path: Path, depth: int) -> None:
     for name in names_in(directory):
-        found = look_at(name, within=directory)
+        found = entry_status(name, within=directory)
         if found is None:
             continue
         is_directory = stat.S_ISDIR(found.st_mode) or name == DELTA_LOG
@@ -157,7 +157,7 @@ def _check_directory(directory: int, path: Path, depth: int) -> None:
 
 def _check_file(found: os.stat_result, within: int, path: Path, *, is_directory: bool) -> None:
     if (stat.S_ISDIR if is_directory else stat.S_ISREG)(found.st_mode):
-        reason = why_not_ours(found, within=within, may_be_read=True)
+        reason = ownership_problem(found, within=within, may_be_read=True)
     else:
         reason = f"is {kind_of(found)}"
     if reason:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bulk_export.core.clock import ENOUGH, TOLERANCE, agreed, believed
+from bulk_export.core.clock import MIN_AGREEING, TOLERANCE, consensus, trusted_difference
 from bulk_export.pipelines.sync.fetch import GroupLoad
 from bulk_export.pipelines.sync.state import CopyState, OpenPoll
 
@@ -19,7 +19,7 @@ def clock_ahead(loads: Sequence[GroupLoad], state: CopyState) -> float:
     found = []
     for ahead, answers in (load.clock_reading for load in loads):
         supporting = 0 if ahead is None else sum(1 for kept in state.clock_readings if abs(kept - ahead) <= TOLERANCE)
-        found.append(believed(ahead, answers + supporting, state.clock_ahead))
+        found.append(trusted_difference(ahead, answers + supporting, state.clock_ahead))
     return min(found, default=state.clock_ahead)
 
 
@@ -30,8 +30,8 @@ def poll_start(poll: OpenPoll, ahead: float) -> datetime:
 
 def clock_readings(loads: Sequence[GroupLoad], state: CopyState) -> tuple[float, ...]:
     """Return the readings of the last polls, one of each, including this one's."""
-    reading, _ = agreed([ahead for ahead, _ in (load.clock_reading for load in loads) if ahead is not None])
-    return state.clock_readings if reading is None else (*state.clock_readings, reading)[-ENOUGH:]
+    reading, _ = consensus([ahead for ahead, _ in (load.clock_reading for load in loads) if ahead is not None])
+    return state.clock_readings if reading is None else (*state.clock_readings, reading)[-MIN_AGREEING:]
 
 
 def clock_remark(loads: Sequence[GroupLoad], ahead: float) -> str | None:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from bulk_export.core.clock import MOST_READINGS, bounded
+from bulk_export.core.clock import MAX_READINGS, valid_difference
 from bulk_export.core.files import local_failures, write_atomically
 from bulk_export.core.units import format_instant, parse_instant
 from bulk_export.errors import DamagedState, UsageError
@@ -50,11 +50,11 @@ def read_state(directory: Path) -> CopyState | None:
             watermarks={safe_name(name): _watermark_from(mark) for name, mark in document["endpoints"].items()},
             open_polls={_kind(kind): _open_poll_from(poll) for kind, poll in document["open"].items()},
             poll_number=_number(document["polls"]),
-            clock_ahead=bounded(float(document["clock_ahead"])),
+            clock_ahead=valid_difference(float(document["clock_ahead"])),
             last_entry=_entry_from(document["last"]),
             table_marks={safe_name(name): _mark_from(mark) for name, mark in document.get("tables", {}).items()},
             default_schedule=_schedule_from(document.get("rhythm", {})),
-            clock_readings=tuple(map(float, document.get("clock_told", [])))[-MOST_READINGS:],
+            clock_readings=tuple(map(float, document.get("clock_told", [])))[-MAX_READINGS:],
             schedules={safe_name(name): _schedule_from(kept) for name, kept in document.get("rhythms", {}).items()},
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, UsageError):

@@ -126,6 +126,16 @@ def test_damage_anywhere_is_noticed(path: Path, place: float, noise: bytes) -> N
         assert claim_many(ledger, 100) <= 20
 
 
+def test_key_of_another_service_is_damage(path: Path) -> None:
+    """A row whose service does not fit its key is refused as damage."""
+    with closing(open_ledger(path)) as ledger:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("UPDATE accounts SET service_number = 5")
+            connection.commit()
+        with pytest.raises(DamagedState, match="is damaged"):
+            ledger.claim(100)
+
+
 @pytest.mark.parametrize("kind", ["directory", "loop", "missing parent that is a file"])
 def test_impossible_path_is_refused(tmp_path: Path, kind: str) -> None:
     """A path that cannot be a file is refused."""

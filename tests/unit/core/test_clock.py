@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_export.core.clock import agreed, announced_wait, believed, bounded
+from bulk_export.core.clock import announced_wait, consensus, trusted_difference, valid_difference
 
 # Our clock shows 10:00:30, and so does the service's where it is right.
 WALL = 1_795_428_030.0
@@ -64,7 +64,7 @@ HOUR, DAY, YEAR = 3_600.0, 86_400.0, 365 * 86_400.0
 )
 def test_largest_group_of_responses_decides(readings: list[float], wanted: tuple[float | None, int]) -> None:
     """The largest group of responses that agree decides, by its lowest difference."""
-    assert agreed(readings) == wanted
+    assert consensus(readings) == wanted
 
 
 @pytest.mark.parametrize(
@@ -85,11 +85,11 @@ def test_largest_group_of_responses_decides(readings: list[float], wanted: tuple
 )
 def test_service_clock_is_followed_with_care(ahead: float | None, answers: int, before: float, wanted: float) -> None:
     """A service's clock that is ahead is followed for minutes; one that is behind for a day, or if responses agree."""
-    assert believed(ahead, answers, before) == wanted
+    assert trusted_difference(ahead, answers, before) == wanted
 
 
 @given(st.floats(), st.integers(0, 9), st.floats(-1e9, 300))
 def test_start_is_never_far_in_the_future(ahead: float, answers: int, before: float) -> None:
     """No response moves a start more than minutes into the future."""
-    assert believed(ahead, answers, before) <= 300
-    assert bounded(ahead) <= 300
+    assert trusted_difference(ahead, answers, before) <= 300
+    assert valid_difference(ahead) <= 300

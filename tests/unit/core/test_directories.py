@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from bulk_export.core import directories
-from bulk_export.core.directories import look_at, made_directory, opened_directory, why_not_ours
+from bulk_export.core.directories import entry_status, made_directory, opened_directory, ownership_problem
 from bulk_export.core.files import make_directory_below, move_file, open_regular
 from bulk_export.errors import LocalFailure
 
 
 def reason(path: Path) -> str | None:
     with opened_directory(path.parent) as above:
-        found = look_at(path.name, within=above)
+        found = entry_status(path.name, within=above)
         assert found is not None
-        return why_not_ours(found, within=above)
+        return ownership_problem(found, within=above)
 
 
 @pytest.mark.parametrize(("mode", "refused"), [(0o600, False), (0o700, False), (0o640, True), (0o602, True)])

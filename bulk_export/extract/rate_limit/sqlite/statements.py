@@ -83,7 +83,9 @@ class LedgerTables:
         if own is None:
             self._ensure_key()
             rows = self._rows(query, self._key.service_number)
-            own = next(row for row in rows if row[0] == self._key.number)
+            own = next((row for row in rows if row[0] == self._key.number), None)
+            if own is None:
+                raise sqlite3.DatabaseError("the row of this key belongs to another service")
         # Requests that may be missing were sent from some address, with whatever token: the whole service counts.
         longest_period, longest_request, full_until = (max(row[column] for row in rows) for column in (1, 2, 3))
         return KeyState(
