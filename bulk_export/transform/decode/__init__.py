@@ -8,10 +8,10 @@ which has to prove that it missed nothing, and the exact path (`exact_path`) for
 from bulk_export.transform.decode.body import Body, InvalidPage, SplitBody, split_page
 from bulk_export.transform.decode.decoder import Block, Decoder, Lines
 from bulk_export.transform.decode.drift import Drift, refuse_drift
-from bulk_export.transform.decode.identity import Key, identity_columns, record_version
+from bulk_export.transform.decode.identity import Key, Keys, identity_columns, record_version
 from bulk_export.transform.decode.record_shape import RecordShaper
 from bulk_export.transform.decode.redactor import page_rewriter
-from bulk_export.transform.decode.scanned_page import content_of
+from bulk_export.transform.decode.scanned_page import HashedIds, content_of
 from bulk_export.transform.decode.unpaged import UnpagedBody
 
 __all__ = [
@@ -19,8 +19,10 @@ __all__ = [
     "Body",
     "Decoder",
     "Drift",
+    "HashedIds",
     "InvalidPage",
     "Key",
+    "Keys",
     "Lines",
     "RecordShaper",
     "SplitBody",

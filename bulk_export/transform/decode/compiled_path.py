@@ -9,6 +9,7 @@ import ctypes
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import pyarrow as pa
 
@@ -16,6 +17,7 @@ from bulk_export.core.model import Endpoint, FieldType, Kind, ListOf, Struct
 from bulk_export.transform import schema
 from bulk_export.transform.decode.drift import Drift
 from bulk_export.transform.decode.kernel_library import Kernel, load_kernel
+from bulk_export.transform.decode.scanned_page import HashedIds
 from bulk_export.transform.decode.values import RECORD
 from bulk_export.transform.redaction import Redaction, RedactionAction, Rule, Rules
 
@@ -78,11 +80,62 @@ class CompiledBlock:
     batch: pa.RecordBatch
     rows_per_page: list[int]
 
-    def ids_by_page(self) -> Iterator[list[str]]:
+    def ids_by_page(self) -> Iterator[Sequence[str]]:
         """Yield the ids of the records of each page."""
-        ids = texts_of(self.batch.column(0))
+        kernel, column = load_kernel(), self.batch.column(0)
+        marks = None if kernel is None else _fingerprints(kernel, column)
+        column_ids = ColumnIds(column, marks or b"")
         for after, rows in zip(itertools.accumulate(self.rows_per_page), self.rows_per_page, strict=True):
-            yield ids[after - rows : after]
+            page = slice(after - rows, after)
+            yield column_ids[page] if marks is None else column_ids.part(page)
+
+
+class ColumnIds(HashedIds):
+    """Ids as a column holds them, all of it or a part."""
+
+    __slots__ = ("_column", "_ids", "_marks")
+
+    def __init__(self, column: pa.Array, marks: bytes) -> None:
+        self._column = column
+        self._marks = marks
+        self._ids: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        return self._texts()[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts())
+
+    def part(self, rows: slice) -> ColumnIds:
+        """The ids of some rows."""
+        return ColumnIds(self._column[rows], self._marks[8 * rows.start : 8 * rows.stop])
+
+    def fingerprints(self) -> bytes:
+        """64 bits of the hash of each id: XXH3, in native byte order."""
+        return self._marks
+
+    def _texts(self) -> list[str]:
+        if self._ids is None:
+            self._ids = texts_of(self._column)
+        return self._ids
+
+
+def _fingerprints(kernel: Kernel, column: pa.Array) -> bytes | None:
+    """The fingerprints of a column of ids; None if one is empty or too long for the kernel."""
+    if not len(column):
+        return b""
+    _, offsets, text = column.buffers()
+    marks = ctypes.create_string_buffer(8 * len(column))
+    begin = offsets.address + 4 * column.offset
+    count = kernel.brief.kernel_fingerprints(text.address, begin, len(column), marks)
+    return None if count < 0 else marks.raw
 
 
 class CompiledDecoder:

@@ -14,10 +14,11 @@ from bulk_export.transform import schema
 from bulk_export.transform.decode.body import Body, SplitBody, text_of
 from bulk_export.transform.decode.columns import ColumnDecoder, IdsByPage
 from bulk_export.transform.decode.drift import Drift
-from bulk_export.transform.decode.identity import IdentityReader, Key, ids_of, keys
-from bulk_export.transform.decode.json_lines import compact, flat_lines
+from bulk_export.transform.decode.identity import IdentityReader, Keys, ids_of, keys
+from bulk_export.transform.decode.json_lines import LineBlock, compact, flat_lines
 from bulk_export.transform.decode.record_shape import RecordShaper, with_escaped_names
 from bulk_export.transform.decode.redactor import Redactor, redact_records
+from bulk_export.transform.decode.scanned_page import ScannedRecords
 from bulk_export.transform.redaction import NO_REDACTION, Redaction, RedactionAction
 
 Lines = Literal["raw", "flat"]
@@ -35,10 +36,10 @@ class Block:
         drift: How the records differ from the description.
     """
 
-    ids: Sequence[Key]
+    ids: Keys
     rows_per_page: Sequence[int]
     batch: pa.RecordBatch | None
-    lines: Sequence[bytes] | None
+    lines: LineBlock | None
     drift: Drift
 
     def without(self, rows: Collection[int]) -> Block:
@@ -47,9 +48,9 @@ class Block:
         kept = [row for row in range(len(self.ids)) if row not in excluded]
         return replace(
             self,
-            ids=[self.ids[row] for row in kept],
+            ids=Keys([[self.ids[row] for row in kept]]),
             batch=None if self.batch is None else self.batch.take(pa.array(kept, pa.int64())),
-            lines=None if self.lines is None else [self.lines[row] for row in kept],
+            lines=None if self.lines is None else LineBlock.of([self.lines[row] for row in kept]),
         )
 
 
@@ -94,7 +95,7 @@ class Decoder:
         """
         drift = Drift()
         batch: pa.RecordBatch | None = None
-        lines: Sequence[bytes] | None = None
+        lines: LineBlock | None = None
         ids: IdsByPage | None = None
         # 1. Columns, whose decoder reads the ids as well.
         if self._columns or self._lines == "flat":
@@ -106,7 +107,7 @@ class Decoder:
         if self._lines == "raw" or needs_identities:
             records = list(map(self._shaper.split, bodies))
             if self._lines == "raw":
-                lines = [line for page in map(self._raw_lines, bodies, records) for line in page]
+                lines = self._raw_lines(bodies, records)
             if needs_identities:
                 ids = list(map(self._identities, bodies, records))
         # 3. Keys: a record without an identity stands for itself.
@@ -118,15 +119,21 @@ class Decoder:
         for path in self._without_column & drift.unknown.keys():
             del drift.unknown[path]
         return Block(
-            ids=[key for page in page_keys for key in page],
+            ids=Keys(page_keys),
             rows_per_page=[len(page) for page in page_keys],
             batch=batch if self._columns else None,
             lines=lines,
             drift=drift,
         )
 
-    def _raw_lines(self, body: Body, records: Sequence[bytes]) -> Sequence[bytes]:
-        return redact_records(compact(text_of(body), records), self._redactor)
+    def _raw_lines(self, bodies: Sequence[Body], pages: Sequence[Sequence[bytes]]) -> LineBlock:
+        pieces: list[bytes] = []
+        for body, records in zip(bodies, pages, strict=True):
+            if self._redactor is None and isinstance(records, ScannedRecords) and records.is_compact:
+                pieces.append(records.lines())
+            else:
+                pieces += LineBlock.of(redact_records(compact(text_of(body), records), self._redactor)).pieces
+        return LineBlock(pieces, sum(map(len, pages)))
 
     def _identities(self, body: Body, records: Sequence[bytes]) -> Sequence[str | None]:
         if self._identity is not None:

@@ -6,8 +6,8 @@ whether another record is the same one, so it is never taken for one that was me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, overload
 
 import msgspec
 
@@ -15,15 +15,45 @@ from bulk_export.core.model import Kind, RecordShape
 from bulk_export.transform import schema
 from bulk_export.transform.decode import lossless_json
 from bulk_export.transform.decode.record_shape import member_at, members_of
+from bulk_export.transform.decode.scanned_page import HashedIds
 from bulk_export.transform.decode.values import parse_timestamp
 
 # Text identifies a record; bytes are a record that nothing identifies, as it was sent.
 Key = str | bytes
 
 
+class Keys(Sequence[Key]):
+    """The keys of the records of some pages. `pages` has those of each page; they are put together when needed."""
+
+    __slots__ = ("_all", "_count", "pages")
+
+    def __init__(self, pages: Sequence[Sequence[Key]]) -> None:
+        self.pages = pages
+        self._count = sum(map(len, pages))
+        self._all: list[Key] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Key: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Key]: ...
+    def __getitem__(self, index: int | slice) -> Key | Sequence[Key]:
+        return self._together()[index]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._together())
+
+    def _together(self) -> list[Key]:
+        if self._all is None:
+            self._all = [key for page in self.pages for key in page]
+        return self._all
+
+
 def keys(identities: Sequence[str | None], records: Callable[[], Sequence[bytes]]) -> Sequence[Key]:
     """The identity of each record, or the record; `records` is called only if one of them is needed."""
-    if all(identities):
+    if isinstance(identities, HashedIds) or all(identities):
         return identities  # type: ignore[return-value]  # none of them is None
     return [identity or record for identity, record in zip(identities, records(), strict=True)]
 

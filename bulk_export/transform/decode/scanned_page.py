@@ -91,8 +91,18 @@ class ScannedRecords(Sequence[bytes]):
         return memoryview(lines)[:size].tobytes()
 
 
-class ScannedIds(Sequence[str]):
-    """The ids of the records of a page; none of them is empty."""
+class HashedIds(Sequence[str]):
+    """Ids of records, none of them empty, with their fingerprints. They become texts when somebody looks at them."""
+
+    __slots__ = ()
+
+    def fingerprints(self) -> bytes:
+        """64 bits of the hash of each id: XXH3, in native byte order."""
+        raise NotImplementedError
+
+
+class ScannedIds(HashedIds):
+    """The ids of the records of a page, where they are in its text."""
 
     __slots__ = ("_bounds", "_ids", "_text")
 

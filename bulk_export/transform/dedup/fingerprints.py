@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from bulk_export.transform.decode import Key
+from bulk_export.transform.decode import HashedIds, Key, Keys
 
 InSlice = Callable[[pa.Array], pa.Array]
 
@@ -28,6 +28,10 @@ _KEPT_BYTES = 10
 
 def fingerprints(keys: Iterable[Key]) -> bytes:
     """The 64-bit fingerprint of each key, in order: 8 bytes each, the same on every run."""
+    if isinstance(keys, Keys):
+        return b"".join(map(fingerprints, keys.pages))
+    if isinstance(keys, HashedIds):
+        return keys.fingerprints()
     return fingerprints_of(key.encode("utf-8", "surrogatepass") if isinstance(key, str) else key for key in keys)
 
 
