@@ -47,17 +47,28 @@ class ColumnDecoder:
             # 1. The compiled path takes pages up to the first that it declines.
             if self._compiled is not None:
                 block = self._compiled.decode([text_of(page) for page in pages[len(ids) :]], drift)
-                batches.append(block.batch)
-                ids.extend(block.ids_by_page())
+                if block.rows_per_page:
+                    batches.append(block.batch)
+                    ids.extend(block.ids_by_page())
             # 2. That page takes the exact path, and only that one.
             if len(ids) < len(pages):
                 batch, page_ids = self._decode_exactly(pages[len(ids)], drift)
                 batches.append(batch)
                 ids.append(page_ids)
-        batch = pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], self.schema)
+        batch = self._joined(batches)
         for index in self._placeholders:
             batch = batch.set_column(index, self.schema.field(index), pa.nulls(batch.num_rows, pa.string()))
         return batch, ids
+
+    def _joined(self, batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+        # Putting a single batch together would copy it.
+        match batches:
+            case []:
+                return pa.RecordBatch.from_pylist([], self.schema)
+            case [batch]:
+                return batch
+            case _:
+                return pa.concat_batches(batches)
 
     def _decode_exactly(self, page: Body, drift: Drift) -> tuple[pa.RecordBatch, Sequence[str | None]]:
         records = page.records if isinstance(page, SplitBody) else split_page(page)
