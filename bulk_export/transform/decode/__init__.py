@@ -1,7 +1,7 @@
 """Bytes to records to columns and lines.
 
-`Decoder` is the entrance. It decodes pages by one of two paths that give the same result: the fast path (`fast_path`),
-which has to prove that it missed nothing, and the exact path (`exact_path`) for whatever the fast one declines.
+`Decoder` is the entrance. It decodes pages by one of two paths that give the same result: the compiled path
+(`compiled_path`), which declines what it cannot judge, and the exact path (`exact_path`), which defines what is right.
 `RecordShaper` splits pages without decoding records.
 """
 
