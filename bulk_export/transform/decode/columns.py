@@ -22,10 +22,10 @@ IdsByPage = Sequence[Sequence[str | None]]
 class ColumnDecoder:
     """Decodes pages of normalized records of one endpoint into columns."""
 
-    def __init__(self, endpoint: Endpoint, redaction: Redaction) -> None:
+    def __init__(self, endpoint: Endpoint, redaction: Redaction, *, compiled: bool = True) -> None:
         redacted = redaction.redacted(endpoint)
         self.schema = schema.arrow_schema(redacted)
-        self._compiled = compiled_decoder(endpoint, redaction, self.schema)
+        self._compiled = compiled_decoder(endpoint, redaction, self.schema) if compiled else None
         self._exact = ExactDecoder(self.schema, schema.columns(redacted))
         self._redactor = Redactor(redaction) if redaction else None
         # Normalizing puts a placeholder where a shape has no id or type.

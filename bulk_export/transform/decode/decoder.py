@@ -63,6 +63,7 @@ class Decoder:
         lines: Which lines blocks have: `raw` are the records as they were sent, without white space between tokens;
             `flat` are the columns of the batch as JSON objects; None for no lines.
         redaction: What is dropped or pseudonymised, in batches and lines.
+        compiled: Whether columns are decoded by the compiled path as far as it takes them, if there is a kernel.
 
     Example:
         decoder = Decoder(endpoint, columns=True, lines=None)
@@ -70,14 +71,20 @@ class Decoder:
     """
 
     def __init__(
-        self, endpoint: Endpoint, *, columns: bool, lines: Lines | None, redaction: Redaction = NO_REDACTION
+        self,
+        endpoint: Endpoint,
+        *,
+        columns: bool,
+        lines: Lines | None,
+        redaction: Redaction = NO_REDACTION,
+        compiled: bool = True,
     ) -> None:
         self._shaper = RecordShaper(endpoint)
         if redaction and not self._shaper.is_json_api:
             redaction = with_escaped_names(redaction)
         self._columns = columns
         self._lines = lines
-        self._column_decoder = ColumnDecoder(endpoint, redaction)
+        self._column_decoder = ColumnDecoder(endpoint, redaction, compiled=compiled)
         self.schema = self._column_decoder.schema
         self._without_column = schema.without_column(endpoint)
         self._redactor = Redactor(redaction, endpoint.shape) if redaction else None
@@ -138,11 +145,8 @@ class Decoder:
     def _identities(self, body: Body, records: Sequence[bytes]) -> Sequence[str | None]:
         if self._identity is not None:
             return self._identity.read(records)
-        ids: Sequence[str | None]
-        if isinstance(body, SplitBody) and body.ids is not None:
-            ids = body.ids
-        else:
-            ids = ids_of(list(map(self._shaper.normalize, records)))
+        known = body.ids if isinstance(body, SplitBody) else self._shaper.known_ids(records)
+        ids = ids_of(list(map(self._shaper.normalize, records))) if known is None else known
         if self._pseudonym is None:
             return ids
         return [id_ and self._pseudonym(id_.encode("utf-8", "surrogatepass")) for id_ in ids]

@@ -26,7 +26,7 @@ _FUNCTIONS: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kernel_decode", _number, [_pointer] * 3 + [_number] + [_pointer] * 7),
     ("kernel_scan", _number, [_text, _number, _pointer, _number, ctypes.c_uint64, _pointer, _pointer]),
     ("kernel_content", ctypes.c_uint64, [_text, _number, ctypes.c_uint64]),
-    ("kernel_lines", _number, [_text, _pointer, _number, _pointer]),
+    ("kernel_lines", _number, [_text, _text, _number, _text]),
     ("kernel_fingerprints", _number, [_pointer, _pointer, _number, _pointer]),
 )
 

@@ -60,8 +60,11 @@ class RecordShaper:
     def split_with_ids(self, body: bytes) -> SplitBody:
         """The body with its records, and with their ids if these cost nothing. Raises InvalidPage."""
         records = self.split(body)
-        ids = records.ids if self.is_json_api and isinstance(records, ScannedRecords) else None
-        return SplitBody(body, records, ids)
+        return SplitBody(body, records, self.known_ids(records))
+
+    def known_ids(self, records: Sequence[bytes]) -> Sequence[str] | None:
+        """The ids of the records of a page, if they cost nothing."""
+        return records.ids if self.is_json_api and isinstance(records, ScannedRecords) else None
 
     def join(self, records: Sequence[bytes]) -> bytes:
         """A page of records in the shape of the service; the inverse of `split`."""

@@ -29,6 +29,10 @@ class _RecordBounds(ctypes.Structure):
     ]
 
 
+# Makes a bytes object whose content is still to be written: nobody else knows it before it is returned.
+_new_bytes = ctypes.pythonapi.PyBytes_FromStringAndSize
+_new_bytes.restype = ctypes.py_object
+_new_bytes.argtypes = [ctypes.c_char_p, ctypes.c_ssize_t]
 _INTS_A_RECORD = ctypes.sizeof(_RecordBounds) // 4
 
 
@@ -86,9 +90,10 @@ class ScannedRecords(Sequence[bytes]):
         kernel = load_kernel()
         if kernel is None:
             return b"".join(record + b"\n" for record in self)
-        lines = ctypes.create_string_buffer(len(self._text) + self._count)
-        size = kernel.concurrent.kernel_lines(self._text, self._bounds, self._count, lines)
-        return memoryview(lines)[:size].tobytes()
+        write = kernel.brief.kernel_lines
+        lines: bytes = _new_bytes(None, write(self._text, self._bounds, self._count, None))
+        write(self._text, self._bounds, self._count, lines)
+        return lines
 
 
 class HashedIds(Sequence[str]):

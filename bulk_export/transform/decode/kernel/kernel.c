@@ -441,16 +441,18 @@ EXPORT uint64_t kernel_content(const uint8_t *record, int64_t size, uint64_t see
   return content_hash(record, size, seed);
 }
 
-/* Write the records with a line end each. `out` has room for the body and a byte a record. Returns the bytes written. */
+/* Write the records with a line end each into `out`, if there is one. Returns how many bytes that takes. */
 EXPORT int64_t kernel_lines(const uint8_t *body, const record_bounds *records, int64_t count, uint8_t *out) {
-  uint8_t *end = out;
+  int64_t written = 0;
   for (int64_t i = 0; i < count; i++) {
-    size_t size = (size_t)(records[i].end - records[i].begin);
-    memcpy(end, body + records[i].begin, size);
-    end += size;
-    *end++ = '\n';
+    int64_t size = records[i].end - records[i].begin;
+    if (out) {
+      memcpy(out + written, body + records[i].begin, (size_t)size);
+      out[written + size] = '\n';
+    }
+    written += size + 1;
   }
-  return end - out;
+  return written;
 }
 
 /* The fingerprint of each string of a column. DECLINED where one is empty, or longer than LONGEST_HASHED. */

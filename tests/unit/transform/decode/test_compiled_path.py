@@ -59,8 +59,7 @@ class Comparison:
     """Decodes pages both ways, and checks that they agree."""
 
     def __init__(self, described: Endpoint = THINGS, redaction: Redaction = NO_REDACTION) -> None:
-        self._exact = Decoder(described, columns=True, lines=None, redaction=redaction)
-        self._exact._column_decoder._compiled = None
+        self._exact = Decoder(described, columns=True, lines=None, redaction=redaction, compiled=False)
         made = compiled_decoder(described, redaction, self._exact.schema)
         assert made is not None
         self._compiled: CompiledDecoder = made
