@@ -1,4 +1,4 @@
-"""Records as NDJSON lines: as they were sent, or as the columns of a batch."""
+"""Records as NDJSON lines, as they were sent."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import re
 from collections.abc import Sequence
 
 import msgspec
-import orjson
-import pyarrow as pa
 
 # A string, which is kept, or white space outside of one, which is not.
 _STRING_OR_WHITESPACE = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\r\n]+', re.DOTALL)
@@ -21,10 +19,3 @@ def compact(body: bytes, records: Sequence[bytes]) -> Sequence[bytes]:
         return [msgspec.json.format(record, indent=-1) for record in records]
     except (msgspec.DecodeError, RecursionError):
         return [_STRING_OR_WHITESPACE.sub(rb"\1", record) for record in records]
-
-
-def flat_lines(batch: pa.RecordBatch) -> list[bytes]:
-    """The rows of a batch as JSON objects, with the columns as members in their order."""
-    names = batch.schema.names
-    rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
-    return [orjson.dumps(dict(zip(names, row, strict=True)), option=orjson.OPT_UTC_Z) for row in rows]
