@@ -92,8 +92,8 @@ static int put_timestamp(output *out, int64_t value) {
  * A double of at least 1e-5 and below 2^53 is mantissa / 2^shift, with a mantissa below 2^53 and a shift of at most 69.
  * Seventeen digits always suffice, so at most 21 decimals are needed; twice the mantissa times 10^21 has 124 bits, so
  * everything is exact. A decimal is read as the double if it is less than half the distance of two doubles away from
- * it, or just as far and the mantissa is even. (Below a power of two that distance is smaller. It does not matter: the
- * powers of two in this range have at most 12 digits or are integers, so they are found exactly.)
+ * it. (One just as far away has more decimals than the double itself, which is found before. Below a power of two that
+ * distance is smaller, but those of this range are integers or have at most 12 digits, so they are found exactly.)
  *
  * Other doubles are declined, except zeros: orjson has changed how it writes exponents.
  */
@@ -120,15 +120,14 @@ static int put_double(output *out, double value) {
     int up = rest > one / 2 || (rest == one / 2 && (nearest & 1));
     wide_number distance = up ? one - rest : rest;
     nearest += (uint64_t)up;
-    if (distance < allowed || (distance == allowed && !(mantissa & 1))) break;
+    if (distance < allowed) break;
   }
   uint64_t power = 1;
-  int behind = decimals;
   for (int i = 0; i < decimals && i < 19; i++) power *= 10;
   /* With more than 19 decimals the value is below one, as the number of digits is at most 17. */
   put_number(out, decimals > 19 ? 0 : nearest / power);
   put_byte(out, '.');
-  put_digits(out, decimals > 19 ? nearest : nearest % power, behind ? behind : 1);
+  put_digits(out, decimals > 19 ? nearest : nearest % power, decimals ? decimals : 1);
   return 0;
 #else
   return DECLINED;
@@ -155,8 +154,8 @@ static int put_quoted(output *out, const uint8_t *at, int64_t size, const uint8_
     int failed = output_fits(out, SCALAR_ROOM);
     if (failed) return failed;
     uint8_t last[VECTOR] = {0};
-    int is_whole = LIKELY(readable - at >= VECTOR);
-    if (!is_whole) memcpy(last, at, (size_t)size);
+    int is_whole = readable - at >= VECTOR;
+    if (UNLIKELY(!is_whole)) memcpy(last, at, (size_t)size);
     vector bytes = load(is_whole ? at : last);
     mask found = stops(bytes);
     store(out->text + out->size, bytes);

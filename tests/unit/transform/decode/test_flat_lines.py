@@ -152,14 +152,22 @@ def test_edges(values: list[Any], declared: pa.DataType) -> None:
     check(batch.slice(0, 0))
 
 
-@pytest.mark.parametrize("depth", [60, 70, 200])
-def test_deep_columns(depth: int) -> None:
-    """The kernel takes columns up to some depth, and a closing bracket of each level has its room."""
+def nested(number: int, depth: int) -> tuple[Any, pa.DataType]:
+    """A number in lists and objects by turns."""
     declared: pa.DataType = pa.int64()
-    value: Any = 1
+    value: Any = number
     for level in range(depth):
-        declared, value = (pa.list_(declared), [value]) if level % 2 else (pa.struct([("a", declared)]), {"a": value})
-    check(batch_of([value, None] * 300, declared), is_taken=depth < 64)
+        declared, value = (pa.struct([("a", declared)]), {"a": value}) if level % 2 else (pa.list_(declared), [value])
+    return value, declared
+
+
+@pytest.mark.parametrize("depth", [62, 70, 200])
+def test_deep_columns(depth: int) -> None:
+    """The kernel takes columns up to some depth, and makes room for all their closing brackets."""
+    values = [nested(-(10**18), depth)[0] for _ in range(250)]
+    batch = batch_of([None, *values], nested(0, depth)[1])
+    for size in range(0, 400, 8 if depth < 64 else 400):
+        check(batch.set_column(3, "_extra", pa.array(["x" * size, *[None] * 250])), is_taken=depth < 64)
 
 
 DECLINED_TYPES = [pa.large_string(), pa.int32(), pa.timestamp("ms", "UTC"), pa.timestamp("us"), pa.float32(), pa.null()]
