@@ -21,7 +21,7 @@ from bulk_export.transform.decode.scanned_page import HashedIds
 from bulk_export.transform.decode.values import RECORD
 from bulk_export.transform.redaction import Redaction, RedactionAction, Rule, Rules
 
-_KINDS = {
+KINDS = {
     Kind.STRING: b"s",
     Kind.BOOLEAN: b"b",
     Kind.INTEGER: b"i",
@@ -29,7 +29,7 @@ _KINDS = {
     Kind.TIMESTAMP: b"t",
     Kind.DATE: b"d",
 }
-_LIST, _OBJECT, _DROPPED = b"l", b"{", b"x"
+LIST, OBJECT, _DROPPED = b"l", b"{", b"x"
 _PSEUDONYM, _REDACTED, _UNDESCRIBED = 1, 2, 4
 _MOST_MEMBERS = 256
 _MOST_UNKNOWN, _LONGEST_NAME = 64, 200
@@ -150,12 +150,12 @@ class CompiledDecoder:
         beside = [
             _node(Kind.STRING, schema.ID, redaction.rules.get(schema.ID), flags=_REDACTED),
             _node(Kind.STRING, schema.TYPE, redaction.rules.get(schema.TYPE), flags=_REDACTED),
-            _written(_OBJECT, _REDACTED, schema.ATTRIBUTES, attributes),
+            written_node(OBJECT, _REDACTED, schema.ATTRIBUTES, attributes),
             *_ruled(redaction.rules, {schema.ID, schema.TYPE, schema.ATTRIBUTES}),
         ]
         if schema.ATTRIBUTES in redaction.rules:
             raise ValueError("a rule for the member that holds the attributes")
-        description = _written(_OBJECT, 0, "", beside)
+        description = written_node(OBJECT, 0, "", beside)
         secret = redaction.secret
         self._described = self._kernel.kernel_schema(description, len(description), secret, len(secret))
         if not self._described:
@@ -246,7 +246,18 @@ def texts_of(column: pa.Array) -> list[str]:
     return found
 
 
-def _written(kind: bytes, flags: int, name: str, children: Sequence[bytes] = ()) -> bytes:
+def written_node(kind: bytes, flags: int, name: str, children: Sequence[bytes] = ()) -> bytes:
+    """A node of a description, as the kernel reads it.
+
+    Args:
+        kind: A value of `KINDS`, `LIST` or `OBJECT`.
+        flags: What `kernel/columns.h` defines.
+        name: The name of the member; empty for what is none.
+        children: The item of a list, or the members of an object.
+
+    Raises:
+        ValueError: The kernel does not take the name, or so many members.
+    """
     text = name.encode()
     if len(children) > _MOST_MEMBERS or len(text) > _LONGEST_NAME or not name.isprintable() or {'"', "\\"} & set(name):
         raise ValueError("a name or a number of members that the kernel does not take")
@@ -258,13 +269,13 @@ def _node(declared: FieldType, name: str, rule: Rule | None, *, flags: int = 0) 
     if rule is not None:
         flags |= _REDACTED
     if isinstance(declared, ListOf):
-        return _written(_LIST, flags, name, [_node(declared.item, "", rule)])
+        return written_node(LIST, flags, name, [_node(declared.item, "", rule)])
     if isinstance(declared, Struct):
         rules = rule if isinstance(rule, Mapping) else {}
-        return _written(_OBJECT, flags, name, _members(declared, rules))
+        return written_node(OBJECT, flags, name, _members(declared, rules))
     if isinstance(rule, RedactionAction):
         flags |= _PSEUDONYM
-    return _written(_KINDS[declared], flags, name)
+    return written_node(KINDS[declared], flags, name)
 
 
 def _members(declared: Struct, rules: Rules) -> list[bytes]:
@@ -277,10 +288,10 @@ def _ruled(rules: Rules, known: set[str]) -> Iterator[bytes]:
     for name in sorted(rules.keys() - known):
         rule = rules[name]
         if rule is RedactionAction.DROP:
-            yield _written(_DROPPED, 0, name)
+            yield written_node(_DROPPED, 0, name)
         else:
             pseudonym = _PSEUDONYM if rule is RedactionAction.PSEUDONYMISE else 0
-            yield _written(b"s", _UNDESCRIBED | _REDACTED | pseudonym, name)
+            yield written_node(b"s", _UNDESCRIBED | _REDACTED | pseudonym, name)
 
 
 def _paths(declared: FieldType, rules: Rule | None, path: str = "") -> Iterator[str]:

@@ -14,8 +14,9 @@ from bulk_export.transform import schema
 from bulk_export.transform.decode.body import Body, SplitBody, text_of
 from bulk_export.transform.decode.columns import ColumnDecoder, IdsByPage
 from bulk_export.transform.decode.drift import Drift
+from bulk_export.transform.decode.flat_lines import FlatLines
 from bulk_export.transform.decode.identity import IdentityReader, Keys, ids_of, keys
-from bulk_export.transform.decode.json_lines import LineBlock, compact, flat_lines
+from bulk_export.transform.decode.json_lines import LineBlock, compact
 from bulk_export.transform.decode.record_shape import RecordShaper, with_escaped_names
 from bulk_export.transform.decode.redactor import Redactor, redact_records
 from bulk_export.transform.decode.scanned_page import ScannedRecords
@@ -86,6 +87,7 @@ class Decoder:
         self._lines = lines
         self._column_decoder = ColumnDecoder(endpoint, redaction, compiled=compiled)
         self.schema = self._column_decoder.schema
+        self._flat_lines = FlatLines(self.schema) if lines == "flat" else None
         self._without_column = schema.without_column(endpoint)
         self._redactor = Redactor(redaction, endpoint.shape) if redaction else None
         self._identity = IdentityReader(endpoint.shape) if endpoint.shape.identity else None
@@ -107,8 +109,8 @@ class Decoder:
         # 1. Columns, whose decoder reads the ids as well.
         if self._columns or self._lines == "flat":
             batch, ids = self._column_decoder.decode(list(map(self._shaper.normalized_page, bodies)), drift)
-            if self._lines == "flat":
-                lines = flat_lines(batch)
+            if self._flat_lines is not None:
+                lines = LineBlock([self._flat_lines.text(batch)], batch.num_rows)
         # 2. Lines and identities that have to be taken from the records.
         needs_identities = ids is None or self._identity is not None or self._pseudonym is not None
         if self._lines == "raw" or needs_identities:

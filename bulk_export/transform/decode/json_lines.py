@@ -1,4 +1,4 @@
-"""Records as NDJSON lines: as they were sent, or as the columns of a batch."""
+"""Records as NDJSON lines, as they were sent."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import overload
 
 import msgspec
-import orjson
-import pyarrow as pa
 
 from bulk_export.transform.decode.scanned_page import ScannedRecords
 
@@ -61,10 +59,3 @@ def compact(body: bytes, records: Sequence[bytes]) -> Sequence[bytes]:
         return [msgspec.json.format(record, indent=-1) for record in records]
     except (msgspec.DecodeError, RecursionError):
         return [_STRING_OR_WHITESPACE.sub(rb"\1", record) for record in records]
-
-
-def flat_lines(batch: pa.RecordBatch) -> LineBlock:
-    """The rows of a batch as JSON objects, with the columns as members in their order."""
-    names = batch.schema.names
-    rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
-    return LineBlock.of([orjson.dumps(dict(zip(names, row, strict=True)), option=orjson.OPT_UTC_Z) for row in rows])

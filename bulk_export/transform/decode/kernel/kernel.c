@@ -12,6 +12,7 @@
 #include "columns.h"
 #include "extra.h"
 #include "values.h"
+#include "flat.h"
 
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
@@ -464,6 +465,30 @@ EXPORT int64_t kernel_fingerprints(const uint8_t *text, const int32_t *offsets, 
   }
   return count;
 }
+
+/* ---- flat lines ---- */
+
+/* Write the rows of a batch as JSON objects, with a line end behind each.
+ *
+ * The children of the schema's root describe the columns. *text receives memory that `kernel_free` takes back, unless
+ * this returns DECLINED or NO_MEMORY. Returns its size.
+ */
+EXPORT int64_t kernel_flat(const schema *sc, const struct ArrowArray *batch, uint8_t **text) {
+  output out = {0};
+  column *columns = malloc((size_t)sc->nodes * sizeof *columns);
+  int failed = columns ? output_fits(&out, SCALAR_ROOM) : NO_MEMORY;
+  if (!failed && !read_column(&sc->root, batch, columns, columns + 1)) failed = DECLINED;
+  for (int64_t row = 0; row < batch->length && !failed; row++) {
+    failed = put_object(&out, columns, batch->offset + row);
+    if (!failed) put_byte(&out, '\n');
+  }
+  free(columns);
+  if (failed) free(out.text);
+  else *text = out.text;
+  return failed ? failed : out.size;
+}
+
+EXPORT void kernel_free(void *memory) { free(memory); }
 
 /* ---- the schema ----
  * Each node is written as: kind, flags, size of its name and number of its children in 16 bits each, lowest byte first;
