@@ -14,13 +14,13 @@ import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bulk_export.core.kernel_library import load_kernel
 from bulk_export.core.model import Endpoint, Kind
 from bulk_export.services.catalogue import load_service
 from bulk_export.services.local.records import RecordFactory
 from bulk_export.transform import schema
 from bulk_export.transform.decode import Decoder, Drift, InvalidPage
 from bulk_export.transform.decode.compiled_path import CompiledDecoder, compiled_decoder, texts_of
-from bulk_export.transform.decode.kernel_library import load_kernel
 from bulk_export.transform.redaction import NO_REDACTION, Redaction
 from tests.support.described import FIELDS, THINGS, endpoint, page, record, spaced
 from tests.support.json_values import Raw, records
