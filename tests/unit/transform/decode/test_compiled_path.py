@@ -356,9 +356,7 @@ UNSOUND = {
     "a list of nothing": of_attributes(node("l", "a")),
     "a list of what is dropped": of_attributes(node("l", "a", node("x", ""))),
     "a column behind others": of_attributes(node("x", "a"), TEXT),
-    "a pseudonym in a column of numbers": node(
-        "{", "", ID, TYPE, node("{", "attributes", node("i", "a", flags=PSEUDONYM))
-    ),
+    "a pseudonym in a column of numbers": of_attributes(node("i", "a", flags=PSEUDONYM)),
     "a zero byte in a name": of_attributes(node("s", "a\0b")),
     "a quote in a name": of_attributes(node("s", 'a"')),
     "a backslash in a name": of_attributes(node("s", "a\\n")),
@@ -387,7 +385,7 @@ def test_sound_descriptions_are_taken() -> None:
     """Those that the others differ from."""
     ruled = [node("x", "gone"), node("s", "hidden", flags=UNDESCRIBED | PSEUDONYM)]
     assert takes_description(SOUND)
-    assert takes_description(of_attributes(TEXT, *ruled), *ruled)
+    assert takes_description(node("{", "", ID, TYPE, node("{", "attributes", TEXT, *ruled), *ruled))
     assert not any(takes_description(SOUND[:size]) for size in range(len(SOUND)))
 
 
