@@ -39,14 +39,16 @@ test-build: $(READY)
 	$(BIN)/python -m pytest -m build --numprocesses 2
 
 # The tests of the compiled decoder with AddressSanitizer and UBSan, away from the tree: by gcc, which has a library of
-# the first to load into Python. Python's own memory comes from malloc, so that what is read behind a body is seen, too.
+# the first to load into Python. Python's own memory comes from malloc, so that what is read behind a body is seen, too;
+# and a report goes past pytest, which would keep it for a test that never ends.
 sanitize: $(READY)
 	copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && cp -r bulk_export tests docs pyproject.toml "$$copy" && \
 	rm -f "$$copy"/$(DECODE)/kernel/_kernel.* && \
 	gcc $(SANITIZERS) -fPIC -shared -o "$$copy/$(DECODE)/kernel/_kernel.so" $(DECODE)/kernel/kernel.c && \
 	python="$$PWD/$(BIN)/python" asan=$$(gcc -print-file-name=libasan.so) && cd "$$copy" && \
 	LD_PRELOAD="$$asan" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
-	BULK_EXPORT_DECODER=compiled "$$python" -m pytest -p no:cacheprovider --timeout 600 tests/unit/transform/decode
+	BULK_EXPORT_DECODER=compiled "$$python" -m pytest -p no:cacheprovider --capture sys --timeout 600 \
+	  tests/unit/transform/decode
 
 # Arbitrary bytes for the compiled decoder, for FUZZ_SECONDS: 90, or some hours. What is found is kept in .fuzz/.
 fuzz-kernel:
