@@ -21,7 +21,7 @@ VARIABLE_PREFIX = "BULK_EXPORT_"
 DEFAULT_FILE = "bulk-export.toml"
 # Either names the service, so one from a stronger source displaces the other from a weaker one.
 _EXCLUSIVE = ("environment", "base_url")
-_ALSO_VARIABLES = ("token", "config")
+_ALSO_VARIABLES = ("token", "config", "decoder")
 _LARGEST_FILE = 1 << 20
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 

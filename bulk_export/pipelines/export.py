@@ -19,6 +19,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from bulk_export.core.kernel_library import check_decoder
 from bulk_export.core.model import Endpoint
 from bulk_export.core.process import require_descriptors
 from bulk_export.extract.journal import GroupCommit, JournalStore
@@ -84,6 +85,7 @@ class _Export:
 
     async def run(self) -> ExportSummary:
         options, observer = self._options, self._observer
+        check_decoder(observer.warned)
         began = time.monotonic()
         async with open_workspace(self._workspace_request()) as workspace:
             manifest = workspace.decided_manifest()

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from bulk_export.core.kernel_library import check_decoder
 from bulk_export.core.model import Endpoint
 from bulk_export.core.version import __version__
 from bulk_export.errors import DamagedState
@@ -66,6 +67,7 @@ class _Replay:
         self._page_size = int(options.origin["parameters"]["page_size"])
 
     async def run(self) -> ExportSummary:
+        check_decoder(self._observer.warned)
         began = time.monotonic()
         async with open_workspace(self._workspace_request()) as workspace:
             manifest = workspace.decided_manifest()

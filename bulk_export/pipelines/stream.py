@@ -21,6 +21,7 @@ import anyio.to_thread
 import pyarrow as pa
 from anyio.streams.memory import MemoryObjectSendStream
 
+from bulk_export.core.kernel_library import check_decoder
 from bulk_export.core.model import Endpoint
 from bulk_export.core.notifier import Notifier
 from bulk_export.errors import BulkExportError
@@ -50,9 +51,11 @@ async def stream_batches(
     Pages are fetched ahead only as far as the consumer keeps up, so memory is bounded, except for about 12 bytes a
     record to recognise duplicates. Closing the generator ends the requests.
     """
+    observer = observer or Observer()
+    check_decoder(observer.warned)
     send, receive = anyio.create_memory_object_stream[pa.RecordBatch](_BATCHES_AHEAD)
     # A task of its own, because no cancel scope may stay open across a yield.
-    production = asyncio.create_task(_produce(options, observer or Observer(), tuning or Tuning(), send))
+    production = asyncio.create_task(_produce(options, observer, tuning or Tuning(), send))
     try:
         with receive:
             async for batch in receive:

@@ -1,11 +1,27 @@
 /* libFuzzer target of the decoder kernel; `make fuzz-kernel` builds it with AddressSanitizer and UBSan.
  *
- * The first byte of an input chooses what happens to the rest: two bodies with one of two schemas, or a description.
- * Besides what the sanitizers see, everything that an Arrow reader would rely on is checked.
+ * The first byte of an input chooses what happens to the rest: a body with one of two schemas, or a description, whose
+ * size two more bytes give, and a body. The second byte says which allocation fails; none for zero. Besides what the
+ * sanitizers see, everything that an Arrow reader would rely on is checked.
  */
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
+static int64_t allocations_until_failure;
+
+static int fails(void) { return allocations_until_failure && !--allocations_until_failure; }
+static void *failing_malloc(size_t size) { return fails() ? NULL : malloc(size); }
+static void *failing_calloc(size_t count, size_t size) { return fails() ? NULL : calloc(count, size); }
+static void *failing_realloc(void *memory, size_t size) { return fails() ? NULL : realloc(memory, size); }
+
+#define malloc failing_malloc
+#define calloc failing_calloc
+#define realloc failing_realloc
 #include "../../bulk_export/transform/decode/kernel/kernel.c"
+#undef malloc
+#undef calloc
+#undef realloc
 
 /* `node` writes one node of a description: kind, flags, the size of its name, the number of its children, and its name. */
 static uint8_t *node_text(uint8_t *at, char kind, int flags, const char *name, int children) {
@@ -54,7 +70,7 @@ static void check(int holds) {
 }
 
 static void check_array(const struct ArrowArray *array, const node *n) {
-  volatile uint64_t sum = 0;
+  volatile uint64_t sum = 0; /* so that what an array holds is read */
   int64_t rows = array->length;
   if (array->null_count)
     for (int64_t i = 0; i < (rows + 7) / 8; i++) sum += ((const uint8_t *)array->buffers[0])[i];
@@ -87,7 +103,9 @@ static void decode(const schema *sc, const uint8_t *body, int64_t size) {
                                 &records, &extra);
   if (pages >= 0) {
     node text = {.kind = STRING};
-    check(records.length == extra.length);
+    int64_t sum = 0;
+    for (int64_t i = 0; i < pages; i++) sum += rows[i];
+    check(records.length == sum && extra.length == sum);
     check_array(&records, &sc->root);
     check_array(&extra, &text);
     records.release(&records);
@@ -112,19 +130,28 @@ static void scan(const uint8_t *body, int64_t size) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  enum { DESCRIBED = 7, HEADER = 4 };
   static schema *schemas[2];
+  allocations_until_failure = 0;
   if (!schemas[0])
     for (int i = 0; i < 2; i++) schemas[i] = make_schema(i);
-  if (!size) return 0;
-  /* A buffer of exactly this size, so that a byte too far is seen. */
-  uint8_t *body = malloc(size);
-  memcpy(body, data + 1, size - 1);
-  if (data[0] % 8 == 7) {
-    kernel_schema_free(kernel_schema(body, (int64_t)size - 1, body, (int64_t)size - 1));
+  if (size < HEADER) return 0;
+  int64_t described = data[0] % 8 == DESCRIBED ? read16(data + 2) % (int64_t)(size - HEADER + 1) : 0;
+  int64_t body_size = (int64_t)size - HEADER - described;
+  /* Buffers of exactly these sizes, so that a byte too far is seen. */
+  uint8_t *description = malloc((size_t)described), *body = malloc((size_t)body_size);
+  memcpy(description, data + HEADER, (size_t)described);
+  memcpy(body, data + HEADER + described, (size_t)body_size);
+  allocations_until_failure = data[1];
+  if (data[0] % 8 == DESCRIBED) {
+    schema *made = kernel_schema(description, described, body, body_size);
+    if (made) decode(made, body, body_size);
+    kernel_schema_free(made);
   } else {
-    decode(schemas[data[0] & 1], body, (int64_t)size - 1);
-    scan(body, (int64_t)size - 1);
+    decode(schemas[data[0] & 1], body, body_size);
+    scan(body, body_size);
   }
+  free(description);
   free(body);
   return 0;
 }

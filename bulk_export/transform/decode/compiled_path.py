@@ -13,10 +13,10 @@ from typing import overload
 
 import pyarrow as pa
 
+from bulk_export.core.kernel_library import Kernel, load_kernel
 from bulk_export.core.model import Endpoint, FieldType, Kind, ListOf, Struct
 from bulk_export.transform import schema
 from bulk_export.transform.decode.drift import Drift
-from bulk_export.transform.decode.kernel_library import Kernel, load_kernel
 from bulk_export.transform.decode.scanned_page import HashedIds
 from bulk_export.transform.decode.values import RECORD
 from bulk_export.transform.redaction import Redaction, RedactionAction, Rule, Rules

@@ -10,8 +10,8 @@ import ctypes
 import orjson
 import pyarrow as pa
 
+from bulk_export.core.kernel_library import Kernel, load_kernel
 from bulk_export.transform.decode.compiled_path import KINDS, LIST, OBJECT, written_node
-from bulk_export.transform.decode.kernel_library import Kernel, load_kernel
 from bulk_export.transform.schema import arrow_type
 
 _CODES = {arrow_type(kind): code for kind, code in KINDS.items()}

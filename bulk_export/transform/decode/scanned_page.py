@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import overload
 
-from bulk_export.transform.decode.kernel_library import Kernel, load_kernel
+from bulk_export.core.kernel_library import Kernel, load_kernel
 
 _MOST_RECORDS = 1 << 14
 _HAS_SPACE, _IDS_UNKNOWN = 1, 2

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from bulk_export.core.kernel_library import decoder_name
 from tests.support.command import FAST, TOKEN, run, run_cold, service, start_export
 
 
@@ -378,4 +379,4 @@ def test_replay_needs_no_service(tmp_path: Path) -> None:
 
 
 def test_the_version(tmp_path: Path) -> None:
-    assert run("--version", cwd=tmp_path).stdout == "bulk-export 0.2.0\n"
+    assert run("--version", cwd=tmp_path).stdout == f"bulk-export 0.2.0\ndecoder: {decoder_name()}\n"

@@ -6,6 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What Arrow's offsets of 32 bits can say; a test compiles with less. */
+#ifndef LARGEST_OFFSET
+#define LARGEST_OFFSET INT32_MAX
+#endif
+
 /* What a function returns where it does not return 0: the page has to go the exact way, or memory ran out. */
 enum { DECLINED = -1, NO_MEMORY = -2 };
 
@@ -51,9 +56,10 @@ static uint8_t *grown(uint8_t **buffer, int64_t size) {
   return larger;
 }
 
+/* A column that would outgrow its offsets of 32 bits is no shortage of memory: the page is for the exact way. */
 static int grow_rows(node *n) {
   int64_t before = n->capacity, after = before ? before * 2 : 512;
-  if (after > INT32_MAX / 2) return NO_MEMORY;
+  if (after > LARGEST_OFFSET / 2) return DECLINED;
   if (!grown(&n->valid, after / 8)) return NO_MEMORY;
   memset(n->valid + before / 8, 0, (size_t)(after - before) / 8);
   if (n->kind == BOOLEAN) {
@@ -70,7 +76,8 @@ static int grow_rows(node *n) {
 static int grow_text(node *n, int64_t needed) {
   int64_t capacity = n->text_capacity ? n->text_capacity : 2048;
   while (capacity < needed) capacity *= 2;
-  if (capacity > INT32_MAX || !grown(&n->text, capacity)) return NO_MEMORY;
+  if (capacity > LARGEST_OFFSET) return DECLINED;
+  if (!grown(&n->text, capacity)) return NO_MEMORY;
   n->text_capacity = capacity;
   return 0;
 }

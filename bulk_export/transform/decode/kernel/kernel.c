@@ -20,7 +20,8 @@
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
-enum { KERNEL_VERSION = 1, MOST_MEMBERS = 256 };
+/* Offsets have 32 bits, and a byte of a page becomes no more than a few of a column. */
+enum { KERNEL_VERSION = 1, MOST_MEMBERS = 256, MOST_BYTES = INT32_MAX / 8 };
 enum { ID, TYPE, ATTRIBUTES, ROOT_MEMBERS };
 
 typedef struct {
@@ -94,8 +95,9 @@ static int take_value(node *n, reader *r) {
   return failed ? failed : combine_leftovers(r, leftovers);
 }
 
-/* A member that only a rule knows: passed over, or replaced by its pseudonym in `_extra`. */
-static int take_ruled(node *n, reader *r) {
+/* A member that only a rule knows: passed over, or replaced by its pseudonym in `_extra`. Its memory of keys would
+ * otherwise be in the frame of each object around it. */
+static NOT_INLINED int take_ruled(node *n, reader *r) {
   r->left_size = 0;
   if (n->kind == DROPPED) {
     key_memory keys = {0};
@@ -308,11 +310,11 @@ EXPORT int64_t kernel_decode(const schema *sc, const uint8_t *const *bodies, con
                              int64_t *unknown_count, struct ArrowArray *records, struct ArrowArray *extra_array) {
   int64_t largest = 0, total = 0, done = 0;
   for (int64_t i = 0; i < pages; i++) {
+    /* This page is declined, and those behind it are for the next call. */
+    if (sizes[i] > MOST_BYTES - total) { pages = i; break; }
     if (sizes[i] > largest) largest = sizes[i];
     total += sizes[i];
   }
-  /* Offsets have 32 bits. */
-  if (total > INT32_MAX / 8) return NO_MEMORY;
   node *root = malloc((size_t)sc->nodes * sizeof *root);
   bookmark *marks = malloc((size_t)sc->nodes * sizeof *marks);
   uint8_t *text = malloc((size_t)largest + PADDING);
@@ -403,7 +405,7 @@ static const uint8_t *scan_record(const uint8_t *text, const uint8_t *at, record
  */
 EXPORT int64_t kernel_scan(const uint8_t *body, int64_t size, record_bounds *records, int64_t most, uint64_t seed,
                            uint64_t *content, int32_t *flags) {
-  if (size > INT32_MAX / 8) return DECLINED;
+  if (size > MOST_BYTES) return DECLINED;
   uint8_t *text = malloc((size_t)size + PADDING);
   if (!text) return NO_MEMORY;
   memcpy(text, body, (size_t)size);
@@ -492,21 +494,46 @@ EXPORT void kernel_free(void *memory) { free(memory); }
 
 /* ---- the schema ----
  * Each node is written as: kind, flags, size of its name and number of its children in 16 bits each, lowest byte first;
- * its name; its children. The root is an object of at least id, type and attributes.
+ * its name; its children. The root is an object of at least id, type and attributes. Members without a column stand behind
+ * those with one. A description that says anything else is refused.
  */
 enum { NODE_HEADER = 6 };
 static inline int32_t read16(const uint8_t *at) { return at[0] | at[1] << 8; }
+
+/* Whether a name stands in JSON as it is. */
+static int is_plain(const uint8_t *name, int32_t size) {
+  for (int32_t i = 0; i < size; i++)
+    if (name[i] < 0x20 || name[i] == '"' || name[i] == '\\') return 0;
+  return is_utf8(name, name + size);
+}
 
 static const uint8_t *measure(const uint8_t *at, const uint8_t *end, int32_t *nodes, int64_t *key_bytes, int depth) {
   if (end - at < NODE_HEADER || depth > DEEPEST || !memchr("sbintdl{x", at[0], 9)) return NULL;
   int32_t name_size = read16(at + 2), children = read16(at + 4);
   if (end - at - NODE_HEADER < name_size || children > MOST_MEMBERS || *nodes > INT16_MAX) return NULL;
   if (at[0] == LIST ? children != 1 : at[0] != OBJECT && children) return NULL;
+  if (!is_plain(at + NODE_HEADER, name_size) || (at[1] & PSEUDONYM && at[0] != STRING)) return NULL;
   ++*nodes;
   *key_bytes += name_size + 3 + VECTOR;
+  int is_list = at[0] == LIST, columns_ended = 0;
   at += NODE_HEADER + name_size;
-  for (int32_t i = 0; i < children && at; i++) at = measure(at, end, nodes, key_bytes, depth + 1);
+  for (int32_t i = 0; i < children; i++) {
+    const uint8_t *child = at;
+    if (!(at = measure(at, end, nodes, key_bytes, depth + 1))) return NULL;
+    int is_column = child[0] != DROPPED && !(child[1] & UNDESCRIBED);
+    if (is_column ? columns_ended : is_list) return NULL;
+    columns_ended = !is_column;
+  }
   return at;
+}
+
+/* Whether the first members of a record are what a record is made of: two strings and an object, all with a column. */
+static int is_record(const node *root) {
+  const node *member = root->child;
+  if (root->kind != OBJECT || !has_column(root) || root->children < ROOT_MEMBERS) return 0;
+  for (int i = 0; i < ROOT_MEMBERS; i++)
+    if (!has_column(&member[i]) || member[i].kind != (i == ATTRIBUTES ? OBJECT : STRING)) return 0;
+  return 1;
 }
 
 static const uint8_t *build(const uint8_t *at, node *n, node **free_nodes, uint8_t **free_bytes, int32_t *index) {
@@ -532,7 +559,6 @@ EXPORT schema *kernel_schema(const uint8_t *description, int64_t size, const uin
   int64_t key_bytes = 0;
   const uint8_t *end = description + size;
   if (measure(description, end, &nodes, &key_bytes, 0) != end) return NULL;
-  if (description[0] != OBJECT || read16(description + 4) < ROOT_MEMBERS) return NULL;
   schema *sc = calloc(1, sizeof *sc + sizeof(node) * (size_t)nodes);
   if (!sc) return NULL;
   sc->keys = calloc(1, (size_t)key_bytes);
@@ -541,6 +567,7 @@ EXPORT schema *kernel_schema(const uint8_t *description, int64_t size, const uin
   uint8_t *free_bytes = sc->keys;
   build(description, &sc->root, &free_nodes, &free_bytes, &index);
   sc->nodes = nodes;
+  if (!is_record(&sc->root)) { free(sc->keys); free(sc); return NULL; }
   hmac_prepare(&sc->key, secret, secret_size);
   return sc;
 }

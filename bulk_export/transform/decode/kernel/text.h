@@ -10,7 +10,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__SSE2__) || defined(_M_X64)
+/* KERNEL_PORTABLE is for tests of what other processors run. */
+#if defined(KERNEL_PORTABLE)
+#elif defined(__SSE2__) || defined(_M_X64)
 #include <emmintrin.h>
 #define KERNEL_SSE2
 #elif defined(__aarch64__)
@@ -19,9 +21,11 @@
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
+#define NOT_INLINED __attribute__((noinline))
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 #else
+#define NOT_INLINED
 #define LIKELY(condition) (condition)
 #define UNLIKELY(condition) (condition)
 #endif
@@ -234,7 +238,8 @@ static inline const uint8_t *skip_word(const uint8_t *at) {
   return memcmp(at, "false", 5) == 0 ? at + 5 : NULL;
 }
 
-/* Whether `size` bytes are the same. Both sides may be read up to VECTOR bytes further. */
+/* Whether `size` bytes are the same. `left` may be near the end of its text: no byte of `right` is zero, so what is behind
+ * the first vector that differs is not read. Both sides may be read up to VECTOR bytes further. */
 static inline int same_bytes(const uint8_t *left, const uint8_t *right, int64_t size) {
 #if defined(KERNEL_SSE2)
   for (; size > VECTOR; size -= VECTOR, left += VECTOR, right += VECTOR)
@@ -242,6 +247,8 @@ static inline int same_bytes(const uint8_t *left, const uint8_t *right, int64_t 
   uint32_t differing = ~(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(load(left), load(right)));
   return size == 0 || (differing << (32 - size)) == 0;
 #else
+  for (; size > VECTOR; size -= VECTOR, left += VECTOR, right += VECTOR)
+    if (memcmp(left, right, VECTOR) != 0) return 0;
   return memcmp(left, right, (size_t)size) == 0;
 #endif
 }

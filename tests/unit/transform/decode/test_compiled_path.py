@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import json
 import random
 import threading
@@ -14,13 +15,14 @@ import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bulk_export.core.kernel_library import load_kernel
 from bulk_export.core.model import Endpoint, Kind
 from bulk_export.services.catalogue import load_service
 from bulk_export.services.local.records import RecordFactory
 from bulk_export.transform import schema
 from bulk_export.transform.decode import Decoder, Drift, InvalidPage
 from bulk_export.transform.decode.compiled_path import CompiledDecoder, compiled_decoder, texts_of
-from bulk_export.transform.decode.kernel_library import load_kernel
+from bulk_export.transform.decode.scanned_page import scan_page
 from bulk_export.transform.redaction import NO_REDACTION, Redaction
 from tests.support.described import FIELDS, THINGS, endpoint, page, record, spaced
 from tests.support.json_values import Raw, records
@@ -309,6 +311,81 @@ def test_texts_of_a_column(texts: list[str]) -> None:
     """Slices of one text give the same as Arrow's own conversion, also of a part of a column."""
     column = pa.array(["before", *texts], pa.string())[1:]
     assert texts_of(column) == texts
+
+
+def test_page_too_large_for_offsets_is_declined() -> None:
+    """It is not looked at, whatever stands before it in the block; and it is no shortage of memory."""
+    decoder = compiled_decoder(THINGS, NO_REDACTION, schema.arrow_schema(THINGS))
+    assert decoder is not None
+    too_large = bytes((1 << 28) - 1)
+    assert decoder.decode([page(USUAL), too_large, page(USUAL)], Drift()).rows_per_page == [1]
+    assert decoder.decode([too_large], Drift()).rows_per_page == []
+    assert scan_page(too_large) is None
+
+
+def node(kind: str, name: str, *children: bytes, flags: int = 0) -> bytes:
+    """A node of a description, as the kernel reads it."""
+    sizes = len(name.encode()).to_bytes(2, "little") + len(children).to_bytes(2, "little")
+    return kind.encode() + bytes([flags]) + sizes + name.encode() + b"".join(children)
+
+
+PSEUDONYM, UNDESCRIBED = 1, 4
+ID, TYPE, TEXT = node("s", "id"), node("s", "type"), node("s", "text")
+
+
+def of_attributes(*members: bytes) -> bytes:
+    return node("{", "", ID, TYPE, node("{", "attributes", *members))
+
+
+SOUND = of_attributes(TEXT)
+NESTED = functools.reduce(lambda inner, _: node("l", "", inner), range(64), TEXT)
+UNSOUND = {
+    "nothing": b"",
+    "cut short": SOUND[:-1],
+    "more behind it": SOUND + b"s",
+    "no object": ID,
+    "no attributes": node("{", "", ID, TYPE),
+    "another type of id": node("{", "", node("i", "id"), TYPE, node("{", "attributes")),
+    "attributes in a list": node("{", "", ID, TYPE, node("l", "attributes", TEXT)),
+    "an id without a column": node("{", "", node("x", "id"), TYPE, node("{", "attributes")),
+    "an unknown kind": of_attributes(node("?", "a")),
+    "a kind of zero": of_attributes(node("\0", "a")),
+    "a string with members": of_attributes(node("s", "a", TEXT)),
+    "a list of two": of_attributes(node("l", "a", TEXT, TEXT)),
+    "a list of nothing": of_attributes(node("l", "a")),
+    "a list of what is dropped": of_attributes(node("l", "a", node("x", ""))),
+    "a column behind others": of_attributes(node("x", "a"), TEXT),
+    "a pseudonym in a column of numbers": of_attributes(node("i", "a", flags=PSEUDONYM)),
+    "a zero byte in a name": of_attributes(node("s", "a\0b")),
+    "a quote in a name": of_attributes(node("s", 'a"')),
+    "a backslash in a name": of_attributes(node("s", "a\\n")),
+    "a name that is no UTF-8": SOUND.replace(b"text", b"te\xed\xa0"),
+    "nested too deeply": of_attributes(NESTED),
+    "too many members": of_attributes(*[TEXT] * 257),
+    "too many nodes": node("{", "", ID, TYPE, *[node("{", "a", *[node("{", "b", *[TEXT] * 256)] * 200)]),
+}
+
+
+def takes_description(description: bytes) -> bool:
+    kernel = load_kernel()
+    assert kernel is not None
+    made = kernel.brief.kernel_schema(description, len(description), b"secret", 6)
+    kernel.brief.kernel_schema_free(made)
+    return bool(made)
+
+
+@pytest.mark.parametrize("description", UNSOUND.values(), ids=UNSOUND.keys())
+def test_unsound_descriptions_are_refused(description: bytes) -> None:
+    """Only what the decoder can keep the promises of Arrow for becomes a schema."""
+    assert not takes_description(description)
+
+
+def test_sound_descriptions_are_taken() -> None:
+    """Those that the others differ from."""
+    ruled = [node("x", "gone"), node("s", "hidden", flags=UNDESCRIBED | PSEUDONYM)]
+    assert takes_description(SOUND)
+    assert takes_description(node("{", "", ID, TYPE, node("{", "attributes", TEXT, *ruled), *ruled))
+    assert not any(takes_description(SOUND[:size]) for size in range(len(SOUND)))
 
 
 # A name that cannot stand in JSON as it is, and more members than there is room for.

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bulk_export.core.kernel_library import load_kernel
 from bulk_export.transform.decode import Decoder
 from bulk_export.transform.decode.flat_lines import FlatLines
-from bulk_export.transform.decode.kernel_library import load_kernel
 from tests.support.described import THINGS, page, record
 
 compiled = pytest.mark.skipif(load_kernel() is None, reason="the kernel is not built, or not wanted")

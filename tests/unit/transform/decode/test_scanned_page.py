@@ -11,8 +11,8 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulk_export.core.kernel_library import load_kernel
 from bulk_export.transform.decode import Decoder, InvalidPage, content_of, split_page
-from bulk_export.transform.decode.kernel_library import load_kernel
 from bulk_export.transform.decode.scanned_page import scan_page
 from tests.support.described import THINGS, page, record, spaced
 from tests.support.mutation import mutated
