@@ -29,6 +29,7 @@ _VERSION = 1
 _pointer, _number, _text = ctypes.c_void_p, ctypes.c_int64, ctypes.c_char_p
 _FUNCTIONS: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kernel_schema", _pointer, [_text, _number, _text, _number]),
+    ("kernel_columns", _pointer, [_text, _number]),
     ("kernel_schema_free", None, [_pointer]),
     ("kernel_decode", _number, [_pointer] * 3 + [_number] + [_pointer] * 7),
     ("kernel_scan", _number, [_text, _number, _pointer, _number, ctypes.c_uint64, _pointer, _pointer]),

@@ -57,7 +57,7 @@ class _CompiledLines:
         self._kernel = kernel.concurrent
         self._schema = schema
         description = _node(pa.struct(list(schema)), "")
-        self._described = self._kernel.kernel_schema(description, len(description), b"", 0)
+        self._described = self._kernel.kernel_columns(description, len(description))
         if not self._described:
             raise ValueError("the kernel does not take the columns")
 

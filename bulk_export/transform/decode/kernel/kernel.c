@@ -553,12 +553,12 @@ static const uint8_t *build(const uint8_t *at, node *n, node **free_nodes, uint8
   return at;
 }
 
-/* Make a schema, with the secret key of its pseudonyms. NULL where the description is none, or memory runs out. */
-EXPORT schema *kernel_schema(const uint8_t *description, int64_t size, const uint8_t *secret, int64_t secret_size) {
+/* Make a schema of a description. NULL where it is none, or memory runs out. */
+static schema *new_schema(const uint8_t *description, int64_t size) {
   int32_t nodes = 0, index = 0;
   int64_t key_bytes = 0;
   const uint8_t *end = description + size;
-  if (measure(description, end, &nodes, &key_bytes, 0) != end) return NULL;
+  if (measure(description, end, &nodes, &key_bytes, 0) != end || description[0] != OBJECT) return NULL;
   schema *sc = calloc(1, sizeof *sc + sizeof(node) * (size_t)nodes);
   if (!sc) return NULL;
   sc->keys = calloc(1, (size_t)key_bytes);
@@ -567,10 +567,21 @@ EXPORT schema *kernel_schema(const uint8_t *description, int64_t size, const uin
   uint8_t *free_bytes = sc->keys;
   build(description, &sc->root, &free_nodes, &free_bytes, &index);
   sc->nodes = nodes;
-  if (!is_record(&sc->root)) { free(sc->keys); free(sc); return NULL; }
-  hmac_prepare(&sc->key, secret, secret_size);
   return sc;
 }
+
+EXPORT void kernel_schema_free(schema *sc);
+
+/* Make a schema of records, with the secret key of its pseudonyms. */
+EXPORT schema *kernel_schema(const uint8_t *description, int64_t size, const uint8_t *secret, int64_t secret_size) {
+  schema *sc = new_schema(description, size);
+  if (sc && !is_record(&sc->root)) { kernel_schema_free(sc); return NULL; }
+  if (sc) hmac_prepare(&sc->key, secret, secret_size);
+  return sc;
+}
+
+/* Make a schema of the columns of a batch, for `kernel_flat`. */
+EXPORT schema *kernel_columns(const uint8_t *description, int64_t size) { return new_schema(description, size); }
 
 EXPORT void kernel_schema_free(schema *sc) {
   if (!sc) return;
