@@ -28,6 +28,7 @@ import anyio
 from yarl import URL
 
 from bulk_export.core.credentials import Token
+from bulk_export.core.loop_time import loop_time
 from bulk_export.core.model import Authorization
 from bulk_export.core.process import cannot_open_files, is_shortage, too_few_descriptors
 from bulk_export.core.text import printable
@@ -62,6 +63,7 @@ _UNPAGED_CAP = 2 * 1024**3
 # The body of an error only holds an explanation: its status and headers are enough.
 _EXPLANATION_CAP = 64 * 1024
 _EXPLANATION_SECONDS = 5.0
+_NOT_IN_TIME = "no whole answer in time"
 _PROXY_ADVICE = "Write HTTPS_PROXY like http://USER:PASSWORD@HOST:PORT, with special characters as %40 for @."
 _CERTIFICATE_ADVICE = (
     "If your organisation has an authority of its own, name the file with its certificate with --ca-file FILE,"
@@ -240,14 +242,15 @@ class HttpClient:
         if is_unpaged:
             seconds, cap = max(seconds, self._timeouts.unpaged), max(cap, _UNPAGED_CAP)
         try:
-            with anyio.fail_after(seconds):
+            with anyio.CancelScope(deadline=loop_time() + seconds):
                 return await self._exchange(target, (source, not on_new_connection), accept, cap)
+            return RequestFailed(_NOT_IN_TIME)
         except aiohttp.ClientConnectorError as error:
             return self._unconnected(error, source)
         except aiohttp.ConnectionTimeoutError:
             return RequestFailed("no connection in time", sent=False)
         except TimeoutError:
-            return RequestFailed("no whole answer in time")
+            return RequestFailed(_NOT_IN_TIME)
         except UnaskedBytes:
             return RequestFailed("something arrived on a new connection before a request was sent", sent=False)
         except SecondSending:

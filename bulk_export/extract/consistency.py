@@ -26,7 +26,6 @@ import logging
 from collections.abc import Iterator
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from bulk_export.core.model import PageKey
 from bulk_export.errors import ServiceFailing
@@ -36,14 +35,6 @@ from bulk_export.extract.sweep import Sweep
 from bulk_export.transform.decode import Decoder, record_version
 from bulk_export.transform.dedup.fingerprints import fingerprint_array, fingerprints, fingerprints_of
 from bulk_export.transform.dedup.resolution import ConflictResolver, Corrections, Occurrence
-from bulk_export.transform.dedup.sweep_comparison import (
-    count_ids,
-    count_repeats_without_id,
-    count_shared_ids,
-    differing_ids,
-    lacks_records,
-    sweeps_agree,
-)
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +116,8 @@ class ConsistencySweeps:
                 kept="Every page stored so far is kept.",
                 next_step="Check what stands between here and the service; the same command goes on from here.",
             )
+        from bulk_export.transform.dedup.sweep_comparison import count_repeats_without_id, count_shared_ids
+
         resolver = ConflictResolver(self._sweeps[-1].number, self._drop_gone and settled, self._is_one_answer)
         yield from self._resolve(resolver)
         left_out = {key: frozenset(rows) for key, rows in resolver.excluded.items()}
@@ -175,6 +168,9 @@ class ConsistencySweeps:
 
     def _is_settled(self) -> bool:
         """Whether the sweeps so far prove that no record is missing: see the cases of the module."""
+        # It needs all of Arrow's functions, which take long to import and which most exports never use.
+        from bulk_export.transform.dedup.sweep_comparison import lacks_records, sweeps_agree
+
         *earlier, last = self._sweeps
         before = earlier[-1]
         rows = sum(sweep.plan.records for sweep in self._sweeps)
@@ -198,6 +194,8 @@ class ConsistencySweeps:
 
     def _counts_agree(self, rows: int) -> bool:
         """Whether all sweeps show as many rows as there are different records: then none is missing."""
+        from bulk_export.transform.dedup.sweep_comparison import count_ids
+
         each = {sweep.plan.records for sweep in self._sweeps}
         return len(each) == 1 and each == {count_ids(list(map(self._sightings, self._sweeps)), rows)}
 
@@ -205,6 +203,8 @@ class ConsistencySweeps:
         return functools.partial(_answers, self._store, sweep)
 
     def _resolve(self, resolver: ConflictResolver) -> Iterator[None]:
+        from bulk_export.transform.dedup.sweep_comparison import differing_ids
+
         rows = sum(sweep.plan.records for sweep in self._sweeps)
         disputed = sorted(differing_ids([self._sightings(sweep) for sweep in self._sweeps], rows))
         yield
@@ -249,5 +249,7 @@ def _prints(store: JournalStore, sweep: Sweep) -> Iterator[PageFingerprints]:
 
 
 def _rows_in(prints: bytes, wanted: pa.Array) -> list[int]:
+    import pyarrow.compute as pc
+
     rows: list[int] = pc.indices_nonzero(pc.is_in(fingerprint_array(prints), value_set=wanted)).to_pylist()
     return rows

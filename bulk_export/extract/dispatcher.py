@@ -30,6 +30,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import anyio.abc
 
+from bulk_export.core.loop_time import loop_time
 from bulk_export.core.notifier import Notifier
 from bulk_export.core.window_gate import WindowGate
 from bulk_export.errors import BulkExportError, ServiceFailing
@@ -146,14 +147,14 @@ class Dispatcher:
     async def _dispatch(self, tasks: anyio.abc.TaskGroup) -> None:
         while await self._work_appears():
             await self._gate.wait()
-            if seconds := self._outage.shut_for(anyio.current_time()):
+            if seconds := self._outage.shut_for(loop_time()):
                 await anyio.sleep(seconds)
                 continue
             began = time.monotonic()
             permit = await self._limiter.acquire()
             logger.debug("Got a permit after %.2f s", time.monotonic() - began)
             # The permit may have been minutes away, and the window closed meanwhile, or the service gone.
-            may_send = self._gate.is_open() and not self._outage.shut_for(anyio.current_time())
+            may_send = self._gate.is_open() and not self._outage.shut_for(loop_time())
             chosen = self._queue.next_page() if may_send else None
             if chosen is None:
                 await self._limiter.release(permit, RequestOutcome.UNSENT)
@@ -209,7 +210,7 @@ class Dispatcher:
 
     def _note_throttled(self, throttled: Throttled) -> None:
         self._note_reached()
-        pause = self._outage.throttled(throttled.retry_after, throttled.pause, now=anyio.current_time())
+        pause = self._outage.throttled(throttled.retry_after, throttled.pause, now=loop_time())
         logger.info("Throttled (429): nothing is sent for %.1f s, until %s", pause, _time_after(pause))
         self._observer.throttled(pause)
 
@@ -218,7 +219,7 @@ class Dispatcher:
         seconds = announced_seconds(response, wall=time.time()) if response.status in UNAVAILABLE else None
         if seconds is None:
             return False
-        now = anyio.current_time()
+        now = loop_time()
         wait = self._outage.announced(response.status, seconds, sweep.key(page), sent_in=sent_in, now=now)
         if wait is not None:
             reason = f"the service answered {response.status} and announced when it will be back"
@@ -237,7 +238,7 @@ class Dispatcher:
                 kept="Every page stored so far is kept.",
                 next_step=failure.advice,
             )
-        wait = self._outage.unreachable(failure.reason, sent_in=sent_in, now=anyio.current_time())
+        wait = self._outage.unreachable(failure.reason, sent_in=sent_in, now=loop_time())
         if wait is not None:
             logger.info("Unreachable (%s): nothing is sent for %.1f s", failure.reason, wait)
             if self._outage.is_new_reason(failure.reason):
@@ -306,16 +307,15 @@ class _SweepQueue:
         return self._is_closed and all(sweep.plan.complete for sweep in self._sweeps)
 
     def has_work(self) -> bool:
-        return self._first_with_work() is not None
+        return any(sweep.plan.has_work(sweep.horizon) for sweep in self._sweeps)
 
     def next_page(self) -> tuple[Sweep, int] | None:
         """Choose a page, which is in flight from then on; None if no page is worth requesting now."""
-        sweep = self._first_with_work()
-        page = None if sweep is None else sweep.plan.next_page(sweep.horizon)
-        return None if sweep is None or page is None else (sweep, page)
-
-    def _first_with_work(self) -> Sweep | None:
-        return next((sweep for sweep in self._sweeps if sweep.plan.has_work(sweep.horizon)), None)
+        for sweep in self._sweeps:
+            page = sweep.plan.next_page(sweep.horizon)
+            if page is not None:
+                return sweep, page
+        return None
 
 
 class _Workers:

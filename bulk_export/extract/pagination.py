@@ -20,6 +20,8 @@ responses, and one more where the service is not known yet.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bulk_export.extract.page_evidence import NOTHING_KNOWN, PageEvidence
 from bulk_export.extract.paging_facts import PagingFacts
 
@@ -58,13 +60,11 @@ class PagePlanner(PageEvidence):
     @property
     def complete(self) -> bool:
         """Whether every page that holds records has arrived, and none is in doubt."""
+        if self._in_flight or self._released or self._doubted or self._once_more:
+            return False
         end = self.end
         return (
             end is not None
-            and not self._in_flight
-            and not self._released
-            and not self._doubted
-            and not self._once_more
             and self._first_missing > end
             and (self._concluded or self._lengths.is_checked or self._lengths.cut_page() is None)
         )
@@ -195,18 +195,19 @@ class PagePlanner(PageEvidence):
         if self._cut_short is not None:
             return None if self._cut_short in self._in_flight else self._cut_short
         # The cases of the module's docstring. Probes go before known pages, since they make pages known.
-        candidates = (
-            min(self._released, default=None),
-            next((page for page in self._doubted if page not in self._in_flight), None),
-            next((page for page in self._once_more if page not in self._in_flight), None),
-            self._next_probe(),
-            self._next_known(),
-            self._next_proof(),
-        )
-        for page in candidates:
+        for page in self._candidates():
             if page is not None and (horizon is None or page <= horizon):
                 return page
         return None
+
+    def _candidates(self) -> Iterator[int | None]:
+        """Yield what may be requested, the most urgent first: what comes later is not looked for in vain."""
+        yield min(self._released, default=None)
+        yield next((page for page in self._doubted if page not in self._in_flight), None)
+        yield next((page for page in self._once_more if page not in self._in_flight), None)
+        yield self._next_probe()
+        yield self._next_known()
+        yield self._next_proof()
 
     def _next_probe(self) -> int | None:
         """Return the page that looks for the end, if none does."""

@@ -7,10 +7,10 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-import anyio
 import anyio.to_thread
 
 from bulk_export.core.credentials import Token
+from bulk_export.core.loop_time import loop_time
 from bulk_export.core.model import Limit
 from bulk_export.extract.rate_limit.adapters import InlineAsyncLedger, ThreadedAsyncLedger
 from bulk_export.extract.rate_limit.boot_clock import boot_clock
@@ -91,7 +91,7 @@ async def _open_ledger(
         find_route = await anyio.to_thread.run_sync(kernel_route_finder, base_url, abandon_on_cancel=True)
     match location:
         case Memory():
-            return InlineAsyncLedger(MemoryLedger(limits, anyio.current_time, find_route))
+            return InlineAsyncLedger(MemoryLedger(limits, loop_time, find_route))
         case SqliteFile(path):
             # Imported here, because a run in memory needs none of it.
             from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger
