@@ -36,16 +36,16 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "parts": ("endpoint", "revision", "part", "last_page", "rows", "files", "drift", "fingerprints"),
     "requests": ("endpoint", "sent"),
 }
-# The end of the declaration of a page; the texts of formats 2 and 3 are compared with those in their files.
+# The texts of formats 2 and 3 are compared with those in their files.
 _SUM = ", sum INTEGER NOT NULL"
-_INSIDE = "{_},\n    body BLOB NOT NULL"
-_OUTSIDE = ",\n    position INTEGER NOT NULL, stored_size INTEGER NOT NULL{_}"
+_BODY_IS_ELSEWHERE = {"place": ", position INTEGER NOT NULL, stored_size INTEGER NOT NULL", "body": ""}
+_BODY_IS_HERE = {"place": "", "body": "body BLOB NOT NULL, "}
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL{_}) WITHOUT ROWID;
 CREATE TABLE pages (
     endpoint TEXT NOT NULL, sweep INTEGER NOT NULL, page INTEGER NOT NULL, records INTEGER NOT NULL,
-    first_key INTEGER, last_key INTEGER, encoding TEXT NOT NULL, size INTEGER NOT NULL, crc INTEGER NOT NULL{body},
-    UNIQUE (endpoint, sweep, page)
+    first_key INTEGER, last_key INTEGER, encoding TEXT NOT NULL, size INTEGER NOT NULL, crc INTEGER NOT NULL{place}{_},
+    {body}UNIQUE (endpoint, sweep, page)
 );
 CREATE TABLE prints (
     endpoint TEXT NOT NULL, sweep INTEGER NOT NULL, page INTEGER NOT NULL, ids BLOB NOT NULL, contents BLOB NOT NULL{_},
@@ -84,9 +84,8 @@ def columns(table: str, version: int) -> tuple[str, ...]:
 
 def tables(version: int) -> str:
     """Return the SQL that creates the tables of a format."""
-    sums = _SUM if has_sums(version) else ""
-    body = (_OUTSIDE if has_segment(version) else _INSIDE).format(_=sums)
-    return _TABLES.format(_=sums, body=body)
+    bodies = _BODY_IS_ELSEWHERE if has_segment(version) else _BODY_IS_HERE
+    return _TABLES.format(_=_SUM if has_sums(version) else "", **bodies)
 
 
 def structure(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
