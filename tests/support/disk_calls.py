@@ -20,7 +20,7 @@ from typing import Any
 # What happens at a call: returns how much of a write goes through before the error, None for all of it.
 Act = Callable[[int, str], "Disturbance | None"]
 
-_PYTHON_CALLS = ("open", "mkdir", "rename", "replace", "unlink", "rmdir", "fsync", "chmod", "fchmod")
+_PYTHON_CALLS = ("open", "mkdir", "rename", "replace", "unlink", "rmdir", "fsync", "fdatasync", "chmod", "fchmod")
 _SQLITE_CALLS = {
     "open": (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int),
     "write": (ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t),
@@ -126,6 +126,7 @@ def counted(act: Act) -> Iterator[Counter]:
     with contextlib.ExitStack() as stack:
         for name in _PYTHON_CALLS:
             stack.enter_context(_counted_python(counter, name))
+        stack.enter_context(_counted_writes(counter))
         stack.enter_context(_counted_descriptors(counter))
         stack.enter_context(_counted_sqlite(counter))
         yield counter
@@ -147,6 +148,26 @@ def _counted_python(counter: Counter, name: str) -> Iterator[None]:
         yield
     finally:
         setattr(os, name, original)
+
+
+@contextlib.contextmanager
+def _counted_writes(counter: Counter) -> Iterator[None]:
+    original = os.pwrite
+
+    def pwrite(descriptor: int, content: Any, position: int, /) -> int:
+        disturbance = counter.next("pwrite")
+        if disturbance is not None:
+            if disturbance.torn:
+                view = memoryview(content).cast("B")
+                original(descriptor, view[: len(view) // 2], position)
+            raise disturbance.strike()
+        return original(descriptor, content, position)
+
+    os.pwrite = pwrite
+    try:
+        yield
+    finally:
+        os.pwrite = original
 
 
 @contextlib.contextmanager
