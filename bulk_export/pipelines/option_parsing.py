@@ -15,12 +15,11 @@ from bulk_export.core.model import NO_LIMIT, Endpoint, Limit, Service
 from bulk_export.core.units import in_utc, parse_duration, parse_instant, parse_limit, parse_share
 from bulk_export.core.urls import check_base_url
 from bulk_export.errors import UsageError
-from bulk_export.pipelines.arguments import DEFAULT_PAGE_SIZE, LOCAL, PathText
+from bulk_export.pipelines.arguments import DEFAULT_PAGE_SIZE, FORMATS, LOCAL, PathText
 from bulk_export.services.base_url import normalize_base_url
 from bulk_export.transform.redaction import Redaction
 
 LARGEST_PAGE = 3000
-_COMPRESSIONS = {"parquet": ("zstd", "snappy", "none"), "ndjson": ("none", "gzip", "zstd")}
 
 
 def base_url_of(
@@ -63,18 +62,18 @@ def formats_of(given: str | Sequence[str], compression: str | None, *, flatten: 
     """
     names = texts_of(given)
     for name in names:
-        if name not in _COMPRESSIONS:
-            raise UsageError(f"There is no format {name!r}.", next_step=f"Choose from: {', '.join(_COMPRESSIONS)}.")
-        if compression is not None and compression not in _COMPRESSIONS[name]:
+        if name not in FORMATS:
+            raise UsageError(f"There is no format {name!r}.", next_step=f"Choose from: {', '.join(FORMATS)}.")
+        if compression is not None and compression not in FORMATS[name]:
             raise UsageError(
                 f"{name} cannot be compressed with {compression!r}.",
-                next_step=f"For {name} choose --compression from: {', '.join(_COMPRESSIONS[name])}.",
+                next_step=f"For {name} choose --compression from: {', '.join(FORMATS[name])}.",
             )
     if not names:
-        raise UsageError("There is no format to write.", next_step=f"Choose from: {', '.join(_COMPRESSIONS)}.")
+        raise UsageError("There is no format to write.", next_step=f"Choose from: {', '.join(FORMATS)}.")
     if flatten and "ndjson" not in names:
         raise UsageError("--flatten is for NDJSON.", next_step="Add --format ndjson, or leave --flatten out.")
-    return {name: compression or _COMPRESSIONS[name][0] for name in names}
+    return {name: compression or FORMATS[name][0] for name in names}
 
 
 def redaction_of(

@@ -22,7 +22,6 @@ from bulk_export.extract.journal import layout
 _BUSY_SECONDS = 30.0
 # Behind the name of a database: the database itself, and the files that SQLite makes beside it.
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
-# No text or blob of a file that is read may be larger, or four times the cap on a body.
 # The largest text or blob that is read, or four times the cap on a body if that is more.
 _LARGEST_VALUE = 256 * 1024 * 1024
 
