@@ -48,7 +48,7 @@ class IgnoredDisplayOptions(TypedDict, total=False):
 
 
 class DebugOptions(TypedDict, total=False):
-    """What to show of what happens inside."""
+    """Whether to show log messages."""
 
     debug: Annotated[bool, Option("Show log messages and tracebacks; never the token.")]
 

@@ -1,22 +1,22 @@
 """Consistency sweeps: read an endpoint again until two sweeps agree, for records that the first one missed.
 
-Why records are missed. A record that is there all along is missed when others vanish, or ties change places, between
-the requests for two pages. A sweep that reads one page after the other misses it only if a record that it has seen
-before is gone when it ends.
+Why records are missed. A record that exists throughout is missed if other records vanish, or ties change places,
+between the requests for two pages. A sweep that reads one page after the other misses it only if a record that the
+sweep saw earlier is gone at its end.
 
-What is proof that none is missed:
+What proves that none is missed:
 
-1. A sequential sweep shows no record twice, and the next one sees the same records: it has missed none.
-2. A sweep of one page is one instant: what it misses the service did not show. A second one has to agree all the same,
-   since a service, or what stands in front of it, may give a short or an empty response.
-3. Where the last two sweeps lack what an earlier one saw, the later of them must have come to an empty page behind its
-   last one, so that a page that was cut short is not taken for the end.
-4. Sweeps that see nothing at all never outweigh one that saw something.
-5. Where only ties come in no particular order (`counts_suffice`): all sweeps show as many rows as there are different
-   records in all of them together.
+1. A sequential sweep shows no record twice, and the next one sees the same records: the first of them missed none.
+2. A sweep of one page shows a single instant. A second one has to agree nevertheless, since the service, or a proxy
+   in front of it, may send a short or empty response.
+3. If the last two sweeps lack records that an earlier one saw, the later one must have ended with an empty page,
+   because a page that was cut short looks like the end.
+4. Sweeps that see no records never outweigh one that saw some.
+5. If only the order of ties is unstable (`counts_suffice`), it is enough that each sweep shows as many rows as there
+   are different records in all sweeps together.
 
-The first sweep is parallel, so it proves nothing and only supplies rows. Further ones ask for the largest page, which
-has the fewest edges at which something can be missed. After `MOST_SWEEPS` of them without proof it is given up.
+The first sweep is parallel, so it proves nothing and only supplies rows. Further ones request the largest pages, which
+have the fewest edges where a record can be missed. After `MOST_SWEEPS` of them without proof, no more are made.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from bulk_export.transform.dedup.sweep_comparison import (
 logger = logging.getLogger(__name__)
 
 MOST_SWEEPS = 6
-# How many pages are fingerprinted in one step, and how many records that the sweeps did not see alike are held.
+# The number of pages to fingerprint in one step, and the number of differing records to hold in memory.
 _PAGES_PER_STEP = 10
 _RECORDS_AT_ONCE = 100_000
 
@@ -65,8 +65,8 @@ class ConsistencySweeps:
         page_size: The number of records to ask for per page from now on.
         drop_gone: Whether records that vanished while the service was read are left out, if the sweeps agree in the
             end.
-        asks_twice: Whether a first sweep of a single response is not believed alone. It is enough where nothing follows
-            from what it does not show.
+        asks_twice: Whether a first sweep of a single response has to be confirmed by a second one. It need not if
+            nothing depends on the records that it lacks.
         counts_suffice: Whether case 5 is proof.
     """
 
@@ -95,7 +95,7 @@ class ConsistencySweeps:
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to do; otherwise pages of the last sweep are missing."""
+        """Whether `advance` can do something now. If not, pages of the last sweep are missing."""
         return self._sweeps[-1].plan.complete
 
     def wanted(self) -> Sweep | None:
@@ -138,7 +138,7 @@ class ConsistencySweeps:
             swept_again=len(self._sweeps) - 1,
             recovered=resolver.recovered,
             changed=resolver.changed,
-            # Without a proof nothing is said to be gone.
+            # Without proof, no record counts as gone.
             gone=resolver.gone if settled else 0,
             settled=settled,
             shared=max(count_shared_ids(self._sightings(sweep), sweep.plan.records) for sweep in self._sweeps),
@@ -156,7 +156,7 @@ class ConsistencySweeps:
         """Store the fingerprints of a sweep's pages, from where an earlier run left off."""
         name = sweep.endpoint.name
         last = sweep.plan.end or 0
-        # Where responses strayed, further sweeps are read anew in each run: what is stored may belong to another one.
+        # If responses strayed, each run requests further sweeps again: stored pages may belong to another sweep.
         is_anew = sweep.number > 0 and self._sweeps[0].has_stray_answers
         done = 0 if is_anew else self._store.last_fingerprinted_page(name, sweep.number)
         while done < last:
@@ -178,7 +178,7 @@ class ConsistencySweeps:
         *earlier, last = self._sweeps
         before = earlier[-1]
         rows = sum(sweep.plan.records for sweep in self._sweeps)
-        # From the first sweep on that lacks something, the next ones prove their ends.
+        # After the first sweep that lacks records, all further ones have to prove their end.
         self._has_lost = self._has_lost or lacks_records(
             self._sightings(last), list(map(self._sightings, earlier)), rows
         )
@@ -189,7 +189,7 @@ class ConsistencySweeps:
         if self._has_lost and not (last.plan.records and (last.proves_end or self._is_one_answer)):
             return False
         is_moment = _is_moment(last)
-        # The pages of the first sweep were not read one after the other, so it proves nothing, unless it has but one.
+        # The first sweep is not sequential, so it proves nothing unless it has a single page.
         if not is_moment and before.number == 0 and (before.plan.end or 0) > 1:
             return False
         # Cases 1 and 2.
@@ -231,7 +231,7 @@ def _is_moment(sweep: Sweep) -> bool:
     """Whether everything came in a single response, which shows one instant."""
     if sweep.endpoint.paging.style == "none":
         return True
-    # Where nobody knows how many records come at once, there may have been more behind a page that was short.
+    # If the largest page of the service is not known, more records may follow a short page.
     is_short = (sweep.plan.count(1) or 0) < sweep.page_size and sweep.endpoint.paging.largest is not None
     return (sweep.plan.end or 0) <= 1 and is_short
 
@@ -243,7 +243,7 @@ def _answers(store: JournalStore, sweep: Sweep) -> Iterator[tuple[int, bytes, by
 
 
 def _prints(store: JournalStore, sweep: Sweep) -> Iterator[PageFingerprints]:
-    """Return the fingerprints of a sweep's pages, without those behind its end, which an earlier run may have read."""
+    """Return the fingerprints of a sweep's pages, except pages behind its end, which an earlier run may have stored."""
     end = sweep.plan.end or 0
     return (prints for prints in store.page_fingerprints(sweep.endpoint.name, sweep.number) if prints.page <= end)
 

@@ -1,6 +1,6 @@
 """The options of an export, checked and resolved before anything is opened or sent.
 
-The command line and Python use it alike. Nothing here imports an HTTP client or Arrow.
+The command line and the Python functions use it. Nothing here imports an HTTP client or Arrow.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ async def replay(
 
     Args:
         options: The archive, and what to make of it.
-        observer: Hears of progress.
+        observer: Receives the events of the run.
         stop: Set it to end the replay early; finished parts are kept.
 
     Returns:

@@ -177,7 +177,7 @@ class PageOrder(PageReceiver):
     Args:
         sweep: The sweep that the pages belong to.
         ahead: How many pages may be requested beyond the last one that was taken.
-        changed: Is notified when more pages may be requested, and wakes whoever waits for pages.
+        changed: Notified when more pages may be requested; wakes the tasks that wait for pages.
     """
 
     def __init__(self, sweep: Sweep, *, ahead: int, changed: Notifier) -> None:

@@ -46,7 +46,7 @@ class ThrottleState:
         ceiling: Requests in a window that got through, at `ceiling_since`; None if the configured limit applies.
         ceiling_since: When `ceiling` was measured, or began to grow.
         growth_per_second: Requests by which the ceiling grows each second.
-        hold_length: Seconds for which the last hold was meant to last, whatever clocks have done since.
+        hold_length: The intended length of the last hold, in seconds, unaffected by changes of clocks.
     """
 
     hold_until: float = 0.0

@@ -63,10 +63,10 @@ async def sync_forever(
     Args:
         options: What to keep current, and where. Its `accepts_removals` is for the first poll only.
         every: The interval in seconds.
-        observer: Hears of the progress of each export.
+        observer: Receives the events of each export.
         stop: Ends the loop: after the pages on their way are stored, or at once between two polls.
         report: Is called after each poll that succeeded.
-        notice: Is told of polls that failed because the service or the ledger was unavailable.
+        notice: Called with a message for each poll that failed because the service or the ledger was unavailable.
 
     Raises:
         DirectoryInUse: Another process does the same.
@@ -108,7 +108,7 @@ async def run_periodically(
         clock: Seconds since the epoch.
         random: Numbers from 0 to 1.
         stop: Ends the loop.
-        notice: Is told of failed polls, and of those that were left out.
+        notice: Called with a message for each poll that failed or was left out.
 
     Raises:
         BulkExportError: A poll failed for another reason than an unavailable service or ledger.

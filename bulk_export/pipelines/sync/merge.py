@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """What became of a table.
+    """The result of merging into a table.
 
     Attributes:
         summary: Its part of the poll's summary.

@@ -22,7 +22,7 @@ from bulk_export.pipelines.options import ExportOptions
 from bulk_export.services.base_url import normalize_base_url
 
 _LEAST_HISTORY = timedelta(days=7)
-# The format of a copy is none of an export.
+# A copy has formats of its own.
 _PASSED_ON = declarations(ExportArguments).keys() & declarations(SyncArguments).keys() - {"format"}
 
 

@@ -24,7 +24,7 @@ class MergedPoll:
     Attributes:
         kind: `full` or `changes`.
         fetched: What it fetched.
-        results: What became of each table.
+        results: The result of each table.
         untrusted: Endpoints of which the first load lacked more records than may be removed.
         is_resumed: Whether an earlier run began it.
     """
