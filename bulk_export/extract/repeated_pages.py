@@ -23,7 +23,7 @@ MOST_PAGES = 5_000_000
 
 
 def content_of(records: Sequence[bytes]) -> int:
-    """Return a number that is equal for pages with the same records in any order: the order of ties may change."""
+    """Return the same number for pages with the same records, in any order: ties may come in another one each time."""
     return hash((len(records), sum(map(hash, records))))
 
 

@@ -1,6 +1,6 @@
 """The journal on disk: every page that was fetched, and every part that was finished.
 
-A commit is synced before it returns, so that what was reported as stored survives a kill and a power cut; a torn
+A commit is synced before it returns, so that what was reported as stored survives a kill and a power cut alike; a torn
 end of the log is dropped by SQLite's own checksums. What is read back is checked: its sum, its shape and its size.
 """
 

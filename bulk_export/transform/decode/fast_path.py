@@ -1,4 +1,4 @@
-"""The fast path from bytes to columns, for pages whose members are described or were learned from earlier pages.
+"""The fast path from bytes to columns, for pages that hold what was described, or what was met before.
 
 msgspec decodes pages into structs that are made from the description. It has no way to report three things: a key that
 occurs twice (it keeps the last value), white space, and how a string was escaped. So its result counts only with a
@@ -83,7 +83,7 @@ class FastDecoder:
         """
         counted = Drift()
         decoded = None
-        # 1. As they were sent, unless an earlier page had white space, which never passes the proof.
+        # 1. As they were sent, unless white space was met before, which never passes the proof.
         if not self._has_white_space:
             decoded = self._decode(pages, counted)
         # 2. Without white space.
