@@ -191,7 +191,7 @@ class RateLimiter:
 
     async def _next_permit(self) -> Permit:
         while True:
-            # A hold that was computed here applies even if it could not be recorded.
+            # A hold that was computed here is kept to even if it could not be recorded.
             if (hold := self._hold_until - anyio.current_time()) > 0:
                 await anyio.sleep(hold)
             identity = secrets.randbits(62)
