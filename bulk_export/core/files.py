@@ -65,11 +65,11 @@ def make_directory_below(path: Path, *names: str) -> Path:
         directory = stack.enter_context(_opened(path))
         for name in names:
             path = path / name
-            found = entry_status(name, within=directory)
+            status = entry_status(name, within=directory)
             reason = None
-            if found is not None:
-                is_directory = stat.S_ISDIR(found.st_mode)
-                reason = ownership_problem(found, within=directory) if is_directory else f"is {kind_of(found)}"
+            if status is not None:
+                is_directory = stat.S_ISDIR(status.st_mode)
+                reason = ownership_problem(status, within=directory) if is_directory else f"is {kind_of(status)}"
             if reason is not None:
                 raise LocalFailure(
                     f"{path} {reason}.",

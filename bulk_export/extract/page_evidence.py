@@ -311,8 +311,8 @@ class PageEvidence:
         length = self._counts[last]
         if self._is_full(last):
             return 2
-        found = (last - 1) * self.page_size + length
-        is_believed = not self._proves_end and self._known.believes(asked=self._asked, length=length, found=found)
+        records = (last - 1) * self.page_size + length
+        is_believed = not self._proves_end and self._known.believes(asked=self._asked, length=length, found=records)
         return 0 if is_believed else 1
 
     def _needs_reading_again(self, last: int) -> bool:

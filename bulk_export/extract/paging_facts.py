@@ -113,17 +113,17 @@ class PagingFacts:
     def from_text(cls, text: str) -> PagingFacts:
         """Parse what `to_text` returned. Any other text gives empty facts, which costs requests but no record."""
         try:
-            found = json.loads(text)
-            if not isinstance(found, dict):
+            facts = json.loads(text)
+            if not isinstance(facts, dict):
                 return cls()
-            checked = found.get("checked", [])
-            style = found.get("style")
+            checked = facts.get("checked", [])
+            style = facts.get("style")
             return cls(
-                longest=_number(found.get("longest")) or 0,
-                clamp=_number(found.get("clamp")),
+                longest=_number(facts.get("longest")) or 0,
+                clamp=_number(facts.get("clamp")),
                 checked=tuple((_required(asked), _required(length)) for asked, length in checked)[-_MOST_CHECKED:],
-                records=_number(found.get("records")),
-                first=_number(found.get("first")),
+                records=_number(facts.get("records")),
+                first=_number(facts.get("first")),
                 style=style if style in ("pages", "offset") else None,
             )
         except (ValueError, TypeError, RecursionError):

@@ -55,12 +55,12 @@ def endpoints_to_confirm(options: SyncOptions, fetched: FetchedPoll) -> dict[str
         LocalFailure: The disk is full.
     """
     until = fetched.started_at if fetched.is_overtaken else None
-    found = {}
+    to_confirm = {}
     for name, load in fetched.by_endpoint():
         missing = _missing_from(options, fetched.poll, load, name, until)
         if missing.rows and (load.is_single_response(name) or missing.is_beyond(options.max_removed)):
-            found[name] = missing
-    return found
+            to_confirm[name] = missing
+    return to_confirm
 
 
 def refuse_another_provider(options: SyncOptions, fetched: FetchedPoll, changed: Iterable[str]) -> None:

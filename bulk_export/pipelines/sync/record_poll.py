@@ -58,19 +58,19 @@ class MergedPoll:
 
     def remarks(self) -> list[str]:
         """What the person who runs the poll should know of its tables."""
-        found = []
+        remarks = []
         for name, result in self.results.items():
             if result.summary.consistent is False:
                 full = ", which is a full sync again" if self.kind == FULL else ""
-                found.append(f"{name}: the data kept changing, so a record may be missing until the next poll{full}.")
+                remarks.append(f"{name}: the data kept changing, so a record may be missing until the next poll{full}.")
             if name in self.untrusted and result.refused is None:
-                found.append(f"{name}: many records were not shown at first; the next poll is a full sync.")
+                remarks.append(f"{name}: many records were not shown at first; the next poll is a full sync.")
             if result.is_end_uncertain:
-                found.append(
+                remarks.append(
                     f"{name}: the list may go on behind its last page, so no record was removed; the next"
                     " poll is a full sync."
                 )
-        return found
+        return remarks
 
 
 def state_after(

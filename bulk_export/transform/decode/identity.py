@@ -95,8 +95,8 @@ def identity_columns(shape: RecordShape) -> tuple[tuple[str, ...], ...] | None:
     cannot have a column.
     """
     columns = [_column_path(shape, path) for path in shape.identity or (shape.id,)]
-    found = tuple(column for column in columns if column is not None)
-    return found if len(found) == len(columns) else None
+    known = tuple(column for column in columns if column is not None)
+    return known if len(known) == len(columns) else None
 
 
 def _column_path(shape: RecordShape, path: tuple[str, ...]) -> tuple[str, ...] | None:

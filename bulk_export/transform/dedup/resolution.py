@@ -234,10 +234,11 @@ class ConflictResolver:
             return True
         # Case 2: two sweeps, one after the other, saw the same two contents. A record that changed does not change
         # back.
-        sweeps_with = Counter(content for sweep in sweeps for content in {one.content for one in sweep})
+        sweeps_with = Counter(content for sweep in sweeps for content in {occurrence.content for occurrence in sweep})
         repeated = {content for content, count in sweeps_with.items() if count > 1}
         return any(
-            len(repeated & {one.content for one in sweep} & {one.content for one in later}) > 1
+            len(repeated & {occurrence.content for occurrence in sweep} & {occurrence.content for occurrence in later})
+            > 1
             for index, sweep in enumerate(sweeps)
             for later in sweeps[index + 1 :]
         )

@@ -59,8 +59,8 @@ def lacks_records(last: SweepFingerprints, earlier: Sequence[SweepFingerprints],
         for sweep in earlier:
             expected = _counts(_rows_in(sweep, in_slice))
             positions = pc.index_in(expected["id"], value_set=seen["id"])
-            found = pc.fill_null(pc.take(seen["total"], positions), 0)
-            if _any(pc.less(found, expected["proven"])):
+            totals = pc.fill_null(pc.take(seen["total"], positions), 0)
+            if _any(pc.less(totals, expected["proven"])):
                 return True
     return False
 

@@ -36,10 +36,10 @@ class PollNote:
 def poll_note(commit: Commit) -> PollNote | None:
     """The note of a poll in a commit; None for a commit of anything else."""
     try:
-        found = json.loads(commit.get(_POLL) or "{}")
-        if not isinstance(found, dict) or "counts" not in found:
+        note = json.loads(commit.get(_POLL) or "{}")
+        if not isinstance(note, dict) or "counts" not in note:
             return None
-        return PollNote(found.get("poll"), found.get("id") or "", Counts(**found["counts"]))
+        return PollNote(note.get("poll"), note.get("id") or "", Counts(**note["counts"]))
     except (ValueError, TypeError):
         return None
 
