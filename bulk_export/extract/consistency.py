@@ -57,7 +57,7 @@ class ConsistencySweeps:
     """Further sweeps over an endpoint, and the corrections that follow from them.
 
     The work is done in short blocking steps: call `advance` while `ready`, and fetch the sweeps that `wanted` returns.
-    The result is in `revision` once `advance` has returned True.
+    The result is in `corrections` once `advance` has returned True.
 
     Args:
         first: The first sweep, complete.
@@ -91,7 +91,7 @@ class ConsistencySweeps:
         self._sweeps = [first]
         self._is_last_fetched = True
         self._work = self._run()
-        self.revision: Corrections | None = None
+        self.corrections: Corrections | None = None
 
     @property
     def ready(self) -> bool:
@@ -106,7 +106,7 @@ class ConsistencySweeps:
     def advance(self) -> bool:
         """Do one short piece of work, if `ready`. Return whether it was the last."""
         next(self._work, None)
-        return self.revision is not None
+        return self.corrections is not None
 
     def _run(self) -> Iterator[None]:
         yield from self._fingerprint(self._sweeps[0])
@@ -130,7 +130,7 @@ class ConsistencySweeps:
         left_out = {key: frozenset(rows) for key, rows in resolver.excluded.items()}
         for key, rows in resolver.chosen.items():
             left_out[key] = frozenset(range(self._sweeps[key.sweep].stored(key.page))) - rows
-        self.revision = Corrections(
+        self.corrections = Corrections(
             left_out,
             resolver.duplicates
             + count_repeats_without_id(self._sightings(self._sweeps[0]), self._sweeps[0].plan.records),
@@ -210,19 +210,19 @@ class ConsistencySweeps:
         yield
         for start in range(0, len(disputed), _RECORDS_AT_ONCE):
             wanted = pa.array(disputed[start : start + _RECORDS_AT_ONCE], pa.uint64())
-            found: list[Occurrence] = []
+            occurrences: list[Occurrence] = []
             for sweep in self._sweeps:
-                for prints in _prints(self._store, sweep):
-                    if rows_wanted := _rows_in(prints.ids, wanted):
-                        found.extend(self._occurrences(sweep.key(prints.page), prints, rows_wanted))
+                for page in _fingerprinted_pages(self._store, sweep):
+                    if rows_wanted := _rows_in(page.ids, wanted):
+                        occurrences.extend(self._occurrences(sweep.key(page.page), page, rows_wanted))
                         yield
-            resolver.resolve(found)
+            resolver.resolve(occurrences)
 
-    def _occurrences(self, key: PageKey, prints: PageFingerprints, rows: list[int]) -> Iterator[Occurrence]:
+    def _occurrences(self, key: PageKey, page: PageFingerprints, rows: list[int]) -> Iterator[Occurrence]:
         body = self._store.body(key)
         ids = self._ids.decode([body]).ids
         records = self._sweeps[0].shaper.normalized_records(body)
-        contents = memoryview(prints.contents).cast("Q")
+        contents = memoryview(page.contents).cast("Q")
         for row in rows:
             yield Occurrence.of(ids[row], key, row, record_version(records[row]), contents[row])
 
@@ -238,16 +238,16 @@ def _is_moment(sweep: Sweep) -> bool:
 
 def _answers(store: JournalStore, sweep: Sweep) -> Iterator[tuple[int, bytes, bytes]]:
     in_one = sweep.endpoint.paging.style == "none"
-    for prints in _prints(store, sweep):
-        yield 0 if in_one else prints.page, prints.ids, prints.contents
+    for page in _fingerprinted_pages(store, sweep):
+        yield 0 if in_one else page.page, page.ids, page.contents
 
 
-def _prints(store: JournalStore, sweep: Sweep) -> Iterator[PageFingerprints]:
+def _fingerprinted_pages(store: JournalStore, sweep: Sweep) -> Iterator[PageFingerprints]:
     """Return the fingerprints of a sweep's pages, except pages behind its end, which an earlier run may have stored."""
     end = sweep.plan.end or 0
-    return (prints for prints in store.page_fingerprints(sweep.endpoint.name, sweep.number) if prints.page <= end)
+    return (page for page in store.page_fingerprints(sweep.endpoint.name, sweep.number) if page.page <= end)
 
 
-def _rows_in(prints: bytes, wanted: pa.Array) -> list[int]:
-    rows: list[int] = pc.indices_nonzero(pc.is_in(fingerprint_array(prints), value_set=wanted)).to_pylist()
+def _rows_in(marks: bytes, wanted: pa.Array) -> list[int]:
+    rows: list[int] = pc.indices_nonzero(pc.is_in(fingerprint_array(marks), value_set=wanted)).to_pylist()
     return rows

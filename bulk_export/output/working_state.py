@@ -100,17 +100,17 @@ def remove_tree(path: Path) -> list[Path]:
 
 def _check(directory: int, path: Path, name: str, depth: int) -> None:
     for entry in names_in(directory):
-        status = entry_status(entry, within=directory)
+        found = entry_status(entry, within=directory)
         is_directory = _is_our_directory(entry, name)
-        if status is None or not (is_directory or _FILE.fullmatch(entry)):
+        if found is None or not (is_directory or _FILE.fullmatch(entry)):
             continue
-        if is_directory and stat.S_ISREG(status.st_mode) and not _DIRECTORY.fullmatch(entry):
+        if is_directory and stat.S_ISREG(found.st_mode) and not _DIRECTORY.fullmatch(entry):
             continue  # a file of the user's, whose name an endpoint could have
-        if not (stat.S_ISDIR if is_directory else stat.S_ISREG)(status.st_mode):
-            raise _untrusted(path / entry, f"it is {kind_of(status)}")
-        if reason := ownership_problem(status, within=directory):
+        if not (stat.S_ISDIR if is_directory else stat.S_ISREG)(found.st_mode):
+            raise _untrusted(path / entry, f"it is {kind_of(found)}")
+        if reason := ownership_problem(found, within=directory):
             raise _untrusted(path / entry, f"it {reason}")
-        if _DATABASE.fullmatch(entry) and status.st_nlink > 1:
+        if _DATABASE.fullmatch(entry) and found.st_nlink > 1:
             raise _untrusted(path / entry, "it is a hard link, so another file would change with it")
         # The database chooses the names in the scratch directory, which is emptied before it is used.
         if is_directory and entry != _SCRATCH and depth < _MAX_DEPTH:
@@ -122,12 +122,12 @@ def _check(directory: int, path: Path, name: str, depth: int) -> None:
 def _remove(directory: int, path: Path, name: str, last: str, depth: int) -> list[Path]:
     kept: list[Path] = []
     for entry in sorted(names_in(directory), key=lambda entry: (entry.startswith(last), entry)):
-        status = entry_status(entry, within=directory)
-        if status is None:
+        found = entry_status(entry, within=directory)
+        if found is None:
             continue
-        if stat.S_ISDIR(status.st_mode):
+        if stat.S_ISDIR(found.st_mode):
             kept += _remove_directory(directory, path / entry, name, last, depth)
-        elif name == _SCRATCH or (stat.S_ISREG(status.st_mode) and _FILE.fullmatch(entry)):
+        elif name == _SCRATCH or (stat.S_ISREG(found.st_mode) and _FILE.fullmatch(entry)):
             os.unlink(entry, dir_fd=directory)
         else:
             kept.append(path / entry)

@@ -284,8 +284,8 @@ class EndpointConversion:
         )
 
     def _compare(self, sweeps: ConsistencySweeps) -> None:
-        if sweeps.advance() and sweeps.revision is not None:
-            self._correct(sweeps.revision)
+        if sweeps.advance() and sweeps.corrections is not None:
+            self._correct(sweeps.corrections)
 
     def _correct(self, corrections: Corrections) -> None:
         """Store the corrections, and write everything again if they change any row."""
