@@ -297,7 +297,15 @@ class SinglePagePlanner(PagePlanner):
 
 
 def planner_for(style: str, page_size: int, stride: int, known: PagingFacts, *, proves_end: bool) -> PagePlanner:
-    """Return the planner for a paging style: "pages", "offset" or "none"."""
+    """Return the planner for a paging style.
+
+    Args:
+        style: How pages are requested: "pages", "offset" or "none".
+        page_size: The number of records to request per page.
+        stride: As for `PagePlanner`.
+        known: The facts about the endpoint.
+        proves_end: As for `PageEvidence`.
+    """
     if style == "none":
         return SinglePagePlanner(page_size)
     return PagePlanner(page_size, stride, known=known, by_position=style == "offset", proves_end=proves_end)

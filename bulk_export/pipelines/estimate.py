@@ -77,7 +77,14 @@ class EndpointLoad:
 def full_load(
     endpoints: Iterable[Endpoint], records: Mapping[str, int], page_size: int, *, consistent: bool
 ) -> dict[str, EndpointLoad]:
-    """Return what an export fetches, by endpoint. An endpoint that `records` does not name counts as empty."""
+    """Return what an export fetches, by endpoint.
+
+    Args:
+        endpoints: The endpoints of the export.
+        records: The number of records of each endpoint, by name; 0 if it is not named.
+        page_size: The number of records to request per page.
+        consistent: Whether each endpoint is swept again (`--consistent`).
+    """
     return {
         endpoint.name: _load(endpoint, records.get(endpoint.name, 0), page_size, consistent=consistent)
         for endpoint in endpoints

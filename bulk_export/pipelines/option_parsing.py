@@ -27,6 +27,12 @@ def base_url_of(
 ) -> str | None:
     """Return the address that an environment or a base URL names, None for the bundled service.
 
+    Args:
+        service: The service, whose description has the addresses of its environments.
+        environment: The value of `--environment`.
+        base_url: The value of `--base-url`.
+        allow_plain_http: Whether http may be used beyond this machine.
+
     Raises:
         UsageError: Neither or both are given, the environment is unknown, or the address cannot be used.
     """
@@ -81,6 +87,12 @@ def redaction_of(
 ) -> Redaction:
     """Return the redaction rules for dotted paths of fields.
 
+    Args:
+        drop: The paths of fields to leave out.
+        pseudonymise: The paths of fields to replace by pseudonyms.
+        key_file: The file with the key for pseudonyms.
+        endpoints: The endpoints, at least one of which must have each path.
+
     Raises:
         UsageError: No description of `endpoints` has one of the paths. A typo would otherwise leave the data
             unredacted.
@@ -113,7 +125,17 @@ def directory_of(given: PathText, option: str) -> Path:
 
 
 def count_of(given: int | str, option: str, *, smallest: int = 1, largest: int) -> int:
-    """Return a whole number between two bounds, both included. Raises UsageError for anything else."""
+    """Return the value of an option that takes a whole number.
+
+    Args:
+        given: The value.
+        option: The option, as messages name it.
+        smallest: The smallest number that is accepted.
+        largest: The largest number that is accepted.
+
+    Raises:
+        UsageError: It is not a whole number between the bounds.
+    """
     try:
         number = int(given)
     except (TypeError, ValueError, OverflowError):

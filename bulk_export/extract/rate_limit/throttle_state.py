@@ -128,7 +128,15 @@ class ThrottleState:
     def after_release(
         self, identity: int, *, answered: bool, sent: bool, claimed_at: float, now: float
     ) -> ThrottleState:
-        """Return the state after a request ended without a 429; only the end of a probe changes it."""
+        """Return the state after a request ended without a 429; only the end of a probe changes it.
+
+        Args:
+            identity: Identity of the request.
+            answered: Whether a response arrived.
+            sent: Whether the request may have reached the service.
+            claimed_at: When its permit was claimed.
+            now: The present.
+        """
         if identity != self.probe:
             return self
         if answered:
