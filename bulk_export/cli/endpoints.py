@@ -69,8 +69,8 @@ def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> 
     publisher = url or LOCAL
     if changes:
         raise DescriptionOutdated(
-            f"{publisher} publishes {len(changes)} things otherwise than {described.name} {described.version} here.",
-            next_step="No value is lost by it: what has no column goes to _extra.",
+            f"{publisher} publishes {len(changes)} things differently from {described.name} {described.version} here.",
+            next_step="No value is lost: a field without a column goes to _extra.",
         )
     if not wants_json:
         typer.echo(f"{publisher} publishes what is described here: {described.name} {described.version}")

@@ -121,9 +121,9 @@ class ConsistencySweeps:
             yield
         if not settled and any(sweep.has_stray_answers for sweep in self._sweeps):
             raise ServiceFailing(
-                f"{self._sweeps[0].endpoint.name} is answered with pages that were not asked for.",
+                f"For {self._sweeps[0].endpoint.name} the service sends pages that were not requested.",
                 kept="Every page stored so far is kept.",
-                next_step="Check what stands between here and the service; the same command goes on from here.",
+                next_step="Check for a proxy or gateway in front of the service; the same command goes on from here.",
             )
         resolver = ConflictResolver(self._sweeps[-1].number, self._drop_gone and settled, self._is_one_answer)
         yield from self._resolve(resolver)

@@ -151,7 +151,7 @@ class TableDiff:
                 self.schema = merged_schema(self.schema, loads[1])
         except IncompatibleColumns as error:
             raise DamagedState(
-                f"What was fetched does not fit into the copy: {error}.",
+                f"The fetched records do not fit into the copy: {error}.",
                 kept="Nothing was changed.",
                 next_step="Run the same command again: it is fetched anew.",
             ) from None
