@@ -248,6 +248,6 @@ def _fingerprinted_pages(store: JournalStore, sweep: Sweep) -> Iterator[PageFing
     return (page for page in store.page_fingerprints(sweep.endpoint.name, sweep.number) if page.page <= end)
 
 
-def _rows_in(marks: bytes, wanted: pa.Array) -> list[int]:
-    rows: list[int] = pc.indices_nonzero(pc.is_in(fingerprint_array(marks), value_set=wanted)).to_pylist()
+def _rows_in(prints: bytes, wanted: pa.Array) -> list[int]:
+    rows: list[int] = pc.indices_nonzero(pc.is_in(fingerprint_array(prints), value_set=wanted)).to_pylist()
     return rows

@@ -1,4 +1,4 @@
-"""What an export or a sync would cost: from the options of `bulk-export plan` to estimates. Nothing is sent."""
+"""The cost of an export or a sync: from the options of `bulk-export plan` to estimates. Nothing is sent."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ async def sync_forever(
         options: What to keep current, and where. Its `accepts_removals` is for the first poll only.
         every: The interval in seconds.
         observer: Receives the events of each export.
-        stop: Ends the loop: after the pages on their way are stored, or at once between two polls.
+        stop: Ends the loop: after the responses in flight are stored, or at once between two polls.
         report: Is called after each poll that succeeded.
         notice: Called with a message for each poll that failed because the service or the ledger was unavailable.
 
@@ -98,7 +98,7 @@ async def run_periodically(
     """Poll at once, then once in each interval, until `stop` is set between two polls.
 
     1. The offset within the interval is drawn once. Drawn for each poll, it could put two almost two intervals apart.
-    2. A poll that takes longer than its interval makes the next ones fall out: there are never two at once.
+    2. If a poll takes longer than its interval, the next ones are left out: there are never two at once.
     3. A service or ledger that is unavailable does not end the loop, since the next poll covers what this one missed.
        Any other error does, since only a person can mend its cause.
 
