@@ -13,7 +13,7 @@ The states that a throttling service passes through:
    by a tenth of the configured limit in each period, until it is reached, see 1.
 
 Pure: values go in with the time, a new value comes out. Times are seconds on the clock of the ledger that keeps it.
-ledger.lua has the same rules for Redis; `tests/service/test_budget_redis.py` compares the two.
+ledger.lua has the same rules for Redis; `tests/service/rate_limit/test_redis.py` compares the two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a merged poll leaves behind: its summary, remarks, and the state from which the next poll goes on."""
+"""The results of a merged poll: its summary, remarks, and the state for the next poll."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class MergedPoll:
         kind: `full` or `changes`.
         fetched: What it fetched.
         results: The result of each table.
-        untrusted: Endpoints of which the first load lacked more records than may be removed.
+        untrusted: Endpoints whose first load lacked more records than may be removed.
         is_resumed: Whether an earlier run began it.
     """
 
@@ -88,7 +88,7 @@ def state_after(
         state: The state in which the poll was open.
         merged: The poll.
         summary: Its summary.
-        options: What was polled, and what was done with removed records.
+        options: The options of the poll.
         every: The time between two polls, if known.
         new_identity: The token or address that the poll has proven.
     """

@@ -237,10 +237,10 @@ class TableDiff:
         return " UNION ALL ".join(selects)
 
     def _compare_by_content(self) -> str:
-        """The query for all rows that share a key or lack one, and what becomes of each.
+        """The query for all rows that share a key or lack one, with the change of each.
 
         Rows of the same content are paired one by one. A key that one live row and one loaded row have pairs these two,
-        whatever is marked as removed beside them.
+        even if other rows with that key are marked as removed.
         """
         sql, request = self._sql, self._request
         columns = ", ".join(map(quoted, sql.attributes))
