@@ -43,9 +43,9 @@ def resolve(
     Raises:
         UsageError: A variable holds a text that its option does not take.
     """
-    given = {name: value for name, value in line.items() if value is not None and value != [] and value is not False}
+    on_line = {name: value for name, value in line.items() if value is not None and value != [] and value is not False}
     sources = [
-        {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()},
+        {name: list(value) if isinstance(value, tuple) else value for name, value in on_line.items()},
         {name: _from_variable(name, arity, environ) for name, arity in known.items() if _is_set(name, arity, environ)},
         dict(file),
     ]

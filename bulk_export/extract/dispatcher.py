@@ -2,7 +2,7 @@
 
 A single loop waits (1) for a free worker and a page worth requesting, (2) for the daily window, (3) for the end of an
 outage, (4) for a permit, which may be minutes away. Only then does it decide which page is requested, so that
-whatever arrived in the meantime counts: a probe may have become needless, or another page due.
+responses that arrived in the meantime count: they may have made a probe needless, or another page necessary.
 
 How much is sent when things go wrong:
 
@@ -14,7 +14,7 @@ How much is sent when things go wrong:
 Fairness between endpoints: they are served in the order in which they were given, and a sweep gets a permit only while
 no earlier one has a page worth requesting. All permits come from one limit and an export needs all endpoints, so taking
 turns would finish none of them earlier, and would keep them all half-read, which makes changes between two pages more
-likely. Workers do not idle for it: while an earlier sweep can use few of them, because it looks for its end, the later
+likely. This leaves no worker idle: while an earlier sweep can use few of them, because it looks for its end, the later
 ones get the rest. Further sweeps (`--consistent`), which read one page after the other, come last.
 """
 
@@ -44,7 +44,7 @@ from bulk_export.progress.observer import Observer
 
 logger = logging.getLogger(__name__)
 
-# Responses that may still arrive after the run has been given up are worth waiting for, briefly.
+# Seconds to wait for responses in flight after the run has failed.
 _LAST_RESPONSES = 5.0
 
 
@@ -54,13 +54,13 @@ def _always_open() -> WindowGate:
 
 @dataclass(frozen=True, slots=True)
 class DispatchSettings:
-    """How much is sent, and how patiently.
+    """The number of requests, and the waits between them.
 
     Attributes:
-        workers: The number of requests in flight at most.
+        workers: The largest number of requests in flight.
         backoff: How often and after which delay the request for a page is repeated.
         uniform: Gives random numbers from 0 to 1, for the jitter.
-        max_wait: Seconds of waiting announced by the service that are sat out.
+        max_wait: The longest wait, in seconds, that is honoured when the service announces one.
         gate: Nothing is sent while it is closed.
     """
 
@@ -78,9 +78,9 @@ class Dispatcher:
         sweeps: What to fetch. Earlier ones go first.
         fetcher: Requests and stores single pages.
         limiter: Gives permits, one for each request.
-        settings: How much is sent, and how patiently.
-        changed: Notified whenever a plan has changed; to be notified by whoever changes a horizon.
-        observer: Hears of retries, throttling and outages.
+        settings: The number of requests, and the waits between them.
+        changed: Notified when a plan has changed. Notify it after changing a horizon.
+        observer: Receives the events about retries, throttling and outages.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Dispatcher:
         Raises:
             ServiceRefused: The service rejected a request for good.
             ServiceFailing: The service failed too often, or is away for too long.
-            BulkExportError: Whatever the receiver of the pages raised.
+            BulkExportError: The receiver of the pages raised it.
         """
         async with anyio.create_task_group() as tasks:
             with self._loop:
@@ -130,17 +130,17 @@ class Dispatcher:
             raise self._fatal
 
     def add(self, sweep: Sweep) -> None:
-        """Fetch one more sweep, after those that are there."""
+        """Fetch one more sweep, after all others."""
         self._queue.add(sweep)
         self._changed.notify_all()
 
     def close(self) -> None:
-        """Announce that no sweep will be added: `run` returns when those that are there are complete."""
+        """Announce that no more sweeps follow: `run` returns when all are complete."""
         self._queue.close()
         self._changed.notify_all()
 
     def stop_dispatching(self) -> None:
-        """Send nothing more; `run` returns when what is in flight has arrived."""
+        """Send no more requests; `run` returns when the responses in flight have arrived."""
         self._loop.cancel()
         self._queue.stop()
 
@@ -186,7 +186,7 @@ class Dispatcher:
                 case RequestFailed():
                     await self._back_off(response, sweep, page)
                 case Response():
-                    # Nothing holds an unusable body while its page waits for another attempt.
+                    # Free an unusable body while its page waits for another attempt.
                     failure = await self._accept(response, sweep, page, sent_in)
                     del response
                     if failure is not None:
@@ -202,7 +202,7 @@ class Dispatcher:
         if self._waits_for_return(response, sweep, page, sent_in):
             return None
         failure = await self._fetcher.accept(response, sweep, page)
-        # A page from before the service went away does not say that it is back.
+        # A page that was requested before the service went away does not show that it is back.
         if failure is None and sent_in == self._outage.holds:
             self._workers.is_alone = False
             self._outage.over()
@@ -231,7 +231,7 @@ class Dispatcher:
         return True
 
     def _note_unreachable(self, failure: RequestFailed, sweep: Sweep, page: int, sent_in: int) -> None:
-        """Hold everything: that no connection can be made concerns all pages, and is no failure of this one."""
+        """Hold all requests: a failed connection concerns every page, so it does not count as a failure of this one."""
         if failure.final:
             raise ServiceFailing(
                 f"The service cannot be reached: {failure.reason}.",
@@ -248,7 +248,7 @@ class Dispatcher:
         self._retry_alone(sweep, page)
 
     def _retry_alone(self, sweep: Sweep, page: int) -> None:
-        """Release a page that waits for the service, which a single request tries then."""
+        """Release a page that waits for the service. A single request then finds out whether the service is back."""
         self._fetcher.count_retry()
         self._workers.is_alone = True
         sweep.plan.release(page)

@@ -50,7 +50,7 @@ async def export(
 
     Args:
         options: What to export, from where and to where.
-        observer: Hears of progress.
+        observer: Receives the events of the run.
         stop: Set it to end the export early. Responses in flight get a second to arrive, and are kept.
         tuning: Timeouts, backoff and sizes that users need not know.
         open_journal: Makes the writer of the journal; benchmarks measure with one that stores nothing.

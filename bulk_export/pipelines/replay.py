@@ -41,11 +41,11 @@ from bulk_export.transform.dedup.resolution import is_outdated
 async def replay(
     options: ReplayOptions, observer: Observer | None = None, *, stop: anyio.Event | None = None
 ) -> ExportSummary:
-    """Convert kept pages as `options` describe, or go on with an interrupted replay of the same options.
+    """Convert kept pages as `options` describe, or continue an interrupted replay with the same options.
 
     Args:
-        options: The archive, and what to make of it.
-        observer: Hears of progress.
+        options: The archive, and the output to make.
+        observer: Receives the events of the run.
         stop: Set it to end the replay early; finished parts are kept.
 
     Returns:

@@ -1,11 +1,11 @@
 """Record batches in page order, straight from the service, without a file.
 
-    Dispatcher -> PageOrder.receive     pages arrive in any order, not too far ahead of what was taken
+    Dispatcher -> PageOrder.receive     pages arrive in any order, not too far ahead of those taken
     PageOrder.next_block                the next pages in order
     BlockConverter.convert              in a worker thread: bytes to a batch, without records of earlier responses
     send -> receive                     to the consumer; while it is slow, fetching pauses
 
-Nothing is stored, so what an export would settle by reading again is only reported.
+Nothing is stored. If an export would sweep a list again, a stream only warns.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ class PageOrder(PageReceiver):
     Args:
         sweep: The sweep that the pages belong to.
         ahead: How many pages may be requested beyond the last one that was taken.
-        changed: Is notified when more pages may be requested, and wakes whoever waits for pages.
+        changed: Notified when more pages may be requested; wakes the tasks that wait for pages.
     """
 
     def __init__(self, sweep: Sweep, *, ahead: int, changed: Notifier) -> None:
@@ -214,7 +214,7 @@ class PageOrder(PageReceiver):
 
 
 def _signs_of_change(sweep: Sweep, converter: BlockConverter) -> list[str]:
-    """Return warnings about what an export would have stated or read again, and a stream has passed on already."""
+    """Return warnings about signs for which an export would sweep the list again."""
     plan, name = sweep.plan, sweep.endpoint.name
     signs = []
     if converter.repeated:

@@ -137,8 +137,8 @@ def _plant(tree: dict[str, Rule], path: str, action: RedactionAction) -> None:
 
 def _contradiction(path: str) -> UsageError:
     return UsageError(
-        f"More than one thing is to be done with {path!r}, or with something inside of it.",
-        next_step="Name each path once, to be dropped or to be pseudonymised.",
+        f"{path!r}, or a field inside of it, has more than one rule.",
+        next_step="Name each path once: with --drop-column or with --pseudonymise.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Journals to read, damage and go on from."""
+"""Journals to read, to damage and to continue."""
 
 from __future__ import annotations
 

@@ -224,7 +224,7 @@ class JournalFile:
         wanted = "wal" if shares_memory else "truncate"
         (mode,) = self._writer.execute(f"PRAGMA journal_mode = {wanted}").fetchone()
         if mode != wanted:
-            raise sqlite3.OperationalError(f"journal mode {wanted} cannot be had here")
+            raise sqlite3.OperationalError(f"journal mode {wanted} is not available here")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -30,7 +30,7 @@ from bulk_export.progress.observer import WindowUse
 
 logger = logging.getLogger(__name__)
 
-# A service that answers nothing but 429 for so many periods, and to so many probes, is given up.
+# A service that answers only 429 for this many periods, and to this many probes, is given up.
 _PATIENCE_PERIODS = 6
 _PATIENCE_PROBES = 8
 # A computed wait may fall short of its end by a rounding error; this much later it does not.
@@ -216,7 +216,7 @@ class RateLimiter:
             return permit
 
     async def _claim(self, identity: int) -> Permit | None:
-        """Return a permit, or None after waiting for as long as the ledger said."""
+        """Return a permit, or None after the wait that the ledger asked for."""
         changes = self._changes
         fresh_until = self._elapsed() + self._permit_lifetime
         reply = await self._ledger.claim(identity)
@@ -255,7 +255,7 @@ class RateLimiter:
         return recorded
 
     def _wake_waiters(self) -> None:
-        """Make whoever waits for a permit ask again, even if it is asking just now."""
+        """Make the task that waits for a permit claim again, even if a claim is under way."""
         self._changes += 1
         self._changed.notify_all()
 

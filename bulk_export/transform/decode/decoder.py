@@ -91,7 +91,7 @@ class Decoder:
         self._without_column = schema.without_column(endpoint)
         self._redactor = Redactor(redaction, endpoint.shape) if redaction else None
         self._identity = IdentityReader(endpoint.shape) if endpoint.shape.identity else None
-        # A pseudonym tells records apart as the id does, but hides whether there is one.
+        # A pseudonym distinguishes records as the id does, but hides whether there is an id.
         self._pseudonym = (
             redaction.pseudonym if redaction.rules.get(schema.ID) is RedactionAction.PSEUDONYMISE else None
         )

@@ -1,7 +1,7 @@
 """What tells records apart: the text of their identity, or the record itself if nothing identifies it.
 
 A record has no identity if a value of it is missing, null, an empty string, a list or an object. Nothing says then
-whether another record is the same one, so it is never taken for one that was met before.
+whether another record is the same one, so it never counts as a repetition of an earlier one.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def id_value(record: bytes) -> Any:
 
 
 def column_value_and_id(value: Any) -> tuple[str, str | None]:
-    """What the column `id` holds for a value, which is never null; and the id that it is, None if it is none."""
+    """Return the text for the column `id`, which is never null, and the id, None if the value is not a valid id."""
     if value is None:
         return "", None
     if isinstance(value, bytes):
@@ -125,8 +125,8 @@ def identity_columns(shape: RecordShape) -> tuple[tuple[str, ...], ...] | None:
     cannot have a column.
     """
     columns = [_column_path(shape, path) for path in shape.identity or (shape.id,)]
-    found = tuple(column for column in columns if column is not None)
-    return found if len(found) == len(columns) else None
+    known = tuple(column for column in columns if column is not None)
+    return known if len(known) == len(columns) else None
 
 
 def _column_path(shape: RecordShape, path: tuple[str, ...]) -> tuple[str, ...] | None:
