@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from bulk_export.core.kernel_library import decoder_name
-from tests.support.command import FAST, TOKEN, run, run_cold, service, start_export
+from tests.support.command import FAST, TOKEN, environment, run, run_cold, service, start_export
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,22 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert shown.stdout.splitlines()[-1] == "[]"
     assert "--updated-since" in shown.stdout
+
+
+def test_lines_import_nothing_that_only_others_need(address: str, tmp_path: Path) -> None:
+    """An export to NDJSON imports nothing that only tables, displays, other ledgers or documents in YAML need."""
+    heavy = ("pyarrow.parquet", "pyarrow.dataset", "duckdb", "redis", "rich", "yaml", "referencing", "numpy")
+    options = ["--base-url", address, "--format=ndjson", "--progress=none", "--budget=memory://", *FAST]
+    program = (
+        "import sys\nfrom bulk_export.cli import app\nfrom bulk_export.cli.runner import run\n"
+        f"assert run(app, {['export', 'statements', *options]!r}) == 0\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, env=environment(), check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_every_option_of_every_command_is_explained(tmp_path: Path) -> None:
