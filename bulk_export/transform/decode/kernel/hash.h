@@ -126,27 +126,40 @@ static const sha_state sha_start = {
 
 static inline uint32_t rotated_right(uint32_t value, int by) { return value >> by | value << (32 - by); }
 
+/* One round, in which only two of the eight words change; the caller renames them instead of moving them. */
+static inline void sha_round(uint32_t a, uint32_t b, uint32_t c, uint32_t *d, uint32_t e, uint32_t f, uint32_t g,
+                             uint32_t *h, uint32_t added) {
+  *h += (rotated_right(e, 6) ^ rotated_right(e, 11) ^ rotated_right(e, 25)) + (g ^ (e & (f ^ g))) + added;
+  *d += *h;
+  *h += (rotated_right(a, 2) ^ rotated_right(a, 13) ^ rotated_right(a, 22)) + ((a & b) | (c & (a | b)));
+}
+
 static void sha_block(sha_state *state, const uint8_t *block) {
-  uint32_t schedule[64], v[8];
+  uint32_t schedule[64];
   for (int i = 0; i < 16; i++)
     schedule[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 | (uint32_t)block[4 * i + 2] << 8 |
                   block[4 * i + 3];
   for (int i = 16; i < 64; i++) {
-    uint32_t a = schedule[i - 15], b = schedule[i - 2];
-    schedule[i] = schedule[i - 16] + (rotated_right(a, 7) ^ rotated_right(a, 18) ^ a >> 3) + schedule[i - 7] +
-                  (rotated_right(b, 17) ^ rotated_right(b, 19) ^ b >> 10);
+    uint32_t early = schedule[i - 15], late = schedule[i - 2];
+    schedule[i] = schedule[i - 16] + (rotated_right(early, 7) ^ rotated_right(early, 18) ^ early >> 3) + schedule[i - 7] +
+                  (rotated_right(late, 17) ^ rotated_right(late, 19) ^ late >> 10);
   }
-  memcpy(v, state->word, sizeof v);
-  for (int i = 0; i < 64; i++) {
-    uint32_t choice = (v[4] & v[5]) ^ (~v[4] & v[6]), majority = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
-    uint32_t first = v[7] + (rotated_right(v[4], 6) ^ rotated_right(v[4], 11) ^ rotated_right(v[4], 25)) + choice +
-                     sha_rounds[i] + schedule[i];
-    uint32_t second = (rotated_right(v[0], 2) ^ rotated_right(v[0], 13) ^ rotated_right(v[0], 22)) + majority;
-    memmove(v + 1, v, 7 * sizeof *v);
-    v[4] += first;
-    v[0] = first + second;
+  uint32_t *word = state->word, a = word[0], b = word[1], c = word[2], d = word[3], e = word[4], f = word[5], g = word[6],
+           h = word[7];
+  /* After eight rounds each word is back under its own name. */
+  for (int i = 0; i < 64; i += 8) {
+    const uint32_t *constant = sha_rounds + i, *scheduled = schedule + i;
+    sha_round(a, b, c, &d, e, f, g, &h, constant[0] + scheduled[0]);
+    sha_round(h, a, b, &c, d, e, f, &g, constant[1] + scheduled[1]);
+    sha_round(g, h, a, &b, c, d, e, &f, constant[2] + scheduled[2]);
+    sha_round(f, g, h, &a, b, c, d, &e, constant[3] + scheduled[3]);
+    sha_round(e, f, g, &h, a, b, c, &d, constant[4] + scheduled[4]);
+    sha_round(d, e, f, &g, h, a, b, &c, constant[5] + scheduled[5]);
+    sha_round(c, d, e, &f, g, h, a, &b, constant[6] + scheduled[6]);
+    sha_round(b, c, d, &e, f, g, h, &a, constant[7] + scheduled[7]);
   }
-  for (int i = 0; i < 8; i++) state->word[i] += v[i];
+  const uint32_t after[8] = {a, b, c, d, e, f, g, h};
+  for (int i = 0; i < 8; i++) word[i] += after[i];
 }
 
 /* The digest of bytes that follow `before` bytes (whole blocks), which `state` has taken in. */
