@@ -287,6 +287,18 @@ def test_fingerprints_are_those_of_xxh3() -> None:
     assert fingerprints(["a", ""]) is None
 
 
+@pytest.mark.parametrize("size", [16, 64, 65, 200])
+def test_pseudonyms_of_every_length(size: int) -> None:
+    """Texts and keys around the edges of a block of SHA-256 give the pseudonyms that Python makes."""
+    redaction = Redaction.from_paths([], ["name"], b"k" * size)
+    texts = ["x" * length for length in range(200)]
+    body = page(*[record(name=text) for text in texts])
+    decoder = compiled_decoder(THINGS, redaction, schema.arrow_schema(redaction.redacted(THINGS)))
+    assert decoder is not None
+    names = decoder.decode([body], Drift()).batch.column("name").to_pylist()
+    assert names == [redaction.pseudonym(text.encode()) for text in texts]
+
+
 def test_threads_decode_side_by_side() -> None:
     """Nothing is shared that is written to."""
     bodies = [page(*[record(name=f"thread {number}", years=[number] * 9)] * 50) for number in range(4)]
