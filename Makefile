@@ -4,10 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := by_hand dlt airbyte singer
+DECODE := bulk_export/transform/decode
+# The code that decides over the bytes of a page, and what runs it from end to end.
+DECODER_TESTS := tests/unit/transform tests/service/pipelines
+SANITIZERS := -g -O1 -std=c11 -fno-strict-aliasing -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CLANG ?= clang
+FUZZ_SECONDS ?= 90
 
-.PHONY: export test lint format types check bench bench-peers lock clean torture fuzz
+.PHONY: export test test-python test-build lint format types check bench bench-peers lock clean torture fuzz
+.PHONY: sanitize fuzz-kernel wheels
 
-$(READY): pyproject.toml constraints.txt
+# Installing compiles the decoder, where there is a C compiler; a change of its sources does so again.
+$(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard $(DECODE)/kernel/*.[ch])
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with PYTHON=…")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[check,redis,speed,dev]'
@@ -21,6 +29,45 @@ export: $(READY)
 # Many tests wait for other processes, so five share two cores well.
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 5 --dist worksteal
+
+# The decoder in Python, as where there is no compiled one.
+test-python: $(READY)
+	BULK_EXPORT_DECODER=python $(BIN)/python -m pytest --numprocesses 5 --dist worksteal $(DECODER_TESTS)
+
+# Builds the package and installs it, and runs what the compiled decoder is fuzzed with. Needs a C compiler.
+test-build: $(READY)
+	$(BIN)/python -m pytest -m build --numprocesses 2
+
+# The tests of the compiled decoder with AddressSanitizer and UBSan, away from the tree: by gcc, which has a library of
+# the first to load into Python. Python's own memory comes from malloc, so that what is read behind a body is seen, too;
+# and a report goes past pytest, which would keep it for a test that never ends.
+sanitize: $(READY)
+	copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && cp -r bulk_export tests docs pyproject.toml "$$copy" && \
+	rm -f "$$copy"/$(DECODE)/kernel/_kernel.* && \
+	gcc $(SANITIZERS) -fPIC -shared -o "$$copy/$(DECODE)/kernel/_kernel.so" $(DECODE)/kernel/kernel.c && \
+	python="$$PWD/$(BIN)/python" asan=$$(gcc -print-file-name=libasan.so) && cd "$$copy" && \
+	LD_PRELOAD="$$asan" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
+	BULK_EXPORT_DECODER=compiled "$$python" -m pytest -p no:cacheprovider --capture sys --timeout 600 \
+	  tests/unit/transform/decode
+
+# Arbitrary bytes for the compiled decoder, for FUZZ_SECONDS: 90, or some hours. What is found is kept in .fuzz/.
+fuzz-kernel:
+	mkdir -p .fuzz/inputs
+	for one in vectors portable; do \
+	  options= && if [ $$one = portable ]; then options=-DKERNEL_PORTABLE; fi && \
+	  $(CLANG) $(SANITIZERS) $$options -fsanitize=fuzzer -o .fuzz/$$one tests/kernel/fuzz.c && \
+	  .fuzz/$$one -max_total_time=$$(($(FUZZ_SECONDS) / 2)) -max_len=4096 -timeout=10 -print_final_stats=1 \
+	    -verbosity=0 -artifact_prefix=.fuzz/ .fuzz/inputs tests/kernel/corpus || exit 1; \
+	done
+
+# A wheel for each platform and one for all others into dist/, from one machine. The compiler for that has 400 MB.
+wheels: .venv-wheels/.ready
+	.venv-wheels/bin/python .ci/wheels.py
+
+.venv-wheels/.ready: .ci/wheels.txt
+	$(PYTHON) -m venv .venv-wheels
+	.venv-wheels/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
 
 torture: $(READY)
 	$(BIN)/python -m pytest -m torture --timeout 3600 --numprocesses 4 --dist worksteal
@@ -65,4 +112,4 @@ lock: $(READY) .venv-plots/.ready
 	  | grep -viE '^(pip|setuptools|wheel)==' | sort --ignore-case --unique > constraints.txt
 
 clean:
-	rm -rf $(VENV) .venv-plots $(PEERS:%=.venv-%) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-plots .venv-wheels $(PEERS:%=.venv-%) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

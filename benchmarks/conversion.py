@@ -28,6 +28,8 @@ def ways() -> dict[str, tuple[Callable[[], object], int]]:
     made_by = factory(PAGE * BLOCK)
     bodies = [body(made_by, number * PAGE, PAGE) for number in range(BLOCK)]
     drifted = bodies[0].replace(b'"cohort"', b'"cohort_of_old"', 1)
+    grown = [text.replace(b'"attributes":{', b'"attributes":{"new":"value",') for text in bodies]
+    exact = Decoder(endpoint, columns=True, lines=None, compiled=False)
     columns = Decoder(endpoint, columns=True, lines=None)
     drifting = Decoder(endpoint, columns=True, lines=None)
     raw = Decoder(endpoint, columns=False, lines="raw")
@@ -37,6 +39,8 @@ def ways() -> dict[str, tuple[Callable[[], object], int]]:
         "to a record batch": (lambda: columns.decode(bodies), BLOCK),
         "to a record batch, one page": (lambda: columns.decode(bodies[:1]), 1),
         "to a record batch, a page with drift": (lambda: drifting.decode([drifted]), 1),
+        "to a record batch, drift in each record": (lambda: drifting.decode(grown), BLOCK),
+        "to a record batch, by the exact path": (lambda: exact.decode(bodies[:1]), 1),
         "to lines": (lambda: raw.decode(bodies), BLOCK),
         "to flat lines": (lambda: flat.decode(bodies), BLOCK),
     }

@@ -40,8 +40,8 @@ class InMemory(GroupCommit):
 
     async def append(self, page: StoredPage, body: Body) -> None:
         """Keep a page until it is converted."""
-        self._fresh[page.key] = body
-        self._fresh_bytes += len(body)
+        self._recent[page.key] = body
+        self._recent_bytes += len(body)
 
 
 async def run(kind: str, base_url: str, page_size: int, directory: str) -> int:

@@ -4,7 +4,7 @@
     ├── UsageError                  2    an invalid option, configuration or output directory
     │   └── DirectoryInUse          2    another process works in the directory
     ├── ServiceRefused              3    the service rejects the request: status 400, 401, 403, 404, 422
-    │   └── SchemaDrift             3    `--schema strict` met a field or value that the schema does not cover
+    │   └── SchemaDrift             3    `--schema strict`, and the schema does not cover a field or value
     ├── ServiceFailing              4    the service kept failing after all retries
     │   └── RemovalRefused          4    `sync` would remove more records than --max-removed allows
     ├── LocalFailure                5    this machine failed: disk full, no access, damaged state

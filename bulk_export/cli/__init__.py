@@ -42,14 +42,16 @@ for _function in (export, sync, replay, plan, verify, check, budget, endpoints, 
 
 def _show_version(wanted: bool) -> None:  # the signature of an option's callback
     if wanted:
-        typer.echo(f"bulk-export {__version__}")
+        from bulk_export.core.kernel_library import decoder_name
+
+        typer.echo(f"bulk-export {__version__}\ndecoder: {decoder_name()}")
         raise typer.Exit
 
 
 @app.callback()
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and the decoder.")
     ] = False,
 ) -> None:
     pass

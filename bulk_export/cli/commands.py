@@ -22,9 +22,9 @@ from bulk_export.pipelines.arguments import (
     TransportArguments,
 )
 from bulk_export.pipelines.declarations import Arity, Option, Source, Trust, declarations
+from bulk_export.progress import DISPLAYS
 
 _PROGRESS_HELP = "Progress on standard error."
-_DISPLAYS = ("auto", "rich", "plain", "none")
 
 
 class EndpointNames(TypedDict, total=False):
@@ -38,17 +38,17 @@ class EndpointNames(TypedDict, total=False):
 class DisplayOptions(TypedDict, total=False):
     """What to show while a command runs."""
 
-    progress: Annotated[str, Option(_PROGRESS_HELP, default="auto", choices=_DISPLAYS)]
+    progress: Annotated[str, Option(_PROGRESS_HELP, default="auto", choices=DISPLAYS)]
 
 
 class IgnoredDisplayOptions(TypedDict, total=False):
     """`progress` of a command that shows none: settings that are written for all commands may still name it."""
 
-    progress: Annotated[str, Option(_PROGRESS_HELP, default="auto", choices=_DISPLAYS, sources=Source.SETTINGS)]
+    progress: Annotated[str, Option(_PROGRESS_HELP, default="auto", choices=DISPLAYS, sources=Source.SETTINGS)]
 
 
 class DebugOptions(TypedDict, total=False):
-    """What to show of what happens inside."""
+    """Whether to show log messages."""
 
     debug: Annotated[bool, Option("Show log messages and tracebacks; never the token.")]
 

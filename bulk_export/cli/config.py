@@ -21,7 +21,7 @@ VARIABLE_PREFIX = "BULK_EXPORT_"
 DEFAULT_FILE = "bulk-export.toml"
 # Either names the service, so one from a stronger source displaces the other from a weaker one.
 _EXCLUSIVE = ("environment", "base_url")
-_ALSO_VARIABLES = ("token", "config")
+_ALSO_VARIABLES = ("token", "config", "decoder")
 _LARGEST_FILE = 1 << 20
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
@@ -43,9 +43,9 @@ def resolve(
     Raises:
         UsageError: A variable holds a text that its option does not take.
     """
-    given = {name: value for name, value in line.items() if value is not None and value != [] and value is not False}
+    on_line = {name: value for name, value in line.items() if value is not None and value != [] and value is not False}
     sources = [
-        {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()},
+        {name: list(value) if isinstance(value, tuple) else value for name, value in on_line.items()},
         {name: _from_variable(name, arity, environ) for name, arity in known.items() if _is_set(name, arity, environ)},
         dict(file),
     ]

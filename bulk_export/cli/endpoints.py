@@ -26,13 +26,13 @@ def endpoints(**line: Any) -> None:
         return
     if options["environment"] is not None or options["base_url"] is not None:
         raise UsageError("An address is of use to --check only.", next_step="Add --check, or leave the address out.")
-    chosen = choose_endpoints(described, options["endpoints"])
+    selected = choose_endpoints(described, options["endpoints"])
     if options["arrow_schema"]:
-        _show_schemas(chosen, wants_json=wants_json)
+        _show_schemas(selected, wants_json=wants_json)
     elif wants_json:
-        typer.echo(json.dumps(_as_json(described, chosen), indent=2))
+        typer.echo(json.dumps(_as_json(described, selected), indent=2))
     else:
-        _show(described, chosen)
+        _show(described, selected)
 
 
 def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> None:
@@ -69,8 +69,8 @@ def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> 
     publisher = url or LOCAL
     if changes:
         raise DescriptionOutdated(
-            f"{publisher} publishes {len(changes)} things otherwise than {described.name} {described.version} here.",
-            next_step="No value is lost by it: what has no column goes to _extra.",
+            f"{publisher} publishes {len(changes)} things differently from {described.name} {described.version} here.",
+            next_step="No value is lost: a field without a column goes to _extra.",
         )
     if not wants_json:
         typer.echo(f"{publisher} publishes what is described here: {described.name} {described.version}")

@@ -21,11 +21,11 @@ def replay(archive: Archive, **line: Any) -> None:
     prepared = prepare("replay", line)
     options, console = prepared.options, prepared.console
 
+    configure_allocator()
     from bulk_export.pipelines.replay import replay as replay_pages
     from bulk_export.pipelines.replay_options import ReplayOptions
     from bulk_export.progress import choose
 
-    configure_allocator()
     observer = choose(prepared.progress, console)
     resolved = ReplayOptions.of(archive, options.pop("endpoints"), **options)
 

@@ -137,6 +137,6 @@ def _require_clock() -> None:
 
 def _form_in(arguments: Sequence[str]) -> LogFormat:
     """Find the log format of a command line that has not been parsed yet and may be wrong elsewhere."""
-    given = [after for before, after in itertools.pairwise(arguments) if before == "--log-format"]
-    given += [text.partition("=")[2] for text in arguments if text.startswith("--log-format=")]
-    return "json" if "json" in given else "text"
+    formats = [after for before, after in itertools.pairwise(arguments) if before == "--log-format"]
+    formats += [text.partition("=")[2] for text in arguments if text.startswith("--log-format=")]
+    return "json" if "json" in formats else "text"

@@ -20,13 +20,13 @@ def sync(**line: Any) -> None:
     prepared = prepare("sync", line)
     options, console = prepared.options, prepared.console
 
+    configure_allocator()
     from bulk_export.cli.signals import until_signalled
     from bulk_export.pipelines.sync.loop import sync_forever
     from bulk_export.pipelines.sync.options import SyncOptions
     from bulk_export.pipelines.sync.poll import sync_once
     from bulk_export.progress import choose
 
-    configure_allocator()
     observer = choose(prepared.progress, console)
     resolved = SyncOptions.of(options.pop("endpoints"), **options)
     if resolved.full.token is not None:

@@ -30,5 +30,5 @@ def verify(directory: Directory, **line: Any) -> None:
     checked = check(directory)
     counts = f"{checked.files} files, {checked.rows:,} rows, {checked.bytes:,} bytes"
     for path in checked.passed_over:
-        show(one_line(f"{path}: passed over, since a file browser left it there"))
+        show(one_line(f"{path}: ignored, because a file browser left it there"))
     show(f"{one_line(str(directory))}: {counts}, as the manifest says")

@@ -52,7 +52,7 @@ class Token:
         return "Token(…)"
 
     def __reduce__(self) -> str:
-        raise TypeError("a token is not to be stored")
+        raise TypeError("a token cannot be pickled")
 
 
 class ReadableByOthers(UserWarning):

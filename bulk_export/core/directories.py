@@ -113,15 +113,15 @@ def safety_problem(directory: int) -> str | None:
     Returns:
         The end of a sentence about it, or None if it is safe.
     """
-    found = os.fstat(directory)
-    is_others = found.st_uid not in (os.geteuid(), 0)
-    is_open = bool(found.st_mode & stat.S_IWOTH)
+    status = os.fstat(directory)
+    is_others = status.st_uid not in (os.geteuid(), 0)
+    is_open = bool(status.st_mode & stat.S_IWOTH)
     if not (is_others or is_open):
         return None
     ours = _made_here(directory)
     if ours is None:
         return None  # no file can be made there, which is reported elsewhere
-    if is_others and found.st_uid != ours.st_uid:
+    if is_others and status.st_uid != ours.st_uid:
         return "belongs to another user"
     return "can be written to by everybody" if is_open and not ours.st_mode & stat.S_IWOTH else None
 

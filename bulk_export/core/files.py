@@ -65,11 +65,11 @@ def make_directory_below(path: Path, *names: str) -> Path:
         directory = stack.enter_context(_opened(path))
         for name in names:
             path = path / name
-            found = entry_status(name, within=directory)
+            status = entry_status(name, within=directory)
             reason = None
-            if found is not None:
-                is_directory = stat.S_ISDIR(found.st_mode)
-                reason = ownership_problem(found, within=directory) if is_directory else f"is {kind_of(found)}"
+            if status is not None:
+                is_directory = stat.S_ISDIR(status.st_mode)
+                reason = ownership_problem(status, within=directory) if is_directory else f"is {kind_of(status)}"
             if reason is not None:
                 raise LocalFailure(
                     f"{path} {reason}.",
@@ -93,7 +93,17 @@ def write_atomically(path: Path, content: bytes, *, scratch: Path | None = None)
 
 
 def write_within(name: str, content: bytes, directory: int, *, scratch: int) -> None:
-    """Write a file as `write_atomically` does, with open directories instead of paths."""
+    """Write a file as `write_atomically` does, with descriptors of open directories instead of paths.
+
+    Args:
+        name: The name of the file.
+        content: Its content.
+        directory: The descriptor of its directory.
+        scratch: The descriptor of a directory on the same file system, in which the file is begun.
+
+    Raises:
+        OSError: It could not be written; then the earlier file stays.
+    """
     temporary = f".{name}.{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     descriptor = os.open(temporary, flags, 0o600, dir_fd=scratch)
@@ -167,10 +177,18 @@ def sha256_within(name: str, directory: int) -> str:
 def move_file(name: str, source: int, target: int, scratch: int) -> bool:
     """Move a file from one open directory to another, in place of an earlier one.
 
-    `scratch` is a directory on the file system of `target`, in which a copy is begun.
+    Args:
+        name: The name of the file in both directories.
+        source: The descriptor of the directory that has it.
+        target: The descriptor of the directory that gets it.
+        scratch: The descriptor of a directory on the file system of `target`, in which a copy is begun.
 
-    Returns whether it was copied, because the directories are on different file systems. Then the caller removes it
-    from `source` once `target` is synced. Raises OSError.
+    Returns:
+        Whether it was copied, because the directories are on different file systems. If so, the caller removes it from
+        `source` once `target` is synced.
+
+    Raises:
+        OSError: It could not be moved.
     """
     try:
         os.replace(name, name, src_dir_fd=source, dst_dir_fd=target)

@@ -12,13 +12,17 @@ class Notifier:
     """
 
     def __init__(self) -> None:
-        self._next = anyio.Event()
+        # None while nobody waits for the next change.
+        self._next: anyio.Event | None = None
 
     def notify_all(self) -> None:
         """Wake all tasks that wait now."""
-        self._next.set()
-        self._next = anyio.Event()
+        if self._next is not None:
+            self._next.set()
+            self._next = None
 
     async def wait(self) -> None:
         """Return at the next `notify_all`."""
+        if self._next is None:
+            self._next = anyio.Event()
         await self._next.wait()

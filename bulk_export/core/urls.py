@@ -49,7 +49,7 @@ def check_base_url(
     if parts.scheme == "http" and not allow_plain_http and not is_loopback(host):
         raise UsageError(
             f"http://{host} would carry the token in clear over the network.",
-            next_step="Use https, or --allow-plain-http where the network is yours.",
+            next_step="Use https, or --allow-plain-http if the network is yours.",
         )
     netloc = (f"[{host}]" if ":" in host else host) + ("" if port is None else f":{port}")
     return f"{parts.scheme}://{netloc}{quote(parts.path, safe=_SAFE_IN_PATH)}".rstrip("/")

@@ -1,11 +1,11 @@
 """The HTTP client: one request, one result. The only module that sends requests to the service.
 
-1. A request goes on the wire once. aiohttp would silently repeat one that met a dead kept connection; that repetition
-   is refused here, so that each request sent has had its own permit.
+1. A request goes on the wire once. aiohttp would silently repeat one if a kept connection turns out to be dead; that
+   repetition is refused here, so that each request sent has a permit.
 2. No redirect is followed, and ~/.netrc is not read.
 3. Bodies are read completely, under a cap, before anything else happens, so that a slow disk never holds a socket.
-4. What the service says in an error leaves here without the token, in whatever encoding it repeats it.
-5. Exceptions of aiohttp stop here: what goes wrong on the way becomes a RequestFailed.
+4. If the message of an error repeats the token, in any encoding, it is masked here.
+5. Exceptions of aiohttp stop here: each becomes a RequestFailed or a LocalFailure.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import anyio
 from yarl import URL
 
 from bulk_export.core.credentials import Token
+from bulk_export.core.loop_time import loop_time
 from bulk_export.core.model import Authorization
 from bulk_export.core.process import cannot_open_files, is_shortage, too_few_descriptors
 from bulk_export.core.text import printable
@@ -62,6 +63,7 @@ _UNPAGED_CAP = 2 * 1024**3
 # The body of an error only holds an explanation: its status and headers are enough.
 _EXPLANATION_CAP = 64 * 1024
 _EXPLANATION_SECONDS = 5.0
+_NOT_IN_TIME = "no whole answer in time"
 _PROXY_ADVICE = "Write HTTPS_PROXY like http://USER:PASSWORD@HOST:PORT, with special characters as %40 for @."
 _CERTIFICATE_ADVICE = (
     "If your organisation has an authority of its own, name the file with its certificate with --ca-file FILE,"
@@ -172,7 +174,7 @@ class HttpClient:
             self._stack.push_async_callback(session.close)
 
     def distrust(self) -> None:
-        """Use no connection twice from now on: one has held bytes that nobody asked for."""
+        """Use no connection twice from now on: one has brought bytes that were not requested."""
         if not self._keep:
             return
         self._keep = False
@@ -226,10 +228,10 @@ class HttpClient:
             source: The local address to send from, one of `sources`.
             accept: The media type to ask for.
             is_unpaged: Whether the response holds everything an endpoint has: it may be larger and take longer.
-            on_new_connection: Whether to use a connection of its own, so that no other response can be taken for its.
+            on_new_connection: Whether to open a connection for it, so that no other response can arrive there.
 
         Returns:
-            The response with whatever status, or why there is none.
+            The response, with any status, or the reason why none arrived.
 
         Raises:
             LocalFailure: This machine cannot open a connection.
@@ -240,14 +242,15 @@ class HttpClient:
         if is_unpaged:
             seconds, cap = max(seconds, self._timeouts.unpaged), max(cap, _UNPAGED_CAP)
         try:
-            with anyio.fail_after(seconds):
+            with anyio.CancelScope(deadline=loop_time() + seconds):
                 return await self._exchange(target, (source, not on_new_connection), accept, cap)
+            return RequestFailed(_NOT_IN_TIME)
         except aiohttp.ClientConnectorError as error:
             return self._unconnected(error, source)
         except aiohttp.ConnectionTimeoutError:
             return RequestFailed("no connection in time", sent=False)
         except TimeoutError:
-            return RequestFailed("no whole answer in time")
+            return RequestFailed(_NOT_IN_TIME)
         except UnaskedBytes:
             return RequestFailed("something arrived on a new connection before a request was sent", sent=False)
         except SecondSending:
@@ -266,7 +269,7 @@ class HttpClient:
             return RequestFailed(f"the request failed: {type(error).__name__}")
 
     def _unconnected(self, error: aiohttp.ClientConnectorError, source: str | None) -> RequestFailed:
-        """Return why there is no connection. Raises LocalFailure where no more files can be opened."""
+        """Return why there is no connection. Raises LocalFailure if no more files can be opened."""
         if is_shortage(error.os_error) or cannot_open_files():
             raise too_few_descriptors()
         host = "the service" if self._proxy is None else "the proxy"
@@ -329,7 +332,7 @@ class HttpClient:
             )
 
     async def _error(self, response: aiohttp.ClientResponse) -> Response:
-        """Read an error. Its status and headers count, even where its body does not arrive completely."""
+        """Read an error. Its status and headers count even if its body does not arrive completely."""
         read = bytearray()
         with anyio.move_on_after(_EXPLANATION_SECONDS), suppress(aiohttp.ClientError, TimeoutError, OSError):
             async for chunk in response.content.iter_any():
@@ -358,7 +361,7 @@ class HttpClient:
             return None
         if announced is not None and announced <= _READ_AT_ONCE:
             return await response.read()
-        # Its content is taken out of it without a copy.
+        # `getvalue` returns the bytes without a copy.
         body = io.BytesIO()
         async for chunk in response.content.iter_any():
             if body.tell() + len(chunk) > cap:

@@ -1,6 +1,6 @@
-"""Connections to the service: which are used, through which proxy, and what may be sent on them.
+"""Connections to the service: which ones are used, through which proxy, and what may be sent on them.
 
-1. A request is sent only on a connection on which nothing unasked has arrived.
+1. A request is sent only on a connection on which nothing has arrived unasked.
 2. It is sent once, and only while its permit is valid.
 3. The proxy is the one that the environment names.
 """
@@ -28,19 +28,19 @@ from yarl import URL
 from bulk_export.core.masking import without_password
 
 _KEPT_FOR = 30.0
-# How many bodies are remembered of each connection: one that comes again comes soon.
+# The number of bodies to remember for each connection: a body that comes again comes soon.
 _REMEMBERED = 64
 
 
 @dataclass(slots=True)
 class ConnectionHistory:
-    """What is known of one connection.
+    """The history of one connection.
 
     Attributes:
         uses: How many requests it has been used for.
         idle_since: When the last of them was over, in seconds of the monotonic clock.
         is_trusted: Whether it may be used again.
-        targets: For the digest of each of the last bodies, what was requested when it came.
+        targets: The target of each of the last bodies, by the digest of the body.
     """
 
     uses: int = 0
@@ -51,8 +51,8 @@ class ConnectionHistory:
     def is_echo(self, target: str, body: bytes) -> bool:
         """Record a body that arrived for `target`. Return whether it came before, for another target.
 
-        Then it may be the response to that once more, with the one to this request behind it, so the connection is not
-        used again.
+        If so, it may be a second response to the other target, with the response to this one still to come, so the
+        connection is not used again.
         """
         digest = xxhash.xxh3_64_intdigest(body)
         if self.targets.setdefault(digest, target) != target:
@@ -63,12 +63,12 @@ class ConnectionHistory:
         return False
 
 
-# Filled with the connection that a request got, and for which use of it, counted from 1, by the connector.
+# Filled by the connector: the connection that a request got, and the number of its uses, this one included.
 USED_CONNECTION: ContextVar[list[tuple[ConnectionHistory, int]]] = ContextVar("used_connection")
 
 
 class UnaskedBytes(Exception):
-    """The other side sent something on a new connection before it was asked for anything."""
+    """The other side sent bytes on a new connection before any request."""
 
 
 class CleanConnector(aiohttp.TCPConnector):
@@ -80,8 +80,8 @@ class CleanConnector(aiohttp.TCPConnector):
         source: The local address, None for the system's choice.
         tls: The TLS context, None for the default.
         keep: Whether connections are used more than once.
-        settling: A connection is used for the second time only after it was idle for so many seconds: a service that
-            always sends more than it is asked for is found out by then.
+        settling: The seconds for which a connection has to be idle before its second use: by then a service that always
+            sends more than was requested is found out.
         disturbed: Called for each connection on which something was found.
     """
 
@@ -110,7 +110,7 @@ class CleanConnector(aiohttp.TCPConnector):
         traces: list[aiohttp.tracing.Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # the superclass's
     ) -> Connection:
-        """Connect as the superclass does. Raises UnaskedBytes where even a new connection holds something."""
+        """Connect as the superclass does. Raises UnaskedBytes if bytes wait even on a new connection."""
         while True:
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
@@ -126,7 +126,7 @@ class CleanConnector(aiohttp.TCPConnector):
             # 2. aiohttp found bytes on it.
             if protocol.should_close:
                 self._disturbed()
-            # 3. Nothing waits on it: it is handed out.
+            # 3. Nothing waits on it: it is used.
             elif not (history.uses and _has_input(connection.transport)):
                 history.uses += 1
                 connection.add_callback(functools.partial(_note_idle, history))
@@ -151,7 +151,7 @@ class CleanConnector(aiohttp.TCPConnector):
 
 
 class SecondSending(Exception):
-    """aiohttp was about to repeat the request."""
+    """aiohttp was about to send the same request a second time."""
 
 
 class NoLongerAllowed(Exception):
@@ -211,17 +211,17 @@ class Proxy:
 
 
 class BadProxy(ValueError):
-    """The environment names a proxy that cannot be one; the text says which, without its password."""
+    """The environment names an invalid proxy. The text quotes it without its password."""
 
 
 def find_proxy(base_url: URL) -> Proxy | None:
-    """Return the proxy that the environment names for an address, None where it is reached without one.
+    """Return the proxy that the environment names for an address, None if no proxy is used for it.
 
     HTTPS_PROXY, HTTP_PROXY and NO_PROXY count, in either case of letters, or the settings of the system; ~/.netrc does
     not, since its passwords belong to other programs.
 
     Raises:
-        BadProxy: What the environment names cannot be a proxy.
+        BadProxy: The environment names an invalid proxy.
     """
     host = base_url.raw_host or ""
     if urllib.request.proxy_bypass(host) or urllib.request.proxy_bypass(f"{host}:{base_url.port}"):

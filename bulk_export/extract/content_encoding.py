@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable
 from typing import Any
 
 # isal inflates about 1.6 times as fast as zlib and has the same interface; it is an optional extra.
 _zlib: Any = importlib.import_module("isal.isal_zlib" if importlib.util.find_spec("isal") else "zlib")
+
+# The CRC of gzip, which isal computes more than ten times as fast.
+crc32: Callable[[bytes], int] = _zlib.crc32
 
 # A zlib window of 15 bits plus 16 selects the gzip container (zlib manual, inflateInit2).
 _GZIP = 31

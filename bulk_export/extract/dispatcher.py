@@ -2,7 +2,7 @@
 
 A single loop waits (1) for a free worker and a page worth requesting, (2) for the daily window, (3) for the end of an
 outage, (4) for a permit, which may be minutes away. Only then does it decide which page is requested, so that
-whatever arrived in the meantime counts: a probe may have become needless, or another page due.
+responses that arrived in the meantime count: they may have made a probe needless, or another page necessary.
 
 How much is sent when things go wrong:
 
@@ -14,7 +14,7 @@ How much is sent when things go wrong:
 Fairness between endpoints: they are served in the order in which they were given, and a sweep gets a permit only while
 no earlier one has a page worth requesting. All permits come from one limit and an export needs all endpoints, so taking
 turns would finish none of them earlier, and would keep them all half-read, which makes changes between two pages more
-likely. Workers do not idle for it: while an earlier sweep can use few of them, because it looks for its end, the later
+likely. This leaves no worker idle: while an earlier sweep can use few of them, because it looks for its end, the later
 ones get the rest. Further sweeps (`--consistent`), which read one page after the other, come last.
 """
 
@@ -30,6 +30,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import anyio.abc
 
+from bulk_export.core.loop_time import loop_time
 from bulk_export.core.notifier import Notifier
 from bulk_export.core.window_gate import WindowGate
 from bulk_export.errors import BulkExportError, ServiceFailing
@@ -43,7 +44,7 @@ from bulk_export.progress.observer import Observer
 
 logger = logging.getLogger(__name__)
 
-# Responses that may still arrive after the run has been given up are worth waiting for, briefly.
+# Seconds to wait for responses in flight after the run has failed.
 _LAST_RESPONSES = 5.0
 
 
@@ -53,13 +54,13 @@ def _always_open() -> WindowGate:
 
 @dataclass(frozen=True, slots=True)
 class DispatchSettings:
-    """How much is sent, and how patiently.
+    """The number of requests, and the waits between them.
 
     Attributes:
-        workers: The number of requests in flight at most.
+        workers: The largest number of requests in flight.
         backoff: How often and after which delay the request for a page is repeated.
         uniform: Gives random numbers from 0 to 1, for the jitter.
-        max_wait: Seconds of waiting announced by the service that are sat out.
+        max_wait: The longest wait, in seconds, that is honoured when the service announces one.
         gate: Nothing is sent while it is closed.
     """
 
@@ -77,9 +78,9 @@ class Dispatcher:
         sweeps: What to fetch. Earlier ones go first.
         fetcher: Requests and stores single pages.
         limiter: Gives permits, one for each request.
-        settings: How much is sent, and how patiently.
-        changed: Notified whenever a plan has changed; to be notified by whoever changes a horizon.
-        observer: Hears of retries, throttling and outages.
+        settings: The number of requests, and the waits between them.
+        changed: Notified when a plan has changed. Notify it after changing a horizon.
+        observer: Receives the events about retries, throttling and outages.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Dispatcher:
         Raises:
             ServiceRefused: The service rejected a request for good.
             ServiceFailing: The service failed too often, or is away for too long.
-            BulkExportError: Whatever the receiver of the pages raised.
+            BulkExportError: The receiver of the pages raised it.
         """
         async with anyio.create_task_group() as tasks:
             with self._loop:
@@ -129,31 +130,31 @@ class Dispatcher:
             raise self._fatal
 
     def add(self, sweep: Sweep) -> None:
-        """Fetch one more sweep, after those that are there."""
+        """Fetch one more sweep, after all others."""
         self._queue.add(sweep)
         self._changed.notify_all()
 
     def close(self) -> None:
-        """Announce that no sweep will be added: `run` returns when those that are there are complete."""
+        """Announce that no more sweeps follow: `run` returns when all are complete."""
         self._queue.close()
         self._changed.notify_all()
 
     def stop_dispatching(self) -> None:
-        """Send nothing more; `run` returns when what is in flight has arrived."""
+        """Send no more requests; `run` returns when the responses in flight have arrived."""
         self._loop.cancel()
         self._queue.stop()
 
     async def _dispatch(self, tasks: anyio.abc.TaskGroup) -> None:
         while await self._work_appears():
             await self._gate.wait()
-            if seconds := self._outage.shut_for(anyio.current_time()):
+            if seconds := self._outage.shut_for(loop_time()):
                 await anyio.sleep(seconds)
                 continue
             began = time.monotonic()
             permit = await self._limiter.acquire()
             logger.debug("Got a permit after %.2f s", time.monotonic() - began)
             # The permit may have been minutes away, and the window closed meanwhile, or the service gone.
-            may_send = self._gate.is_open() and not self._outage.shut_for(anyio.current_time())
+            may_send = self._gate.is_open() and not self._outage.shut_for(loop_time())
             chosen = self._queue.next_page() if may_send else None
             if chosen is None:
                 await self._limiter.release(permit, RequestOutcome.UNSENT)
@@ -185,7 +186,7 @@ class Dispatcher:
                 case RequestFailed():
                     await self._back_off(response, sweep, page)
                 case Response():
-                    # Nothing holds an unusable body while its page waits for another attempt.
+                    # Free an unusable body while its page waits for another attempt.
                     failure = await self._accept(response, sweep, page, sent_in)
                     del response
                     if failure is not None:
@@ -201,7 +202,7 @@ class Dispatcher:
         if self._waits_for_return(response, sweep, page, sent_in):
             return None
         failure = await self._fetcher.accept(response, sweep, page)
-        # A page from before the service went away does not say that it is back.
+        # A page that was requested before the service went away does not show that it is back.
         if failure is None and sent_in == self._outage.holds:
             self._workers.is_alone = False
             self._outage.over()
@@ -209,7 +210,7 @@ class Dispatcher:
 
     def _note_throttled(self, throttled: Throttled) -> None:
         self._note_reached()
-        pause = self._outage.throttled(throttled.retry_after, throttled.pause, now=anyio.current_time())
+        pause = self._outage.throttled(throttled.retry_after, throttled.pause, now=loop_time())
         logger.info("Throttled (429): nothing is sent for %.1f s, until %s", pause, _time_after(pause))
         self._observer.throttled(pause)
 
@@ -218,7 +219,7 @@ class Dispatcher:
         seconds = announced_seconds(response, wall=time.time()) if response.status in UNAVAILABLE else None
         if seconds is None:
             return False
-        now = anyio.current_time()
+        now = loop_time()
         wait = self._outage.announced(response.status, seconds, sweep.key(page), sent_in=sent_in, now=now)
         if wait is not None:
             reason = f"the service answered {response.status} and announced when it will be back"
@@ -230,14 +231,14 @@ class Dispatcher:
         return True
 
     def _note_unreachable(self, failure: RequestFailed, sweep: Sweep, page: int, sent_in: int) -> None:
-        """Hold everything: that no connection can be made concerns all pages, and is no failure of this one."""
+        """Hold all requests: a failed connection concerns every page, so it does not count as a failure of this one."""
         if failure.final:
             raise ServiceFailing(
                 f"The service cannot be reached: {failure.reason}.",
                 kept="Every page stored so far is kept.",
                 next_step=failure.advice,
             )
-        wait = self._outage.unreachable(failure.reason, sent_in=sent_in, now=anyio.current_time())
+        wait = self._outage.unreachable(failure.reason, sent_in=sent_in, now=loop_time())
         if wait is not None:
             logger.info("Unreachable (%s): nothing is sent for %.1f s", failure.reason, wait)
             if self._outage.is_new_reason(failure.reason):
@@ -247,7 +248,7 @@ class Dispatcher:
         self._retry_alone(sweep, page)
 
     def _retry_alone(self, sweep: Sweep, page: int) -> None:
-        """Release a page that waits for the service, which a single request tries then."""
+        """Release a page that waits for the service. A single request then finds out whether the service is back."""
         self._fetcher.count_retry()
         self._workers.is_alone = True
         sweep.plan.release(page)
@@ -306,16 +307,15 @@ class _SweepQueue:
         return self._is_closed and all(sweep.plan.complete for sweep in self._sweeps)
 
     def has_work(self) -> bool:
-        return self._first_with_work() is not None
+        return any(sweep.plan.has_work(sweep.horizon) for sweep in self._sweeps)
 
     def next_page(self) -> tuple[Sweep, int] | None:
         """Choose a page, which is in flight from then on; None if no page is worth requesting now."""
-        sweep = self._first_with_work()
-        page = None if sweep is None else sweep.plan.next_page(sweep.horizon)
-        return None if sweep is None or page is None else (sweep, page)
-
-    def _first_with_work(self) -> Sweep | None:
-        return next((sweep for sweep in self._sweeps if sweep.plan.has_work(sweep.horizon)), None)
+        for sweep in self._sweeps:
+            page = sweep.plan.next_page(sweep.horizon)
+            if page is not None:
+                return sweep, page
+        return None
 
 
 class _Workers:

@@ -1,7 +1,7 @@
-"""Whether pages follow each other in the order that the service promises: where they do not, data changed meanwhile.
+"""Whether pages follow each other in the promised order: if they do not, the data changed while they were read.
 
-Only times are compared. They have whole seconds, so equal ones say nothing, and texts are sorted by rules of the
-service's database that are not known here.
+Only times are compared, since nobody here knows the rules by which the service's database sorts texts. Times have whole
+seconds, so equal ones prove nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Edges = tuple[int | None, int | None]
 def edge_reader(endpoint: Endpoint) -> Callable[[Sequence[bytes]], Edges]:
     """Return a function that reads the edges of a page from its records.
 
-    It returns `(None, None)` for every page of an endpoint that is not ordered by a time which its records show.
+    It returns `(None, None)` for every page if the records are not ordered by a time that they contain.
     """
     name = endpoint.order[0] if endpoint.order else None
     kinds = {field.name: field.type for field in endpoint.fields}
@@ -44,7 +44,7 @@ def edge_reader(endpoint: Endpoint) -> Callable[[Sequence[bytes]], Edges]:
 
 
 def count_backward_pages(pages: Iterable[Edges]) -> int:
-    """Count the pages that begin before the end of the page in front of them.
+    """Count the pages whose first record comes before the last record of the previous page.
 
     >>> count_backward_pages([(1, 5), (4, 6), (6, 7)])
     1

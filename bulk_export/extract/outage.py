@@ -1,8 +1,8 @@
 """When nothing is sent because the service is away for everybody: pure rules, with time and randomness passed in.
 
 A service is away (1) when it answers 502, 503 or 504 and announces with Retry-After when it will be back, or (2) when
-no connection to it can be made. All pages would meet the same, so all of them wait, and one of them finds out whether
-it is over. Requests that were on their way when a hold began tell nothing new, so they begin no further hold.
+no connection to it can be made. Every page would fail, so all of them wait, and a single request finds out whether the
+service is back. Requests that were in flight when a hold began show nothing new, so they begin no further hold.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bulk_export.errors import ServiceFailing
 from bulk_export.extract.retry import Backoff
 
 _KEPT = "Every page stored so far is kept."
-# The Retry-After of a 429 that asks for more than a day is not the wait for a limit, and is not believed.
+# A Retry-After of more than a day in a 429 cannot be the wait for a rate limit, so it is ignored.
 _LONGEST_THROTTLING = 86_400.0
 
 
@@ -26,9 +26,9 @@ class Outage:
     those of the event loop, in seconds.
 
     Args:
-        backoff: How long to wait, and how often, where nothing was announced.
-        max_wait: Announced waits are honoured up to so many seconds: each of them, all that follow one another
-            without a page in between, and all that concern the same page.
+        backoff: How long to wait, and how often, if the service announced nothing.
+        max_wait: The longest announced wait that is honoured, in seconds. It also bounds the sum of waits without a
+            page in between, and the sum of waits for the same page.
         uniform: Gives random numbers from 0 to 1.
     """
 
@@ -46,7 +46,7 @@ class Outage:
         self._waited_for: defaultdict[Hashable, float] = defaultdict(float)
 
     def shut_for(self, now: float) -> float:
-        """Return for how many seconds nothing may be sent, 0.0 where a request may be."""
+        """Return the seconds for which nothing may be sent, 0.0 if a request may be sent now."""
         return max(0.0, self._until - now)
 
     def announced(self, status: int, retry_after: float, page: Hashable, *, sent_in: int, now: float) -> float | None:
@@ -93,7 +93,7 @@ class Outage:
     def throttled(self, retry_after: float | None, pause: float, *, now: float) -> float:
         """Record a 429, after which the rate limiter holds everybody for `pause` seconds.
 
-        A wait of up to a day that the service asked for is honoured where it is longer than that.
+        A Retry-After of up to a day is honoured if it is longer than that.
 
         Returns:
             The seconds of the longer one of both holds.
@@ -132,18 +132,18 @@ class Outage:
         return delay
 
     def is_new_reason(self, reason: str) -> bool:
-        """Whether this is asked for the first time of a reason: the user is warned of each reason once."""
+        """Return whether a reason is new, and remember it: the user is warned of each reason once."""
         is_new = reason not in self._reasons
         self._reasons.add(reason)
         return is_new
 
     def reached(self) -> int:
-        """Record that something was answered. Return how many connections had failed before."""
+        """Record that the service responded. Return how many connections had failed before."""
         failures, self.failures = self.failures, 0
         return failures
 
     def over(self) -> None:
-        """Record that a page arrived: the next announced waits are counted anew."""
+        """Record that a page arrived: from now on announced waits are summed up from zero."""
         self._announced, self._waited = 0, 0.0
 
     def _hold(self, seconds: float, now: float) -> None:

@@ -1,21 +1,21 @@
 """What the responses of one sweep prove: which pages are in doubt, and where the list ends.
 
-No single response ends a list, but for a short page of a service that is known to honour the page size. What counts as
-proof of the end:
+No single response ends a list. The only exception is a short page of a service that is known to honour the page size.
+The end is proven in these cases:
 
-1. Behind a full page, the page after it has to come back empty twice; so does an empty first page.
-2. Behind a page that is shorter than asked for, the page after it has to come back empty once, and after that page did,
-   unless what is known of the service says enough (`PagingFacts.believes`).
-3. By position, where the last page is short: the position right behind its last record has to be empty, too, since the
-   page may have been cut.
-4. Where a status such as 404 stands for an empty page behind a full one, that page is read again, and the status has to
-   come once more: a service that answers so to everything for a minute has no end.
+1. The last page is full, and the following page was empty twice. An empty first page has to be empty twice as well.
+2. The last page is shorter than requested, and the following page was empty once, after the last page had arrived. It
+   need not be requested if the facts about the service suffice (`PagingFacts.believes`).
+3. Pages are requested by position, the last one is short, and the position right behind its last record is also empty:
+   otherwise the page may have been cut.
+4. A status such as 404 stands for an empty page behind a full one: the full page was requested again, and then the
+   status came again. Otherwise a service that answers everything with 404 for a minute would end the list.
 
 Which pages are requested again:
 
-- A page that came back short or empty although a later one holds records, once; the longer response is kept. Where it
-  is as long again, or as long as another page, the service cuts its pages: see `page_lengths`.
-- Where the service cut its pages, and was not known to, one of them, at the end.
+- A page that was short or empty although a later one holds records, once; the longer response is kept. If both
+  responses have the same length, or another page has it too, the service cuts its pages: see `page_lengths`.
+- One of the pages that were cut, at the end of the sweep, unless the service was known to cut pages to that length.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class _EndMarks:
     """How far the end is proven. Each mark holds the last page seen at the time, so that a later page voids it.
 
     Attributes:
-        empty_since: The page behind it came back empty after it; what came before may have been cut otherwise.
+        empty_since: The following page was empty, in a response that came after this one.
         nothing_behind: The position right behind its last record was empty.
-        read_again: It was read once more since a status stood for the page behind it.
-        status_repeated: Such a status came after that, too.
+        read_again: It was requested again because a status stood for the following page.
+        status_repeated: After that, the status came again.
     """
 
     empty_since: int | None = None
@@ -57,7 +57,7 @@ class PageEvidence:
         known: What earlier sweeps found out about the endpoint.
         by_position: Whether pages are requested by the position of their first record, so that the first page, once it
             is beyond doubt, tells how long the others are.
-        proves_end: Whether no short page is believed to be the last one by what is known.
+        proves_end: Whether the end has to be proven by an empty page, whatever is known about short pages.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class PageEvidence:
         self._lengths = PageLengths(page_size, known=known, by_position=by_position)
         self._end_marks = _EndMarks()
         self._counts: dict[int, int] = {}
-        # How many responses a page has had, where it is more than one.
+        # The number of responses, for pages that were requested more than once.
         self._response_counts: dict[int, int] = {}
         self._empty: set[int] = set()
         self._by_status: set[int] = set()
@@ -84,7 +84,7 @@ class PageEvidence:
         self._first_empty_after: int | None = None
         # Pages up to this one will not be requested again.
         self._settled = 0
-        # The last page, where a position behind it showed that it was cut, until it is read again.
+        # The last page, from the time a record behind it showed that it was cut until it is requested again.
         self._cut_short: int | None = None
         self._concluded = False
         self._pages = 0
@@ -97,7 +97,7 @@ class PageEvidence:
 
     @property
     def end(self) -> int | None:
-        """The last page that holds records, 0 where there is none, None while it is not known."""
+        """The last page that holds records, 0 if no page does, None while it is not known."""
         last, marks = self._last, self._end_marks
         if self._concluded:
             return last
@@ -134,7 +134,7 @@ class PageEvidence:
 
     @property
     def clamp(self) -> int | None:
-        """The number of records to which the service cut pages, None where it did not."""
+        """The number of records to which the service cut pages, None if it did not."""
         return self._lengths.clamp
 
     @property
@@ -144,11 +144,11 @@ class PageEvidence:
 
     @property
     def has_suspicious_end(self) -> bool:
-        """Whether the end is where one would not expect it, although every rule for it was kept.
+        """Whether the end is in an unexpected place, although it is proven.
 
-        (1) Far fewer records were found than the last time, (2) all stand on a page that may have been cut, or (3) a
-        status stands for the page that would hold the thousandth, two thousandth… record, behind a full page: some
-        services refuse to page any deeper.
+        (1) Far fewer records were found than in the last sweep, (2) all are on a page that may have been cut, or (3)
+        the list ends with a status behind a full page, at a multiple of a thousand records: some services refuse to
+        page any deeper.
         """
         last = self.end
         if not last:
@@ -160,16 +160,16 @@ class PageEvidence:
 
     @property
     def ends_at_usual_cap(self) -> bool:
-        """Whether all there is stands on one page as long as a usual cap, where nothing longer was ever seen.
+        """Whether all records are on one page, which has the length of a usual cap, and no longer page was ever seen.
 
-        The empty page behind it may come from what cut it. Once it is known of the service, it is not said again.
+        Then whatever cut the page may have emptied the following one, too. Users are warned of it once for a service.
         """
         length, known = self._counts.get(1, 0), self._known
         is_all = self._last == 1 and is_round(length, self._asked) and not self._lengths.is_clamp(length)
         return is_all and known.longest <= length != known.clamp and (self._asked, length) not in known.checked
 
     def learned(self, *, unfiltered: bool) -> PagingFacts:
-        """Return what is known now that the sweep is complete; `unfiltered` where it showed everything there is."""
+        """Return the facts after the complete sweep; `unfiltered` if it requested every record of the endpoint."""
         records = self._records if unfiltered else None
         facts = self._known.after_sweep(longest=self._lengths.longest, clamp=self.clamp, records=records)
         last = self._last
@@ -182,7 +182,7 @@ class PageEvidence:
         return tuple(sorted(page for page in self._counts if page < self._last and not self._is_full(page)))
 
     def state(self) -> dict[str, Any]:
-        """Return what has to be known besides the stored pages to go on from here: JSON values."""
+        """Return what a later run needs to continue, besides the stored pages, as JSON values."""
         return {
             "answers": {str(page): count for page, count in sorted(self._response_counts.items())},
             "clamp_checked": self._lengths.is_checked,
@@ -191,7 +191,7 @@ class PageEvidence:
         }
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Take what `state` gave an earlier run, before its pages are restored."""
+        """Restore what `state` returned in an earlier run. Call it before the pages are restored."""
         self._response_counts.update((int(page), int(answers)) for page, answers in state.get("answers", {}).items())
         self._lengths.is_checked = bool(state.get("clamp_checked"))
         self._lengths.is_raised = bool(state.get("raised"))
@@ -202,7 +202,7 @@ class PageEvidence:
         return self._counts.get(page)
 
     def needs_certainty(self, page: int) -> bool:
-        """Whether the response for a page decides something, so that no other may be taken for it."""
+        """Whether much depends on the response for a page, so that it must not be confused with another one."""
         last = self._last
         return page in self._counts or (page == last + 1 and self._empty_responses_needed(last) == 1)
 
@@ -216,24 +216,24 @@ class PageEvidence:
         return before is None or (records > before and page > self._settled)
 
     def count_by_position(self, *, by_position: bool) -> None:
-        """Say whether pages are requested by position, where that was found out after the planner was made."""
+        """Set whether pages are requested by position, if that was found out after the planner was created."""
         self._lengths.by_position = by_position
 
     def is_last_open(self) -> bool:
-        """Whether the last page seen, requested by position, is short, which one response tells."""
+        """Whether the last page seen was requested by position, and only one response shows that it is short."""
         last = self._last
         return self._lengths.by_position and last > 0 and not self._is_full(last) and last not in self._response_counts
 
     def expect(self, records: int) -> None:
-        """Say how many records an earlier sweep over the same list found."""
+        """Set the number of records that an earlier sweep over the same list found."""
         self._known = replace(self._known, records=records)
 
     def may_end_before(self, page: int) -> bool:
-        """Whether a status for `page` can stand for the end: not at the first page, nor before one with records."""
+        """Whether a status for `page` can mean the end: not for the first page, nor before one with records."""
         return page > 1 and page > self._last >= 1
 
     def forget_statuses(self) -> None:
-        """Forget all statuses that stood for an empty page: one came for a page that holds records, too."""
+        """Forget all statuses that stood for empty pages: the service sent one for a page with records, too."""
         for page in self._by_status:
             self._forget(page)
         self._by_status.clear()
@@ -241,7 +241,7 @@ class PageEvidence:
         self._first_empty_after = self._nearest_empty(self._last)
 
     def repeats(self, page: int) -> None:
-        """Record that `page`, which arrived, holds only what an earlier page holds: it counts as empty."""
+        """Record that `page`, which arrived before, only repeats an earlier page: it counts as empty."""
         count = self._counts[page]
         if not count:
             return
@@ -257,13 +257,13 @@ class PageEvidence:
         self._judge(page)
 
     def _add(self, page: int, records: int, *, is_certain: bool = True) -> None:
-        """Record a response, the first for its page or another one."""
+        """Record a response, whether it is the first for its page or not."""
         before = self._counts.get(page)
         self._by_status.discard(page)
         if before is not None:
             self._add_repeated(page, records, before)
         if before is not None and records > before and page <= self._settled:
-            # What was converted already stays as it is.
+            # Converted pages stay as they are.
             self._lengths.is_raised = True
         elif before is None or records > before:
             self._enter(page, records)
@@ -272,7 +272,7 @@ class PageEvidence:
         self._judge(page)
 
     def _add_repeated(self, page: int, records: int, before: int) -> None:
-        """Record a further response for a page, where an earlier one held `before` records."""
+        """Record a further response for a page; an earlier one held `before` records."""
         self._response_counts[page] = self._response_counts.get(page, 1) + 1
         if page == self._last:
             self._end_marks.read_again = page
@@ -305,14 +305,14 @@ class PageEvidence:
         self._response_counts.pop(page, None)
 
     def _empty_responses_needed(self, last: int) -> int:
-        """Return how often the page behind `last` has to come back empty."""
+        """Return how many times the page behind `last` has to be empty."""
         if not last:
             return 1 if self._known.records == 0 else 2
         length = self._counts[last]
         if self._is_full(last):
             return 2
-        found = (last - 1) * self.page_size + length
-        is_believed = not self._proves_end and self._known.believes(asked=self._asked, length=length, found=found)
+        records = (last - 1) * self.page_size + length
+        is_believed = not self._proves_end and self._known.believes(asked=self._asked, length=length, found=records)
         return 0 if is_believed else 1
 
     def _needs_reading_again(self, last: int) -> bool:
@@ -345,7 +345,7 @@ class PageEvidence:
             self._first_empty_after = self._nearest_empty(self._last)
 
     def _pass_by_empty_pages(self, last: int) -> None:
-        """Doubt the empty pages before one that holds records: none of them is the end."""
+        """Mark empty pages as doubtful if a later page holds records: none of them is the end."""
         for page in [page for page in self._empty if page < last]:
             if page in self._by_status:
                 # The status was a failure, not a page.
@@ -356,7 +356,7 @@ class PageEvidence:
         self._first_empty_after = self._nearest_empty(last)
 
     def _judge(self, page: int) -> None:
-        """Note whether a page has to be requested again: a later one holds records, and one response was short."""
+        """Record whether a page has to be requested again, because it was short once and a later page holds records."""
         is_open = (
             page in self._counts and page < self._last and page not in self._response_counts and not self._is_full(page)
         )

@@ -1,8 +1,8 @@
 """One page: request it, classify the response, validate it, hand it to the receiver.
 
-The dispatcher decides when a page is requested, and what follows where it did not arrive. Here is decided what a
-response means for its page. A page counts as arrived only after the receiver has it: `PageReceiver.receive` returns
-when the page is durable, and the planner hears of it then.
+The dispatcher decides when a page is requested, and what follows if it does not arrive. This module decides what a
+response means for its page. A page counts as arrived only when the receiver has it: `PageReceiver.receive` returns when
+the page is durable, and only then is it recorded in the planner.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from bulk_export.transform.decode import InvalidPage, SplitBody, UnpagedBody
 
 logger = logging.getLogger(__name__)
 
-# Objects in a large body are counted before each of them takes memory; real records hold some tens.
+# The objects in a large body are counted before they take memory; a real record has a few tens of objects.
 _LARGE = 4 * 1024 * 1024
 _MOST_OBJECTS = 4_096
-# A gateway says with these that it waited for the service in vain: the request may yet be counted there.
+# With these statuses a gateway gave up waiting for the service, which may count the request later.
 _GATEWAY_GAVE_UP = (504, 524)
 
 
@@ -43,10 +43,10 @@ class FetchedPage:
 
     Attributes:
         sweep: The sweep that it belongs to.
-        page: Its number, from 1, whatever the service calls it.
+        page: Its number, counted from 1 whatever numbers the service uses.
         body: The inflated body, split into records.
         stored: The body as sent, in its `encoding`.
-        is_certain: Whether it cannot be the answer to another request.
+        is_certain: Whether it cannot belong to another request.
     """
 
     sweep: Sweep
@@ -67,7 +67,7 @@ class FetchedPage:
 
 
 class PageReceiver(Protocol):
-    """Takes the pages of a run, and what has to be remembered beside them. Subclass it and implement `receive`.
+    """Takes the pages of a run, and the counters that belong to them. Subclass it and implement `receive`.
 
     The other methods do nothing by default. They are called on the event loop and must return at once.
     """
@@ -76,8 +76,8 @@ class PageReceiver(Protocol):
     async def receive(self, pages: Iterable[FetchedPage]) -> None:
         """Take the pages of one response, all or none, and return when they are safe.
 
-        The pages are made while they are iterated over, so that a large response is not held twice: iterate once.
-        What this raises ends the run.
+        `pages` may be a generator, so that a large response is not held twice: iterate over it once.
+        Any exception ends the run.
         """
         raise NotImplementedError
 
@@ -94,7 +94,7 @@ class PageReceiver(Protocol):
         return
 
     def sweep_changed(self, sweep: Sweep) -> None:
-        """A response changed what is known of `sweep` beyond its stored pages: see `Sweep.state`."""
+        """A response changed the state of `sweep`: see `Sweep.state`."""
         return
 
 
@@ -115,9 +115,9 @@ class PageFetcher:
 
     Args:
         client: Sends the requests.
-        limiter: Gave the permits with which requests are sent, and is told what became of each.
+        limiter: Granted the permits, and records how each request ended.
         receiver: Takes the pages that arrive.
-        observer: Hears of requests, pages and ends of lists.
+        observer: Receives the events about requests, pages and ends of lists.
         successor: The service that replaced this one, if any, for the error that a 404 becomes.
     """
 
@@ -140,22 +140,22 @@ class PageFetcher:
     async def request(
         self, permit: Permit, sweep: Sweep, page: int, *, attempt: int
     ) -> Response | RequestFailed | Throttled | None:
-        """Send the request for one page, and release its permit whatever comes of it.
+        """Send the request for one page, and release its permit in any case.
 
         Args:
             permit: The permission to send, used up by this call.
             sweep: The sweep that the page belongs to.
             page: The page, which the planner counts as in flight.
-            attempt: How many requests for the page this one makes, for the log.
+            attempt: The number of this request among those for the page, for the log.
 
         Returns:
-            The response; why there is none; Throttled after a 429; or None if the permit had lapsed by the time the
-            request could go out, so that nothing was sent. After the latter two the page is released.
+            The response; a RequestFailed if none arrived; Throttled after a 429; or None if the permit lapsed before
+            the request could be sent. In the last two cases the page is released.
 
         Raises:
             LocalFailure: This machine cannot send requests.
         """
-        # Without a response nobody knows when the service counts the request.
+        # Without a response it is not known when the service counts the request.
         outcome: RequestOutcome | None = RequestOutcome.GIVEN_UP
         try:
             self._receiver.request_sent(sweep.endpoint.name)
@@ -191,7 +191,7 @@ class PageFetcher:
             ServiceFailing: The list has no end, or the service ignores the page number.
             BulkExportError: Whatever the receiver raises.
         """
-        # 1. While it is being found out how pages are numbered, an error may be the answer.
+        # 1. While the numbering of pages is being found out, an error may be the answer.
         if sweep.numbering.is_answer(response.status):
             await self._record_numbering(sweep, page, None, None)
             return None
@@ -200,7 +200,7 @@ class PageFetcher:
             self._record_no_such_page(sweep, page, is_certain=response.is_certain)
             return None
         match classify_status(response.status):
-            # 3. A page of records, or a body that is none, which another request may repair.
+            # 3. A page of records, or another body, which is worth another request.
             case StatusClass.ACCEPT:
                 self._receiver.response_dated(response.date)
                 try:
@@ -217,7 +217,7 @@ class PageFetcher:
             # 5. A 404 for a page that is known to exist is trouble, too.
             case StatusClass.REJECTED if sweep.is_known_page(page, response.status):
                 return RequestFailed(f"status {response.status}, although there is such a page")
-            # 6. Everything else stays as it is however often it is asked for.
+            # 6. No further request would change any other response.
             case _:
                 raise rejection_error(response, f"page {page} of {sweep.endpoint.name}", successor=self._successor)
 
@@ -269,7 +269,7 @@ class PageFetcher:
     async def _record_numbering(
         self, sweep: Sweep, page: int, records: Sequence[bytes] | None, fetched: FetchedPage | None
     ) -> None:
-        """Take a response in the search for the numbering: hand over what it settles, or ask for another number."""
+        """Use a response to find the numbering. Hand over pages that are certain now, or release the page."""
         settled = sweep.numbering.record_response(records, fetched)
         if not settled:
             sweep.plan.release(page)
@@ -327,7 +327,7 @@ class PageFetcher:
 
 
 def _loggable_result(response: Response | RequestFailed | None) -> str:
-    """What came of a request: the status and the size, never a word of the body."""
+    """The result of a request: its status and size, nothing of its body."""
     match response:
         case None:
             return "not sent, the permit lapsed"

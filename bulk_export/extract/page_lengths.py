@@ -1,13 +1,13 @@
 """How long a full page is: as many records as asked for, or as many as the service gives at most (a clamp).
 
-A service that gives at most 100 records where 3,000 are asked for has the page size 100 for all purposes: with page
-numbers, it cuts the list into pages of 100. Nobody says so; it shows in the lengths of pages:
+A service that gives at most 100 records although 3,000 were requested has pages of 100. It does not say so; the lengths
+of pages show it:
 
-1. Two pages of the same length below the one asked for, or one page that is as short again, are a sign of a clamp,
-   where no longer page was seen, or where the length is a usual cap.
-2. By position, gaps between pages may be of any length, so that three of the same length are needed.
-3. A clamp that was known before the sweep counts at once.
-4. Pages longer than a clamp mean that it changed in the middle: there may be records between the pages of both kinds.
+1. Two pages have the same length, shorter than requested, or a page has the same length when it is requested again: a
+   clamp, if no longer page was seen or the length is a usual cap.
+2. Pages are requested by position: gaps between them may have any length, so three pages of the same length are needed.
+3. The clamp was known before the sweep: it counts at once.
+4. Pages are longer than the clamp: it changed during the sweep, and there may be records between pages of both lengths.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Collection
 
 from bulk_export.extract.paging_facts import PagingFacts, is_round
 
-# By position, so many pages of the same length make a clamp.
+# The number of pages of the same length that make a clamp if pages are requested by position.
 _OFTEN = 3
 
 
@@ -33,7 +33,7 @@ class PageLengths:
         self.asked = asked
         self.by_position = by_position
         self.longest = 0
-        # Whether a page that was cut was requested once more at the end, and whether it was longer then.
+        # Whether a cut page was requested again at the end of the sweep, and whether it was longer then.
         self.is_checked = False
         self.is_raised = False
         self._known_clamp = known.clamp
@@ -43,7 +43,7 @@ class PageLengths:
 
     @property
     def clamp(self) -> int | None:
-        """The number of records to which the service cut pages, None where it did not."""
+        """The number of records to which the service cut pages, None if it did not."""
         return min(self._clamps, default=None)
 
     @property
@@ -52,9 +52,9 @@ class PageLengths:
         return self.is_raised or (bool(self._clamps) and self.longest > min(self._clamps))
 
     def full_page(self, first: int) -> int:
-        """Return the length of a full page; `first` is that of the first page, 0 while it has not come.
+        """Return the length of a full page; `first` is the length of the first page, 0 until it arrives.
 
-        By position, the first page tells it, once it is beyond doubt.
+        If pages are requested by position, it is that of the first page, once that is beyond doubt.
         """
         if self.by_position:
             return first or self.asked
@@ -88,7 +88,7 @@ class PageLengths:
             self._pages_of[length].discard(page)
 
     def repeat(self, length: int) -> Collection[int]:
-        """Record that a page in the middle was as short when it was requested again. Return what counts as full now."""
+        """Record that a page in the middle had the same length again. Return the pages that are full now."""
         return self._mark(length) if 0 < length < self.asked else ()
 
     def mark_clamp(self, length: int) -> None:
@@ -96,16 +96,16 @@ class PageLengths:
         self._clamps.add(length)
 
     def cut_page(self) -> int | None:
-        """Return a page that was cut, to be requested once more at the end: the clamp may be another one by then.
+        """Return a page that was cut, to be requested once more at the end, or None if the clamp was known before.
 
-        Records between two pages would not have been shown in that case. None where the clamp was known before.
+        If the clamp changed during the sweep, that page is longer then, and records between two pages were missed.
         """
         if not self._clamps or self.by_position or self._known_clamp in self._clamps:
             return None
         return min(self._pages_of.get(min(self._clamps), ()), default=None)
 
     def _mark(self, length: int) -> Collection[int]:
-        """Take a length for a clamp, unless there are longer pages and it is no usual cap."""
+        """Record a length as a clamp, unless longer pages were seen and it is not a usual cap."""
         alike = self._pages_of.get(length, set())
         is_often = self.by_position and len(alike) >= _OFTEN
         if not (length >= self.longest or is_round(length, self.asked) or is_often):

@@ -1,13 +1,13 @@
-"""How pages are numbered in requests: the URL of a page, and the search for the numbering where it is not described.
+"""How pages are numbered in requests: the URL of a page, and the search for a numbering that is not described.
 
 A description may leave open whether the first page has number 0 or 1, and whether the number counts pages or records
-(an offset). Then two numbers are requested, once, and what they bring is compared:
+(an offset). Then two numbers are requested, and the responses are compared:
 
-1. Numbers 0 and 1 bring the same records: the first page has number 1, and 0 stands for it, too.
+1. Numbers 0 and 1 bring the same records: the first page has number 1, and 0 is another name for it.
 2. Number 0 brings an error or nothing, and 1 brings records: the first page has number 1.
 3. Anything else: numbers count from 0.
-4. Where it is open what is counted: if the second response begins with the second record of the first one, and goes on
-   as that does, the number counts records; otherwise it counts pages.
+4. If it is open whether pages or records are counted: records, if the second response begins with the second record of
+   the first one and continues like it; otherwise pages.
 
 A wrong guess costs requests and shows records twice, but leaves none out.
 """
@@ -22,10 +22,10 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from bulk_export.core.model import Endpoint, Paging
 from bulk_export.extract.paging_facts import PagingFacts
-from bulk_export.extract.repeated_pages import content_of
+from bulk_export.transform.decode import content_of
 
 Stored = TypeVar("Stored")
-# Statuses that services send for a page which does not exist.
+# The statuses that services send for a page that does not exist.
 NO_SUCH_PAGE = frozenset({204, 400, 404, 416, 422})
 _SERVER_ERROR = 500
 
@@ -42,10 +42,10 @@ def page_target(
 
     Args:
         endpoint: What is requested, with the numbering that applies.
-        page: The page, from 1, whatever the service calls it.
+        page: The page, counted from 1 whatever numbers the service uses.
         page_size: The number of records to ask for.
         filters: Pairs of a filter's name and value.
-        position: The offset of the page's first record, from 0, where it does not follow from `page`.
+        position: The offset of the page's first record, from 0, if it does not follow from `page`.
     """
     paging = endpoint.paging
     before, after = _around_number(endpoint.path, paging, endpoint.sort, page_size, tuple(filters))
@@ -60,7 +60,7 @@ def page_target(
 def _around_number(
     path: str, paging: Paging, sort: str | None, page_size: int, filters: tuple[tuple[str, str], ...]
 ) -> tuple[str, str]:
-    """Return what stands before and after the page number: encoding it anew takes a tenth of a request's time."""
+    """Return the target before and after the page number. Cached: encoding takes a tenth of the time of a request."""
     parameters = [(paging.size, str(page_size))] if paging.style != "none" and paging.size else []
     if sort is not None:
         parameters.append((paging.sort, sort))
@@ -72,9 +72,9 @@ def _around_number(
 
 
 def loggable_target(target: str, paging: Paging) -> str:
-    """Return a page's path and query for a log: of the parameters other than page number and size, only the names.
+    """Return a page's path and query for a log. Only page number and size are logged with their values.
 
-    Values of filters may concern people, or identify records.
+    Other values, those of filters, may be about people or identify records.
     """
     path, _, query = target.partition("?")
     shown = {paging.number, paging.size} if paging.style != "none" else set()
@@ -87,14 +87,14 @@ def loggable_target(target: str, paging: Paging) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Received(Generic[Stored]):
-    """The records that came for a number, and the response as it is to be stored; None of both for an error."""
+    """The records that a number brought, and the response to store; both are None for an error."""
 
     records: Sequence[bytes] | None
     response: Stored | None
 
 
 class PageNumbering(Generic[Stored]):
-    """How the pages of one endpoint are numbered, and the search for it where that is open.
+    """How the pages of one endpoint are numbered, and the search for it while that is open.
 
     `endpoint` is the endpoint with the numbering as far as it is known.
     """
@@ -120,9 +120,9 @@ class PageNumbering(Generic[Stored]):
         return self._is_first_open or self._is_style_open
 
     def is_answer(self, status: int) -> bool:
-        """Whether an error status says something about the number that is requested now.
+        """Whether an error status can be the answer for the number that is requested now, rather than trouble.
 
-        There may be no page of the lower number, and none of the upper one where the lower one has one.
+        The lower number may have no page. If it has one, the upper number may have none.
         """
         if not self.is_open:
             return False
@@ -133,17 +133,17 @@ class PageNumbering(Generic[Stored]):
         return status in NO_SUCH_PAGE and before is not None and before.records is not None
 
     def endpoint_to_request(self) -> Endpoint:
-        """Return the endpoint, numbered so that its first page is what the next request has to bring."""
+        """Return the endpoint with the numbering in which the next number to try is that of the first page."""
         if not self.is_open:
             return self.endpoint
         # By number: by position, the second number would be multiplied.
         return _numbered(self.endpoint, self._number, self.endpoint.paging.style)
 
     def record_response(self, records: Sequence[bytes] | None, response: Stored | None) -> list[tuple[int, Stored]]:
-        """Record what the number last requested brought, None for an error.
+        """Record the response for the number that was last requested, None for an error.
 
         Returns:
-            The pages that are settled by that, with their numbers from 1; none while another request is needed.
+            The pages that are certain now, with their numbers from 1; none while another request is needed.
         """
         lower, upper = self._numbers
         self._received[self._number] = _Received(records, response)
@@ -158,12 +158,12 @@ class PageNumbering(Generic[Stored]):
         return self._settle(self._received[lower], self._received[upper])
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on with the numbering of an earlier run."""
+        """Continue with the numbering that an earlier run found."""
         if "first" in state:
             self._conclude(int(state["first"]), str(state["style"]))
 
     def state(self) -> dict[str, Any]:
-        """Return what `restore` takes; nothing where the description says it all."""
+        """Return what `restore` takes; empty if the description leaves nothing open."""
         if not self._learns or self.is_open:
             return {}
         return {"first": self.endpoint.paging.first, "style": self.endpoint.paging.style}
@@ -205,10 +205,10 @@ class PageNumbering(Generic[Stored]):
 
 
 def _is_one_further(lower: Sequence[bytes], upper: Sequence[bytes]) -> bool:
-    """Whether a response begins with the second record of another one and goes on as that does.
+    """Whether a response begins with the second record of another one and continues like it.
 
-    Where ties come in another order each time, it may not, although records are counted: pages that overlap cost
-    requests then, where offsets taken for page numbers would leave records out.
+    If ties come in a different order each time, it may not, although records are counted. Then overlapping pages cost
+    requests. The opposite mistake, offsets sent to a service that expects page numbers, would miss records.
     """
     return len(lower) > 1 and list(lower[1:]) == list(upper[: len(lower) - 1])
 

@@ -1,24 +1,26 @@
-"""Which page to request next, when nobody says how many there are.
+"""Which page to request next, although the service does not say how many there are.
 
-Pure state machines, one for each sweep: they record what arrived, and are asked what is worth requesting. The service
-gives no total and no next link, and a request is the scarcest thing there is, so pages that hold nothing must hardly
-ever be requested, and yet many requests should be in flight. A page is worth requesting when
+Planners are pure state machines, one for each sweep: they record the responses, and choose the next page. The service
+gives no total and no next link. Requests are scarce, so empty pages must hardly ever be requested, and yet many
+requests should be in flight. A page is worth requesting in these cases, the first of which goes first:
 
-1. it was released: its request brought nothing;
-2. one response for it is not enough (`page_evidence`);
-3. it is the *probe* that looks for the end, of which there is at most one in flight. While no page came back empty, the
-   probe leaps from the last page seen, `p`, to `p + min(p, stride)`; once one did, it bisects between the two;
-4. it is known to hold records, since a later page did;
-5. it follows the last page seen: it holds records, or is the empty page that proves the end; or
-6. its emptiness is still to be proven, or it was cut and is looked at once more at the end.
+1. It was released, because its request brought no page.
+2. One response for it is not enough (`page_evidence`).
+3. It is the *probe*, which looks for the end; at most one is in flight. While no page was empty, the probe leaps from
+   the last page seen, `p`, to `p + min(p, stride)`; after an empty one, it bisects between the two.
+4. It must hold records, since a later page did.
+5. It follows the last page seen: it holds records, or it is the empty page that proves the end.
+6. It has to be proven empty, or it was cut and is requested once more at the end.
 
-Bound of the waste: only probes can be wasted. The first wasted one overshoots by less than `min(p, stride)` pages, and
-each further one halves that gap. So with `n` pages that hold records, at most `1 + log2(n)` requests come back empty
-beyond the one that an exactly full last page makes necessary, whatever the number of workers and the order of
-responses, and one more where the service is not known yet.
+Only probes can be wasted. The first wasted one overshoots by less than `min(p, stride)` pages, and each further one
+halves that gap. So for `n` pages with records, at most `1 + log2(n)` requests are wasted, for any number of workers and
+any order of responses, and one more if the service is not known yet. The empty page behind a last page that is exactly
+full is not counted: it is needed.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from bulk_export.extract.page_evidence import NOTHING_KNOWN, PageEvidence
 from bulk_export.extract.paging_facts import PagingFacts
@@ -49,7 +51,7 @@ class PagePlanner(PageEvidence):
         self._stride = max(1, stride)
         self._in_flight: set[int] = set()
         self._released: set[int] = set()
-        # Pages that arrived, and are to be read once more whatever they held.
+        # Pages that arrived and are to be requested once more, whether they held records or not.
         self._once_more: set[int] = set()
         self._probe: int | None = None
         self._first_missing = 1
@@ -58,13 +60,11 @@ class PagePlanner(PageEvidence):
     @property
     def complete(self) -> bool:
         """Whether every page that holds records has arrived, and none is in doubt."""
+        if self._in_flight or self._released or self._doubted or self._once_more:
+            return False
         end = self.end
         return (
             end is not None
-            and not self._in_flight
-            and not self._released
-            and not self._doubted
-            and not self._once_more
             and self._first_missing > end
             and (self._concluded or self._lengths.is_checked or self._lengths.cut_page() is None)
         )
@@ -80,7 +80,7 @@ class PagePlanner(PageEvidence):
         return self._concluded
 
     def next_page(self, horizon: int | None = None) -> int | None:
-        """Return a page to request now, from then on in flight; None where nothing is worth requesting yet.
+        """Return a page to request now, and count it as in flight; None if no page is worth requesting yet.
 
         Pages beyond `horizon` are left for later.
         """
@@ -98,7 +98,7 @@ class PagePlanner(PageEvidence):
         return self._choose(horizon) is not None
 
     def release(self, page: int) -> None:
-        """Record that the request for `page` brought nothing, and have it requested again."""
+        """Record that the request for `page` brought no page, so that it is requested again."""
         self._in_flight.remove(page)
         self._released.add(page)
 
@@ -112,7 +112,7 @@ class PagePlanner(PageEvidence):
         self._advance()
 
     def record_no_such_page(self, page: int, *, is_certain: bool = True) -> None:
-        """Record that a status said that there is no such page; it lies behind the last one seen."""
+        """Record a status which means that the page does not exist; it is behind the last page seen."""
         self._arrived(page)
         self._add_status(page, is_certain=is_certain)
         self._advance()
@@ -132,7 +132,7 @@ class PagePlanner(PageEvidence):
             self._cut_short = self._last
 
     def read_again(self, page: int) -> None:
-        """Have a page requested once more whatever it held."""
+        """Have a page requested once more, whether it held records or not."""
         self._once_more.add(page)
 
     def ask_anew(self, page: int) -> None:
@@ -143,7 +143,7 @@ class PagePlanner(PageEvidence):
             self._first_empty_after = self._nearest_empty(self._last)
 
     def disregard(self, page: int) -> None:
-        """Have `page` requested anew, although an earlier run stored something for it, which is not restored."""
+        """Have `page` requested again instead of restoring what an earlier run stored for it."""
         self._response_counts.pop(page, None)
 
     def settle(self, last: int) -> None:
@@ -155,7 +155,7 @@ class PagePlanner(PageEvidence):
         self._advance()
 
     def conclude(self) -> None:
-        """Take what arrived for all there is: the pages are those of a finished export."""
+        """Treat the sweep as complete: its pages are those of a finished export."""
         self._concluded = True
         self._once_more.clear()
         self._doubted.clear()
@@ -195,18 +195,19 @@ class PagePlanner(PageEvidence):
         if self._cut_short is not None:
             return None if self._cut_short in self._in_flight else self._cut_short
         # The cases of the module's docstring. Probes go before known pages, since they make pages known.
-        candidates = (
-            min(self._released, default=None),
-            next((page for page in self._doubted if page not in self._in_flight), None),
-            next((page for page in self._once_more if page not in self._in_flight), None),
-            self._next_probe(),
-            self._next_known(),
-            self._next_proof(),
-        )
-        for page in candidates:
+        for page in self._candidates():
             if page is not None and (horizon is None or page <= horizon):
                 return page
         return None
+
+    def _candidates(self) -> Iterator[int | None]:
+        """Yield what may be requested, the most urgent first: what comes later is not looked for in vain."""
+        yield min(self._released, default=None)
+        yield next((page for page in self._doubted if page not in self._in_flight), None)
+        yield next((page for page in self._once_more if page not in self._in_flight), None)
+        yield self._next_probe()
+        yield self._next_known()
+        yield self._next_proof()
 
     def _next_probe(self) -> int | None:
         """Return the page that looks for the end, if none does."""
@@ -236,7 +237,7 @@ class PagePlanner(PageEvidence):
         return page if follows else None
 
     def _next_proof(self) -> int | None:
-        """Return the page whose emptiness is still to be proven, or the one in front of it."""
+        """Return the page that still has to be proven empty, or the one before it."""
         last = self._last
         # When everything is there, a page that was cut is looked at once more.
         if self.end is not None and not self._doubted and self._first_missing > last and not self._lengths.is_checked:
@@ -251,9 +252,9 @@ class PagePlanner(PageEvidence):
 
 
 class SinglePagePlanner(PagePlanner):
-    """An endpoint whose records come with one request, and are kept as one or several pages.
+    """An endpoint whose records come in one response, which is stored as one or several pages.
 
-    They arrive together, in order, so that nothing about them is in doubt.
+    The pages arrive together and in order, so none of them is ever in doubt.
     """
 
     def __init__(self, page_size: int) -> None:
@@ -281,11 +282,11 @@ class SinglePagePlanner(PagePlanner):
 
     @property
     def has_suspicious_end(self) -> bool:
-        """Never: there is no page behind."""
+        """Never: one response holds everything."""
         return False
 
     def short_pages(self) -> tuple[int, ...]:
-        """None: what came with one response is of one moment."""
+        """None: one response shows one instant."""
         return ()
 
     def _judge(self, page: int) -> None:
@@ -297,7 +298,15 @@ class SinglePagePlanner(PagePlanner):
 
 
 def planner_for(style: str, page_size: int, stride: int, known: PagingFacts, *, proves_end: bool) -> PagePlanner:
-    """Return the planner for a paging style: "pages", "offset" or "none"."""
+    """Return the planner for a paging style.
+
+    Args:
+        style: How pages are requested: "pages", "offset" or "none".
+        page_size: The number of records to request per page.
+        stride: As for `PagePlanner`.
+        known: The facts about the endpoint.
+        proves_end: As for `PageEvidence`.
+    """
     if style == "none":
         return SinglePagePlanner(page_size)
     return PagePlanner(page_size, stride, known=known, by_position=style == "offset", proves_end=proves_end)

@@ -1,4 +1,4 @@
-"""What is remembered of how an endpoint pages: across runs (`PagingFacts`), and across interruptions (sweep state).
+"""Facts about how an endpoint pages: remembered across runs (`PagingFacts`), and across interruptions (sweep state).
 
 Facts save requests, and never decide alone. They hold numbers only: page sizes and counts, no token and no record
 contents. The state of a sweep is kept in the journal, beside its pages.
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-# How many last pages are remembered: an endpoint is asked with few page sizes and filters.
+# The number of last pages to remember: an endpoint is requested with few page sizes and filters.
 _MOST_CHECKED = 12
 _LARGEST_NUMBER = 2**53
 _FEWER_AT_LEAST, _FEWER_SHARE = 50, 0.1
@@ -34,15 +34,15 @@ def is_round(length: int, asked: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PagingFacts:
-    """What is known of one endpoint. Stored as JSON with these names.
+    """The facts about one endpoint. Stored as JSON with these names.
 
     Attributes:
         longest: The length of the longest page ever seen.
-        clamp: The length to which longer pages were cut, None if none were.
-        checked: Pairs of a page size that was asked for, and the length of a last page behind which there was nothing.
+        clamp: The length to which longer pages were cut, None if they were not cut.
+        checked: Pairs of a requested page size and the length of a last page, behind which no records were found.
         records: How many records the last sweep without filters found.
-        first: The number of the first page, where a description leaves it open.
-        style: Whether numbers count pages or records, where a description leaves it open.
+        first: The number of the first page, if the description leaves it open.
+        style: Whether numbers count pages or records, if the description leaves it open.
     """
 
     longest: int = 0
@@ -53,12 +53,13 @@ class PagingFacts:
     style: Literal["pages", "offset"] | None = None
 
     def believes(self, *, asked: int, length: int, found: int) -> bool:
-        """Whether a page shorter than asked for is taken for the last one, without requesting the next.
+        """Whether a page that is shorter than requested counts as the last one without a request for the next one.
 
-        1. Not if more records were found the last time.
-        2. A page as long as a usual cap: if a page of this length was the last one before, and longer ones are known to
-           come. Alone, the former says only that the list held no more then.
-        3. A page of another length: if one of these two holds, or if just as many records were found the last time.
+        1. Not if the last sweep found more records.
+        2. A page with the length of a usual cap counts if the last page had this length before, and the service is
+           known to send longer pages. The first condition alone shows only that the list held no more records then.
+        3. A page of any other length counts if one of these conditions holds, or if the last sweep found exactly as
+           many records.
 
         Args:
             asked: The page size asked for.
@@ -73,7 +74,7 @@ class PagingFacts:
         return was_checked or is_shorter or found == self.records
 
     def far_fewer(self, found: int) -> bool:
-        """Whether `found` records are so many fewer than the last time that it is worth saying."""
+        """Whether `found` records are so many fewer than in the last sweep that users should know."""
         if self.records is None or found >= self.records:
             return False
         return self.records - found >= max(_FEWER_AT_LEAST, _FEWER_SHARE * self.records) or 2 * found <= self.records
@@ -81,9 +82,9 @@ class PagingFacts:
     def after_sweep(self, *, longest: int, clamp: int | None, records: int | None) -> PagingFacts:
         """Return the facts after a further sweep.
 
-        1. Pages were cut: what was believed of longer pages does not hold any more.
-        2. None were, and one was longer than the clamp known before: there is none any more.
-        3. None were, and none was longer: what was known stays.
+        1. Pages were cut: the facts about longer pages no longer hold.
+        2. No page was cut, and one was longer than the known clamp: the clamp is gone.
+        3. No page was cut, and none was longer: the facts stay.
 
         Args:
             longest: The length of its longest page.
@@ -100,7 +101,7 @@ class PagingFacts:
         )
 
     def with_checked(self, asked: int, length: int) -> PagingFacts:
-        """Return the same facts and that a last page of this length has nothing behind it."""
+        """Return the facts with one more: nothing follows a last page of this length."""
         others = tuple(pair for pair in self.checked if pair != (asked, length))
         return replace(self, checked=(*others, (asked, length))[-_MOST_CHECKED:])
 
@@ -110,19 +111,19 @@ class PagingFacts:
 
     @classmethod
     def from_text(cls, text: str) -> PagingFacts:
-        """Parse what `to_text` returned. Any other text makes empty facts, which costs requests and never a record."""
+        """Parse what `to_text` returned. Any other text gives empty facts, which costs requests but no record."""
         try:
-            found = json.loads(text)
-            if not isinstance(found, dict):
+            facts = json.loads(text)
+            if not isinstance(facts, dict):
                 return cls()
-            checked = found.get("checked", [])
-            style = found.get("style")
+            checked = facts.get("checked", [])
+            style = facts.get("style")
             return cls(
-                longest=_number(found.get("longest")) or 0,
-                clamp=_number(found.get("clamp")),
+                longest=_number(facts.get("longest")) or 0,
+                clamp=_number(facts.get("clamp")),
                 checked=tuple((_required(asked), _required(length)) for asked, length in checked)[-_MOST_CHECKED:],
-                records=_number(found.get("records")),
-                first=_number(found.get("first")),
+                records=_number(facts.get("records")),
+                first=_number(facts.get("first")),
                 style=style if style in ("pages", "offset") else None,
             )
         except (ValueError, TypeError, RecursionError):

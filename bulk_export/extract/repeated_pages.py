@@ -2,12 +2,12 @@
 
 A service may repeat a page because
 
-1. it shows its last or first page for every number past the end: the repetition means "no such page";
-2. it ignores the page number: then the first page comes again and again;
-3. a response was that to another request, so that what is stored for one of the two pages may be wrong; or
+1. it sends its last or first page for every number past the end: the repetition means "no such page";
+2. it ignores the page number, so every request brings the first page;
+3. a response belongs to another request, so the stored body of one of the two pages may be wrong; or
 4. its records have no ids, and two pages hold equal ones: the repetition is a page of its own.
 
-This module remembers who repeats whom. What follows from it is decided in `sweep`.
+This module records which page repeats which; `sweep` decides what follows from it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,8 @@ from bulk_export.core.model import Endpoint
 from bulk_export.errors import ServiceFailing
 from bulk_export.transform.decode import Decoder, InvalidPage, RecordShaper
 
-# Far beyond any real endpoint: it ends a service that makes up new records for ever.
+# Far beyond any real endpoint: a service that never stops inventing records is given up here.
 MOST_PAGES = 5_000_000
-
-
-def content_of(records: Sequence[bytes]) -> int:
-    """Return the same number for pages with the same records, in any order: ties may come in another one each time."""
-    return hash((len(records), sum(map(hash, records))))
 
 
 class RepeatedPages:
@@ -36,11 +31,11 @@ class RepeatedPages:
     def __init__(self, endpoint: Endpoint, shaper: RecordShaper) -> None:
         self._endpoint = endpoint
         self._shaper = shaper
-        # The page on which each content counts.
+        # The page to which each content is attributed.
         self._page_of: dict[int, int] = {}
         # Pages that repeat an earlier one, and the content of both.
         self._repeating: dict[int, int] = {}
-        # Those of them with records that nothing identifies: case 4 is possible.
+        # Those of them that have records without an identity: case 4 is possible.
         self._unidentified: set[int] = set()
 
     def __contains__(self, page: int) -> bool:
@@ -52,19 +47,19 @@ class RepeatedPages:
         return iter(self._repeating)
 
     def page_with(self, content: int, default: int) -> int:
-        """Return the page on which a content counts, `default` if it was not seen before."""
+        """Return the page to which a content is attributed, `default` if it was not seen before."""
         return self._page_of.get(content, default)
 
     def has_seen(self, content: int) -> bool:
-        """Whether a content counts on some page."""
+        """Whether a content is attributed to some page."""
         return content in self._page_of
 
     def enter(self, content: int, page: int) -> None:
-        """Count a content on a page."""
+        """Attribute a content to a page."""
         self._page_of[content] = page
 
     def add(self, page: int, content: int, records: Sequence[bytes]) -> None:
-        """Record that a page repeats what counts on another one."""
+        """Record that a page repeats the content of another one."""
         self._repeating[page] = content
         if self._has_unidentified(records):
             self._unidentified.add(page)
@@ -78,18 +73,15 @@ class RepeatedPages:
         return self._repeating.get(page) == content
 
     def repeated_by(self, page: int) -> int | None:
-        """Return the page whose content a page repeats, None if it repeats none that counts now."""
+        """Return the page whose content a page repeats, None if there is no such page now."""
         return self._page_of.get(self._repeating[page])
 
     def may_be_coincidence(self, page: int) -> bool:
-        """Whether nothing identifies some records of a page that repeats another: other pages may hold the same."""
+        """Whether a repeating page has records without an identity: then two pages may really hold equal records."""
         return page in self._unidentified
 
     def replace(self, page: int, content: int) -> list[int]:
-        """Record that a page holds another content now. Return the pages that were taken for repetitions of the former.
-
-        They may hold something else, too.
-        """
+        """Record that a page has a new content. Return the pages that repeated the former one: they are in doubt."""
         former = {other for other, first in self._page_of.items() if first == page and other != content}
         for other in former:
             del self._page_of[other]

@@ -1,4 +1,4 @@
-"""The result of one request: a response, or the reason why there is none, and what a service says in an error body."""
+"""The result of one request: a response, or the reason why none arrived; and the message in the body of an error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from yarl import URL
 from bulk_export.core.text import printable
 
 _SHOWN = 300
-# More than is shown: masking and joining lines make it shorter.
+# More than is shown in the end, since masking and joining lines shorten it.
 _READ = 8 * 1024
 
 
@@ -23,11 +23,11 @@ class Response:
         status: The HTTP status.
         body: The body, inflated.
         stored: The body as sent, in its `encoding` ("gzip" or "identity").
-        is_framed: False where only the end of the connection showed that the body is complete.
-        message: The service's own words where `status` is not 200: masked, on one line, without control characters.
+        is_framed: False if only the end of the connection showed that the body is complete.
+        message: The message of the service if `status` is not 200: masked, on one line, without control characters.
         retry_after: The Retry-After header, unparsed.
         date: The Date header, unparsed.
-        is_certain: Whether it is the first on its connection, so that it cannot be the answer to an earlier request.
+        is_certain: Whether it is the first on its connection, so that it cannot belong to an earlier request.
         is_echo: Whether the same connection brought the same body before, for another target.
     """
 
@@ -45,12 +45,12 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class RequestFailed:
-    """No complete response, or one that is not the page.
+    """No complete response arrived, or one that is not the page.
 
     Attributes:
         reason: Why, as a clause; without secrets and record contents.
-        sent: False only where nothing can have reached the service.
-        final: Whether trying again would only repeat it.
+        sent: False only if nothing can have reached the service.
+        final: Whether another attempt would fail the same way.
         advice: What the user can do about a `final` one.
     """
 
@@ -61,7 +61,7 @@ class RequestFailed:
 
 
 def explanation(status: int, headers: Mapping[str, str], body: bytes) -> str:
-    """Return the service's own words: where a redirect leads, its JSON errors, or the start of a plain text.
+    """Return the message of an error: the address of a redirect, the JSON errors, or the start of a plain text.
 
     Nothing is masked or escaped yet: see `one_line`.
     """

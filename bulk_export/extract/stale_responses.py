@@ -1,8 +1,7 @@
-"""Responses that may belong to an earlier request on the same connection: their pages are requested again, apart.
+"""Responses that may belong to an earlier request on the same connection: their pages are requested again on new ones.
 
-Where a proxy or the service sends one response too many on a kept connection, every later one on it is taken for the
-answer to the wrong request. The client notices a body that the connection brought before for another target (an
-echo). What follows:
+If a proxy or the service sends one response too many on a kept connection, each later one on it is attributed to the
+wrong request. The client notices a body that the connection brought before for another target (an echo). Then:
 
 1. The page of an echo is released, and requested again on a new connection.
 2. The new connection brings the same body: the two pages hold the same, and nothing is wrong.
@@ -31,11 +30,11 @@ class StaleResponses:
         self._echoed_bodies: dict[PageKey, int] = {}
 
     def needs_new_connection(self, sweep: Sweep, page: int) -> bool:
-        """Whether a page has to be requested on a connection of its own."""
+        """Whether a page has to be requested on a new connection."""
         return sweep.key(page) in self._echoed_bodies or sweep.needs_new_connection(page)
 
     def must_request_again(self, response: Response, sweep: Sweep, page: int) -> bool:
-        """Whether a response is not to be used. Its page is released then, to be requested once more."""
+        """Return whether a response must not be used. If so, its page is released, to be requested again."""
         key = sweep.key(page)
         echoed = self._echoed_bodies.pop(key, None)
         if echoed is not None and echoed != hash(response.body):

@@ -1,7 +1,8 @@
-"""One pass over one endpoint: what is requested, what came back, and what is wrong with it.
+"""One pass over one endpoint: the URLs of its pages, and the checks of the responses.
 
-The planner (`plan`) decides which page is worth requesting. The sweep turns pages into URLs, and looks at the records
-of a response before the planner counts it: a page that repeats another one is no page, or a sign of trouble.
+The planner (`plan`) decides which page is worth requesting. The sweep turns pages into URLs, and compares the records
+of a response with those of other pages before the planner counts it: a page that repeats another one does not exist, or
+is a sign of trouble.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ from bulk_export.extract.page_evidence import NOTHING_KNOWN
 from bulk_export.extract.page_numbering import NO_SUCH_PAGE, PageNumbering, page_target
 from bulk_export.extract.pagination import planner_for
 from bulk_export.extract.paging_facts import PagingFacts
-from bulk_export.extract.repeated_pages import MOST_PAGES, RepeatedPages, content_of, endless_list, ignored_page_number
-from bulk_export.transform.decode import RecordShaper
+from bulk_export.extract.repeated_pages import MOST_PAGES, RepeatedPages, endless_list, ignored_page_number
+from bulk_export.transform.decode import RecordShaper, content_of
 
 
 class Sweep:
     """The pages of one endpoint, from the first to the last.
 
     Args:
-        endpoint: What is read. `endpoint` has the numbering of the description, `numbering.endpoint` the one found out.
+        endpoint: The endpoint, numbered as described; `numbering.endpoint` has the numbering that was found.
         number: 0 for the first sweep of a run, which is parallel; further ones read one page after the other.
-        page_size: The number of records to ask for per page; never more than the service gives.
-        stride: How far ahead of the last page seen the end is looked for: see `PagePlanner`.
+        page_size: The number of records to request per page; lowered to the largest page of the endpoint.
+        stride: The largest number of pages that a probe leaps: see `PagePlanner`.
         filters: Pairs of a filter's name and value.
-        proves_end: Whether a page shorter than asked for is never taken for the last one: an empty one has to follow.
+        proves_end: Whether an empty page has to follow the last one, even if that is shorter than requested.
         known: What earlier sweeps found out about the endpoint.
-        empty_is_enough: Whether one response without records is believed, since the same is requested again later.
+        empty_is_enough: Whether one empty response proves an empty list, since the same list is requested again later.
     """
 
     def __init__(
@@ -55,11 +56,11 @@ class Sweep:
         self.proves_end = proves_end
         # Pages beyond it are left for later; None for no bound.
         self.horizon: int | None = None
-        # The longest page, where it holds more records than were asked for.
+        # The length of the longest page that holds more records than requested; 0 if there is none.
         self.longest_beyond: int = 0
-        # Whether a response was that to another page: requested again, the page held something else.
+        # Whether a response belonged to another page: when it was requested again, the page held other records.
         self.has_stray_answers = False
-        # Whether connections brought responses that were not those to the requests before them.
+        # Whether connections brought responses that belonged to other requests.
         self.may_be_answered_wrongly = False
         self._filters = filters
         self._known = known
@@ -76,7 +77,7 @@ class Sweep:
         self._stored_though_empty: dict[int, int] = {}
         self._only_first_page = False
         self._was_suspicious = False
-        # Pages that are read again since the page behind the last one repeats them.
+        # Pages that are requested again, because the page behind the last one repeats them.
         self._verifying: set[int] = set()
         # Pages that were requested by the position right behind the last record seen.
         self._behind: set[int] = set()
@@ -107,7 +108,7 @@ class Sweep:
         return self.endpoint.paging.style != "none"
 
     def target(self, page: int) -> str:
-        """Return path and query that request a page now."""
+        """Return path and query for a request for a page now."""
         endpoint = self.numbering.endpoint_to_request()
         self._behind.discard(page)
         if endpoint.paging.style != "offset" or page == 1:
@@ -117,20 +118,20 @@ class Sweep:
         position = (page - 1) * size
         last = self.plan.known_pages
         if page == last + 1 and self.plan.is_last_open():
-            # The last page may have been cut, so what is requested is the record behind it.
+            # The last page may have been cut, so the record right behind it is requested.
             position = (last - 1) * size + (self.plan.count(last) or 0)
             self._behind.add(page)
         return page_target(endpoint, page, size, self._filters, position=position)
 
     def needs_new_connection(self, page: int) -> bool:
-        """Whether a page is to be requested on a connection of its own, since much depends on the response."""
+        """Whether a page has to be requested on a new connection, because much depends on the response."""
         return self.number > 0 or self.numbering.is_open or self.plan.needs_certainty(page)
 
     def says_no_such_page(self, page: int, status: int) -> bool:
-        """Whether a status may mean that there is no such page, behind the last one that holds records.
+        """Whether a status may mean that the page does not exist, as for a page behind the last one with records.
 
-        In front of it, it means that the service is out of order for a while, and so did the same statuses before: the
-        planner forgets those.
+        For an earlier page it means that the service is in trouble. Then earlier statuses may have meant the same, so
+        the planner forgets them.
         """
         if status not in NO_SUCH_PAGE or page == 1 or not self.is_paged:
             return False
@@ -140,7 +141,7 @@ class Sweep:
         return False
 
     def is_known_page(self, page: int, status: int) -> bool:
-        """Whether a status denies that there is such a page, although the page is known to hold records."""
+        """Whether a status says that a page does not exist, although it is known to hold records."""
         return status in NO_SUCH_PAGE and 1 <= page <= self.plan.known_pages and self.plan.pages > 0
 
     def should_store(self, page: int, records: Sequence[bytes]) -> bool:
@@ -163,31 +164,31 @@ class Sweep:
         return self.plan.keeps(page, 0 if first < page and not self._is_confirmed(page, content) else len(records))
 
     def record_response(self, page: int, records: Sequence[bytes], *, is_certain: bool = True) -> bool:
-        """Record that a page is durable, or came and is not to be stored.
+        """Record that a page was stored, or arrived and need not be stored.
 
         Args:
             page: The page that was requested.
             records: The records that came.
-            is_certain: False if it may have been the answer to another request.
+            is_certain: False if the response may belong to another request.
 
         Returns:
-            Whether the page only repeats the first one, which is taken for the only page from then on.
+            Whether the page repeats the first one, so that the first page counts as the only one from now on.
         """
         is_only = self._record(page, records, is_certain=is_certain)
         self._verify_end()
         return is_only
 
     def record_no_such_page(self, page: int, *, is_certain: bool = True) -> None:
-        """Record that a status said that there is no such page."""
+        """Record a status which means that the page does not exist."""
         self.plan.record_no_such_page(page, is_certain=is_certain)
         self._note_nothing_behind(page)
 
     def apply_numbering(self) -> None:
-        """Tell the planner how pages are numbered, which may have been found out just now."""
+        """Pass the numbering, which may just have been found, on to the planner."""
         self.plan.count_by_position(by_position=self.numbering.endpoint.paging.style == "offset")
 
     def learned(self) -> PagingFacts:
-        """Return what is known of the endpoint after a complete sweep: nothing new if only one page was ever seen."""
+        """Return the facts about the endpoint after a complete sweep. Nothing is learned from a single page."""
         if self._only_first_page:
             return self.numbering.learned(self._known)
         facts = self.plan.learned(unfiltered=not self._filters)
@@ -196,7 +197,7 @@ class Sweep:
         return self.numbering.learned(facts)
 
     def warnings(self) -> list[str]:
-        """Return what a user has to know of how the service paged, whatever else is shown."""
+        """Return warnings about how the service paged the list, which users see with every display."""
         name, plan, asked = self.endpoint.name, self.plan, f"where {self.page_size} were asked for"
         warnings = []
         if plan.clamp is not None:
@@ -219,7 +220,7 @@ class Sweep:
 
     @property
     def has_suspicious_end(self) -> bool:
-        """Whether the end is where one would not expect it, although every rule for it was kept."""
+        """Whether the end is in an unexpected place, although it is proven."""
         if self.plan.is_concluded:
             return self._was_suspicious
         behind = (self.plan.end or 0) + 1
@@ -228,23 +229,23 @@ class Sweep:
 
     @property
     def is_to_be_read_again(self) -> bool:
-        """Whether there may be records that no page showed.
+        """Whether there may be records that no page showed, so that another sweep is needed.
 
-        Some pages were cut and others not, responses strayed, or a page in the middle showed what another one did.
+        Some pages were cut and others were not, a response belonged to another page, or two pages showed the same.
         """
         return self.plan.is_mixed or self.has_stray_answers or self.repeated_pages > 0
 
     @property
     def repeated_pages(self) -> int:
-        """How many pages in the middle show what another one does."""
+        """The number of pages before the last one that repeat another page."""
         return sum(page < self.plan.known_pages for page in self._repetitions)
 
     def stored(self, page: int) -> int:
-        """Return how many records are stored for a page, also where it counts as empty, since it repeats another."""
+        """Return how many records are stored for a page, even if it counts as empty because it repeats another one."""
         return self._stored_though_empty.get(page) or self.plan.count(page) or 0
 
     def state(self) -> str:
-        """Return what a later run has to know besides the stored pages, as text for `parse_sweep_state`."""
+        """Return what a later run needs besides the stored pages, as text for `parse_sweep_state`."""
         state = {
             "plan": self.plan.state(),
             "only_first_page": self._only_first_page,
@@ -260,7 +261,7 @@ class Sweep:
         *,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        """Go on from the pages that an earlier run stored, given with the number of records of each.
+        """Continue from the pages that an earlier run stored; `counts` has pairs of a page and its number of records.
 
         `body` returns a stored body, and `state` is what `parse_sweep_state` made of the last `state` of that run.
         """
@@ -280,7 +281,7 @@ class Sweep:
             if page not in self._repetitions:
                 self.plan.record_response(page, records)
             elif self.has_stray_answers:
-                # It may be the answer to another page, so this one is requested anew.
+                # The stored response may belong to another page, so this page is requested again.
                 self.plan.disregard(page)
                 self._repetitions.discard(page)
             else:
@@ -298,7 +299,7 @@ class Sweep:
             self.longest_beyond = max(self.longest_beyond, count)
 
     def _record(self, page: int, records: Sequence[bytes], *, is_certain: bool) -> bool:
-        # 1. Nothing came, or everything at once: there is nothing to compare.
+        # 1. It has no records, or the endpoint has no pages: there is nothing to compare.
         if not records or not self.is_paged:
             self.has_stray_answers |= page in self._verifying
             if self.plan.count(page) is None:
@@ -308,7 +309,7 @@ class Sweep:
             return False
         content = content_of(records)
         first = self._repetitions.page_with(content, page)
-        # 2. Requested by the position right behind the last record, new records came: the last page was cut.
+        # 2. It was requested by the position right behind the last record, and has new records: the last page was cut.
         if page in self._behind and first == page:
             self.plan.doubt_last(page)
             return False
@@ -317,7 +318,7 @@ class Sweep:
         # 3. It repeats an earlier page.
         if first < page:
             return self._record_repetition(page, first, content, records, is_certain=is_certain)
-        # 4. It is a page of its own.
+        # 4. It repeats no earlier page.
         self._record_page(page, first, content, records)
         return False
 
@@ -325,11 +326,11 @@ class Sweep:
         self, page: int, first: int, content: int, records: Sequence[bytes], *, is_certain: bool
     ) -> bool:
         """Record a page that repeats the page `first`. Return whether that is the only page there is."""
-        # It did so before, and a later page holds records: it does hold them.
+        # It did so before, and a later page holds records: so both pages really hold the same.
         if self._is_confirmed(page, content):
             self.plan.record_response(page, len(records))
             return False
-        # What is stored for it stays: one of both responses was that to another request.
+        # The stored page is kept: one of both responses belongs to another request.
         if self.plan.count(page):
             self.has_stray_answers = True
             self.plan.record_response(page, 0)
@@ -338,18 +339,18 @@ class Sweep:
         if self.plan.count(page) is None or page not in self._stored_though_empty:
             self._stored_though_empty[page] = len(records)
         self.has_stray_answers |= self.may_be_answered_wrongly
-        # Until another page is seen behind it, it counts as empty.
+        # It counts as empty until a different page is seen behind it.
         self.plan.record_response(page, 0, is_certain=is_certain)
         self._note_nothing_behind(page)
         is_new = page > self.plan.known_pages and self.plan.count(page + 1) is None
         if is_new and self._repetitions.may_be_coincidence(page) and not self._repetitions.repeats(page - 1, content):
-            # Without ids another page may well hold the same records, but not two in a row.
+            # Without ids, two pages may hold equal records, but hardly two in a row.
             self.plan.read_again(page + 1)
         self._only_first_page = first == 1 and self.plan.pages == 1
         return self._only_first_page and not self._has_one_full_page() and self.plan.end == 1
 
     def _record_page(self, page: int, first: int, content: int, records: Sequence[bytes]) -> None:
-        """Record a page that holds what no earlier one does; a later page `first` may be found to repeat it."""
+        """Record a page that repeats no earlier one. If `first` is a later page, that page repeats this one."""
         self._only_first_page = False
         self.has_stray_answers |= page in self._repetitions
         self._repetitions.discard(page)
@@ -368,18 +369,18 @@ class Sweep:
             self._stored_though_empty[first] = self.stored(first)
             self.plan.repeats(first)
         for passed in (other for other in self._repetitions if self.plan.known_pages < other < page):
-            # It was no end, so it may hold the same as another page.
+            # The list does not end there, so it may really hold the same as another page.
             self.plan.read_again(passed)
         self.plan.record_response(page, len(records))
 
     def _is_confirmed(self, page: int, content: int) -> bool:
-        """Whether a page in the middle shows the content of an earlier one for the second time: then it holds that."""
+        """Whether a page before the last one repeats an earlier one for the second time: then both hold the same."""
         return page < self.plan.known_pages and self._repetitions.repeats(page, content)
 
     def _verify_end(self) -> None:
-        """Where the page behind the last one repeats another, have that one read again.
+        """If the page behind the last one repeats another page, have that page requested again.
 
-        What is stored for it may in truth have been the answer to the page that repeats it.
+        Its stored response may in fact belong to the request for the page that repeats it.
         """
         end = self.plan.end
         if end is None or self._only_first_page or end + 1 not in self._repetitions:
@@ -394,5 +395,5 @@ class Sweep:
             self.plan.record_nothing_behind(page)
 
     def _has_one_full_page(self) -> bool:
-        """Whether only one page was seen, and it is full: its repetition means that the page number is ignored."""
+        """Whether only one page was seen, and it is full: if it comes again, the service ignores the page number."""
         return self.plan.pages == 1 and (self.plan.count(1) or 0) >= self.page_size

@@ -28,9 +28,9 @@ def check_path(path: Path) -> str:
             f"{path} is not UTF-8, and Delta tables take no other names.",
             next_step="Choose another name for the directory, or --format parquet.",
         ) from None
-    if found := sorted(_UNUSABLE & set(absolute)):
+    if unusable := sorted(_UNUSABLE & set(absolute)):
         raise UsageError(
-            f"{path} has {' and '.join(found)} in its name, which Delta tables cannot have.",
+            f"{path} has {' and '.join(unusable)} in its name, which Delta tables cannot have.",
             next_step="Choose a directory without them.",
         )
     return absolute

@@ -62,11 +62,11 @@ def inspect_output(path: Path) -> bool:
     if entries and not entries.keys() & {WORKING_DIRECTORY, MANIFEST}:
         raise UsageError(f"{path} holds files that are not an export.", next_step=_OTHER_OUTPUT)
     for name in (MANIFEST, ARCHIVE, WORKING_DIRECTORY):
-        found = entries.get(name)
+        status = entries.get(name)
         is_expected = stat.S_ISDIR if name == WORKING_DIRECTORY else stat.S_ISREG
-        if found is not None and not is_expected(found.st_mode):
+        if status is not None and not is_expected(status.st_mode):
             raise UsageError(
-                f"{path / name} is {kind_of(found)}.", kept="Nothing was changed.", next_step=_OTHER_OUTPUT
+                f"{path / name} is {kind_of(status)}.", kept="Nothing was changed.", next_step=_OTHER_OUTPUT
             )
     return MANIFEST in entries
 
@@ -110,9 +110,9 @@ def check_working_directory(working: Path) -> None:
         LocalFailure: It cannot be read.
     """
     with local_failures(f"Looking at {working}"), opened_directory(working.parent) as above:
-        found = entry_status(working.name, within=above)
-        if found is not None and not stat.S_ISDIR(found.st_mode):
-            raise UsageError(f"{working} is {kind_of(found)}.", kept="Nothing was changed.", next_step=_OTHER_OUTPUT)
+        status = entry_status(working.name, within=above)
+        if status is not None and not stat.S_ISDIR(status.st_mode):
+            raise UsageError(f"{working} is {kind_of(status)}.", kept="Nothing was changed.", next_step=_OTHER_OUTPUT)
         with contextlib.suppress(FileNotFoundError), opened_directory(working.name, within=above) as state:
             check_owner(state, above, working)
             check_working_state(state, working)
@@ -265,10 +265,10 @@ def already_finished(output: Path) -> UsageError:
 
 
 def _check_folder(root: int, name: str, output: Path, listed: set[str], *, is_exported: bool) -> None:
-    found = entry_status(name, within=root)
-    if found is None:
+    status = entry_status(name, within=root)
+    if status is None:
         return
-    if not stat.S_ISDIR(found.st_mode):
+    if not stat.S_ISDIR(status.st_mode):
         raise in_the_way(output / name)
     with opened_directory(name, within=root) as folder:
         for entry in names_in(folder):

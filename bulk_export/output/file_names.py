@@ -4,7 +4,8 @@
     OUTPUT/pages.sqlite                                      the archive, with --keep-pages
     OUTPUT/ENDPOINT/part-00000.parquet                       finished parts
     OUTPUT/.bulk-export/                                     the working directory, removed at the end
-        journal.sqlite                                       stored pages and facts
+        journal.sqlite                                       facts, and what pages there are
+        journal.pages                                        the bodies of these pages
         parts/ENDPOINT/revision-0/part-00000.parquet         staged parts
 
 With --work-dir, the contents of the working directory are in another place, which `.bulk-export/elsewhere.json` names.
@@ -21,6 +22,7 @@ MANIFEST = "manifest.json"
 ARCHIVE = "pages.sqlite"
 WORKING_DIRECTORY = ".bulk-export"
 JOURNAL = "journal.sqlite"
+SEGMENT = "journal.pages"
 STAGING = "parts"
 # Names the directory of the working state, if that is not in the output.
 POINTER = "elsewhere.json"

@@ -78,7 +78,16 @@ def build_manifest(
 ) -> dict[str, Any]:
     """Build the manifest as JSON values, in the order in which a person reads it.
 
-    `not_exported` gives the reason for each list that an export of everything lacks; the key is absent without any.
+    Args:
+        service: The name of the service.
+        api_version: The version of its API.
+        base_url: Its address, or `local` for the bundled service.
+        parameters: The options that determine what is exported.
+        started_at: When the first run started, as the manifest writes times.
+        finished_at: When the last run ended.
+        endpoints: The results of the endpoints.
+        run: Counts over all runs.
+        not_exported: The reason for each list that an export of all endpoints lacks; without any, the key is absent.
     """
     return {
         "tool": {"name": TOOL, "version": __version__},

@@ -224,11 +224,11 @@ def _remove_replaced(
     """Remove the files of the export that this one replaces; `earlier` is the digest of its manifest."""
     output, output_fd = work.output, work.output_fd
     if entry_status(MANIFEST, within=output_fd) is not None:
-        found = read_manifest(output)
-        if found == manifest:
+        present = read_manifest(output)
+        if present == manifest:
             return  # an earlier attempt came as far as step 4
         # Journals of earlier versions do not record which manifest is replaced.
-        if earlier is not None and _digest(found) != earlier:
+        if earlier is not None and _digest(present) != earlier:
             raise in_the_way(output / MANIFEST)
         os.unlink(MANIFEST, dir_fd=output_fd)
         sync_descriptor(output_fd)
@@ -247,9 +247,9 @@ def _remove_replaced(
 
 
 def _remove_file(directory: int, name: str, path: Path) -> None:
-    found = entry_status(name, within=directory)
-    if found is not None:
-        if not stat.S_ISREG(found.st_mode):
+    status = entry_status(name, within=directory)
+    if status is not None:
+        if not stat.S_ISREG(status.st_mode):
             raise in_the_way(path / name)
         os.unlink(name, dir_fd=directory)
 
@@ -261,8 +261,8 @@ def _parse_decision(text: str) -> tuple[dict[str, Any], dict[str, _StagedPart]]:
     check_manifest(manifest)
     parts = {}
     for path, location in staged.items():
-        found = _STAGED.fullmatch(str(location).removeprefix(f"{WORKING_DIRECTORY}/{STAGING}/"))
-        if found is None or path != (part := _StagedPart(*found.groups())).path:
+        match = _STAGED.fullmatch(str(location).removeprefix(f"{WORKING_DIRECTORY}/{STAGING}/"))
+        if match is None or path != (part := _StagedPart(*match.groups())).path:
             raise ValueError("a staged part outside of the directory of staged parts")
         parts[path] = part
     if parts.keys() != {path for path, _ in files_of(manifest)}:

@@ -73,8 +73,8 @@ class WorkDirectory:
             DamagedState: It is damaged.
         """
         store = JournalStore(self.state / JOURNAL, cap=cap)
-        found = entry_status(JOURNAL, within=self.state_fd)
-        if found is None or not is_same(found, store.path.stat()):
+        status = entry_status(JOURNAL, within=self.state_fd)
+        if status is None or not is_same(status, store.path.stat()):
             store.close()
             raise replaced_in_use(self.state)
         return store

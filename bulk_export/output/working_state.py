@@ -22,14 +22,15 @@ from bulk_export.output.file_names import (
     PARTIAL,
     POINTER,
     REVISION_NAME,
+    SEGMENT,
     STAGING,
     WORKING_DIRECTORY,
 )
 
 _SQLITE = r"(?:-wal|-shm|-journal)?"
-_DATABASE = re.compile(rf"{re.escape(JOURNAL)}{_SQLITE}", re.ASCII)
+_WRITTEN_IN_PLACE = re.compile(rf"{re.escape(JOURNAL)}{_SQLITE}|{re.escape(SEGMENT)}", re.ASCII)
 _FILE = re.compile(
-    rf"{_DATABASE.pattern}"
+    rf"{_WRITTEN_IN_PLACE.pattern}"
     rf"|{re.escape(ARCHIVE)}(?:{re.escape(PARTIAL)}{_SQLITE})?"
     rf"|{PART_NAME.pattern}(?:{re.escape(PARTIAL)})?"
     rf"|{re.escape(MANIFEST)}|{re.escape(POINTER)}"
@@ -58,7 +59,7 @@ def check_working_state(directory: int, path: Path) -> None:
 
     Raises:
         DamagedState: An entry is a link, a named pipe or a device, belongs to another user, is open to others, or is a
-            journal with a second name (SQLite would write through it). The message names the first.
+            file of the journal with a second name (it would be written through it). The message names the first.
         OSError: A directory cannot be read.
     """
     _check(directory, path, path.name, 0)
@@ -70,7 +71,8 @@ def remove_ours(directory: int, path: Path, *, last: str = JOURNAL) -> list[Path
     Args:
         directory: The open directory.
         path: Its path.
-        last: Files whose names begin with this are removed after all others.
+        last: Files whose names begin with this are removed after all others, except for the bodies of pages: a journal
+            whose bodies are gone would be damaged, while bodies without a journal are nothing.
 
     Returns:
         The paths of what is not ours, and stays.
@@ -110,7 +112,7 @@ def _check(directory: int, path: Path, name: str, depth: int) -> None:
             raise _untrusted(path / entry, f"it is {kind_of(found)}")
         if reason := ownership_problem(found, within=directory):
             raise _untrusted(path / entry, f"it {reason}")
-        if _DATABASE.fullmatch(entry) and found.st_nlink > 1:
+        if _WRITTEN_IN_PLACE.fullmatch(entry) and found.st_nlink > 1:
             raise _untrusted(path / entry, "it is a hard link, so another file would change with it")
         # The database chooses the names in the scratch directory, which is emptied before it is used.
         if is_directory and entry != _SCRATCH and depth < _MAX_DEPTH:
@@ -121,7 +123,7 @@ def _check(directory: int, path: Path, name: str, depth: int) -> None:
 
 def _remove(directory: int, path: Path, name: str, last: str, depth: int) -> list[Path]:
     kept: list[Path] = []
-    for entry in sorted(names_in(directory), key=lambda entry: (entry.startswith(last), entry)):
+    for entry in sorted(names_in(directory), key=lambda entry: (entry == SEGMENT, entry.startswith(last), entry)):
         found = entry_status(entry, within=directory)
         if found is None:
             continue

@@ -14,7 +14,8 @@ PathText = str | os.PathLike[str]
 
 LOCAL = "local"
 DEFAULT_PAGE_SIZE = 300  # the service's advice
-FORMATS = ("parquet", "ndjson")
+# The compressions of each format, the default first.
+FORMATS = {"parquet": ("zstd", "snappy", "none"), "ndjson": ("none", "gzip", "zstd")}
 GONE = ("keep", "drop")
 COPY_FORMATS = ("delta", "parquet")
 REMOVED = ("mark", "delete")
@@ -154,7 +155,7 @@ class FileArguments(TypedDict, total=False):
         ),
     ]
     format: Annotated[
-        str | Sequence[str], Option("Format of the files; repeat for both.", default="parquet", choices=FORMATS)
+        str | Sequence[str], Option("Format of the files; repeat for both.", default="parquet", choices=tuple(FORMATS))
     ]
     compression: Annotated[
         str | None,

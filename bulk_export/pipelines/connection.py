@@ -28,7 +28,7 @@ def service_name(options: ExportOptions) -> str:
 
 @asynccontextmanager
 async def service_address(options: ExportOptions) -> AsyncIterator[Address]:
-    """Give the address to send requests to. The bundled service runs behind it meanwhile, if `options` choose it."""
+    """Yield the address to send requests to. If `options` choose the bundled service, it runs inside the block."""
     if options.environment != LOCAL:
         if options.base_url is None or options.token is None:
             raise ValueError("options without an address or a token")

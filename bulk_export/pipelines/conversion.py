@@ -55,7 +55,7 @@ class ConversionSettings:
         redaction: What is dropped or replaced by pseudonyms.
         page_size: How many records a page was asked to hold.
         part_rows: The number of records after which a part ends, at the next end of a page.
-        consistent: Whether to sweep again until two sweeps agree, whatever the first one showed.
+        consistent: Whether to sweep again until two sweeps agree, in any case.
         drop_gone: Whether records that vanished during the run are left out.
         asks_twice: Whether a first sweep with a single response has to be confirmed by a second one.
     """
@@ -97,7 +97,7 @@ class RecentBodies(Protocol):
 class Step:
     """A short piece of blocking work: the pages to work on next, each with its body if that is in memory.
 
-    Without pages, it ends the phase or does what the phase has to do besides.
+    Without pages, it ends the phase, or does the work of a phase that needs no pages.
     """
 
     pages: Sequence[tuple[PageSlot, Body | None]] = ()
@@ -284,8 +284,8 @@ class EndpointConversion:
         )
 
     def _compare(self, sweeps: ConsistencySweeps) -> None:
-        if sweeps.advance() and sweeps.revision is not None:
-            self._correct(sweeps.revision)
+        if sweeps.advance() and sweeps.corrections is not None:
+            self._correct(sweeps.corrections)
 
     def _correct(self, corrections: Corrections) -> None:
         """Store the corrections, and write everything again if they change any row."""

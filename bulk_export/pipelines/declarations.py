@@ -117,11 +117,11 @@ class Declaration:
 @functools.cache
 def declarations(arguments: type) -> Mapping[str, Declaration]:
     """Return the options that a `TypedDict` declares or inherits, by name, in the order of declaration."""
-    found = {}
+    declared = {}
     for name, annotation in get_type_hints(arguments, include_extras=True).items():
         type_, option = get_args(annotation)
-        found[name] = Declaration(name, option, type_)
-    return found
+        declared[name] = Declaration(name, option, type_)
+    return declared
 
 
 def with_defaults(arguments: type[T], given: Mapping[str, Any]) -> T:

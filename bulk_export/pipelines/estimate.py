@@ -44,7 +44,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class EndpointLoad:
-    """What is to be fetched from one endpoint.
+    """The records to fetch from one endpoint, and how.
 
     Attributes:
         records: The number of records.
@@ -60,7 +60,7 @@ class EndpointLoad:
 
     @property
     def requests(self) -> int:
-        """How many requests that takes while nothing changes."""
+        """The number of requests that it takes if nothing changes."""
         if self.page_size is None:
             return 1 if self.sweep_again is None else 2
         first = least_requests(self.records, self.page_size)
@@ -70,14 +70,21 @@ class EndpointLoad:
 
     @property
     def search(self) -> int:
-        """How many more requests finding the end may take, at most."""
+        """The largest number of further requests to find the end."""
         return 0 if self.page_size is None else most_search(self.records, self.page_size)
 
 
 def full_load(
     endpoints: Iterable[Endpoint], records: Mapping[str, int], page_size: int, *, consistent: bool
 ) -> dict[str, EndpointLoad]:
-    """Return what an export fetches, by endpoint. An endpoint that `records` does not name counts as empty."""
+    """Return what an export fetches, by endpoint.
+
+    Args:
+        endpoints: The endpoints of the export.
+        records: The number of records of each endpoint, by name; 0 if it is not named.
+        page_size: The number of records to request per page.
+        consistent: Whether each endpoint is swept again (`--consistent`).
+    """
     return {
         endpoint.name: _load(endpoint, records.get(endpoint.name, 0), page_size, consistent=consistent)
         for endpoint in endpoints
@@ -90,7 +97,7 @@ def poll_load(
     """Return what a poll of `sync` fetches, by endpoint.
 
     Args:
-        endpoints: What is polled.
+        endpoints: The endpoints that are polled.
         records: The number of records of each endpoint.
         changed: How many of them change between two polls. Two polls see each change, since each asks for the changes
             of two intervals.
@@ -123,7 +130,7 @@ def least_requests(records: int, page_size: int) -> int:
 
 
 def further_sweeps(records: int, page_size: int, largest_page: int) -> int:
-    """Return how many requests a consistent export adds while nothing changes.
+    """Return how many requests a consistent export adds if nothing changes.
 
     It sweeps twice with the largest page, or once if that sweep sees everything in a single response or only has to
     confirm a first sweep of one page.
@@ -154,13 +161,13 @@ def estimate(
     """Simulate the requests for `loads`, by endpoint.
 
     Args:
-        loads: What is fetched.
+        loads: The records to fetch.
         service_limit: The limit on the whole service.
         ip_limit: The limit on each source address.
         sources: The number of source addresses.
         min_interval: The least time between two requests, in seconds.
         latency: The time from a request to its response, in seconds.
-        workers: The number of requests in flight at most.
+        workers: The largest number of requests in flight.
     """
     requests = {name: load.requests for name, load in loads.items()}
     simulated = schedule(

@@ -19,6 +19,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from bulk_export.core.kernel_library import check_decoder
 from bulk_export.core.model import Endpoint
 from bulk_export.core.process import require_descriptors
 from bulk_export.extract.journal import GroupCommit, JournalStore
@@ -49,7 +50,7 @@ async def export(
 
     Args:
         options: What to export, from where and to where.
-        observer: Hears of progress.
+        observer: Receives the events of the run.
         stop: Set it to end the export early. Responses in flight get a second to arrive, and are kept.
         tuning: Timeouts, backoff and sizes that users need not know.
         open_journal: Makes the writer of the journal; benchmarks measure with one that stores nothing.
@@ -84,6 +85,7 @@ class _Export:
 
     async def run(self) -> ExportSummary:
         options, observer = self._options, self._observer
+        check_decoder(observer.warned)
         began = time.monotonic()
         async with open_workspace(self._workspace_request()) as workspace:
             manifest = workspace.decided_manifest()

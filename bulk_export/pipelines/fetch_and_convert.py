@@ -22,15 +22,15 @@ _DRAIN_SECONDS = 1.0
 class FetchAndConvert:
     """Runs the dispatcher and the writer until every conversion is finished.
 
-    The writer takes the next step of whichever endpoint has one, in a worker thread. It waits for `session.changed`
-    when none has, and adds the sweeps that conversions want to the dispatcher.
+    The writer runs the next step of any endpoint that has one, in a worker thread. If none has, it waits for
+    `session.changed`. Sweeps that conversions want are added to the dispatcher.
 
     Args:
         session: The session in which pages are fetched.
         dispatcher: Fetches the first sweeps of `conversions`.
         conversions: One for each endpoint.
         recent: Bodies that need not be read from the journal.
-        stop: Set by whoever wants the run to end early.
+        stop: Set it to end the run early.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class FetchAndConvert:
         self._errors: list[BulkExportError] = []
 
     async def run(self) -> None:
-        """Run to the end. No unfinished part stays, whatever happens.
+        """Run to the end. Unfinished parts are removed in any case.
 
         Raises:
             Interrupted: `stop` was set. Pages that arrived within a second are kept.
-            BulkExportError: What the dispatcher or a conversion raised first.
+            BulkExportError: The first error of the dispatcher or a conversion.
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_on_request, tasks.cancel_scope)

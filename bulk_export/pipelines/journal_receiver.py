@@ -1,4 +1,4 @@
-"""Puts what was fetched into the journal: pages, and the counters that must survive an interruption."""
+"""Stores fetched pages in the journal, with the counters that must survive an interruption."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_DIGITS = 15
 
 @dataclass(frozen=True, slots=True)
 class StoredCounters:
-    """What the runs of one export counted so far, as its journal has it.
+    """The counters of all runs of one export so far, as its journal has them.
 
     `clock_readings` are lower bounds of how far the service's clock is ahead of ours, in seconds, one for each of its
     first responses. `started_at` is when the first run started, as the manifest writes times.
@@ -68,7 +68,7 @@ class JournalReceiver(PageReceiver):
     Args:
         journal: Takes the pages.
         session: The session in which they are fetched.
-        before: What earlier runs counted.
+        before: The counters of earlier runs.
         keeps_records: Whether the records of a page just stored stay in memory for its conversion beside its body.
             Lines are made of the records, columns of the body.
     """
@@ -114,7 +114,7 @@ class JournalReceiver(PageReceiver):
                 self._journal.note(_CLOCK_AHEAD, json.dumps(self._clock_readings))
 
     def sweep_changed(self, sweep: Sweep) -> None:
-        """Store what a later run has to know of the sweep besides its pages."""
+        """Store the state of the sweep that a later run needs besides its pages."""
         self._journal.note(sweep_state_name(sweep.endpoint.name, sweep.number), sweep.state())
 
     def _stored(self, fetched: FetchedPage) -> StoredPage:

@@ -15,18 +15,23 @@ from bulk_export.core.model import NO_LIMIT, Endpoint, Limit, Service
 from bulk_export.core.units import in_utc, parse_duration, parse_instant, parse_limit, parse_share
 from bulk_export.core.urls import check_base_url
 from bulk_export.errors import UsageError
-from bulk_export.pipelines.arguments import DEFAULT_PAGE_SIZE, LOCAL, PathText
+from bulk_export.pipelines.arguments import DEFAULT_PAGE_SIZE, FORMATS, LOCAL, PathText
 from bulk_export.services.base_url import normalize_base_url
 from bulk_export.transform.redaction import Redaction
 
 LARGEST_PAGE = 3000
-_COMPRESSIONS = {"parquet": ("zstd", "snappy", "none"), "ndjson": ("none", "gzip", "zstd")}
 
 
 def base_url_of(
     service: Service, environment: str | None, base_url: str | None, *, allow_plain_http: bool
 ) -> str | None:
     """Return the address that an environment or a base URL names, None for the bundled service.
+
+    Args:
+        service: The service, whose description has the addresses of its environments.
+        environment: The value of `--environment`.
+        base_url: The value of `--base-url`.
+        allow_plain_http: Whether http may be used beyond this machine.
 
     Raises:
         UsageError: Neither or both are given, the environment is unknown, or the address cannot be used.
@@ -63,24 +68,30 @@ def formats_of(given: str | Sequence[str], compression: str | None, *, flatten: 
     """
     names = texts_of(given)
     for name in names:
-        if name not in _COMPRESSIONS:
-            raise UsageError(f"There is no format {name!r}.", next_step=f"Choose from: {', '.join(_COMPRESSIONS)}.")
-        if compression is not None and compression not in _COMPRESSIONS[name]:
+        if name not in FORMATS:
+            raise UsageError(f"There is no format {name!r}.", next_step=f"Choose from: {', '.join(FORMATS)}.")
+        if compression is not None and compression not in FORMATS[name]:
             raise UsageError(
                 f"{name} cannot be compressed with {compression!r}.",
-                next_step=f"For {name} choose --compression from: {', '.join(_COMPRESSIONS[name])}.",
+                next_step=f"For {name} choose --compression from: {', '.join(FORMATS[name])}.",
             )
     if not names:
-        raise UsageError("There is no format to write.", next_step=f"Choose from: {', '.join(_COMPRESSIONS)}.")
+        raise UsageError("There is no format to write.", next_step=f"Choose from: {', '.join(FORMATS)}.")
     if flatten and "ndjson" not in names:
         raise UsageError("--flatten is for NDJSON.", next_step="Add --format ndjson, or leave --flatten out.")
-    return {name: compression or _COMPRESSIONS[name][0] for name in names}
+    return {name: compression or FORMATS[name][0] for name in names}
 
 
 def redaction_of(
     drop: Sequence[str], pseudonymise: Sequence[str], key_file: PathText | None, endpoints: Sequence[Endpoint]
 ) -> Redaction:
     """Return the redaction rules for dotted paths of fields.
+
+    Args:
+        drop: The paths of fields to leave out.
+        pseudonymise: The paths of fields to replace by pseudonyms.
+        key_file: The file with the key for pseudonyms.
+        endpoints: The endpoints, at least one of which must have each path.
 
     Raises:
         UsageError: No description of `endpoints` has one of the paths. A typo would otherwise leave the data
@@ -114,7 +125,17 @@ def directory_of(given: PathText, option: str) -> Path:
 
 
 def count_of(given: int | str, option: str, *, smallest: int = 1, largest: int) -> int:
-    """Return a whole number between two bounds, both included. Raises UsageError for anything else."""
+    """Return the value of an option that takes a whole number.
+
+    Args:
+        given: The value.
+        option: The option, as messages name it.
+        smallest: The smallest number that is accepted.
+        largest: The largest number that is accepted.
+
+    Raises:
+        UsageError: It is not a whole number between the bounds.
+    """
     try:
         number = int(given)
     except (TypeError, ValueError, OverflowError):

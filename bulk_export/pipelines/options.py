@@ -1,6 +1,6 @@
 """The options of an export, checked and resolved before anything is opened or sent.
 
-The command line and Python use it alike. Nothing here imports an HTTP client or Arrow.
+The command line and the Python functions use it. Nothing here imports an HTTP client or Arrow.
 """
 
 from __future__ import annotations
@@ -126,48 +126,48 @@ class ExportOptions:
             UsageError: An option cannot be used as given.
             TypeError: An option is unknown.
         """
-        given = with_defaults(ExportArguments, options)
-        service = given["service"]
-        described = service if isinstance(service, Service) else load_service(service, given["api_version"])
+        arguments = with_defaults(ExportArguments, options)
+        service = arguments["service"]
+        described = service if isinstance(service, Service) else load_service(service, arguments["api_version"])
         base_url = base_url_of(
-            described, given["environment"], given["base_url"], allow_plain_http=given["allow_plain_http"]
+            described, arguments["environment"], arguments["base_url"], allow_plain_http=arguments["allow_plain_http"]
         )
-        selection = _Selection.of(described, [endpoints] if isinstance(endpoints, str) else endpoints, given)
-        drop, pseudonymised = texts_of(given["drop_column"]), texts_of(given["pseudonymise"])
+        selection = _Selection.of(described, [endpoints] if isinstance(endpoints, str) else endpoints, arguments)
+        drop, pseudonymised = texts_of(arguments["drop_column"]), texts_of(arguments["pseudonymise"])
         return cls(
             service=described,
             endpoints=selection.endpoints,
-            environment=given["environment"],
+            environment=arguments["environment"],
             base_url=base_url,
-            token=_token_of(given, os.environ if environ is None else environ),
-            output=output_of(given["output"], described),
-            formats=formats_of(given["format"], given["compression"], flatten=given["flatten"]),
-            flatten=given["flatten"],
-            page_size=page_size_of(given["page_size"], described.largest_page_size or LARGEST_PAGE),
-            workers=count_of(given["workers"], "--workers", largest=_MOST_WORKERS),
-            retries=count_of(given["retries"], "--retries", smallest=0, largest=_MOST_RETRIES),
-            service_limit=limit_of(given["service_limit"], described.service_limit),
-            ip_limit=limit_of(given["ip_limit"], described.ip_limit),
-            min_interval=parse_interval(given["min_interval"]),
-            sources=sources_of(given["source_address"]),
-            budget=budget_of(given["budget"], given["environment"]),
-            share=share_of(given["share"]),
+            token=_token_of(arguments, os.environ if environ is None else environ),
+            output=output_of(arguments["output"], described),
+            formats=formats_of(arguments["format"], arguments["compression"], flatten=arguments["flatten"]),
+            flatten=arguments["flatten"],
+            page_size=page_size_of(arguments["page_size"], described.largest_page_size or LARGEST_PAGE),
+            workers=count_of(arguments["workers"], "--workers", largest=_MOST_WORKERS),
+            retries=count_of(arguments["retries"], "--retries", smallest=0, largest=_MOST_RETRIES),
+            service_limit=limit_of(arguments["service_limit"], described.service_limit),
+            ip_limit=limit_of(arguments["ip_limit"], described.ip_limit),
+            min_interval=parse_interval(arguments["min_interval"]),
+            sources=sources_of(arguments["source_address"]),
+            budget=budget_of(arguments["budget"], arguments["environment"]),
+            share=share_of(arguments["share"]),
             updated_since=selection.updated_since,
             filters=selection.filters,
-            sort=given["sort"],
-            overwrite=given["overwrite"],
-            keep_pages=given["keep_pages"],
-            consistent=given["consistent"],
-            gone=_gone_of(given["gone"], consistent=given["consistent"]),
-            schema=parse_word("--schema", given["schema"], SCHEMA_MODES),
-            redaction=redaction_of(drop, pseudonymised, given["pseudonym_key_file"], selection.endpoints),
+            sort=arguments["sort"],
+            overwrite=arguments["overwrite"],
+            keep_pages=arguments["keep_pages"],
+            consistent=arguments["consistent"],
+            gone=_gone_of(arguments["gone"], consistent=arguments["consistent"]),
+            schema=parse_word("--schema", arguments["schema"], SCHEMA_MODES),
+            redaction=redaction_of(drop, pseudonymised, arguments["pseudonym_key_file"], selection.endpoints),
             drop_columns=drop,
             pseudonymised=pseudonymised,
-            window=window_of(given["between"], given["timezone"]),
-            max_wait=parse_wait(given["max_wait"]),
-            ca_file=ca_file_of(given["ca_file"]),
+            window=window_of(arguments["between"], arguments["timezone"]),
+            max_wait=parse_wait(arguments["max_wait"]),
+            ca_file=ca_file_of(arguments["ca_file"]),
             left_out=selection.left_out,
-            work_dir=None if given["work_dir"] is None else directory_of(given["work_dir"], "--work-dir"),
+            work_dir=None if arguments["work_dir"] is None else directory_of(arguments["work_dir"], "--work-dir"),
         )
 
     def filters_for(self, endpoint: Endpoint) -> list[tuple[str, str]]:
@@ -188,20 +188,20 @@ class _Selection:
     left_out: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, service: Service, names: Sequence[str], given: ExportArguments) -> _Selection:
+    def of(cls, service: Service, names: Sequence[str], arguments: ExportArguments) -> _Selection:
         listed = choose_endpoints(service, names)
-        filters = read_filters(given["filter"], listed)
-        since = instant_of(given["updated_since"])
+        filters = read_filters(arguments["filter"], listed)
+        since = instant_of(arguments["updated_since"])
         usable = with_required_filters(listed, filters, named=bool(names), by_time=since is not None)
         left_out = () if names else (*lacking_filters(listed, usable), *service.left_out)
-        chosen = with_sort(usable, given["sort"])
+        selected = with_sort(usable, arguments["sort"])
         if since is not None:
-            _warn_of_endpoints_without_since(chosen)
-            if any(key in {endpoint.since for endpoint in chosen} for key, _ in filters):
+            _warn_of_endpoints_without_since(selected)
+            if any(key in {endpoint.since for endpoint in selected} for key, _ in filters):
                 raise UsageError(
                     "The time to export from is given twice.", next_step="Use --updated-since or --filter, not both."
                 )
-        return cls(endpoints=chosen, filters=filters, updated_since=since, left_out=left_out)
+        return cls(endpoints=selected, filters=filters, updated_since=since, left_out=left_out)
 
 
 def _warn_of_endpoints_without_since(endpoints: Iterable[Endpoint]) -> None:
@@ -212,12 +212,12 @@ def _warn_of_endpoints_without_since(endpoints: Iterable[Endpoint]) -> None:
         )
 
 
-def _token_of(given: ExportArguments, environ: Mapping[str, str]) -> Token | None:
-    if given["token"] is not None:
-        return Token(given["token"])
-    if given["environment"] == LOCAL and given["token_file"] is None:
+def _token_of(arguments: ExportArguments, environ: Mapping[str, str]) -> Token | None:
+    if arguments["token"] is not None:
+        return Token(arguments["token"])
+    if arguments["environment"] == LOCAL and arguments["token_file"] is None:
         return None
-    return find_token(given["token_file"], environ)
+    return find_token(arguments["token_file"], environ)
 
 
 def _gone_of(given: str, *, consistent: bool) -> str:

@@ -1,4 +1,4 @@
-"""What an export or a sync would cost: from the options of `bulk-export plan` to estimates. Nothing is sent."""
+"""The cost of an export or a sync: from the options of `bulk-export plan` to estimates. Nothing is sent."""
 
 from __future__ import annotations
 
@@ -56,25 +56,25 @@ class PlanOptions:
             UsageError: An option cannot be used as given.
             TypeError: An option is unknown.
         """
-        given = with_defaults(PlanArguments, options)
-        if given["changed"] and not given["sync"]:
+        arguments = with_defaults(PlanArguments, options)
+        if arguments["changed"] and not arguments["sync"]:
             raise UsageError("--changed is for --sync.", next_step="Add --sync, or leave --changed out.")
-        latency = parse_duration(given["latency"], "a latency")
-        service = given["service"]
-        described = load_service(service, given["api_version"]) if isinstance(service, str) else service
+        latency = parse_duration(arguments["latency"], "a latency")
+        service = arguments["service"]
+        described = load_service(service, arguments["api_version"]) if isinstance(service, str) else service
         # Nothing is sent, so no address and no token are needed, nor are filters, which could only reduce the cost.
         unfiltered = replace(described, endpoints=tuple(replace(endpoint, requires=()) for endpoint in described))
-        shared: dict[str, Any] = {name: value for name, value in given.items() if name in _PASSED_ON}
+        shared: dict[str, Any] = {name: value for name, value in arguments.items() if name in _PASSED_ON}
         export = ExportOptions.of(endpoints, environment=LOCAL, service=unfiltered, **shared)
         names = [endpoint.name for endpoint in export.endpoints]
-        records = _earlier_counts(given["like"], names) | _counts(given["records"], names, "--records")
-        if given["environment"] == LOCAL and not given["base_url"]:
+        records = _earlier_counts(arguments["like"], names) | _counts(arguments["records"], names, "--records")
+        if arguments["environment"] == LOCAL and not arguments["base_url"]:
             records = dict.fromkeys(names, BUNDLED_RECORDS) | records
-        usual = export.page_size if given["page_size"] is not None else described.default_page_size
+        usual = export.page_size if arguments["page_size"] is not None else described.default_page_size
         return cls(
             export=export,
             records=records,
-            changed=_counts(given["changed"], names, "--changed") if given["sync"] else None,
+            changed=_counts(arguments["changed"], names, "--changed") if arguments["sync"] else None,
             poll_page_size=min(export.page_size, usual),
             latency=latency,
         )

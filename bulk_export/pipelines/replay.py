@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from bulk_export.core.kernel_library import check_decoder
 from bulk_export.core.model import Endpoint
 from bulk_export.core.version import __version__
 from bulk_export.errors import DamagedState
@@ -40,11 +41,11 @@ from bulk_export.transform.dedup.resolution import is_outdated
 async def replay(
     options: ReplayOptions, observer: Observer | None = None, *, stop: anyio.Event | None = None
 ) -> ExportSummary:
-    """Convert kept pages as `options` describe, or go on with an interrupted replay of the same options.
+    """Convert kept pages as `options` describe, or continue an interrupted replay with the same options.
 
     Args:
-        options: The archive, and what to make of it.
-        observer: Hears of progress.
+        options: The archive, and the output to make.
+        observer: Receives the events of the run.
         stop: Set it to end the replay early; finished parts are kept.
 
     Returns:
@@ -66,6 +67,7 @@ class _Replay:
         self._page_size = int(options.origin["parameters"]["page_size"])
 
     async def run(self) -> ExportSummary:
+        check_decoder(self._observer.warned)
         began = time.monotonic()
         async with open_workspace(self._workspace_request()) as workspace:
             manifest = workspace.decided_manifest()

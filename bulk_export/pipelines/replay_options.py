@@ -70,49 +70,49 @@ class ReplayOptions:
             DamagedState: The archive cannot be trusted, or lacks an endpoint.
             TypeError: An option is unknown.
         """
-        given = with_defaults(ReplayArguments, options)
+        arguments = with_defaults(ReplayArguments, options)
         pages = _pages_of(Path(archive))
         origin = _origin(pages)
-        described = _service_of(origin, archive, given["service"], given["api_version"])
+        described = _service_of(origin, archive, arguments["service"], arguments["api_version"])
         kept = [endpoint.name for endpoint in described.endpoints if endpoint.name in origin["endpoints"]]
-        chosen = choose_endpoints(described, ([endpoints] if isinstance(endpoints, str) else endpoints) or kept)
-        missing = [endpoint.name for endpoint in chosen if endpoint.name not in origin["endpoints"]]
-        if missing or not chosen:
+        selected = choose_endpoints(described, ([endpoints] if isinstance(endpoints, str) else endpoints) or kept)
+        missing = [endpoint.name for endpoint in selected if endpoint.name not in origin["endpoints"]]
+        if missing or not selected:
             raise DamagedState(
                 f"{archive} holds no pages of {', '.join(missing) or 'this service'}.",
                 next_step=f"It holds: {', '.join(origin['endpoints'])}.",
             )
         dropped_before = origin["parameters"]["drop_columns"]
         pseudonymised_before = origin["parameters"]["pseudonymise"]
-        drop = tuple(name for name in texts_of(given["drop_column"]) if name not in dropped_before)
-        pseudonymised = texts_of(given["pseudonymise"])
+        drop = tuple(name for name in texts_of(arguments["drop_column"]) if name not in dropped_before)
+        pseudonymised = texts_of(arguments["pseudonymise"])
         if repeated := sorted({*pseudonymised} & {*pseudonymised_before}):
             raise UsageError(
                 f"The archive holds pseudonyms in place of {', '.join(repeated)} already.",
                 next_step="Leave these out of --pseudonymise.",
             )
-        directory = output_of(given["output"], described)
+        directory = output_of(arguments["output"], described)
         if directory.resolve() == pages.parent.resolve():
             raise UsageError(
                 f"The kept pages are in {directory} themselves, and would go with what is replaced there.",
                 next_step="Choose another --output.",
             )
-        redaction = redaction_of(drop, pseudonymised, given["pseudonym_key_file"], chosen)
+        redaction = redaction_of(drop, pseudonymised, arguments["pseudonym_key_file"], selected)
         before = Redaction.already_applied(dropped_before, pseudonymised_before)
         return cls(
             archive=pages,
             origin=origin,
             service=described,
-            endpoints=tuple(before.redacted(endpoint) for endpoint in chosen),
+            endpoints=tuple(before.redacted(endpoint) for endpoint in selected),
             output=directory,
-            formats=formats_of(given["format"], given["compression"], flatten=given["flatten"]),
-            flatten=given["flatten"],
-            schema=parse_word("--schema", given["schema"], SCHEMA_MODES),
+            formats=formats_of(arguments["format"], arguments["compression"], flatten=arguments["flatten"]),
+            flatten=arguments["flatten"],
+            schema=parse_word("--schema", arguments["schema"], SCHEMA_MODES),
             redaction=redaction,
             drop_columns=drop,
             pseudonymised=pseudonymised,
-            overwrite=given["overwrite"],
-            work_dir=None if given["work_dir"] is None else directory_of(given["work_dir"], "--work-dir"),
+            overwrite=arguments["overwrite"],
+            work_dir=None if arguments["work_dir"] is None else directory_of(arguments["work_dir"], "--work-dir"),
         )
 
 
@@ -137,14 +137,14 @@ def _pages_of(archive: Path) -> Path:
     is_export = archive.is_dir()
     pages = archive / ARCHIVE if is_export else archive
     try:
-        found = pages.stat(follow_symlinks=not is_export)
+        status = pages.stat(follow_symlinks=not is_export)
     except OSError:
         raise UsageError(
             f"{archive} holds no kept pages." if is_export else f"{archive} is not there.",
             next_step=f"Name an export that was made with --keep-pages, or its {ARCHIVE}.",
         ) from None
-    if not stat.S_ISREG(found.st_mode):
-        raise UsageError(f"{pages} is {kind_of(found)}.", next_step="Name a file of kept pages.")
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"{pages} is {kind_of(status)}.", next_step="Name a file of kept pages.")
     return pages
 
 

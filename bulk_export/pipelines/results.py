@@ -1,4 +1,4 @@
-"""What a run amounts to: its identity and parameters, the manifest of finished conversions, and numbers for display."""
+"""The results of a run: its identity and parameters, the manifest of finished conversions, and numbers for display."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _COUNTER_NAMES = {counter.name for counter in fields(ExportSummary)} - {"output"
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What a manifest states of a whole run.
+    """The facts about a whole run in a manifest.
 
     Attributes:
         consistent: Whether sweeps were to go on until two agree.
-        requests: What each endpoint cost; one that is missing cost none.
+        requests: The number of requests for each endpoint; 0 for one that is missing.
         left_out: The lists that an export of everything lacks, each with the reason.
     """
 
@@ -48,7 +48,7 @@ class RunFacts:
 
 
 def export_identity(options: ExportOptions) -> dict[str, Any]:
-    """Return what must be the same for an interrupted export to go on."""
+    """Return what must be equal in two runs for the second one to continue the first."""
     return {
         "version": __version__,
         "service": options.service.name,
@@ -81,7 +81,7 @@ def export_parameters(options: ExportOptions) -> dict[str, Any]:
 
 
 def resumable_schema(mode: str) -> str:
-    """Return what must be the same of a schema mode for a run to go on: a strict run may go on as a lax one."""
+    """Return what must be equal in the schema modes of two runs: a lax run may continue a strict one."""
     return INFER if mode == INFER else LAX
 
 
@@ -181,7 +181,7 @@ def _endpoint_result(conversion: EndpointConversion, facts: RunFacts, page_store
 def _signs_of_change(
     conversion: EndpointConversion, page_store: JournalStore, *, consistent: bool
 ) -> tuple[dict[str, int], dict[str, Any]]:
-    """Return the counts that show that the data changed meanwhile, and what else the manifest states of an endpoint."""
+    """Return the counts that show that the data changed during the run, and the other keys of an endpoint."""
     sweep, plan, corrections = conversion.sweep, conversion.sweep.plan, conversion.corrections
     is_settled = corrections is not None and corrections.settled
     signs = {

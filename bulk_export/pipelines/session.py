@@ -1,7 +1,7 @@
-"""What an export and a stream share: all that is open while endpoints are read from a service.
+"""What an export and a stream share: everything that is open while a service is read.
 
-That is the address, what is known of the service's paging, the rate limiter and the HTTP client. From these a session
-makes sweeps over endpoints, and a dispatcher that fetches them.
+That is the address, the facts about the service's paging, the rate limiter and the HTTP client. A session creates the
+sweeps over endpoints, and the dispatcher that fetches them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from bulk_export.progress.observer import Observer
 class Session:
     """An open connection to one service, under its limits.
 
-    `changed` wakes all that wait for pages: the dispatcher notifies it after each response.
+    `changed` wakes the tasks that wait for pages: the dispatcher notifies it after each response.
     """
 
     options: ExportOptions
@@ -41,7 +41,7 @@ class Session:
     changed: Notifier = field(default_factory=Notifier)
 
     def first_sweep(self, endpoint: Endpoint, *, empty_is_enough: bool = False) -> Sweep:
-        """Return the first sweep over an endpoint, with the filters of the options and what is known of its paging."""
+        """Return the first sweep over an endpoint, with the filters of the options and the facts about its paging."""
         return Sweep(
             endpoint,
             number=0,
@@ -88,7 +88,7 @@ async def open_session(
 
     Args:
         options: The service, the limits, and how requests are sent.
-        observer: Hears what happens.
+        observer: Receives the events of the run.
         tuning: Timeouts, backoff and clocks.
         body_cap: The largest body that is accepted, in bytes, as sent and inflated.
 

@@ -71,7 +71,7 @@ def schedule(
         addresses: The number of source addresses.
         min_interval: The least time between two requests, in seconds.
         latency: Seconds from a request to the end of its response; a function is called for each request.
-        workers: The number of requests in flight at most.
+        workers: The largest number of requests in flight.
     """
     return _Simulation(requests, service_limit, address_limit, addresses, min_interval, latency, workers).run()
 
@@ -88,7 +88,7 @@ class _Simulation:
         workers: int,
     ) -> None:
         self._requests = requests
-        # The limit on the service first, then one for each address; so are the counters below.
+        # The limit on the service first, then one for each address; the counters below are in the same order.
         self._limits = (service_limit, *itertools.repeat(address_limit, addresses))
         names = tuple(str(number) for number in range(1, addresses + 1))
         self._terms = Limits(service_limit, address_limit, names, longest_request=math.inf)

@@ -1,11 +1,11 @@
 """Record batches in page order, straight from the service, without a file.
 
-    Dispatcher -> PageOrder.receive     pages arrive in any order, not too far ahead of what was taken
+    Dispatcher -> PageOrder.receive     pages arrive in any order, not too far ahead of those taken
     PageOrder.next_block                the next pages in order
     BlockConverter.convert              in a worker thread: bytes to a batch, without records of earlier responses
     send -> receive                     to the consumer; while it is slow, fetching pauses
 
-Nothing is stored, so what an export would settle by reading again is only reported.
+Nothing is stored. If an export would sweep a list again, a stream only warns.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import anyio.to_thread
 import pyarrow as pa
 from anyio.streams.memory import MemoryObjectSendStream
 
+from bulk_export.core.kernel_library import check_decoder
 from bulk_export.core.model import Endpoint
 from bulk_export.core.notifier import Notifier
 from bulk_export.errors import BulkExportError
@@ -50,9 +51,11 @@ async def stream_batches(
     Pages are fetched ahead only as far as the consumer keeps up, so memory is bounded, except for about 12 bytes a
     record to recognise duplicates. Closing the generator ends the requests.
     """
+    observer = observer or Observer()
+    check_decoder(observer.warned)
     send, receive = anyio.create_memory_object_stream[pa.RecordBatch](_BATCHES_AHEAD)
     # A task of its own, because no cancel scope may stay open across a yield.
-    production = asyncio.create_task(_produce(options, observer or Observer(), tuning or Tuning(), send))
+    production = asyncio.create_task(_produce(options, observer, tuning or Tuning(), send))
     try:
         with receive:
             async for batch in receive:
@@ -177,7 +180,7 @@ class PageOrder(PageReceiver):
     Args:
         sweep: The sweep that the pages belong to.
         ahead: How many pages may be requested beyond the last one that was taken.
-        changed: Is notified when more pages may be requested, and wakes whoever waits for pages.
+        changed: Notified when more pages may be requested; wakes the tasks that wait for pages.
     """
 
     def __init__(self, sweep: Sweep, *, ahead: int, changed: Notifier) -> None:
@@ -211,7 +214,7 @@ class PageOrder(PageReceiver):
 
 
 def _signs_of_change(sweep: Sweep, converter: BlockConverter) -> list[str]:
-    """Return warnings about what an export would have stated or read again, and a stream has passed on already."""
+    """Return warnings about signs for which an export would sweep the list again."""
     plan, name = sweep.plan, sweep.endpoint.name
     signs = []
     if converter.repeated:

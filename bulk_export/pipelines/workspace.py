@@ -1,4 +1,4 @@
-"""Where an export or a replay works: its output, locked, with the journal that says how far an earlier run came.
+"""The workspace of an export or a replay: its locked output, and the journal with the state of an earlier run.
 
 The steps are the same for both. Lock the output and open its journal; start, or go on if the journal is of the same
 run; make the parts unless the manifest is decided; publish what was decided. A run that is interrupted at any step
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceRequest:
-    """What a run needs of its workspace.
+    """The workspace that a run needs.
 
     `endpoints` are the names of those that it writes, `identity` is what tells it from other runs with the same output,
     and `body_cap` bounds the bodies of pages in the journal, in bytes.

@@ -6,7 +6,7 @@ from bulk_export.errors import UsageError
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import Observer
 
-KINDS = ("auto", "rich", "plain", "none")
+DISPLAYS = ("auto", "rich", "plain", "none")
 
 
 def choose(kind: str, console: Console) -> Observer:
@@ -19,8 +19,8 @@ def choose(kind: str, console: Console) -> Observer:
     Raises:
         UsageError: There is no such kind.
     """
-    if kind not in KINDS:
-        raise UsageError(f"There is no progress {kind!r}.", next_step=f"Choose from: {', '.join(KINDS)}.")
+    if kind not in DISPLAYS:
+        raise UsageError(f"There is no progress {kind!r}.", next_step=f"Choose from: {', '.join(DISPLAYS)}.")
     if kind == "auto":
         kind = "rich" if console.stream.isatty() else "plain"
     if kind == "rich" and console.form == "text":

@@ -46,7 +46,7 @@ def read_description(document: Mapping[str, Any], version: str | None) -> Servic
     name = _name(top.string("name"), "name")
     versions = top.table("versions")
     known = [known_version for known_version, _ in versions.tables()]
-    chosen = _chosen_version(top, name, known, version)
+    chosen_version = _chosen_version(top, name, known, version)
     pages, records, limits = top.table("pages"), top.table("records"), top.table("limits")
     default_size = pages.integer("default", _DEFAULT_PAGE_SIZE, minimum=1)
     paging, shape = _paging(pages, Paging(largest=None)), _shape(records, RecordShape())
@@ -56,17 +56,17 @@ def read_description(document: Mapping[str, Any], version: str | None) -> Servic
     }
     service = Service(
         name=name,
-        version=chosen,
+        version=chosen_version,
         title=top.string("title", name),
-        endpoints=endpoints[chosen],
+        endpoints=endpoints[chosen_version],
         environments=_environments(top.table("environments")),
         service_limit=limits.parsed("service", parse_limit),
         ip_limit=limits.parsed("ip", parse_limit),
         default_page_size=default_size or _DEFAULT_PAGE_SIZE,
-        largest_page_size=_largest_page_size(endpoints[chosen], paging),
+        largest_page_size=_largest_page_size(endpoints[chosen_version], paging),
         auth=_authorization(top.table("auth")),
         successor=top.optional_string("successor"),
-        left_out=_left_out(top.table("left_out"), known, chosen),
+        left_out=_left_out(top.table("left_out"), known, chosen_version),
         spec_path=_spec_path(top),
     )
     for table in (limits, pages, records, top):
@@ -133,8 +133,8 @@ def _authorization(table: Table) -> Authorization:
 
 
 def _paging(table: Table, default: Paging) -> Paging:
-    chosen = table.choice("style", (*_STYLES, _UNKNOWN), default.style if default.style_is_known else _UNKNOWN)
-    style = cast("Literal['pages', 'offset', 'none']", "pages" if chosen == _UNKNOWN else chosen)
+    stated_style = table.choice("style", (*_STYLES, _UNKNOWN), default.style if default.style_is_known else _UNKNOWN)
+    style = cast("Literal['pages', 'offset', 'none']", "pages" if stated_style == _UNKNOWN else stated_style)
     first, first_is_known = default.first, default.first_is_known
     if style == "offset" and default.style != "offset":
         first, first_is_known = 0, True  # offsets count from 0 unless stated otherwise
@@ -158,7 +158,7 @@ def _paging(table: Table, default: Paging) -> Paging:
         sort=table.string("sort", default.sort),
         largest=largest,
         first_is_known=first_is_known,
-        style_is_known=chosen != _UNKNOWN,
+        style_is_known=stated_style != _UNKNOWN,
     )
     if "{name}" not in paging.filter or paging.filter.replace("{name}", "").count("{"):
         raise description_error(table.at("filter"), "must contain {name} in place of the name of a filter")

@@ -53,12 +53,12 @@ class Table:
 
     def string(self, key: str, default: str | None = None) -> str:
         """Return a string. Without a default the key is required."""
-        given = self.value(key, default)
-        if given is None:
+        value = self.value(key, default)
+        if value is None:
             raise description_error(self.at(key), "is missing")
-        if not isinstance(given, str):
+        if not isinstance(value, str):
             raise description_error(self.at(key), "must be a string")
-        return given
+        return value
 
     def optional_string(self, key: str) -> str | None:
         """Return a string, or None if there is none."""
@@ -66,31 +66,31 @@ class Table:
 
     def boolean(self, key: str, *, default: bool) -> bool:
         """Return a boolean."""
-        given = self.value(key, default)
-        if not isinstance(given, bool):
+        value = self.value(key, default)
+        if not isinstance(value, bool):
             raise description_error(self.at(key), "must be true or false")
-        return given
+        return value
 
     def integer(self, key: str, default: int | None, *, minimum: int) -> int | None:
         """Return an integer of at least `minimum`, or None if there is none."""
-        given = self.value(key, default)
-        if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < minimum):
+        value = self.value(key, default)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < minimum):
             raise description_error(self.at(key), f"must be a whole number of at least {minimum}")
-        return given
+        return value
 
     def strings(self, key: str, default: Sequence[str] = ()) -> tuple[str, ...]:
         """Return a list of strings that are not empty."""
-        given = self.value(key, default)
-        if not isinstance(given, list | tuple) or not all(isinstance(item, str) and item for item in given):
+        value = self.value(key, default)
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item for item in value):
             raise description_error(self.at(key), "must be a list of strings")
-        return tuple(given)
+        return tuple(value)
 
     def choice(self, key: str, choices: Sequence[str], default: str) -> str:
         """Return a string, one of `choices`."""
-        given = self.string(key, default)
-        if given not in choices:
-            raise description_error(self.at(key), f"must be one of: {', '.join(choices)}", suggestion(given, choices))
-        return given
+        value = self.string(key, default)
+        if value not in choices:
+            raise description_error(self.at(key), f"must be one of: {', '.join(choices)}", suggestion(value, choices))
+        return value
 
     def parsed(self, key: str, parse: Callable[[str], _Value]) -> _Value | None:
         """Return a string as `parse` reads it, or None if there is none. The path is added to errors of `parse`."""

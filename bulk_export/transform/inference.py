@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pyarrow.compute as pc
-
 from bulk_export.core.model import Endpoint, Field, FieldType, Kind, ListOf, Struct
 from bulk_export.transform import schema
 from bulk_export.transform.column_names import can_name_a_column, distinct_names
@@ -48,6 +46,9 @@ class SchemaScan:
         """Look through the next pages. Raises InvalidPage."""
         block = self._decoder.decode(bodies)
         if block.batch is not None and block.drift.unknown:
+            # Imported with the first page that needs it.
+            import pyarrow.compute as pc
+
             # Only records with something in `_extra` are parsed once more.
             rows = set(pc.indices_nonzero(pc.is_valid(block.batch.column(schema.EXTRA))).to_pylist())
             row = itertools.count()

@@ -88,6 +88,11 @@ class Redaction:
         """A text that tells one key from another without revealing it; None without a key."""
         return hmac.digest(self._key, _KEY_LABEL, hashlib.sha256).hex()[:_KEY_ID_DIGITS] if self._key else None
 
+    @property
+    def secret(self) -> bytes:
+        """The key of the pseudonyms, for a decoder that makes them itself; empty if there is none."""
+        return self._key
+
     def __bool__(self) -> bool:
         return bool(self.rules)
 
@@ -132,8 +137,8 @@ def _plant(tree: dict[str, Rule], path: str, action: RedactionAction) -> None:
 
 def _contradiction(path: str) -> UsageError:
     return UsageError(
-        f"More than one thing is to be done with {path!r}, or with something inside of it.",
-        next_step="Name each path once, to be dropped or to be pseudonymised.",
+        f"{path!r}, or a field inside of it, has more than one rule.",
+        next_step="Name each path once: with --drop-column or with --pseudonymise.",
     )
 
 

@@ -33,14 +33,14 @@ ORDER = {"order": ["created_at", "id"], "order_is_total": True}
 
 
 def as_sent(endpoint: Endpoint, row: Mapping[str, Any]) -> Any:
-    """The record behind a row of columns, in the shape of the service."""
+    """Return the record from which a row of columns was made, in the shape of the service."""
     record = canonical(restore(row)) if endpoint.format == "csv" else restore(row)
     record.setdefault("attributes", {})
     return Renderer(endpoint).render(record)
 
 
 def cell(value: Any) -> Any:
-    """A cell with one form for equal instants, as `canonical` has it."""
+    """Return a cell with one form for equal instants, as `canonical` does."""
     form = canonical(value)
     return json.dumps(form) if isinstance(form, tuple) else form
 

@@ -1,4 +1,4 @@
-"""Things of others in the place of ours: links, pipes, devices, files that belong to others or are open to them."""
+"""Links, pipes, devices and other users' files in place of the files of an export."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 
 def snapshot(path: Path) -> dict[str, Any]:
-    """Modes, owners, link targets and contents of a path and all below it."""
+    """Return modes, owners, link targets and contents of a path and everything below it."""
     entries: dict[str, Any] = {}
     for entry in (path, *path.rglob("*")):
         stats = entry.lstat()
@@ -26,7 +26,7 @@ def snapshot(path: Path) -> dict[str, Any]:
 
 
 def link(path: Path, outside: Path) -> None:
-    """Move what is at the path outside, and leave a link to it."""
+    """Move the entry at the path outside, and leave a link to it."""
     if path.exists():
         path.rename(outside / "target")
     path.symlink_to(outside / "target")
@@ -60,7 +60,7 @@ def second_name(path: Path, outside: Path) -> None:
 
 
 def somebody_elses(path: Path, outside: Path) -> None:
-    """Give what is at the path to another user."""
+    """Give the entry at the path to another user."""
     if os.geteuid() != 0:
         pytest.skip("files of others can be made by root only")
     _make_private(path)
@@ -68,7 +68,7 @@ def somebody_elses(path: Path, outside: Path) -> None:
 
 
 def open_to_all(path: Path, outside: Path) -> None:
-    """Let everybody write at the path."""
+    """Let everybody write to the entry at the path."""
     if not path.exists():
         path.write_bytes(b"")
     path.chmod(0o777 if path.is_dir() else 0o666)

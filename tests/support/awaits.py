@@ -1,4 +1,4 @@
-"""Every suspension of every task of a loop, counted, so that something can happen at the n-th."""
+"""Counts the suspensions of all tasks of a loop, so that a test can act at the n-th one."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def declaration(name: str, application_id: str | None, state: str = "submitted",
 
 
 def table(endpoint: str, rows: list[dict[str, Any]], removed: tuple[str, ...] | None = None) -> pa.Table:
-    """Rows in the columns of an endpoint; with those of a copy where the ids of `removed` records are given."""
+    """Return rows in the columns of an endpoint, with those of a copy if the ids of `removed` records are given."""
     made = pa.Table.from_pylist(rows, schema=SCHEMAS[endpoint])
     if removed is None:
         return made

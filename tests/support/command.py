@@ -19,18 +19,18 @@ FAST = ["--min-interval", "0", "--service-limit", "100000/1s", "--ip-limit", "10
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """The environment of the command: a token and wide lines, nothing else of ours, and warnings that are errors."""
+    """Return the environment of the command: a token and wide lines; warnings are errors."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BULK_EXPORT_")}
     return clean | {"BULK_EXPORT_TOKEN": TOKEN, "PYTHONWARNINGS": "error", "COLUMNS": "120"} | changes
 
 
 def run(*arguments: str, cwd: Path, **changes: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end in a process that has everything imported already."""
+    """Run the command to its end in a process that has imported everything before."""
     return run_warm(arguments, cwd=cwd, env=environment(**changes))
 
 
 def run_cold(*arguments: str, cwd: Path, **changes: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end as a user does, which takes half a second longer."""
+    """Run the command to its end in a new process, as a user does; it takes half a second longer."""
     return subprocess.run(
         [sys.executable, "-m", "bulk_export", *arguments],
         cwd=cwd,
@@ -44,7 +44,7 @@ def run_cold(*arguments: str, cwd: Path, **changes: Any) -> subprocess.Completed
 
 @contextmanager
 def service(cwd: Path, *arguments: str) -> Iterator[str]:
-    """The bundled service in a process of its own; its address."""
+    """Run the bundled service in another process, and yield its address."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bulk_export", "local-service", "--port", "0", *arguments],
         cwd=cwd,
@@ -66,7 +66,7 @@ def service(cwd: Path, *arguments: str) -> Iterator[str]:
 
 
 def start_export(cwd: Path, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
-    """An export that runs while the test goes on."""
+    """Start an export that runs while the test continues."""
     return subprocess.Popen(
         [sys.executable, "-m", "bulk_export", "export", *arguments], cwd=cwd, env=environment(), **streams
     )

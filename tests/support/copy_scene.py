@@ -1,4 +1,4 @@
-"""A service whose responses a test decides, a copy of it, and a clock for both."""
+"""A service with responses that a test chooses, a copy of it, and a clock for both."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOUR, WEEK = timedelta(hours=1), timedelta(days=7)
 
 
 class Scene:
-    """A service whose responses the test decides, a copy of it, and their clock.
+    """A service with responses that the test chooses, a copy of it, and their clock.
 
     `doctor` makes the records of a response from the endpoint, the query, and the right records. `reports` has the
     summaries that a sync reported.
@@ -56,7 +56,7 @@ class Scene:
         )
 
     def since(self) -> list[str]:
-        """The time from which each request for changes asks."""
+        """The instants from which changes were requested."""
         return [query["filter[updated_since]"] for _, query in self.asked if "filter[updated_since]" in query]
 
     def rows(self, name: str = NAME) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Pages of records, and what decoding makes of them."""
+"""Pages of records, decoded."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ THINGS = endpoint(FIELDS)
 
 
 def record(**attributes: Any) -> dict[str, Any]:
-    """A record with all attributes, null but for those given."""
+    """Return a record with all attributes: null unless given."""
     return {"id": "a", "type": "thing", "attributes": dict.fromkeys(FIELDS) | attributes}
 
 

@@ -1,4 +1,4 @@
-"""Every call that changes the disk, counted, so that the n-th can fail, be cut short by a kill, or be watched.
+"""Counts the calls that change the disk, so that the n-th one can fail, be interrupted by a kill, or be watched.
 
 Calls of Python go through `os`; those of SQLite through the table of system calls that its Unix layer keeps, which
 can be changed at run time. SQLite's own fsync is not in that table.
@@ -20,7 +20,7 @@ from typing import Any
 # What happens at a call: returns how much of a write goes through before the error, None for all of it.
 Act = Callable[[int, str], "Disturbance | None"]
 
-_PYTHON_CALLS = ("open", "mkdir", "rename", "replace", "unlink", "rmdir", "fsync", "chmod", "fchmod")
+_PYTHON_CALLS = ("open", "mkdir", "rename", "replace", "unlink", "rmdir", "fsync", "fdatasync", "chmod", "fchmod")
 _SQLITE_CALLS = {
     "open": (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int),
     "write": (ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t),
@@ -35,14 +35,14 @@ _SQLITE_CALLS = {
 
 
 class Disturbance:
-    """The call ends with `error`, or with the death of this process; a write has written half by then if `torn`."""
+    """Fail the call with `error`, or kill this process in it; if `torn`, half of a write is done before."""
 
     def __init__(self, error: int | None, *, torn: bool) -> None:
         self.error = error
         self.torn = torn
 
     def strike(self) -> OSError:
-        """The error to raise; does not return where the process dies."""
+        """Return the error to raise; does not return if the process is killed."""
         if self.error is None:
             os.kill(os.getpid(), signal.SIGKILL)
             threading.Event().wait()
@@ -51,7 +51,7 @@ class Disturbance:
 
 
 class Counter:
-    """Numbers the calls from 1, in whichever thread they happen, and asks what is to become of each."""
+    """Numbers the calls of all threads from 1, and decides what happens to each."""
 
     def __init__(self, act: Act) -> None:
         self.calls: list[str] = []
@@ -65,12 +65,12 @@ class Counter:
 
 
 def kill_at(wanted: int, *, torn: bool) -> Act:
-    """The process dies in the call `wanted`, before it does anything, or with a write half done."""
+    """Kill the process in the call `wanted`: before it has an effect, or in the middle of a write."""
     return lambda number, _: Disturbance(None, torn=torn) if number == wanted else None
 
 
 def fail_at(wanted: int, error: int, *, lasting: bool, torn: bool = False) -> Act:
-    """The call `wanted` fails; with `lasting`, so does each one after it that would need room."""
+    """Fail the call `wanted`; with `lasting`, also each later one that needs space."""
 
     def act(number: int, name: str) -> Disturbance | None:
         if number == wanted or (lasting and number > wanted and not frees_room(name)):
@@ -81,7 +81,7 @@ def fail_at(wanted: int, error: int, *, lasting: bool, torn: bool = False) -> Ac
 
 
 def frees_room(name: str) -> bool:
-    """Whether a full disk has no reason to refuse the call."""
+    """Whether the call succeeds on a full disk."""
     return name in ("unlink", "rmdir", "ftruncate", "rename", "replace", "open existing")
 
 
@@ -121,11 +121,12 @@ class _CountedFile(io.FileIO):
 
 @contextlib.contextmanager
 def counted(act: Act) -> Iterator[Counter]:
-    """Count this process's disk calls, and do to each what `act` says."""
+    """Count the disk calls of this process, and call `act` for each."""
     counter = Counter(act)
     with contextlib.ExitStack() as stack:
         for name in _PYTHON_CALLS:
             stack.enter_context(_counted_python(counter, name))
+        stack.enter_context(_counted_writes(counter))
         stack.enter_context(_counted_descriptors(counter))
         stack.enter_context(_counted_sqlite(counter))
         yield counter
@@ -147,6 +148,26 @@ def _counted_python(counter: Counter, name: str) -> Iterator[None]:
         yield
     finally:
         setattr(os, name, original)
+
+
+@contextlib.contextmanager
+def _counted_writes(counter: Counter) -> Iterator[None]:
+    original = os.pwrite
+
+    def pwrite(descriptor: int, content: Any, position: int, /) -> int:
+        disturbance = counter.next("pwrite")
+        if disturbance is not None:
+            if disturbance.torn:
+                view = memoryview(content).cast("B")
+                original(descriptor, view[: len(view) // 2], position)
+            raise disturbance.strike()
+        return original(descriptor, content, position)
+
+    os.pwrite = pwrite
+    try:
+        yield
+    finally:
+        os.pwrite = original
 
 
 @contextlib.contextmanager

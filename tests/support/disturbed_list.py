@@ -1,4 +1,4 @@
-"""A service of one list whose pages a test cuts short or answers wrongly, and exports of it."""
+"""A service of one list, whose responses a test cuts short or exchanges, and exports of it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class DisturbedList:
 
 
 def numbered_record(number: int) -> dict[str, Any]:
-    """The record of a number, which is its name."""
+    """Return the record of a number, which is its id."""
     attributes = {"name": f"{number}", "created_at": "2024-05-01T00:00:00Z", "updated_at": "2024-05-01T00:00:00Z"}
     return {"id": f"{number:08}-0000-4000-8000-000000000000", "type": "delivery-partner", "attributes": attributes}
 
@@ -74,7 +74,7 @@ def list_options(url: str, output: Path, service: Service = NPQ, **changes: Any)
 async def export_list(
     lists: DisturbedList, output: Path, **changes: Any
 ) -> tuple[list[int], dict[str, Any], list[str]]:
-    """Export the list; the numbers that were exported, what the manifest says of the list, and the warnings."""
+    """Export the list. Return the exported numbers, the list's entry in the manifest, and the warnings."""
     observer = HeardWarnings()
     async with web_server(lists.answer) as url:
         await pipeline.export(list_options(url, output, **changes), observer, tuning=QUICK)

@@ -1,4 +1,4 @@
-"""One small export whose disk calls are disturbed, in a process of its own that may die of it."""
+"""A small export whose disk calls are disturbed, in a process that may be killed by that."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _PROCESSES.set_forkserver_preload(["tests.support.warm"])
 
 @dataclass(frozen=True)
 class Blow:
-    """What happens at disk call `number`: an error, which may last, or the death of the process with None."""
+    """A disturbance of disk call `number`: an error, which may last, or a kill if the error is None."""
 
     number: int
     error: int | None = None
@@ -56,7 +56,7 @@ class Blow:
 
 @dataclass(frozen=True)
 class Cancelled:
-    """A run cancelled at await `number`, if it lasted so long; tasks and descriptors it left, and the run after it."""
+    """A run that was cancelled at await `number`, the tasks and descriptors that it left, and the next run."""
 
     number: int
     cut: bool
@@ -76,7 +76,7 @@ class Ended:
 
 
 def small_options(base_url: str, output: Path, **changes: Any) -> ExportOptions:
-    """Both endpoints in both formats, the pages kept, nothing waited for."""
+    """Return options: both endpoints, both formats, kept pages, no waits."""
     given: dict[str, Any] = {
         "base_url": base_url,
         "token": "t",
@@ -92,7 +92,7 @@ def small_options(base_url: str, output: Path, **changes: Any) -> ExportOptions:
 
 
 def descriptors() -> int:
-    """How many descriptors this process has open."""
+    """Return the number of open descriptors of this process."""
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
@@ -122,7 +122,7 @@ async def _replay(base_url: str, output: Path) -> None:
 
 
 async def _prove(base_url: str, output: Path) -> None:
-    """Sweeps until two agree, with pages of a service that gives as many as are asked for."""
+    """Sweep until two sweeps agree, with a service that has no cap."""
     more: dict[str, Any] = {"consistent": True, "keep_pages": False, "token": TOKEN}
     await export(small_options(base_url, output, **more), tuning=TUNING)
 
@@ -137,7 +137,7 @@ WORK = {"export": _export, "replace": _replace, "replay": _replay, "prove": _pro
 
 
 def run_and_die(base_url: str, output: Path, number: int, *, torn: bool, work: str = "export") -> bool:
-    """Work in a forked process that is killed at a disk call; whether it was, or had ended by then."""
+    """Work in a forked process that is killed at a disk call. Return whether it was killed before its end."""
     process = _PROCESSES.Process(target=run_here, args=(base_url, output, Blow(number, torn=torn), work))
     process.start()
     process.join()
@@ -154,7 +154,7 @@ def run_and_signal(base_url: str, output: Path, number: int) -> int:
 
 
 def run_many(base_url: str, directory: Path, blows: list[Blow]) -> list[tuple[Blow, Ended, Ended]]:
-    """For each blow an export of its own that is disturbed and then goes on, in one forked process."""
+    """Run one export for each disturbance, disturbed and then continued, in one forked process."""
     results: list[tuple[Blow, Ended, Ended]] = _forked(_disturb_each, base_url, directory, blows)
     return results
 

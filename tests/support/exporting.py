@@ -1,4 +1,4 @@
-"""What tests of whole exports share: a service without limits, and options that do not wait."""
+"""Shared by tests of whole exports: a service without limits, and options without waits."""
 
 from __future__ import annotations
 

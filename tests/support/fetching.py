@@ -1,4 +1,4 @@
-"""Stand-ins for the rate limiter, the HTTP client and the receiver of pages, which note what they are told."""
+"""Stand-ins for the rate limiter, the HTTP client and the receiver of pages, which record their calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bulk_export.extract.response import RequestFailed, Response
 
 
 class Limiter:
-    """Gives a permit to whoever asks. `outcomes` has what became of each, None for one that was throttled."""
+    """Grants every permit. `outcomes` has the outcome of each, None for one that was throttled."""
 
     def __init__(self) -> None:
         self.outcomes: list[RequestOutcome | None] = []
@@ -63,11 +63,11 @@ class Receiver(PageReceiver):
 
 
 def response(body: bytes = b"", status: int = 200, **fields: Any) -> Response:
-    """A response with that body, sent as it is."""
+    """Return a response with that body, uncompressed."""
     return Response(status, body, body, "identity", **fields)
 
 
 def page_of(records: int, first: int = 0) -> bytes:
-    """A body with so many records, the first of which has the number `first`."""
+    """Return a body with some records, numbered from `first`."""
     listed = (b'{"id":"%d","type":"x","attributes":{}}' % (first + index) for index in range(records))
     return b'{"data":[' + b",".join(listed) + b"]}"

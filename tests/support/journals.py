@@ -1,12 +1,15 @@
-"""Journals to read, damage and go on from."""
+"""Journals to read, to damage and to continue."""
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from pathlib import Path
 
 from bulk_export.core.model import PageKey
-from bulk_export.extract.journal import JournalStore, PageFingerprints, Part, PartFile, StoredPage
+from bulk_export.extract.journal import JournalStore, PageFingerprints, Part, PartFile, StoredPage, layout
+from bulk_export.extract.journal.bodies import Compression
+from bulk_export.extract.journal.segment import segment_of
 
 # Most bytes of a body in these journals.
 CAP = 1 << 20
@@ -21,9 +24,15 @@ def stored_page(page: int, body: bytes = b'{"data":[{"id":"a"}]}', *, gzip: bool
     return StoredPage(PageKey("things", 0, page), 1, "gzip" if gzip else "identity", len(body), stored)
 
 
-def write_journal(path: Path) -> None:
+def copy_journal(source: Path, target: Path) -> None:
+    """Copy a journal that is closed, with its segment."""
+    shutil.copy(source, target)
+    shutil.copy(segment_of(source), segment_of(target))
+
+
+def write_journal(path: Path, *, version: int = layout.VERSION, compression: Compression = "none") -> None:
     """Write a journal with a row or two in each table."""
-    store = JournalStore(path, cap=CAP)
+    store = JournalStore(path, cap=CAP, version=version, compression=compression)
     store.bind(IDENTITY)
     pages = [StoredPage(PageKey("things", 0, page), 2, "identity", len(BODY), BODY, (1, 2)) for page in (1, 2)]
     store.add_pages(pages, {"things": 3}, {"retries": "1", "started_at": "2024-05-01T00:00:00Z"})

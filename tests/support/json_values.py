@@ -1,4 +1,4 @@
-"""Hypothesis strategies for JSON as services may send it, kept as text so that nothing is lost on the way in."""
+"""Hypothesis strategies for JSON as services may send it: as text, so that the test itself loses nothing."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ instants = st.sampled_from(
 
 
 def declared(kind: FieldType) -> st.SearchStrategy[Any]:
-    """Values that fit a type, more or less."""
+    """Values that fit a type, or almost do."""
     if isinstance(kind, ListOf):
         return st.none() | st.lists(member(kind.item), max_size=3)
     if not isinstance(kind, Kind):
@@ -115,7 +115,7 @@ def member(kind: FieldType) -> st.SearchStrategy[Any]:
 
 
 def records(fields: dict[str, FieldType]) -> st.SearchStrategy[Any]:
-    """Records with the described attributes, or some of them, or others, or with keys that repeat."""
+    """Records with all or some described attributes, with others, or with repeated keys."""
     full = st.fixed_dictionaries({name: member(kind) for name, kind in fields.items()})
     some = st.dictionaries(strings | st.sampled_from(sorted(fields)), values, max_size=4)
     repeating = st.lists(st.tuples(st.sampled_from([*sorted(fields), "/x", "id"]), values), max_size=4).map(Pairs)

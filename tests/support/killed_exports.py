@@ -23,7 +23,7 @@ class Killed(BaseException):
 
 
 def kill(*_: object, **__: object) -> None:
-    """Stand in for a function at which the run ends."""
+    """Stand in for a function, and end the run in it."""
     raise Killed
 
 
@@ -43,7 +43,7 @@ async def serving_unfinished(room: Path) -> AsyncIterator[SmallService]:
 
 @contextlib.asynccontextmanager
 async def serving_decided(room: Path) -> AsyncIterator[SmallService]:
-    """Serve with an export in `room/decided` whose manifest is decided, and of which nothing was published yet."""
+    """Serve with an export in `room/decided` whose manifest is decided, but nothing is published."""
     async with serving_unfinished(room) as service:
         shutil.copytree(room / "unfinished", room / "decided")
         with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""A service of one list that can change between requests, and whose responses can be altered on their way."""
+"""A service of one list that can change between requests, with responses that a test can alter."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ListService:
     queries: list[dict[str, str]] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.Response:
-        """One page, or everything where no page is asked for."""
+        """Return one page, or everything if no page is requested."""
         self.queries.append(dict(request.query))
         number = len(self.queries)
         records = self.ordered(self.records, number, request.query.get("sort", ""))
@@ -89,14 +89,14 @@ def options(
 
 
 async def exported(service: ListService, output: Path, described_as: Service, **changes: Any) -> dict[str, Any]:
-    """Export the list; what the manifest says of it."""
+    """Export the list. Return its entry in the manifest."""
     await export(options(service, output, described_as, **changes), tuning=QUICK)
     stated: dict[str, Any] = json.loads((output / "manifest.json").read_bytes())["endpoints"][NAME]
     return stated
 
 
 def person(number: int, **changes: Any) -> dict[str, Any]:
-    """A record; `changes` are to its attributes."""
+    """Return a record with `changes` in its attributes."""
     attributes = {"name": f"Person {number}", "training_record_id": f"t{number}", "updated_at": "2025-01-01T00:00:00Z"}
     return {"id": f"id-{number:03}", "type": "person", "attributes": attributes | changes}
 

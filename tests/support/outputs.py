@@ -1,4 +1,4 @@
-"""What an export wrote, read back."""
+"""Reads the files of an export."""
 
 from __future__ import annotations
 

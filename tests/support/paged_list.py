@@ -1,4 +1,4 @@
-"""A paged list that behaves as told, and sweeps that read it page after page, in any order of responses."""
+"""A paged list with the behaviour that a test chooses, and sweeps over it with responses in any order."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def temporary_path() -> Iterator[Path]:
 
 
 class ManualClock:
-    """A clock that stands where it is put."""
+    """A clock that shows the time that a test sets."""
 
     def __init__(self, boot: str = "this boot", now: float = 1000.0, *, started: float = 1.8e9) -> None:
         self.boot = boot
@@ -206,7 +206,7 @@ identities = itertools.count(1_000_000)
 
 
 def claim_all(ledger: SqliteLedger) -> int:
-    """Claim until there is no permit; return how many there were."""
+    """Claim permits until none is granted. Return their number."""
     granted = 0
     while isinstance(ledger.claim(next(identities)), Granted):
         granted += 1
@@ -214,7 +214,7 @@ def claim_all(ledger: SqliteLedger) -> int:
 
 
 def spend_some(path: Path, clock: ManualClock, count: int, *, close: bool = True) -> None:
-    """Spend some of five requests; without `close`, as a process that the power failed."""
+    """Spend some of five requests; without `close`, like a process whose machine lost power."""
     ledger = ledger_on_disk(path, make_limits(Limit(5, 60), Limit(5, 60)), clock.boot_clock())
     for number in range(count):
         assert isinstance(ledger.claim(number), Granted)
@@ -226,7 +226,7 @@ def spend_some(path: Path, clock: ManualClock, count: int, *, close: bool = True
 
 
 class KillableLedger(InlineAsyncLedger):
-    """The ledger of a process that can be killed: then nothing more is recorded, whatever the tasks do."""
+    """The ledger of a process that can be killed: from then on it records nothing."""
 
     def __init__(self, ledger: SqliteLedger) -> None:
         super().__init__(ledger)
@@ -259,7 +259,7 @@ class KillableLedger(InlineAsyncLedger):
 
 @dataclass(frozen=True)
 class Process:
-    """One that starts at a time, sends requests with some workers, and is killed at another, if at all.
+    """A process that starts at a time, sends requests with some workers, and may be killed at another time.
 
     `machine` numbers the one it runs on.
     """

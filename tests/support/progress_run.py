@@ -1,4 +1,4 @@
-"""What a display is told of a run: a clock, windows, a summary."""
+"""The inputs of a display: a clock, windows, a summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that answers with bytes of the test's choosing, on a raw socket."""
+"""A server on a raw socket that answers with bytes that the test chooses."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def raw_server(script: Script, tls: ssl.SSLContext | None = None, *, port:
 
 
 def answer(content: bytes, *, close: bool = False) -> Script:
-    """A script that sends `content` to every request, and closes the connection after it where told."""
+    """Return a script that answers every request with `content`, and closes the connection after it if `close`."""
 
     async def script(connection: Connection, head: bytes, number: int) -> None:
         await connection.send(content)

@@ -1,4 +1,4 @@
-"""The way back: from a row of an export to the record that the service sent."""
+"""From a row of an export back to the record that the service sent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bulk_export.transform.decode.values import parse_timestamp
 
 
 def restore(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The record behind a row of columns and `_extra`; keys that stood twice keep their last value."""
+    """Return the record of a row, from its columns and `_extra`. Repeated keys keep their last value."""
     columns = dict(row)
     extra = json.loads(columns.pop("_extra") or "{}")
     record: dict[str, Any] = {"id": columns.pop("id"), "type": columns.pop("type")}
@@ -42,7 +42,7 @@ def _merge(value: Any, overlay: Any) -> Any:
 
 
 def canonical(value: Any) -> Any:
-    """Values with one form for what an export does not tell apart: absent and null, ways to write an instant."""
+    """Return a value without what an export does not keep: null members, and the spelling of instants."""
     if isinstance(value, Mapping):
         members = {name: canonical(member) for name, member in value.items()}
         return {name: member for name, member in members.items() if member is not None}

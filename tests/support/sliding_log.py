@@ -1,4 +1,4 @@
-"""An independent count of requests, as plain as can be: written apart from the code that it checks."""
+"""A simple count of requests, written independently of the code that it checks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def most_in_any_window(moments: Sequence[float], period: float) -> int:
-    """The most moments that fall into one half-open window of `period`, wherever it begins."""
+    """Return the largest number of moments in any half-open window of `period`."""
     ordered = sorted(moments)
     return max(
         (sum(1 for moment in ordered if start <= moment < start + period) for start in ordered),
@@ -15,7 +15,7 @@ def most_in_any_window(moments: Sequence[float], period: float) -> int:
 
 
 def most_in_any_fixed_window(moments: Sequence[float], period: float, offset: float = 0.0) -> int:
-    """The most moments that fall into one window of a clock cut into pieces of `period`."""
+    """Return the largest number of moments in one window of a clock that is divided into windows of `period`."""
     counts: dict[int, int] = {}
     for moment in moments:
         piece = int((moment + offset) // period)

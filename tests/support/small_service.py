@@ -1,4 +1,4 @@
-"""A service of two short endpoints, one of which shows a record twice, and what an export of it must hold."""
+"""A service of two short endpoints, one of which shows a record twice, and the expected export of it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def page(endpoint: str, number: int) -> bytes:
 
 
 def expected_ids(endpoint: str) -> list[str]:
-    """The ids of an export, in order: of two versions the newer stays where it stood."""
+    """Return the ids of an export, in order: of two versions, the newer one is kept in its position."""
     left_out = TWICE[0] if endpoint == "participants-npq" else None
     return [record(endpoint, position)["id"] for position in range(RECORDS[endpoint]) if position != left_out]
 
@@ -73,7 +73,7 @@ async def small_service() -> AsyncIterator[SmallService]:
 
 
 def content_of(output: Path) -> dict[str, Any]:
-    """Everything an export left: bytes of parts, the manifest but for times and counters, the pages of an archive."""
+    """Return what an export left: parts, the manifest except times and counters, the pages of an archive."""
     content: dict[str, Any] = {}
     for path in sorted(output.rglob("*")):
         name = str(path.relative_to(output))

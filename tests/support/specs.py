@@ -1,4 +1,4 @@
-"""Small OpenAPI documents, and what is found in them."""
+"""Small OpenAPI documents, and the descriptions made of them."""
 
 from __future__ import annotations
 

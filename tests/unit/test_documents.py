@@ -84,6 +84,14 @@ def test_files_named_for_changes_exist() -> None:
         assert (ROOT / "bulk_export" / name).is_file() or (ROOT / name).is_file(), name
 
 
+def test_tests_named_in_the_code_exist() -> None:
+    """A comment that names a test module names one that exists."""
+    for path in (ROOT / "bulk_export").rglob("*"):
+        if path.suffix in {".py", ".lua", ".sql", ".toml"}:
+            for test in re.findall(r"tests/[\w/]+\.py", path.read_text()):
+                assert (ROOT / test).exists(), f"{path} names {test}"
+
+
 def test_the_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

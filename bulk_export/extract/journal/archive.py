@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bulk_export.errors import DamagedState
+from bulk_export.extract.journal import layout
 from bulk_export.extract.journal.entries import StoredPage
 from bulk_export.extract.journal.store import JournalStore
 
@@ -42,7 +43,7 @@ def write_archive(
     partial = scratch / (path.name + _PARTIAL)
     for leftover in scratch.glob(partial.name + "*"):
         leftover.unlink()
-    archive = JournalStore(partial, cap=store.cap)
+    archive = JournalStore(partial, cap=store.cap, version=layout.ARCHIVE_VERSION)
     try:
         for batch in _batches(store, rewrite):
             archive.add_pages(batch, {}, {})
@@ -66,7 +67,7 @@ def open_archive(path: Path, *, cap: int) -> JournalStore:
         LocalFailure: It cannot be read.
     """
     archive = JournalStore(path, cap=cap, read_only=True)
-    if archive.fact(ORIGIN) is None:
+    if not archive.holds_bodies or archive.fact(ORIGIN) is None:
         archive.close()
         raise DamagedState(
             f"{path} is not an archive of a finished export.",

@@ -16,6 +16,8 @@ _MOST = 2**53
 _ENCODINGS = ("lz4", "gzip", "x-gzip", "identity", "")
 # A body that was redacted before it was stored may have grown; no other body exceeds the cap.
 _REDACTION_GROWTH = 2
+# Nor does a body become longer than this by compression.
+_STORED_GROWTH = 4
 _HASH_BYTES = 8
 
 
@@ -46,19 +48,24 @@ class StoredPage:
     @classmethod
     def from_row(cls, values: Sequence[Any], cap: int) -> Self:
         """Return a page without its body. `cap` bounds the size of a body. Raises InvalidRow."""
-        endpoint, sweep, page, records, first, last, encoding, size, crc = values
-        if not (isinstance(endpoint, str) and endpoint and _are_counts(sweep, page, records, size, crc)):
+        # Where bodies are in a segment, `place` is position and size of this one there.
+        endpoint, sweep, page, records, first, last, encoding, size, crc, *place = values
+        if not (isinstance(endpoint, str) and endpoint and _are_counts(sweep, page, records, size, crc, *place)):
             raise InvalidRow("is not described as a page")
         if not all(key is None or type(key) is int for key in (first, last)) or encoding not in _ENCODINGS:
             raise InvalidRow("is not described as a page")
         if size > _REDACTION_GROWTH * cap:
             raise InvalidRow(f"would take {size} bytes of memory")
+        if place and place[1] > _STORED_GROWTH * cap:
+            raise InvalidRow(f"would take {place[1]} bytes of memory")
         if records > size:
             raise InvalidRow(f"cannot hold {records} records")
         return cls(PageKey(endpoint, sweep, page), records, encoding, size, b"", edges=(first, last))
 
     def may_hold(self, stored_bytes: int) -> bool:
         """Return whether so many stored bytes can decompress to `size`: no lz4 frame does better than this."""
+        if self.encoding == "identity":
+            return self.size == stored_bytes
         return self.encoding != "lz4" or self.size <= _BEST_LZ4_RATIO * stored_bytes + _LZ4_FRAME_BYTES
 
 

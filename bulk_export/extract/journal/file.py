@@ -18,11 +18,11 @@ from typing import Any
 from bulk_export.core.directories import is_same, kind_of
 from bulk_export.errors import DamagedState, LocalFailure
 from bulk_export.extract.journal import layout
+from bulk_export.extract.journal.segment import Segment, segment_of
 
 _BUSY_SECONDS = 30.0
 # Behind the name of a database: the database itself, and the files that SQLite makes beside it.
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
-# No text or blob of a file that is read may be larger, or four times the cap on a body.
 # The largest text or blob that is read, or four times the cap on a body if that is more.
 _LARGEST_VALUE = 256 * 1024 * 1024
 
@@ -35,8 +35,14 @@ class JournalFile:
         cap: Most bytes of a decompressed body.
     """
 
-    def __init__(self, path: Path, *, cap: int, read_only: bool = False) -> None:
+    def __init__(self, path: Path, *, cap: int, read_only: bool = False, version: int = layout.VERSION) -> None:
         """Open a journal, created with mode 0600 if there is none; with `read_only`, an archive.
+
+        Args:
+            path: The file.
+            cap: Most bytes of a decompressed body.
+            read_only: Whether it is an archive, and stays as it is.
+            version: The format of a file that is created.
 
         Raises:
             DamagedState: It is no journal, is damaged, or has a format that is not known here.
@@ -46,7 +52,8 @@ class JournalFile:
         self.cap = cap
         self._writing = threading.Lock()
         self._read_only = read_only
-        self._version = layout.VERSION
+        self._version = version
+        self._segment: Segment | None = None
         with self._failures():
             status = self._inspect()
             try:
@@ -58,14 +65,22 @@ class JournalFile:
             if not is_same(status, path.stat()):
                 self.close()
                 raise self._damaged("another file took its place while it was opened")
+            if layout.has_segment(self._version) and not read_only:
+                try:
+                    self._segment = self._open_segment()
+                except BaseException:
+                    self.close()
+                    raise
 
     def close(self) -> None:
         """Close the file; SQLite merges its log into it."""
+        self._close_segment()
         self._reader.close()
         self._writer.close()
 
     def seal(self) -> None:
         """Close the file so that it can be read in a directory that cannot be written to."""
+        self._close_segment()
         self._reader.close()
         try:
             with self._failures():
@@ -97,8 +112,8 @@ class JournalFile:
         SQLite would write through links at the names of the database and its log: these are refused.
         """
         flags = os.O_RDONLY if self._read_only else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        for suffix in _SUFFIXES:
-            beside = self.path.with_name(self.path.name + suffix)
+        beside_it = [self.path.with_name(self.path.name + suffix) for suffix in _SUFFIXES]
+        for beside in (*beside_it, segment_of(self.path)):
             if os.path.lexists(beside) and not self._read_only:
                 status = beside.lstat()
                 if not stat.S_ISREG(status.st_mode):
@@ -141,6 +156,21 @@ class JournalFile:
                 " working state on a local disk, with --work-dir DIR.",
             ) from None
 
+    def _open_segment(self) -> Segment:
+        """Open the file of bodies. Raises OSError, sqlite3.Error or DamagedState."""
+        (end,) = self._reader.execute("SELECT max(position + stored_size) FROM pages").fetchone()
+        if end is not None and not (type(end) is int and end >= 0):
+            raise self._damaged("it does not say where its pages are")
+        path = segment_of(self.path)
+        try:
+            return Segment(path, end=end or 0)
+        except FileNotFoundError:
+            raise self._damaged(f"{path.name}, which holds its pages, is missing") from None
+
+    def _close_segment(self) -> None:
+        if self._segment is not None:
+            self._segment.close()
+
     def _connect(self, *, is_exclusive: bool = False) -> sqlite3.Connection:
         uri = f"{self.path.absolute().as_uri()}?{'mode=ro&immutable=1' if self._read_only else 'mode=rw'}"
         connection = sqlite3.connect(
@@ -168,10 +198,10 @@ class JournalFile:
             self._writer.execute("PRAGMA page_size = 16384")
             self._log_writes(shares_memory=shares_memory)
             self._writer.executescript(
-                f"BEGIN; {layout.tables(layout.VERSION)} PRAGMA application_id = {layout.APPLICATION_ID};"
-                f" PRAGMA user_version = {layout.VERSION}; COMMIT;"
+                f"BEGIN; {layout.tables(self._version)} PRAGMA application_id = {layout.APPLICATION_ID};"
+                f" PRAGMA user_version = {self._version}; COMMIT;"
             )
-            version, declared = layout.VERSION, layout.expected_structure(layout.VERSION)
+            version, declared = self._version, layout.expected_structure(self._version)
         elif application != layout.APPLICATION_ID:
             raise self._damaged("it is not a journal")
         elif version not in layout.VERSIONS:
@@ -194,7 +224,7 @@ class JournalFile:
         wanted = "wal" if shares_memory else "truncate"
         (mode,) = self._writer.execute(f"PRAGMA journal_mode = {wanted}").fetchone()
         if mode != wanted:
-            raise sqlite3.OperationalError(f"journal mode {wanted} cannot be had here")
+            raise sqlite3.OperationalError(f"journal mode {wanted} is not available here")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -223,13 +253,15 @@ class JournalFile:
         except OSError as error:
             raise LocalFailure(
                 f"The journal {self.path} cannot be used: {error.strerror}.",
+                kept="Every page stored so far is kept.",
                 next_step="Make room or repair access, then run the same command again.",
             ) from None
 
     def _unknown_format(self, version: int) -> DamagedState:
+        *others, last = map(str, layout.ARCHIVE_VERSIONS if self._read_only else layout.VERSIONS)
         return DamagedState(
             f"{self.path} was written by another version of this tool: it has format {version},"
-            f" and {' and '.join(map(str, layout.VERSIONS))} are known here.",
+            f" and {', '.join(others)} and {last} are known here.",
             kept="Nothing was deleted.",
             next_step="Use the version that wrote it."
             if self._read_only

@@ -6,6 +6,7 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,14 @@ logger = logging.getLogger(__name__)
 
 # Bodies of pages just stored are kept in memory up to this size, so that conversion rarely reads them back.
 _RECENT_BYTES = 12 * 1024 * 1024
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """The pages of one caller, and whether they are durable."""
+
+    pages: Iterable[StoredPage]
+    is_stored: bool = False
 
 
 class GroupCommit:
@@ -40,7 +49,7 @@ class GroupCommit:
 
     def __init__(self, store: JournalStore) -> None:
         self._store = store
-        self._waiting: list[tuple[Iterable[StoredPage], anyio.Event]] = []
+        self._waiting: list[_Waiting] = []
         self._requests: Counter[str] = Counter()
         self._facts: dict[str, str] = {}
         self._committing = anyio.Lock(fast_acquire=True)
@@ -88,10 +97,10 @@ class GroupCommit:
         Raises:
             LocalFailure: They could not be stored; every later call raises the same.
         """
-        stored = anyio.Event()
-        self._waiting.append((pages, stored))
+        waiting = _Waiting(pages)
+        self._waiting.append(waiting)
         async with self._committing:
-            if not stored.is_set():
+            if not waiting.is_stored:
                 with anyio.CancelScope(shield=True):
                     await self._commit()
 
@@ -108,12 +117,12 @@ class GroupCommit:
         batch, self._waiting = self._waiting, []
         requests, self._requests = self._requests, Counter()
         facts, self._facts = self._facts, {}
-        pages = itertools.chain.from_iterable(pages for pages, _ in batch)
+        pages = itertools.chain.from_iterable(waiting.pages for waiting in batch)
         try:
             await anyio.to_thread.run_sync(self._store.add_pages, pages, requests, facts)
         except BaseException as failure:
             self._failure = failure
             raise
-        for _, stored in batch:
-            stored.set()
+        for waiting in batch:
+            waiting.is_stored = True
         logger.debug("Committed the pages of %d callers in one transaction", len(batch))

@@ -1,8 +1,13 @@
 """The tables of a journal, and the sums that show whether a row is as it was written.
 
-SQLite does not check the contents of its pages. In format 3 each row carries a sum over all its values; the body of a
-page enters it by its CRC, so that counts can be checked without reading bodies. Format 2, which had only the CRC of
-bodies, is still read, and a journal of format 2 is finished in it. Other formats are refused.
+SQLite does not check the contents of its pages. Each row carries a sum over all its values; the body of a page enters
+it by its CRC, so that counts can be checked without reading bodies.
+
+    format 2    bodies are in the database, and only they have checksums
+    format 3    bodies are in the database, and each row has a sum; archives are of this format
+    format 4    bodies are in a segment, and rows say where; journals are of this format
+
+Journals of the formats 2 and 3 are still read, and are finished in their format. Other formats are refused.
 """
 
 from __future__ import annotations
@@ -15,25 +20,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 APPLICATION_ID = 0x62657870
-# The format of new journals, a number of its own that only changes when the tables do.
-VERSION = 3
+# The formats of new journals and new archives, numbers of their own that only change when the tables do.
+VERSION = 4
+ARCHIVE_VERSION = 3
 _WITHOUT_SUMS = 2
-VERSIONS = (_WITHOUT_SUMS, VERSION)
+VERSIONS = (_WITHOUT_SUMS, ARCHIVE_VERSION, VERSION)
+ARCHIVE_VERSIONS = (_WITHOUT_SUMS, ARCHIVE_VERSION)
 
+_PLACE = ("position", "stored_size")
+# The columns that enter the sum of a row. Where bodies are in the database, they follow the sum instead of `_PLACE`.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "facts": ("name", "value"),
-    # The body follows the sum; it enters the sum by its CRC.
-    "pages": ("endpoint", "sweep", "page", "records", "first_key", "last_key", "encoding", "size", "crc"),
+    "pages": ("endpoint", "sweep", "page", "records", "first_key", "last_key", "encoding", "size", "crc", *_PLACE),
     "prints": ("endpoint", "sweep", "page", "ids", "contents"),
     "parts": ("endpoint", "revision", "part", "last_page", "rows", "files", "drift", "fingerprints"),
     "requests": ("endpoint", "sent"),
 }
+# The texts of formats 2 and 3 are compared with those in their files.
+_SUM = ", sum INTEGER NOT NULL"
+_BODY_IS_ELSEWHERE = {"place": ", position INTEGER NOT NULL, stored_size INTEGER NOT NULL", "body": ""}
+_BODY_IS_HERE = {"place": "", "body": "body BLOB NOT NULL, "}
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL{_}) WITHOUT ROWID;
 CREATE TABLE pages (
     endpoint TEXT NOT NULL, sweep INTEGER NOT NULL, page INTEGER NOT NULL, records INTEGER NOT NULL,
-    first_key INTEGER, last_key INTEGER, encoding TEXT NOT NULL, size INTEGER NOT NULL, crc INTEGER NOT NULL{_},
-    body BLOB NOT NULL, UNIQUE (endpoint, sweep, page)
+    first_key INTEGER, last_key INTEGER, encoding TEXT NOT NULL, size INTEGER NOT NULL, crc INTEGER NOT NULL{place}{_},
+    {body}UNIQUE (endpoint, sweep, page)
 );
 CREATE TABLE prints (
     endpoint TEXT NOT NULL, sweep INTEGER NOT NULL, page INTEGER NOT NULL, ids BLOB NOT NULL, contents BLOB NOT NULL{_},
@@ -53,14 +65,27 @@ def has_sums(version: int) -> bool:
     return version != _WITHOUT_SUMS
 
 
+def has_segment(version: int) -> bool:
+    """Return whether the bodies of a format are in a segment, not in the database."""
+    return version >= VERSION
+
+
+def summed_columns(table: str, version: int) -> tuple[str, ...]:
+    """Return the columns of a format that enter the sum of a row."""
+    names = COLUMNS[table]
+    return names if table != "pages" or has_segment(version) else names[: -len(_PLACE)]
+
+
 def columns(table: str, version: int) -> tuple[str, ...]:
     """Return the columns that enter the sum of a row, followed by the sum if the format has one."""
-    return (*COLUMNS[table], "sum") if has_sums(version) else COLUMNS[table]
+    names = summed_columns(table, version)
+    return (*names, "sum") if has_sums(version) else names
 
 
 def tables(version: int) -> str:
     """Return the SQL that creates the tables of a format."""
-    return _TABLES.format(_=", sum INTEGER NOT NULL" if has_sums(version) else "")
+    bodies = _BODY_IS_ELSEWHERE if has_segment(version) else _BODY_IS_HERE
+    return _TABLES.format(_=_SUM if has_sums(version) else "", **bodies)
 
 
 def structure(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:

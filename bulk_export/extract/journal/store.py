@@ -1,32 +1,29 @@
 """The journal on disk: every page that was fetched, and every part that was finished.
 
 A commit is synced before it returns, so that what was reported as stored survives a kill and a power cut alike; a torn
-end of the log is dropped by SQLite's own checksums. What is read back is checked: its sum, its shape and its size.
+end of the log is dropped by SQLite's own checksums. The bodies of pages are in a segment, and are synced before their
+rows are written. What is read back is checked: its sum, its shape and its size.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pyarrow as pa
-
 from bulk_export.core.model import PageKey
 from bulk_export.errors import UsageError
-from bulk_export.extract.content_encoding import Undecodable, inflate
+from bulk_export.extract.content_encoding import Undecodable, crc32
 from bulk_export.extract.journal import layout
+from bulk_export.extract.journal.bodies import Compression, compressed, is_compressing, unpacked
 from bulk_export.extract.journal.entries import InvalidRow, PageFingerprints, Part, StoredPage, requests_from_row
 from bulk_export.extract.journal.file import JournalFile
 from bulk_export.extract.journal.identity import check_identity, shortened
+from bulk_export.extract.journal.segment import Segment
 
-# On pages of 340 kB, lz4 takes a third of the time that splitting them into records takes, for a sixth of the size.
-# zstd at its fastest takes twice as long as lz4, for an eighth.
-_CODEC = "lz4"
 _FINGERPRINTS_AT_ONCE = 100
 _PAGES_AT_ONCE = 8
 # What parsing an entry of the wrong shape may raise.
@@ -51,7 +48,36 @@ class JournalStore(JournalFile):
     read.
     """
 
-    _codec = pa.Codec(_CODEC)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        cap: int,
+        read_only: bool = False,
+        version: int = layout.VERSION,
+        compression: Compression = "by room",
+    ) -> None:
+        """Open a journal, created with mode 0600 if there is none; with `read_only`, an archive.
+
+        Args:
+            path: The file.
+            cap: Most bytes of a decompressed body.
+            read_only: Whether it is an archive, and stays as it is.
+            version: The format of a file that is created.
+            compression: How bodies that came uncompressed are stored in a segment, by default as the disk has room;
+                in a database they are compressed.
+
+        Raises:
+            DamagedState: It is no journal, is damaged, or has a format that is not known here.
+            LocalFailure: It cannot be used.
+        """
+        super().__init__(path, cap=cap, read_only=read_only, version=version)
+        self._compression = compression
+
+    @property
+    def holds_bodies(self) -> bool:
+        """Whether the bodies of pages are in the file itself, as in an archive."""
+        return not layout.has_segment(self._version)
 
     def bind(self, identity: Mapping[str, Any], *, output: Path | None = None) -> bool:
         """Bind the journal to one export, and check everything in it before anything is built on it.
@@ -113,9 +139,9 @@ class JournalStore(JournalFile):
             requests: Requests sent for each endpoint since the last transaction.
             facts: Named texts, each in place of an earlier one.
         """
-        rows = [self._row(page) for page in pages]
+        rows = self._rows(pages)
         with self._transaction() as writer:
-            marks = ", ".join("?" * (len(layout.columns("pages", self._version)) + 1))
+            marks = ", ".join("?" * (len(layout.columns("pages", self._version)) + self.holds_bodies))
             writer.executemany(f"INSERT OR REPLACE INTO pages VALUES ({marks})", rows)  # noqa: S608  # names of ours
             for endpoint, sent in requests.items():
                 row = writer.execute("SELECT sent FROM requests WHERE endpoint = ?", (endpoint,)).fetchone()
@@ -133,15 +159,13 @@ class JournalStore(JournalFile):
     def body(self, key: PageKey) -> bytes:
         """Return the decompressed body of a stored page. Raises DamagedState if it is missing."""
         where = "WHERE endpoint = ? AND sweep = ? AND page = ?"
-        rows = self._select("pages", where, (key.endpoint, key.sweep, key.page), first="body, ")
+        rows = self._select("pages", where, (key.endpoint, key.sweep, key.page), first=self._body_column)
         if not rows:
             raise self._damaged(f"page {key.page} of {key.endpoint} is missing")
         page = self._page(rows[0])
         try:
-            if page.encoding == _CODEC:
-                return bytes(self._codec.decompress(page.stored, page.size, asbytes=True))
-            return inflate(page.stored, page.encoding, self.cap)
-        except (Undecodable, OSError, ValueError):
+            return unpacked(page, self.cap)
+        except Undecodable:
             raise self._damaged(f"page {key.page} of {key.endpoint} cannot be unpacked") from None
 
     def pages(self) -> Iterator[StoredPage]:
@@ -149,7 +173,7 @@ class JournalStore(JournalFile):
         last = 0
         while True:
             where = "WHERE rowid > ? ORDER BY rowid LIMIT ?"
-            rows = self._select("pages", where, (last, _PAGES_AT_ONCE), first="rowid, body, ")
+            rows = self._select("pages", where, (last, _PAGES_AT_ONCE), first=f"rowid, {self._body_column}")
             if not rows:
                 return
             last = rows[-1][0]
@@ -225,6 +249,10 @@ class JournalStore(JournalFile):
                 self._checked("parts", row, Part.from_row)
                 yield row[: len(layout.COLUMNS["parts"])]
 
+    @property
+    def _body_column(self) -> str:
+        return "body, " if self.holds_bodies else ""
+
     def _headers(self, endpoint: str, sweep: int) -> list[Sequence[Any]]:
         """Return the rows of a sweep's pages without their bodies, in page order."""
         rows = self._select("pages", "WHERE endpoint = ? AND sweep = ? ORDER BY page", (endpoint, sweep))
@@ -233,19 +261,29 @@ class JournalStore(JournalFile):
         return rows
 
     def _page(self, row: Sequence[Any]) -> StoredPage:
-        """Return a page from its body and the columns that enter the sum."""
-        stored, *header = row
+        """Return a page from the columns that enter the sum, and from its body, which is before them or elsewhere."""
+        header = row[1:] if self.holds_bodies else row
         page: StoredPage = self._checked("pages", header, self._checked_header)
-        if not isinstance(stored, bytes) or zlib.crc32(stored) != header[8] or not page.may_hold(len(stored)):
+        stored = row[0] if self.holds_bodies else self._read(page, *header[9:11])
+        if not isinstance(stored, bytes) or crc32(stored) != header[8] or not page.may_hold(len(stored)):
             raise self._damaged(f"page {page.key.page} of {page.key.endpoint} is not as it was stored")
         return replace(page, stored=stored)
+
+    def _read(self, page: StoredPage, position: int, size: int) -> bytes:
+        if self._segment is None:
+            raise self._damaged(f"page {page.key.page} of {page.key.endpoint} is missing")
+        with self._failures():
+            stored = self._segment.read(position, size)
+        if len(stored) != size:
+            raise self._damaged(f"page {page.key.page} of {page.key.endpoint} is not as it was stored")
+        return stored
 
     def _checked_header(self, values: Sequence[Any]) -> StoredPage:
         return StoredPage.from_row(values, self.cap)
 
     def _checked(self, table: str, row: Sequence[Any], parse: Callable[[Sequence[Any]], Parsed]) -> Parsed:
         """Return the values of a row as `parse` reads them. Raises DamagedState if it cannot, or the sum is wrong."""
-        values = row[: len(layout.COLUMNS[table])]
+        values = row[: len(layout.summed_columns(table, self._version))]
         try:
             if layout.has_sums(self._version) and layout.row_sum(table, values) != row[-1]:
                 raise InvalidRow("is not as it was stored")
@@ -259,6 +297,7 @@ class JournalStore(JournalFile):
         for page in self.pages():
             if endpoints is not None and page.key.endpoint not in endpoints:
                 raise self._damaged(f"it holds a page of {shortened(page.key.endpoint)}, which is not exported")
+        self._check_places()
         self.requests()
         self.facts()
         with self._failures():
@@ -271,6 +310,20 @@ class JournalStore(JournalFile):
         for endpoint, sweep in sweeps:
             for _ in self.page_fingerprints(endpoint, sweep):
                 pass
+
+    def _check_places(self) -> None:
+        """Check that no two bodies share a byte of the segment."""
+        if self.holds_bodies:
+            return
+        with self._failures():
+            places = self._reader.execute(
+                "SELECT position, stored_size, page, endpoint FROM pages ORDER BY position, stored_size"
+            )
+            last = 0
+            for position, size, page, endpoint in places:
+                if position < last:
+                    raise self._damaged(f"page {page} of {endpoint} lies where another one does")
+                last = position + size
 
     def _has_pages(self) -> bool:
         with self._failures():
@@ -286,14 +339,33 @@ class JournalStore(JournalFile):
                 writer.execute("DELETE FROM facts WHERE name GLOB 'revision/*' OR name GLOB 'fields/*'")
             self._insert(writer, "facts", [("identity", json.dumps(identity, sort_keys=True))], replaces=True)
 
-    def _row(self, page: StoredPage) -> tuple[Any, ...]:
-        encoding, stored = page.encoding, page.stored
-        if encoding == "identity":
-            encoding, stored = _CODEC, self._codec.compress(stored, asbytes=True)
-        key = page.key
-        header = (key.endpoint, key.sweep, key.page, page.records, *page.edges, encoding, page.size, zlib.crc32(stored))
-        sums = (layout.row_sum("pages", header),) if layout.has_sums(self._version) else ()
-        return (*header, *sums, stored)
+    def _rows(self, pages: Iterable[StoredPage]) -> list[tuple[Any, ...]]:
+        """Return the rows of pages, each with its body, or after all bodies were put into the segment."""
+        if self._segment is None:
+            return [(*self._with_sum(_header(page)), page.stored) for page in map(compressed, pages)]
+        headers: list[tuple[Any, ...]] = []
+        sizes: list[int] = []
+
+        def bodies(segment: Segment) -> Iterator[bytes]:
+            is_compressed = is_compressing(self._compression, segment)
+            for page in pages:
+                packed = compressed(page) if is_compressed else page
+                headers.append(_header(packed))
+                sizes.append(len(packed.stored))
+                yield packed.stored
+
+        with self._failures():
+            positions = self._segment.append(bodies(self._segment))
+        return [self._with_sum((*header, *place)) for header, *place in zip(headers, positions, sizes, strict=True)]
+
+    def _with_sum(self, header: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (*header, layout.row_sum("pages", header)) if layout.has_sums(self._version) else header
+
+
+def _header(page: StoredPage) -> tuple[Any, ...]:
+    """The columns of a page that are the same in every format."""
+    key = page.key
+    return (key.endpoint, key.sweep, key.page, page.records, *page.edges, page.encoding, page.size, crc32(page.stored))
 
 
 def _mapping(text: str) -> dict[str, Any]:

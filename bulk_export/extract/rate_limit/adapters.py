@@ -44,8 +44,8 @@ class InlineAsyncLedger:
 class ThreadedAsyncLedger:
     """Calls a ledger that blocks in one thread, in the order of the calls.
 
-    A step that was submitted is carried out even if its caller is cancelled: otherwise a request could be on record
-    without anybody knowing that it has to be released.
+    A step that was submitted is carried out even if its caller is cancelled: otherwise a request could be on record and
+    never be released.
     """
 
     def __init__(self, ledger: Ledger, thread: ThreadPoolExecutor) -> None:

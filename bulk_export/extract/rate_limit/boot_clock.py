@@ -1,4 +1,4 @@
-"""The time since this machine started: a clock that nobody can set, and that goes on while the machine sleeps."""
+"""The time since this machine started: a clock that cannot be set, and that goes on while the machine sleeps."""
 
 from __future__ import annotations
 

@@ -7,10 +7,10 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-import anyio
 import anyio.to_thread
 
 from bulk_export.core.credentials import Token
+from bulk_export.core.loop_time import loop_time
 from bulk_export.core.model import Limit
 from bulk_export.extract.rate_limit.adapters import InlineAsyncLedger, ThreadedAsyncLedger
 from bulk_export.extract.rate_limit.boot_clock import boot_clock
@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 # Seconds after which a permit that was not used lapses.
 SENDING_SECONDS = 5.0
-# A service that stood still works off its queue when it goes on. A request that was given up counts as counted at most
-# so many seconds later.
+# The longest time, in seconds, after which the service may still count a request that was given up: a service that
+# hung works off its queue later.
 MAX_COUNT_DELAY = 90.0
 
 
@@ -54,7 +54,8 @@ async def open_rate_limiter(
         min_interval: Least seconds between two requests.
         sources: Local addresses to send from; None lets the system choose.
         share: Fraction of both limits to use, rounded down, at least one request.
-        answer_timeout: Most seconds that a request may take. So long a request counts as in flight if its process dies.
+        answer_timeout: The longest time that a request may take, in seconds. A request whose process dies counts as in
+            flight for that time.
         notice: Called with messages that the user should see.
 
     Raises:
@@ -62,7 +63,7 @@ async def open_rate_limiter(
         DamagedState: The ledger is damaged, foreign, or of a newer version.
         UsageError: `url` names no ledger, or needs a package that is not installed.
     """
-    # A permit is claimed before the interval to the request before is waited for.
+    # A permit is claimed before the wait for the interval since the last request.
     permit_lifetime = min_interval + min(SENDING_SECONDS, max(1.0, answer_timeout))
     limits = Limits(
         service_limit=service_limit.scaled(share),
@@ -85,13 +86,13 @@ async def _open_ledger(
     location = parse_location(url)
     logger.debug("Recording requests in %r", location)
     find_route: RouteFinder = route_by_name
-    # With a single source and nobody to share with, all requests have the same route anyway.
+    # With a single source and a ledger of its own, all requests have the same route anyway.
     if location != Memory() or len(limits.sources) > 1:
         # Abandoned on cancellation: a name server that does not answer must not keep an interrupted run.
         find_route = await anyio.to_thread.run_sync(kernel_route_finder, base_url, abandon_on_cancel=True)
     match location:
         case Memory():
-            return InlineAsyncLedger(MemoryLedger(limits, anyio.current_time, find_route))
+            return InlineAsyncLedger(MemoryLedger(limits, loop_time, find_route))
         case SqliteFile(path):
             # Imported here, because a run in memory needs none of it.
             from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger

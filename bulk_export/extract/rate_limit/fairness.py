@@ -1,6 +1,6 @@
 """Who may take the next permit, and from which address: pure rules on counts, the same in every ledger.
 
-ledger.lua has the same rules for Redis; `tests/service/test_budget_redis.py` compares the two.
+ledger.lua has the same rules for Redis; `tests/service/rate_limit/test_redis.py` compares the two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a ledger of spent requests must be able to do, and the values that pass to and from it.
+"""The interface of ledgers of spent requests, and the values that pass to and from them.
 
 A `Ledger` carries out each step at once, blocking, and reads its own clock. An `AsyncLedger` offers the same steps to
 an event loop. All times in these values are seconds from now, since every ledger has a clock of its own.
@@ -164,9 +164,9 @@ class RecordedRequest:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """What a ledger holds on one rate limit key: its requests, and those sent to the service with other tokens.
+    """The record of one rate limit key: its requests, and those sent to the service with other tokens.
 
-    The others count too, since the limit on an address holds whatever the token. `token` is a keyed hash. `held_for` is
+    The others count too, since the limit on an address is common to all tokens. `token` is a keyed hash. `held_for` is
     the number of seconds for which nothing may be sent after a 429 or a loss of records.
     """
 

@@ -7,6 +7,7 @@ process alone: the least interval between requests, the lifetime of a permit, an
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 import random
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 import anyio
 from aiolimiter import AsyncLimiter
 
+from bulk_export.core.loop_time import loop_time
 from bulk_export.core.model import Limit
 from bulk_export.core.notifier import Notifier
 from bulk_export.errors import LocalFailure, ServiceFailing
@@ -28,7 +30,7 @@ from bulk_export.progress.observer import WindowUse
 
 logger = logging.getLogger(__name__)
 
-# A service that answers nothing but 429 for so many periods, and to so many probes, is given up.
+# A service that answers only 429 for this many periods, and to this many probes, is given up.
 _PATIENCE_PERIODS = 6
 _PATIENCE_PROBES = 8
 # A computed wait may fall short of its end by a rounding error; this much later it does not.
@@ -87,7 +89,10 @@ class RateLimiter:
         self._permit_lifetime = permit_lifetime
         self._elapsed = elapsed or boot_clock().now
         self._service_clock = ServiceClock()
-        self._queue = anyio.Lock()
+        # No other request of this process nor of another counts from the same random number.
+        self._identities = itertools.count(secrets.randbits(62))
+        # Whoever finds it free takes it at once: a turn of the event loop costs more than the claim.
+        self._queue = anyio.Lock(fast_acquire=True)
         self._changed = Notifier()
         self._changes = 0
         self._hold_until = -math.inf
@@ -153,7 +158,7 @@ class RateLimiter:
             period=self._limits.service_limit.period,
             uniform=self._uniform(),
             longest=longest,
-            trusted=self._service_clock.trusts(date, wall=wall, elapsed=anyio.current_time()),
+            trusted=self._service_clock.trusts(date, wall=wall, elapsed=loop_time()),
         )
         with anyio.CancelScope(shield=True):
             try:
@@ -163,13 +168,13 @@ class RateLimiter:
                 self._unrecorded.append((permit.identity, RequestOutcome.FAILED))
                 hold = parsed.pause(1)
         logger.info("The service answered 429 (Retry-After: %s); nothing is sent for %.1f s", parsed.retry_after, hold)
-        self._hold_until = anyio.current_time() + hold
+        self._hold_until = loop_time() + hold
         self._wake_waiters()
         return hold
 
     def windows(self) -> list[WindowUse]:
         """Return the usage of the common window, then that of each source address, as last seen."""
-        elapsed = anyio.current_time() - self._windows_seen_at
+        elapsed = loop_time() - self._windows_seen_at
         limits: list[tuple[str | None, Limit]] = [(None, self._limits.service_limit)]
         limits += [(source or "this machine", self._limits.address_limit) for source in self._limits.sources]
         return [
@@ -192,9 +197,9 @@ class RateLimiter:
     async def _next_permit(self) -> Permit:
         while True:
             # A hold that was computed here is kept to even if it could not be recorded.
-            if (hold := self._hold_until - anyio.current_time()) > 0:
+            if (hold := self._hold_until - loop_time()) > 0:
                 await anyio.sleep(hold)
-            identity = secrets.randbits(62)
+            identity = next(self._identities)
             try:
                 permit = await self._claim(identity)
                 if permit is not None and self._spacing is not None:
@@ -205,19 +210,19 @@ class RateLimiter:
             if permit is None:
                 continue
             # Another request may have been answered with 429 while this one waited for its interval.
-            if self._hold_until > anyio.current_time() or not self.is_fresh(permit):
+            if self._hold_until > loop_time() or not self.is_fresh(permit):
                 await self._release(identity, RequestOutcome.UNSENT)
                 continue
             return permit
 
     async def _claim(self, identity: int) -> Permit | None:
-        """Return a permit, or None after waiting for as long as the ledger said."""
+        """Return a permit, or None after the wait that the ledger asked for."""
         changes = self._changes
         fresh_until = self._elapsed() + self._permit_lifetime
         reply = await self._ledger.claim(identity)
         if await self._record_the_unrecorded():
             self._wake_waiters()
-        self._windows, self._windows_seen_at = reply.windows, anyio.current_time()
+        self._windows, self._windows_seen_at = reply.windows, loop_time()
         self._give_up_in_the_end(reply.consecutive_429s)
         if isinstance(reply, Granted):
             return Permit(reply.source, identity, fresh_until)
@@ -250,13 +255,13 @@ class RateLimiter:
         return recorded
 
     def _wake_waiters(self) -> None:
-        """Make whoever waits for a permit ask again, even if it is asking just now."""
+        """Make the task that waits for a permit claim again, even if a claim is under way."""
         self._changes += 1
         self._changed.notify_all()
 
     def _give_up_in_the_end(self, consecutive_429s: int) -> None:
         """Raise ServiceFailing if the service has answered nothing but 429 for several periods and probes."""
-        now = anyio.current_time()
+        now = loop_time()
         if consecutive_429s == 0:
             if self._throttled_since is not None:
                 logger.info("The service lets requests through again")

@@ -78,7 +78,7 @@ class ServiceClock:
         Args:
             date: The header, None if there was none.
             wall: Our clock, in seconds since the epoch.
-            elapsed: Seconds on a clock that nobody sets.
+            elapsed: Seconds on a monotonic clock.
         """
         theirs = _epoch_seconds(date)
         if theirs is None:
@@ -125,10 +125,10 @@ def read_429(
 def _requested_wait(
     retry_after: str | None, wall: float, theirs: float | None, longest_wait: float, *, trusted: bool
 ) -> float | None:
-    """Return the seconds that `Retry-After` asks to wait. `theirs` is the service's clock, if it told it.
+    """Return the seconds that `Retry-After` asks to wait. `theirs` is the service's time, None if it sent none.
 
     1. A number of seconds is taken as it is.
-    2. A date is read by the service's clock if that is trusted, and by ours if the service told no time.
+    2. A date is read by the service's clock if that is trusted, and by ours if the service sent no time.
     3. Otherwise one of both clocks is wrong: the date is read by the clock that makes it a possible wait, the longer
        one if both do. If it is too far ahead by either, the wait is the longest possible; otherwise it is not known.
     """
@@ -150,6 +150,6 @@ def _requested_wait(
 
 
 def _epoch_seconds(date: str | None) -> float | None:
-    """Return an HTTP date in seconds since the epoch, None if it is none."""
+    """Return an HTTP date in seconds since the epoch, None if it is invalid."""
     moment = server_time(date)
     return None if moment is None else moment.timestamp()

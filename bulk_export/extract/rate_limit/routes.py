@@ -110,12 +110,12 @@ def _targets(base_url: str) -> Sequence[Target]:
 
 def _chosen_addresses(targets: Iterable[Target]) -> list[str]:
     """Return the addresses that the kernel would send from, those of IPv4 first."""
-    chosen: dict[str, None] = {}
+    addresses_in_order: dict[str, None] = {}
     for family, target in sorted(targets, key=lambda target: target[0] != socket.AF_INET):
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
                 probe.connect(target)
-                chosen[str(probe.getsockname()[0])] = None
+                addresses_in_order[str(probe.getsockname()[0])] = None
         except OSError:
             continue
-    return list(chosen)
+    return list(addresses_in_order)

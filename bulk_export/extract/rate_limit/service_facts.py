@@ -50,22 +50,22 @@ class ServiceFacts:
         self._learned: dict[str, PagingFacts] = {}
 
     def of(self, path: str) -> PagingFacts:
-        """Return what is known of an endpoint."""
+        """Return the facts about an endpoint."""
         return self._facts.get(path, PagingFacts())
 
     def learn(self, path: str, facts: PagingFacts) -> None:
-        """Replace what is known of an endpoint."""
+        """Replace the facts about an endpoint."""
         if facts != self._facts.get(path):
             self._facts[path] = self._learned[path] = facts
 
     def learned(self) -> dict[str, str]:
-        """Return what is to be stored, as texts by path."""
+        """Return the texts to store, by path."""
         return {path: facts.to_text() for path, facts in self._learned.items()}
 
 
 @asynccontextmanager
 async def open_service_facts(url: str, base_url: str) -> AsyncIterator[ServiceFacts]:
-    """Read what is known of a service; what was learned of it is stored at the end.
+    """Read the facts about a service; new ones are stored at the end.
 
     Args:
         url: Location of the ledger: the value of `--budget`.

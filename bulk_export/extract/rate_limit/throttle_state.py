@@ -13,7 +13,7 @@ The states that a throttling service passes through:
    by a tenth of the configured limit in each period, until it is reached, see 1.
 
 Pure: values go in with the time, a new value comes out. Times are seconds on the clock of the ledger that keeps it.
-ledger.lua has the same rules for Redis; `tests/service/test_budget_redis.py` compares the two.
+ledger.lua has the same rules for Redis; `tests/service/rate_limit/test_redis.py` compares the two.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ThrottleState:
         ceiling: Requests in a window that got through, at `ceiling_since`; None if the configured limit applies.
         ceiling_since: When `ceiling` was measured, or began to grow.
         growth_per_second: Requests by which the ceiling grows each second.
-        hold_length: Seconds for which the last hold was meant to last, whatever clocks have done since.
+        hold_length: The intended length of the last hold, in seconds, unaffected by changes of clocks.
     """
 
     hold_until: float = 0.0
@@ -128,7 +128,15 @@ class ThrottleState:
     def after_release(
         self, identity: int, *, answered: bool, sent: bool, claimed_at: float, now: float
     ) -> ThrottleState:
-        """Return the state after a request ended without a 429; only the end of a probe changes it."""
+        """Return the state after a request ended without a 429; only the end of a probe changes it.
+
+        Args:
+            identity: Identity of the request.
+            answered: Whether a response arrived.
+            sent: Whether the request may have reached the service.
+            claimed_at: When its permit was claimed.
+            now: The present.
+        """
         if identity != self.probe:
             return self
         if answered:

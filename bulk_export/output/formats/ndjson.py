@@ -40,17 +40,19 @@ class NdjsonPart:
         if not block.lines:
             return
         self.rows += len(block.lines)
-        # The empty piece at the end makes a line end behind the last line.
-        text = b"\n".join([*block.lines, b""])
-        if self._compressor is None:
-            self._file.write(text)
-            return
-        self._waiting += text
+        for piece in block.lines.pieces:
+            if self._compressor is None:
+                self._file.write(piece)
+            else:
+                self._compress(self._compressor, piece)
+
+    def _compress(self, compressor: pa.CompressedOutputStream, piece: bytes) -> None:
+        self._waiting += piece
         size = len(self._waiting) - len(self._waiting) % _CHUNK
         if size:
             with memoryview(self._waiting) as waiting:
                 for start in range(0, size, _CHUNK):
-                    self._compressor.write(waiting[start : start + _CHUNK])
+                    compressor.write(waiting[start : start + _CHUNK])
             del self._waiting[:size]
 
     def close(self) -> None:

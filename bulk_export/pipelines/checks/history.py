@@ -107,10 +107,10 @@ def oldest_checkpoint(path: Path) -> int | None:
         DamagedState: The log has neither.
     """
     names = [entry.name for entry in (path / LOG).iterdir()]
-    commits = sorted(int(found[1]) for name in names if (found := _COMMIT.fullmatch(name)))
+    commits = sorted(int(match[1]) for name in names if (match := _COMMIT.fullmatch(name)))
     if commits and commits[0] == 0:
         return None
-    checkpoints = sorted(int(found[1]) for name in names if (found := _CHECKPOINT.fullmatch(name)))
+    checkpoints = sorted(int(match[1]) for name in names if (match := _CHECKPOINT.fullmatch(name)))
     usable = [number for number in checkpoints if not commits or number >= commits[0] - 1]
     if not usable:
         raise _damaged(path, "its log begins neither with the first version nor with a checkpoint")

@@ -116,13 +116,13 @@ class _CheckSession:
         try:
             for view in self.views(check):
                 self._connection.execute(view)
-            found = self._connection.execute(f"SELECT count(*) FROM ({check.sql})").fetchone()  # noqa: S608  # our own
+            row = self._connection.execute(f"SELECT count(*) FROM ({check.sql})").fetchone()  # noqa: S608  # our own
             result = self._connection.execute(f"{_with_text_times(self._connection, check.sql)} LIMIT {MOST_ROWS}")
             columns = tuple(column[0] for column in result.description or ())
             rows = tuple(map(tuple, result.fetchall()))
         except self._error as error:
             raise _unreadable(error) from None
-        return CheckResult(check, found[0] if found else 0, columns, rows, tuple(self._remarks(check)))
+        return CheckResult(check, row[0] if row else 0, columns, rows, tuple(self._remarks(check)))
 
     def _remarks(self, check: Check) -> Iterator[str]:
         yield from self._tables.remarks

@@ -86,10 +86,10 @@ def _folders(directory: Path) -> dict[str, Path]:
 
 def _parquet_copy(directory: Path) -> CheckedTables:
     """The tables of a copy in Parquet files, which have no history."""
-    found = {name: sorted(path.glob("*.parquet")) for name, path in _folders(directory).items()}
-    for file in (file for files in found.values() for file in files):
+    files_by_table = {name: sorted(path.glob("*.parquet")) for name, path in _folders(directory).items()}
+    for file in (file for files in files_by_table.values() for file in files):
         _refuse_irregular(file)
-    tables = {name: CopyTableFiles(tuple(files)) for name, files in found.items() if files}
+    tables = {name: CopyTableFiles(tuple(files)) for name, files in files_by_table.items() if files}
     if not tables:
         raise UsageError(f"{directory} holds no tables to check.", next_step="Sync the endpoints first, then check.")
     return CheckedTables(tables)

@@ -1,8 +1,9 @@
-"""Decides whether records that a full load did not show are gone: one response proves nothing, many need consent.
+"""Decides whether records that a full load did not show are gone. One response proves nothing, and many removals need
+consent.
 
-1. What a full load lacks is counted before anything is merged.
-2. If a single response showed everything, or too much is missing, the endpoint is loaded once more; what either load
-   shows exists (`endpoints_to_confirm`).
+1. The records that a full load lacks are counted before anything is merged.
+2. If a single response showed everything, or too much is missing, the endpoint is loaded once more; a record in either
+   load exists (`endpoints_to_confirm`).
 3. If too much is still missing, the removals are refused (`merge`), unless the user accepts them.
 4. With a new token or address, too much missing means another provider's data: nothing is merged at all
    (`refuse_another_provider`).
@@ -34,7 +35,7 @@ ALWAYS_ACCEPTED = 50
 
 @dataclass(frozen=True, slots=True)
 class MissingRecords:
-    """How many of the live records of a table a load did not show."""
+    """Of the `of` live records of a table, `rows` are missing from a load."""
 
     rows: int
     of: int
@@ -55,12 +56,12 @@ def endpoints_to_confirm(options: SyncOptions, fetched: FetchedPoll) -> dict[str
         LocalFailure: The disk is full.
     """
     until = fetched.started_at if fetched.is_overtaken else None
-    found = {}
+    to_confirm = {}
     for name, load in fetched.by_endpoint():
         missing = _missing_from(options, fetched.poll, load, name, until)
         if missing.rows and (load.is_single_response(name) or missing.is_beyond(options.max_removed)):
-            found[name] = missing
-    return found
+            to_confirm[name] = missing
+    return to_confirm
 
 
 def refuse_another_provider(options: SyncOptions, fetched: FetchedPoll, changed: Iterable[str]) -> None:
@@ -89,7 +90,7 @@ def removals_refused(refused: Mapping[str, MissingRecords]) -> RemovalRefused:
 def _missing_from(
     options: SyncOptions, poll: OpenPoll, load: GroupLoad, name: str, until: datetime | None
 ) -> MissingRecords:
-    """Count what a load lacks of a table; nothing if it cannot detect removals, or is merged already."""
+    """Count the records that a load lacks; none if it cannot detect removals, or is merged already."""
     table = open_table(options, name)
     if not load.detects_removals(name) or table.counts_of(poll.number, poll.id) is not None:
         return MissingRecords(0, 0)

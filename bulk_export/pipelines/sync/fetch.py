@@ -1,7 +1,7 @@
-"""Fetches what a poll asks for: an ordinary export for each group of endpoints, in the columns that the tables have.
+"""Fetches the records of a poll: one ordinary export for each group of endpoints, with the columns of the tables.
 
-The exports lie below `.bulk-export/` and so survive whatever an export survives. This is the only module of `sync` that
-calls the pipeline for exports.
+The exports are below `.bulk-export/`, and can be interrupted like any other export. This is the only module of `sync`
+that calls the pipeline for exports.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class GroupRequest:
     """What to fetch in one export.
 
     Attributes:
-        since: The instant from which changes are asked for; None for everything.
+        since: The instant from which changes are requested; None for all records.
         names: The endpoints.
         directory: Where the export is kept until the poll is finished.
         in_window: Whether to keep to the daily window for full syncs.
@@ -76,7 +76,7 @@ class GroupRequest:
 
 @dataclass(frozen=True, slots=True)
 class GroupLoad:
-    """What was fetched for a group: a finished export in `directory`, and what it asked for."""
+    """The finished export of a group in `directory`, and its request."""
 
     directory: Path
     manifest: Mapping[str, Any]
@@ -112,7 +112,7 @@ class GroupLoad:
 
 @dataclass(frozen=True, slots=True)
 class FetchedPoll:
-    """Everything that a poll fetched.
+    """The loads of a poll.
 
     Attributes:
         poll: The poll.

@@ -78,7 +78,7 @@ def _poll_of(entry: Mapping[str, Any]) -> object:
 
 def _poll_of_line(line: bytes) -> object:
     try:
-        found = json.loads(line)
+        entry = json.loads(line)
     except ValueError:
         return None
-    return _poll_of(found) if isinstance(found, dict) else None
+    return _poll_of(entry) if isinstance(entry, dict) else None

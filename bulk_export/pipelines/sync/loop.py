@@ -63,10 +63,10 @@ async def sync_forever(
     Args:
         options: What to keep current, and where. Its `accepts_removals` is for the first poll only.
         every: The interval in seconds.
-        observer: Hears of the progress of each export.
-        stop: Ends the loop: after the pages on their way are stored, or at once between two polls.
+        observer: Receives the events of each export.
+        stop: Ends the loop: after the responses in flight are stored, or at once between two polls.
         report: Is called after each poll that succeeded.
-        notice: Is told of polls that failed because the service or the ledger was unavailable.
+        notice: Called with a message for each poll that failed because the service or the ledger was unavailable.
 
     Raises:
         DirectoryInUse: Another process does the same.
@@ -98,7 +98,7 @@ async def run_periodically(
     """Poll at once, then once in each interval, until `stop` is set between two polls.
 
     1. The offset within the interval is drawn once. Drawn for each poll, it could put two almost two intervals apart.
-    2. A poll that takes longer than its interval makes the next ones fall out: there are never two at once.
+    2. If a poll takes longer than its interval, the next ones are left out: there are never two at once.
     3. A service or ledger that is unavailable does not end the loop, since the next poll covers what this one missed.
        Any other error does, since only a person can mend its cause.
 
@@ -108,7 +108,7 @@ async def run_periodically(
         clock: Seconds since the epoch.
         random: Numbers from 0 to 1.
         stop: Ends the loop.
-        notice: Is told of failed polls, and of those that were left out.
+        notice: Called with a message for each poll that failed or was left out.
 
     Raises:
         BulkExportError: A poll failed for another reason than an unavailable service or ledger.

@@ -1,4 +1,4 @@
-"""Merges what a poll fetched into the tables of a copy. Merging again, after a crash, changes nothing."""
+"""Merges the loads of a poll into the tables of a copy. Merging again, after a crash, changes nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """What became of a table.
+    """The result of merging into a table.
 
     Attributes:
         summary: Its part of the poll's summary.
@@ -36,7 +36,7 @@ class MergeResult:
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything was done that the load asks for."""
+        """Whether no sweeps disagreed, no removal was refused, and the end of the list is certain."""
         return self.summary.consistent is not False and self.refused is None and not self.is_end_uncertain
 
 

@@ -134,32 +134,32 @@ def _refuse_foreign_files(output: Path, names: Sequence[str]) -> None:
     """
     with local_failures(f"Looking at {output}"), opened_directory(output) as root:
         for name in (SYNC_STATE, LOG):
-            if (found := entry_status(name, within=root)) is not None:
-                _check_file(found, root, output / name, is_directory=False)
+            if (status := entry_status(name, within=root)) is not None:
+                _check_file(status, root, output / name, is_directory=False)
         for name in names:
-            if (found := entry_status(name, within=root)) is not None:
-                _check_file(found, root, output / name, is_directory=True)
+            if (status := entry_status(name, within=root)) is not None:
+                _check_file(status, root, output / name, is_directory=True)
                 with opened_directory(name, within=root) as table:
                     _check_directory(table, output / name, 0)
 
 
 def _check_directory(directory: int, path: Path, depth: int) -> None:
     for name in names_in(directory):
-        found = entry_status(name, within=directory)
-        if found is None:
+        status = entry_status(name, within=directory)
+        if status is None:
             continue
-        is_directory = stat.S_ISDIR(found.st_mode) or name == DELTA_LOG
-        _check_file(found, directory, path / name, is_directory=is_directory)
+        is_directory = stat.S_ISDIR(status.st_mode) or name == DELTA_LOG
+        _check_file(status, directory, path / name, is_directory=is_directory)
         if is_directory and depth < _DEEPEST:
             with opened_directory(name, within=directory) as below:
                 _check_directory(below, path / name, depth + 1)
 
 
-def _check_file(found: os.stat_result, within: int, path: Path, *, is_directory: bool) -> None:
-    if (stat.S_ISDIR if is_directory else stat.S_ISREG)(found.st_mode):
-        reason = ownership_problem(found, within=within, may_be_read=True)
+def _check_file(status: os.stat_result, within: int, path: Path, *, is_directory: bool) -> None:
+    if (stat.S_ISDIR if is_directory else stat.S_ISREG)(status.st_mode):
+        reason = ownership_problem(status, within=within, may_be_read=True)
     else:
-        reason = f"is {kind_of(found)}"
+        reason = f"is {kind_of(status)}"
     if reason:
         raise DamagedState(
             f"{path} cannot be used: it {reason}.",

@@ -22,7 +22,7 @@ from bulk_export.pipelines.options import ExportOptions
 from bulk_export.services.base_url import normalize_base_url
 
 _LEAST_HISTORY = timedelta(days=7)
-# The format of a copy is none of an export.
+# A copy has formats of its own.
 _PASSED_ON = declarations(ExportArguments).keys() & declarations(SyncArguments).keys() - {"format"}
 
 
@@ -78,36 +78,36 @@ class SyncOptions:
             UsageError: An option cannot be used as given.
             TypeError: An option is unknown.
         """
-        given = with_defaults(SyncArguments, options)
-        if given["output"] is None:
+        arguments = with_defaults(SyncArguments, options)
+        if arguments["output"] is None:
             raise UsageError("There is no directory for the copy.", next_step="Name it with --output.")
-        shared: dict[str, Any] = {name: value for name, value in given.items() if name in _PASSED_ON}
+        shared: dict[str, Any] = {name: value for name, value in arguments.items() if name in _PASSED_ON}
         full = ExportOptions.of(endpoints, environ=environ, consistent=True, gone="drop", **shared)
         full = _with_ids(full, named=bool(endpoints))
         moved_from = None
-        if given["moved_to"] is not None:
+        if arguments["moved_to"] is not None:
             moved_from = service_name(full)
-            full = _moved(full, given["moved_to"], allow_plain_http=given["allow_plain_http"])
-        usual = full.page_size if given["page_size"] is not None else full.service.default_page_size
-        directory = output_of(given["output"], full.service)
-        if parse_word("--format", given["format"], COPY_FORMATS) == "delta":
+            full = _moved(full, arguments["moved_to"], allow_plain_http=arguments["allow_plain_http"])
+        usual = full.page_size if arguments["page_size"] is not None else full.service.default_page_size
+        directory = output_of(arguments["output"], full.service)
+        if parse_word("--format", arguments["format"], COPY_FORMATS) == "delta":
             check_path(directory)
-        elif given["compact"] or given["vacuum"] is not None:
+        elif arguments["compact"] or arguments["vacuum"] is not None:
             raise UsageError("Only Delta tables are compacted and cleaned.", next_step="Leave out --format parquet.")
         return cls(
             full=full,
             changes=replace(full, page_size=min(full.page_size, usual), asks_twice=False, left_out=()),
             output=directory,
-            format=given["format"],
-            full_every=duration_of(given["full_every"], "--full-every"),
-            removed=parse_word("--removed", given["removed"], REMOVED),
-            compact=given["compact"],
-            vacuum=_vacuum_of(given["vacuum"]),
-            accepts_token=given["accept_token"],
-            max_removed=_max_removed_of(given["max_removed"]),
-            accepts_removals=given["accept_removals"],
+            format=arguments["format"],
+            full_every=duration_of(arguments["full_every"], "--full-every"),
+            removed=parse_word("--removed", arguments["removed"], REMOVED),
+            compact=arguments["compact"],
+            vacuum=_vacuum_of(arguments["vacuum"]),
+            accepts_token=arguments["accept_token"],
+            max_removed=_max_removed_of(arguments["max_removed"]),
+            accepts_removals=arguments["accept_removals"],
             moved_from=moved_from,
-            every=_every_of(given["every"]),
+            every=_every_of(arguments["every"]),
         )
 
     def identity(self) -> dict[str, Any]:

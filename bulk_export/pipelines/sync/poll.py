@@ -74,7 +74,7 @@ async def sync_once(
 
     Args:
         options: What to keep current, and where.
-        observer: Hears of the progress of each export.
+        observer: Receives the events of each export.
         stop: When it is set, pages on their way are kept and Interrupted is raised.
         clock: The present; tests set it.
         extract: Takes the place of the pipeline for exports; tests set it.

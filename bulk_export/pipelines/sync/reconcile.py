@@ -1,4 +1,4 @@
-"""Compares the tables of a copy with its state before anything is fetched. The older of the two is believed."""
+"""Compares the tables of a copy with its state before anything is fetched. If they differ, the older one counts."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Reconciled:
 
 
 def reconcile(options: SyncOptions, state: CopyState, now: datetime) -> Reconciled:
-    """Adjust the state to what the tables are, and clear what a killed run left in them.
+    """Adjust the state to the tables, and remove files that a killed run left in them.
 
     1. A watermark in the future was noted by a wrong clock: it is dropped.
     2. A table that is gone is fetched as that of a new endpoint. Changes alone would leave out everything else.
     3. A table that is older than the state, or that somebody else changed, gets a full sync.
     4. A table that is newer than the state shows that the state was restored: changes are asked for from as far back as
-       it says, and the polls that it takes for open were finished long ago.
+       it says, and the polls that are open in it were finished long ago.
 
     Args:
-        options: What is to be polled.
+        options: The options of the poll.
         state: The state as it was read.
         now: The present by the service's clock.
 

@@ -1,4 +1,4 @@
-"""What a merged poll leaves behind: its summary, remarks, and the state from which the next poll goes on."""
+"""The results of a merged poll: its summary, remarks, and the state for the next poll."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class MergedPoll:
     Attributes:
         kind: `full` or `changes`.
         fetched: What it fetched.
-        results: What became of each table.
-        untrusted: Endpoints of which the first load lacked more records than may be removed.
+        results: The result of each table.
+        untrusted: Endpoints whose first load lacked more records than may be removed.
         is_resumed: Whether an earlier run began it.
     """
 
@@ -58,19 +58,19 @@ class MergedPoll:
 
     def remarks(self) -> list[str]:
         """What the person who runs the poll should know of its tables."""
-        found = []
+        remarks = []
         for name, result in self.results.items():
             if result.summary.consistent is False:
                 full = ", which is a full sync again" if self.kind == FULL else ""
-                found.append(f"{name}: the data kept changing, so a record may be missing until the next poll{full}.")
+                remarks.append(f"{name}: the data kept changing, so a record may be missing until the next poll{full}.")
             if name in self.untrusted and result.refused is None:
-                found.append(f"{name}: many records were not shown at first; the next poll is a full sync.")
+                remarks.append(f"{name}: many records were not shown at first; the next poll is a full sync.")
             if result.is_end_uncertain:
-                found.append(
+                remarks.append(
                     f"{name}: the list may go on behind its last page, so no record was removed; the next"
                     " poll is a full sync."
                 )
-        return found
+        return remarks
 
 
 def state_after(
@@ -88,7 +88,7 @@ def state_after(
         state: The state in which the poll was open.
         merged: The poll.
         summary: Its summary.
-        options: What was polled, and what was done with removed records.
+        options: The options of the poll.
         every: The time between two polls, if known.
         new_identity: The token or address that the poll has proven.
     """

@@ -16,11 +16,11 @@ def clock_ahead(loads: Sequence[GroupLoad], state: CopyState) -> float:
     A start that is too early costs requests, one that is too late costs changes, so the least of the loads counts. The
     readings of earlier polls support those of this one: polls of one answer each agree as well as answers of one poll.
     """
-    found = []
+    differences = []
     for ahead, answers in (load.clock_reading for load in loads):
         supporting = 0 if ahead is None else sum(1 for kept in state.clock_readings if abs(kept - ahead) <= TOLERANCE)
-        found.append(trusted_difference(ahead, answers + supporting, state.clock_ahead))
-    return min(found, default=state.clock_ahead)
+        differences.append(trusted_difference(ahead, answers + supporting, state.clock_ahead))
+    return min(differences, default=state.clock_ahead)
 
 
 def poll_start(poll: OpenPoll, ahead: float) -> datetime:

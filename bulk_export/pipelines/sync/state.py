@@ -10,10 +10,10 @@ from typing import Any
 from bulk_export.pipelines.sync.tables.copy_table import TableMark
 from bulk_export.pipelines.sync.watermark import PollSchedule, Watermark
 
-# The kinds of polls: of everything, and of what changed.
+# The kinds of polls: of all records, and of changes only.
 FULL, CHANGES = "full", "changes"
 
-# An instant from which changes are asked for (None for everything), and the endpoints that are asked so.
+# The instant from which changes are requested (None for all records), and the endpoints.
 Group = tuple[datetime | None, tuple[str, ...]]
 
 
@@ -24,7 +24,7 @@ class OpenPoll:
     Attributes:
         number: Its number. It may come twice, if the state is restored from a backup.
         started_at: When it started, by our clock.
-        groups: What it asks for, in the order of its exports.
+        groups: The endpoints to request, and since when, in the order of the exports.
         id: A random id; empty for a poll that an earlier version began.
         source: Distinguishes the token and address it was begun with from others.
     """
@@ -38,18 +38,18 @@ class OpenPoll:
 
 @dataclass(frozen=True, slots=True)
 class CopyState:
-    """Everything that is known of a copy; `state_file` keeps it in `sync.json`.
+    """The state of a copy; `state_file` stores it in `sync.json`.
 
     Attributes:
-        identity: What this is a copy of: service, address, filters, a keyed hash of the token, and so on.
-        watermarks: For each endpoint, from when on changes are asked for.
+        identity: The source of the copy: service, address, filters, a keyed hash of the token, and so on.
+        watermarks: For each endpoint, the instant from which changes are requested.
         open_polls: Unfinished polls by kind, at most one of each.
         poll_number: Number of the last poll that was begun.
         clock_ahead: Seconds by which the service's clock was taken to be ahead of ours in the last poll.
         last_entry: The log entry of the last poll.
         table_marks: For each endpoint, its table as the last poll left it.
         default_schedule: The schedule of endpoints that have none of their own yet.
-        clock_readings: What the last polls were told of the service's clock, in seconds ahead of ours.
+        clock_readings: How far the service's clock was ahead of ours in the last polls, in seconds.
         schedules: For each endpoint, how far apart its scheduled polls are.
     """
 

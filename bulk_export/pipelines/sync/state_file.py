@@ -58,7 +58,7 @@ def read_state(directory: Path) -> CopyState | None:
             schedules={safe_name(name): _schedule_from(kept) for name, kept in document.get("rhythms", {}).items()},
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, UsageError):
-        raise _unusable(path, "it is not complete, or holds values that cannot be") from None
+        raise _unusable(path, "it is not complete, or holds impossible values") from None
 
 
 def write_state(directory: Path, state: CopyState) -> None:

@@ -1,4 +1,4 @@
-"""From when on a poll asks for changes, and when a full sync is due. Pure; all instants are of the service's clock.
+"""Since when a poll requests changes, and when a full sync is due. Pure; all instants are by the service's clock.
 
 The service advises asking from two poll intervals back: a change may be committed up to an interval late, with the
 `updated_at` at which its transaction began. A poll by hand, a retry or a resumed poll shortly after another one must

@@ -46,7 +46,17 @@ class Query:
 def parse_query(
     service: Service, endpoint: Endpoint, parameters: Iterable[tuple[str, str]], largest: int | None
 ) -> Query:
-    """Parse the decoded parameters of a request. `largest` is the largest page. Raises BadQuery."""
+    """Parse the parameters of a request.
+
+    Args:
+        service: The service.
+        endpoint: The endpoint that was requested.
+        parameters: Names and decoded values.
+        largest: The largest page; None for no bound.
+
+    Raises:
+        BadQuery: The service would answer with an error.
+    """
     paging = endpoint.paging
     number, page_size = paging.first, service.default_page_size
     sort: tuple[tuple[str, bool], ...] = ()

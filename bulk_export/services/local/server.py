@@ -172,9 +172,9 @@ class LocalService:
 
     def _is_authorized(self, request: web.Request) -> bool:
         auth = self.settings.service.auth
-        given = request.headers.get(auth.header, "").encode()
+        header_value = request.headers.get(auth.header, "").encode()
         accepted = (auth.value(token).encode() for token in (self.settings.token, *self.settings.other_tokens))
-        return any(hmac.compare_digest(given, value) for value in accepted)
+        return any(hmac.compare_digest(header_value, value) for value in accepted)
 
     async def _page(self, request: web.Request, endpoint: Endpoint, query: Query) -> web.StreamResponse:
         dataset = self._datasets[endpoint.name]

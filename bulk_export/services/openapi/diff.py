@@ -98,7 +98,7 @@ def compare(described: Service, published: Service) -> list[Change]:
 
 def unexpected_changes(described: Service, changes: Iterable[Change]) -> list[Change]:
     """Return the changes that are not among the known differences of a service."""
-    return [change for change in changes if not any(_covers(one, described, change) for one in KNOWN_DIFFERENCES)]
+    return [change for change in changes if not any(_covers(known, described, change) for known in KNOWN_DIFFERENCES)]
 
 
 def _covers(known: KnownDifference, described: Service, change: Change) -> bool:

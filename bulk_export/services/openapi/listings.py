@@ -111,12 +111,12 @@ def _read_listing(
         if isinstance(posted, Mapping) and _find_list(schemas, read_response_schemas(schemas, posted, "")):
             raise _Excluded("it is requested by POST")
         return None
-    found = _find_list(schemas, read_response_schemas(schemas, operation, path))
-    if found is None:
+    located = _find_list(schemas, read_response_schemas(schemas, operation, path))
+    if located is None:
         _check_unreadable(schemas, operation, path)
         return None
     _check_path(path)
-    response, location = found
+    response, location = located
     if isinstance(location, UnsupportedList):
         raise _Excluded(location.reason)
     members = _members_beside_records(schemas, response)
@@ -134,11 +134,11 @@ def _find_list(
     schemas: Schemas, responses: Sequence[ResponseSchema]
 ) -> tuple[ResponseSchema, RecordLocation | UnsupportedList] | None:
     """Return the first response with a list of records, or else the first with an unsupported list."""
-    found = [
+    located = [
         (response, location) for response in responses if (location := find_records(schemas, response)) is not None
     ]
-    supported = (entry for entry in found if isinstance(entry[1], RecordLocation))
-    return next(supported, found[0] if found else None)
+    supported = (entry for entry in located if isinstance(entry[1], RecordLocation))
+    return next(supported, located[0] if located else None)
 
 
 def _check_unreadable(schemas: Schemas, operation: Mapping[str, Any], path: str) -> None:

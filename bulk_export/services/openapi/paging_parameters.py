@@ -108,10 +108,12 @@ def read_paging(schemas: Schemas, parameters: Sequence[Parameter], first_page_hi
     `first_page_hints` are the numbers of the first page that other parts of the operation suggest.
     """
     candidates = [parameter for parameter in parameters if _may_count(schemas, parameter)]
-    size = next((one for one in candidates if one.normalized_name in _SIZES), None)
-    number = next((one for one in candidates if one.normalized_name in _NUMBERS), None)
-    cursor = next((one for one in parameters if one.normalized_name in _CURSORS and not _is_time(schemas, one)), None)
-    start = number or next((one for one in candidates if one.normalized_name in _OFFSETS), None)
+    size = next((entry for entry in candidates if entry.normalized_name in _SIZES), None)
+    number = next((entry for entry in candidates if entry.normalized_name in _NUMBERS), None)
+    cursor = next(
+        (entry for entry in parameters if entry.normalized_name in _CURSORS and not _is_time(schemas, entry)), None
+    )
+    start = number or next((entry for entry in candidates if entry.normalized_name in _OFFSETS), None)
     if size is None and cursor is None and start is not None and start.normalized_name not in _AMBIGUOUS_OFFSETS:
         size = Parameter("", {}, required=False, text="", example=None)  # the service alone decides the page size
     if start is None or size is None:

@@ -64,8 +64,8 @@ def read_query(schemas: Schemas, declared: Sequence[Any], *, first_page_hints: S
     return OperationQuery(
         paging=paging,
         filter_template=template,
-        filter_types={name: _filter_type(schemas, name, one) for name, one in filters.items()},
-        filter_values={name: values for name, one in filters.items() if (values := _filter_values(schemas, one))},
+        filter_types={name: _filter_type(schemas, name, entry) for name, entry in filters.items()},
+        filter_values={name: values for name, entry in filters.items() if (values := _filter_values(schemas, entry))},
         required_filters=tuple(name for name, parameter in filters.items() if parameter.required),
         sort_parameter=sort.name if sort is not None else "sort",
         sorts=_enum_values(schemas, sort) if sort is not None else (),

@@ -48,9 +48,9 @@ def find_records(schemas: Schemas, response: ResponseSchema) -> RecordLocation |
     if response.format == "csv":
         return RecordLocation((), _csv_columns(schemas, response.schema))
     declared = schemas.type_of(response.schema)
-    found = _find_list(declared)
-    if found is not None:
-        return found
+    listed = _find_list(declared)
+    if listed is not None:
+        return listed
     if declared == ANY and any(
         isinstance(_find_list(schemas.type_of(part)), RecordLocation)
         for part in schemas.with_subschemas(response.schema)
@@ -120,10 +120,14 @@ def _csv_columns(schemas: Schemas, schema: Any) -> dict[str, Any]:
         if "properties" not in part and "items" not in part:
             continue
         declared = schemas.type_of({key: part[key] for key in ("properties", "items") if key in part})
-        found = _find_list(declared)
-        if isinstance(found, RecordLocation) and found.record:
-            return _as_cells(found.record)
-        if isinstance(declared, dict) and declared and not any(isinstance(one, list) for one in declared.values()):
+        listed = _find_list(declared)
+        if isinstance(listed, RecordLocation) and listed.record:
+            return _as_cells(listed.record)
+        if (
+            isinstance(declared, dict)
+            and declared
+            and not any(isinstance(member, list) for member in declared.values())
+        ):
             return _as_cells(declared)
     for part in parts:
         header = _header(part.get("example"))

@@ -157,7 +157,7 @@ def _row_schemas(schemas: Schemas, schema: Any) -> Iterator[Any]:
 
 def _type_values(schemas: Schemas, record_schemas: Sequence[Any]) -> list[str]:
     """Return the values of a record's `type`, from its enum or else from examples."""
-    declared = [found for schema in record_schemas for found in schemas.property_schemas(schema, "type")]
+    declared = [type_schema for schema in record_schemas for type_schema in schemas.property_schemas(schema, "type")]
     values = [value for schema in declared for value in schemas.enum_strings(schema)]
     examples = [part.get("example") for schema in declared for part in schemas.with_subschemas(schema)]
     return values or [example for example in examples if isinstance(example, str)]

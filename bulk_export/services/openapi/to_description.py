@@ -70,17 +70,19 @@ def describe(
     info = schemas.resolve(spec.get("info"))
     remarks: dict[str, None] = {}
     prefix, environments = read_servers(spec, address, remarks)
-    found = list(find_listings(schemas, spec, prefix, identifiers or {}, remarks))
-    listings = [listing for listing in found if isinstance(listing, Listing)]
+    every_listing = list(find_listings(schemas, spec, prefix, identifiers or {}, remarks))
+    listings = [listing for listing in every_listing if isinstance(listing, Listing)]
     if not listings:
-        reasons = [f"{listing.path}: {listing.reason}" for listing in found if isinstance(listing, ExcludedListing)]
+        reasons = [
+            f"{listing.path}: {listing.reason}" for listing in every_listing if isinstance(listing, ExcludedListing)
+        ]
         raise UsageError(
             f"{source} has no list endpoint: no GET without path parameters that returns an array of objects.",
             next_step="; ".join([*reasons[:_MOST_REASONS], *remarks]) or "Describe the service by hand.",
         )
     usual = _usual_settings(listings)
     title = str(info.get("title") or "").strip()
-    versions = group_by_version(found, info.get("version"))
+    versions = group_by_version(every_listing, info.get("version"))
     excluded = {version.name: version.excluded for version in versions if version.excluded}
     document: dict[str, Any] = {
         "name": slug(service or title) or "service",
@@ -112,21 +114,24 @@ class _UsualSettings:
 
 
 def _usual_settings(listings: Sequence[Listing]) -> _UsualSettings:
-    paged = [one for one in listings if one.query.paging.style != "none"] or listings
-    filtered = [one for one in listings if one.query.filter_types] or listings
-    sorted_ones = [one for one in listings if one.query.sorts] or listings
-    shaped = [one for one in listings if one.format == "json"] or listings
-    paging = _most_common([one.query.paging for one in paged])
-    if any(one.query.paging.largest != paging.largest for one in paged):
+    paged = [listing for listing in listings if listing.query.paging.style != "none"] or listings
+    filtered = [listing for listing in listings if listing.query.filter_types] or listings
+    sorted_ones = [listing for listing in listings if listing.query.sorts] or listings
+    shaped = [listing for listing in listings if listing.format == "json"] or listings
+    paging = _most_common([listing.query.paging for listing in paged])
+    if any(listing.query.paging.largest != paging.largest for listing in paged):
         # A largest page that one endpoint states must not be assumed of those that state none.
         paging = replace(paging, largest=None)
     at, id_path, id_type, type_path, attributes = _most_common(
-        [(one.shape.at, one.shape.id, one.shape.id_type, one.shape.type, one.shape.attributes) for one in shaped]
+        [
+            (listing.shape.at, listing.shape.id, listing.shape.id_type, listing.shape.type, listing.shape.attributes)
+            for listing in shaped
+        ]
     )
     return _UsualSettings(
         paging=paging,
-        filter_template=_most_common([one.query.filter_template for one in filtered]),
-        sort_parameter=_most_common([one.query.sort_parameter for one in sorted_ones]),
+        filter_template=_most_common([listing.query.filter_template for listing in filtered]),
+        sort_parameter=_most_common([listing.query.sort_parameter for listing in sorted_ones]),
         shape=ResponseShape(at, id_path, id_type, type_path, attributes, fields={}, record_type=""),
     )
 

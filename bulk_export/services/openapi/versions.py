@@ -41,19 +41,19 @@ def group_by_version(found: Sequence[Listing | ExcludedListing], info_version: A
 
 
 def _lists_of(
-    found: Sequence[Listing | ExcludedListing], up_to: Sequence[str], versions: Sequence[str]
+    listings: Sequence[Listing | ExcludedListing], up_to: Sequence[str], versions: Sequence[str]
 ) -> list[Listing | ExcludedListing]:
     """Return the lists without a version, and the newest of each other list in the versions `up_to` one."""
     newest: dict[tuple[str, ...], Listing | ExcludedListing] = {}
     for version in up_to:
         own: dict[tuple[str, ...], Listing | ExcludedListing] = {}
-        for listing in found:
+        for listing in listings:
             if listing.name.version == version:
                 own.setdefault(listing.name.resource, listing)
         newest |= own
-    chosen = {id(listing) for listing in newest.values()}
+    newest_ids = {id(listing) for listing in newest.values()}
     # A version all of whose lists are excluded is not among the versions.
-    return [listing for listing in found if listing.name.version not in versions or id(listing) in chosen]
+    return [listing for listing in listings if listing.name.version not in versions or id(listing) in newest_ids]
 
 
 def _version(name: str, lists: Sequence[Listing | ExcludedListing]) -> ServiceVersion:

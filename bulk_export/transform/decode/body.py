@@ -3,11 +3,10 @@
 A body is accepted only if all of it is valid: UTF-8, JSON without extensions, and a list of objects where the records
 are expected. A body that was cut short fails here, whatever its headers said.
 
-Three ways to split, from fast to slow; each leaves to the next what it cannot decide:
+Two ways to split, each for what the one before cannot decide; `scanned_page` is a faster one before both:
 
-1. `split_compact_page`: msgspec, for compact pages of exactly `id`, `type` and `attributes`. Gives the ids as well.
-2. msgspec, for other pages with the records in `data`.
-3. The scanner of the standard library, which accepts every valid JSON text, wherever the records are.
+1. msgspec, for pages with the records in `data`.
+2. The scanner of the standard library, which accepts every valid JSON text, wherever the records are.
 """
 
 from __future__ import annotations
@@ -29,8 +28,6 @@ import pyarrow as pa
 _scanner: Any = make_scanner
 _BOM = b"\xef\xbb\xbf"
 _EMPTY_PAGE_SIZE = len(b'{"data":[]}')
-# What a compact record of `id`, `type` and `attributes` has beside their values, with the comma behind it.
-_COMPACT_RECORD_SIZE = len(b'{"id":"","type":,"attributes":},')
 _WHITESPACE = " \t\r\n"
 _FIRST_OF_OBJECT = frozenset(b"{")
 _first = operator.itemgetter(0)
@@ -59,26 +56,6 @@ Body = bytes | SplitBody
 def text_of(body: Body) -> bytes:
     """The body as it was sent."""
     return body.text if isinstance(body, SplitBody) else body
-
-
-def split_compact_page(body: bytes) -> SplitBody | None:
-    """Fast path for compact pages of exactly `id`, `type` and `attributes`; None for any other body.
-
-    The proof is the byte count: msgspec takes the last of repeated keys and skips white space without a word, so its
-    values are accepted only if they, and what must be around them, add up to the length of the body.
-    """
-    if len(body) > _LARGE or not is_utf8(body):
-        return None
-    try:
-        records = _COMPACT_PAGE.decode(body).data
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    sizes = [len(record.id) + len(record.type) + len(record.attributes) + _COMPACT_RECORD_SIZE for record in records]
-    starts = list(itertools.accumulate(sizes, initial=len(b'{"data":[')))
-    # White space, escapes in an id, a repeated key, an id beyond ASCII: each makes the body longer than this.
-    if not records or starts[-1] + len(b"}") != len(body):
-        return None
-    return SplitBody(body, _Slices(body, starts), [record.id for record in records])
 
 
 def split_page(body: bytes, at: Sequence[str] = ("data",)) -> list[bytes]:
@@ -154,16 +131,6 @@ class _Slices(Sequence[bytes]):
         return iter([text[start : after - 1] for start, after in itertools.pairwise(self._starts)])
 
 
-class _CompactRecord(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    id: str
-    type: msgspec.Raw
-    attributes: msgspec.Raw
-
-
-class _CompactPage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    data: list[_CompactRecord]
-
-
 class _Page(msgspec.Struct):
     data: list[msgspec.Raw]
 
@@ -176,7 +143,6 @@ class _PageOfObjects(msgspec.Struct):
     data: list[_AnyObject]
 
 
-_COMPACT_PAGE = msgspec.json.Decoder(_CompactPage)
 _PAGE = msgspec.json.Decoder(_Page)
 _PAGE_OF_OBJECTS = msgspec.json.Decoder(_PageOfObjects)
 

@@ -14,10 +14,12 @@ from bulk_export.transform import schema
 from bulk_export.transform.decode.body import Body, SplitBody, text_of
 from bulk_export.transform.decode.columns import ColumnDecoder, IdsByPage
 from bulk_export.transform.decode.drift import Drift
-from bulk_export.transform.decode.identity import IdentityReader, Key, ids_of, keys
-from bulk_export.transform.decode.json_lines import compact, flat_lines
+from bulk_export.transform.decode.flat_lines import FlatLines
+from bulk_export.transform.decode.identity import IdentityReader, Keys, ids_of, keys
+from bulk_export.transform.decode.json_lines import LineBlock, compact
 from bulk_export.transform.decode.record_shape import RecordShaper, with_escaped_names
 from bulk_export.transform.decode.redactor import Redactor, redact_records
+from bulk_export.transform.decode.scanned_page import ScannedRecords
 from bulk_export.transform.redaction import NO_REDACTION, Redaction, RedactionAction
 
 Lines = Literal["raw", "flat"]
@@ -35,10 +37,10 @@ class Block:
         drift: How the records differ from the description.
     """
 
-    ids: Sequence[Key]
+    ids: Keys
     rows_per_page: Sequence[int]
     batch: pa.RecordBatch | None
-    lines: Sequence[bytes] | None
+    lines: LineBlock | None
     drift: Drift
 
     def without(self, rows: Collection[int]) -> Block:
@@ -47,9 +49,9 @@ class Block:
         kept = [row for row in range(len(self.ids)) if row not in excluded]
         return replace(
             self,
-            ids=[self.ids[row] for row in kept],
+            ids=Keys([[self.ids[row] for row in kept]]),
             batch=None if self.batch is None else self.batch.take(pa.array(kept, pa.int64())),
-            lines=None if self.lines is None else [self.lines[row] for row in kept],
+            lines=None if self.lines is None else LineBlock.of([self.lines[row] for row in kept]),
         )
 
 
@@ -62,6 +64,7 @@ class Decoder:
         lines: Which lines blocks have: `raw` are the records as they were sent, without white space between tokens;
             `flat` are the columns of the batch as JSON objects; None for no lines.
         redaction: What is dropped or pseudonymised, in batches and lines.
+        compiled: Whether columns are decoded by the compiled path as far as it takes them, if there is a kernel.
 
     Example:
         decoder = Decoder(endpoint, columns=True, lines=None)
@@ -69,19 +72,26 @@ class Decoder:
     """
 
     def __init__(
-        self, endpoint: Endpoint, *, columns: bool, lines: Lines | None, redaction: Redaction = NO_REDACTION
+        self,
+        endpoint: Endpoint,
+        *,
+        columns: bool,
+        lines: Lines | None,
+        redaction: Redaction = NO_REDACTION,
+        compiled: bool = True,
     ) -> None:
         self._shaper = RecordShaper(endpoint)
         if redaction and not self._shaper.is_json_api:
             redaction = with_escaped_names(redaction)
         self._columns = columns
         self._lines = lines
-        self._column_decoder = ColumnDecoder(endpoint, redaction)
+        self._column_decoder = ColumnDecoder(endpoint, redaction, compiled=compiled)
         self.schema = self._column_decoder.schema
+        self._flat_lines = FlatLines(self.schema) if lines == "flat" else None
         self._without_column = schema.without_column(endpoint)
         self._redactor = Redactor(redaction, endpoint.shape) if redaction else None
         self._identity = IdentityReader(endpoint.shape) if endpoint.shape.identity else None
-        # A pseudonym tells records apart as the id does, but hides whether there is one.
+        # A pseudonym distinguishes records as the id does, but hides whether there is an id.
         self._pseudonym = (
             redaction.pseudonym if redaction.rules.get(schema.ID) is RedactionAction.PSEUDONYMISE else None
         )
@@ -94,19 +104,19 @@ class Decoder:
         """
         drift = Drift()
         batch: pa.RecordBatch | None = None
-        lines: Sequence[bytes] | None = None
+        lines: LineBlock | None = None
         ids: IdsByPage | None = None
         # 1. Columns, whose decoder reads the ids as well.
         if self._columns or self._lines == "flat":
             batch, ids = self._column_decoder.decode(list(map(self._shaper.normalized_page, bodies)), drift)
-            if self._lines == "flat":
-                lines = flat_lines(batch)
+            if self._flat_lines is not None:
+                lines = LineBlock([self._flat_lines.text(batch)], batch.num_rows)
         # 2. Lines and identities that have to be taken from the records.
         needs_identities = ids is None or self._identity is not None or self._pseudonym is not None
         if self._lines == "raw" or needs_identities:
             records = list(map(self._shaper.split, bodies))
             if self._lines == "raw":
-                lines = [line for page in map(self._raw_lines, bodies, records) for line in page]
+                lines = self._raw_lines(bodies, records)
             if needs_identities:
                 ids = list(map(self._identities, bodies, records))
         # 3. Keys: a record without an identity stands for itself.
@@ -118,24 +128,27 @@ class Decoder:
         for path in self._without_column & drift.unknown.keys():
             del drift.unknown[path]
         return Block(
-            ids=[key for page in page_keys for key in page],
+            ids=Keys(page_keys),
             rows_per_page=[len(page) for page in page_keys],
             batch=batch if self._columns else None,
             lines=lines,
             drift=drift,
         )
 
-    def _raw_lines(self, body: Body, records: Sequence[bytes]) -> Sequence[bytes]:
-        return redact_records(compact(text_of(body), records), self._redactor)
+    def _raw_lines(self, bodies: Sequence[Body], pages: Sequence[Sequence[bytes]]) -> LineBlock:
+        pieces: list[bytes] = []
+        for body, records in zip(bodies, pages, strict=True):
+            if self._redactor is None and isinstance(records, ScannedRecords) and records.is_compact:
+                pieces.append(records.lines())
+            else:
+                pieces += LineBlock.of(redact_records(compact(text_of(body), records), self._redactor)).pieces
+        return LineBlock(pieces, sum(map(len, pages)))
 
     def _identities(self, body: Body, records: Sequence[bytes]) -> Sequence[str | None]:
         if self._identity is not None:
             return self._identity.read(records)
-        ids: Sequence[str | None]
-        if isinstance(body, SplitBody) and body.ids is not None:
-            ids = body.ids
-        else:
-            ids = ids_of(list(map(self._shaper.normalize, records)))
+        known = body.ids if isinstance(body, SplitBody) else self._shaper.known_ids(records)
+        ids = ids_of(list(map(self._shaper.normalize, records))) if known is None else known
         if self._pseudonym is None:
             return ids
         return [id_ and self._pseudonym(id_.encode("utf-8", "surrogatepass")) for id_ in ids]

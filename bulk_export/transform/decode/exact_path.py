@@ -1,4 +1,4 @@
-"""The exact path from records to columns: one record at a time, for whatever the fast path declines.
+"""The exact path from records to columns: one record at a time, for whatever the kernel declines.
 
 About ten times as slow, with the parser of the standard library, which keeps every digit and every repeated key.
 """

@@ -1,13 +1,13 @@
 """What tells records apart: the text of their identity, or the record itself if nothing identifies it.
 
 A record has no identity if a value of it is missing, null, an empty string, a list or an object. Nothing says then
-whether another record is the same one, so it is never taken for one that was met before.
+whether another record is the same one, so it never counts as a repetition of an earlier one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, overload
 
 import msgspec
 
@@ -15,15 +15,45 @@ from bulk_export.core.model import Kind, RecordShape
 from bulk_export.transform import schema
 from bulk_export.transform.decode import lossless_json
 from bulk_export.transform.decode.record_shape import member_at, members_of
+from bulk_export.transform.decode.scanned_page import HashedIds
 from bulk_export.transform.decode.values import parse_timestamp
 
 # Text identifies a record; bytes are a record that nothing identifies, as it was sent.
 Key = str | bytes
 
 
+class Keys(Sequence[Key]):
+    """The keys of the records of some pages. `pages` has those of each page; they are put together when needed."""
+
+    __slots__ = ("_all", "_count", "pages")
+
+    def __init__(self, pages: Sequence[Sequence[Key]]) -> None:
+        self.pages = pages
+        self._count = sum(map(len, pages))
+        self._all: list[Key] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Key: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Key]: ...
+    def __getitem__(self, index: int | slice) -> Key | Sequence[Key]:
+        return self._together()[index]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._together())
+
+    def _together(self) -> list[Key]:
+        if self._all is None:
+            self._all = [key for page in self.pages for key in page]
+        return self._all
+
+
 def keys(identities: Sequence[str | None], records: Callable[[], Sequence[bytes]]) -> Sequence[Key]:
     """The identity of each record, or the record; `records` is called only if one of them is needed."""
-    if all(identities):
+    if isinstance(identities, HashedIds) or all(identities):
         return identities  # type: ignore[return-value]  # none of them is None
     return [identity or record for identity, record in zip(identities, records(), strict=True)]
 
@@ -70,7 +100,7 @@ def id_value(record: bytes) -> Any:
 
 
 def column_value_and_id(value: Any) -> tuple[str, str | None]:
-    """What the column `id` holds for a value, which is never null; and the id that it is, None if it is none."""
+    """Return the text for the column `id`, which is never null, and the id, None if the value is not a valid id."""
     if value is None:
         return "", None
     if isinstance(value, bytes):
@@ -95,8 +125,8 @@ def identity_columns(shape: RecordShape) -> tuple[tuple[str, ...], ...] | None:
     cannot have a column.
     """
     columns = [_column_path(shape, path) for path in shape.identity or (shape.id,)]
-    found = tuple(column for column in columns if column is not None)
-    return found if len(found) == len(columns) else None
+    known = tuple(column for column in columns if column is not None)
+    return known if len(known) == len(columns) else None
 
 
 def _column_path(shape: RecordShape, path: tuple[str, ...]) -> tuple[str, ...] | None:

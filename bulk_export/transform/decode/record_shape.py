@@ -17,7 +17,8 @@ import msgspec
 from bulk_export.core.model import Endpoint, Kind, RecordShape
 from bulk_export.transform import schema
 from bulk_export.transform.decode import lossless_json
-from bulk_export.transform.decode.body import Body, SplitBody, scan_members, split_compact_page, split_page
+from bulk_export.transform.decode.body import Body, SplitBody, scan_members, split_page
+from bulk_export.transform.decode.scanned_page import ScannedRecords, scan_page
 from bulk_export.transform.decode.values import INT64, RESERVED, parse_number
 from bulk_export.transform.redaction import Redaction
 
@@ -28,6 +29,7 @@ _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
 
 Members = list[tuple[str, bytes]]
+_DATA = ("data",)
 
 
 class RecordShaper:
@@ -50,12 +52,19 @@ class RecordShaper:
 
     def split(self, body: Body) -> Sequence[bytes]:
         """The records of a page, each in the bytes it was sent as. Raises InvalidPage."""
-        return body.records if isinstance(body, SplitBody) else split_page(body, self._shape.at)
+        if isinstance(body, SplitBody):
+            return body.records
+        scanned = scan_page(body) if self._shape.at == _DATA else None
+        return split_page(body, self._shape.at) if scanned is None else scanned
 
     def split_with_ids(self, body: bytes) -> SplitBody:
         """The body with its records, and with their ids if these cost nothing. Raises InvalidPage."""
-        compact = split_compact_page(body) if self.is_json_api else None
-        return compact or SplitBody(body, self.split(body))
+        records = self.split(body)
+        return SplitBody(body, records, self.known_ids(records))
+
+    def known_ids(self, records: Sequence[bytes]) -> Sequence[str] | None:
+        """The ids of the records of a page, if they cost nothing."""
+        return records.ids if self.is_json_api and isinstance(records, ScannedRecords) else None
 
     def join(self, records: Sequence[bytes]) -> bytes:
         """A page of records in the shape of the service; the inverse of `split`."""

@@ -13,10 +13,9 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
-from bulk_export.transform.decode import Key
+from bulk_export.transform.decode import HashedIds, Key, Keys
 
 InSlice = Callable[[pa.Array], pa.Array]
 
@@ -28,6 +27,10 @@ _KEPT_BYTES = 10
 
 def fingerprints(keys: Iterable[Key]) -> bytes:
     """The 64-bit fingerprint of each key, in order: 8 bytes each, the same on every run."""
+    if isinstance(keys, Keys):
+        return b"".join(map(fingerprints, keys.pages))
+    if isinstance(keys, HashedIds):
+        return keys.fingerprints()
     return fingerprints_of(key.encode("utf-8", "surrogatepass") if isinstance(key, str) else key for key in keys)
 
 
@@ -48,6 +51,9 @@ def repeated_fingerprints(blobs: Callable[[], Iterator[bytes]], rows: int) -> fr
         blobs: Gives all fingerprints, in pieces, each time it is called; once for each slice.
         rows: How many fingerprints there are.
     """
+    # Not needed before an endpoint is complete, and long to import.
+    import pyarrow.compute as pc
+
     repeated: set[int] = set()
     for in_slice in slices(rows):
         pieces = [fingerprint_array(blob).filter(in_slice(fingerprint_array(blob))) for blob in blobs()]
@@ -130,6 +136,8 @@ class SeenRecords:
 
 
 def _in_slice(values: pa.Array, shift: int, leading_bits: int) -> pa.Array:
+    import pyarrow.compute as pc
+
     if shift == 64:
         return pc.is_valid(values)
     return pc.equal(pc.shift_right(values, pa.scalar(shift, pa.uint64())), pa.scalar(leading_bits, pa.uint64()))

@@ -1,6 +1,6 @@
-"""Decides which version of a record is written if it was met more than once.
+"""Decides which version of a record is written if it occurs more than once.
 
-An endpoint is converted once. If a record was met twice in the first sweep (`rows_to_exclude`), or further sweeps saw
+An endpoint is converted once. If a record occurs twice in the first sweep (`rows_to_exclude`), or further sweeps saw
 other records than the first (`ConflictResolver`), the result is `Corrections`, with which it is converted again.
 
 Three rules:
@@ -8,7 +8,7 @@ Three rules:
 1. A response shows one moment, so what it shows twice are two records. An identity that is twice in one response is
    shared: it does not identify.
 2. Records of one identity that is not shared are versions of one record. The newest by `updated_at` is written.
-3. Records with a shared identity, or with none, are told apart by their content alone.
+3. Records with a shared identity, or without one, are distinguished by their content alone.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ class Occurrence:
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """What to do about records that were met more than once in the first sweep.
+    """What to do about records that occur more than once in the first sweep.
 
     Attributes:
         excluded: Rows that are not written.
         duplicates: How many rows were in an earlier response already.
         shared: How many records share their identity with another record of the same response.
-        unexplained: Whether a record was met twice although it does not say that it was updated in between.
+        unexplained: Whether a record occurs twice although, by its own times, it was not updated in between.
     """
 
     excluded: ExcludedRows
@@ -190,7 +190,7 @@ def rows_to_exclude(occurrences: Iterable[Occurrence], *, is_one_response: bool 
 
 @dataclass(slots=True)
 class ConflictResolver:
-    """Chooses, for records that not every sweep saw alike, which occurrences are written.
+    """Chooses which occurrences are written, for records that differ between sweeps.
 
     Args:
         last: The number of the last sweep.
@@ -234,10 +234,11 @@ class ConflictResolver:
             return True
         # Case 2: two sweeps, one after the other, saw the same two contents. A record that changed does not change
         # back.
-        sweeps_with = Counter(content for sweep in sweeps for content in {one.content for one in sweep})
+        sweeps_with = Counter(content for sweep in sweeps for content in {occurrence.content for occurrence in sweep})
         repeated = {content for content, count in sweeps_with.items() if count > 1}
         return any(
-            len(repeated & {one.content for one in sweep} & {one.content for one in later}) > 1
+            len(repeated & {occurrence.content for occurrence in sweep} & {occurrence.content for occurrence in later})
+            > 1
             for index, sweep in enumerate(sweeps)
             for later in sweeps[index + 1 :]
         )

@@ -1,4 +1,4 @@
-"""Compares sweeps by fingerprints: did two of them see the same records, and which records did not all see alike?
+"""Compares sweeps by fingerprints: do two of them have the same records, and which records differ between them?
 
 A sweep gives, for each response, the fingerprints of the identities and of the contents of its records. They are
 compared in slices of the hash space, so that memory depends on the size of a slice and not on the number of records.
@@ -59,8 +59,8 @@ def lacks_records(last: SweepFingerprints, earlier: Sequence[SweepFingerprints],
         for sweep in earlier:
             expected = _counts(_rows_in(sweep, in_slice))
             positions = pc.index_in(expected["id"], value_set=seen["id"])
-            found = pc.fill_null(pc.take(seen["total"], positions), 0)
-            if _any(pc.less(found, expected["proven"])):
+            totals = pc.fill_null(pc.take(seen["total"], positions), 0)
+            if _any(pc.less(totals, expected["proven"])):
                 return True
     return False
 
@@ -95,7 +95,7 @@ def count_ids(sweeps: Sequence[SweepFingerprints], rows: int) -> int:
 
 
 def differing_ids(sweeps: Sequence[SweepFingerprints], rows: int) -> frozenset[int]:
-    """The identities about which there is something to decide.
+    """Return the identities of the records that differ between sweeps.
 
     1. A sweep has the identity in several responses.
     2. Not every sweep has the same contents of it, each equally often.

@@ -25,12 +25,14 @@ from tests.support.small_service import content_of
 
 DIRECTORIES = (STATE, f"{STATE}/parts", f"{STATE}/parts/delivery-partners", FOLDER)
 DATABASE = tuple(f"{STATE}/journal.sqlite{suffix}" for suffix in ("", "-wal", "-shm", "-journal"))
-FILES = (*DATABASE, f"{STATE}/pages.sqlite.partial", f"{FOLDER}/part-00000.parquet", f"{FOLDER}/part-00009.csv.partial")
+JOURNAL = (*DATABASE, f"{STATE}/journal.pages")
+FILES = (*JOURNAL, f"{STATE}/pages.sqlite.partial", f"{FOLDER}/part-00000.parquet", f"{FOLDER}/part-00009.csv.partial")
 ATTACKS: list[tuple[str, Callable[[Path, Path], None]]] = [
     *((place, attack) for place in (*DIRECTORIES, *FILES) for attack in (link, pipe, somebody_elses, open_to_all)),
     *((place, link_to_home) for place in DIRECTORIES),
-    *((place, second_name) for place in DATABASE),
+    *((place, second_name) for place in JOURNAL),
     (f"{STATE}/journal.sqlite", device),
+    (f"{STATE}/journal.pages", device),
     (f"{STATE}/parts", device),
     ("delivery-partners", link_to_home),
     ("delivery-partners", pipe),

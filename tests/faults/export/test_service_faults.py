@@ -13,10 +13,13 @@ from bulk_export.errors import DamagedState, Interrupted, LocalFailure, ServiceF
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.tuning import Tuning
 from bulk_export.services.local import serving
+from tests.support.disturbed_run import TUNING, small_options
 from tests.support.exporting import options, settings
+from tests.support.killed_exports import serving_unfinished
 from tests.support.raw_pages import QUICK, page_number, statement_options, statements_body
 from tests.support.raw_server import Connection, answer, raw_server, response
 from tests.support.restore import restore
+from tests.support.small_service import content_of
 
 
 @pytest.mark.parametrize(
@@ -157,6 +160,30 @@ async def test_damaged_state_is_refused(tmp_path: Path, name: str) -> None:
             await export(options(service, output, "statements"))
         assert path.read_bytes() == b"scribble" * 1_000
         assert len(service.log) == sent
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut short", "missing"])
+async def test_damaged_pages_are_refused(room: Path, damage: str) -> None:
+    """Stored pages that were changed, cut short or lost are noticed before a request, and left as they are."""
+    async with serving_unfinished(room) as service:
+        segment = room / "unfinished/.bulk-export/journal.pages"
+        whole = segment.read_bytes()
+        segment.unlink()
+        if damage != "missing":
+            left = whole[:-1] if damage == "cut short" else bytes([*whole[:50], whole[50] ^ 1, *whole[51:]])
+            segment.touch(0o600)
+            segment.write_bytes(left)
+        with pytest.raises(DamagedState, match=r"journal\.sqlite cannot be trusted: .*page") as refused:
+            await export(small_options(service.base_url, room / "unfinished"), tuning=TUNING)
+        assert refused.value.kept == "Nothing was deleted."
+        assert service.requests == []
+        assert damage == "missing" or segment.read_bytes() == left
+        # As it was, it goes on.
+        segment.touch(0o600)
+        segment.write_bytes(whole)
+        await export(small_options(service.base_url, room / "unfinished"), tuning=TUNING)
+        assert service.requests == []
+        assert content_of(room / "unfinished") == content_of(room / "finished")
 
 
 async def test_changed_part_is_noticed(tmp_path: Path) -> None:

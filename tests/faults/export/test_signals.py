@@ -1,4 +1,4 @@
-"""A signal at any disk call, while it waits for a slot, or a second one: exit 130, and the same command goes on."""
+"""A signal at any disk call, while it waits for a permit, or a second one: exit 130, and the same command goes on."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_signal_ends_a_long_wait(tmp_path: Path, number: int) -> None:
 
 
 def wait_until_spent(directory: Path, process: subprocess.Popen[Any]) -> None:
-    """Until both pages that the limit allows are there, so that it waits for the next slot."""
+    """Until both pages that the limit allows are there, so that it waits for the next permit."""
     deadline = time.monotonic() + 30
     while process.poll() is None and time.monotonic() < deadline:
         shown = run("budget", "--json", cwd=directory)

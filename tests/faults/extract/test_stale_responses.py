@@ -64,7 +64,7 @@ async def test_same_command_goes_on_after_stale_pages(tmp_path: Path) -> None:
 
     lists = DisturbedList(950, fault=doubled)
     async with web_server(lists.answer) as url:
-        with pytest.raises(ServiceFailing, match="pages that were not asked for") as failed:
+        with pytest.raises(ServiceFailing, match="pages that were not requested") as failed:
             await export(list_options(url, tmp_path / "out", workers=1), tuning=QUICK)
         assert "the same command goes on from here" in failed.value.next_step
         lags = False

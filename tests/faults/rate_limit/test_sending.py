@@ -1,4 +1,4 @@
-"""Between a slot and the wire, and after a request that got no answer: what the record of an export then says."""
+"""Between a permit and the wire, and after a request that got no answer: what the record of an export then says."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def options(base_url: str, output: Path, *endpoints: str, **changes: Any) -> Exp
 async def test_lapsed_permit_after_sleep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page whose permit lapsed while the machine slept is requested with another permit.
 
-    The machine sleeps for an hour again and again, each time somewhere between a slot and the wire.
+    The machine sleeps for an hour again and again, each time somewhere between a permit and the wire.
     """
     readings = itertools.count()
     asleep = BootClock("this boot", lambda: 3600.0 * (next(readings) // 7))

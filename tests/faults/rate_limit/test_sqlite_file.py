@@ -48,7 +48,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def claim_many(ledger: SqliteLedger, first: int) -> int:
-    """Ask for thirty slots; how many there were."""
+    """Ask for thirty permits; return how many there were."""
     return sum(isinstance(ledger.claim(number), Granted) for number in range(first, first + 30))
 
 
@@ -102,10 +102,10 @@ def test_untrusted_file_is_refused(path: Path, damage: object) -> None:
     """A file that cannot be trusted is refused and left as it is."""
     damage(path)  # type: ignore[operator]  # each damages a file
     before = path.read_bytes()
-    with pytest.raises(DamagedState, match=r"budget\.sqlite") as refusal:
+    with pytest.raises(DamagedState, match=r"budget\.sqlite") as refused:
         open_ledger(path).claim(1)
-    assert refusal.value.exit_code == 5
-    assert refusal.value.next_step
+    assert refused.value.exit_code == 5
+    assert refused.value.next_step
     with pytest.raises(DamagedState):
         read_usage(f"sqlite:///{path}")
     assert path.read_bytes() == before
@@ -147,9 +147,9 @@ def test_impossible_path_is_refused(tmp_path: Path, kind: str) -> None:
     else:
         (tmp_path / "file").write_text("")
         path = tmp_path / "file" / "budget.sqlite"
-    with pytest.raises(BudgetUnavailable) as refusal:
+    with pytest.raises(BudgetUnavailable) as refused:
         open_ledger(path)
-    assert refusal.value.exit_code == 5
+    assert refused.value.exit_code == 5
 
 
 def test_a_read_only_file_system_is_refused(path: Path, tmp_path: Path) -> None:
@@ -181,9 +181,9 @@ def test_second_name_is_refused(path: Path, tmp_path: Path) -> None:
         with pytest.raises(BudgetUnavailable, match="hard link"):
             ledger.claim(100)
         for name in (path, second):
-            with pytest.raises(BudgetUnavailable, match="hard link") as refusal:
+            with pytest.raises(BudgetUnavailable, match="hard link") as refused:
                 open_ledger(name)
-            assert refusal.value.exit_code == 5
+            assert refused.value.exit_code == 5
             with pytest.raises(BudgetUnavailable):
                 read_usage(f"sqlite:///{name}")
         second.unlink()
@@ -199,9 +199,9 @@ def test_mounted_file_is_refused(path: Path, tmp_path: Path) -> None:
     if mount.returncode != 0:
         pytest.skip("nothing may be mounted here")
     try:
-        with pytest.raises(BudgetUnavailable, match="mounted by itself") as refusal:
+        with pytest.raises(BudgetUnavailable, match="mounted by itself") as refused:
             open_ledger(inside)
-        assert refusal.value.exit_code == 5
+        assert refused.value.exit_code == 5
         (tmp_path / "link.sqlite").symlink_to(inside)
         with pytest.raises(BudgetUnavailable, match="mounted by itself"):
             open_ledger(tmp_path / "link.sqlite")
@@ -297,11 +297,11 @@ async def test_unsettled_permit_stays_used(path: Path) -> None:
     """A permit that cannot be released for lack of space stays used, and is released when there is space."""
     store = await ThreadedAsyncLedger.open(lambda: open_ledger(path))
     budget = RateLimiter(store, AGREED)
-    slots = [await budget.acquire() for _ in range(10)]
+    permits = [await budget.acquire() for _ in range(10)]
     with no_room_beyond(4096):
-        await budget.release(slots[0], RequestOutcome.UNSENT)
-        await budget.release(slots[1], RequestOutcome.ANSWERED)
-        hold = await budget.report_throttled(slots[2], retry_after="0", date=None)
+        await budget.release(permits[0], RequestOutcome.UNSENT)
+        await budget.release(permits[1], RequestOutcome.ANSWERED)
+        hold = await budget.report_throttled(permits[2], retry_after="0", date=None)
     assert 0 < hold < 1
     assert read_usage(f"sqlite:///{path}")[0].used == 20
     await budget.acquire()

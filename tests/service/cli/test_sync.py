@@ -93,10 +93,10 @@ def test_sync_polls_until_a_signal(tmp_path: Path, address: str) -> None:
 
 def test_sync_from_python(tmp_path: Path, address: str) -> None:
     """From Python it is a function with options of the same names."""
-    told: list[bulk_export.SyncSummary] = []
+    reported: list[bulk_export.SyncSummary] = []
     chosen = {"base_url": address, "token": "canary-token-7f3a", "output": tmp_path / "copy", "budget": "memory://"}
-    summary = bulk_export.run_sync("statements", format="parquet", report=told.append, **chosen)
-    assert told == [summary]
+    summary = bulk_export.run_sync("statements", format="parquet", report=reported.append, **chosen)
+    assert reported == [summary]
     (poll,) = summary.polls
     assert isinstance(poll, bulk_export.PollSummary)
     assert poll.tables["statements"].counts == bulk_export.Counts(fetched=120, inserted=120)

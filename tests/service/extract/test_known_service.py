@@ -30,18 +30,18 @@ async def _exported_twice(
 ) -> tuple[list[int], list[str], list[str]]:
     """The numbers found in `then`, and the warnings at both exports; both lists are of one service."""
     serving = {"now": lists}
-    told = (HeardWarnings(), HeardWarnings())
+    observers = (HeardWarnings(), HeardWarnings())
     output = tmp_path / "none"
 
     async def answer(request: web.Request) -> web.Response:
         return await serving["now"].answer(request)
 
     async with web_server(answer) as url:
-        for number, (hearing, serving["now"]) in enumerate(zip(told, (lists, then), strict=True)):
+        for number, (observer, serving["now"]) in enumerate(zip(observers, (lists, then), strict=True)):
             output = tmp_path / f"out{number}"
             options = list_options(url, output, page_size=page_size, budget=f"sqlite:///{tmp_path}/budget.sqlite")
-            await pipeline.export(options, hearing, tuning=QUICK)
-    return numbers_in(output), told[0].warnings, told[1].warnings
+            await pipeline.export(options, observer, tuning=QUICK)
+    return numbers_in(output), observers[0].warnings, observers[1].warnings
 
 
 @pytest.mark.parametrize("cap", [25, 100])
@@ -141,12 +141,12 @@ async def test_a_stream_says_that_it_left_records_out(tmp_path: Path) -> None:
     def shown(_count: int, page: int, answer: Answer) -> Answer:
         return [0, *range(21, 40)] if page == 2 else answer
 
-    hearing = HeardWarnings()
+    observer = HeardWarnings()
     async with web_server(DisturbedList(50, fault=shown).answer) as url:
         options = list_options(url, tmp_path / "unused", page_size=20)
-        rows = [batch.num_rows async for batch in stream_batches(options, hearing, QUICK)]
+        rows = [batch.num_rows async for batch in stream_batches(options, observer, QUICK)]
     assert sum(rows) == 49
-    assert ["a record may be missing" in warning for warning in hearing.warnings] == [True]
+    assert ["a record may be missing" in warning for warning in observer.warnings] == [True]
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])

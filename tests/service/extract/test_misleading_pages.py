@@ -156,7 +156,7 @@ async def test_each_answer_twice_is_noticed(tmp_path: Path) -> None:
         return right[count // 2]
 
     lists = DisturbedList(950, fault=doubled)
-    with pytest.raises(ServiceFailing, match="pages that were not asked for"):
+    with pytest.raises(ServiceFailing, match="pages that were not requested"):
         await export_list(lists, tmp_path / "out", workers=1)
 
 

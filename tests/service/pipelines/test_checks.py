@@ -177,9 +177,9 @@ def test_exit_code_6_if_something_is_found(tmp_path: Path) -> None:
     assert shown.returncode == 6
     assert "no funded-place decision: 25" in shown.stdout
     assert "and 5 more" in shown.stdout
-    told = run("check", str(wrong), "--json", cwd=tmp_path)
-    assert told.returncode == 6
-    answers = json.loads(told.stdout)
+    checked = run("check", str(wrong), "--json", cwd=tmp_path)
+    assert checked.returncode == 6
+    answers = json.loads(checked.stdout)
     assert len(answers["undecided"]["rows"]) == answers["undecided"]["found"] == 25
     assert run("check", str(wrong), "--sql", "nothing", cwd=tmp_path).returncode == 2
     assert "SELECT" in run("check", str(wrong), "--sql", "undecided", cwd=tmp_path).stdout
@@ -235,8 +235,8 @@ def polled(directory: Path, polls: dict[datetime, dict[str, State]], removed: tu
         if states:
             made = pa.Table.from_pylist(list(rows.values()), schema)
             write_deltalake(directory / "npq-applications", made, mode="overwrite")
-        told = TableSummary(Counts(), requests=1, since=None, consistent=True, version=None)
-        poll = PollSummary(len(log) + 1, "changes", start, start + LASTING, 1, 0, 0, {"npq-applications": told})
+        table = TableSummary(Counts(), requests=1, since=None, consistent=True, version=None)
+        poll = PollSummary(len(log) + 1, "changes", start, start + LASTING, 1, 0, 0, {"npq-applications": table})
         log.append(json.dumps(poll.to_json()))
     (directory / "sync-log.jsonl").write_text("\n".join([*log, "{torn"]))
     synced(directory, "participant-declarations", [declaration(f"d-{name}", name) for name in sorted(rows)])

@@ -75,7 +75,7 @@ def service_of(token: str) -> str:
 async def opened(
     server: RedisProcess,
     hand: Hand | None = None,
-    terms: Limits = AGREED,
+    limits: Limits = AGREED,
     token: str | None = None,
     base_url: str | None = None,
     route: RouteFinder = route_by_name,
@@ -83,7 +83,7 @@ async def opened(
     clocks: dict[str, Any] = {} if hand is None else {"clock": lambda: hand.server, "elapsed": lambda: hand.here}
     token = token or next(tokens)
     store = RedisLedger(
-        RedisServer(server.url), base_url or service_of(token), Token(token), terms, find_route=route, **clocks
+        RedisServer(server.url), base_url or service_of(token), Token(token), limits, find_route=route, **clocks
     )
     try:
         await store.enter()
@@ -168,7 +168,7 @@ def test_all_ledgers_decide_alike(
     periods: tuple[float, float],
     ways: str,
 ) -> None:
-    """One script of steps for memory, a file and a server: the same slots from the same addresses, the same holds.
+    """One script of steps for memory, a file and a server: the same permits from the same addresses, the same holds.
 
     The addresses may be reached by `ways` that share one.
     """
@@ -176,22 +176,22 @@ def test_all_ledgers_decide_alike(
     def route(source: str | None) -> str:
         return ways.format(source)
 
-    terms = Limits(
+    limits = Limits(
         Limit(service, periods[0]), Limit(address, periods[1]), tuple(f"10.0.0.{n}" for n in range(sources)), 20.0
     )
     hand, directory = Hand(), tmp_path_factory.mktemp("differential")
 
     async def play() -> None:
-        memory = MemoryLedger(terms, lambda: hand.here, route)
+        memory = MemoryLedger(limits, lambda: hand.here, route)
         file = SqliteLedger(
             directory / "budget.sqlite",
             service_of(SECRET),
             Token(SECRET),
-            terms,
+            limits,
             BootClock("boot", lambda: hand.here),
             route,
         )
-        async with opened(server, hand, terms, route=route) as store:
+        async with opened(server, hand, limits, route=route) as store:
             in_flight: list[int] = []
             for kind, number, amount in script:
                 if kind == "pass":
@@ -208,11 +208,11 @@ def test_all_ledgers_decide_alike(
                 elif in_flight:
                     identity = in_flight.pop(number % len(in_flight))
                     if kind == "refuse":
-                        refusal = RetryAfter(
+                        headers = RetryAfter(
                             retry_after=round(amount, 3), window_boundary=None, period=periods[0], uniform=0.5
                         )
-                        holds = [memory.report_throttled(identity, refusal), file.report_throttled(identity, refusal)]
-                        holds.append(await store.report_throttled(identity, refusal))
+                        holds = [memory.report_throttled(identity, headers), file.report_throttled(identity, headers)]
+                        holds.append(await store.report_throttled(identity, headers))
                         assert holds == pytest.approx([holds[0]] * 3, abs=1e-4)
                     else:
                         outcome = {
@@ -362,10 +362,10 @@ async def test_processes_keep_the_limit_in_real_time(server: RedisProcess) -> No
     async def process() -> None:
         async with budget_on(server, Limit(10, 0.5), token) as budget:
             for _ in range(9):
-                slot = await budget.acquire()
+                permit = await budget.acquire()
                 moments.append(anyio.current_time())
                 await anyio.sleep(0.01)
-                await budget.release(slot, RequestOutcome.ANSWERED)
+                await budget.release(permit, RequestOutcome.ANSWERED)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(4):
@@ -376,8 +376,8 @@ async def test_processes_keep_the_limit_in_real_time(server: RedisProcess) -> No
 
 async def test_usage_is_shown(server: RedisProcess) -> None:
     """The usage of each limit can be shown."""
-    terms = Limits(Limit(5, 60), Limit(3, 30), ("127.0.0.1", "127.0.0.2"), 20.0)
-    async with opened(server, None, terms) as store:
+    limits = Limits(Limit(5, 60), Limit(3, 30), ("127.0.0.1", "127.0.0.2"), 20.0)
+    async with opened(server, None, limits) as store:
         for number in range(3):
             await store.claim(number)
             await store.release(number, RequestOutcome.ANSWERED)
@@ -409,9 +409,9 @@ async def test_lost_server_is_waited_for(
     notices: list[str] = []
     try:
         async with budget_on(own_server, Limit(4, 0.6), "t", notice=notices.append) as budget:
-            slots = [await budget.acquire() for _ in range(3)]
+            permits = [await budget.acquire() for _ in range(3)]
             own_server.kill()
-            await budget.release(slots[0], RequestOutcome.UNSENT)
+            await budget.release(permits[0], RequestOutcome.UNSENT)
             with anyio.move_on_after(0.3) as waited:
                 await budget.acquire()
             assert waited.cancelled_caught
@@ -428,19 +428,19 @@ async def test_lost_server_is_waited_for(
 async def test_older_snapshot_frees_nothing(tmp_path: Path) -> None:
     """A server that comes back from an older snapshot lets nobody spend anew.
 
-    Neither who was at work, nor who begins after it; another service is held as well, and all of it is told.
+    This holds for processes at work and for new ones. Another service is held as well, and warnings say so.
     """
     hand, token, own_server = Hand(), next(tokens), RedisProcess(tmp_path)
-    terms = Limits(Limit(4, 60), Limit(4, 60), (None,), 20.0, 10.0)
+    limits = Limits(Limit(4, 60), Limit(4, 60), (None,), 20.0, 10.0)
     try:
-        async with opened(own_server, hand, terms, token) as store, await redis_client(own_server) as client:
+        async with opened(own_server, hand, limits, token) as store, await redis_client(own_server) as client:
             await store.claim(1)
             await store.release(1, RequestOutcome.UNSENT)
             await client.save()
             assert await spend_all(store) == 4
             own_server.kill()
             own_server.start()
-            async with opened(own_server, hand, terms, token) as late, opened(own_server, hand, terms) as other:
+            async with opened(own_server, hand, limits, token) as late, opened(own_server, hand, limits) as other:
                 for held in (late, store, other):
                     assert await spend_all(held) == 0
                 hand.passes(89.9)
@@ -553,11 +553,11 @@ async def test_long_wait_is_remembered(server: RedisProcess) -> None:
 async def test_tokens_share_the_address_limit(server: RedisProcess) -> None:
     """Tokens share the limit of an address, and not that of the service."""
     hand, base_url = Hand(), service_of(next(tokens))
-    terms = Limits(Limit(3, 60), Limit(4, 60), ("127.0.0.1", "127.0.0.2"), 20.0)
+    limits = Limits(Limit(3, 60), Limit(4, 60), ("127.0.0.1", "127.0.0.2"), 20.0)
     async with (
-        opened(server, hand, terms, "one", base_url) as one,
-        opened(server, hand, terms, "two", base_url) as two,
-        opened(server, hand, terms, "three", base_url) as three,
+        opened(server, hand, limits, "one", base_url) as one,
+        opened(server, hand, limits, "two", base_url) as two,
+        opened(server, hand, limits, "three", base_url) as three,
     ):
         assert [await spend_all(store) for store in (one, two, three)] == [3, 3, 2]
         hand.passes(80.1)

@@ -213,7 +213,7 @@ async def test_check_reports_differences(tmp_path: Path) -> None:
     changes = json.loads(listed.stdout)["changes"]
     assert len(changes) == len(lines)
     assert {"difference": "removed", "what": "endpoint", "endpoint": "participants-npq"}.items() <= changes[0].items()
-    assert "publishes 10 things otherwise" in shown.stderr
+    assert "publishes 10 things differently" in shown.stderr
 
 
 async def test_check_without_differences(tmp_path: Path) -> None:

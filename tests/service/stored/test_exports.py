@@ -176,7 +176,7 @@ async def test_finished_export_is_replaced(stored: Path, version: Version) -> No
 async def test_newer_journal_is_refused(stored: Path, version: Version) -> None:
     """A journal of a newer format is refused before a request is sent, and the message says what to do."""
     connection = sqlite3.connect(stored / "unfinished" / JOURNAL)
-    connection.execute("PRAGMA user_version = 4")
+    connection.execute("PRAGMA user_version = 5")
     connection.close()
     async with version.serve() as service:
         with pytest.raises(DamagedState, match=r"journal\.sqlite was written by another version") as refused:

@@ -68,6 +68,7 @@ def test_declaration_reaches_command_line(command: str, declared: Declaration) -
 
 @pytest.mark.parametrize(("command", "declared"), EVERY, ids=identifier)
 def test_declaration_reaches_environment(command: str, declared: Declaration) -> None:
+    """Every declared setting is read from its variable, which is not reported as unknown."""
     variable = f"BULK_EXPORT_{declared.name.upper()}"
     text, value = ("yes", True) if declared.arity is Arity.FLAG else ("a", ["a"])
     expected = {declared.name: "a" if declared.arity is Arity.SINGLE else value}
@@ -111,6 +112,7 @@ def test_declaration_reaches_python(name: str) -> None:
 
 
 def test_stream_takes_the_options_of_an_export() -> None:
+    """`stream` is typed with the declarations of an export."""
     assert typing.get_args(typing.get_type_hints(bulk_export.stream)["options"]) == (ExportArguments,)
 
 
@@ -122,10 +124,12 @@ def test_declared_defaults_are_used() -> None:
 
 @pytest.mark.parametrize("command", INTERFACE)
 def test_options_of_the_interface_exist(command: str) -> None:
+    """Each command takes the options of the agreed interface."""
     assert set(INTERFACE[command].split()) <= {parameter.name for parameter in PARSED[command].params}
 
 
 def test_order_of_commands() -> None:
+    """The help lists commands in the order of `COMMANDS`."""
     assert list(PARSED) == list(COMMANDS)
 
 

@@ -159,6 +159,7 @@ def test_empty_variables() -> None:
 def test_unknown_variables() -> None:
     """A variable that looks like an option but is none is named, without its value."""
     environ = {"BULK_EXPORT_TOKEN": "x", "BULK_EXPORT_CONFIG": "x", "BULK_EXPORT_PAGE_SIZE": "1", "PAGE_SIZE": "1"}
+    environ["BULK_EXPORT_DECODER"] = "python"
     assert unknown_variables(environ) == []
     (warning,) = unknown_variables(environ | {"BULK_EXPORT_PAGESIZE": "canary"})
     assert "BULK_EXPORT_PAGESIZE" in warning

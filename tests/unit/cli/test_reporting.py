@@ -62,6 +62,7 @@ def test_package_is_silent_by_default() -> None:
 
 
 def test_log_lines_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """A log line has its level if it is a debug line, the logger's name, and no line end inside."""
     configure_reporting("text", debug=True)
     LOGGER.debug("GET %s\nwith a line end", "/statements")
     LOGGER.info("sent")
@@ -74,6 +75,7 @@ def test_log_lines_as_text(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_log_lines_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--log-format json`, a log message is an object with level, message and logger."""
     configure_reporting("json", debug=True)
     LOGGER.warning("retrying")
     (line,) = map(json.loads, capsys.readouterr().err.splitlines())
@@ -144,13 +146,14 @@ def test_tracebacks_hold_no_messages(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_errors_without_debug(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without `--debug`, an error is a line without a traceback."""
     configure_reporting("text", debug=False)
     assert report(failure()) == 2
     assert capsys.readouterr().err == "bulk-export: What happened.\n"
 
 
 def test_warnings_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
-
+    """A warning for users is one line, without the place in the code."""
     with warnings_as_lines():
         warnings.warn("a file can be read by others", UserWarning, stacklevel=1)
     assert capsys.readouterr().err == "warning: a file can be read by others\n"

@@ -29,6 +29,7 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 
 def test_prepare_merges_and_takes_out_reporting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Line, variables, file and defaults are merged; options on reporting are applied and not returned."""
     monkeypatch.setenv("BULK_EXPORT_WORKERS", "3")
     monkeypatch.setenv("BULK_EXPORT_PROGRESS", "none")
     Path("named.toml").write_text("page-size = 7\nworkers = 2\nlog-format = 'json'\n")
@@ -66,6 +67,7 @@ def test_unknown_variable_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_log_format() -> None:
+    """An unknown log format is a usage error that names it."""
     with pytest.raises(UsageError, match="xml"):
         prepare("export", {"log_format": "xml"})
 
@@ -105,5 +107,6 @@ def test_debug_shows_log_messages(
     ],
 )
 def test_exit_codes(arguments: list[str], code: int, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each wrong command line ends with its exit code and a reason."""
     assert run(app, arguments) == code
     assert text in capsys.readouterr().err

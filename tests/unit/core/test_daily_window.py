@@ -61,6 +61,7 @@ def test_openings_equal_a_search_by_minute(window: tuple[int, int], moment: tupl
 @settings(deadline=None, max_examples=60)
 @given(window=windows, moment=moments, part=st.integers(1, 59_999_999))
 def test_within_a_minute_nothing_changes(window: tuple[int, int], moment: tuple[str, datetime], part: int) -> None:
+    """A window opens and closes on whole minutes only."""
     zone, minute = moment
     instant = minute + timedelta(microseconds=part)
     of = Window.of(text(*window), zone)

@@ -23,6 +23,7 @@ OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(
     [("300", 300), ("300s", 300), ("5m", 300), ("500ms", 0.5), ("1.5h", 5400), ("7d", 604_800), (" 0 ", 0)],
 )
 def test_durations(text: str, seconds: float) -> None:
+    """A duration is a number with or without a unit; without one it is in seconds."""
     assert parse_duration(text) == seconds
 
 
@@ -54,6 +55,7 @@ def test_invalid_limit_is_refused(text: str) -> None:
     ("text", "share"), [("50%", 0.5), ("50", 0.5), ("100 %", 1), ("0.5%", 0.005), ("33.3%", 0.333)]
 )
 def test_shares(text: str, share: float) -> None:
+    """A share is a percentage, with or without the sign."""
     assert parse_share(text) == pytest.approx(share)
 
 

@@ -146,6 +146,7 @@ def test_no_more_pages_back_off_than_there_are_workers() -> None:
 
 
 def test_a_page_gets_so_many_attempts() -> None:
+    """A page is requested as often as the backoff allows, then the run fails and names it."""
     fetcher = Fetcher(lambda _: response(status=500))
     with pytest.raises(ServiceFailing, match="Page 1 of things failed 3 times"):
         dispatch(fetcher, sweep_of())
@@ -222,6 +223,7 @@ def test_a_permit_that_is_not_needed_is_returned_unsent() -> None:
 
 
 def test_stopped_it_waits_for_what_is_in_flight() -> None:
+    """After a stop no request is sent, and all responses in flight are kept."""
     fetcher, sweep = Fetcher(), sweep_of()
     dispatch(fetcher, sweep, stop_after=3.5)
     assert not sweep.plan.complete

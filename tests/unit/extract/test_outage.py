@@ -39,11 +39,11 @@ def test_requests_on_their_way_begin_no_other_hold() -> None:
     assert away.failures == 0
 
 
-@pytest.mark.parametrize("told", [901.0, 86_400.0, 999_999_999.0])
-def test_a_longer_wait_than_allowed_ends_the_run(told: float) -> None:
+@pytest.mark.parametrize("retry_after", [901.0, 86_400.0, 999_999_999.0])
+def test_a_longer_wait_than_allowed_ends_the_run(retry_after: float) -> None:
     """The error names both the announced wait and the allowed one."""
     with pytest.raises(ServiceFailing) as ended:
-        outage().announced(503, told, 1, sent_in=0, now=0.0)
+        outage().announced(503, retry_after, 1, sent_in=0, now=0.0)
     said = " ".join(ended.value.lines())
     assert "15 min of --max-wait" in said
     assert "kept" in said
@@ -52,19 +52,19 @@ def test_a_longer_wait_than_allowed_ends_the_run(told: float) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(
-    told=st.floats(-1e6, 20),
+    retry_after=st.floats(-1e6, 20),
     uniform=UNIFORM,
     max_wait=st.sampled_from([0.0, 5.0, 900.0, 7_200.0]),
     same=st.booleans(),
 )
-def test_short_waits_without_end_are_given_up(told: float, uniform: float, max_wait: float, same: bool) -> None:
+def test_short_waits_without_end_are_given_up(retry_after: float, uniform: float, max_wait: float, same: bool) -> None:
     """Whether all pages meet it, or one of them while others arrive."""
     away, now, waits = outage(max_wait, uniform), 0.0, 0
     with pytest.raises(ServiceFailing, match="--max-wait"):  # noqa: PT012  # until it is raised
         while True:
-            wait = away.announced(503, told, 1 if same else waits, sent_in=waits, now=now)
+            wait = away.announced(503, retry_after, 1 if same else waits, sent_in=waits, now=now)
             assert wait is not None
-            assert wait >= told
+            assert wait >= retry_after
             waits += 1
             now += wait
             assert away.shut_for(now) == pytest.approx(0.0, abs=1e-6)
@@ -95,13 +95,13 @@ def test_failed_connections_are_spread_over_minutes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "pause", "held"),
+    ("retry_after", "pause", "held"),
     [(None, 7.0, 7.0), (3.0, 7.0, 7.0), (600.0, 300.0, 600.0), (86_401.0, 300.0, 300.0), (10.0**9, 300.0, 300.0)],
 )
-def test_a_429_may_ask_for_more_than_a_period(told: float | None, pause: float, held: float) -> None:
+def test_a_429_may_ask_for_more_than_a_period(retry_after: float | None, pause: float, held: float) -> None:
     """It is honoured, unless it asks for more than a day."""
     away = outage()
-    assert away.throttled(told, pause, now=0.0) == held
+    assert away.throttled(retry_after, pause, now=0.0) == held
     assert away.shut_for(0.0) == (held if held > pause else 0.0)
 
 

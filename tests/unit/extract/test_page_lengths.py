@@ -37,6 +37,7 @@ def test_by_position_three_equal_pages_are_needed() -> None:
 
 
 def test_as_short_again_is_a_clamp() -> None:
+    """A page in the middle that has the same length again was cut."""
     made = lengths()
     made.add(1, 77)
     assert set(made.repeat(77)) == {1}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bulk_export.core.model import Endpoint
-from bulk_export.extract.repeated_pages import RepeatedPages, content_of
-from bulk_export.transform.decode import RecordShaper
+from bulk_export.extract.repeated_pages import RepeatedPages
+from bulk_export.transform.decode import RecordShaper, content_of
 from tests.support.paged_list import ENDPOINT
 
 IDENTIFIED = [b'{"id":"a","type":"x","attributes":{}}']

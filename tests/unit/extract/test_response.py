@@ -27,6 +27,7 @@ from bulk_export.extract.response import explanation, one_line
     ],
 )
 def test_the_explanation_of_an_error(status: int, headers: dict[str, str], body: bytes, message: str) -> None:
+    """The message is the target of a redirect, the errors in JSON, or the plain text."""
     assert explanation(status, headers, body) == message
 
 

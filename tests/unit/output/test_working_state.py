@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -9,10 +13,12 @@ import pytest
 from bulk_export.core.directories import opened_directory
 from bulk_export.errors import DamagedState
 from bulk_export.output.working_state import check_working_state, remove_tree
+from tests.support.disk_calls import counted, fail_at
 
 THEIRS = ["notes.txt", "parts/readme", "parts/things/sketch.png", "full/0/things/notes.txt", "full/manifest.json.old"]
 OURS = [
     "journal.sqlite",
+    "journal.pages",
     "parts/things/revision-0/part-00000.parquet",
     f"full/{'a' * 32}/again-things/manifest.json",
     "merge/anything",
@@ -35,11 +41,12 @@ def test_only_our_files_are_checked_and_removed(tmp_path: Path) -> None:
     assert sorted(path for path in working.rglob("*") if path.is_file()) == sorted(kept)
 
 
-def test_open_journal_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["journal.sqlite", "journal.pages"])
+def test_open_journal_is_refused(tmp_path: Path, name: str) -> None:
     """A journal that others may read is not ours, and the message names it."""
-    (tmp_path / "journal.sqlite").touch()
-    (tmp_path / "journal.sqlite").chmod(0o644)
-    with opened_directory(tmp_path) as directory, pytest.raises(DamagedState, match=r"journal\.sqlite"):
+    (tmp_path / name).touch()
+    (tmp_path / name).chmod(0o644)
+    with opened_directory(tmp_path) as directory, pytest.raises(DamagedState, match=re.escape(name)):
         check_working_state(directory, tmp_path)
 
 
@@ -53,3 +60,25 @@ def test_link_is_not_removed(tmp_path: Path) -> None:
 
 def test_missing_directory_is_removed_already(tmp_path: Path) -> None:
     assert remove_tree(tmp_path / "nothing") == []
+
+
+def test_bodies_are_removed_after_their_journal(tmp_path: Path) -> None:
+    """Wherever a removal stops, there is no journal whose bodies are gone, and the next removal finishes it."""
+    names = ["journal.pages", "journal.sqlite", "journal.sqlite-wal", "manifest.json", "pages.sqlite"]
+    seen = set()
+    for number in itertools.count(1):
+        working = tmp_path / str(number)
+        working.mkdir()
+        for name in names:
+            (working / name).touch(0o600)
+        with counted(fail_at(number, errno.EIO, lasting=False)), contextlib.suppress(OSError):
+            remove_tree(working)
+        if not working.exists():
+            break
+        left = {entry.name for entry in working.iterdir()}
+        assert "journal.pages" in left or not left
+        seen.add(frozenset(left))
+        remove_tree(working)
+        assert not working.exists()
+    assert {"journal.pages"} in seen
+    assert {"journal.pages", "journal.sqlite", "journal.sqlite-wal"} in seen

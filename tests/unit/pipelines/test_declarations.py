@@ -31,12 +31,14 @@ def test_arity() -> None:
 
 
 def test_defaults() -> None:
+    """Options that were not given have their declared defaults."""
     given: VolumeArguments = {"volume": "loud"}
     assert with_defaults(VolumeArguments, given) == {"volume": "loud", "speakers": (), "mute": False, "length": None}
     assert with_defaults(VolumeArguments, {"length": None})["volume"] == "low"
 
 
 def test_unknown_option() -> None:
+    """An unknown option is a TypeError that suggests a similar one."""
     with pytest.raises(TypeError, match=r"volume got an unexpected keyword argument 'volum'; did you mean 'volume'\?"):
         with_defaults(VolumeArguments, {"volum": "loud"})
     with pytest.raises(TypeError, match=r"argument 'xyz'$"):

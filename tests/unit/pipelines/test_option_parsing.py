@@ -45,6 +45,7 @@ def address(environment: str | None, base_url: str | None, *, allow_plain_http: 
 
 
 def test_exactly_one_address() -> None:
+    """An environment or a base URL is required, and not both."""
     assert "missing" in refusal(address, None, None)
     assert "both given" in refusal(address, "sandbox", "https://example.org")
     assert address("sandbox", None) == "https://npq-registration-sandbox-web.teacherservices.cloud"
@@ -77,6 +78,7 @@ def test_exactly_one_address() -> None:
     ],
 )
 def test_malformed_addresses(url: str) -> None:
+    """An address that is not a plain http or https URL is refused."""
     assert "Write it like" in refusal(address, None, url)
 
 
@@ -107,6 +109,7 @@ def test_texts() -> None:
 
 
 def test_formats_and_compression() -> None:
+    """Each format has a default compression; what does not go together is refused."""
     assert formats_of(["parquet", "ndjson"], None, flatten=False) == {"parquet": "zstd", "ndjson": "none"}
     assert formats_of(["ndjson", "ndjson"], "gzip", flatten=True) == {"ndjson": "gzip"}
     assert "no format" in refusal(formats_of, "csv", None, flatten=False)
@@ -135,31 +138,37 @@ def test_output_is_named_after_service_and_time() -> None:
 
 @pytest.mark.parametrize("name", ["", " ", "a\0b"])
 def test_blank_directories(name: str) -> None:
+    """A blank name, or one with a NUL, is not a directory."""
     assert "not a directory" in refusal(output_of, name, NPQ)
     assert "--work-dir" in refusal(directory_of, name, "--work-dir")
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "257", "abc", "", "3.5", 0, -1, 257, 3.0, float("inf"), None])
 def test_counts_out_of_range(number: Any) -> None:
+    """A count outside of its bounds, or not a whole number, is refused."""
     assert "--workers cannot be" in refusal(count_of, number, "--workers", largest=256)
 
 
 def test_counts() -> None:
+    """Both bounds of a count are accepted, as text or number."""
     assert [count_of(number, "--workers", largest=256) for number in ("1", 256)] == [1, 256]
     assert count_of("0", "--retries", smallest=0, largest=9) == 0
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "3001", "abc", "", "3.5", 0, -1, 3001])
 def test_page_size_out_of_range(size: str | int) -> None:
+    """A page size outside of the service's range is refused."""
     assert "from 1 to 3000" in refusal(page_size_of, size, 3000)
 
 
 def test_default_page_size() -> None:
+    """The default page size is 300, or the largest page if that is smaller."""
     assert [page_size_of(None, largest) for largest in (3000, 100)] == [300, 100]
 
 
 @pytest.mark.parametrize("limit", ["1000", "1000/", "/5m", "0/5m", "10/0", "-1/5m", "ten/5m", "10/5 minutes", "1e3/5m"])
 def test_malformed_limits(limit: str) -> None:
+    """A limit that is not `N/PERIOD` is refused with that form."""
     assert "N/PERIOD" in refusal(limit_of, limit, None)
 
 
@@ -174,10 +183,12 @@ def test_malformed_limits(limit: str) -> None:
     ],
 )
 def test_limits(given: str | Limit | None, limit: Limit) -> None:
+    """A limit is a text or a Limit; without one, that of the service holds."""
     assert limit_of(given, Limit(9, 9)) == limit
 
 
 def test_service_without_limit() -> None:
+    """A service without a limit is not limited."""
     assert limit_of(None, None) is NO_LIMIT
 
 
@@ -197,6 +208,7 @@ def test_share() -> None:
 
 
 def test_source_addresses() -> None:
+    """Source addresses are IP addresses to send from, each given once."""
     assert sources_of(["127.0.0.1", " ::1 "]) == ("127.0.0.1", "::1")
     assert sources_of("127.0.0.2") == ("127.0.0.2",)
     assert sources_of(()) == (None,)
@@ -217,6 +229,7 @@ def test_budget() -> None:
 
 @pytest.mark.parametrize("time", ["yesterday-ish", "", "2025-13-01", "12:00"])
 def test_malformed_instants(time: str) -> None:
+    """A time that is not ISO 8601 is refused."""
     assert "ISO 8601" in refusal(instant_of, time)
 
 

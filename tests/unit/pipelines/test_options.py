@@ -67,6 +67,7 @@ def test_unknown_option() -> None:
 
 
 def test_token_does_not_show() -> None:
+    """The token is in no text form of the options."""
     assert "canary" not in repr(options())
     assert "canary" not in str(options().token)
 
@@ -82,6 +83,7 @@ def test_order_of_endpoints() -> None:
 
 
 def test_missing_token() -> None:
+    """Without a token the error names the variable, which is read if it is set."""
     assert "BULK_EXPORT_TOKEN" in refusal(token=None, environ={})
     assert "BULK_EXPORT_TOKEN" in refusal(token=None, environ={"BULK_EXPORT_TOKEN": " "})
     token = options(token=None, environ={"BULK_EXPORT_TOKEN": "abc"}).token
@@ -179,12 +181,14 @@ def test_budget() -> None:
 
 @pytest.mark.parametrize("interval", ["soon", "-1", "2h"])
 def test_min_interval(interval: str) -> None:
+    """The least time between requests is a duration of up to an hour."""
     refusal(min_interval=interval)
     assert options(min_interval="0").min_interval == 0
     assert options(min_interval="250ms").min_interval == 0.25
 
 
 def test_token_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token comes from the variable of the process."""
     monkeypatch.setitem(os.environ, "BULK_EXPORT_TOKEN", "from-environment")
     token = options(token=None).token
     assert token is not None
@@ -285,9 +289,11 @@ def test_no_password_in_a_url_is_shown(given: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("given", "seconds"), [("15m", 900), ("2h", 7_200), ("0", 0), (90, 90), ("7d", 604_800)])
 def test_max_wait(given: str | int, seconds: float) -> None:
+    """The longest announced wait is a duration, as text or seconds."""
     assert options(max_wait=given).max_wait == seconds
 
 
 @pytest.mark.parametrize("given", ["-1", "soon", "8d", "nan", "", float("nan"), float("inf"), -1])
 def test_malformed_waits(given: str | float) -> None:
+    """A wait that is not a duration of up to a week is refused."""
     assert "--max-wait" in refusal(max_wait=given)

@@ -27,6 +27,7 @@ def test_records_of_all_and_of_one() -> None:
 
 @pytest.mark.parametrize("text", ["many", "-1", "statements=x", "nothing=3", "1" * 13, ""])
 def test_malformed_records(text: str) -> None:
+    """A number of records that cannot be read is refused with an example."""
     with pytest.raises(UsageError) as refused:
         options(records=[text])
     assert "--records 50000" in refused.value.next_step
@@ -41,6 +42,7 @@ def test_records_of_an_earlier_export(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_records_of_the_bundled_service() -> None:
+    """The bundled service has a known number of records; any other address has none."""
     assert options("statements", environment="local").records == {"statements": BUNDLED_RECORDS}
     assert options("statements", environment="local", base_url="https://a.org").records == {}
 
@@ -60,6 +62,7 @@ def test_page_size_of_polls() -> None:
 
 
 def test_costs_of_an_export_and_of_a_sync() -> None:
+    """An export has one cost; a sync has those of a full sync and of a poll."""
     costs = plan_costs(options("statements", records=["900"]))
     assert {title: cost.requests for title, cost in costs.items()} == {"requests": {"statements": 4}}
     both = plan_costs(options("statements", records=["900"], sync=True))

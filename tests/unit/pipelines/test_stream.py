@@ -24,7 +24,7 @@ def test_a_record_of_an_earlier_page_is_left_out() -> None:
     blocks = converter()
     first = blocks.convert([body([record(1), record(2)]), body([record(2), record(3)])])
     second = blocks.convert([body([record(1), record(4)])])
-    assert first.ids + second.ids == [f"{number:08}" for number in (1, 2, 3, 4)]
+    assert [*first.ids, *second.ids] == [f"{number:08}" for number in (1, 2, 3, 4)]
     assert (blocks.repeated, blocks.nameless, blocks.has_shared_ids) == (2, 0, False)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_export.errors import ServiceFailing, UsageError
-from bulk_export.progress import KINDS, choose
+from bulk_export.progress import DISPLAYS, choose
 from bulk_export.progress.console import Console
 from bulk_export.progress.line_display import LineProgress, SilentProgress
 from bulk_export.progress.observer import ExportSummary, Observer
@@ -214,7 +214,7 @@ def test_the_kind_of_progress_fits_the_stream() -> None:
         def isatty(self) -> bool:
             return True
 
-    kinds = {(kind, type(choose(kind, Console(Terminal()))).__name__) for kind in KINDS}
+    kinds = {(kind, type(choose(kind, Console(Terminal()))).__name__) for kind in DISPLAYS}
     assert kinds == {
         ("auto", "RichProgress"),
         ("rich", "RichProgress"),

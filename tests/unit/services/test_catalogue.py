@@ -86,6 +86,7 @@ def test_nested_fields_are_described() -> None:
 
 
 def test_built_in_services_and_versions() -> None:
+    """The built-in services have their versions, defaults and successors."""
     assert built_in_services() == ("ecf", "ect", "npq")
     assert [(service.name, service.version) for service in SERVICES] == VERSIONS
     assert {load_service(name).version for name in built_in_services()} == {"v3"}

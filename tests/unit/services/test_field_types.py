@@ -32,6 +32,7 @@ def test_types_round_trip(declared: FieldType) -> None:
 
 
 def test_form_of_types() -> None:
+    """A list is written as an array of one type, an object as a table of its members."""
     declared = ListOf(Struct((Field("name", Kind.STRING), Field("dates", ListOf(Kind.DATE)))))
     assert type_to_json(declared) == [{"name": "string", "dates": ["date"]}]
 

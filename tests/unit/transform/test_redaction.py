@@ -160,6 +160,7 @@ def test_too_deep_record_is_refused() -> None:
 
 
 def test_redacted_description() -> None:
+    """The description loses dropped fields, and pseudonymised ones hold strings."""
     redaction = Redaction.from_paths(
         ["name", "enrolments.left.reason", "enrolments.left.date"], ["years", "enrolments.email"], KEY
     )

@@ -21,6 +21,7 @@ def test_only_the_id_is_not_nullable() -> None:
 
 
 def test_arrow_type_of_each_kind() -> None:
+    """Each scalar kind has its Arrow type."""
     assert {kind: str(arrow_type(kind)) for kind in Kind if kind is not Kind.ANY} == {
         Kind.STRING: "string",
         Kind.BOOLEAN: "bool",

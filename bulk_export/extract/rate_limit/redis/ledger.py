@@ -44,7 +44,7 @@ class RedisLedger:
         limits: What to keep to.
         notice: Called with messages that the user should see.
         clock: Replaces the server's clock in simulations; seconds.
-        elapsed: Returns seconds on a clock of this machine that nobody sets: a jump of the server's clock shows by it.
+        elapsed: Returns seconds on a monotonic clock of this machine, which reveals jumps of the server's clock.
         uniform: Returns random numbers from 0 to 1.
         find_route: Returns the route from a source address.
     """

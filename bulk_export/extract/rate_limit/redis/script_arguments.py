@@ -69,7 +69,7 @@ def process_arguments(key: RateLimitKey, limits: Limits, claimant: str) -> dict[
 
 
 def retry_after_arguments(retry_after: RetryAfter) -> dict[str, object]:
-    """Return what a response with 429 said, for the step `report_throttled`. What it did not say is absent."""
+    """Return the values of a response with 429 for the step `report_throttled`. Values that it lacks are absent."""
     arguments: dict[str, object] = {
         "period": microseconds(retry_after.period),
         "longest_retry_after": microseconds(retry_after.longest_retry_after),
@@ -90,7 +90,7 @@ class RecordWatch:
         memory_seconds: Seconds for which what was on record can still matter.
         server_time: The record's time at the last reply, in microseconds; None before the first one.
         replied_at: When the step of that reply was sent, in seconds on the clock of this process.
-        is_suspect: Whether the record was emptied while it mattered, and the server has not been told so yet.
+        is_suspect: Whether the record was emptied while it mattered, and the server does not know it yet.
     """
 
     memory_seconds: float

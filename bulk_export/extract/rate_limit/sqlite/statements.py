@@ -55,7 +55,7 @@ class LedgerTables:
         self._encoded_limits = encode_limits(limits)
 
     def enter(self, now: float) -> None:
-        """Add the key if it is missing, and delete what is of no use to any process any more."""
+        """Add the key if it is missing, and delete rows that no process needs any more."""
         self._execute("DELETE FROM waiting WHERE until <= ?", now)
         self._execute(
             "DELETE FROM spent WHERE over_at <= ? - (SELECT max(reach) FROM accounts WHERE service_number = service)",
@@ -117,7 +117,7 @@ class LedgerTables:
         self._execute("DELETE FROM spent WHERE identity = ?", identity)
 
     def delete_requests_before(self, moment: float, routes: Iterable[str]) -> None:
-        """Delete the requests on these routes that were counted before `moment`, by whatever clock."""
+        """Delete the requests on these routes that were counted before `moment`, whichever clock timed them."""
         for route in routes:
             self._execute(
                 "DELETE FROM spent WHERE service = ? AND source = ? AND over_at <= ?",

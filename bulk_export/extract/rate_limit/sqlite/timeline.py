@@ -1,4 +1,4 @@
-"""The time of a budget file: it goes on across processes, machines and restarts, whatever becomes of wall clocks.
+"""The time of a budget file: it goes on across processes, machines and restarts, independently of wall clocks.
 
 Each start of a machine has a clock that nobody can set, and the file has a timeline of its own. For each start the file
 records by how much its timeline is ahead of that clock, so what a machine recorded is compared exactly by that machine.
@@ -95,7 +95,7 @@ class Timeline:
     def _read_clock(self, here: float, wall: float, latest: float, *, ahead: float, last: float) -> float:
         """Return the time on the timeline by the clock of this start.
 
-        1. The clock went back: nobody knows how much time passed, so what remained of each wait then remains now.
+        1. The clock went back: the time that passed is unknown, so each wait has as long to go as before.
         2. It is behind the other machines, or this machine stood still as a whole: it is set forward.
         3. Otherwise it is right.
         """

@@ -36,10 +36,10 @@ class PollNote:
 def poll_note(commit: Commit) -> PollNote | None:
     """The note of a poll in a commit; None for a commit of anything else."""
     try:
-        found = json.loads(commit.get(_POLL) or "{}")
-        if not isinstance(found, dict) or "counts" not in found:
+        note = json.loads(commit.get(_POLL) or "{}")
+        if not isinstance(note, dict) or "counts" not in note:
             return None
-        return PollNote(found.get("poll"), found.get("id") or "", Counts(**found["counts"]))
+        return PollNote(note.get("poll"), note.get("id") or "", Counts(**note["counts"]))
     except (ValueError, TypeError):
         return None
 
@@ -47,13 +47,19 @@ def poll_note(commit: Commit) -> PollNote | None:
 def compare_with_mark(
     history: Iterable[Commit], version: int, mark: TableMark, open_polls: Container[str]
 ) -> TableStatus:
-    """Compare a table at `version` with its mark; `history` is newest first, from `version` to beyond the mark's.
+    """Compare a table with its mark in the state of the copy.
 
     1. Without a version in the mark, as an earlier version of this program left it, there is nothing to compare.
     2. A version below the mark's is a table that was restored: behind.
     3. Above the mark, polls may have committed. Those that are still open died before they were recorded, and will be
        recognised; any other poll makes the table ahead. A commit that is no poll's and may change rows: behind.
     4. At or below the mark, the first poll found has to be the mark's; another one belongs to another history: behind.
+
+    Args:
+        history: The commits, newest first, from `version` to beyond the mark's version.
+        version: The version of the table.
+        mark: The table as the last poll left it.
+        open_polls: The ids of polls that are not finished.
     """
     if mark.version is None:
         return TableStatus.CURRENT

@@ -39,7 +39,7 @@ except ImportError:
 
 logger = logging.getLogger(__name__)
 
-# The name of what delta-rs raises when its own code fails; it is no Exception.
+# The name of the class that delta-rs raises when its own code panics; it is not an Exception.
 _PANIC = "PanicException"
 # Bytes of a data file, about 5,000 records. More small files than this are put together.
 _FILE_SIZE = 256 * 1024
@@ -48,7 +48,7 @@ _SIZE = "delta.targetFileSize"
 _CONFIGURATION = {
     # The history ends where its owner ends it, by --vacuum.
     "delta.logRetentionDuration": "interval 36500 days",
-    # Least and greatest values would stand in the log in clear.
+    # Least and greatest values would be readable in the log.
     "delta.dataSkippingNumIndexedCols": "0",
     _SIZE: str(_FILE_SIZE),
 }

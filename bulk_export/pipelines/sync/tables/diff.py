@@ -151,7 +151,7 @@ class TableDiff:
                 self.schema = merged_schema(self.schema, loads[1])
         except IncompatibleColumns as error:
             raise DamagedState(
-                f"What was fetched does not fit into the copy: {error}.",
+                f"The fetched records do not fit into the copy: {error}.",
                 kept="Nothing was changed.",
                 next_step="Run the same command again: it is fetched anew.",
             ) from None
@@ -197,8 +197,8 @@ class TableDiff:
             f"EXISTS (SELECT 1 FROM {view} WHERE {self._sql.lacks_key(view)})"  # noqa: S608  # quoted names
             for view in ("loaded", "copied")
         ]
-        found = self._number(f"SELECT EXISTS (SELECT 1 FROM shared) OR {' OR '.join(without)}")  # noqa: S608
-        self._has_shared_keys = bool(found)
+        count = self._number(f"SELECT EXISTS (SELECT 1 FROM shared) OR {' OR '.join(without)}")  # noqa: S608
+        self._has_shared_keys = bool(count)
 
     def _shares_key(self, view: str) -> str:
         """Whether a row is matched by content: it has no key, or shares its key with another row."""
@@ -237,10 +237,10 @@ class TableDiff:
         return " UNION ALL ".join(selects)
 
     def _compare_by_content(self) -> str:
-        """The query for all rows that share a key or lack one, and what becomes of each.
+        """The query for all rows that share a key or lack one, with the change of each.
 
         Rows of the same content are paired one by one. A key that one live row and one loaded row have pairs these two,
-        whatever is marked as removed beside them.
+        even if other rows with that key are marked as removed.
         """
         sql, request = self._sql, self._request
         columns = ", ".join(map(quoted, sql.attributes))
@@ -276,11 +276,11 @@ class TableDiff:
         files = [self._by_key, *([self._by_content] if self._has_shared_keys else [])]
         rows = " UNION ALL ".join(f"SELECT change FROM {_rows_of(file)}" for file in files)  # noqa: S608
         query = f"SELECT change, count(*) FROM ({rows}) GROUP BY change"  # noqa: S608
-        found = dict(self._connection.execute(query).fetchall())
+        counts = dict(self._connection.execute(query).fetchall())
         fetched = self._number("SELECT count(*) FROM loaded")
-        inserted, updated = found.get("insert", 0), found.get("update", 0)
+        inserted, updated = counts.get("insert", 0), counts.get("update", 0)
         unchanged = fetched - inserted - updated
-        return Counts(fetched, inserted, updated, unchanged, found.get("remove", 0), found.get("delete", 0))
+        return Counts(fetched, inserted, updated, unchanged, counts.get("remove", 0), counts.get("delete", 0))
 
     def _changes(self) -> str:
         """The changes by key that are to be made."""
@@ -292,8 +292,8 @@ class TableDiff:
         self._connection.execute(f"COPY ({query}) TO {target} (FORMAT parquet, COMPRESSION zstd)")
 
     def _number(self, query: str) -> int:
-        found = self._connection.execute(query).fetchone()
-        return int(found[0]) if found else 0
+        row = self._connection.execute(query).fetchone()
+        return int(row[0]) if row else 0
 
     def _reader(self, query: str) -> pa.RecordBatchReader:
         batches = self._connection.sql(query).to_arrow_reader(_BATCH)

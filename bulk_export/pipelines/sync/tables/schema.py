@@ -51,10 +51,10 @@ def merge_key(endpoint: Endpoint, columns: pa.Schema) -> tuple[ColumnPath, ...]:
 def as_copied(endpoint: Endpoint, copied: pa.Schema | None) -> Endpoint:
     """Return the endpoint with the fields of its table added, and with the table's types for fields that both have.
 
-    A described field whose name most readers would take for that of another column has no column.
+    A described field has no column if most readers would confuse its name with that of another column.
 
     Raises:
-        DamagedState: The table has a column that no poll writes, or two whose names most readers take for one.
+        DamagedState: The table has a column that no poll writes, or two whose names most readers confuse.
     """
     if copied is None:
         return endpoint
@@ -73,7 +73,7 @@ def merged_schema(copied: pa.Schema | None, fetched: pa.Schema) -> pa.Schema:
     """Return the columns of a table after records with the columns `fetched` are merged into it.
 
     Raises:
-        IncompatibleColumns: A type would change, or most readers would take two names for one.
+        IncompatibleColumns: A type would change, or most readers would confuse two names.
     """
     fetched = _normalized(fetched)
     columns = [column for column in fetched if column.name not in (schema.EXTRA, *SYNC_COLUMNS)]
@@ -126,7 +126,7 @@ def _merged_fields(described: tuple[Field, ...], copied: tuple[Field, ...]) -> t
 
 
 def _alike(columns: Iterable[pa.Field]) -> list[str]:
-    """Names of columns, or of members of one object, that most readers take for one; empty if there are none."""
+    """Names of columns, or of members of one object, that most readers confuse; empty if there are none."""
     by_name = {column.name: column for column in columns}
     kept = set(distinct_names(by_name))
     for name in by_name:

@@ -36,7 +36,7 @@ def open_table(options: SyncOptions, name: str) -> CopyTable:
 
 
 def row_key(options: SyncOptions, name: str, table: CopyTable, fetched: Sequence[Path]) -> tuple[ColumnPath, ...]:
-    """Return the columns that identify a row of an endpoint's table; of a new table, of what was fetched."""
+    """Return the columns that identify a row of an endpoint's table, or of the fetched records if the table is new."""
     endpoint = next(endpoint for endpoint in options.full.endpoints if endpoint.name == name)
     return merge_key(endpoint, table.schema or schema_of(fetched[0]))
 

@@ -12,7 +12,9 @@ import pytest
 from bulk_export.core.model import PageKey
 from bulk_export.errors import DamagedState, LocalFailure
 from bulk_export.extract.journal import ORIGIN, JournalStore, PageFingerprints, open_archive, write_archive
-from tests.support.journals import CAP, stored_page
+from bulk_export.extract.journal.bodies import Compression
+from bulk_export.extract.journal.segment import segment_of
+from tests.support.journals import CAP, stored_page, write_journal
 
 BODY = b'{"data":[{"id":"a"}]}'
 
@@ -51,7 +53,7 @@ def test_archive_holds_every_page(store: JournalStore, tmp_path: Path) -> None:
     assert kept.requests() == {"things": 29}
     kept.close()
     assert [entry.name for entry in tmp_path.iterdir() if entry.is_file()] == ["pages.sqlite"]
-    assert [entry.name for entry in store.path.parent.iterdir()] == ["journal.sqlite"]
+    assert sorted(entry.name for entry in store.path.parent.iterdir()) == ["journal.pages", "journal.sqlite"]
 
 
 def test_archive_in_read_only_directory(store: JournalStore, tmp_path: Path) -> None:
@@ -81,11 +83,31 @@ def test_bodies_are_rewritten(store: JournalStore, tmp_path: Path) -> None:
 
 def test_damaged_page_is_not_archived(store: JournalStore, tmp_path: Path) -> None:
     """A page that is damaged in the journal is not archived, nor are the others."""
-    store._writer.execute("UPDATE pages SET body = x'00' WHERE page = 3")
+    (position,) = store._writer.execute("SELECT position FROM pages WHERE page = 3").fetchone()
+    with segment_of(store.path).open("r+b") as segment:
+        segment.seek(position)
+        segment.write(b"\0")
     with pytest.raises(DamagedState, match="page 3 of things"):
         archive(store, tmp_path / "pages.sqlite")
     store.close()
     assert not (tmp_path / "pages.sqlite").exists()
+
+
+def test_archive_is_the_same_for_any_journal(tmp_path: Path) -> None:
+    """An archive has the same rows and bodies, in the format that earlier versions read, however pages were stored."""
+    kinds: list[tuple[int, Compression]] = [(3, "lz4"), (4, "lz4"), (4, "none")]
+    found = []
+    for number, (version, compression) in enumerate(kinds):
+        journal = tmp_path / str(number) / "journal.sqlite"
+        journal.parent.mkdir()
+        write_journal(journal, version=version, compression=compression)
+        with closing(JournalStore(journal, cap=CAP)) as store:
+            store.add_pages([stored_page(3, gzip=True)], {}, {})
+            archive(store, tmp_path / f"{number}.sqlite")
+        with closing(sqlite3.connect(tmp_path / f"{number}.sqlite")) as connection:
+            found.append(list(connection.iterdump()))
+            assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"SQLite format 3\0" + bytes(200)])
@@ -112,9 +134,9 @@ def test_newer_archive_is_refused(store: JournalStore, tmp_path: Path) -> None:
     archive(store, path)
     store.close()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 4")
+        connection.execute("PRAGMA user_version = 5")
     before = path.read_bytes()
-    with pytest.raises(DamagedState, match="it has format 4") as refused:
+    with pytest.raises(DamagedState, match="it has format 5, and 2 and 3 are known here") as refused:
         open_archive(path, cap=CAP)
     assert "the version that wrote it" in refused.value.next_step
     assert path.read_bytes() == before

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import shutil
 import sqlite3
 import zlib
 from pathlib import Path
@@ -19,10 +18,11 @@ from hypothesis import strategies as st
 from bulk_export.core.model import PageKey
 from bulk_export.errors import DamagedState, UsageError
 from bulk_export.extract.journal import JournalStore, file, layout
-from tests.support.journals import CAP, IDENTITY
+from bulk_export.extract.journal.segment import segment_of
+from tests.support.journals import CAP, IDENTITY, copy_journal
 
-# All columns of all tables; the body of a page is not among those that stand before the sum.
-FIELDS = [*((table, name) for table, names in layout.COLUMNS.items() for name in names), ("pages", "body")]
+# All columns of all tables.
+FIELDS = [(table, name) for table, names in layout.COLUMNS.items() for name in names]
 
 
 # In every affinity that SQLite has, within bounds and out of them.
@@ -59,11 +59,14 @@ def resume(path: Path) -> None:
 
 def bomb(path: Path, encoding: str, size: int, stored: bytes) -> None:
     """A page with right sums that would take far more memory than it says or may."""
-    header = ("things", 0, 1, 2, 1, 2, encoding, size, zlib.crc32(stored))
+    position = segment_of(path).stat().st_size
+    with segment_of(path).open("ab") as segment:
+        segment.write(stored)
+    described = (encoding, size, zlib.crc32(stored), position, len(stored))
     edit(
         path,
-        "UPDATE pages SET encoding = ?, size = ?, crc = ?, body = ?, sum = ? WHERE page = 1",
-        (encoding, size, zlib.crc32(stored), stored, layout.row_sum("pages", header)),
+        "UPDATE pages SET encoding = ?, size = ?, crc = ?, position = ?, stored_size = ?, sum = ? WHERE page = 1",
+        (*described, layout.row_sum("pages", ("things", 0, 1, 2, 1, 2, *described))),
     )
 
 
@@ -72,7 +75,7 @@ def bomb(path: Path, encoding: str, size: int, stored: bytes) -> None:
 def test_any_edit_is_noticed(complete: Path, edited: Path, field: tuple[str, str], value: object) -> None:
     """No field of any row can be edited unnoticed."""
     table, column = field
-    shutil.copy(complete, edited)
+    copy_journal(complete, edited)
     try:
         changed = edit(edited, f"UPDATE OR IGNORE {table} SET {column} = ? WHERE {column} IS NOT ?", (value, value))
         stored = sqlite3.connect(edited)
@@ -91,7 +94,7 @@ def test_any_edit_is_noticed(complete: Path, edited: Path, field: tuple[str, str
 def test_edit_with_matching_sum(complete: Path, edited: Path, field: tuple[str, str], value: object) -> None:
     """A field that was edited together with its sum is taken as it is or refused, never anything else."""
     table, column = field
-    shutil.copy(complete, edited)
+    copy_journal(complete, edited)
     connection = sqlite3.connect(edited)
     try:
         connection.execute(f"UPDATE OR IGNORE {table} SET {column} = ?", (value,))
@@ -123,7 +126,7 @@ def test_edit_with_matching_sum(complete: Path, edited: Path, field: tuple[str, 
 )
 def test_missing_or_foreign_content_is_refused(complete: Path, edited: Path, statement: str, said: str) -> None:
     """A journal without its identity, or with other tables, triggers or views, is refused."""
-    shutil.copy(complete, edited)
+    copy_journal(complete, edited)
     edit(edited, statement)
     with pytest.raises(DamagedState, match=said):
         resume(edited)
@@ -136,7 +139,7 @@ def test_decompression_bomb_is_refused(complete: Path, edited: Path, encoding: s
     zeros = bytes(16 << 20)
     packed = gzip.compress(zeros) if encoding == "gzip" else pa.Codec("lz4").compress(zeros, asbytes=True)
     del zeros
-    shutil.copy(complete, edited)
+    copy_journal(complete, edited)
     bomb(edited, encoding, announced, packed)
     before = pa.total_allocated_bytes()
     with contextlib.closing(JournalStore(edited, cap=CAP)) as store, pytest.raises(DamagedState, match="page 1 of"):
@@ -147,7 +150,7 @@ def test_decompression_bomb_is_refused(complete: Path, edited: Path, encoding: s
 def test_oversized_value_is_not_read(complete: Path, edited: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A value larger than any that is written is not read."""
     monkeypatch.setattr(file, "_LARGEST_VALUE", CAP)
-    shutil.copy(complete, edited)
+    copy_journal(complete, edited)
     edit(edited, f"UPDATE facts SET value = zeroblob({4 * CAP + 1}) WHERE name = 'retries'")
     with pytest.raises(DamagedState, match="too big"):
         resume(edited)

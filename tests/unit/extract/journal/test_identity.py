@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from bulk_export.core.model import PageKey
 from bulk_export.errors import UsageError
 from bulk_export.extract.journal import JournalStore
-from tests.support.journals import BODY, CAP, IDENTITY
+from tests.support.journals import BODY, CAP, IDENTITY, copy_journal
 
 
 def test_other_parameters_are_refused(path: Path) -> None:
@@ -26,7 +25,7 @@ def test_other_parameters_are_refused(path: Path) -> None:
 
 def test_pages_of_other_version_are_kept(complete: Path, path: Path) -> None:
     """Pages that another version stored are kept, and what it made of them is made again."""
-    shutil.copy(complete, path)
+    copy_journal(complete, path)
     store = JournalStore(path, cap=CAP)
     store.put_fact("revision/things", "[[], [], [0, 0, 0, 0, 0, false]]")
     assert store.bind({**IDENTITY, "version": "2"}) is True
@@ -40,7 +39,7 @@ def test_pages_of_other_version_are_kept(complete: Path, path: Path) -> None:
 
 def test_other_description_is_refused(complete: Path, path: Path) -> None:
     """An export of another version with another description or new parameters is refused, with the version to use."""
-    shutil.copy(complete, path)
+    copy_journal(complete, path)
     store = JournalStore(path, cap=CAP)
     with pytest.raises(UsageError, match="described in another way") as described:
         store.bind({**IDENTITY, "description": "0123"})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,8 @@ import pytest
 from bulk_export.core.model import PageKey
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import JournalStore, Part, PartFile
-from tests.support.journals import CAP, stored_page
+from bulk_export.extract.journal.segment import segment_of
+from tests.support.journals import CAP, copy_journal, stored_page
 
 
 @pytest.mark.parametrize("gzip", [False, True])
@@ -37,9 +37,11 @@ def test_commit_survives_without_close(path: Path, tmp_path: Path) -> None:
     store.add_pages([stored_page(1)], {}, {})
     for suffix in ("", "-wal"):
         shutil.copy(f"{path}{suffix}", tmp_path / f"copy{suffix}")
+    shutil.copy(segment_of(path), segment_of(tmp_path / "copy"))
     store.close()
     copy = JournalStore(tmp_path / "copy", cap=CAP)
     assert copy.page_counts("things", 0) == [(1, 1)]
+    assert copy.body(PageKey("things", 0, 1)) == stored_page(1).stored
     copy.close()
 
 
@@ -50,32 +52,30 @@ def test_torn_log(path: Path, tmp_path: Path, keep: int) -> None:
     for page in range(1, 6):
         store.add_pages([stored_page(page)], {}, {})
     copy = tmp_path / "torn"
-    shutil.copy(path, copy)
+    copy_journal(path, copy)
     whole = Path(f"{path}-wal").read_bytes()
     Path(f"{copy}-wal").write_bytes(whole[: len(whole) - keep])
     store.close()
     torn = JournalStore(copy, cap=CAP)
     pages = [page for page, _ in torn.page_counts("things", 0)]
+    assert [torn.body(PageKey("things", 0, page)) for page in pages] == [stored_page(1).stored] * len(pages)
     assert pages == list(range(1, len(pages) + 1))
     assert len(pages) >= 4 if keep < 4_096 else len(pages) >= 3
     torn.close()
 
 
-def test_flipped_bit_is_noticed(path: Path) -> None:
-    """A flipped bit in a body is noticed."""
+def test_flipped_byte_is_noticed(path: Path) -> None:
+    """A change of any byte of a stored body is noticed, and the others are read all the same."""
     store = JournalStore(path, cap=CAP)
-    body = b'{"data":[' + b",".join(b'{"id":"%d"}' % number for number in range(2_000)) + b"]}"
-    store.add_pages([stored_page(1, body)], {}, {})
-    store.close()
-    connection = sqlite3.connect(path)
-    (content,) = connection.execute("SELECT body FROM pages").fetchone()
-    flipped = bytes([*content[:100], content[100] ^ 1, *content[101:]])
-    connection.execute("UPDATE pages SET body = ?", (flipped,))
-    connection.commit()
-    connection.close()
-    store = JournalStore(path, cap=CAP)
-    with pytest.raises(DamagedState, match="page 1 of things is not as it was stored"):
-        store.body(PageKey("things", 0, 1))
+    store.add_pages([stored_page(page, gzip=page == 2) for page in (1, 2)], {}, {})
+    whole = segment_of(path).read_bytes()
+    first = len(stored_page(1).stored)
+    for at in range(len(whole)):
+        segment_of(path).write_bytes(bytes([*whole[:at], whole[at] ^ 1, *whole[at + 1 :]]))
+        damaged, sound = (1, 2) if at < first else (2, 1)
+        with pytest.raises(DamagedState, match=f"page {damaged} of things is not as it was stored"):
+            store.body(PageKey("things", 0, damaged))
+        assert store.body(PageKey("things", 0, sound)) == stored_page(1).stored
     store.close()
 
 

@@ -168,6 +168,7 @@ def test_rows_are_counted_while_writing(tmp_path: Path, kind: tuple[str, str]) -
 
 
 def test_dictionary_for_repeated_values(tmp_path: Path) -> None:
+    """Only columns whose values repeat get a dictionary."""
     metadata = pq.read_metadata(write(tmp_path / "part", ("parquet", "zstd"), 1_000))
     columns = [metadata.row_group(0).column(number) for number in range(metadata.num_columns)]
     with_dictionary = {column.path_in_schema for column in columns if column.has_dictionary_page}

@@ -19,10 +19,12 @@ from bulk_export.pipelines.sync.confirm_removals import ALWAYS_ACCEPTED, Missing
     ],
 )
 def test_more_than_a_share_and_more_than_some(rows: int, of: int, always: int, is_beyond: bool) -> None:
+    """Removals are refused beyond the allowed share, unless they are as few as always accepted."""
     assert MissingRecords(rows, of).is_beyond(0.1, always=always) is is_beyond
 
 
 def test_nothing_may_go_with_a_share_of_zero() -> None:
+    """With a share of zero, a single missing record is too many."""
     assert MissingRecords(1, 100).is_beyond(0.0)
     assert not MissingRecords(0, 100).is_beyond(0.0)
 

@@ -186,7 +186,7 @@ def sync_options(it: Scene, **changes: Any) -> SyncOptions:
     return SyncOptions.of([NAME], **chosen | changes)
 
 
-class Told:
+class DaemonReports:
     """What a daemon reports, and an event for the next report."""
 
     def __init__(self) -> None:
@@ -204,18 +204,18 @@ class Told:
 
 
 @asynccontextmanager
-async def daemon(chosen: SyncOptions) -> AsyncIterator[Told]:
+async def daemon(chosen: SyncOptions) -> AsyncIterator[DaemonReports]:
     """One that polls hourly while the block lasts, and then ends as a signal ends it."""
-    told, stop, ended = Told(), anyio.Event(), []
+    reports, stop, ended = DaemonReports(), anyio.Event(), []
 
     async def run() -> None:
         with pytest.raises(Interrupted):
-            await sync_forever(chosen, 3_600, stop=stop, report=told.report, notice=told.notice)
+            await sync_forever(chosen, 3_600, stop=stop, report=reports.report, notice=reports.notice)
         ended.append(True)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run)
-        yield told
+        yield reports
         stop.set()
     assert ended
 
@@ -223,16 +223,20 @@ async def daemon(chosen: SyncOptions) -> AsyncIterator[Told]:
 async def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
     """It is refused at once. A sync by hand between two polls is not."""
     async with scene(tmp_path, people=3) as it:
-        async with daemon(sync_options(it)) as told:
-            await told.polled.wait()
+        async with daemon(sync_options(it)) as reports:
+            await reports.polled.wait()
             with pytest.raises(DirectoryInUse, match=r"keeps the copy .* current") as refused:
-                await sync_forever(sync_options(it), 60, stop=anyio.Event(), report=told.report, notice=told.notice)
+                await sync_forever(
+                    sync_options(it), 60, stop=anyio.Event(), report=reports.report, notice=reports.notice
+                )
             assert refused.value.exit_code == 2
             await sync_once(sync_options(it))
             # It held on, and what the sync by hand cleared away was not its lock.
             with pytest.raises(DirectoryInUse):
-                await sync_forever(sync_options(it), 60, stop=anyio.Event(), report=told.report, notice=told.notice)
-        assert len(told.polls) == 1
+                await sync_forever(
+                    sync_options(it), 60, stop=anyio.Event(), report=reports.report, notice=reports.notice
+                )
+        assert len(reports.polls) == 1
         assert not (it.directory / ".bulk-export").exists()
 
 
@@ -243,12 +247,12 @@ async def test_a_due_poll_waits_for_a_sync_by_hand(tmp_path: Path, monkeypatch: 
         (it.directory / ".bulk-export").mkdir()
         with locked_directory(it.directory):
             context = daemon(sync_options(it))
-            told = await context.__aenter__()
-            await told.noticed.wait()
-            assert not told.polls
-        await told.polled.wait()
+            reports = await context.__aenter__()
+            await reports.noticed.wait()
+            assert not reports.polls
+        await reports.polled.wait()
         await context.__aexit__(None, None, None)
-        assert told.notices == [f"Another sync is under way in {it.directory}; this one follows it."]
+        assert reports.notices == [f"Another sync is under way in {it.directory}; this one follows it."]
         assert it.rows().keys() == {"p00000", "p00001", "p00002"}
 
 

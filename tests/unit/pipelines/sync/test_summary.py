@@ -11,6 +11,7 @@ NOON = datetime(2025, 6, 2, 12, tzinfo=UTC)
 
 
 def test_a_poll_as_line_and_object() -> None:
+    """A poll is a line of totals for people, and an object with counts of each table for the log."""
     tables = {
         "a": TableSummary(Counts(1_200, 3, 4, 1_193, 5), 9, NOON, True, 7),
         "b": TableSummary(Counts(1, 1), 1, None, None, None),

@@ -15,6 +15,7 @@ APPLICATIONS = NPQ.endpoints[0]
 
 
 def test_defaults_are_the_first_page() -> None:
+    """A query without parameters selects the first page of the default size."""
     query = parse_query(NPQ, APPLICATIONS, [], 3000)
     assert (query.first, query.page_size, query.sort, query.since, query.filters) == (0, 100, (), None, ())
 
@@ -29,6 +30,7 @@ def test_defaults_are_the_first_page() -> None:
     ],
 )
 def test_pages_and_offsets(paging: Paging, parameters: list[tuple[str, str]], first: int, page_size: int) -> None:
+    """Page numbers and offsets select by the endpoint's numbering, at most the largest page."""
     query = parse_query(NPQ, replace(APPLICATIONS, paging=paging), parameters, paging.largest)
     assert (query.first, query.page_size) == (first, page_size)
 
@@ -39,6 +41,7 @@ def test_without_paging_everything_is_selected() -> None:
 
 
 def test_sorts_and_filters() -> None:
+    """Sorts, filters and the time of change are parsed from their parameters."""
     parameters = [
         ("sort", "-created_at,id"),
         ("filter[cohort]", "2021,2022"),

@@ -44,6 +44,7 @@ def test_yaml_values_have_the_types_of_json() -> None:
 
 
 def test_anchors_and_merge_keys() -> None:
+    """Anchors and merge keys of YAML are resolved; a mapping's own keys win."""
     spec = parse_spec(
         (HEAD + "a: &a {x: 1, y: 2}\nb: &b {y: 3}\nc: {<<: [*b, *a], z: 4}\nd: {x: 5, <<: *a}\ne: *a\n").encode(),
         "spec",

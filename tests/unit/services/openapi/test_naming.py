@@ -33,6 +33,7 @@ def test_paths_are_parsed(path: str, name: str, version: str | None, resource: t
     [("1.0", "v1"), ("v2.3.0", "v2-3"), ("3", "v3"), ("", "v1"), (None, "v1"), ("beta", "v1"), (2.1, "v2-1")],
 )
 def test_version_of_a_document(stated: object, version: str) -> None:
+    """The version comes from the document's own, v1 if that has no number."""
     assert version_from_info(stated) == version
 
 

@@ -167,12 +167,14 @@ def test_style_is_pages_or_offset_or_unknown(start: dict[str, Any], size: dict[s
 
 
 def test_page_number_without_a_size() -> None:
+    """A page number without a size parameter is requested alone."""
     endpoint = only({"/boxes": listing(query("page", minimum=1))})
     assert (endpoint.paging.number, endpoint.paging.size, endpoint.paging.largest) == ("page", "", None)
     assert page_target(endpoint, 3, 300) == "/boxes?page=3"
 
 
 def test_offset_without_a_size() -> None:
+    """An offset without a size parameter is still paging."""
     endpoint = only({"/boxes": listing(query("offset"))})
     assert (endpoint.paging.style, endpoint.paging.number, endpoint.paging.size) == ("offset", "offset", "")
 

@@ -34,6 +34,7 @@ def test_malformed_keywords_are_ignored() -> None:
 
 
 def test_required_filters() -> None:
+    """A required parameter becomes a required filter."""
     parameter = query("filter[cohort]", type="string") | {"required": True}
     assert only({"/boxes": listing(parameter)}).requires == ("cohort",)
 
@@ -49,6 +50,7 @@ def test_sorts_and_the_total_one() -> None:
 
 
 def test_filter_types_and_values() -> None:
+    """Filters have the types and accepted values of their schemas."""
     parameters = [
         query("open", type="boolean"),
         query("size"),

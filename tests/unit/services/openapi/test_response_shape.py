@@ -36,6 +36,7 @@ def test_only_certain_ids_are_used(members: Any, required: list[str], path: tupl
 
 
 def test_id_among_the_attributes() -> None:
+    """An id among the attributes is found there."""
     inside = {"type": "object", "properties": {"id": {"type": "integer"}, "size": {"type": "integer"}}}
     shape = only({"/boxes": listing(schema=array({"properties": {"attributes": inside}}))}).shape
     assert (shape.id, shape.id_type.value, shape.attributes) == (("attributes", "id"), "integer", ("attributes",))

@@ -38,6 +38,7 @@ from tests.support.specs import listing, read
     ],
 )
 def test_header_of_the_token(scheme: dict[str, Any], auth: Authorization) -> None:
+    """Each kind of security scheme gives the header and scheme of the token."""
     assert read({"/boxes": listing()}, components={"securitySchemes": {"it": scheme}}).auth == auth
 
 

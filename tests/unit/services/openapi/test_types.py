@@ -46,6 +46,7 @@ def fields(schema: Any, **components: Any) -> dict[str, Any]:
     ],
 )
 def test_types(schema: Any, kind: Any) -> None:
+    """Each JSON Schema gives the field type that holds its values."""
     record = {"properties": {"id": {"type": "string"}, "it": schema}}
     assert fields(record, Day={"type": "string", "format": "date"}) == {"it": kind}
 

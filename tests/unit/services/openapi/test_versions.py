@@ -28,6 +28,7 @@ def test_newest_version_has_every_list() -> None:
 
 
 def test_lists_of_one_name_below_different_paths() -> None:
+    """Lists with one name below different paths are all described, under different names."""
     paths = {f"/{area}/v{number}/objects": listing(*PAGED) for number, area in ((3, "crm"), (4, "cms"))}
     service = read(paths)
     assert {endpoint.path for endpoint in service} == set(paths)

@@ -40,6 +40,7 @@ def thing(attributes: str, identity: str = '"a"') -> str:
 
 
 def test_identity_by_a_field() -> None:
+    """A described field identifies records, even if the id is null."""
     found = keys(identified_by(("attributes", "number")), thing('{"number":"1"}'), thing('{"number":"2"}', "null"))
     assert found == ['["1"]', '["2"]']
 
@@ -82,6 +83,7 @@ def test_redacted_fields_identify() -> None:
 
 
 def test_identity_columns() -> None:
+    """The columns of an identity are those of its id, type and attributes."""
     assert identity_columns(THINGS.shape) == (("id",),)
     assert identity_columns(identified_by(("id",), ("attributes", "number")).shape) == (("id",), ("number",))
     assert identity_columns(identified_by(("type",), ("attributes", "at", "place")).shape) == (
@@ -94,14 +96,17 @@ def test_identity_columns() -> None:
 
 @pytest.mark.parametrize("path", [("attributes",), ("meta", "number")])
 def test_no_column_for_an_identity(path: tuple[str, ...]) -> None:
+    """An identity outside of the attributes has no column."""
     assert identity_columns(identified_by(("id",), path).shape) is None
 
 
 def test_identity_column_of_other_shapes() -> None:
+    """The id has the column `id`, wherever a record has it."""
     shape = RecordShape(at=(), id=("meta", "key"), type=None, attributes=())
     assert identity_columns(shape) == (("id",),)
 
 
 def test_record_version() -> None:
+    """The version of a record is its `updated_at`, None without one."""
     drawn = [record(updated_at="1970-01-01T00:00:01Z"), record(name="n"), {"id": "x", "attributes": 7}]
     assert [record_version(text_of(one).encode()) for one in drawn] == [1_000_000, None, None]

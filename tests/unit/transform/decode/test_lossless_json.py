@@ -27,6 +27,7 @@ def test_text_is_written_as_it_was_read(text: bytes) -> None:
 
 
 def test_overridden_values_of_repeated_keys() -> None:
+    """The last value of a repeated key counts, and the earlier ones are kept."""
     value = lossless_json.loads(b'{"a":1,"b":2,"a":3,"a":4}')
     assert isinstance(value, RepeatedKeys)
     assert dict(value) == {"a": Number("4"), "b": Number("2")}

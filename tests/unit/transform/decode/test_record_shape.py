@@ -88,6 +88,7 @@ def _same(leaf: str) -> str:
 @settings(deadline=None, max_examples=40)
 @given(shape=st.sampled_from(SHAPES), drawn=st.lists(records, max_size=3))
 def test_columns_and_lines_of_any_shape(shape: RecordShape, drawn: list[Any]) -> None:
+    """Records of any shape become rows, and lines as they were sent."""
     block = Decoder(shaped(shape), columns=True, lines="raw").decode([page(shape, drawn)])
     assert block.batch is not None
     assert block.batch.num_rows == len(drawn)
@@ -106,6 +107,7 @@ def one_row(shape: RecordShape, record: Any, **changes: Any) -> dict[str, Any]:
 
 
 def test_attributes_beside_the_id() -> None:
+    """Attributes may be members of the record itself."""
     row = one_row(
         SHAPES[0], {"id": "x", "name": "n", "paid": True, "new": 1, **dict.fromkeys(FIELDS.keys() - {"name", "paid"})}
     )

@@ -153,6 +153,6 @@ def test_json_list_is_divided_the_same_way() -> None:
     body = json.dumps({"a": {"b": [{"id": str(number)} for number in range(7)]}, "total": 7}).encode()
     unpaged = UnpagedBody(things, body, page_size=3, is_framed=True)
     assert unpaged.counts == [3, 3, 1]
-    assert Decoder(things, columns=False, lines=None).decode([page for _, page in unpaged.pages()]).ids == list(
+    assert list(Decoder(things, columns=False, lines=None).decode([page for _, page in unpaged.pages()]).ids) == list(
         "0123456"
     )

@@ -58,6 +58,7 @@ def test_value_fits_only_without_loss(kind: Kind, text: str, expected: Any) -> N
     ],
 )
 def test_timestamps_and_dates(kind: Kind, text: str, expected: str | None) -> None:
+    """Times and dates fit their column only without loss."""
     described = endpoint({"value": kind})
     block = Decoder(described, columns=False, lines="flat").decode([body_of([record(value=text)])])
     assert block.lines is not None

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -132,7 +133,10 @@ def test_permits_are_shared_fairly() -> None:
     async def live(number: int, path: Path) -> None:
         limiter = limiter_on_disk(path, make_limits(Limit(16, 10), Limit(16, 10)))
         while True:
-            await limiter.release(await limiter.acquire(), RequestOutcome.ANSWERED)
+            permit = await limiter.acquire()
+            # Others ask while its request is on its way.
+            await anyio.lowlevel.checkpoint()
+            await limiter.release(permit, RequestOutcome.ANSWERED)
             shares[number].append(anyio.current_time())
 
     async def main(path: Path) -> None:
@@ -319,7 +323,10 @@ def test_competing_tokens_all_get_permits(tmp_path: Path) -> None:
         ledger = SqliteLedger(tmp_path / "budget.sqlite", SERVICE, Token(f"t{number}"), limits, virtual_clock())
         limiter = RateLimiter(InlineAsyncLedger(ledger), limits)
         while True:
-            await limiter.release(await limiter.acquire(), RequestOutcome.ANSWERED)
+            permit = await limiter.acquire()
+            # Others ask while its request is on its way.
+            await anyio.lowlevel.checkpoint()
+            await limiter.release(permit, RequestOutcome.ANSWERED)
             counts[number] += 1
 
     async def main() -> None:
