@@ -97,11 +97,6 @@ class Segment:
             size -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def free_bytes(self) -> int:
-        """How many bytes this user may still write to the file system. Raises OSError."""
-        found = os.fstatvfs(self._opened())
-        return found.f_bavail * found.f_frsize
-
     def close(self) -> None:
         """Close the file, when no append is under way; a second time does nothing."""
         with self._appending:

@@ -18,11 +18,10 @@ from bulk_export.core.model import PageKey
 from bulk_export.errors import UsageError
 from bulk_export.extract.content_encoding import Undecodable, crc32
 from bulk_export.extract.journal import layout
-from bulk_export.extract.journal.bodies import Compression, compressed, is_compressing, unpacked
+from bulk_export.extract.journal.bodies import Compression, compressed, unpacked
 from bulk_export.extract.journal.entries import InvalidRow, PageFingerprints, Part, StoredPage, requests_from_row
 from bulk_export.extract.journal.file import JournalFile
 from bulk_export.extract.journal.identity import check_identity, shortened
-from bulk_export.extract.journal.segment import Segment
 
 _FINGERPRINTS_AT_ONCE = 100
 _PAGES_AT_ONCE = 8
@@ -55,7 +54,7 @@ class JournalStore(JournalFile):
         cap: int,
         read_only: bool = False,
         version: int = layout.VERSION,
-        compression: Compression = "by room",
+        compression: Compression = "lz4",
     ) -> None:
         """Open a journal, created with mode 0600 if there is none; with `read_only`, an archive.
 
@@ -64,7 +63,7 @@ class JournalStore(JournalFile):
             cap: Most bytes of a decompressed body.
             read_only: Whether it is an archive, and stays as it is.
             version: The format of a file that is created.
-            compression: How bodies that came uncompressed are stored in a segment, by default as the disk has room;
+            compression: How bodies that came uncompressed are stored in a segment;
                 in a database they are compressed.
 
         Raises:
@@ -346,16 +345,15 @@ class JournalStore(JournalFile):
         headers: list[tuple[Any, ...]] = []
         sizes: list[int] = []
 
-        def bodies(segment: Segment) -> Iterator[bytes]:
-            is_compressed = is_compressing(self._compression, segment)
+        def bodies() -> Iterator[bytes]:
             for page in pages:
-                packed = compressed(page) if is_compressed else page
+                packed = compressed(page) if self._compression == "lz4" else page
                 headers.append(_header(packed))
                 sizes.append(len(packed.stored))
                 yield packed.stored
 
         with self._failures():
-            positions = self._segment.append(bodies(self._segment))
+            positions = self._segment.append(bodies())
         return [self._with_sum((*header, *place)) for header, *place in zip(headers, positions, sizes, strict=True)]
 
     def _with_sum(self, header: tuple[Any, ...]) -> tuple[Any, ...]:

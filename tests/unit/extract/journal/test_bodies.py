@@ -1,38 +1,14 @@
-"""How bodies are stored, as the disk has room."""
+"""How bodies are stored."""
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from bulk_export.extract.content_encoding import Undecodable
-from bulk_export.extract.journal.bodies import compressed, is_compressing, unpacked
-from bulk_export.extract.journal.segment import Segment
+from bulk_export.extract.journal.bodies import compressed, unpacked
 from tests.support.journals import CAP, stored_page
-
-GIB = 1 << 30
-
-
-@pytest.mark.parametrize(
-    ("free", "stored", "expected"),
-    [(16 * GIB, 0, False), (16 * GIB - 1, 0, True), (16 * GIB, 4 * GIB - 1, False), (99 * GIB, 4 * GIB, True)],
-)
-def test_room_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, stored: int, expected: bool) -> None:
-    """Bodies are compressed when less than 16 GiB are free, or once 4 GiB of them are stored."""
-    (tmp_path / "journal.pages").touch()
-    monkeypatch.setattr(Segment, "free_bytes", lambda _: free)
-    with closing(Segment(tmp_path / "journal.pages", end=stored)) as segment:
-        assert is_compressing("by room", segment) is expected
-        assert is_compressing("lz4", segment)
-        assert not is_compressing("none", segment)
-
-
-def test_free_bytes_are_those_of_the_disk(tmp_path: Path) -> None:
-    with closing(Segment(tmp_path / "journal.pages", end=0)) as segment:
-        assert segment.free_bytes() > 0
 
 
 @pytest.mark.parametrize("gzip", [False, True])

@@ -11,6 +11,7 @@ import pytest
 from bulk_export.core.model import PageKey
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import JournalStore, Part, PartFile
+from bulk_export.extract.journal.bodies import Compression, compressed
 from bulk_export.extract.journal.segment import segment_of
 from tests.support.journals import CAP, copy_journal, stored_page
 
@@ -64,12 +65,13 @@ def test_torn_log(path: Path, tmp_path: Path, keep: int) -> None:
     torn.close()
 
 
-def test_flipped_byte_is_noticed(path: Path) -> None:
+@pytest.mark.parametrize("compression", ["none", "lz4"])
+def test_flipped_byte_is_noticed(path: Path, compression: Compression) -> None:
     """A change of any byte of a stored body is noticed, and the others are read all the same."""
-    store = JournalStore(path, cap=CAP)
+    store = JournalStore(path, cap=CAP, compression=compression)
     store.add_pages([stored_page(page, gzip=page == 2) for page in (1, 2)], {}, {})
     whole = segment_of(path).read_bytes()
-    first = len(stored_page(1).stored)
+    first = len((compressed(stored_page(1)) if compression == "lz4" else stored_page(1)).stored)
     for at in range(len(whole)):
         segment_of(path).write_bytes(bytes([*whole[:at], whole[at] ^ 1, *whole[at + 1 :]]))
         damaged, sound = (1, 2) if at < first else (2, 1)
