@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import secrets
 import threading
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import overload
 
@@ -101,9 +102,9 @@ class HashedIds(Sequence[str]):
 
     __slots__ = ()
 
+    @abstractmethod
     def fingerprints(self) -> bytes:
         """64 bits of the hash of each id: XXH3, in native byte order."""
-        raise NotImplementedError
 
 
 class ScannedIds(HashedIds):
