@@ -7,11 +7,17 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from bulk_export.core.kernel_library import DECODER_VARIABLE, decoder_name
 
 # Where no kernel was built, runs would say so among the lines that tests expect; so all ask for what they get.
 os.environ.setdefault(DECODER_VARIABLE, decoder_name())
+
+
+# How fast examples are drawn and tried depends on who else uses the machine, and is not what tests are about.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True)

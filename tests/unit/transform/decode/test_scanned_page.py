@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import xxhash
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_export.core.kernel_library import load_kernel
@@ -32,7 +32,7 @@ RECORDS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40)
 @given(st.lists(RECORDS, min_size=1, max_size=4), st.booleans(), st.randoms())
 def test_drawn_records_are_found(drawn: list[dict[str, Any]], ascii_only: bool, chance: random.Random) -> None:
     """Members in any order; an id that is not at hand leaves all of them to Python."""
