@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from typing import Self
 import anyio
 import anyio.to_thread
 
-from bulk_export.core.loop_time import loop_time
 from bulk_export.core.model import PageKey
 from bulk_export.extract.journal.entries import StoredPage
 from bulk_export.extract.journal.store import JournalStore
@@ -24,10 +22,6 @@ logger = logging.getLogger(__name__)
 
 # Bodies of pages just stored are kept in memory up to this size, so that conversion rarely reads them back.
 _RECENT_BYTES = 12 * 1024 * 1024
-# While commits follow each other within this time, each waits a moment for this many pages.
-_BUSY_SECONDS = 0.02
-_MOMENT_SECONDS = 0.003
-_ENOUGH_PAGES = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -46,8 +40,7 @@ class GroupCommit:
     1. puts its pages on the list of the next transaction;
     2. waits until no transaction is running;
     3. finds its pages stored, because another caller's transaction took the whole list; or else
-    4. commits the list itself, with the pages of everybody who is waiting; and
-    5. waits a moment for more pages before that, if the transaction before ended just now.
+    4. commits the list itself, with the pages of everybody who is waiting.
 
     A commit is shielded: cancelling the caller that happens to run it must not lose the pages of others. Once a commit
     has failed, every further call fails the same way, since nobody knows what is on disk. The list is bounded by the
@@ -63,7 +56,6 @@ class GroupCommit:
         self._failure: BaseException | None = None
         self._recent: dict[PageKey, Body] = {}
         self._recent_bytes = 0
-        self._committed_at = -math.inf
 
     async def __aenter__(self) -> Self:
         return self
@@ -122,9 +114,6 @@ class GroupCommit:
     async def _commit(self) -> None:
         if self._failure is not None:
             raise self._failure
-        # Case 5. A busy run gains more by fewer syncs than it loses by a moment.
-        if len(self._waiting) < _ENOUGH_PAGES and loop_time() - self._committed_at < _BUSY_SECONDS:
-            await anyio.sleep(_MOMENT_SECONDS)
         batch, self._waiting = self._waiting, []
         requests, self._requests = self._requests, Counter()
         facts, self._facts = self._facts, {}
@@ -134,7 +123,6 @@ class GroupCommit:
         except BaseException as failure:
             self._failure = failure
             raise
-        self._committed_at = loop_time()
         for waiting in batch:
             waiting.is_stored = True
         logger.debug("Committed the pages of %d callers in one transaction", len(batch))
