@@ -145,7 +145,7 @@ def of_data(path: Path) -> bool:
     return path.parts[1] == "participants-npq" or path.parts[1] == ".bulk-export"
 
 
-@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize("log_format", ["text", pytest.param("json", marks=pytest.mark.torture)])
 async def test_no_secret_left_by_troubled_run(tmp_path: Path, log_format: str) -> None:
     """Neither the token nor a person's data is found in what a troubled run leaves."""
     form = ("--log-format", log_format)
