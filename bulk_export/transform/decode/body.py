@@ -11,15 +11,14 @@ Two ways to split, each for what the one before cannot decide; `scanned_page` is
 
 from __future__ import annotations
 
-import itertools
 import json
 import operator
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]  # missing from the stubs
 from json.scanner import make_scanner
-from typing import Any, overload
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -101,34 +100,6 @@ def scan_members(record: bytes) -> list[tuple[str, bytes]]:
 
     _scan_object(text, 0, append)
     return members
-
-
-class _Slices(Sequence[bytes]):
-    """Pieces of a text with one byte between two of them, cut out on access.
-
-    `starts` holds where each piece begins, and where one after the last would.
-    """
-
-    def __init__(self, text: bytes, starts: Sequence[int]) -> None:
-        self._text = text
-        self._starts = starts
-
-    def __len__(self) -> int:
-        return len(self._starts) - 1
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
-        if isinstance(index, slice):
-            return list(self)[index]
-        position = range(len(self))[index]
-        return self._text[self._starts[position] : self._starts[position + 1] - 1]
-
-    def __iter__(self) -> Iterator[bytes]:
-        text = self._text
-        return iter([text[start : after - 1] for start, after in itertools.pairwise(self._starts)])
 
 
 class _Page(msgspec.Struct):

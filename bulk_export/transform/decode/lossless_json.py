@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -90,29 +89,6 @@ def nested_deeper_than(levels: int, text: bytes) -> bool:
     return False
 
 
-def escape_overhead(text: bytes) -> int:
-    r"""By how many bytes a valid JSON text is longer than it would be without escapes in its strings.
-
-    1. `\n` and other short escapes: one byte more than the character.
-    2. `\u00e9`: six bytes for a character of one to three.
-    3. `\ud83d\ude00`: twelve bytes for a character of four, counted as 4 for each half.
-
-    >>> escape_overhead(rb'"\n\u00e9"')
-    5
-    """
-    overhead = 0
-    # The library finds single bytes fastest; a pattern over a whole page takes twice as long.
-    position = text.find(b"\\")
-    while position >= 0:
-        if text[position + 1] == _U:
-            overhead += _unicode_escape_overhead(text[position + 2 : position + 6])
-            position = text.find(b"\\", position + 6)
-        else:
-            overhead += 1
-            position = text.find(b"\\", position + 2)
-    return overhead
-
-
 def is_encodable(text: str) -> bool:
     """Whether a string can be written as UTF-8, that is, has no lone surrogate."""
     if text.isascii():
@@ -127,14 +103,6 @@ def is_encodable(text: str) -> bool:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     return members if len(members) == len(pairs) else RepeatedKeys(pairs)
-
-
-@functools.lru_cache(maxsize=4_096)
-def _unicode_escape_overhead(digits: bytes) -> int:
-    code = int(digits, base=16)
-    if 0xD800 <= code < 0xE000:
-        return 4
-    return 6 - len(chr(code).encode())
 
 
 def _string(text: str) -> str:
@@ -162,7 +130,6 @@ def _scalar(value: Any) -> str:
 
 
 _LITERALS = {None: "null", True: "true", False: "false"}
-_U = ord("u")
 # Brackets inside of strings do not count.
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=Number, parse_int=Number)
