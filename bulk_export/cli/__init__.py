@@ -13,6 +13,7 @@ from bulk_export.cli.commands import COMMANDS
 from bulk_export.cli.describe import describe
 from bulk_export.cli.endpoints import endpoints
 from bulk_export.cli.export import export
+from bulk_export.cli.load import load
 from bulk_export.cli.local_service import local_service
 from bulk_export.cli.parameters import with_parameters
 from bulk_export.cli.plan import plan
@@ -35,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _function in (export, sync, replay, plan, verify, check, budget, endpoints, describe, trust, local_service):
+for _function in (export, sync, replay, plan, verify, load, check, budget, endpoints, describe, trust, local_service):
     _name = _function.__name__.replace("_", "-")
     app.command(_name)(with_parameters(_function, COMMANDS[_name]))
 

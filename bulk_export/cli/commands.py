@@ -15,6 +15,7 @@ from bulk_export.pipelines.arguments import (
     BudgetArguments,
     ExportArguments,
     LimitArguments,
+    LoadArguments,
     PlanArguments,
     ReplayArguments,
     ServiceArguments,
@@ -94,6 +95,10 @@ class VerifyCommand(IgnoredDisplayOptions, ReportOptions, total=False):
     """`bulk-export verify`."""
 
 
+class LoadCommand(EndpointNames, LoadArguments, JsonOptions, DisplayOptions, ReportOptions, total=False):
+    """`bulk-export load`."""
+
+
 class SqlOptions(TypedDict, total=False):
     """The SQL of a check."""
 
@@ -156,6 +161,7 @@ COMMANDS: Mapping[str, type] = {
     "replay": ReplayCommand,
     "plan": PlanCommand,
     "verify": VerifyCommand,
+    "load": LoadCommand,
     "check": CheckCommand,
     "budget": BudgetCommand,
     "endpoints": EndpointsCommand,

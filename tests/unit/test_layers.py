@@ -99,7 +99,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
         ("aiohttp", {"extract.connections", "extract.client", "services.local.server"}),
         ("aiolimiter", {"extract.rate_limit.limiter"}),
         ("redis", {"extract.rate_limit.redis.client"}),
-        ("duckdb", {"output.duckdb_sql", "pipelines.checks.runner"}),
+        ("duckdb", {"output.duckdb_sql", "pipelines.checks.runner", "destinations.duckdb_file"}),
         ("deltalake", {"pipelines.checks.tables", "output.delta_files", "pipelines.sync.tables.delta_table"}),
         (
             "sqlite3",
@@ -126,6 +126,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
                 "cli.streams",
                 "cli.parameters",
                 "cli.export",
+                "cli.load",
                 "cli.sync",
                 "cli.replay",
                 "cli.plan",

@@ -131,7 +131,9 @@ def test_the_guarded_options() -> None:
         "ca_file",
         "environment",
         "moved_to",
+        "password_file",
         "service",
+        "to",
         "token_file",
     }
     assert settings_that_need(Trust.OWNER) == {

@@ -1,0 +1,80 @@
+"""`bulk-export load`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bulk_export.cli.reporting import hide_in_logs
+from bulk_export.cli.runner import prepare
+from bulk_export.cli.streams import show
+from bulk_export.core.masking import Masker
+from bulk_export.core.process import configure_allocator
+
+if TYPE_CHECKING:
+    from bulk_export.pipelines.load import LoadSummary
+    from bulk_export.progress.console import Console
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+Directory = Annotated[str, typer.Argument(metavar="DIR", help="A finished export, or a copy that sync keeps.")]
+
+
+def load(directory: Directory, **line: Any) -> None:
+    """Load a finished export or a copy into a database: in one transaction, exactly once."""
+    prepared = prepare("load", line)
+    options, console = prepared.options, prepared.console
+    as_json = options.pop("json")
+
+    from bulk_export.pipelines.load import LoadProgress
+    from bulk_export.pipelines.load import load as pipeline
+    from bulk_export.pipelines.load_options import LoadOptions
+
+    configure_allocator()
+    resolved = LoadOptions.of(directory, options.pop("endpoints"), **options)
+    if resolved.address.password is not None:
+        hide_in_logs(Masker(resolved.address.password).mask)
+
+    class Lines(LoadProgress):
+        """Writes a line every ten seconds at most."""
+
+        def __init__(self) -> None:
+            self._begun = self._last = time.monotonic()
+            self._rows = 0
+
+        def staged(self, table: str, rows: int) -> None:
+            """Count the rows."""
+            self._rows += rows
+            now = time.monotonic()
+            if now - self._last >= _SECONDS_BETWEEN_LINES:
+                self._last = now
+                rate = self._rows / (now - self._begun)
+                console.line(f"{table}: {self._rows:,} rows in all, {rate:,.0f} a second", rows=self._rows)
+
+        def retrying(self, reason: str) -> None:
+            """Say what failed."""
+            console.line(f"{reason} The load starts again.", level="warning")
+
+    summary = pipeline(resolved, LoadProgress() if prepared.progress == "none" else Lines())
+    for remark in summary.remarks:
+        console.line(remark, level="warning")
+    if as_json:
+        show(json.dumps(dataclasses.asdict(summary), indent=2))
+    else:
+        _show(summary, console)
+
+
+def _show(summary: LoadSummary, console: Console) -> None:
+    for table in summary.tables:
+        if table.action == "skip":
+            show(f"{table.table}: holds these rows already")
+        else:
+            changes = f"{table.inserted:,} inserted, {table.updated:,} updated, {table.deleted:,} deleted"
+            show(f"{table.table}: {table.rows:,} rows; {changes}")
+    rows = sum(table.rows for table in summary.tables)
+    rate = f", {rows / summary.seconds:,.0f} rows a second" if summary.load_id and summary.seconds else ""
+    console.line(f"loaded into {summary.destination} in {summary.seconds:.1f} s{rate}")

@@ -1,0 +1,110 @@
+"""Where a load goes: the value of `--to`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from bulk_export.core.masking import without_password
+from bulk_export.errors import UsageError
+
+# The beginning of an address that stands in an environment variable.
+VARIABLE = "env:"
+_ALIASES = {"postgres": "postgresql", "sqlserver": "mssql"}
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
+# Parameters that hold a secret in the addresses of some database.
+_SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A destination's address, with the password, if any, apart from what can be printed.
+
+    Attributes:
+        scheme: The kind of destination.
+        host: The host, project or account; empty if there is none.
+        port: The port, if it is given.
+        user: The user, if one is given.
+        path: What follows the host, without the first slash: a database, or the path of a file.
+        parameters: The parameters of the query.
+        schema: The schema for the tables; None for the destination's default.
+        password: The password; never printed.
+    """
+
+    scheme: str
+    host: str = ""
+    port: int | None = None
+    user: str | None = None
+    path: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    schema: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        """The address as it may be printed and logged: without user, password and parameters."""
+        port = "" if self.port is None else f":{self.port}"
+        return f"{self.scheme}://{self.host}{port}/{self.path}"
+
+
+def parse_address(
+    text: str,
+    variables: Mapping[str, str],
+    *,
+    schema: str | None = None,
+    password: str | None = None,
+) -> Address:
+    """Parse the address of a destination.
+
+    Args:
+        text: A URL, or `env:NAME` for the URL in the environment variable NAME, which may then hold a password.
+        variables: The environment variables.
+        schema: The schema for the tables.
+        password: The password from a file.
+
+    Returns:
+        The address.
+
+    Raises:
+        UsageError: It is no URL, the variable is not set, or a password stands where other users can see it.
+    """
+    named = text.startswith(VARIABLE)
+    if named:
+        variable = text.removeprefix(VARIABLE)
+        text = variables.get(variable, "").strip()
+        if not text:
+            raise UsageError(f"The environment variable {variable!r} of --to is not set.", next_step="Set it to a URL.")
+    shown = without_password(text)
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise UsageError(f"--to {shown} is no URL.", next_step=_EXAMPLE) from None
+    scheme = _ALIASES.get(parts.scheme, parts.scheme)
+    if not _SCHEME.fullmatch(scheme) or "://" not in text:
+        raise UsageError(f"--to {shown} is no URL of a database.", next_step=_EXAMPLE)
+    if parts.fragment or not text.isprintable():
+        raise UsageError("--to holds a fragment or a character that no URL has.", next_step=_EXAMPLE)
+    parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
+    secrets = [name for name in parameters if _SECRET.search(name)]
+    if (parts.password is not None or secrets) and not named:
+        raise UsageError(
+            "--to holds a password, which other users of this machine can see.",
+            next_step="Name a variable that holds the URL, as in --to env:WAREHOUSE_URL, or use --password-file.",
+        )
+    # Hosts of Snowflake accounts and BigQuery projects keep their case nowhere that matters; paths do.
+    return Address(
+        scheme,
+        host,
+        port,
+        unquote(parts.username) if parts.username else None,
+        unquote(parts.path.removeprefix("/")),
+        MappingProxyType(parameters),
+        schema,
+        password if password is not None else (unquote(parts.password) if parts.password else None),
+    )
+
+
+_EXAMPLE = "Write it like postgresql://user@host/database or duckdb:///path/of/file.duckdb."

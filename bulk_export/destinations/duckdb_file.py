@@ -1,0 +1,200 @@
+"""A DuckDB file: `duckdb:///path/of/file.duckdb`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pyarrow as pa
+
+from bulk_export.core.files import private_umask
+from bulk_export.destinations.address import Address
+from bulk_export.destinations.destination import Conclusion, driver_of
+from bulk_export.destinations.dialect import TIMESTAMP, Dialect
+from bulk_export.destinations.loads_table import NAME, query, recorded_load
+from bulk_export.destinations.staged_rows import staged_schema
+from bulk_export.destinations.tables import Column, ExistingColumn, ExistingTable, RecordedLoad, Statement, Table
+from bulk_export.errors import LocalFailure, UsageError
+
+if TYPE_CHECKING:
+    import duckdb
+
+_LONGEST_IDENTIFIER = 1024
+_INCOMING = "_bulk_export_incoming"
+
+
+class DuckDBDialect(Dialect):
+    """DuckDB's SQL: lists and objects are columns of their own kind."""
+
+    name = "DuckDB"
+    longest_identifier = _LONGEST_IDENTIFIER
+    json_type = "JSON"
+    holds_nul = True
+    scalar_types: ClassVar[dict[pa.DataType, str]] = {
+        pa.string(): "VARCHAR",
+        pa.bool_(): "BOOLEAN",
+        pa.int64(): "BIGINT",
+        pa.float64(): "DOUBLE",
+        TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
+        pa.date32(): "DATE",
+    }
+
+    def __init__(self, schema: str | None = None) -> None:
+        self._schema = schema
+
+    def table(self, name: str) -> str:
+        """A table of the load's schema."""
+        return self.quote(name) if self._schema is None else f"{self.quote(self._schema)}.{self.quote(name)}"
+
+    def staging_table(self, name: str) -> str:
+        """A temporary table, whatever schema the others are in."""
+        return f"temp.{self.quote(name)}"
+
+    def nested_type(self, type_: pa.DataType) -> str | None:
+        """The type of a list or an object."""
+        if pa.types.is_list(type_):
+            return f"{self._type(type_.value_type)}[]"
+        if pa.types.is_struct(type_):
+            return f"STRUCT({', '.join(f'{self._member(field.name)} {self._type(field.type)}' for field in type_)})"
+        return None
+
+    def _type(self, type_: pa.DataType) -> str:
+        return self.scalar_types.get(type_) or self.nested_type(type_) or self.json_type
+
+    def _member(self, name: str) -> str:
+        # As DuckDB itself writes the types of its columns: lower-case words stand without quotes.
+        return self.quote(name)
+
+    def comments(self, table: Table, description: str) -> tuple[Statement, ...]:
+        """Where the rows come from, and the source of each column."""
+        target = self.table(table.name)
+        return (
+            Statement(f"COMMENT ON TABLE {target} IS {self.literal(description)}"),
+            *(
+                Statement(f"COMMENT ON COLUMN {target}.{self.quote(column.name)} IS {self.literal(column.origin)}")
+                for column in table.columns
+                if column.source
+            ),
+        )
+
+
+class DuckDBDestination:
+    """A connection to a DuckDB file, which one process at a time can write."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, schema: str | None) -> None:
+        self.dialect: Dialect = DuckDBDialect(schema)
+        self._connection = connection
+        self._schema = schema
+
+    def begin(self) -> None:
+        """Begin the transaction. The file is locked while it is open."""
+        self._connection.execute("BEGIN TRANSACTION")
+        if self._schema is not None:
+            self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self.dialect.quote(self._schema)}")
+
+    def recorded_loads(self) -> Sequence[RecordedLoad]:
+        """The rows of `_bulk_export_loads`, oldest first."""
+        if self.existing_table(NAME) is None:
+            return []
+        # Through Arrow: DuckDB itself wants another package for instants with a time zone.
+        rows = self._connection.execute(query(self.dialect)).to_arrow_table()
+        return [recorded_load(tuple(row.values())) for row in rows.to_pylist()]
+
+    def existing_table(self, name: str) -> ExistingTable | None:
+        """A table or view as it is."""
+        schema = self._schema or self._text("SELECT current_schema()")
+        columns = self._connection.execute(
+            "SELECT column_name, data_type, is_nullable = 'YES' FROM information_schema.columns"
+            " WHERE table_catalog = current_database() AND table_schema = ? AND table_name = ?"
+            " ORDER BY ordinal_position",
+            [schema, name],
+        ).fetchall()
+        if not columns:
+            return None
+        key = self._connection.execute(
+            "SELECT constraint_column_names FROM duckdb_constraints() WHERE database_name = current_database()"
+            " AND schema_name = ? AND table_name = ? AND constraint_type = 'PRIMARY KEY'",
+            [schema, name],
+        ).fetchone()
+        return ExistingTable(
+            name,
+            tuple(ExistingColumn(column, type_, nullable) for column, type_, nullable in columns),
+            tuple(key[0]) if key else (),
+        )
+
+    def stage(self, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> int:
+        """Fill a temporary table."""
+        reader = pa.RecordBatchReader.from_batches(staged_schema(columns), batches)
+        self._connection.register(_INCOMING, reader)
+        try:
+            defined = ", ".join(f"{self.dialect.quote(c.name)} {self.dialect.column_type(c)}" for c in columns)
+            self._connection.execute(f"CREATE TEMP TABLE {self.dialect.quote(name)} ({defined})")
+            inserted = self._connection.execute(
+                f"INSERT INTO {self.dialect.staging_table(name)} SELECT * FROM {_INCOMING}"
+            ).fetchone()
+        finally:
+            self._connection.unregister(_INCOMING)
+        return int(inserted[0]) if inserted else 0
+
+    def count(self, query: str) -> int:
+        """The value of a query that counts."""
+        return int(self._text(query))
+
+    def publish(self, statements: Sequence[Statement], conclude: Conclusion) -> None:
+        """Run the statements in the transaction, and commit it."""
+        changed = [self._run(statement) for statement in statements]
+        for statement in conclude(changed):
+            self._run(statement)
+        with private_umask():
+            self._connection.execute("COMMIT")
+
+    def _run(self, statement: Statement) -> int:
+        result = self._connection.execute(statement.sql, list(statement.parameters))
+        if statement.counted is None:
+            return -1
+        row = result.fetchone()
+        return int(row[0]) if row else -1
+
+    def _text(self, query: str) -> Any:
+        row = self._connection.execute(query).fetchone()
+        return row[0] if row else None
+
+
+@contextmanager
+def connect(address: Address) -> Iterator[DuckDBDestination]:
+    """Open a DuckDB file, which is made private to the user from its first moment.
+
+    Raises:
+        UsageError: The address has no path, or another process has the file open.
+        LocalFailure: The file cannot be opened or written.
+    """
+    if address.host or not address.path.strip("/"):
+        raise UsageError(f"{address} names no file.", next_step="Write it like duckdb:///path/of/file.duckdb.")
+    with driver_of("duckdb"):
+        import duckdb
+    path = Path("/" + address.path.lstrip("/"))
+    try:
+        with private_umask():
+            connection = duckdb.connect(str(path))
+    except duckdb.Error as error:
+        raise _failure(path, error) from None
+    try:
+        yield DuckDBDestination(connection, address.schema)
+    except duckdb.Error as error:
+        raise _failure(path, error) from None
+    finally:
+        with private_umask():
+            connection.close()
+
+
+def _failure(path: Path, error: Exception) -> UsageError | LocalFailure:
+    text = str(error)
+    if "lock" in text.lower():
+        return UsageError(f"Another process has {path} open.", next_step="Close it there, then load again.")
+    return LocalFailure(
+        f"DuckDB failed on {path} ({type(error).__name__}).",
+        kept="What was loaded before is unchanged.",
+        next_step="Check that the directory exists, may be written and has room, then load again.",
+    )

@@ -1,0 +1,341 @@
+"""Loads a finished export or a copy into a database: once, in one transaction, typed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from bulk_export.core.version import __version__
+from bulk_export.destinations.changes import Action, Change, Origin, decide
+from bulk_export.destinations.destination import Destination, connect
+from bulk_export.destinations.loads_table import insertion, loads_table
+from bulk_export.destinations.source import COPY, Source, SourceTable, open_export
+from bulk_export.destinations.staged_rows import StagedRows
+from bulk_export.destinations.statements import (
+    Removal,
+    Staged,
+    append_rows,
+    count_shared_keys,
+    create_table,
+    merge_rows,
+)
+from bulk_export.destinations.table_plan import plan_tables
+from bulk_export.destinations.tables import (
+    Counted,
+    LoadSettings,
+    Mode,
+    RecordedLoad,
+    RowCounts,
+    Statement,
+    Table,
+)
+from bulk_export.errors import ServiceFailing, UsageError
+from bulk_export.pipelines.load_options import LoadOptions
+
+_ATTEMPTS = 3
+_STAGING = "_bulk_export_staged_{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class TableLoad:
+    """What a load did to one table.
+
+    Attributes:
+        table: The table.
+        endpoint: The endpoint whose records it holds.
+        action: `skip` if the table holds these rows already, or `create`, `replace`, `upsert` or `append`.
+        rows: Rows that were read for it.
+        inserted, updated, deleted: Rows that changed.
+    """
+
+    table: str
+    endpoint: str
+    action: str
+    rows: int = 0
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSummary:
+    """What a load did.
+
+    Attributes:
+        destination: The address, without anything secret.
+        load_id: The id under which it is recorded; empty if there was nothing to do.
+        tables: Its tables.
+        seconds: How long it took.
+        remarks: What the user should know beyond the numbers.
+    """
+
+    destination: str
+    load_id: str
+    tables: tuple[TableLoad, ...]
+    seconds: float
+    remarks: tuple[str, ...] = ()
+
+
+class LoadProgress:
+    """Is notified of what a load does. All methods may do nothing."""
+
+    def staged(self, table: str, rows: int) -> None:
+        """So many more rows of a table were read and sent."""
+
+    def publishing(self) -> None:
+        """All rows are staged, and the transaction begins to change tables."""
+
+    def retrying(self, reason: str) -> None:
+        """The connection was lost, and the load starts again."""
+
+
+def load(options: LoadOptions, progress: LoadProgress | None = None) -> LoadSummary:
+    """Load the tables of an export or a copy into a database, in one transaction.
+
+    Args:
+        options: The checked options.
+        progress: Is notified of what happens.
+
+    Returns:
+        What was done.
+
+    Raises:
+        UsageError: There is no such destination, or a table cannot be changed as it would have to be.
+        DamagedState: The export is not as its manifest says. Nothing was changed.
+        ServiceRefused: The destination refuses the credentials, or a right is missing.
+        ServiceFailing: The destination failed, and the load was repeated in vain.
+    """
+    source = open_export(options.directory)
+    settings = _settings(options, source)
+    tables = [source.tables[name] for name in _chosen(options.endpoints, source)]
+    watching = progress or LoadProgress()
+    begun = time.monotonic()
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            with connect(options.address) as destination:
+                done = _Load(source, tables, settings, destination, watching).run()
+        except ServiceFailing as error:
+            if not left:
+                raise
+            watching.retrying(error.what)
+        else:
+            return replace(done, destination=str(options.address), seconds=time.monotonic() - begun)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _settings(options: LoadOptions, source: Source) -> LoadSettings:
+    mode = options.mode
+    if mode is None:
+        if source.partial:
+            raise UsageError(
+                f"{options.directory} {source.partial}, so replacing tables would remove the other records.",
+                next_step="Say what to do with them: --mode upsert keeps them, --mode replace removes them.",
+            )
+        mode = Mode.UPSERT if source.kind == COPY else Mode.REPLACE
+    return LoadSettings(
+        mode,
+        table_prefix=options.table_prefix,
+        child_tables=options.child_tables,
+        replace_nul=options.replace_nul,
+        adopt=options.adopt,
+    )
+
+
+def _chosen(endpoints: Sequence[str], source: Source) -> Iterable[str]:
+    for name in endpoints:
+        if name not in source.tables:
+            raise UsageError(f"There is no endpoint {name} in it.", next_step=f"It has: {', '.join(source.tables)}.")
+    return endpoints or source.tables
+
+
+@dataclass(slots=True)
+class _Work:
+    """A table that changes, with its staging tables."""
+
+    change: Change
+    staged: Staged
+    removal: Removal
+    rows: int
+
+
+class _Load:
+    """One attempt, over one connection."""
+
+    def __init__(
+        self,
+        source: Source,
+        tables: Sequence[SourceTable],
+        settings: LoadSettings,
+        destination: Destination,
+        progress: LoadProgress,
+    ) -> None:
+        self._source = source
+        self._tables = tables
+        self._settings = settings
+        self._destination = destination
+        self._dialect = destination.dialect
+        self._progress = progress
+        self._started = datetime.now(UTC).replace(microsecond=0)
+        self._load_id = f"{self._started:%Y%m%dT%H%M%SZ}-{source.id[:12]}"
+        self._staging_tables = 0
+        self._remarks: list[str] = []
+
+    def run(self) -> LoadSummary:
+        destination = self._destination
+        destination.begin()
+        recorded = destination.recorded_loads()
+        planned = plan_tables({table.endpoint: table.schema for table in self._tables}, self._settings, self._dialect)
+        skipped: list[TableLoad] = []
+        work: list[_Work] = []
+        # All refusals come before the first row is read.
+        changes = {
+            source.endpoint: [self._decide(table, source, recorded) for table in planned[source.endpoint]]
+            for source in self._tables
+        }
+        for source in self._tables:
+            endpoint_changes = changes[source.endpoint]
+            if all(change.action is Action.SKIP for change in endpoint_changes):
+                skipped += [TableLoad(change.table.name, source.endpoint, Action.SKIP) for change in endpoint_changes]
+                continue
+            work += self._stage_endpoint(source, endpoint_changes)
+        if not work:
+            return LoadSummary("", "", tuple(skipped), 0.0)
+        counts = self._publish(work)
+        loaded = [
+            TableLoad(
+                item.change.table.name,
+                item.change.table.endpoint,
+                item.change.action,
+                item.rows,
+                counted.inserted,
+                counted.updated,
+                counted.deleted,
+            )
+            for item, counted in zip(work, counts, strict=True)
+        ]
+        return LoadSummary("", self._load_id, (*loaded, *skipped), 0.0, tuple(self._remarks))
+
+    def _decide(self, table: Table, source: SourceTable, recorded: Sequence[RecordedLoad]) -> Change:
+        origin = Origin(self._source.kind, self._source.id, source.version, self._source.service)
+        of_table = [load for load in recorded if load.table == table.name]
+        existing = self._destination.existing_table(table.name)
+        return decide(table, existing, of_table, origin, self._settings, self._dialect)
+
+    def _stage_endpoint(self, source: SourceTable, changes: Sequence[Change]) -> list[_Work]:
+        """Stage the rows of an endpoint's tables. Each one reads the source, so that memory stays flat."""
+        work: list[_Work] = []
+        for change in changes:
+            item = self._stage(source, change, work[0] if work else None)
+            work.append(item)
+        return work
+
+    def _stage(self, source: SourceTable, change: Change, parent: _Work | None) -> _Work:
+        table = change.table
+        rows = StagedRows(table, self._dialect, self._load_id, self._settings.replace_nul)
+        staging = self._next_staging()
+        batches = self._watched(rows.batches(source.batches()), table.name)
+        count = self._destination.stage(staging, table.columns, batches)
+        staged = Staged(staging)
+        if parent is not None:
+            key = parent.change.table.key
+            staged = Staged(staging, parents=parent.staged.rows, parent_key=key[0] if key else "")
+            if not key:
+                change = replace(change, table=replace(table, key=()))
+        elif table.key and self._destination.count(count_shared_keys(staging, table.key, self._dialect)):
+            change = self._without_key(change)
+        return _Work(change, staged, self._removal(change), count)
+
+    def _without_key(self, change: Change) -> Change:
+        """The change of a table whose staged rows share ids."""
+        table = change.table
+        if change.action not in (Action.CREATE, Action.REPLACE, Action.APPEND):
+            raise UsageError(
+                f"Records of {table.endpoint} share their id, so they cannot be told apart by it.",
+                kept="Nothing was changed at the destination.",
+                next_step="Load them with --mode replace.",
+            )
+        self._remarks.append(f"{table.name}: records share their id, so the table has no primary key")
+        return replace(change, table=replace(table, key=()))
+
+    def _removal(self, change: Change) -> Removal:
+        if change.action is Action.UPSERT:
+            return Removal.NOTHING if change.table.parent is None else Removal.ORPHANS
+        return Removal.OTHERS
+
+    def _next_staging(self) -> str:
+        self._staging_tables += 1
+        return self._dialect.fold(_STAGING.format(number=self._staging_tables))
+
+    def _watched(self, batches: Iterator[pa.RecordBatch], table: str) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield batch
+            self._progress.staged(table, batch.num_rows)
+
+    def _publish(self, work: Sequence[_Work]) -> list[RowCounts]:
+        self._progress.publishing()
+        dialect = self._dialect
+        statements = [Statement(create_table(loads_table(dialect), dialect))]
+        for item in work:
+            statements += self._statements(item)
+        counts: list[RowCounts] = []
+
+        def conclude(changed: Sequence[int]) -> Sequence[Statement]:
+            counts.extend(_counts(item.change.table.name, statements, changed) for item in work)
+            finished = datetime.now(UTC)
+            return [
+                insertion(self._record(item, counted, finished), dialect)
+                for item, counted in zip(work, counts, strict=True)
+            ]
+
+        self._destination.publish(statements, conclude)
+        return counts
+
+    def _statements(self, item: _Work) -> list[Statement]:
+        change, dialect = item.change, self._dialect
+        table = change.table
+        statements = list(change.alterations)
+        if change.action is Action.CREATE:
+            statements.append(Statement(create_table(table, dialect)))
+            statements += dialect.comments(table, f"{table.endpoint} of {self._source.service}")
+        if change.action in (Action.CREATE, Action.APPEND):
+            statements += append_rows(table, item.staged, dialect)
+        else:
+            statements += merge_rows(table, item.staged, item.removal, dialect)
+        if not dialect.staging_is_temporary:
+            statements.append(Statement(dialect.drop_staging(item.staged.rows)))
+        return statements
+
+    def _record(self, item: _Work, counted: RowCounts, finished: datetime) -> RecordedLoad:
+        table = item.change.table
+        source = next(source for source in self._tables if source.endpoint == table.endpoint)
+        return RecordedLoad(
+            load_id=self._load_id,
+            table=table.name,
+            endpoint=table.endpoint,
+            mode=self._settings.mode,
+            source=self._source.kind,
+            source_id=self._source.id,
+            source_version=source.version,
+            service=self._source.service,
+            settings=self._settings.recorded(),
+            columns=tuple(column.name for column in table.columns),
+            rows=item.rows,
+            inserted=counted.inserted,
+            updated=counted.updated,
+            deleted=counted.deleted,
+            started_at=self._started,
+            finished_at=finished,
+            tool_version=__version__,
+        )
+
+
+def _counts(table: str, statements: Sequence[Statement], changed: Sequence[int]) -> RowCounts:
+    totals = dict.fromkeys(Counted, 0)
+    for statement, rows in zip(statements, changed, strict=True):
+        if statement.table == table and statement.counted is not None:
+            totals[statement.counted] += max(rows, 0)
+    return RowCounts(totals[Counted.INSERTED], totals[Counted.UPDATED], totals[Counted.DELETED])
