@@ -18,9 +18,9 @@ from bulk_export.pipelines.remote_descriptions import is_address, with_fetched_s
 from bulk_export.pipelines.replay import replay as replay_pages
 from bulk_export.pipelines.replay_options import ReplayOptions
 from bulk_export.pipelines.stream import stream_batches
+from bulk_export.pipelines.sync.load_after_poll import sync_and_load
 from bulk_export.pipelines.sync.loop import sync_forever
 from bulk_export.pipelines.sync.options import SyncOptions
-from bulk_export.pipelines.sync.poll import sync_once
 from bulk_export.pipelines.sync.summary import SyncSummary
 from bulk_export.progress import choose
 from bulk_export.progress.console import Console
@@ -155,7 +155,7 @@ async def sync(
         await sync_forever(
             resolved, resolved.every, watching, stop=stop or anyio.Event(), report=notify, notice=watching.warned
         )
-    return await sync_once(resolved, watching, stop=stop, report=notify)
+    return await sync_and_load(resolved, watching, stop=stop, report=notify, loaded=lambda _: None)
 
 
 def run_sync(

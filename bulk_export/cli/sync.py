@@ -12,6 +12,7 @@ from bulk_export.core.process import configure_allocator
 if TYPE_CHECKING:
     import anyio
 
+    from bulk_export.pipelines.load import LoadSummary
     from bulk_export.pipelines.sync.summary import SyncSummary
 
 
@@ -22,9 +23,9 @@ def sync(**line: Any) -> None:
 
     configure_allocator()
     from bulk_export.cli.signals import until_signalled
+    from bulk_export.pipelines.sync.load_after_poll import sync_and_load
     from bulk_export.pipelines.sync.loop import sync_forever
     from bulk_export.pipelines.sync.options import SyncOptions
-    from bulk_export.pipelines.sync.poll import sync_once
     from bulk_export.progress import choose
 
     observer = choose(prepared.progress, console)
@@ -38,9 +39,14 @@ def sync(**line: Any) -> None:
         for poll in summary.polls:
             show_result(poll.line(), console)
 
+    def loaded(summary: LoadSummary) -> None:
+        for remark in summary.remarks:
+            console.line(remark, level="warning")
+        show_result(summary.line(), console)
+
     async def work(stop: anyio.Event) -> None:
         if resolved.every is None:
-            await sync_once(resolved, observer, stop=stop, report=report)
+            await sync_and_load(resolved, observer, stop=stop, report=report, loaded=loaded)
             return
         await sync_forever(
             resolved,
@@ -49,6 +55,7 @@ def sync(**line: Any) -> None:
             stop=stop,
             report=report,
             notice=lambda text: console.line(text, level="warning"),
+            loaded=loaded,
         )
 
     until_signalled(work, resolved.output, observer, console)

@@ -61,7 +61,7 @@ def parse_address(
     Args:
         text: A URL, or `env:NAME` for the URL in the environment variable NAME, which may then hold a password.
         variables: The environment variables.
-        schema: The schema for the tables.
+        schema: The schema for the tables; otherwise the parameter `schema` of the URL names it.
         password: The password from a file.
 
     Returns:
@@ -88,6 +88,7 @@ def parse_address(
     if parts.fragment or not text.isprintable():
         raise UsageError("--to holds a fragment or a character that no URL has.", next_step=_EXAMPLE)
     parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
+    given_schema = parameters.pop("schema", None)
     secrets = [name for name in parameters if _SECRET.search(name)]
     if (parts.password is not None or secrets) and not named:
         raise UsageError(
@@ -102,7 +103,7 @@ def parse_address(
         unquote(parts.username) if parts.username else None,
         unquote(parts.path.removeprefix("/")),
         MappingProxyType(parameters),
-        schema,
+        schema or given_schema,
         password if password is not None else (unquote(parts.password) if parts.password else None),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bulk_export.destinations.dialect import Dialect
 from bulk_export.destinations.table_plan import LOAD_ID
@@ -96,6 +96,9 @@ def decide(
     if _is_loaded(recorded, origin, settings):
         return Change(table, Action.SKIP, last=last)
     _check_key(table, existing, dialect)
+    if not existing.key:
+        # Rows may share their id there, so they cannot be told apart by it.
+        table = replace(table, key=())
     alterations = _alterations(table, existing, last, settings, dialect)
     return Change(table, Action(settings.mode), alterations, last)
 

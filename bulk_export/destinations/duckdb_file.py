@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pyarrow as pa
 
@@ -20,8 +20,10 @@ from bulk_export.errors import LocalFailure, UsageError
 
 if TYPE_CHECKING:
     import duckdb
+    from duckdb.sqltypes import DuckDBPyType
 
 _LONGEST_IDENTIFIER = 1024
+_LONGER = {("integer", "bigint"), ("smallint", "bigint"), ("tinyint", "bigint"), ("float", "double")}
 _INCOMING = "_bulk_export_incoming"
 
 
@@ -41,8 +43,9 @@ class DuckDBDialect(Dialect):
         pa.date32(): "DATE",
     }
 
-    def __init__(self, schema: str | None = None) -> None:
+    def __init__(self, schema: str | None = None, parse: Callable[[str], DuckDBPyType] | None = None) -> None:
         self._schema = schema
+        self._parse = parse
 
     def table(self, name: str) -> str:
         """A table of the load's schema."""
@@ -57,15 +60,24 @@ class DuckDBDialect(Dialect):
         if pa.types.is_list(type_):
             return f"{self._type(type_.value_type)}[]"
         if pa.types.is_struct(type_):
-            return f"STRUCT({', '.join(f'{self._member(field.name)} {self._type(field.type)}' for field in type_)})"
+            return f"STRUCT({', '.join(f'{self.quote(field.name)} {self._type(field.type)}' for field in type_)})"
         return None
 
     def _type(self, type_: pa.DataType) -> str:
         return self.scalar_types.get(type_) or self.nested_type(type_) or self.json_type
 
-    def _member(self, name: str) -> str:
-        # As DuckDB itself writes the types of its columns: lower-case words stand without quotes.
-        return self.quote(name)
+    def spelled(self, type_: DuckDBPyType) -> str:
+        """A type of DuckDB as this dialect writes it, with all names of members in quotes."""
+        if type_.id == "list":
+            return f"{self.spelled(_members(type_)['child'])}[]"
+        if type_.id == "struct":
+            members = (f"{self.quote(name)} {self.spelled(member)}" for name, member in _members(type_).items())
+            return f"STRUCT({', '.join(members)})"
+        return str(type_)
+
+    def is_widening(self, existing: str, wanted: str) -> bool:
+        """Whether a type gets longer integers or further members of objects, at any depth."""
+        return self._parse is not None and _is_widening(self._parse(existing), self._parse(wanted))
 
     def comments(self, table: Table, description: str) -> tuple[Statement, ...]:
         """Where the rows come from, and the source of each column."""
@@ -80,11 +92,29 @@ class DuckDBDialect(Dialect):
         )
 
 
+def _is_widening(existing: DuckDBPyType, wanted: DuckDBPyType) -> bool:
+    if existing.id != wanted.id:
+        return (existing.id, wanted.id) in _LONGER
+    if existing.id == "list":
+        return _is_widening(_members(existing)["child"], _members(wanted)["child"])
+    if existing.id == "struct":
+        members = _members(wanted)
+        kept = _members(existing).items()
+        return all(name in members and _is_widening(member, members[name]) for name, member in kept)
+    return str(existing) == str(wanted)
+
+
+def _members(type_: DuckDBPyType) -> dict[str, DuckDBPyType]:
+    """The members of an object, or the element of a list under the name `child`."""
+    return dict(cast("list[tuple[str, DuckDBPyType]]", type_.children))
+
+
 class DuckDBDestination:
     """A connection to a DuckDB file, which one process at a time can write."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, schema: str | None) -> None:
-        self.dialect: Dialect = DuckDBDialect(schema)
+        self._duckdb = DuckDBDialect(schema, connection.type)
+        self.dialect: Dialect = self._duckdb
         self._connection = connection
         self._schema = schema
 
@@ -105,14 +135,17 @@ class DuckDBDestination:
     def existing_table(self, name: str) -> ExistingTable | None:
         """A table or view as it is."""
         schema = self._schema or self._text("SELECT current_schema()")
-        columns = self._connection.execute(
-            "SELECT column_name, data_type, is_nullable = 'YES' FROM information_schema.columns"
-            " WHERE table_catalog = current_database() AND table_schema = ? AND table_name = ?"
-            " ORDER BY ordinal_position",
-            [schema, name],
-        ).fetchall()
-        if not columns:
+        nullable = dict(
+            self._connection.execute(
+                "SELECT column_name, is_nullable = 'YES' FROM information_schema.columns"
+                " WHERE table_catalog = current_database() AND table_schema = ? AND table_name = ?",
+                [schema, name],
+            ).fetchall()
+        )
+        if not nullable:
             return None
+        described = self._connection.sql(f"SELECT * FROM {self.dialect.table(name)} LIMIT 0")
+        columns = zip(described.columns, described.types, strict=True)
         key = self._connection.execute(
             "SELECT constraint_column_names FROM duckdb_constraints() WHERE database_name = current_database()"
             " AND schema_name = ? AND table_name = ? AND constraint_type = 'PRIMARY KEY'",
@@ -120,7 +153,7 @@ class DuckDBDestination:
         ).fetchone()
         return ExistingTable(
             name,
-            tuple(ExistingColumn(column, type_, nullable) for column, type_, nullable in columns),
+            tuple(ExistingColumn(column, self._duckdb.spelled(type_), nullable[column]) for column, type_ in columns),
             tuple(key[0]) if key else (),
         )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +23,12 @@ _BATCH_ROWS = 16_384
 EXPORT, COPY = "export", "copy"
 
 
+class Batches(Protocol):
+    """Reads rows anew with each call: all columns, or some of them in the order of the schema."""
+
+    def __call__(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class SourceTable:
     """The records of one endpoint.
@@ -33,16 +39,16 @@ class SourceTable:
         rows: How many there are.
         version: The version of a copy's table; empty for an export.
         batches: Reads all rows.
-        changed_since: Reads all rows that may differ from an earlier version, and perhaps others; None if the source
-            cannot tell.
+        changed_since: Returns what reads all rows that may differ from an earlier version, and perhaps others; None if
+            the source cannot tell.
     """
 
     endpoint: str
     schema: pa.Schema
     rows: int
     version: str
-    batches: Callable[[], Iterator[pa.RecordBatch]]
-    changed_since: Callable[[str], Iterator[pa.RecordBatch] | None]
+    batches: Batches
+    changed_since: Callable[[str], Batches | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +116,16 @@ def _exported_table(directory: Path, name: str, described: Mapping[str, Any]) ->
     with local_failures(f"Reading {first}"), _opened(first) as file:
         schema = _parquet(file, first).schema_arrow
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def batches(columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         for part in parts:
-            yield from _checked_batches(directory / part["path"], part, schema)
+            yield from _checked_batches(directory / part["path"], part, schema, columns)
 
     return SourceTable(name, schema, sum(part["rows"] for part in parts), "", batches, lambda _: None)
 
 
-def _checked_batches(path: Path, described: Mapping[str, Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _checked_batches(
+    path: Path, described: Mapping[str, Any], schema: pa.Schema, columns: Sequence[str] | None
+) -> Iterator[pa.RecordBatch]:
     """The rows of a part whose size, hash, columns and number of rows are as described."""
     with local_failures(f"Reading {path}"), _opened(path) as file:
         before = os.fstat(file.fileno())
@@ -131,7 +139,7 @@ def _checked_batches(path: Path, described: Mapping[str, Any], schema: pa.Schema
             raise _differs(path, "it has other columns than the first part")
         rows = 0
         try:
-            for batch in parquet.iter_batches(_BATCH_ROWS, use_threads=False):
+            for batch in parquet.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
                 rows += batch.num_rows
                 yield batch
         except pa.ArrowException as error:

@@ -18,22 +18,19 @@ class Removal(enum.Enum):
 
     NOTHING   none
     OTHERS    all others
-    ABSENT    those whose key a second staging table lacks, which holds all keys of the source
     ORPHANS   for a child table: those of parents that the parent's staging table has
     """
 
     NOTHING = "nothing"
     OTHERS = "others"
-    ABSENT = "absent"
     ORPHANS = "orphans"
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """Staging tables of one table: its rows; for `Removal.ABSENT` all keys; for `Removal.ORPHANS` the parent's."""
+    """Staging tables of one table: its rows; for a child table, the parent's and the column of its key."""
 
     rows: str
-    keys: str = ""
     parents: str = ""
     parent_key: str = ""
 
@@ -110,6 +107,16 @@ def count_shared_keys(staging: str, key: tuple[str, ...], dialect: Dialect) -> s
     )
 
 
+def count_after_upsert(table: Table, staging: str, dialect: Dialect) -> str:
+    """A query for the number of rows that a table with a key will have once staged rows are merged and none is gone."""
+    target, staged = dialect.table(table.name), dialect.staging_table(staging)
+    match = _match(table.key, "t", "s", dialect)
+    return (
+        f"SELECT (SELECT COUNT(*) FROM {target})"
+        f" + (SELECT COUNT(*) FROM {staged} AS s WHERE NOT EXISTS (SELECT 1 FROM {target} AS t WHERE {match}))"
+    )
+
+
 def _gone(table: Table, staged: Staged, removal: Removal, dialect: Dialect) -> str:
     def lacks(staging: str) -> str:
         match = _match(table.key, "t", "s", dialect)
@@ -117,8 +124,6 @@ def _gone(table: Table, staged: Staged, removal: Removal, dialect: Dialect) -> s
 
     if removal is Removal.NOTHING:
         return ""
-    if removal is Removal.ABSENT:
-        return lacks(staged.keys)
     if removal is Removal.OTHERS:
         return lacks(staged.rows)
     parents = dialect.staging_table(staged.parents)

@@ -88,21 +88,21 @@ def _child_table(name: str, parent: Table, nested: pa.Field, settings: LoadSetti
 
 
 def _column(name: str, field: pa.Field, dialect: Dialect) -> Column:
-    type_ = _plain(field.type)
+    type_ = plain_type(field.type)
     nested = _is_list(type_) or pa.types.is_struct(type_)
     if field.name == EXTRA or (nested and dialect.nested_type(type_) is None):
         return Column(name, pa.string(), json=True, nullable=field.nullable, source=field.name)
     return Column(name, type_, nullable=field.nullable, source=field.name)
 
 
-def _plain(type_: pa.DataType) -> pa.DataType:
+def plain_type(type_: pa.DataType) -> pa.DataType:
     """The type that means the same among those that readers of Parquet and Delta return."""
     if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
         return pa.string()
     if _is_list(type_):
-        return pa.list_(_plain(type_.value_type))
+        return pa.list_(plain_type(type_.value_type))
     if pa.types.is_struct(type_):
-        return pa.struct([pa.field(member.name, _plain(member.type)) for member in type_])
+        return pa.struct([pa.field(member.name, plain_type(member.type)) for member in type_])
     return type_
 
 

@@ -297,6 +297,14 @@ class SyncArguments(
     moved_to: Annotated[
         str | None, Option("New address of the service that was copied.", metavar="URL", trust=Trust.CONFIRMED)
     ]
+    load: Annotated[
+        str | None,
+        Option(
+            "Load the changes into this database after each poll, as load --to does.",
+            metavar="URL",
+            trust=Trust.CONFIRMED,
+        ),
+    ]
 
 
 class ReplayArguments(FileArguments, SchemaArguments, PrivacyArguments, total=False):

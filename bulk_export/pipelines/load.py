@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -13,12 +14,13 @@ from bulk_export.core.version import __version__
 from bulk_export.destinations.changes import Action, Change, Origin, decide
 from bulk_export.destinations.destination import Destination, connect
 from bulk_export.destinations.loads_table import insertion, loads_table
-from bulk_export.destinations.source import COPY, Source, SourceTable, open_export
+from bulk_export.destinations.source import COPY, Batches, Source, SourceTable, open_export
 from bulk_export.destinations.staged_rows import StagedRows
 from bulk_export.destinations.statements import (
     Removal,
     Staged,
     append_rows,
+    count_after_upsert,
     count_shared_keys,
     create_table,
     merge_rows,
@@ -34,6 +36,8 @@ from bulk_export.destinations.tables import (
     Table,
 )
 from bulk_export.errors import ServiceFailing, UsageError
+from bulk_export.output.file_names import SYNC_STATE
+from bulk_export.pipelines.copy_source import open_copy_source
 from bulk_export.pipelines.load_options import LoadOptions
 
 _ATTEMPTS = 3
@@ -79,6 +83,14 @@ class LoadSummary:
     seconds: float
     remarks: tuple[str, ...] = ()
 
+    def line(self) -> str:
+        """The load as one line for people."""
+        counts = ", ".join(
+            f"{sum(getattr(table, name) for table in self.tables):,} {name}"
+            for name in ("inserted", "updated", "deleted")
+        )
+        return f"load into {self.destination}: {counts}" if self.load_id else f"{self.destination} is current"
+
 
 class LoadProgress:
     """Is notified of what a load does. All methods may do nothing."""
@@ -109,7 +121,7 @@ def load(options: LoadOptions, progress: LoadProgress | None = None) -> LoadSumm
         ServiceRefused: The destination refuses the credentials, or a right is missing.
         ServiceFailing: The destination failed, and the load was repeated in vain.
     """
-    source = open_export(options.directory)
+    source = open_source(options.directory)
     settings = _settings(options, source)
     tables = [source.tables[name] for name in _chosen(options.endpoints, source)]
     watching = progress or LoadProgress()
@@ -125,6 +137,11 @@ def load(options: LoadOptions, progress: LoadProgress | None = None) -> LoadSumm
         else:
             return replace(done, destination=str(options.address), seconds=time.monotonic() - begun)
     raise AssertionError("the last attempt returns or raises")
+
+
+def open_source(directory: Path) -> Source:
+    """Open a finished export or a copy for reading; raises what `open_export` and `open_copy_source` raise."""
+    return open_copy_source(directory) if (directory / SYNC_STATE).exists() else open_export(directory)
 
 
 def _settings(options: LoadOptions, source: Source) -> LoadSettings:
@@ -179,8 +196,8 @@ class _Load:
         self._destination = destination
         self._dialect = destination.dialect
         self._progress = progress
-        self._started = datetime.now(UTC).replace(microsecond=0)
-        self._load_id = f"{self._started:%Y%m%dT%H%M%SZ}-{source.id[:12]}"
+        self._started = datetime.now(UTC)
+        self._load_id = f"{self._started:%Y%m%dT%H%M%S%fZ}-{source.id[:12]}"
         self._staging_tables = 0
         self._remarks: list[str] = []
 
@@ -226,45 +243,74 @@ class _Load:
         return decide(table, existing, of_table, origin, self._settings, self._dialect)
 
     def _stage_endpoint(self, source: SourceTable, changes: Sequence[Change]) -> list[_Work]:
-        """Stage the rows of an endpoint's tables. Each one reads the source, so that memory stays flat."""
-        work: list[_Work] = []
-        for change in changes:
-            item = self._stage(source, change, work[0] if work else None)
-            work.append(item)
-        return work
+        """Stage the rows of an endpoint's tables.
 
-    def _stage(self, source: SourceTable, change: Change, parent: _Work | None) -> _Work:
+        Each table reads the source, so that memory stays flat. Of a copy, only what may have changed since the last
+        load is read, unless rows have left its table since.
+        """
+        own, *children = changes
+        changed = self._changed(source, changes)
+        if changed is not None:
+            work = self._stage(source, own, changed, Removal.NOTHING)
+            if work.change.table.key and self._explains_all(work, source):
+                return [
+                    work,
+                    *(self._stage(source, child, changed, Removal.ORPHANS, parent=work) for child in children),
+                ]
+        keeps_others = own.action is Action.UPSERT and self._source.kind != COPY
+        work = self._stage(source, own, source.batches, Removal.NOTHING if keeps_others else Removal.OTHERS)
+        if keeps_others and not work.change.table.key:
+            raise UsageError(
+                f"Records of {source.endpoint} share their id, so they cannot be told apart by it.",
+                kept="Nothing was changed at the destination.",
+                next_step="Load them with --mode replace.",
+            )
+        removal = Removal.ORPHANS if keeps_others else Removal.OTHERS
+        return [work, *(self._stage(source, child, source.batches, removal, parent=work) for child in children)]
+
+    def _changed(self, source: SourceTable, changes: Sequence[Change]) -> Batches | None:
+        """What reads the rows of a copy's table that may have changed since the last load; None for all."""
+        if any(change.action is not Action.UPSERT or not change.table.key for change in changes):
+            return None
+        lasts = {change.last and (change.last.source, change.last.source_id) for change in changes}
+        versions = {change.last.source_version for change in changes if change.last is not None}
+        alike = all(change.last and change.last.settings == self._settings.recorded() for change in changes)
+        if not alike or lasts != {(COPY, self._source.id)} or len(versions) != 1:
+            return None
+        return source.changed_since(*versions)
+
+    def _explains_all(self, work: _Work, source: SourceTable) -> bool:
+        """Whether the table will hold as many rows as the copy, so that none has left it and no two share a key."""
+        query = count_after_upsert(work.change.table, work.staged.rows, self._dialect)
+        return self._destination.count(query) == source.rows
+
+    def _stage(
+        self, source: SourceTable, change: Change, read: Batches, removal: Removal, parent: _Work | None = None
+    ) -> _Work:
         table = change.table
         rows = StagedRows(table, self._dialect, self._load_id, self._settings.replace_nul)
         staging = self._next_staging()
-        batches = self._watched(rows.batches(source.batches()), table.name)
-        count = self._destination.stage(staging, table.columns, batches)
-        staged = Staged(staging)
+        count = self._destination.stage(staging, table.columns, self._watched(rows.batches(read()), table.name))
         if parent is not None:
             key = parent.change.table.key
-            staged = Staged(staging, parents=parent.staged.rows, parent_key=key[0] if key else "")
             if not key:
                 change = replace(change, table=replace(table, key=()))
-        elif table.key and self._destination.count(count_shared_keys(staging, table.key, self._dialect)):
+            return _Work(change, Staged(staging, parent.staged.rows, key[0] if key else ""), removal, count)
+        if table.key and self._destination.count(count_shared_keys(staging, table.key, self._dialect)):
             change = self._without_key(change)
-        return _Work(change, staged, self._removal(change), count)
+        return _Work(change, Staged(staging), removal, count)
 
     def _without_key(self, change: Change) -> Change:
         """The change of a table whose staged rows share ids."""
         table = change.table
-        if change.action not in (Action.CREATE, Action.REPLACE, Action.APPEND):
+        if change.action is not Action.CREATE:
             raise UsageError(
-                f"Records of {table.endpoint} share their id, so they cannot be told apart by it.",
+                f"Records of {table.endpoint} share their id, and {table.name} has it as its primary key.",
                 kept="Nothing was changed at the destination.",
-                next_step="Load them with --mode replace.",
+                next_step=f"Choose another --table-prefix, or run: DROP TABLE {self._dialect.table(table.name)}",
             )
         self._remarks.append(f"{table.name}: records share their id, so the table has no primary key")
         return replace(change, table=replace(table, key=()))
-
-    def _removal(self, change: Change) -> Removal:
-        if change.action is Action.UPSERT:
-            return Removal.NOTHING if change.table.parent is None else Removal.ORPHANS
-        return Removal.OTHERS
 
     def _next_staging(self) -> str:
         self._staging_tables += 1

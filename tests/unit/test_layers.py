@@ -113,6 +113,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
                 "extract.rate_limit.sqlite.schema",
                 "extract.rate_limit.sqlite.timeline",
                 "extract.rate_limit.service_facts",
+                "destinations.sqlite_file",
             },
         ),
         ("yaml", {"services.openapi.loader", "services.openapi.from_description"}),

@@ -19,9 +19,17 @@ import anyio
 import anyio.to_thread
 
 from bulk_export.core.files import local_failures
-from bulk_export.errors import BudgetUnavailable, DirectoryInUse, Interrupted, LocalFailure, ServiceFailing
+from bulk_export.errors import (
+    BudgetUnavailable,
+    BulkExportError,
+    DirectoryInUse,
+    Interrupted,
+    LocalFailure,
+    ServiceFailing,
+)
 from bulk_export.output.directory import inspect_output, prepare_output
 from bulk_export.output.file_names import WORKING_DIRECTORY
+from bulk_export.pipelines.sync.load_after_poll import Loaded, load_copy
 from bulk_export.pipelines.sync.open_copy import holds_copy
 from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.poll import sync_once
@@ -57,6 +65,7 @@ async def sync_forever(
     stop: anyio.Event,
     report: Callable[[SyncSummary], None],
     notice: Callable[[str], None],
+    loaded: Loaded = lambda _: None,
 ) -> None:
     """Bring the copy up to date once in each interval, at a random offset.
 
@@ -66,7 +75,9 @@ async def sync_forever(
         observer: Receives the events of each export.
         stop: Ends the loop: after the responses in flight are stored, or at once between two polls.
         report: Is called after each poll that succeeded.
-        notice: Called with a message for each poll that failed because the service or the ledger was unavailable.
+        notice: Called with a message for each poll that failed because the service or the ledger was unavailable, and
+            for each load that failed.
+        loaded: Is called with the summary of each load into a database.
 
     Raises:
         DirectoryInUse: Another process does the same.
@@ -76,7 +87,7 @@ async def sync_forever(
     if not holds_copy(options.output):
         inspect_output(options.output)
     await anyio.to_thread.run_sync(prepare_output, options.output)
-    syncing = _PeriodicSync(options, timedelta(seconds=every), observer, stop, report, notice)
+    syncing = _PeriodicSync(options, timedelta(seconds=every), observer, stop, report, notice, loaded)
     with _daemon_lock(options.output / WORKING_DIRECTORY):
         await run_periodically(every, syncing.poll, clock=time.time, random=random.random, stop=stop, notice=notice)
     raise Interrupted(
@@ -162,6 +173,7 @@ class _PeriodicSync:
     stop: anyio.Event
     report: Callable[[SyncSummary], None]
     notice: Callable[[str], None]
+    loaded: Loaded
     is_waiting: bool = False
 
     async def poll(self) -> None:
@@ -177,9 +189,17 @@ class _PeriodicSync:
                     await self.stop.wait()
                 continue
             self.is_waiting = False
+            await self._load()
             # --accept-removals is for one poll.
             self.options = replace(self.options, accepts_removals=False)
             return
+
+    async def _load(self) -> None:
+        """Load the copy into its database. A load that fails does not end the loop, since the next makes up for it."""
+        try:
+            await load_copy(self.options, self.loaded)
+        except BulkExportError as error:
+            self.notice(f"The load failed: {error.what} {error.kept}")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from bulk_export.output.delta_files import check_path
 from bulk_export.pipelines.arguments import COPY_FORMATS, REMOVED, ExportArguments, SyncArguments
 from bulk_export.pipelines.connection import LOCAL_TOKEN, service_name
 from bulk_export.pipelines.declarations import declarations, with_defaults
+from bulk_export.pipelines.load_options import LoadOptions
 from bulk_export.pipelines.option_parsing import duration_of, output_of
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.services.base_url import normalize_base_url
@@ -41,6 +42,7 @@ class SyncOptions:
         max_removed: Fraction of a table above which removals are refused, unless `accepts_removals`.
         moved_from: Address that the copy was made from, if the service has moved.
         every: Poll interval in seconds; None polls once.
+        load: The database to load into after each poll, and how.
     """
 
     full: ExportOptions
@@ -56,6 +58,7 @@ class SyncOptions:
     accepts_removals: bool = False
     moved_from: str | None = None
     every: float | None = None
+    load: LoadOptions | None = None
 
     @classmethod
     def of(
@@ -108,6 +111,9 @@ class SyncOptions:
             accepts_removals=arguments["accept_removals"],
             moved_from=moved_from,
             every=_every_of(arguments["every"]),
+            load=None
+            if arguments["load"] is None
+            else LoadOptions.of(directory, environ=environ, to=arguments["load"]),
         )
 
     def identity(self) -> dict[str, Any]:

@@ -130,6 +130,7 @@ def test_the_guarded_options() -> None:
         "budget",
         "ca_file",
         "environment",
+        "load",
         "moved_to",
         "password_file",
         "service",
@@ -139,8 +140,10 @@ def test_the_guarded_options() -> None:
     assert settings_that_need(Trust.OWNER) == {
         "accept_removals",
         "accept_token",
+        "adopt",
         "gone",
         "max_removed",
+        "mode",
         "output",
         "overwrite",
         "pseudonym_key_file",
