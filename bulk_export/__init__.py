@@ -1,7 +1,8 @@
 """Export everything from the DfE lead-provider API, fast, within its rate limits, without losing a record.
 
-`export` and `run_export` write files, `sync` keeps a copy current, `stream` yields record batches. Their keyword
-arguments are the options of the command line, under the same names. Everything is imported when it is first used.
+`export` and `run_export` write files, `sync` keeps a copy current, `load` brings either into a database, and `stream`
+yields record batches. Their keyword arguments are the options of the command line, under the same names. Everything is
+imported when it is first used.
 
 The loggers are named after the modules and silent until a program configures `bulk_export` or the root logger.
 """
@@ -16,6 +17,7 @@ from bulk_export.core.version import __version__
 
 if TYPE_CHECKING:
     from bulk_export.api import export as export
+    from bulk_export.api import load as load
     from bulk_export.api import replay as replay
     from bulk_export.api import run_export as run_export
     from bulk_export.api import run_replay as run_replay
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from bulk_export.errors import VerificationFailed as VerificationFailed
     from bulk_export.output.verify import Verification as Verification
     from bulk_export.output.verify import verify as verify
+    from bulk_export.pipelines.load import LoadProgress as LoadProgress
+    from bulk_export.pipelines.load import LoadSummary as LoadSummary
+    from bulk_export.pipelines.load import TableLoad as TableLoad
     from bulk_export.pipelines.sync.summary import Counts as Counts
     from bulk_export.pipelines.sync.summary import PollSummary as PollSummary
     from bulk_export.pipelines.sync.summary import SyncSummary as SyncSummary
@@ -48,7 +53,7 @@ if TYPE_CHECKING:
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
-    "bulk_export.api": ("export", "replay", "run_export", "run_replay", "run_sync", "stream", "sync"),
+    "bulk_export.api": ("export", "load", "replay", "run_export", "run_replay", "run_sync", "stream", "sync"),
     "bulk_export.errors": (
         "BulkExportError",
         "BudgetUnavailable",
@@ -63,6 +68,7 @@ _HOMES = {
         "UsageError",
         "VerificationFailed",
     ),
+    "bulk_export.pipelines.load": ("LoadProgress", "LoadSummary", "TableLoad"),
     "bulk_export.pipelines.sync.summary": ("Counts", "PollSummary", "SyncSummary", "TableSummary"),
     "bulk_export.progress.observer": ("EndpointSummary", "ExportSummary", "Observer", "WindowUse"),
     "bulk_export.output.verify": ("Verification", "verify"),

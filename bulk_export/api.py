@@ -12,7 +12,10 @@ import anyio
 import pyarrow as pa
 
 from bulk_export.pipelines import export as pipeline
-from bulk_export.pipelines.arguments import ExportArguments, ReplayArguments, SyncArguments
+from bulk_export.pipelines.arguments import ExportArguments, LoadArguments, ReplayArguments, SyncArguments
+from bulk_export.pipelines.load import LoadProgress, LoadSummary
+from bulk_export.pipelines.load import load as load_tables
+from bulk_export.pipelines.load_options import LoadOptions
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.remote_descriptions import is_address, with_fetched_service
 from bulk_export.pipelines.replay import replay as replay_pages
@@ -170,6 +173,37 @@ def run_sync(
     return anyio.run(
         lambda: sync(*names, endpoints=endpoints, observer=observer, progress=progress, report=report, **options)
     )
+
+
+def load(
+    directory: str | os.PathLike[str],
+    *names: str,
+    endpoints: Sequence[str] = (),
+    progress: LoadProgress | None = None,
+    **options: Unpack[LoadArguments],
+) -> LoadSummary:
+    """Load a finished export or a copy into a database, in one transaction. Blocks until it is done.
+
+    Args:
+        directory: The finished export, or the copy.
+        *names: Names of endpoints; with those in `endpoints`, all that are loaded. All of the directory if there are
+            none.
+        endpoints: More names.
+        progress: Is notified of what happens.
+        **options: The options of `bulk-export load` with underscores.
+
+    Returns:
+        What was done, table by table.
+
+    Raises:
+        UsageError: An option cannot be used as given, or a table cannot be changed as it would have to be.
+        TypeError: An option is unknown.
+        BulkExportError: Anything else; see `bulk_export.errors`. Nothing was changed at the destination.
+
+    Example:
+        load("/data/npq", to="duckdb:///data/npq.duckdb")
+    """
+    return load_tables(LoadOptions.of(directory, [*names, *endpoints], **options), progress)
 
 
 def stream(

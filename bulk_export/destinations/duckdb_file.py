@@ -18,8 +18,10 @@ from bulk_export.destinations.staged_rows import staged_schema
 from bulk_export.destinations.tables import Column, ExistingColumn, ExistingTable, RecordedLoad, Statement, Table
 from bulk_export.errors import LocalFailure, UsageError
 
-if TYPE_CHECKING:
+with driver_of("duckdb"):
     import duckdb
+
+if TYPE_CHECKING:
     from duckdb.sqltypes import DuckDBPyType
 
 _LONGEST_IDENTIFIER = 1024
@@ -32,7 +34,8 @@ class DuckDBDialect(Dialect):
 
     name = "DuckDB"
     longest_identifier = _LONGEST_IDENTIFIER
-    json_type = "JSON"
+    # Not JSON: its check refuses the surrogates without a partner that a service may send.
+    json_type = "VARCHAR"
     holds_nul = True
     scalar_types: ClassVar[dict[pa.DataType, str]] = {
         pa.string(): "VARCHAR",
@@ -159,7 +162,8 @@ class DuckDBDestination:
 
     def stage(self, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> int:
         """Fill a temporary table."""
-        reader = pa.RecordBatchReader.from_batches(staged_schema(columns), batches)
+        failures: list[Exception] = []
+        reader = pa.RecordBatchReader.from_batches(staged_schema(columns), _remembered(batches, failures))
         self._connection.register(_INCOMING, reader)
         try:
             defined = ", ".join(f"{self.dialect.quote(c.name)} {self.dialect.column_type(c)}" for c in columns)
@@ -167,6 +171,10 @@ class DuckDBDestination:
             inserted = self._connection.execute(
                 f"INSERT INTO {self.dialect.staging_table(name)} SELECT * FROM {_INCOMING}"
             ).fetchone()
+        except duckdb.Error:
+            if failures:
+                raise failures[0] from None
+            raise
         finally:
             self._connection.unregister(_INCOMING)
         return int(inserted[0]) if inserted else 0
@@ -195,6 +203,15 @@ class DuckDBDestination:
         return row[0] if row else None
 
 
+def _remembered(batches: Iterable[pa.RecordBatch], failures: list[Exception]) -> Iterator[pa.RecordBatch]:
+    """The batches; an exception on the way is kept, since DuckDB turns it into one of its own."""
+    try:
+        yield from batches
+    except Exception as error:
+        failures.append(error)
+        raise
+
+
 @contextmanager
 def connect(address: Address) -> Iterator[DuckDBDestination]:
     """Open a DuckDB file, which is made private to the user from its first moment.
@@ -205,8 +222,6 @@ def connect(address: Address) -> Iterator[DuckDBDestination]:
     """
     if address.host or not address.path.strip("/"):
         raise UsageError(f"{address} names no file.", next_step="Write it like duckdb:///path/of/file.duckdb.")
-    with driver_of("duckdb"):
-        import duckdb
     path = Path("/" + address.path.lstrip("/"))
     try:
         with private_umask():

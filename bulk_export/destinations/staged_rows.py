@@ -81,10 +81,12 @@ class StagedRows:
         if not self.replace_nul:
             self.nul.strings[column.source] = self.nul.strings.get(column.source, 0) + found
             return array
-        replaced = pc.replace_substring(array.values if array is not strings else array, _NUL, _REPLACEMENT)
         if array is strings:
-            return replaced
-        return pa.ListArray.from_arrays(array.offsets, replaced, mask=array.is_null())
+            return pc.replace_substring(array, _NUL, _REPLACEMENT)
+        # Arrow makes no list with nulls of a slice.
+        lists = array.take(pa.array(range(len(array))))
+        replaced = pc.replace_substring(lists.values, _NUL, _REPLACEMENT)
+        return pa.ListArray.from_arrays(lists.offsets, replaced, mask=lists.is_null())
 
 
 def staged_schema(columns: Iterable[Column]) -> pa.Schema:

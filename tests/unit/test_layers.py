@@ -100,7 +100,15 @@ def test_exceptions_import_nothing_of_ours() -> None:
         ("aiolimiter", {"extract.rate_limit.limiter"}),
         ("redis", {"extract.rate_limit.redis.client"}),
         ("duckdb", {"output.duckdb_sql", "pipelines.checks.runner", "destinations.duckdb_file"}),
-        ("deltalake", {"pipelines.checks.tables", "output.delta_files", "pipelines.sync.tables.delta_table"}),
+        (
+            "deltalake",
+            {
+                "output.delta_files",
+                "pipelines.checks.tables",
+                "pipelines.copy_source",
+                "pipelines.sync.tables.delta_table",
+            },
+        ),
         (
             "sqlite3",
             {
