@@ -77,16 +77,17 @@ def test_values_survive(database: str, tmp_path: Path) -> None:
     """Every type arrives with its value, and so does null."""
     table = exported_table([FULL_ROW, {"id": "2"}], *EVERY_TYPE)
     load(write_export(tmp_path / "export", {"every-type": table}), to=database)
-    at, items = ("epoch_us(at)", "CAST(items AS VARCHAR)") if database.startswith("duckdb") else ("at", "items")
+    at, items = ('epoch_us("at")', "items[1].name") if database.startswith("duckdb") else ("at", "items")
     full, empty = rows(
-        database, f"SELECT id, type, flag, count, rate, {at}, day, tags, {items}, _extra FROM every_type ORDER BY id"
+        database,
+        f'SELECT id, type, flag, "count", rate, {at}, day, tags, {items}, _extra FROM every_type ORDER BY id',
     )
     if database.startswith("duckdb"):
         assert full[5:9] == (
             int(AT.timestamp()) * 1_000_000 + 678_901,
             date(2026, 2, 28),
             ["a", None, ""],
-            "[{'name': q\"\n, 'at': '2026-01-02 03:04:05.678901+00'}]",
+            'q"\n',
         )
     else:
         assert full[5:9] == (
