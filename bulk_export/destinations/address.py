@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -47,6 +48,17 @@ class Address:
         """The address as it may be printed and logged: without user, password and parameters."""
         port = "" if self.port is None else f":{self.port}"
         return f"{self.scheme}://{self.host}{port}/{self.path}"
+
+    def file(self) -> Path:
+        """The path of a destination that is a file; `~` is the home directory.
+
+        Raises:
+            UsageError: The address has a host, or no path.
+        """
+        path = self.path.lstrip("/")
+        if self.host or not path:
+            raise UsageError(f"{self} names no file.", next_step=f"Write it like {self.scheme}:///path/of/file.")
+        return Path(path).expanduser() if path.startswith("~") else Path("/", path)
 
 
 def parse_address(

@@ -220,9 +220,7 @@ def connect(address: Address) -> Iterator[DuckDBDestination]:
         UsageError: The address has no path, or another process has the file open.
         LocalFailure: The file cannot be opened or written.
     """
-    if address.host or not address.path.strip("/"):
-        raise UsageError(f"{address} names no file.", next_step="Write it like duckdb:///path/of/file.duckdb.")
-    path = Path("/" + address.path.lstrip("/"))
+    path = address.file()
     try:
         with private_umask():
             connection = duckdb.connect(str(path))

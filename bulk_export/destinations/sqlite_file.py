@@ -141,11 +141,9 @@ def connect(address: Address) -> Iterator[SqliteDestination]:
         UsageError: The address has no path or names a schema, or another process keeps writing to the file.
         LocalFailure: The file cannot be opened or written.
     """
-    if address.host or not address.path.strip("/"):
-        raise UsageError(f"{address} names no file.", next_step="Write it like sqlite:///path/of/file.sqlite.")
+    path = address.file()
     if address.schema is not None:
         raise UsageError("SQLite has no schemas.", next_step="Leave --schema out; --table-prefix keeps tables apart.")
-    path = Path("/" + address.path.lstrip("/"))
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         with path.open("rb") as file:

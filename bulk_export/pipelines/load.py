@@ -165,7 +165,9 @@ def _settings(options: LoadOptions, source: Source) -> LoadSettings:
 def _chosen(endpoints: Sequence[str], source: Source) -> Iterable[str]:
     for name in endpoints:
         if name not in source.tables:
-            raise UsageError(f"There is no endpoint {name} in it.", next_step=f"It has: {', '.join(source.tables)}.")
+            raise UsageError(
+                f"There is no {name} in what is to be loaded.", next_step=f"There are: {', '.join(source.tables)}."
+            )
     return endpoints or source.tables
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bulk_export.destinations.address import parse_address
@@ -45,3 +47,18 @@ def test_no_url(text: str) -> None:
     """Anything else is refused."""
     with pytest.raises(UsageError):
         parse_address(text, {})
+
+
+@pytest.mark.parametrize(
+    ("url", "path"), [("duckdb:///data/x", "/data/x"), ("duckdb:////data/x", "/data/x"), ("sqlite:///~/x", "~/x")]
+)
+def test_file(url: str, path: str) -> None:
+    """The path of a file is absolute, or below the home directory."""
+    assert parse_address(url, {}).file() == Path(path).expanduser()
+
+
+@pytest.mark.parametrize("url", ["duckdb://data/x", "duckdb:///", "duckdb://"])
+def test_no_file(url: str) -> None:
+    """A host is no directory."""
+    with pytest.raises(UsageError, match="names no file"):
+        parse_address(url, {}).file()
