@@ -35,7 +35,7 @@ def with_marker(program: str) -> object:
     return pytest.param(program, marks=pytest.mark.integration if heavy else (), id=program.split()[1])
 
 
-@pytest.mark.parametrize("program", map(with_marker, RECIPES))
+@pytest.mark.parametrize("program", [with_marker(program) for program in RECIPES])
 def test_recipes_run(exported: Path, tmp_path: Path, program: str) -> None:
     """Each block of Python runs as it stands, but for the directory."""
     run = subprocess.run(
