@@ -12,7 +12,7 @@ CLANG ?= clang
 FUZZ_SECONDS ?= 90
 
 .PHONY: export test test-python test-build lint format types check bench bench-peers lock clean torture fuzz
-.PHONY: sanitize fuzz-kernel wheels
+.PHONY: test-integrations sanitize fuzz-kernel wheels
 
 # Installing compiles the decoder, where there is a C compiler; a change of its sources does so again.
 $(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard $(DECODE)/kernel/*.[ch])
@@ -37,6 +37,16 @@ test-python: $(READY)
 # Builds the package and installs it, and runs what the compiled decoder is fuzzed with. Needs a C compiler.
 test-build: $(READY)
 	$(BIN)/python -m pytest -m build --numprocesses 2
+
+# What needs a server (PostgreSQL) or heavy packages; what is not installed is skipped, and says so.
+test-integrations: .venv-integrations/.ready
+	.venv-integrations/bin/python -m pytest -m integration --numprocesses 4 --dist loadfile
+
+.venv-integrations/.ready: $(READY)
+	$(PYTHON) -m venv .venv-integrations
+	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable '.[check,redis,speed,dev,integrations]'
+	touch $@
 
 # The tests of the compiled decoder with AddressSanitizer and UBSan, away from the tree: by gcc, which has a library of
 # the first to load into Python. Python's own memory comes from malloc, so that what is read behind a body is seen, too;
@@ -107,9 +117,9 @@ bench-peers: $(PEERS:%=.venv-%/.ready)
 	touch $@
 
 # Writes the versions that are installed now into constraints.txt.
-lock: $(READY) .venv-plots/.ready
-	for one in $(VENV) .venv-plots; do $$one/bin/python -m pip list --format=freeze --exclude-editable; done \
+lock: $(READY) .venv-plots/.ready .venv-integrations/.ready
+	for one in $(VENV) .venv-plots .venv-integrations; do $$one/bin/python -m pip list --format=freeze --exclude-editable; done \
 	  | grep -viE '^(pip|setuptools|wheel)==' | sort --ignore-case --unique > constraints.txt
 
 clean:
-	rm -rf $(VENV) .venv-plots .venv-wheels $(PEERS:%=.venv-%) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-plots .venv-integrations .venv-wheels $(PEERS:%=.venv-%) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

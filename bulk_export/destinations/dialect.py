@@ -20,7 +20,6 @@ class Dialect:
         json_type: The type of columns that hold JSON texts, in which no digit or surrogate is lost.
         scalar_types: The types of single values, by Arrow type.
         holds_nul: Whether strings may hold U+0000.
-        placeholder: What stands for a parameter.
         staging_is_temporary: Whether staging tables end with the connection, so that no statement drops them.
     """
 
@@ -29,7 +28,6 @@ class Dialect:
     json_type: ClassVar[str]
     scalar_types: ClassVar[dict[pa.DataType, str]]
     holds_nul: ClassVar[bool] = False
-    placeholder: ClassVar[str] = "?"
     staging_is_temporary: ClassVar[bool] = True
 
     def fold(self, name: str) -> str:
@@ -58,6 +56,16 @@ class Dialect:
         if column.json:
             return self.json_type
         return self.scalar_types.get(column.type) or self.nested_type(column.type) or self.json_type
+
+    def placeholder(self, position: int) -> str:
+        """What stands for a parameter; the first is at position 1."""
+        del position
+        return "?"
+
+    def staged_value(self, column: Column, value: str) -> str:
+        """The value of a staging table as the table takes it."""
+        del column
+        return value
 
     def literal(self, text: str) -> str:
         """A text as a literal, for statements that take no parameters."""

@@ -14,7 +14,7 @@ from bulk_export.destinations.address import Address
 from bulk_export.destinations.destination import Conclusion, driver_of
 from bulk_export.destinations.dialect import TIMESTAMP, Dialect
 from bulk_export.destinations.loads_table import NAME, query, recorded_load
-from bulk_export.destinations.staged_rows import staged_schema
+from bulk_export.destinations.staged_rows import remembered, staged_schema
 from bulk_export.destinations.tables import Column, ExistingColumn, ExistingTable, RecordedLoad, Statement, Table
 from bulk_export.errors import LocalFailure, UsageError
 
@@ -163,7 +163,7 @@ class DuckDBDestination:
     def stage(self, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> int:
         """Fill a temporary table."""
         failures: list[Exception] = []
-        reader = pa.RecordBatchReader.from_batches(staged_schema(columns), _remembered(batches, failures))
+        reader = pa.RecordBatchReader.from_batches(staged_schema(columns), remembered(batches, failures))
         self._connection.register(_INCOMING, reader)
         try:
             defined = ", ".join(f"{self.dialect.quote(c.name)} {self.dialect.column_type(c)}" for c in columns)
@@ -201,15 +201,6 @@ class DuckDBDestination:
     def _text(self, query: str) -> Any:
         row = self._connection.execute(query).fetchone()
         return row[0] if row else None
-
-
-def _remembered(batches: Iterable[pa.RecordBatch], failures: list[Exception]) -> Iterator[pa.RecordBatch]:
-    """The batches; an exception on the way is kept, since DuckDB turns it into one of its own."""
-    try:
-        yield from batches
-    except Exception as error:
-        failures.append(error)
-        raise
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def insertion(load: RecordedLoad, dialect: Dialect) -> Statement:
     """The statement that records a load of one table."""
     table = loads_table(dialect)
     names = ", ".join(dialect.quote(column.name) for column in table.columns)
-    places = ", ".join(dialect.placeholder for _ in table.columns)
+    places = ", ".join(dialect.placeholder(position) for position, _ in enumerate(table.columns, 1))
     return Statement(
         f"INSERT INTO {dialect.table(table.name)} ({names}) VALUES ({places})",
         parameters=(

@@ -94,6 +94,15 @@ def staged_schema(columns: Iterable[Column]) -> pa.Schema:
     return pa.schema([pa.field(column.name, column.type, column.nullable) for column in columns])
 
 
+def remembered(batches: Iterable[pa.RecordBatch], failures: list[Exception]) -> Iterator[pa.RecordBatch]:
+    """The batches; an exception on the way is added to `failures`, for drivers that replace it by one of their own."""
+    try:
+        yield from batches
+    except Exception as error:
+        failures.append(error)
+        raise
+
+
 def json_texts(array: pa.Array) -> pa.Array:
     """Values as JSON texts, as a flat NDJSON line has them; null stays null.
 

@@ -63,7 +63,7 @@ def merge_rows(table: Table, staged: Staged, removal: Removal, dialect: Dialect)
     """
     target, staging = dialect.table(table.name), dialect.staging_table(staged.rows)
     names = ", ".join(dialect.quote(column.name) for column in table.columns)
-    values = ", ".join(f"s.{dialect.quote(column.name)}" for column in table.columns)
+    values = _staged_values(table, dialect)
     if not table.key:
         deletion = Statement(dialect.delete(target, "1 = 1"), table.name, Counted.DELETED)
         insertion = f"INSERT INTO {target} ({names}) SELECT {values} FROM {staging} AS s"
@@ -75,7 +75,7 @@ def merge_rows(table: Table, staged: Staged, removal: Removal, dialect: Dialect)
     others = [column for column in table.columns if column.name not in table.key]
     if others:
         quoted = [(column, dialect.quote(column.name)) for column in others]
-        assignments = ", ".join(f"{name} = s.{name}" for _, name in quoted)
+        assignments = ", ".join(f"{name} = {dialect.staged_value(column, f's.{name}')}" for column, name in quoted)
         differs = " OR ".join(dialect.differs(column, f"t.{name}", f"s.{name}") for column, name in quoted)
         statements.append(
             Statement(dialect.update(target, staging, assignments, match, differs), table.name, Counted.UPDATED)
@@ -91,7 +91,8 @@ def append_rows(table: Table, staged: Staged, dialect: Dialect) -> list[Statemen
     """The statement that inserts all staged rows."""
     names = ", ".join(dialect.quote(column.name) for column in table.columns)
     insertion = (
-        f"INSERT INTO {dialect.table(table.name)} ({names}) SELECT {names} FROM {dialect.staging_table(staged.rows)}"
+        f"INSERT INTO {dialect.table(table.name)} ({names})"
+        f" SELECT {_staged_values(table, dialect)} FROM {dialect.staging_table(staged.rows)} AS s"
     )
     return [Statement(insertion, table.name, Counted.INSERTED)]
 
@@ -129,6 +130,10 @@ def _gone(table: Table, staged: Staged, removal: Removal, dialect: Dialect) -> s
     parents = dialect.staging_table(staged.parents)
     owner, parent = dialect.quote(table.key[0]), dialect.quote(staged.parent_key)
     return f"t.{owner} IN (SELECT p.{parent} FROM {parents} AS p) AND {lacks(staged.rows)}"
+
+
+def _staged_values(table: Table, dialect: Dialect) -> str:
+    return ", ".join(dialect.staged_value(column, f"s.{dialect.quote(column.name)}") for column in table.columns)
 
 
 def _match(key: tuple[str, ...], left: str, right: str, dialect: Dialect) -> str:

@@ -136,7 +136,7 @@ class Statement:
     """One SQL statement of a load's transaction.
 
     Attributes:
-        sql: The text. Placeholders are written `?`, or as `Dialect.placeholder` says.
+        sql: The text, with `Dialect.placeholder` for each parameter.
         table: The table whose rows it changes, for counting.
         counted: What its row count means, if anything.
         parameters: The values of the placeholders.

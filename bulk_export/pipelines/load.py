@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +40,8 @@ from bulk_export.output.file_names import SYNC_STATE
 from bulk_export.pipelines.copy_source import open_copy_source
 from bulk_export.pipelines.load_options import LoadOptions
 
-_ATTEMPTS = 3
+# Seconds before each further attempt, when the connection is lost.
+_PAUSES = (1.0, 10.0)
 _STAGING = "_bulk_export_staged_{number}"
 
 
@@ -105,12 +106,15 @@ class LoadProgress:
         """The connection was lost, and the load starts again."""
 
 
-def load(options: LoadOptions, progress: LoadProgress | None = None) -> LoadSummary:
+def load(
+    options: LoadOptions, progress: LoadProgress | None = None, *, pause: Callable[[float], None] = time.sleep
+) -> LoadSummary:
     """Load the tables of an export or a copy into a database, in one transaction.
 
     Args:
         options: The checked options.
         progress: Is notified of what happens.
+        pause: Waits for some seconds.
 
     Returns:
         What was done.
@@ -126,14 +130,15 @@ def load(options: LoadOptions, progress: LoadProgress | None = None) -> LoadSumm
     tables = [source.tables[name] for name in _chosen(options.endpoints, source)]
     watching = progress or LoadProgress()
     begun = time.monotonic()
-    for left in reversed(range(_ATTEMPTS)):
+    for seconds in (*_PAUSES, None):
         try:
             with connect(options.address) as destination:
                 done = _Load(source, tables, settings, destination, watching).run()
         except ServiceFailing as error:
-            if not left:
+            if seconds is None:
                 raise
             watching.retrying(error.what)
+            pause(seconds)
         else:
             return replace(done, destination=str(options.address), seconds=time.monotonic() - begun)
     raise AssertionError("the last attempt returns or raises")

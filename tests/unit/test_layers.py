@@ -124,6 +124,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
                 "destinations.sqlite_file",
             },
         ),
+        ("adbc_driver_postgresql", {"destinations.postgres"}),
         ("yaml", {"services.openapi.loader", "services.openapi.from_description"}),
         ("referencing", {"services.openapi.types"}),
         ("tomli_w", {"cli.describe", "services.openapi.to_description"}),
