@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Iterable, Iterator
 
 from bulk_export.output.formats.base import LONGEST_LINE, UnreadablePart
 
 _LINE_END = b"\r\n"
-# A line without the contents of quotes: cells of a pair of quotes for each time that quotes open, or without quotes.
-_CELL = rb'(?:(?:"")+|[^",\r\n]*)'
-_LINE = re.compile(_CELL + rb"(?:," + _CELL + rb")*")
+# For lines without the contents of quotes: whatever has no meaning becomes an x.
+_MARKS = bytes(byte if byte in b'",\r\n' else ord("x") for byte in range(256))
 
 
 def csv_rows(chunks: Iterable[bytes]) -> int:
@@ -25,17 +23,26 @@ def csv_rows(chunks: Iterable[bytes]) -> int:
     """
     lines = -1
     separators: int | None = None
-    for line in _outlines(_text(chunks)):
-        lines += 1
-        if not _LINE.fullmatch(line):
-            raise UnreadablePart(f"row {lines} is no row of CSV" if lines else "its header is no row of CSV")
-        if separators is None:
-            separators = line.count(b",")
-        elif line.count(b",") != separators:
-            raise UnreadablePart(f"row {lines} has another number of cells than the header")
+    for outlines in _outlines(_text(chunks)):
+        is_regular = _is_regular(outlines)
+        for line in outlines.split(_LINE_END)[:-1]:
+            lines += 1
+            if not is_regular and not _is_regular(line):
+                raise UnreadablePart(f"row {lines} is no row of CSV" if lines else "its header is no row of CSV")
+            if separators is None:
+                separators = line.count(b",")
+            elif line.count(b",") != separators:
+                raise UnreadablePart(f"row {lines} has another number of cells than the header")
     if lines < 0:
         raise UnreadablePart("it has no header")
     return lines
+
+
+def _is_regular(outlines: bytes) -> bool:
+    """Whether each cell is quoted as a whole or not at all, and nothing else ends a line than CR LF."""
+    marks = outlines.translate(_MARKS)
+    ends = marks.count(_LINE_END)
+    return b'x"' not in marks and b'"x' not in marks and marks.count(b"\r") == ends == marks.count(b"\n")
 
 
 def _text(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -50,7 +57,7 @@ def _text(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _outlines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines without what stands in quotes, so that only the line ends between rows are left."""
+    """Whole lines without what stands in quotes, so that only the line ends between rows are left."""
     beginning: list[bytes] = []
     held = b""
     is_quoted = False
@@ -62,13 +69,12 @@ def _outlines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         is_quoted ^= len(pieces) % 2 == 0
         outside = held + b'"'.join(pieces)
         held = outside[-1:] if outside.endswith(_LINE_END[:1]) else b""
-        first, *others = outside.removesuffix(held).split(_LINE_END)
-        beginning.append(first)
-        if others:
-            yield b"".join(beginning)
-            yield from others[:-1]
-            beginning = [others[-1]]
-        elif sum(map(len, beginning)) > LONGEST_LINE:
+        lines, end, rest = outside.removesuffix(held).rpartition(_LINE_END)
+        if end:
+            yield b"".join([*beginning, lines, end])
+            beginning = []
+        beginning.append(rest)
+        if not end and sum(map(len, beginning)) > LONGEST_LINE:
             raise UnreadablePart("it holds a line without an end")
     if is_quoted or held or any(beginning):
         raise UnreadablePart("its last line is cut short")
