@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 from datetime import UTC, date, datetime
@@ -14,10 +15,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bulk_export.output.formats import CsvStyle, open_part
+from bulk_export.output.formats.csv_reading import csv_rows
 from bulk_export.output.formats.reading import count_rows
-from bulk_export.transform.decode import Decoder
+from bulk_export.transform.decode import CsvRows, Decoder
 from tests.support.decoding import body_of
 from tests.support.described import FIELDS, THINGS, record
 from tests.support.json_values import Raw
@@ -81,6 +85,19 @@ def test_python_reads_every_text(part: Path) -> None:
         with part.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file, strict=True, quoting=csv.QUOTE_NOTNULL))
         assert [row["name"] for row in rows] == TEXTS
+
+
+@settings(max_examples=50)
+@given(st.lists(st.none() | st.text(max_size=5) | st.text(st.sampled_from('",\r\n =\0'), max_size=5), min_size=1))
+def test_drawn_texts_come_back(texts: list[str | None]) -> None:
+    """Any text at all, in the middle of a row and at its end."""
+    batch = pa.record_batch([pa.array(["a"] * len(texts)), *[pa.array(texts, pa.string())] * 2], ["id", "name", "last"])
+    rows = CsvRows(batch.schema)
+    content = rows.header + b"".join(rows.pieces(batch))
+    assert csv_rows([content]) == len(texts)
+    by_polars = pl.read_csv(io.BytesIO(content), infer_schema=False)
+    assert by_polars["name"].to_list() == by_polars["last"].to_list() == texts
+    assert pa_csv.read_csv(io.BytesIO(content), **ARROW)["name"].to_pylist() == texts
 
 
 def test_rows_are_counted_whatever_they_hold(part: Path) -> None:

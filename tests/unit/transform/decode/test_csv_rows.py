@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bulk_export.core.kernel_library import load_kernel
 from bulk_export.transform.decode import CsvRows, Decoder, csv_rows
-from tests.support.batches import DOUBLES, FIRST, LAST, batch_of, batches
+from tests.support.batches import FIRST, LAST, batch_of, batches
 from tests.support.decoding import body_of
 from tests.support.described import THINGS, record
 from tests.support.json_values import Raw
@@ -90,11 +90,6 @@ def test_doubles_of_any_bits(double: float) -> None:
     """A double with an exponent, which the kernel declines."""
     if abs(double) < float("inf"):
         check(batch_of([1.5, double, None], pa.float64()), is_taken=double == 0 or 1e-5 <= abs(double) < 2**53)
-
-
-@given(st.lists(DOUBLES))
-def test_doubles(doubles: list[float]) -> None:
-    check(batch_of(doubles, pa.float64()))
 
 
 EDGES = [
