@@ -2,7 +2,7 @@
 
     OUTPUT/manifest.json                                     what was exported; written last
     OUTPUT/pages.sqlite                                      the archive, with --keep-pages
-    OUTPUT/ENDPOINT/part-00000.parquet                       finished parts
+    OUTPUT/ENDPOINT/part-00000.parquet                       finished parts, in each format
     OUTPUT/.bulk-export/                                     the working directory, removed at the end
         journal.sqlite                                       facts, and what pages there are
         journal.pages                                        the bodies of these pages

@@ -14,17 +14,18 @@ import pyarrow as pa
 from bulk_export.core.files import local_failures, sync_directory
 from bulk_export.extract.journal import PartFile
 from bulk_export.output.file_names import PARTIAL
-from bulk_export.output.formats import PartWriter, extension, open_part
+from bulk_export.output.formats import PLAIN_CSV, CsvStyle, PartWriter, extension, open_part
 from bulk_export.transform.decode import Block, Drift
 from bulk_export.transform.dedup.fingerprints import fingerprints
 
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """One way to write records: `parquet` or `ndjson`, and its compression."""
+    """One way to write records: `parquet`, `ndjson` or `csv`, its compression, and what CSV is made for."""
 
     name: str
     compression: str
+    csv_style: CsvStyle = PLAIN_CSV
 
 
 class OpenPart:
@@ -51,7 +52,7 @@ class OpenPart:
             with local_failures(f"Opening a part of {name}"):
                 for form in formats:
                     final = folder / f"part-{number:05}.{extension(form.name, form.compression)}"
-                    writer = open_part(_partial(final), form.name, form.compression, schema)
+                    writer = open_part(_partial(final), form.name, form.compression, schema, form.csv_style)
                     self._files.append((writer, final))
         except BaseException:
             self.abort()

@@ -11,7 +11,8 @@ from typing import Any
 from bulk_export.core.files import local_failures, sha256_of
 from bulk_export.errors import DamagedState, UsageError, VerificationFailed
 from bulk_export.output.file_names import SYNC_STATE, WORKING_DIRECTORY
-from bulk_export.output.formats.reading import UnreadablePart, count_rows
+from bulk_export.output.formats import UnreadablePart
+from bulk_export.output.formats.reading import count_rows
 from bulk_export.output.manifest import read_manifest
 
 _SHOWN = 20

@@ -15,7 +15,7 @@ PathText = str | os.PathLike[str]
 LOCAL = "local"
 DEFAULT_PAGE_SIZE = 300  # the service's advice
 # The compressions of each format, the default first.
-FORMATS = {"parquet": ("zstd", "snappy", "none"), "ndjson": ("none", "gzip", "zstd")}
+FORMATS = {"parquet": ("zstd", "snappy", "none"), "ndjson": ("none", "gzip", "zstd"), "csv": ("none", "gzip", "zstd")}
 GONE = ("keep", "drop")
 COPY_FORMATS = ("delta", "parquet")
 REMOVED = ("mark", "delete")
@@ -158,17 +158,20 @@ class FileArguments(TypedDict, total=False):
         ),
     ]
     format: Annotated[
-        str | Sequence[str], Option("Format of the files; repeat for both.", default="parquet", choices=tuple(FORMATS))
+        str | Sequence[str],
+        Option("Format of the files; repeat for several.", default="parquet", choices=tuple(FORMATS)),
     ]
     compression: Annotated[
         str | None,
         Option(
-            "parquet: zstd (default), snappy, none; ndjson: none (default), gzip, zstd.",
+            "parquet: zstd (default), snappy, none; ndjson and csv: none (default), gzip, zstd.",
             metavar="NAME",
             choices=("zstd", "snappy", "gzip", "none"),
         ),
     ]
     flatten: Annotated[bool, Option("Give NDJSON the same columns as Parquet.")]
+    csv_bom: Annotated[bool, Option("Begin CSV files with a byte order mark, by which Excel knows UTF-8.")]
+    csv_safe: Annotated[bool, Option("Put an apostrophe before text in CSV that spreadsheets take for a formula.")]
     overwrite: Annotated[bool, Option("Replace a finished export.", trust=Trust.OWNER)]
     work_dir: Annotated[
         PathText | None,

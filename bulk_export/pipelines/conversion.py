@@ -30,6 +30,7 @@ from bulk_export.extract.consistency import ConsistencySweeps
 from bulk_export.extract.journal import JournalStore
 from bulk_export.extract.paging_facts import parse_sweep_state, sweep_state_name
 from bulk_export.extract.sweep import Sweep
+from bulk_export.output.formats import PLAIN_CSV, CsvStyle
 from bulk_export.output.open_part import OutputFormat
 from bulk_export.output.page_blocks import PageBlocks, PageBody
 from bulk_export.output.parts import PART_ROWS, PartSequence, PartTarget
@@ -58,6 +59,7 @@ class ConversionSettings:
         consistent: Whether to sweep again until two sweeps agree, in any case.
         drop_gone: Whether records that vanished during the run are left out.
         asks_twice: Whether a first sweep with a single response has to be confirmed by a second one.
+        csv_style: What CSV files are made for.
     """
 
     formats: Mapping[str, str]
@@ -69,20 +71,21 @@ class ConversionSettings:
     consistent: bool = False
     drop_gone: bool = False
     asks_twice: bool = True
+    csv_style: CsvStyle = PLAIN_CSV
 
     def decoder(self, endpoint: Endpoint) -> Decoder:
         """Return a decoder for the records of an endpoint."""
         lines: Lines = "flat" if self.flatten else "raw"
         return Decoder(
             endpoint,
-            columns="parquet" in self.formats or self.schema_mode == STRICT,
+            columns=bool(self.formats.keys() - {"ndjson"}) or self.schema_mode == STRICT,
             lines=lines if "ndjson" in self.formats else None,
             redaction=self.redaction,
         )
 
     def part_target(self, store: JournalStore, staging: Path) -> PartTarget:
         """Return where the parts go."""
-        formats = tuple(OutputFormat(name, compression) for name, compression in self.formats.items())
+        formats = tuple(OutputFormat(*form, self.csv_style) for form in self.formats.items())
         return PartTarget(store, staging, formats, self.part_rows)
 
 

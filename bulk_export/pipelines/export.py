@@ -24,6 +24,7 @@ from bulk_export.core.model import Endpoint
 from bulk_export.core.process import require_descriptors
 from bulk_export.extract.journal import GroupCommit, JournalStore
 from bulk_export.output.file_names import named_by_user
+from bulk_export.output.formats import CsvStyle
 from bulk_export.pipelines.conversion import ConversionSettings, EndpointConversion, restore_sweep
 from bulk_export.pipelines.fetch_and_convert import FetchAndConvert
 from bulk_export.pipelines.journal_receiver import JournalReceiver, StoredCounters
@@ -145,6 +146,7 @@ class _Export:
             consistent=options.consistent,
             drop_gone=options.gone == "drop",
             asks_twice=options.asks_twice,
+            csv_style=CsvStyle(bom=options.csv_bom, safe=options.csv_safe),
         )
         return [self._open_conversion(session, workspace, settings, endpoint) for endpoint in options.endpoints]
 

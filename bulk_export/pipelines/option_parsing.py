@@ -20,6 +20,7 @@ from bulk_export.services.base_url import normalize_base_url
 from bulk_export.transform.redaction import Redaction
 
 LARGEST_PAGE = 3000
+_FORMATS_OF_FLAGS = {"flatten": "ndjson", "csv_bom": "csv", "csv_safe": "csv"}
 
 
 def base_url_of(
@@ -60,8 +61,13 @@ def texts_of(given: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([given] if isinstance(given, str) else given))
 
 
-def formats_of(given: str | Sequence[str], compression: str | None, *, flatten: bool) -> dict[str, str]:
+def formats_of(given: str | Sequence[str], compression: str | None, **flags: bool) -> dict[str, str]:
     """Return the compression of each format.
+
+    Args:
+        given: The names of the formats.
+        compression: The compression of all of them; by default each has its own.
+        **flags: The options of one format, whether each is given: `flatten`, `csv_bom`, `csv_safe`.
 
     Raises:
         UsageError: A format or compression is unknown, or they do not go together.
@@ -77,8 +83,12 @@ def formats_of(given: str | Sequence[str], compression: str | None, *, flatten: 
             )
     if not names:
         raise UsageError("There is no format to write.", next_step=f"Choose from: {', '.join(FORMATS)}.")
-    if flatten and "ndjson" not in names:
-        raise UsageError("--flatten is for NDJSON.", next_step="Add --format ndjson, or leave --flatten out.")
+    for flag in (flag for flag, is_given in flags.items() if is_given):
+        option, form = "--" + flag.replace("_", "-"), _FORMATS_OF_FLAGS[flag]
+        if form not in names:
+            raise UsageError(
+                f"{option} is for {form.upper()}.", next_step=f"Add --format {form}, or leave {option} out."
+            )
     return {name: compression or FORMATS[name][0] for name in names}
 
 

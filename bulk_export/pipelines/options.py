@@ -103,6 +103,8 @@ class ExportOptions:
     asks_twice: bool = True
     left_out: tuple[tuple[str, str], ...] = ()
     work_dir: Path | None = None
+    csv_bom: bool = False
+    csv_safe: bool = False
 
     @classmethod
     def of(
@@ -141,8 +143,16 @@ class ExportOptions:
             base_url=base_url,
             token=_token_of(arguments, os.environ if environ is None else environ),
             output=output_of(arguments["output"], described),
-            formats=formats_of(arguments["format"], arguments["compression"], flatten=arguments["flatten"]),
+            formats=formats_of(
+                arguments["format"],
+                arguments["compression"],
+                flatten=arguments["flatten"],
+                csv_bom=arguments["csv_bom"],
+                csv_safe=arguments["csv_safe"],
+            ),
             flatten=arguments["flatten"],
+            csv_bom=arguments["csv_bom"],
+            csv_safe=arguments["csv_safe"],
             page_size=page_size_of(arguments["page_size"], described.largest_page_size or LARGEST_PAGE),
             workers=count_of(arguments["workers"], "--workers", largest=_MOST_WORKERS),
             retries=count_of(arguments["retries"], "--retries", smallest=0, largest=_MOST_RETRIES),

@@ -16,6 +16,7 @@ from bulk_export.core.version import __version__
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import JournalStore, open_archive
 from bulk_export.extract.sweep import Sweep
+from bulk_export.output.formats import CsvStyle
 from bulk_export.output.manifest import RunCounters
 from bulk_export.pipelines.conversion import (
     ConversionSettings,
@@ -26,7 +27,14 @@ from bulk_export.pipelines.conversion import (
 )
 from bulk_export.pipelines.journal_receiver import StoredCounters, mark_started
 from bulk_export.pipelines.replay_options import ReplayOptions
-from bulk_export.pipelines.results import RunFacts, manifest_of, resumable_schema, summarise
+from bulk_export.pipelines.results import (
+    CSV_PARAMETERS,
+    RunFacts,
+    csv_parameters,
+    manifest_of,
+    resumable_schema,
+    summarise,
+)
 from bulk_export.pipelines.tuning import body_cap
 from bulk_export.pipelines.workspace import (
     Workspace,
@@ -143,6 +151,7 @@ class _Replay:
             schema_mode=options.schema,
             redaction=options.redaction,
             page_size=self._page_size,
+            csv_style=CsvStyle(bom=options.csv_bom, safe=options.csv_safe),
         )
         return EndpointConversion(sweep, settings, workspace.store, workspace.directory.staging, archive)
 
@@ -166,7 +175,7 @@ class _Replay:
     def _parameters(self) -> dict[str, Any]:
         options, before = self._options, self._options.origin["parameters"]
         return {
-            **before,
+            **{name: value for name, value in before.items() if name not in CSV_PARAMETERS},
             "endpoints": [endpoint.name for endpoint in options.endpoints],
             "formats": dict(options.formats),
             "flatten": options.flatten,
@@ -174,6 +183,7 @@ class _Replay:
             "pseudonymise": [*before["pseudonymise"], *options.pseudonymised],
             "pseudonym_key": options.redaction.key_id or before["pseudonym_key"],
             "schema": options.schema,
+            **csv_parameters(options.formats, bom=options.csv_bom, safe=options.csv_safe),
         }
 
     def _identity(self) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class ReplayOptions:
     pseudonymised: tuple[str, ...]
     overwrite: bool
     work_dir: Path | None = None
+    csv_bom: bool = False
+    csv_safe: bool = False
 
     @classmethod
     def of(
@@ -105,8 +107,16 @@ class ReplayOptions:
             service=described,
             endpoints=tuple(before.redacted(endpoint) for endpoint in selected),
             output=directory,
-            formats=formats_of(arguments["format"], arguments["compression"], flatten=arguments["flatten"]),
+            formats=formats_of(
+                arguments["format"],
+                arguments["compression"],
+                flatten=arguments["flatten"],
+                csv_bom=arguments["csv_bom"],
+                csv_safe=arguments["csv_safe"],
+            ),
             flatten=arguments["flatten"],
+            csv_bom=arguments["csv_bom"],
+            csv_safe=arguments["csv_safe"],
             schema=parse_word("--schema", arguments["schema"], SCHEMA_MODES),
             redaction=redaction,
             drop_columns=drop,

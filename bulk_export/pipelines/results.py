@@ -23,6 +23,8 @@ from bulk_export.transform import schema
 from bulk_export.transform.decode import Drift
 from bulk_export.transform.schema import with_distinct_names
 
+# Parameters of runs that write CSV; others have none of them.
+CSV_PARAMETERS = ("csv_bom", "csv_safe")
 _MOST_NAMED = 20
 _COUNTER_NAMES = {counter.name for counter in fields(ExportSummary)} - {"output", "endpoints", "seconds"}
 
@@ -77,7 +79,13 @@ def export_parameters(options: ExportOptions) -> dict[str, Any]:
         "consistent": options.consistent,
         "gone": options.gone,
         "schema": options.schema,
+        **csv_parameters(options.formats, bom=options.csv_bom, safe=options.csv_safe),
     }
+
+
+def csv_parameters(formats: Mapping[str, str], *, bom: bool, safe: bool) -> dict[str, bool]:
+    """Return the options of CSV among the parameters of a run; none if it writes no CSV."""
+    return dict(zip(CSV_PARAMETERS, (bom, safe), strict=True)) if "csv" in formats else {}
 
 
 def resumable_schema(mode: str) -> str:

@@ -118,7 +118,7 @@ async def _replace(base_url: str, output: Path) -> None:
 
 async def _replay(base_url: str, output: Path) -> None:
     """`base_url` is the archive."""
-    await replay(ReplayOptions.of(base_url, output=output, format=("parquet", "ndjson"), flatten=True))
+    await replay(ReplayOptions.of(base_url, output=output, format=("parquet", "csv", "ndjson"), flatten=True))
 
 
 async def _prove(base_url: str, output: Path) -> None:

@@ -5,29 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bulk_export.output.formats.base import PartWriter
+from bulk_export.output.formats.base import PLAIN_CSV, CsvStyle, PartWriter, UnreadablePart
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["PartWriter", "extension", "open_part"]
+__all__ = ["PLAIN_CSV", "CsvStyle", "PartWriter", "UnreadablePart", "extension", "open_part"]
 
 _SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 
 
 def extension(form: str, compression: str) -> str:
-    """The end of the name of a part file: `parquet`, `ndjson`, `ndjson.gz` or `ndjson.zst`."""
-    return "parquet" if form == "parquet" else "ndjson" + _SUFFIXES[compression]
+    """The end of the name of a part file: `parquet`, `ndjson`, `ndjson.gz`, `csv.zst`, …"""
+    return "parquet" if form == "parquet" else form + _SUFFIXES[compression]
 
 
-def open_part(path: Path, form: str, compression: str, schema: pa.Schema) -> PartWriter:
+def open_part(
+    path: Path, form: str, compression: str, schema: pa.Schema, csv_style: CsvStyle = PLAIN_CSV
+) -> PartWriter:
     """Open a new part file with mode 0600.
 
     Args:
         path: The file, which must not exist.
-        form: `parquet` or `ndjson`.
-        compression: For Parquet a codec that Arrow knows; for NDJSON `none`, `gzip` or `zstd`.
+        form: `parquet`, `ndjson` or `csv`.
+        compression: For Parquet a codec that Arrow knows; otherwise `none`, `gzip` or `zstd`.
         schema: The columns; not used for NDJSON.
+        csv_style: What a CSV file is made for.
 
     Raises:
         OSError: The file cannot be made.
@@ -36,6 +39,10 @@ def open_part(path: Path, form: str, compression: str, schema: pa.Schema) -> Par
         from bulk_export.output.formats.parquet import ParquetPart
 
         return ParquetPart(path, compression, schema)
+    if form == "csv":
+        from bulk_export.output.formats.csv import CsvPart
+
+        return CsvPart(path, compression, schema, csv_style)
     from bulk_export.output.formats.ndjson import NdjsonPart
 
     return NdjsonPart(path, compression)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -17,6 +18,30 @@ if TYPE_CHECKING:
 
 # For columns, which are written in small pieces. Lines come in large ones, which bypass the buffer.
 _BUFFER = 1 << 18
+
+
+# More than any body that is accepted.
+LONGEST_LINE = 1 << 28
+
+
+class UnreadablePart(ValueError):
+    """A part file that cannot be read to its end. The message says why, and never quotes its contents."""
+
+
+@dataclass(frozen=True, slots=True)
+class CsvStyle:
+    """What CSV files are made for.
+
+    Attributes:
+        bom: Whether a file begins with a byte order mark, by which Excel knows UTF-8.
+        safe: Whether an apostrophe is put before text that a spreadsheet takes for a formula.
+    """
+
+    bom: bool = False
+    safe: bool = False
+
+
+PLAIN_CSV = CsvStyle()
 
 
 class PartWriter(Protocol):

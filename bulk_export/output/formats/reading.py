@@ -9,20 +9,19 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bulk_export.output.formats.base import LONGEST_LINE, UnreadablePart
+from bulk_export.output.formats.csv_reading import csv_rows
+
 _CHUNK = 1 << 20
 _BATCH_ROWS = 8192
-# More than any body that is accepted.
-_LONGEST_LINE = 1 << 28
-
-
-class UnreadablePart(ValueError):
-    """A part file that cannot be read to its end. The message says why, and never quotes its contents."""
 
 
 def count_rows(path: Path) -> int:
     """Read every row of a part file of any format, and count them. Raises UnreadablePart and OSError."""
     try:
-        return _parquet_rows(path) if path.suffix == ".parquet" else _ndjson_rows(path)
+        if path.suffix == ".parquet":
+            return _parquet_rows(path)
+        return csv_rows(_chunks(path)) if ".csv" in path.suffixes else _ndjson_rows(path)
     except pa.ArrowException as error:
         raise UnreadablePart(f"it cannot be read ({type(error).__name__})") from None
 
@@ -52,19 +51,24 @@ def _ndjson_rows(path: Path) -> int:
     return rows
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _chunks(path: Path) -> Iterator[bytes]:
     compression = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix)
-    beginning: list[bytes] = []
     with path.open("rb") as content, pa.input_stream(content, compression=compression) as stream:
         while chunk := stream.read(_CHUNK):
-            first, *others = chunk.split(b"\n")
-            beginning.append(first)
-            if others:
-                yield b"".join(beginning)
-                yield from others[:-1]
-                beginning = [others[-1]]
-            elif sum(map(len, beginning)) > _LONGEST_LINE:
-                raise UnreadablePart("it holds a line without an end")
+            yield chunk
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    beginning: list[bytes] = []
+    for chunk in _chunks(path):
+        first, *others = chunk.split(b"\n")
+        beginning.append(first)
+        if others:
+            yield b"".join(beginning)
+            yield from others[:-1]
+            beginning = [others[-1]]
+        elif sum(map(len, beginning)) > LONGEST_LINE:
+            raise UnreadablePart("it holds a line without an end")
     if any(beginning):
         raise UnreadablePart("its last line is cut short")
 

@@ -143,6 +143,7 @@ WRONG_USAGE: dict[str, tuple[list[str], str]] = {
     "unknown version": (["endpoints", "--api-version", "v9"], "v3"),
     "progress": (["export", "--environment", "local", "--progress", "loud"], "auto, rich, plain, none"),
     "log format": (["export", "--environment", "local", "--log-format", "xml"], "text, json"),
+    "csv mark": (["export", "--environment", "local", "--csv-bom"], "Add --format csv"),
     "gone": (["export", "--environment", "local", "--gone", "drop"], "Add --consistent"),
     "drop": (["export", "--environment", "local", "--drop-column", "emial"], "_extra.NAME"),
     "drop the id": (["export", "--environment", "local", "--drop-column", "id"], "Pseudonymise id"),

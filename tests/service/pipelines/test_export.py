@@ -194,7 +194,7 @@ async def test_failed_replacement_keeps_earlier_export(output: Path) -> None:
 
 async def test_stopped_export_asks_for_no_page_twice(tmp_path: Path) -> None:
     """An export that was stopped goes on without asking for a page twice."""
-    chosen = {"page_size": 50, "format": ("parquet", "ndjson"), "workers": 4}
+    chosen = {"page_size": 50, "format": ("parquet", "ndjson", "csv"), "workers": 4}
     tuning = Tuning(part_rows=400)
     async with serving(settings()) as service:
         undisturbed = tmp_path / "undisturbed"

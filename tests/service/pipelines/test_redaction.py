@@ -68,7 +68,7 @@ async def test_redacted_fields_are_in_no_file(tmp_path: Path, key_file: Path) ->
                 tmp_path / "out",
                 NAME,
                 page_size=50,
-                format=("parquet", "ndjson"),
+                format=("parquet", "ndjson", "csv"),
                 compression=None,
                 keep_pages=True,
                 pseudonym_key_file=key_file,
@@ -88,7 +88,7 @@ async def test_redacted_fields_are_in_no_file(tmp_path: Path, key_file: Path) ->
     bodies = b"".join(archive.body(PageKey(NAME, 0, page)) for page in (1, 2, 3))
     archive.close()
     left = bodies + b"".join(
-        path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.suffix in (".ndjson", ".json")
+        path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.suffix in (".ndjson", ".csv", ".json")
     )
     left += b"".join(json.dumps(row, default=str).encode() for row in rows)
     assert [secret for secret in secrets_of(records) if secret in left] == []

@@ -43,6 +43,7 @@ OUTPUTS: dict[str, dict[str, Any]] = {
     "parquet": {},
     "both": {"format": ("parquet", "ndjson")},
     "flat": {"format": "ndjson", "flatten": True, "compression": "zstd"},
+    "csv": {"format": ("csv", "parquet"), "compression": "zstd", "csv_bom": True, "csv_safe": True},
     "dropped": {"format": ("ndjson", "parquet"), "drop_column": ["full_name", "npq_enrolments.email"]},
 }
 

@@ -53,6 +53,24 @@ def test_sound_export_is_counted(export: Path) -> None:
     assert (checked.files, checked.rows, checked.bytes) == (2, 6, 66)
 
 
+def test_csv_with_line_ends_in_quotes_is_counted(tmp_path: Path) -> None:
+    """A line end in a quoted cell ends no row, and a file without a part of its rows is a difference."""
+    folder = tmp_path / "things"
+    path = folder / "part-00000.csv"
+    make_export(tmp_path)
+    for old in folder.iterdir():
+        old.unlink()
+    for rows, expected in ((2, ""), (3, "2 rows instead of 3")):
+        path.write_bytes(b'"id","name"\r\n"a","one\r\ntwo"\r\n"b",\r\n')
+        file = {"path": "things/part-00000.csv", "rows": rows, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        edit_manifest(tmp_path, lambda it, file=file: it["endpoints"]["things"].update(files=[file], records=2))
+        if expected:
+            with pytest.raises(VerificationFailed, match=expected):
+                verify(tmp_path)
+        else:
+            assert verify(tmp_path).rows == 2
+
+
 def edit_manifest(export: Path, change: Callable[[dict], None]) -> None:  # type: ignore[type-arg]  # JSON
     manifest = json.loads((export / "manifest.json").read_text())
     change(manifest)

@@ -112,10 +112,14 @@ def test_formats_and_compression() -> None:
     """Each format has a default compression; what does not go together is refused."""
     assert formats_of(["parquet", "ndjson"], None, flatten=False) == {"parquet": "zstd", "ndjson": "none"}
     assert formats_of(["ndjson", "ndjson"], "gzip", flatten=True) == {"ndjson": "gzip"}
-    assert "no format" in refusal(formats_of, "csv", None, flatten=False)
+    assert formats_of(["csv", "ndjson"], "zstd", csv_bom=True, csv_safe=True) == {"csv": "zstd", "ndjson": "zstd"}
+    assert "no format" in refusal(formats_of, "xml", None, flatten=False)
     assert "no format to write" in refusal(formats_of, (), None, flatten=False)
     assert "cannot be compressed" in refusal(formats_of, ["parquet", "ndjson"], "snappy", flatten=False)
-    assert "NDJSON" in refusal(formats_of, "parquet", None, flatten=True)
+    assert "cannot be compressed" in refusal(formats_of, "csv", "snappy")
+    assert "NDJSON" in refusal(formats_of, ["parquet", "csv"], None, flatten=True)
+    assert refusal(formats_of, "ndjson", None, csv_bom=True).startswith("--csv-bom is for CSV.")
+    assert refusal(formats_of, "parquet", None, csv_safe=True).startswith("--csv-safe is for CSV.")
 
 
 def test_redaction_of_unknown_fields(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@
 #include "extra.h"
 #include "values.h"
 #include "flat.h"
+#include "csv.h"
 
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
@@ -490,6 +491,20 @@ EXPORT int64_t kernel_flat(const schema *sc, const struct ArrowArray *batch, uin
   return failed ? failed : out.size;
 }
 
+/* Write the rows of a batch as CSV, without a header. As `kernel_flat`; `is_safe` puts an apostrophe before formulas. */
+EXPORT int64_t kernel_csv(const schema *sc, const struct ArrowArray *batch, int64_t is_safe, uint8_t **text) {
+  output out = {0};
+  column *columns = malloc((size_t)sc->nodes * sizeof *columns);
+  int failed = columns ? output_fits(&out, SCALAR_ROOM) : NO_MEMORY;
+  if (!failed && !read_column(&sc->root, batch, columns, columns + 1)) failed = DECLINED;
+  for (int64_t row = 0; row < batch->length && !failed; row++)
+    failed = put_csv_row(&out, columns, batch->offset + row, is_safe != 0);
+  free(columns);
+  if (failed) free(out.text);
+  else *text = out.text;
+  return failed ? failed : out.size;
+}
+
 EXPORT void kernel_free(void *memory) { free(memory); }
 
 /* ---- the schema ----
@@ -580,7 +595,7 @@ EXPORT schema *kernel_schema(const uint8_t *description, int64_t size, const uin
   return sc;
 }
 
-/* Make a schema of the columns of a batch, for `kernel_flat`. */
+/* Make a schema of the columns of a batch, for `kernel_flat` and `kernel_csv`. */
 EXPORT schema *kernel_columns(const uint8_t *description, int64_t size) { return new_schema(description, size); }
 
 EXPORT void kernel_schema_free(schema *sc) {

@@ -19,9 +19,9 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from bulk_export.output.formats import PartWriter, extension, open_part
+from bulk_export.output.formats import PartWriter, UnreadablePart, extension, open_part
 from bulk_export.output.formats import parquet as parquet_module
-from bulk_export.output.formats.reading import UnreadablePart, count_rows
+from bulk_export.output.formats.reading import count_rows
 from bulk_export.services.catalogue import load_service
 from bulk_export.transform.decode import Block, Decoder
 
@@ -34,6 +34,9 @@ KINDS = [
     ("ndjson", "none"),
     ("ndjson", "gzip"),
     ("ndjson", "zstd"),
+    ("csv", "none"),
+    ("csv", "gzip"),
+    ("csv", "zstd"),
 ]
 
 
