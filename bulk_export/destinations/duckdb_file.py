@@ -18,10 +18,8 @@ from bulk_export.destinations.staged_rows import remembered, staged_schema
 from bulk_export.destinations.tables import Column, ExistingColumn, ExistingTable, RecordedLoad, Statement, Table
 from bulk_export.errors import LocalFailure, UsageError
 
-with driver_of("duckdb"):
-    import duckdb
-
 if TYPE_CHECKING:
+    import duckdb
     from duckdb.sqltypes import DuckDBPyType
 
 _LONGEST_IDENTIFIER = 1024
@@ -171,7 +169,7 @@ class DuckDBDestination:
             inserted = self._connection.execute(
                 f"INSERT INTO {self.dialect.staging_table(name)} SELECT * FROM {_INCOMING}"
             ).fetchone()
-        except duckdb.Error:
+        except Exception:
             if failures:
                 raise failures[0] from None
             raise
@@ -211,6 +209,9 @@ def connect(address: Address) -> Iterator[DuckDBDestination]:
         UsageError: The address has no path, or another process has the file open.
         LocalFailure: The file cannot be opened or written.
     """
+    with driver_of("duckdb"):
+        import duckdb
+
     path = address.file()
     try:
         with private_umask():

@@ -22,10 +22,6 @@ from bulk_export.destinations.staged_rows import remembered, staged_schema
 from bulk_export.destinations.tables import Column, ExistingColumn, ExistingTable, RecordedLoad, Statement, Table
 from bulk_export.errors import BulkExportError, LocalFailure, ServiceFailing, ServiceRefused, UsageError
 
-with driver_of("postgresql"):
-    import adbc_driver_manager
-    import adbc_driver_postgresql.dbapi
-
 # How long to wait for another load, or for a lock that somebody holds on a table.
 _PATIENCE = "60s"
 _UNCHANGED = "Nothing was changed at the destination."
@@ -108,7 +104,8 @@ class PostgresDialect(Dialect):
 class PostgresDestination:
     """A connection to a PostgreSQL server, with one transaction that ends with it."""
 
-    def __init__(self, connection: Any, schema: str | None) -> None:
+    def __init__(self, driver: Any, connection: Any, schema: str | None) -> None:
+        self._driver = driver
         self._connection = connection
         self._cursor = connection.cursor()
         self._named_schema = schema
@@ -158,7 +155,7 @@ class PostgresDestination:
         reader = pa.RecordBatchReader.from_batches(staged_schema(columns), remembered(batches, failures))
         try:
             staged = self._cursor.adbc_ingest(name, reader, mode="create", temporary=True)
-        except adbc_driver_manager.Error:
+        except self._driver.Error:
             if failures:
                 raise failures[0] from None
             raise
@@ -179,9 +176,9 @@ class PostgresDestination:
 
     def close(self) -> None:
         """End the transaction, unless it is committed, and the connection."""
-        with suppress(adbc_driver_manager.Error):
+        with suppress(self._driver.Error):
             self._cursor.close()
-        with suppress(adbc_driver_manager.Error):
+        with suppress(self._driver.Error):
             self._connection.close()
 
     def _run(self, statement: Statement) -> int:
@@ -210,15 +207,17 @@ def connect(address: Address) -> Iterator[PostgresDestination]:
         UsageError: Another load holds the lock, or a constraint of a person forbids the load.
         LocalFailure: The server has no room, or something failed that nobody foresaw.
     """
+    with driver_of("postgresql"):
+        import adbc_driver_postgresql.dbapi as driver
     try:
-        connection = adbc_driver_postgresql.dbapi.connect(_uri(address), autocommit=False)
-    except adbc_driver_manager.Error as error:
+        connection = driver.connect(_uri(address), autocommit=False)
+    except driver.Error as error:
         raise _refused_connection(address, error) from None
     destination: PostgresDestination | None = None
     try:
-        destination = PostgresDestination(connection, address.schema)
+        destination = PostgresDestination(driver, connection, address.schema)
         yield destination
-    except adbc_driver_manager.Error as error:
+    except driver.Error as error:
         raise _failure(address, error) from None
     finally:
         if destination is not None:
@@ -239,7 +238,7 @@ def _uri(address: Address) -> str:
     )
 
 
-def _refused_connection(address: Address, error: adbc_driver_manager.Error) -> BulkExportError:
+def _refused_connection(address: Address, error: Any) -> BulkExportError:
     """Why there is no connection. A server that answers says FATAL; a message of libpq holds no password."""
     _, answered, said = str(error).partition("FATAL:")
     first = said.strip().partition("\n")[0]
@@ -259,7 +258,7 @@ def _refused_connection(address: Address, error: adbc_driver_manager.Error) -> B
     )
 
 
-def _failure(address: Address, error: adbc_driver_manager.Error) -> BulkExportError:
+def _failure(address: Address, error: Any) -> BulkExportError:
     """What a server's error means. Its detail is left out, since it quotes values of rows."""
     state = error.sqlstate or ""
     said = f"{_primary(error)} ({state})" if state else type(error).__name__
@@ -290,9 +289,7 @@ def _failure(address: Address, error: adbc_driver_manager.Error) -> BulkExportEr
     return LocalFailure(f"{address} failed: {said}.", kept=_UNCHANGED, next_step="--debug shows where.")
 
 
-def _primary(error: adbc_driver_manager.Error) -> str:
+def _primary(error: Any) -> str:
     """The server's sentence, without the values that it may quote."""
-    # The keys are bytes, whatever the annotation says.
-    details = {str(key): value for key, value in error.details}
-    sentence = details.get(str(b"PG_DIAG_MESSAGE_PRIMARY"), b"").decode(errors="replace")
+    sentence = dict(error.details).get(b"PG_DIAG_MESSAGE_PRIMARY", b"").decode(errors="replace")
     return "no more is said" if not sentence or (error.sqlstate or "").startswith("22") else sentence
