@@ -301,3 +301,21 @@ def test_any_series_of_loads(
         load(things(tmp_path / str(number), records, number=number), to=database, mode=mode)
         expected = records if mode == "replace" else expected | records
         assert held(database) == expected
+
+
+def test_file_that_another_process_writes(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another process holds the file, a load is refused and changes nothing; it never mixes with others."""
+    load(things(tmp_path / "one", {"1": "a"}), to=database)
+    monkeypatch.setattr("bulk_export.destinations.sqlite_file._SECONDS_TO_WAIT", 0.01)
+    kind, _, path = database.partition("://")
+    holding = "BEGIN IMMEDIATE" if kind == "sqlite" else "SELECT 1"
+    program = f"import {kind}{'3' * (kind == 'sqlite')} as driver, sys\n"
+    program += f"c = driver.connect(sys.argv[1]); c.execute({holding!r}); print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", program, path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(UsageError, match="Another process"):
+            load(things(tmp_path / "two", {"2": "b"}), to=database)
+        holder.communicate()
+    assert held(database) == {"1": "a"}
