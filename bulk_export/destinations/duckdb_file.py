@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pyarrow as pa
 
-from bulk_export.core.files import private_umask
+from bulk_export.core.files import make_private_directory, private_umask
 from bulk_export.destinations.address import Address
 from bulk_export.destinations.destination import Conclusion, driver_of
 from bulk_export.destinations.dialect import TIMESTAMP, Dialect
@@ -213,18 +213,23 @@ def connect(address: Address) -> Iterator[DuckDBDestination]:
         import duckdb
 
     path = address.file()
+    # Rows that do not fit into memory go there. DuckDB would make it readable by others.
+    overflow = path.with_name(f"{path.name}.tmp")
     try:
         with private_umask():
-            connection = duckdb.connect(str(path))
+            connection = duckdb.connect(str(path), config={"temp_directory": str(overflow)})
     except duckdb.Error as error:
         raise _failure(path, error) from None
     try:
+        make_private_directory(overflow)
         yield DuckDBDestination(connection, address.schema)
     except duckdb.Error as error:
         raise _failure(path, error) from None
     finally:
         with private_umask():
             connection.close()
+        with suppress(OSError):
+            overflow.rmdir()
 
 
 def _failure(path: Path, error: Exception) -> UsageError | LocalFailure:

@@ -32,20 +32,20 @@ def plan_tables(
         UsageError: A name cannot be used.
     """
     children = {name: _child_columns(schema) if settings.child_tables else () for name, schema in schemas.items()}
-    own = {name: table_name(name, settings.table_prefix) for name in schemas}
-    wanted = [*own.values(), *(child_table_name(own[name], column) for name in schemas for column in children[name])]
-    identifiers = fitted_names(dict.fromkeys(wanted), dialect.longest_identifier, dialect.fold)
+    wanted = {name: table_name(name, settings.table_prefix) for name in schemas}
+    wanted |= {
+        f"{name}/{column}": child_table_name(wanted[name], column) for name in schemas for column in children[name]
+    }
+    identifiers = fitted_names(wanted, dialect.longest_identifier, dialect.fold)
     planned: dict[str, tuple[Table, ...]] = {}
     for endpoint, schema in schemas.items():
-        name = identifiers[own[endpoint]]
+        name = identifiers[endpoint]
         apart = children[endpoint]
         table = _table(name, endpoint, [field for field in schema if field.name not in apart], settings, dialect)
         planned[endpoint] = (
             table,
             *(
-                _child_table(
-                    identifiers[child_table_name(own[endpoint], column)], table, schema.field(column), settings, dialect
-                )
+                _child_table(identifiers[f"{endpoint}/{column}"], table, schema.field(column), settings, dialect)
                 for column in apart
             ),
         )
@@ -58,9 +58,7 @@ def _child_columns(schema: pa.Schema) -> tuple[str, ...]:
 
 def _table(name: str, endpoint: str, fields: list[pa.Field], settings: LoadSettings, dialect: Dialect) -> Table:
     appends = settings.mode is Mode.APPEND
-    names = fitted_names(
-        [*(field.name for field in fields), *([LOAD_ID] if appends else [])], dialect.longest_identifier, dialect.fold
-    )
+    names = _column_names([*(field.name for field in fields), *([LOAD_ID] if appends else [])], dialect)
     columns = [_column(names[field.name], field, dialect) for field in fields]
     has_id = any(field.name == ID and not field.nullable for field in fields)
     key: tuple[str, ...] = (names[ID],) if has_id else ()
@@ -76,7 +74,7 @@ def _child_table(name: str, parent: Table, nested: pa.Field, settings: LoadSetti
     appends = [pa.field(LOAD_ID, pa.string(), nullable=False)] if settings.mode is Mode.APPEND else []
     members = [field for field in nested.type.value_type if field.name not in {PARENT_ID, POSITION, LOAD_ID}]
     fields = [owner, position, *members, *appends]
-    names = fitted_names([field.name for field in fields], dialect.longest_identifier, dialect.fold)
+    names = _column_names([field.name for field in fields], dialect)
     columns = tuple(
         Column(names[LOAD_ID], pa.string(), nullable=False)
         if field.name == LOAD_ID
@@ -85,6 +83,10 @@ def _child_table(name: str, parent: Table, nested: pa.Field, settings: LoadSetti
     )
     key = tuple(names[field.name] for field in (owner, position, *appends))
     return Table(name, parent.endpoint, columns, key if parent.key else (), parent.name, nested.name)
+
+
+def _column_names(names: list[str], dialect: Dialect) -> dict[str, str]:
+    return fitted_names({name: name for name in names}, dialect.longest_identifier, dialect.fold)
 
 
 def _column(name: str, field: pa.Field, dialect: Dialect) -> Column:

@@ -21,7 +21,7 @@ def test_table_of_an_endpoint() -> None:
 def test_long_names_are_cut() -> None:
     """A long name keeps its beginning, and its hash tells it from others with the same beginning."""
     one, other = "a" * 70, "a" * 71
-    fitted = fitted_names([one, other], 63)
+    fitted = fitted_names({one: one, other: other}, 63)
     assert fitted[one].startswith("a" * 54)
     assert len(set(fitted.values())) == 2
     assert all(len(name) == 63 for name in fitted.values())
@@ -29,15 +29,22 @@ def test_long_names_are_cut() -> None:
 
 def test_names_that_differ_in_case_only() -> None:
     """The first keeps its name."""
-    fitted = fitted_names(["Email", "email"], 63)
+    fitted = fitted_names({"Email": "Email", "email": "email"}, 63)
     assert fitted["Email"] == "Email"
     assert fitted["email"].startswith("email_")
+
+
+def test_equal_names_of_different_things() -> None:
+    """Two endpoints, or an endpoint and a column of another one, never share a table."""
+    fitted = fitted_names({"a-b": "a_b", "a_b": "a_b", "a/b": "a_b"}, 63)
+    assert fitted["a-b"] == "a_b"
+    assert len(set(fitted.values())) == 3
 
 
 @given(NAMES)
 def test_fitted_names_are_distinct(names: list[str]) -> None:
     """Whatever the names, identifiers fit and are distinct without regard to case."""
-    fitted = fitted_names(names, 20)
+    fitted = fitted_names({name: name for name in names}, 20)
     assert list(fitted) == names
     assert all(0 < len(identifier.encode()) <= 20 for identifier in fitted.values())
     assert len({identifier.casefold() for identifier in fitted.values()}) == len(names)
@@ -47,4 +54,4 @@ def test_fitted_names_are_distinct(names: list[str]) -> None:
 def test_impossible_names(name: str) -> None:
     """A name that no database takes is refused."""
     with pytest.raises(UsageError):
-        fitted_names([name], 63)
+        fitted_names({name: name}, 63)
