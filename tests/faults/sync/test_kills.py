@@ -121,6 +121,7 @@ async def kill_each(room: Path, format_: str, first: int, step: int) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)  # a busy machine takes ten times as long as an idle one
 @pytest.mark.parametrize(("format_", "first"), [("delta", 5), pytest.param("parquet", 69, marks=pytest.mark.torture)])
 async def test_killed_at_any_disk_call(room: Path, format_: str, first: int) -> None:
     """A poll that is killed at some of its disk calls goes on."""
