@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.warm_command import run_warm
+from tests.support.warm_command import WarmProcess, run_warm
 
 TOKEN = "canary-token-7f3a"
 FAST = ["--min-interval", "0", "--service-limit", "100000/1s", "--ip-limit", "100000/1s"]
@@ -45,28 +45,20 @@ def run_cold(*arguments: str, cwd: Path, **changes: Any) -> subprocess.Completed
 @contextmanager
 def service(cwd: Path, *arguments: str) -> Iterator[str]:
     """Run the bundled service in another process, and yield its address."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bulk_export", "local-service", "--port", "0", *arguments],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
+    process = start("local-service", "--port", "0", *arguments, cwd=cwd, stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
-        line = process.stdout.readline()
+        line = process.stdout.readline().decode()
         assert TOKEN not in line
         address = re.search(r"http://[\d.:]+", line)
         assert address is not None, line
         yield address[0]
     finally:
         process.send_signal(signal.SIGINT)
-        process.stdout.close()
-        assert process.wait(10) == 0
+        process.close()
+        assert process.wait(30) == 0
 
 
-def start_export(cwd: Path, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
-    """Start an export that runs while the test continues."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "bulk_export", "export", *arguments], cwd=cwd, env=environment(), **streams
-    )
+def start(*arguments: str, cwd: Path, **streams: Any) -> WarmProcess:
+    """Start the command, warm like `run`, which continues while the test does."""
+    return WarmProcess(arguments, cwd=cwd, env=environment(), **streams)

@@ -31,7 +31,7 @@ from bulk_export.progress.console import Console
 from bulk_export.progress.observer import Observer
 from tests.support.awaits import awaits_counted
 from tests.support.disk_calls import Act, counted, fail_at, kill_at
-from tests.support.exporting import FREE, TOKEN
+from tests.support.exporting import FREE, NPQ, TOKEN
 from tests.support.small_service import ENDPOINTS, PAGE_SIZE
 
 TUNING = Tuning(shortest_backoff=0.001, longest_backoff=0.01, part_rows=20, timeouts=Timeouts(settling=0))
@@ -82,6 +82,7 @@ def small_options(base_url: str, output: Path, **changes: Any) -> ExportOptions:
         "token": "t",
         "output": output,
         **FREE,
+        "service": NPQ,
         "page_size": PAGE_SIZE,
         "workers": 2,
         "retries": 3,

@@ -51,6 +51,7 @@ def options(service: LocalService, output: Path, /, *endpoints: str, **changes: 
     return ExportOptions.of(
         endpoints,
         **{
+            "service": NPQ,
             "base_url": service.base_url,
             "token": TOKEN,
             "output": output,

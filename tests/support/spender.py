@@ -1,8 +1,7 @@
 """A process that sends requests under a shared budget: started, killed and counted by tests.
 
-    python -m tests.support.spender BUDGET BASE_URL N/PERIOD REQUESTS WORKERS START
-
-It begins at START (seconds since the epoch), and prints a line with its number of requests when it is done.
+Its arguments are BUDGET BASE_URL N/PERIOD REQUESTS WORKERS START. It begins at START (seconds since the epoch), and
+prints a line with its number of requests when it is done.
 """
 
 from __future__ import annotations
@@ -50,6 +49,6 @@ async def spend(budget_url: str, base_url: str, limit: str, requests: int, worke
     sys.stdout.write(f"{requests}\n")
 
 
-if __name__ == "__main__":
+def main() -> None:
     budget, base, limit, requests, workers, start = sys.argv[1:]
     anyio.run(spend, budget, base, limit, int(requests), int(workers), float(start))

@@ -104,11 +104,13 @@ WALKED = pkgutil.walk_packages(bulk_export.__path__, "bulk_export.")
 MODULES = sorted(module.name for module in WALKED if not module.name.endswith("__main__"))
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_module_is_documented(name: str) -> None:
-    assert (importlib.import_module(name).__doc__ or "").strip()
+def test_module_is_documented() -> None:
+    assert [name for name in MODULES if not (importlib.import_module(name).__doc__ or "").strip()] == []
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings_are_true(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
+def test_examples_in_docstrings_are_true() -> None:
+    modules = [importlib.import_module(name) for name in MODULES]
+    with_examples = [module for module in modules if ">>> " in inspect.getsource(module)]
+    results = {module.__name__: doctest.testmod(module) for module in with_examples}
+    assert sum(result.attempted for result in results.values()) > 10
+    assert [name for name, result in results.items() if result.failed] == []

@@ -86,7 +86,8 @@ async def test_killed_at_every_disk_call(room: Path, first: int, torn: bool) -> 
 @pytest.mark.parametrize(
     ("number", "growth"),
     [
-        *(pytest.param(*growing, marks=pytest.mark.slow) for growing in [(30, 3), (60, 4)]),
+        pytest.param(30, 3, marks=pytest.mark.slow),
+        pytest.param(60, 4, marks=pytest.mark.torture),
         *(pytest.param(number, 1, marks=pytest.mark.torture) for number in range(1, 105, 10)),
     ],
 )
@@ -174,12 +175,12 @@ async def kill_other_work(room: Path, work: str, first: int, step: int) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("work", ["replace", "replay", "prove"])
-async def test_other_work_killed_at_any_disk_call(room: Path, work: str) -> None:
+@pytest.mark.parametrize(("work", "step"), [("replace", 47), ("replay", 47), ("prove", 94)])
+async def test_other_work_killed_at_any_disk_call(room: Path, work: str, step: int) -> None:
     """A replacement, a replay or a consistent export that is killed goes on, and what was there before is complete
     until then.
     """
-    assert await kill_other_work(room, work, 4, 47) > 2
+    assert await kill_other_work(room, work, 4, step) > 2
 
 
 @pytest.mark.torture

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import anyio.to_thread
 import pytest
 
-from tests.support.command import FAST, run, service, start_export
+from tests.support.command import FAST, run, service, start
 from tests.support.disturbed_run import run_and_signal
 from tests.support.small_service import content_of, small_service
+from tests.support.warm_command import WarmProcess
 
 # Where a process that hears a signal has to be gone after two seconds; machines that are busy have more.
 GONE = 8.0
@@ -60,9 +59,8 @@ def test_signal_ends_a_long_wait(tmp_path: Path, number: int) -> None:
     """A signal takes effect during a wait of minutes."""
     with service(tmp_path, "--no-limits", "--records", "3000") as url:
         wanted = ["npq-applications", "--base-url", url, "--output", "here", "--min-interval", "0"]
-        waiting = start_export(
-            tmp_path, *wanted, "--service-limit", "2/20m", "--progress", "none", stderr=subprocess.PIPE
-        )
+        limited = [*wanted, "--service-limit", "2/20m", "--progress", "none"]
+        waiting = start("export", *limited, cwd=tmp_path, stderr=subprocess.PIPE)
         wait_until_spent(tmp_path, waiting)
         asked = time.monotonic()
         waiting.send_signal(number)
@@ -72,7 +70,7 @@ def test_signal_ends_a_long_wait(tmp_path: Path, number: int) -> None:
         assert run("export", *wanted, *FAST, "--budget", "memory://", cwd=tmp_path).returncode == 0
 
 
-def wait_until_spent(directory: Path, process: subprocess.Popen[Any]) -> None:
+def wait_until_spent(directory: Path, process: WarmProcess) -> None:
     """Until both pages that the limit allows are there, so that it waits for the next permit."""
     deadline = time.monotonic() + 30
     while process.poll() is None and time.monotonic() < deadline:
@@ -80,5 +78,5 @@ def wait_until_spent(directory: Path, process: subprocess.Popen[Any]) -> None:
         if '"used": 2' in shown.stdout:
             return
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     raise AssertionError("it never came to wait")

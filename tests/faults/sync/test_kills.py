@@ -121,10 +121,11 @@ async def kill_each(room: Path, format_: str, first: int, step: int) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)  # a busy machine takes ten times as long as an idle one
 @pytest.mark.parametrize(("format_", "first"), [("delta", 5), pytest.param("parquet", 69, marks=pytest.mark.torture)])
 async def test_killed_at_any_disk_call(room: Path, format_: str, first: int) -> None:
     """A poll that is killed at some of its disk calls goes on."""
-    assert await kill_each(room, format_, first, 149) > 2
+    assert await kill_each(room, format_, first, 199) > 2
 
 
 @pytest.mark.torture
@@ -136,7 +137,7 @@ async def test_killed_at_every_disk_call(room: Path, format_: str, first: int) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format_", ["delta", "parquet"])
+@pytest.mark.parametrize("format_", ["delta", pytest.param("parquet", marks=pytest.mark.torture)])
 async def test_killed_after_any_time_a_poll_goes_on(room: Path, format_: str) -> None:
     """Within the libraries that write tables, too, whose disk calls nobody counts."""
     chosen = exporting.settings(records_by_endpoint={NAMES[0]: 25, NAMES[1]: 5})

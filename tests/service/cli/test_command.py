@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from bulk_export.core.kernel_library import decoder_name
-from tests.support.command import FAST, TOKEN, environment, run, run_cold, service, start_export
+from tests.support.command import FAST, TOKEN, environment, run, run_cold, service, start
 
 
 @pytest.fixture(scope="module")
@@ -255,9 +255,9 @@ def wait_for_pages(segment: Path) -> None:
 @pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGINT, 2)])
 def test_signal_stops_and_command_resumes(tmp_path: Path, number: int, times: int) -> None:
     """A signal stops the export cleanly, and the same command goes on."""
-    with service(tmp_path, "--no-limits", "--latency", "20ms", "--records", "3000") as url:
+    with service(tmp_path, "--no-limits", "--latency", "20ms", "--records", "1500") as url:
         wanted = ["npq-applications", "--base-url", url, "--page-size", "30", "--workers", "4", *FAST]
-        stopped = start_export(tmp_path, *wanted, "--output", "here", stderr=subprocess.PIPE)
+        stopped = start("export", *wanted, "--output", "here", cwd=tmp_path, stderr=subprocess.PIPE)
         wait_for_pages(tmp_path / "here/.bulk-export/journal.pages")
         for _ in range(times):
             stopped.send_signal(number)
@@ -274,10 +274,10 @@ def test_signal_stops_and_command_resumes(tmp_path: Path, number: int, times: in
 
 
 def test_an_export_killed_outright_goes_on(tmp_path: Path) -> None:
-    with service(tmp_path, "--no-limits", "--latency", "10ms", "--records", "3000") as url:
+    with service(tmp_path, "--no-limits", "--latency", "10ms", "--records", "1800") as url:
         wanted = ["npq-applications", "--base-url", url, "--page-size", "30", "--workers", "4", *FAST]
         for _ in range(3):
-            killed = start_export(tmp_path, *wanted, "--output", "here", stderr=subprocess.DEVNULL)
+            killed = start("export", *wanted, "--output", "here", cwd=tmp_path, stderr=subprocess.DEVNULL)
             wait_for_pages(tmp_path / "here/.bulk-export/journal.pages")
             killed.kill()
             killed.wait()
@@ -292,8 +292,13 @@ def test_terminal_display_and_ctrl_c(tmp_path: Path) -> None:
     with service(tmp_path, "--no-limits", "--latency", "100ms", "--records", "3000") as url:
         leader, follower = pty.openpty()
         wanted = ["--base-url", url, "--page-size", "10", "--workers", "2", "--output", "here", *FAST]
-        export = start_export(
-            tmp_path, *wanted, stdin=follower, stdout=follower, stderr=follower, start_new_session=True
+        export = start(
+            *("export", *wanted),
+            cwd=tmp_path,
+            stdin=follower,
+            stdout=follower,
+            stderr=follower,
+            start_new_session=True,
         )
         os.close(follower)
         shown = b""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import bulk_export
-from tests.support.command import FAST, environment, run, run_cold, service
+from tests.support.command import FAST, run, run_cold, service, start
 
 
 @pytest.fixture(scope="module")
@@ -68,25 +67,16 @@ def test_missing_extra_is_named(tmp_path: Path, address: str) -> None:
 
 def test_sync_polls_until_a_signal(tmp_path: Path, address: str) -> None:
     """It polls until a signal arrives, and then ends cleanly."""
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "bulk_export", "sync", "statements", "--base-url", address, "--output", "copy"),
-            *("--every", "1s", "--progress", "none", *FAST),
-        ],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
+    command = ["sync", "statements", "--base-url", address, "--output", "copy", "--every", "1s", "--progress", "none"]
+    process = start(*command, *FAST, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
-    lines = [process.stdout.readline() for _ in range(3)]
+    lines = [process.stdout.readline().decode() for _ in range(3)]
     assert [line.split(":")[0] for line in lines] == ["poll 1, full", "poll 2, changes", "poll 3, changes"]
     asked = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=20)
     assert (process.returncode, time.monotonic() - asked < 10) == (130, True)
-    assert "The same command goes on" in said
+    assert b"The same command goes on" in said
     log = [json.loads(line) for line in (tmp_path / "copy" / "sync-log.jsonl").read_text().splitlines()]
     assert [entry["poll"] for entry in log] == list(range(1, len(log) + 1))
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from bulk_export.core.model import Limit
 from bulk_export.extract.rate_limit import read_usage
 from bulk_export.pipelines.export import export
 from bulk_export.services.local import LocalService, serving
+from tests.support.command import environment
 from tests.support.exporting import QUICK, TOKEN, options, settings
 from tests.support.sliding_log import most_in_any_window
+from tests.support.warm_command import WarmProcess, run_warm
 
 SERVICE_LIMIT, ADDRESS_LIMIT = Limit(24, 1.0), Limit(8, 1.0)
 LIMITS = {"service_limit": SERVICE_LIMIT, "ip_limit": ADDRESS_LIMIT}
@@ -66,17 +66,19 @@ async def test_exports_from_four_addresses(tmp_path: Path) -> None:
 async def test_restarted_export_is_not_throttled(tmp_path: Path) -> None:
     """An export that is killed in a burst and started again at once is not throttled."""
     async with serving(settings(**LIMITS, windows="rolling", latency=0.05)) as service:
-        command = [sys.executable, "-m", "bulk_export", "export", "participants-npq", "--base-url", service.base_url]
+        command = ["export", "participants-npq", "--base-url", service.base_url]
         command += ["--output", "out", "--page-size", "40", "--service-limit", "24/1s", "--ip-limit", "8/1s"]
         command += ["--min-interval", "0", "--workers", "3", "--progress", "none"]
-        environment = os.environ | {"BULK_EXPORT_TOKEN": TOKEN}
-        first = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+        given = environment(BULK_EXPORT_TOKEN=TOKEN)
+        # Beside the loop, which is the service: the first start of this kind imports everything.
+        first = await anyio.to_thread.run_sync(
+            lambda: WarmProcess(command, cwd=tmp_path, env=given, stdout=subprocess.DEVNULL)
+        )
         with anyio.fail_after(20):
             while len(service.log) < 6:
                 await anyio.sleep(0.005)
-        first.send_signal(signal.SIGKILL)
-        first.wait()
-        again = await anyio.run_process(command, cwd=tmp_path, env=environment)
+        first.kill()
+        again = await anyio.to_thread.run_sync(lambda: run_warm(command, cwd=tmp_path, env=given))
         assert again.returncode == 0
         assert_within_limits(service)
     # The default budget is a file of the user, and this test's user has a state directory of its own.

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.command import environment, run, service
 
 LIMITS = ["--service-limit", "30/2s", "--ip-limit", "30/2s", "--min-interval", "0"]
-SERVED = ["--records", "3000", "--service-limit", "30/2s", "--ip-limit", "30/2s", "--windows", "rolling"]
 
 
 def export(url: str, output: str, *more: str) -> list[str]:
     wanted = ["export", "npq-applications", "--base-url", url, "--output", output, "--page-size", "60"]
     return [*wanted, "--budget", "sqlite:///budget.sqlite", "--progress", "plain", *LIMITS, *more]
-
-
-def start(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "bulk_export", *arguments]
-    return subprocess.Popen(command, cwd=cwd, env=environment(), stderr=subprocess.PIPE, text=True)
-
-
-def manifest(cwd: Path, output: str) -> Any:
-    return json.loads((cwd / output / "manifest.json").read_bytes())
 
 
 @pytest.mark.slow

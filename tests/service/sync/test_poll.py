@@ -30,7 +30,7 @@ from bulk_export.pipelines.sync.summary import PollSummary, SyncSummary
 from bulk_export.progress.observer import Observer
 from bulk_export.services.local import LocalService, serving
 from tests.support import exporting
-from tests.support.exporting import FREE, TOKEN
+from tests.support.exporting import FREE, NPQ, TOKEN
 from tests.support.restore import canonical, restore
 from tests.support.web_server import web_server
 
@@ -58,6 +58,7 @@ class Copy:
         return SyncOptions.of(
             endpoints or (NAME, WHOLE),
             **{
+                "service": NPQ,
                 "base_url": self.service.base_url,
                 "token": TOKEN,
                 "output": self.directory,

@@ -42,13 +42,14 @@ INTERFACE = {
 }
 
 
-def identifier(value: object) -> str:
-    return value.name if isinstance(value, Declaration) else str(value)
-
-
-@pytest.mark.parametrize(("command", "declared"), EVERY, ids=identifier)
-def test_declaration_reaches_command_line(command: str, declared: Declaration) -> None:
+def test_declaration_reaches_command_line() -> None:
     """The command has the option with the declared metavar and help, which holds the default."""
+    assert len(EVERY) > 100
+    for command, declared in EVERY:
+        assert_on_command_line(command, declared)
+
+
+def assert_on_command_line(command: str, declared: Declaration) -> None:
     found = {parameter.name: parameter for parameter in PARSED[command].params}.get(declared.name)
     assert (found is not None) == (Source.LINE in declared.option.sources)
     if found is None:
@@ -66,9 +67,13 @@ def test_declaration_reaches_command_line(command: str, declared: Declaration) -
         assert f"({declared.option.default_text or declared.option.default})" in found.help
 
 
-@pytest.mark.parametrize(("command", "declared"), EVERY, ids=identifier)
-def test_declaration_reaches_environment(command: str, declared: Declaration) -> None:
+def test_declaration_reaches_environment() -> None:
     """Every declared setting is read from its variable, which is not reported as unknown."""
+    for command, declared in EVERY:
+        assert_in_environment(command, declared)
+
+
+def assert_in_environment(command: str, declared: Declaration) -> None:
     variable = f"BULK_EXPORT_{declared.name.upper()}"
     text, value = ("yes", True) if declared.arity is Arity.FLAG else ("a", ["a"])
     expected = {declared.name: "a" if declared.arity is Arity.SINGLE else value}
@@ -78,9 +83,13 @@ def test_declaration_reaches_environment(command: str, declared: Declaration) ->
         assert unknown_variables({variable: text}) == []
 
 
-@pytest.mark.parametrize(("command", "declared"), EVERY, ids=identifier)
-def test_declaration_reaches_toml(tmp_path: Path, command: str, declared: Declaration) -> None:
+def test_declaration_reaches_toml(tmp_path: Path) -> None:
     """The option is a key of the command's table and of the top level, and is ignored there for other commands."""
+    for command, declared in EVERY:
+        assert_in_toml(tmp_path / "settings.toml", command, declared)
+
+
+def assert_in_toml(path: Path, command: str, declared: Declaration) -> None:
     if Source.SETTINGS not in declared.option.sources:
         assert declared.name not in settings_of(command)
         return
@@ -88,7 +97,6 @@ def test_declaration_reaches_toml(tmp_path: Path, command: str, declared: Declar
     value, given = {Arity.FLAG: ("true", True), Arity.SINGLE: ("'a'", "a"), Arity.MULTIPLE: ("['a']", ["a"])}[
         declared.arity
     ]
-    path = tmp_path / "settings.toml"
     for text in (f"{key} = {value}", f"[{command}]\n{key} = {value}"):
         path.write_text(text)
         assert options_for(command, read_file(path)) == {declared.name: given}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -45,8 +46,7 @@ def run(plan: PagePlanner, records: int, page_size: int, workers: int, pick: st.
             plan.record_response(page, serve(records, page_size, page))
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.large_base_example])
-@given(
+drawn_plans = given(
     records=st.integers(0, 300),
     page_size=st.integers(1, 10),
     workers=st.integers(1, 40),
@@ -54,13 +54,29 @@ def run(plan: PagePlanner, records: int, page_size: int, workers: int, pick: st.
     is_known=st.booleans(),
     pick=st.data(),
 )
-def test_waste_is_at_most_one_plus_log2_of_the_pages(
-    records: int, page_size: int, workers: int, stride: int, is_known: bool, pick: st.DataObject
-) -> None:
+
+
+@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.large_base_example])
+@drawn_plans
+def test_waste_is_at_most_one_plus_log2_of_the_pages(**drawn: Any) -> None:
     """Every page is requested, at most one twice, and of all requests `1 + log2(pages)` are wasted at most.
 
     One more where the service is not known.
     """
+    assert_little_waste(**drawn)
+
+
+@pytest.mark.torture
+@settings(deadline=None, max_examples=1_000, suppress_health_check=[HealthCheck.large_base_example])
+@drawn_plans
+def test_waste_is_little_in_many_plans(**drawn: Any) -> None:
+    """Every page is requested, and hardly more, in many more plans."""
+    assert_little_waste(**drawn)
+
+
+def assert_little_waste(
+    records: int, page_size: int, workers: int, stride: int, is_known: bool, pick: st.DataObject
+) -> None:
     plan = PagePlanner(page_size, stride, known=KNOWN if is_known else PagingFacts())
     requested = run(plan, records, page_size, workers, pick)
     pages = math.ceil(records / page_size)

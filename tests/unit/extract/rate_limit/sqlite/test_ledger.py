@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -91,19 +92,8 @@ def test_limits_hold_with_killed_processes(
     )
 
 
-@settings(deadline=None, max_examples=12)
-@given(
-    count=st.integers(1, 40),
-    service=limit_values,
-    address=limit_values,
-    sources=st.integers(1, 3),
-    workers=st.integers(1, 5),
-    how_many=st.integers(1, 4),
-)
-def test_processes_waste_no_time(
-    count: int, service: Limit, address: Limit, sources: int, workers: int, how_many: int
-) -> None:
-    """Together, processes take the least time that is possible."""
+def assert_no_waste(count: int, service: Limit, address: Limit, sources: int, workers: int, how_many: int) -> None:
+    """Together, `how_many` processes take the least time that is possible."""
     log: list[Sent] = []
 
     async def live(path: Path) -> None:
@@ -121,6 +111,31 @@ def test_processes_waste_no_time(
     least = least_time(count * how_many, service, address, sources)
     # One that is not first in the queue looks again a few milliseconds later.
     assert max(one.sent for one in log) == pytest.approx(least, abs=0.01 * (1 + least))
+
+
+together = given(
+    count=st.integers(1, 40),
+    service=limit_values,
+    address=limit_values,
+    sources=st.integers(1, 3),
+    workers=st.integers(1, 5),
+    how_many=st.integers(1, 4),
+)
+
+
+@settings(deadline=None, max_examples=4)
+@together
+def test_processes_waste_no_time(**drawn: Any) -> None:
+    """Together, processes take the least time that is possible."""
+    assert_no_waste(**drawn)
+
+
+@pytest.mark.torture
+@settings(deadline=None, max_examples=100)
+@together
+def test_processes_never_waste_time(**drawn: Any) -> None:
+    """Together, processes take the least time that is possible, in many more cases."""
+    assert_no_waste(**drawn)
 
 
 def test_permits_are_shared_fairly() -> None:
