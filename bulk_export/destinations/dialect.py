@@ -19,6 +19,7 @@ class Dialect:
         longest_identifier: How many bytes of UTF-8 a name may have.
         json_type: The type of columns that hold JSON texts, in which no digit or surrogate is lost.
         scalar_types: The types of single values, by Arrow type.
+        key_type: The type of strings in a primary key, where that is another than elsewhere.
         holds_nul: Whether strings may hold U+0000.
         staging_is_temporary: Whether staging tables end with the connection, so that no statement drops them.
     """
@@ -27,6 +28,7 @@ class Dialect:
     longest_identifier: ClassVar[int] = 63
     json_type: ClassVar[str]
     scalar_types: ClassVar[dict[pa.DataType, str]]
+    key_type: ClassVar[str | None] = None
     holds_nul: ClassVar[bool] = False
     staging_is_temporary: ClassVar[bool] = True
 
@@ -53,6 +55,8 @@ class Dialect:
 
     def column_type(self, column: Column) -> str:
         """The type of a column in a CREATE TABLE statement."""
+        if column.key and self.key_type is not None and column.type == pa.string():
+            return self.key_type
         if column.json:
             return self.json_type
         return self.scalar_types.get(column.type) or self.nested_type(column.type) or self.json_type
@@ -75,6 +79,10 @@ class Dialect:
         """A condition that two values of a column differ, nulls being equal to each other."""
         del column
         return f"{left} IS DISTINCT FROM {right}"
+
+    def create_table(self, name: str, definitions: str) -> str:
+        """The statement that creates a table, if it is not there, of its columns and key."""
+        return f"CREATE TABLE IF NOT EXISTS {self.table(name)} ({definitions})"
 
     def is_widening(self, existing: str, wanted: str) -> bool:
         """Whether a column can get another type, both as `column_type` writes them, without losing anything."""

@@ -39,7 +39,8 @@ _TYPES: dict[str, pa.DataType] = {
 def loads_table(dialect: Dialect) -> Table:
     """The table as a destination spells it."""
     columns = tuple(Column(dialect.fold(name), type_, nullable=False) for name, type_ in _TYPES.items())
-    return Table(dialect.fold(NAME), "", columns, (dialect.fold("load_id"), dialect.fold("table_name")))
+    key = (dialect.fold("load_id"), dialect.fold("table_name"))
+    return Table(dialect.fold(NAME), "", columns, key).with_key_columns()
 
 
 def query(dialect: Dialect) -> str:

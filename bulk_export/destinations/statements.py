@@ -40,7 +40,7 @@ def create_table(table: Table, dialect: Dialect) -> str:
     lines = [_column(column, dialect) for column in table.columns]
     if table.key:
         lines.append(f"PRIMARY KEY ({', '.join(map(dialect.quote, table.key))})")
-    return f"CREATE TABLE IF NOT EXISTS {dialect.table(table.name)} ({', '.join(lines)})"
+    return dialect.create_table(table.name, ", ".join(lines))
 
 
 def _column(column: Column, dialect: Dialect) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -65,7 +66,7 @@ def _table(name: str, endpoint: str, fields: list[pa.Field], settings: LoadSetti
     if appends:
         columns.append(Column(names[LOAD_ID], pa.string(), nullable=False))
         key = (*key, names[LOAD_ID]) if key else ()
-    return Table(name, endpoint, tuple(columns), key)
+    return Table(name, endpoint, tuple(columns), key).with_key_columns()
 
 
 def _child_table(name: str, parent: Table, nested: pa.Field, settings: LoadSettings, dialect: Dialect) -> Table:
@@ -82,7 +83,8 @@ def _child_table(name: str, parent: Table, nested: pa.Field, settings: LoadSetti
         for field in fields
     )
     key = tuple(names[field.name] for field in (owner, position, *appends))
-    return Table(name, parent.endpoint, columns, key if parent.key else (), parent.name, nested.name)
+    table = Table(name, parent.endpoint, columns, key, parent.name, nested.name).with_key_columns()
+    return table if parent.key else replace(table, key=())
 
 
 def _column_names(names: list[str], dialect: Dialect) -> dict[str, str]:

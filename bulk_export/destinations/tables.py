@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ class Column:
         json: Whether the values are JSON texts: objects, lists that the destination does not hold, and `_extra`.
         nullable: Whether it may be null.
         source: The column of the export that it comes from; empty for a column that the load adds.
+        key: Whether it belongs to what identifies a row, even if rows turn out to share it.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Column:
     json: bool = False
     nullable: bool = True
     source: str = ""
+    key: bool = False
 
     @property
     def origin(self) -> str:
@@ -63,6 +65,10 @@ class Table:
     key: tuple[str, ...] = ()
     parent: str | None = None
     nested: str | None = None
+
+    def with_key_columns(self) -> Table:
+        """The table with the columns of its key marked as such."""
+        return replace(self, columns=tuple(replace(column, key=column.name in self.key) for column in self.columns))
 
 
 @dataclass(frozen=True, slots=True)
