@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import gc
 import os
@@ -30,6 +29,8 @@ def configure_allocator() -> None:
     Arrow's own allocators keep freed memory, and glibc makes an arena for each thread, whose free pieces add up over
     a long export (measured: a third more memory at 900,000 records, and growing).
     """
+    import ctypes  # help needs none of it
+
     gc.set_threshold(_GARBAGE, 10, 10)
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -43,6 +44,8 @@ def trim_heap() -> None:
 
     Called every few row groups, it lowers the peak of an export of 3,000,000 records by a tenth.
     """
+    import ctypes
+
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
