@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
-from aiolimiter import AsyncLimiter
 
 from bulk_export.core.loop_time import loop_time
 from bulk_export.core.model import Limit
@@ -26,6 +25,7 @@ from bulk_export.errors import LocalFailure, ServiceFailing
 from bulk_export.extract.rate_limit.boot_clock import boot_clock
 from bulk_export.extract.rate_limit.interface import AsyncLedger, Granted, Limits, RequestOutcome, WindowUsage
 from bulk_export.extract.rate_limit.retry_after import ServiceClock, read_429
+from bulk_export.extract.rate_limit.spacing import Spacing
 from bulk_export.progress.observer import WindowUse
 
 logger = logging.getLogger(__name__)
@@ -82,8 +82,7 @@ class RateLimiter:
         self.throttled = 0
         self._ledger = ledger
         self._limits = limits
-        # It does only the spacing: a leaky bucket as a window would let almost twice its size through at first.
-        self._spacing = AsyncLimiter(1, min_interval) if min_interval > 0 else None
+        self._spacing = Spacing(min_interval)
         self._wall = wall
         self._uniform = uniform
         self._permit_lifetime = permit_lifetime
@@ -202,8 +201,8 @@ class RateLimiter:
             identity = next(self._identities)
             try:
                 permit = await self._claim(identity)
-                if permit is not None and self._spacing is not None:
-                    await self._spacing.acquire()
+                if permit is not None:
+                    await self._spacing.wait()
             except BaseException:
                 await self._release(identity, RequestOutcome.UNSENT)
                 raise
