@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from bulk_export.errors import LocalFailure
@@ -37,6 +38,18 @@ def configure_allocator() -> None:
     if mallopt is not None:
         mallopt(_ARENA_MAX, 1)
         mallopt(_MMAP_THRESHOLD, _MAPPED_BYTES)
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Collect no garbage meanwhile: modules that are being imported leave none, and are many objects to look at."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def trim_heap() -> None:
