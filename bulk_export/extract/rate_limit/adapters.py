@@ -17,6 +17,8 @@ T = TypeVar("T")
 class InlineAsyncLedger:
     """Calls a ledger that never waits, as the one in memory, directly on the event loop."""
 
+    never_waits = True
+
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
@@ -47,6 +49,8 @@ class ThreadedAsyncLedger:
     A step that was submitted is carried out even if its caller is cancelled: otherwise a request could be on record and
     never be released.
     """
+
+    never_waits = False
 
     def __init__(self, ledger: Ledger, thread: ThreadPoolExecutor) -> None:
         self._ledger = ledger

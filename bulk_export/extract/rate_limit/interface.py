@@ -131,7 +131,13 @@ class Ledger(Protocol):
 
 
 class AsyncLedger(Protocol):
-    """A ledger for an event loop, which it never blocks. Each step is carried out even if its caller is cancelled."""
+    """A ledger for an event loop, which it never blocks. Each step is carried out even if its caller is cancelled.
+
+    Attributes:
+        never_waits: Whether each step is over before another task can run, so that no caller is cancelled during it.
+    """
+
+    never_waits: bool
 
     async def claim(self, identity: int) -> Granted | Wait:
         """As `Ledger.claim`."""

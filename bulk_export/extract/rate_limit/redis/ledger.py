@@ -49,6 +49,8 @@ class RedisLedger:
         find_route: Returns the route from a source address.
     """
 
+    never_waits = False
+
     def __init__(
         self,
         server: RedisServer,
