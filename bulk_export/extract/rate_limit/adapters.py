@@ -30,7 +30,7 @@ class LedgerOfGroups(Ledger, Protocol):
 class InlineAsyncLedger:
     """Calls a ledger that never waits, as the one in memory, directly on the event loop."""
 
-    never_waits = True
+    releases_at_once = True
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -67,7 +67,7 @@ class ThreadedAsyncLedger:
     never counted too short, and that it cannot be recorded is no failure: the next step tries again.
     """
 
-    never_waits = False
+    releases_at_once = True
 
     def __init__(self, ledger: LedgerOfGroups, thread: ThreadPoolExecutor) -> None:
         self._ledger = ledger

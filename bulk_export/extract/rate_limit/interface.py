@@ -134,10 +134,10 @@ class AsyncLedger(Protocol):
     """A ledger for an event loop, which it never blocks. Each step is carried out even if its caller is cancelled.
 
     Attributes:
-        never_waits: Whether each step is over before another task can run, so that no caller is cancelled during it.
+        releases_at_once: Whether `release` returns before another task can run, so that no caller is cancelled in it.
     """
 
-    never_waits: bool
+    releases_at_once: bool
 
     async def claim(self, identity: int) -> Granted | Wait:
         """As `Ledger.claim`."""

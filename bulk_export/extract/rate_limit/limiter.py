@@ -236,7 +236,7 @@ class RateLimiter:
         return None
 
     async def _release(self, identity: int, outcome: RequestOutcome) -> None:
-        if self._ledger.never_waits:
+        if self._ledger.releases_at_once:
             await self._record_end(identity, outcome)
             return
         with anyio.CancelScope(shield=True):

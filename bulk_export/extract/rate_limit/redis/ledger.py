@@ -49,7 +49,7 @@ class RedisLedger:
         find_route: Returns the route from a source address.
     """
 
-    never_waits = False
+    releases_at_once = False
 
     def __init__(
         self,
