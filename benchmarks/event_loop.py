@@ -148,7 +148,8 @@ def main() -> None:
                     done = subprocess.run(command, cwd=checkout, env=environment, stdout=subprocess.PIPE, check=True)
                     taken.setdefault((way, checkout), []).append(json.loads(done.stdout))
     for (way, checkout), rows in taken.items():
-        shown = (f"{name} {statistics.median(row[name] for row in rows):.3f} ms" for name in rows[0])
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        shown = (f"{name} {statistics.median(one):.3f} ms (least {min(one):.3f})" for name, one in columns.items())
         print(f"{way:36} {'this' if checkout == ROOT else 'other':5}  {', '.join(shown)}")
 
 
