@@ -7,27 +7,15 @@ from typing import Annotated
 
 import typer
 
-from bulk_export.cli.budget import budget
-from bulk_export.cli.check import check
-from bulk_export.cli.commands import COMMANDS
-from bulk_export.cli.describe import describe
-from bulk_export.cli.endpoints import endpoints
-from bulk_export.cli.export import export
-from bulk_export.cli.load import load
-from bulk_export.cli.local_service import local_service
-from bulk_export.cli.parameters import with_parameters
-from bulk_export.cli.plan import plan
-from bulk_export.cli.replay import replay
+from bulk_export.cli.command_group import CommandGroup
 from bulk_export.cli.reporting import report_defects
 from bulk_export.cli.runner import run
 from bulk_export.cli.streams import forbid_core_dumps, open_closed_streams
-from bulk_export.cli.sync import sync
-from bulk_export.cli.trust import trust
-from bulk_export.cli.verify import verify
 from bulk_export.core.version import __version__
 
 app = typer.Typer(
     name="bulk-export",
+    cls=CommandGroup,
     help="Export everything from the DfE lead-provider API, within its rate limits, without losing a record.",
     epilog=(
         "Options may also come from variables BULK_EXPORT_{OPTION} and from bulk-export.toml;"
@@ -36,9 +24,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _function in (export, sync, replay, plan, verify, load, check, budget, endpoints, describe, trust, local_service):
-    _name = _function.__name__.replace("_", "-")
-    app.command(_name)(with_parameters(_function, COMMANDS[_name]))
 
 
 def _show_version(wanted: bool) -> None:  # the signature of an option's callback

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bulk_export.cli.runner import prepare
-from bulk_export.core.model import Endpoint, FieldType, Service, fold_type
 from bulk_export.errors import DescriptionOutdated, UsageError
 from bulk_export.progress.console import one_line
+
+if TYPE_CHECKING:
+    from bulk_export.core.model import Endpoint, FieldType, Service
 
 
 def endpoints(**line: Any) -> None:
@@ -152,6 +154,8 @@ def _show_schemas(chosen: tuple[Endpoint, ...], *, wants_json: bool) -> None:
 
 
 def _text_type(declared: FieldType) -> str:
+    from bulk_export.core.model import fold_type
+
     return fold_type(
         declared,
         scalar=lambda kind: kind.value,

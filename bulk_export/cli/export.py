@@ -8,7 +8,7 @@ from typing import Any
 from bulk_export.cli.reporting import hide_in_logs
 from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show_result
-from bulk_export.core.process import configure_allocator
+from bulk_export.core.process import configure_allocator, importing
 
 
 def export(**line: Any) -> None:
@@ -16,8 +16,9 @@ def export(**line: Any) -> None:
     prepared = prepare("export", line)
     options, console = prepared.options, prepared.console
 
-    from bulk_export.pipelines.options import ExportOptions
-    from bulk_export.progress import choose
+    with importing():
+        from bulk_export.pipelines.options import ExportOptions
+        from bulk_export.progress import choose
 
     configure_allocator()
     observer = choose(prepared.progress, console)
@@ -25,8 +26,9 @@ def export(**line: Any) -> None:
     if resolved.token is not None:
         hide_in_logs(resolved.token.mask)
 
-    from bulk_export.cli.signals import until_signalled
-    from bulk_export.pipelines import export as pipeline
+    with importing():
+        from bulk_export.cli.signals import until_signalled
+        from bulk_export.pipelines import export as pipeline
 
     summary = until_signalled(
         lambda stop: pipeline.export(resolved, observer, stop=stop), resolved.output, observer, console

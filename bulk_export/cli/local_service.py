@@ -7,16 +7,15 @@ import re
 import signal
 from typing import TYPE_CHECKING, Annotated, Any
 
-import anyio
 import typer
 
 from bulk_export.cli.reporting import hide_in_logs, set_debug
 from bulk_export.cli.runner import with_fetched_service
 from bulk_export.cli.streams import show
-from bulk_export.core.model import Limit
 from bulk_export.errors import LocalFailure, UsageError
 
 if TYPE_CHECKING:
+    from bulk_export.core.model import Limit
     from bulk_export.services.local import LocalServiceSettings
 
 _COUNT = re.compile(r"\d{1,9}", re.ASCII)
@@ -63,6 +62,8 @@ def local_service(
     """Run the bundled stand-in for the service. The token is BULK_EXPORT_TOKEN, or one that is shown."""
     set_debug(debug=line["debug"])
 
+    import anyio
+
     from bulk_export.core.credentials import TOKEN_VARIABLE
     from bulk_export.core.masking import Masker
     from bulk_export.core.units import parse_duration, parse_limit
@@ -106,6 +107,8 @@ def local_service(
 
 
 async def _serve(settings: LocalServiceSettings, host: str, port: int, token: str) -> None:
+    import anyio
+
     from bulk_export.services.local import serving
 
     try:

@@ -9,7 +9,7 @@ import typer
 
 from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show_result
-from bulk_export.core.process import configure_allocator
+from bulk_export.core.process import configure_allocator, importing
 
 Archive = Annotated[
     str, typer.Argument(metavar="ARCHIVE", help="An export made with --keep-pages, or its pages.sqlite.")
@@ -22,9 +22,10 @@ def replay(archive: Archive, **line: Any) -> None:
     options, console = prepared.options, prepared.console
 
     configure_allocator()
-    from bulk_export.pipelines.replay import replay as replay_pages
-    from bulk_export.pipelines.replay_options import ReplayOptions
-    from bulk_export.progress import choose
+    with importing():
+        from bulk_export.pipelines.replay import replay as replay_pages
+        from bulk_export.pipelines.replay_options import ReplayOptions
+        from bulk_export.progress import choose
 
     observer = choose(prepared.progress, console)
     resolved = ReplayOptions.of(archive, options.pop("endpoints"), **options)

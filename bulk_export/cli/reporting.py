@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
-from bulk_export.core.masking import without_passwords
 from bulk_export.errors import BulkExportError, Interrupted
 from bulk_export.progress.console import Console, LogFormat
 
@@ -43,6 +42,8 @@ class ConsoleLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
+        from bulk_export.core.masking import without_passwords  # only log messages need it
+
         try:
             message = record.getMessage()
             for mask in self._masks:

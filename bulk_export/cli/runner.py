@@ -11,20 +11,18 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bulk_export.cli.commands import COMMANDS, settings_of
-from bulk_export.cli.config import SettingsFile, find_file, options_for, read_file, resolve, unknown_variables
 from bulk_export.cli.reporting import configure_reporting, report, warnings_as_lines
 from bulk_export.cli.streams import lost_output
-from bulk_export.core.masking import without_passwords
-from bulk_export.core.process import is_shortage, require_descriptors, too_few_descriptors
 from bulk_export.core.version import __version__
 from bulk_export.errors import BulkExportError, Interrupted, LocalFailure, UsageError
-from bulk_export.pipelines.declarations import with_defaults
 from bulk_export.progress.console import FORMS, Console, LogFormat
+
+if TYPE_CHECKING:
+    from bulk_export.cli.config import SettingsFile
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +48,11 @@ def prepare(command: str, line: dict[str, Any]) -> Prepared:
     Raises:
         UsageError: A source is unusable, or not trusted.
     """
+    # Imported here, like what only failures need below: help starts without all of it.
+    from bulk_export.cli.commands import COMMANDS, settings_of
+    from bulk_export.cli.config import find_file, options_for, read_file, resolve, unknown_variables
+    from bulk_export.pipelines.declarations import with_defaults
+
     config = line.pop("config", None) or os.environ.get("BULK_EXPORT_CONFIG")
     file = find_file() if config is None else read_file(Path(config))
     from_file = {} if file is None else options_for(command, file)
@@ -81,6 +84,7 @@ def with_fetched_service(options: dict[str, Any]) -> dict[str, Any]:
         return options
     import anyio
 
+    from bulk_export.core.process import require_descriptors
     from bulk_export.pipelines import remote_descriptions
 
     require_descriptors(0)
@@ -101,12 +105,16 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
         except (KeyboardInterrupt, typer.Abort):
             return report(Interrupted("Interrupted."))
         except typer.TyperException as error:
+            from bulk_export.core.masking import without_passwords
+
             advice = "bulk-export --help lists commands and options."
             return report(UsageError(without_passwords(error.format_message()), next_step=advice))
         except BrokenPipeError as error:
             lost_output(error)
             return 0
         except OSError as error:
+            from bulk_export.core.process import is_shortage, too_few_descriptors
+
             if is_shortage(error):
                 return report(too_few_descriptors())
             return report(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bulk_export.cli.reporting import hide_in_logs
 from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show_result
-from bulk_export.core.process import configure_allocator
+from bulk_export.core.process import configure_allocator, importing
 
 if TYPE_CHECKING:
     import anyio
@@ -22,11 +22,12 @@ def sync(**line: Any) -> None:
     options, console = prepared.options, prepared.console
 
     configure_allocator()
-    from bulk_export.cli.signals import until_signalled
-    from bulk_export.pipelines.sync.load_after_poll import sync_and_load
-    from bulk_export.pipelines.sync.loop import sync_forever
-    from bulk_export.pipelines.sync.options import SyncOptions
-    from bulk_export.progress import choose
+    with importing():
+        from bulk_export.cli.signals import until_signalled
+        from bulk_export.pipelines.sync.load_after_poll import sync_and_load
+        from bulk_export.pipelines.sync.loop import sync_forever
+        from bulk_export.pipelines.sync.options import SyncOptions
+        from bulk_export.progress import choose
 
     observer = choose(prepared.progress, console)
     resolved = SyncOptions.of(options.pop("endpoints"), **options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from bulk_export.cli.config import DEFAULT_FILE, find_file
 from bulk_export.cli.streams import show
 from bulk_export.errors import LocalFailure, UsageError
 from bulk_export.progress.console import one_line
@@ -15,6 +14,7 @@ def trust() -> None:
 
     Until then, such settings are refused in a file that was found and not named with --config.
     """
+    from bulk_export.cli.config import DEFAULT_FILE, find_file
     from bulk_export.cli.config_trust import decisive_settings, refuse_foreign
     from bulk_export.cli.config_trust import trust as confirm
     from bulk_export.core.process import state_directory

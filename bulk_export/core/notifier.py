@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import anyio
+import asyncio
 
 
 class Notifier:
@@ -13,7 +13,7 @@ class Notifier:
 
     def __init__(self) -> None:
         # None while nobody waits for the next change.
-        self._next: anyio.Event | None = None
+        self._next: asyncio.Event | None = None
 
     def notify_all(self) -> None:
         """Wake all tasks that wait now."""
@@ -24,5 +24,5 @@ class Notifier:
     async def wait(self) -> None:
         """Return at the next `notify_all`."""
         if self._next is None:
-            self._next = anyio.Event()
+            self._next = asyncio.Event()
         await self._next.wait()

@@ -40,6 +40,7 @@ from bulk_export.extract.rate_limit import Permit, RateLimiter, RequestOutcome
 from bulk_export.extract.response import RequestFailed, Response
 from bulk_export.extract.retry import UNAVAILABLE, Backoff, FailureCounts, announced_seconds
 from bulk_export.extract.sweep import Sweep
+from bulk_export.extract.task_pool import TaskPool
 from bulk_export.progress.observer import Observer
 
 logger = logging.getLogger(__name__)
@@ -145,22 +146,26 @@ class Dispatcher:
         self._queue.stop()
 
     async def _dispatch(self, tasks: anyio.abc.TaskGroup) -> None:
-        while await self._work_appears():
-            await self._gate.wait()
-            if seconds := self._outage.shut_for(loop_time()):
-                await anyio.sleep(seconds)
-                continue
-            began = time.monotonic()
-            permit = await self._limiter.acquire()
-            logger.debug("Got a permit after %.2f s", time.monotonic() - began)
-            # The permit may have been minutes away, and the window closed meanwhile, or the service gone.
-            may_send = self._gate.is_open() and not self._outage.shut_for(loop_time())
-            chosen = self._queue.next_page() if may_send else None
-            if chosen is None:
-                await self._limiter.release(permit, RequestOutcome.UNSENT)
-                continue
-            self._workers.busy += 1
-            tasks.start_soon(self._fetch, permit, *chosen)
+        with TaskPool(tasks, self._fetch) as pool:
+            while await self._work_appears():
+                await self._gate.wait()
+                if seconds := self._shut_for():
+                    await anyio.sleep(seconds)
+                    continue
+                began = time.monotonic()
+                permit = await self._limiter.acquire()
+                logger.debug("Got a permit after %.2f s", time.monotonic() - began)
+                # The permit may have been minutes away, and the window closed meanwhile, or the service gone.
+                may_send = self._gate.is_open() and not self._shut_for()
+                chosen = self._queue.next_page() if may_send else None
+                if chosen is None:
+                    await self._limiter.release(permit, RequestOutcome.UNSENT)
+                    continue
+                self._workers.busy += 1
+                pool.start(permit, *chosen)
+
+    def _shut_for(self) -> float:
+        return self._outage.shut_for(loop_time()) if self._outage.has_begun else 0.0
 
     async def _work_appears(self) -> bool:
         """Wait until a page can be requested. Return False once every sweep is complete."""

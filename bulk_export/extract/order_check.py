@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -18,6 +19,10 @@ from bulk_export.transform.decode.values import parse_timestamp
 
 # The order keys of the first and the last record of a page: microseconds since 1970, or None for no key.
 Edges = tuple[int | None, int | None]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+# The lengths of a time as services usually send it, by the characters behind its seconds.
+_USUAL = {20: "Z", 24: ".", 27: "."}
 
 
 def edge_reader(endpoint: Endpoint) -> Callable[[Sequence[bytes]], Edges]:
@@ -38,9 +43,20 @@ def edge_reader(endpoint: Endpoint) -> Callable[[Sequence[bytes]], Edges]:
             text = getattr(decoder.decode(normalize(record)).attributes, name)  # type: ignore[attr-defined]  # above
         except (msgspec.DecodeError, RecursionError):
             return None
-        return parse_timestamp(text)
+        return _microseconds(text)
 
     return lambda records: (order_key(records[0]), order_key(records[-1])) if records else (None, None)
+
+
+def _microseconds(text: str) -> int | None:
+    """Return what `parse_timestamp` returns, for usual times in a tenth of the time."""
+    is_usual = _USUAL.get(len(text)) == text[19:20] and text[-1:] == "Z"
+    if is_usual and text[4] == text[7] == "-" and text[10] == "T" and text[13] == text[16] == ":":
+        try:
+            return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
+        except ValueError:
+            pass
+    return parse_timestamp(text)
 
 
 def count_backward_pages(pages: Iterable[Edges]) -> int:

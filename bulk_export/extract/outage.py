@@ -45,6 +45,11 @@ class Outage:
         self._announced_for: Counter[Hashable] = Counter()
         self._waited_for: defaultdict[Hashable, float] = defaultdict(float)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there was any hold so far."""
+        return self._until != float("-inf")
+
     def shut_for(self, now: float) -> float:
         """Return the seconds for which nothing may be sent, 0.0 if a request may be sent now."""
         return max(0.0, self._until - now)

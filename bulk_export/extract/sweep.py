@@ -62,8 +62,7 @@ class Sweep:
         self.has_stray_answers = False
         # Whether connections brought responses that belonged to other requests.
         self.may_be_answered_wrongly = False
-        self._filters = filters
-        self._known = known
+        self._filters, self._known = filters, known
         records = 0 if empty_is_enough else None
         self.plan = planner_for(
             self.numbering.endpoint.paging.style,
@@ -75,12 +74,12 @@ class Sweep:
         self._repetitions = RepeatedPages(endpoint, self.shaper)
         # How many records are stored for pages that count as empty, since they repeat another one.
         self._stored_though_empty: dict[int, int] = {}
-        self._only_first_page = False
-        self._was_suspicious = False
+        self._only_first_page = self._was_suspicious = False
         # Pages that are requested again, because the page behind the last one repeats them.
         self._verifying: set[int] = set()
         # Pages that were requested by the position right behind the last record seen.
         self._behind: set[int] = set()
+        self._last_state: tuple[dict[str, Any], str] = ({}, "")  # its text is only written anew if it changed
 
     def again(self, number: int, page_size: int, *, proves_end: bool = False) -> Sweep:
         """Return a further sweep over the same records, one page after the other."""
@@ -251,8 +250,10 @@ class Sweep:
             "only_first_page": self._only_first_page,
             "suspicious_end": self.has_suspicious_end,
             "stray_answers": self.has_stray_answers,
-        }
-        return json.dumps(state | self.numbering.state())
+        } | self.numbering.state()
+        if state != self._last_state[0]:
+            self._last_state = state, json.dumps(state)
+        return self._last_state[1]
 
     def restore(
         self,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bulk_export.errors import UsageError
 from bulk_export.progress.console import Console
-from bulk_export.progress.observer import Observer
+
+if TYPE_CHECKING:
+    from bulk_export.progress.observer import Observer
 
 DISPLAYS = ("auto", "rich", "plain", "none")
 

@@ -49,19 +49,20 @@ def next_source(
     Returns:
         The index in `limits.sources` of the address to send from; None if nothing may be sent.
     """
-    granted = 0
+    if not ahead:
+        return _least_used(limits, effective_limit, used, used_by_route)
     counts: Counter[str] = Counter(used_by_route)
-
-    def choose(waiter: Limits, limit: int) -> int | None:
-        if used + granted >= limit:
-            return None
-        loads = [requests_on(route or UNKNOWN, counts) for route in waiter.sources]
-        least_used = min(range(len(loads)), key=loads.__getitem__)
-        return least_used if loads[least_used] < waiter.address_limit.requests else None
-
     for waiter in ahead:
-        index = choose(waiter, min(effective_limit, waiter.service_limit.requests))
+        index = _least_used(waiter, min(effective_limit, waiter.service_limit.requests), used, counts)
         if index is not None:
-            granted += 1
+            used += 1
             counts[waiter.sources[index] or UNKNOWN] += 1
-    return choose(limits, effective_limit)
+    return _least_used(limits, effective_limit, used, counts)
+
+
+def _least_used(waiter: Limits, limit: int, used: int, used_by_route: Mapping[str, int]) -> int | None:
+    if used >= limit:
+        return None
+    loads = [requests_on(route or UNKNOWN, used_by_route) for route in waiter.sources]
+    least = min(loads)
+    return loads.index(least) if least < waiter.address_limit.requests else None

@@ -131,7 +131,13 @@ class Ledger(Protocol):
 
 
 class AsyncLedger(Protocol):
-    """A ledger for an event loop, which it never blocks. Each step is carried out even if its caller is cancelled."""
+    """A ledger for an event loop, which it never blocks. Each step is carried out even if its caller is cancelled.
+
+    Attributes:
+        releases_at_once: Whether `release` returns before another task can run, so that no caller is cancelled in it.
+    """
+
+    releases_at_once: bool
 
     async def claim(self, identity: int) -> Granted | Wait:
         """As `Ledger.claim`."""

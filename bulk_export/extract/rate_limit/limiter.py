@@ -6,6 +6,7 @@ process alone: the least interval between requests, the lifetime of a permit, an
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import logging
@@ -17,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
-from aiolimiter import AsyncLimiter
 
 from bulk_export.core.loop_time import loop_time
 from bulk_export.core.model import Limit
@@ -26,6 +26,7 @@ from bulk_export.errors import LocalFailure, ServiceFailing
 from bulk_export.extract.rate_limit.boot_clock import boot_clock
 from bulk_export.extract.rate_limit.interface import AsyncLedger, Granted, Limits, RequestOutcome, WindowUsage
 from bulk_export.extract.rate_limit.retry_after import ServiceClock, read_429
+from bulk_export.extract.rate_limit.spacing import Spacing
 from bulk_export.progress.observer import WindowUse
 
 logger = logging.getLogger(__name__)
@@ -82,8 +83,7 @@ class RateLimiter:
         self.throttled = 0
         self._ledger = ledger
         self._limits = limits
-        # It does only the spacing: a leaky bucket as a window would let almost twice its size through at first.
-        self._spacing = AsyncLimiter(1, min_interval) if min_interval > 0 else None
+        self._spacing = Spacing(min_interval)
         self._wall = wall
         self._uniform = uniform
         self._permit_lifetime = permit_lifetime
@@ -91,8 +91,9 @@ class RateLimiter:
         self._service_clock = ServiceClock()
         # No other request of this process nor of another counts from the same random number.
         self._identities = itertools.count(secrets.randbits(62))
-        # Whoever finds it free takes it at once: a turn of the event loop costs more than the claim.
-        self._queue = anyio.Lock(fast_acquire=True)
+        # asyncio's own: whoever finds it free takes it at once. A turn of the event loop costs more than the claim, and
+        # anyio's lock asks more than once which task is running.
+        self._queue = asyncio.Lock()
         self._changed = Notifier()
         self._changes = 0
         self._hold_until = -math.inf
@@ -197,20 +198,20 @@ class RateLimiter:
     async def _next_permit(self) -> Permit:
         while True:
             # A hold that was computed here is kept to even if it could not be recorded.
-            if (hold := self._hold_until - loop_time()) > 0:
+            if hold := self._held_for():
                 await anyio.sleep(hold)
             identity = next(self._identities)
             try:
                 permit = await self._claim(identity)
-                if permit is not None and self._spacing is not None:
-                    await self._spacing.acquire()
+                if permit is not None:
+                    await self._spacing.wait()
             except BaseException:
                 await self._release(identity, RequestOutcome.UNSENT)
                 raise
             if permit is None:
                 continue
             # Another request may have been answered with 429 while this one waited for its interval.
-            if self._hold_until > loop_time() or not self.is_fresh(permit):
+            if self._held_for() or not self.is_fresh(permit):
                 await self._release(identity, RequestOutcome.UNSENT)
                 continue
             return permit
@@ -220,10 +221,11 @@ class RateLimiter:
         changes = self._changes
         fresh_until = self._elapsed() + self._permit_lifetime
         reply = await self._ledger.claim(identity)
-        if await self._record_the_unrecorded():
+        if self._unrecorded and await self._record_the_unrecorded():
             self._wake_waiters()
-        self._windows, self._windows_seen_at = reply.windows, loop_time()
-        self._give_up_in_the_end(reply.consecutive_429s)
+        now = loop_time()
+        self._windows, self._windows_seen_at = reply.windows, now
+        self._give_up_in_the_end(reply.consecutive_429s, now)
         if isinstance(reply, Granted):
             return Permit(reply.source, identity, fresh_until)
         logger.debug("No permit now; asking again in %.3f s", reply.delay)
@@ -234,12 +236,22 @@ class RateLimiter:
         return None
 
     async def _release(self, identity: int, outcome: RequestOutcome) -> None:
+        if self._ledger.releases_at_once:
+            await self._record_end(identity, outcome)
+            return
         with anyio.CancelScope(shield=True):
-            try:
-                await self._ledger.release(identity, outcome)
-            except LocalFailure as error:
-                logger.info("The end of a request could not be recorded yet: %s", error.what)
-                self._unrecorded.append((identity, outcome))
+            await self._record_end(identity, outcome)
+
+    async def _record_end(self, identity: int, outcome: RequestOutcome) -> None:
+        try:
+            await self._ledger.release(identity, outcome)
+        except LocalFailure as error:
+            logger.info("The end of a request could not be recorded yet: %s", error.what)
+            self._unrecorded.append((identity, outcome))
+
+    def _held_for(self) -> float:
+        """Return the seconds of the hold that are left."""
+        return 0.0 if self._hold_until == -math.inf else max(0.0, self._hold_until - loop_time())
 
     async def _record_the_unrecorded(self) -> bool:
         """Record the ends of requests that could not be recorded before; return whether there was one.
@@ -259,9 +271,8 @@ class RateLimiter:
         self._changes += 1
         self._changed.notify_all()
 
-    def _give_up_in_the_end(self, consecutive_429s: int) -> None:
+    def _give_up_in_the_end(self, consecutive_429s: int, now: float) -> None:
         """Raise ServiceFailing if the service has answered nothing but 429 for several periods and probes."""
-        now = loop_time()
         if consecutive_429s == 0:
             if self._throttled_since is not None:
                 logger.info("The service lets requests through again")

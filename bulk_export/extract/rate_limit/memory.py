@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from bulk_export.extract.rate_limit.fairness import SHORTEST_POLL, next_source
 from bulk_export.extract.rate_limit.interface import Granted, InFlight, Limits, RequestOutcome, Wait, WindowUsage
@@ -32,6 +32,8 @@ class MemoryLedger:
         self._in_flight: dict[int, InFlight] = {}
         self._answered_at: deque[float] = deque()
         self._throttle = ThrottleState()
+        # The limits with the routes of the last claim, which are nearly always those of the next one.
+        self._routed = limits
 
     def claim(self, identity: int) -> Granted | Wait:
         """As `Ledger.claim`."""
@@ -40,8 +42,10 @@ class MemoryLedger:
         is_probe = throttle.consecutive_429s > 0
         limit = configured_limit if is_probe else throttle.effective_limit(configured_limit, now)
         routes = self._routes()
+        if routes != self._routed.sources:
+            self._routed = self._limits.with_routes(routes)
         index = next_source(
-            self._limits.with_routes(routes),
+            self._routed,
             effective_limit=limit,
             used=self._service.used(now),
             used_by_route={address: window.used(now) for address, window in self._addresses.items()},
@@ -49,7 +53,7 @@ class MemoryLedger:
         blocked_for = throttle.blocked_for(now)
         if blocked_for or index is None:
             delay = max(blocked_for, self._free_in(limit, routes, now)) or SHORTEST_POLL
-            return Wait(delay, throttle.consecutive_429s, self.windows())
+            return Wait(delay, throttle.consecutive_429s, self._windows_at(now, routes))
         for window in self._windows_of(routes[index]):
             window.add()
         self._in_flight[identity] = InFlight(routes[index], claimed_at=now, recorded_until=math.inf)
@@ -57,7 +61,7 @@ class MemoryLedger:
             self._throttle = throttle.with_probe(identity, now + self._limits.longest_request)
         elif throttle.is_over(configured_limit, now):
             self._throttle = ThrottleState()
-        return Granted(self._limits.sources[index], throttle.consecutive_429s, self.windows())
+        return Granted(self._limits.sources[index], throttle.consecutive_429s, self._windows_at(now, routes))
 
     def release(self, identity: int, outcome: RequestOutcome) -> None:
         """As `Ledger.release`."""
@@ -104,19 +108,18 @@ class MemoryLedger:
 
     def windows(self) -> tuple[WindowUsage, ...]:
         """Return the usage of the common window, then that of each source address."""
-        now = self._clock()
+        return self._windows_at(self._clock(), self._routes())
+
+    def _windows_at(self, now: float, routes: Iterable[str]) -> tuple[WindowUsage, ...]:
         blocked_for = self._throttle.blocked_for(now)
-        limited = [([self._service], self._limits.service_limit.requests)]
-        limited += [
-            ([self._addresses[address] for address in addresses(route)], self._limits.address_limit.requests)
-            for route in self._routes()
-        ]
-        usages = []
-        for windows, limit in limited:
-            free_at = max(window.free_at(limit, now) for window in windows)
-            used = max(window.used(now) for window in windows)
-            usages.append(WindowUsage(used, max(blocked_for, 0.0 if math.isinf(free_at) else free_at - now)))
-        return tuple(usages)
+        address_limit = self._limits.address_limit.requests
+        return (
+            _usage([self._service], self._limits.service_limit.requests, now, blocked_for),
+            *[
+                _usage([self._addresses[address] for address in addresses(route)], address_limit, now, blocked_for)
+                for route in routes
+            ],
+        )
 
     def _routes(self) -> tuple[str, ...]:
         return tuple(self._find_route(source) for source in self._limits.sources)
@@ -138,3 +141,12 @@ class MemoryLedger:
     def _forget_answers(self, now: float) -> None:
         while self._answered_at and self._answered_at[0] <= now - self._limits.service_limit.period:
             self._answered_at.popleft()
+
+
+def _usage(windows: Sequence[SlidingWindow], limit: int, now: float, blocked_for: float) -> WindowUsage:
+    """Return the usage of the fullest of some windows with a common limit."""
+    used = max([window.used(now) for window in windows])
+    if used < limit:
+        return WindowUsage(used, blocked_for)
+    free_at = max([window.free_at(limit, now) for window in windows])
+    return WindowUsage(used, max(blocked_for, 0.0 if math.isinf(free_at) else free_at - now))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gc
 import resource
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bulk_export.core.process import cannot_open_files, is_shortage, require_descriptors, state_directory
+from bulk_export.core.process import cannot_open_files, importing, is_shortage, require_descriptors, state_directory
 from bulk_export.errors import LocalFailure
 
 
@@ -76,3 +77,17 @@ def test_state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr("platformdirs.user_state_dir", unknown)
     assert state_directory() is None
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_no_garbage_is_collected_while_importing(is_enabled: bool) -> None:
+    """Afterwards it is as before, also if an import fails."""
+    (gc.enable if is_enabled else gc.disable)()
+    try:
+        with importing():
+            assert not gc.isenabled()
+        with pytest.raises(ImportError), importing():
+            raise ImportError
+        assert gc.isenabled() == is_enabled
+    finally:
+        gc.enable()

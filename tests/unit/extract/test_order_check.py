@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 from bulk_export.core.model import Endpoint, Field, Kind
-from bulk_export.extract.order_check import count_backward_pages, edge_reader
+from bulk_export.extract.order_check import _microseconds, count_backward_pages, edge_reader
+from bulk_export.transform.decode.values import parse_timestamp
 from tests.support.exporting import NPQ
 
 _ENDPOINTS = {endpoint.name: endpoint for endpoint in NPQ}
@@ -39,3 +42,16 @@ def test_backward_pages_are_counted() -> None:
     )
     assert count_backward_pages([(1, 5), (4, 6), (6, 7), (2, 3)]) == 2
     assert count_backward_pages([(1, None), (0, 1), (None, 3)]) == 0
+
+
+_PARTS = ["2024-02-29", "1970-01-01", "2023-02-29", "0001-01-01", "9999-12-31", "2020-W01-1", "20240229", "२०२४-०२-२९"]
+_CLOCKS = ["00:00:00", "23:59:59", "23:59:60", "24:00:00", "12:30", "123000", "12:30:00"]
+_FRACTIONS = ["", ".5", ".123", ".123456", ".123456789", ".123456000", ",123"]
+_ZONES = ["Z", "z", "+00:00", "-01:30", "+24:00", ""]
+
+
+def test_usual_times_are_read_as_all_others() -> None:
+    """The short way for usual times gives what the definition gives for every text."""
+    for day, mark, clock, fraction, zone in itertools.product(_PARTS, "Tt _", _CLOCKS, _FRACTIONS, _ZONES):
+        text = f"{day}{mark}{clock}{fraction}{zone}"
+        assert _microseconds(text) == parse_timestamp(text), text

@@ -49,6 +49,8 @@ class RedisLedger:
         find_route: Returns the route from a source address.
     """
 
+    releases_at_once = False
+
     def __init__(
         self,
         server: RedisServer,

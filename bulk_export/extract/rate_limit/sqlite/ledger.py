@@ -68,6 +68,8 @@ class SqliteLedger:
         self._mark = secrets.randbits(62)
         self._in_flight: dict[int, InFlight] = {}
         self._ticket: int | None = None
+        # The time of the transaction that several steps share, None outside of one.
+        self._shared_now: float | None = None
         self._connection = open_file(path, clock)
         self._timeline = Timeline(self._connection, clock)
         try:
@@ -133,6 +135,20 @@ class SqliteLedger:
         if self._ticket is not None:
             with contextlib.suppress(LocalFailure), self._step():
                 self._give_up_ticket()
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Carry out the steps within in one transaction, all or none of them."""
+        in_flight, ticket = dict(self._in_flight), self._ticket
+        try:
+            with self._step() as now:
+                self._shared_now = now
+                yield
+        except BaseException:
+            self._in_flight, self._ticket = in_flight, ticket
+            raise
+        finally:
+            self._shared_now = None
 
     def close(self) -> None:
         """Close the file, with everything synced."""
@@ -206,6 +222,9 @@ class SqliteLedger:
 
     @contextlib.contextmanager
     def _step(self) -> Iterator[float]:
+        if self._shared_now is not None:
+            yield self._shared_now
+            return
         with file_failures(self._path):
             if file_number(self._path) != self._file:
                 raise BudgetUnavailable(
