@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bulk_export.cli.command_group import CommandGroup
+from bulk_export.cli.command_group import HELP, CommandGroup
 from bulk_export.cli.reporting import report_defects
 from bulk_export.cli.runner import run
 from bulk_export.cli.streams import forbid_core_dumps, open_closed_streams
@@ -21,6 +21,7 @@ app = typer.Typer(
         "Options may also come from variables BULK_EXPORT_{OPTION} and from bulk-export.toml;"
         " the command line wins, then the environment, then the file."
     ),
+    context_settings=HELP,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

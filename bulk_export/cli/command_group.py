@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter
 
+HELP = {"help_option_names": ["-h", "--help"]}
 # In the order of the help. Each is a function in a module of its own, with its name.
 NAMES = (
     "export",
@@ -94,5 +95,5 @@ def _function(name: str) -> Callable[..., None]:
 
 def _parser(name: str, function: Callable[..., None]) -> Any:
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    alone.command(name)(function)
+    alone.command(name, context_settings=HELP)(function)
     return typer.main.get_command(alone)

@@ -42,6 +42,19 @@ class DisplayOptions(TypedDict, total=False):
     progress: Annotated[str, Option(_PROGRESS_HELP, default="auto", choices=DISPLAYS)]
 
 
+class VerbosityOptions(DisplayOptions, total=False):
+    """How much a command says while it works, and in which form its result is."""
+
+    quiet: Annotated[
+        bool,
+        Option(
+            "Only errors, and warnings that a record may be missing.", sources=Source.LINE | Source.SETTINGS, short="-q"
+        ),
+    ]
+    verbose: Annotated[bool, Option("Decisions as log messages.", sources=Source.LINE | Source.SETTINGS, short="-v")]
+    json: Annotated[bool, Option("The summary as one JSON object on standard output.", sources=Source.LINE)]
+
+
 class IgnoredDisplayOptions(TypedDict, total=False):
     """`progress` of a command that shows none: settings that are written for all commands may still name it."""
 
@@ -75,15 +88,15 @@ class JsonOptions(TypedDict, total=False):
     json: Annotated[bool, Option("JSON instead of a table.")]
 
 
-class ExportCommand(EndpointNames, ExportArguments, DisplayOptions, ReportOptions, total=False):
+class ExportCommand(EndpointNames, ExportArguments, VerbosityOptions, ReportOptions, total=False):
     """`bulk-export export`."""
 
 
-class SyncCommand(EndpointNames, SyncArguments, DisplayOptions, ReportOptions, total=False):
+class SyncCommand(EndpointNames, SyncArguments, VerbosityOptions, ReportOptions, total=False):
     """`bulk-export sync`."""
 
 
-class ReplayCommand(EndpointNames, ReplayArguments, DisplayOptions, ReportOptions, total=False):
+class ReplayCommand(EndpointNames, ReplayArguments, VerbosityOptions, ReportOptions, total=False):
     """`bulk-export replay`."""
 
 
@@ -95,7 +108,7 @@ class VerifyCommand(IgnoredDisplayOptions, ReportOptions, total=False):
     """`bulk-export verify`."""
 
 
-class LoadCommand(EndpointNames, LoadArguments, JsonOptions, DisplayOptions, ReportOptions, total=False):
+class LoadCommand(EndpointNames, LoadArguments, VerbosityOptions, ReportOptions, total=False):
     """`bulk-export load`."""
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from bulk_export.cli.reporting import hide_in_logs
 from bulk_export.cli.runner import prepare
-from bulk_export.cli.streams import show_result
+from bulk_export.cli.streams import show_export
 from bulk_export.core.process import configure_allocator, importing
 
 
@@ -33,4 +32,4 @@ def export(**line: Any) -> None:
     summary = until_signalled(
         lambda stop: pipeline.export(resolved, observer, stop=stop), resolved.output, observer, console
     )
-    show_result(os.fsencode(summary.output), console)
+    show_export(summary, console, as_json=prepared.as_json)

@@ -28,7 +28,6 @@ def load(directory: Directory, **line: Any) -> None:
     """Load a finished export or a copy into a database: in one transaction, exactly once."""
     prepared = prepare("load", line)
     options, console = prepared.options, prepared.console
-    as_json = options.pop("json")
 
     from bulk_export.pipelines.load import LoadProgress
     from bulk_export.pipelines.load import load as pipeline
@@ -62,7 +61,7 @@ def load(directory: Directory, **line: Any) -> None:
     summary = pipeline(resolved, LoadProgress() if prepared.progress == "none" else Lines())
     for remark in summary.remarks:
         console.line(remark, level="warning")
-    if as_json:
+    if prepared.as_json:
         show(json.dumps(dataclasses.asdict(summary), indent=2))
     else:
         _show(summary, console)

@@ -44,7 +44,7 @@ def _parameter(declared: Declaration) -> inspect.Parameter:
         default=False if declared.arity is Arity.FLAG else None,
         annotation=Annotated[
             types[declared.arity],
-            typer.Argument(**shown) if declared.option.positional else typer.Option(declared.flag, **shown),
+            typer.Argument(**shown) if declared.option.positional else typer.Option(*declared.flags, **shown),
         ],
     )
 

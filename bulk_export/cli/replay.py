@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any
 
 import typer
 
 from bulk_export.cli.runner import prepare
-from bulk_export.cli.streams import show_result
+from bulk_export.cli.streams import show_export
 from bulk_export.core.process import configure_allocator, importing
 
 Archive = Annotated[
@@ -35,4 +34,4 @@ def replay(archive: Archive, **line: Any) -> None:
     summary = until_signalled(
         lambda stop: replay_pages(resolved, observer, stop=stop), resolved.output, observer, console
     )
-    show_result(os.fsencode(summary.output), console)
+    show_export(summary, console, as_json=prepared.as_json)

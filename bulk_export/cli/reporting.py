@@ -61,10 +61,23 @@ class ConsoleLogHandler(logging.Handler):
             console.frames(_frames(record.exc_info[1]))
 
 
-def configure_reporting(form: LogFormat, *, debug: bool) -> Console:
-    """Choose the format of all further lines, and whether to show log messages and tracebacks."""
+def configure_reporting(form: LogFormat, *, debug: bool, verbose: bool = False) -> Console:
+    """Choose the format of all further lines, and what to show of the log.
+
+    Args:
+        form: `text` or `json`.
+        debug: Whether to show all log messages, and tracebacks.
+        verbose: Whether to show log messages on decisions, without tracebacks.
+
+    Returns:
+        The console for such lines.
+    """
     _Reporting.form = form
     set_debug(debug=debug)
+    if verbose and not debug:
+        logger = logging.getLogger("bulk_export")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(ConsoleLogHandler(form))
     return current_console()
 
 

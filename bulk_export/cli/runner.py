@@ -29,11 +29,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A command that is ready to run: its options with their defaults, where to report, and which display to use."""
+    """A command that is ready to run.
+
+    Attributes:
+        options: Its options with their defaults.
+        console: Where to report.
+        progress: Which display to use.
+        as_json: Whether standard output gets the summary as JSON.
+    """
 
     options: dict[str, Any]
     console: Console
     progress: str
+    as_json: bool = False
 
 
 def prepare(command: str, line: dict[str, Any]) -> Prepared:
@@ -64,7 +72,11 @@ def prepare(command: str, line: dict[str, Any]) -> Prepared:
     form = options.pop("log_format")
     if form not in FORMS:
         raise UsageError(f"There is no log format {form!r}.", next_step=f"Choose from: {', '.join(FORMS)}.")
-    console = configure_reporting(form, debug=options.pop("debug"))
+    has_summary = "quiet" in options
+    quiet, verbose = options.pop("quiet", False), options.pop("verbose", False)
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose exclude each other.", next_step="Leave one of them out.")
+    console = configure_reporting(form, debug=options.pop("debug"), verbose=verbose)
     python = sys.version.partition(" ")[0]
     logger.debug("%s of bulk-export %s, Python %s, %s", command, __version__, python, sys.platform)
     if file is not None and was_found:
@@ -74,7 +86,8 @@ def prepare(command: str, line: dict[str, Any]) -> Prepared:
         warnings.warn(message, UserWarning, stacklevel=2)
     del options["config"]
     progress = options.pop("progress", "none")
-    return Prepared(with_fetched_service(options), console, progress)
+    as_json = options.pop("json") if has_summary else False
+    return Prepared(with_fetched_service(options), console, "none" if quiet else progress, as_json)
 
 
 def with_fetched_service(options: dict[str, Any]) -> dict[str, Any]:

@@ -7,14 +7,19 @@ full        output is redirected to a disk that has no space left (ENOSPC)
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 
 from bulk_export.errors import LocalFailure
 from bulk_export.progress.console import Console
+
+if TYPE_CHECKING:
+    from bulk_export.progress.observer import ExportSummary
 
 _NAMES = ("stdin", "stdout", "stderr")
 
@@ -64,6 +69,16 @@ def show_result(text: str | bytes, console: Console) -> None:
         show(text)
     except LocalFailure as failure:
         console.line(failure.what, level="warning")
+
+
+def show_export(summary: ExportSummary, console: Console, *, as_json: bool) -> None:
+    """Write the directory of a finished export to standard output, or its summary as one JSON object."""
+    if not as_json:
+        show_result(os.fsencode(summary.output), console)
+        return
+    from bulk_export.progress.summary import summary_object
+
+    show_result(json.dumps(summary_object(summary)), console)
 
 
 def lost_output(error: OSError) -> LocalFailure | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from typing import TYPE_CHECKING, Any
 
 from bulk_export.cli.reporting import hide_in_logs
@@ -38,12 +40,12 @@ def sync(**line: Any) -> None:
         for remark in summary.remarks:
             console.line(remark, level="warning")
         for poll in summary.polls:
-            show_result(poll.line(), console)
+            show_result(json.dumps(poll.to_json()) if prepared.as_json else poll.line(), console)
 
     def loaded(summary: LoadSummary) -> None:
         for remark in summary.remarks:
             console.line(remark, level="warning")
-        show_result(summary.line(), console)
+        show_result(json.dumps(dataclasses.asdict(summary)) if prepared.as_json else summary.line(), console)
 
     async def work(stop: anyio.Event) -> None:
         if resolved.every is None:

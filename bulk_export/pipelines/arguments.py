@@ -155,11 +155,12 @@ class FileArguments(TypedDict, total=False):
             metavar="DIR",
             default_text="output/{service}-{version}-{UTC time}",
             trust=Trust.OWNER,
+            short="-o",
         ),
     ]
     format: Annotated[
         str | Sequence[str],
-        Option("Format of the files; repeat for several.", default="parquet", choices=tuple(FORMATS)),
+        Option("Format of the files; repeat for several.", default="parquet", choices=tuple(FORMATS), short="-f"),
     ]
     compression: Annotated[
         str | None,
@@ -252,13 +253,16 @@ class SyncArguments(
 ):
     """The options of a copy that is kept current."""
 
-    output: Annotated[PathText | None, Option("Directory of the copy. Required.", metavar="DIR", trust=Trust.OWNER)]
+    output: Annotated[
+        PathText | None, Option("Directory of the copy. Required.", metavar="DIR", trust=Trust.OWNER, short="-o")
+    ]
     format: Annotated[
         str,
         Option(
             "Delta tables with their history, or one current file for each endpoint.",
             default="delta",
             choices=COPY_FORMATS,
+            short="-f",
         ),
     ]
     page_size: Annotated[

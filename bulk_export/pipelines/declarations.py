@@ -62,6 +62,7 @@ class Option:
         positional: Whether the command line takes the values without the option's name.
         sources: Where the option may be given.
         trust: Which settings files may set it.
+        short: Its short form on the command line, like `-o`.
     """
 
     help: str
@@ -72,6 +73,7 @@ class Option:
     positional: bool = False
     sources: Source = Source.ALL
     trust: Trust = Trust.ANY
+    short: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,11 @@ class Declaration:
     def flag(self) -> str:
         """The option as it is written on the command line."""
         return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """All forms of the option on the command line."""
+        return (self.flag, self.option.short) if self.option.short else (self.flag,)
 
     @property
     def default(self) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import ExportSummary, Observer, WindowUse
-from bulk_export.progress.summary import remarks, summary_lines
+from bulk_export.progress.summary import completeness_remarks, summary_lines, summary_object
 from bulk_export.progress.tally import Tally, clock_text
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -24,6 +24,11 @@ class SilentProgress(Observer):
     def warned(self, message: str) -> None:
         """Write the warning."""
         self._console.line(message, level="warning")
+
+    def finished(self, summary: ExportSummary) -> None:
+        """Write that a record may be missing, if so."""
+        for remark in completeness_remarks(summary):
+            self._console.line(remark, level="warning")
 
 
 def pause_text(until: datetime) -> str:
@@ -151,19 +156,7 @@ class LineProgress(CountingProgress):
     def finished(self, summary: ExportSummary) -> None:
         """Write the summary, as a table or as one object."""
         if self._console.form == "json":
-            self._console.line(
-                "finished",
-                output=str(summary.output),
-                records={endpoint.name: endpoint.records for endpoint in summary.endpoints},
-                files=sum(endpoint.files for endpoint in summary.endpoints),
-                bytes=sum(endpoint.bytes for endpoint in summary.endpoints),
-                requests=summary.requests,
-                retries=summary.retries,
-                throttled=summary.throttled,
-                resumed=summary.resumed,
-                seconds=round(summary.seconds, 3),
-                remarks=remarks(summary),
-            )
+            self._console.line("finished", **summary_object(summary))
             return
         for line in summary_lines(summary):
             self._console.line(line)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from typing import Any
 
-from bulk_export.progress.observer import ExportSummary
+from bulk_export.progress.observer import EndpointSummary, ExportSummary
 from bulk_export.progress.tally import bytes_text, clock_text
 
 _MOST_NAMES = 12
@@ -42,42 +43,68 @@ def summary_lines(summary: ExportSummary) -> list[str]:
 
 def remarks(summary: ExportSummary) -> list[str]:
     """What the user should know beyond the numbers; empty for an uneventful export."""
-    lines = []
-    for endpoint in summary.endpoints:
-        unknown = endpoint.drift.get("unknown")
-        misfits = endpoint.drift.get("misfits")
-        if isinstance(unknown, dict) and unknown:
-            lines.append(f"{endpoint.name}: new fields, kept in _extra: {_names(unknown)}")
-        if isinstance(misfits, dict) and misfits:
-            lines.append(f"{endpoint.name}: values of another type, kept in _extra: {_names(misfits)}")
-        if endpoint.shared_ids:
-            lines.append(
-                f"{endpoint.name}: {endpoint.shared_ids} records share their id with another one in the same answer,"
-                " so the id does not identify them; all were kept"
-            )
-        if endpoint.suspicious_end:
-            pages = f"{endpoint.pages} page{'s' * (endpoint.pages != 1)}"
-            lines.append(
-                f"{endpoint.name}: the list may go on behind its last page ({pages});"
-                " compare the number of records with the service"
-            )
-        if endpoint.consistent is False:
-            lines.append(
-                f"{endpoint.name}: no two sweeps agreed, so a record may be missing; export it again when it is quiet"
-            )
-        elif endpoint.consistent and endpoint.changed_during_export:
-            lines.append(
-                f"{endpoint.name}: the data changed while they were read; two sweeps agree on the outcome"
-                f" ({endpoint.recovered} recovered, {endpoint.changed} changed, {endpoint.gone} gone)"
-            )
-        elif endpoint.changed_during_export and not endpoint.suspicious_end:
-            lines.append(
-                f"{endpoint.name}: the data changed while they were read ({endpoint.duplicates} duplicates);"
-                " a record that moved may be missing, so use --consistent, or export it again when it is quiet"
-            )
+    lines = [
+        remark for endpoint in summary.endpoints for remark in (*_on_fields(endpoint), *_on_completeness(endpoint))
+    ]
     if summary.throttled:
         lines.append("the service answered 429 although the limits were kept: someone else seems to use the token")
     return lines
+
+
+def completeness_remarks(summary: ExportSummary) -> list[str]:
+    """The remarks that a record may be missing, or that one may not be what it seems: nothing hides these."""
+    return [remark for endpoint in summary.endpoints for remark in _on_completeness(endpoint)]
+
+
+def summary_object(summary: ExportSummary) -> dict[str, Any]:
+    """The summary for machines, as values of JSON."""
+    return {
+        "output": str(summary.output),
+        "records": {endpoint.name: endpoint.records for endpoint in summary.endpoints},
+        "files": sum(endpoint.files for endpoint in summary.endpoints),
+        "bytes": sum(endpoint.bytes for endpoint in summary.endpoints),
+        "requests": summary.requests,
+        "retries": summary.retries,
+        "throttled": summary.throttled,
+        "resumed": summary.resumed,
+        "seconds": round(summary.seconds, 3),
+        "remarks": remarks(summary),
+    }
+
+
+def _on_fields(endpoint: EndpointSummary) -> Iterator[str]:
+    unknown = endpoint.drift.get("unknown")
+    misfits = endpoint.drift.get("misfits")
+    if isinstance(unknown, dict) and unknown:
+        yield f"{endpoint.name}: new fields, kept in _extra: {_names(unknown)}"
+    if isinstance(misfits, dict) and misfits:
+        yield f"{endpoint.name}: values of another type, kept in _extra: {_names(misfits)}"
+
+
+def _on_completeness(endpoint: EndpointSummary) -> Iterator[str]:
+    if endpoint.shared_ids:
+        yield (
+            f"{endpoint.name}: {endpoint.shared_ids} records share their id with another one in the same answer,"
+            " so the id does not identify them; all were kept"
+        )
+    if endpoint.suspicious_end:
+        pages = f"{endpoint.pages} page{'s' * (endpoint.pages != 1)}"
+        yield (
+            f"{endpoint.name}: the list may go on behind its last page ({pages});"
+            " compare the number of records with the service"
+        )
+    if endpoint.consistent is False:
+        yield (f"{endpoint.name}: no two sweeps agreed, so a record may be missing; export it again when it is quiet")
+    elif endpoint.consistent and endpoint.changed_during_export:
+        yield (
+            f"{endpoint.name}: the data changed while they were read; two sweeps agree on the outcome"
+            f" ({endpoint.recovered} recovered, {endpoint.changed} changed, {endpoint.gone} gone)"
+        )
+    elif endpoint.changed_during_export and not endpoint.suspicious_end:
+        yield (
+            f"{endpoint.name}: the data changed while they were read ({endpoint.duplicates} duplicates);"
+            " a record that moved may be missing, so use --consistent, or export it again when it is quiet"
+        )
 
 
 def _times(count: int) -> str:

@@ -55,7 +55,7 @@ def assert_on_command_line(command: str, declared: Declaration) -> None:
     if found is None:
         return
     if not declared.option.positional:
-        assert found.opts == [declared.flag]
+        assert found.opts == list(declared.flags)
     assert found.help == declared.help
     assert found.metavar == declared.metavar
     assert (
