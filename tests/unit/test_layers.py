@@ -109,6 +109,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
     ("library", "homes"),
     [
         ("aiohttp", {"extract.connections", "extract.client", "services.local.server"}),
+        ("aiolimiter", {"extract.rate_limit.spacing"}),
         ("redis", {"extract.rate_limit.redis.client"}),
         ("duckdb", {"output.duckdb_sql", "pipelines.checks.runner", "destinations.duckdb_file"}),
         (

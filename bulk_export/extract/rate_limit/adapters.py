@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -13,7 +14,9 @@ from bulk_export.errors import LocalFailure
 from bulk_export.extract.rate_limit.interface import Granted, Ledger, RequestOutcome, Wait
 from bulk_export.extract.rate_limit.retry_after import RetryAfter
 
-# The most seconds for which the end of a request is not on record. Another process that waits asks less often.
+logger = logging.getLogger(__name__)
+
+# The most seconds for which the end of a request is not on record, and other processes may wait longer for it.
 LATEST = 0.02
 
 P = ParamSpec("P")
@@ -135,7 +138,10 @@ class ThreadedAsyncLedger:
                 return step(*args, **kwargs)
 
         def forget(future: asyncio.Future[T]) -> None:
-            if not future.cancelled() and future.exception() is None:
+            error = None if future.cancelled() else future.exception()
+            if isinstance(error, LocalFailure) and ended:
+                logger.info("The ends of %d requests could not be recorded yet: %s", len(ended), error.what)
+            if error is None and not future.cancelled():
                 for identity in ended:
                     self._ended.pop(identity, None)
 
