@@ -29,6 +29,7 @@ NAMES = (
     "budget",
     "endpoints",
     "describe",
+    "init",
     "trust",
     "local-service",
 )

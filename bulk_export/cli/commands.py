@@ -80,6 +80,7 @@ class ReportOptions(DebugOptions, total=False):
             sources=Source.LINE,
         ),
     ]
+    profile: Annotated[str | None, Option("Table [profile.NAME] of that file.", metavar="NAME", sources=Source.LINE)]
 
 
 class JsonOptions(TypedDict, total=False):
@@ -160,6 +161,10 @@ class DescribeCommand(DescriptionOptions, TransportArguments, IgnoredDisplayOpti
     """`bulk-export describe`."""
 
 
+class InitCommand(TypedDict):
+    """`bulk-export init`."""
+
+
 class TrustCommand(TypedDict):
     """`bulk-export trust`."""
 
@@ -179,6 +184,7 @@ COMMANDS: Mapping[str, type] = {
     "budget": BudgetCommand,
     "endpoints": EndpointsCommand,
     "describe": DescribeCommand,
+    "init": InitCommand,
     "trust": TrustCommand,
     "local-service": LocalServiceCommand,
 }

@@ -21,7 +21,8 @@ VARIABLE_PREFIX = "BULK_EXPORT_"
 DEFAULT_FILE = "bulk-export.toml"
 # Either names the service, so one from a stronger source displaces the other from a weaker one.
 _EXCLUSIVE = ("environment", "base_url")
-_ALSO_VARIABLES = ("token", "config", "decoder")
+_ALSO_VARIABLES = ("token", "config", "decoder", "profile")
+_PROFILES = "profile"
 _LARGEST_FILE = 1 << 20
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
@@ -97,20 +98,40 @@ def read_file(path: Path) -> SettingsFile:
     raise UsageError(f"The settings file {path} {reason}.", next_step="Repair it, or name another with --config.")
 
 
-def options_for(command: str, file: SettingsFile) -> dict[str, Any]:
-    """Return the options of a command from a file: its own table wins over the top-level keys.
+def options_for(command: str, file: SettingsFile, profile: str | None = None) -> dict[str, Any]:
+    """Return the options of a command from a file: a profile wins over the command's table, and that over the rest.
 
-    A top-level key may name an option of any command; a table is named after a command.
+    A top-level key, or one of a profile, may name an option of any command; a table is named after a command.
+
+    Args:
+        command: The name of the command.
+        file: The file.
+        profile: The name of a table `[profile.NAME]`.
 
     Raises:
-        UsageError: A key is unknown, holds a token, or has a value that its option does not take.
+        UsageError: There is no such profile, or a key is unknown, holds a token, or has a value that its option does
+            not take.
     """
     known = settings_of(command)
     tables = {key for key, value in file.document.items() if isinstance(value, dict) and key in COMMANDS}
-    shared = {key: value for key, value in file.document.items() if key not in tables}
+    shared = {key: value for key, value in file.document.items() if key not in tables and key != _PROFILES}
     own = file.document[command] if command in tables else {}
     for_all = _known_options(file.path, shared, known, allowed=all_settings(), commands=COMMANDS)
-    return _completed_by(_known_options(file.path, own, known, allowed=known, commands=()), for_all)
+    options = _completed_by(_known_options(file.path, own, known, allowed=known, commands=()), for_all)
+    if profile is None:
+        return options
+    chosen = _known_options(file.path, _profile(file, profile), known, allowed=all_settings(), commands=())
+    return _completed_by(chosen, options)
+
+
+def _profile(file: SettingsFile, name: str) -> dict[str, Any]:
+    profiles = file.document.get(_PROFILES)
+    profiles = profiles if isinstance(profiles, dict) else {}
+    if not isinstance(profiles.get(name), dict):
+        there = f"It has: {', '.join(profiles)}." if profiles else f"Write a table [profile.{name}]."
+        raise UsageError(f"The settings file {file.path} has no profile {name!r}.", next_step=there)
+    found: dict[str, Any] = profiles[name]
+    return found
 
 
 def _completed_by(stronger: Mapping[str, Any], weaker: Mapping[str, Any]) -> dict[str, Any]:

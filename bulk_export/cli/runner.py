@@ -63,7 +63,13 @@ def prepare(command: str, line: dict[str, Any]) -> Prepared:
 
     config = line.pop("config", None) or os.environ.get("BULK_EXPORT_CONFIG")
     file = find_file() if config is None else read_file(Path(config))
-    from_file = {} if file is None else options_for(command, file)
+    profile = line.pop("profile", None) or os.environ.get("BULK_EXPORT_PROFILE") or None
+    if file is None and profile is not None:
+        raise UsageError(
+            f"There is no settings file with the profile {profile!r}.",
+            next_step="bulk-export init writes one; --config names one elsewhere.",
+        )
+    from_file = {} if file is None else options_for(command, file, profile)
     was_found = file is not None and config is None and bool(from_file)
     if file is not None and was_found:
         _refuse_untrusted(file, from_file)
@@ -84,7 +90,7 @@ def prepare(command: str, line: dict[str, Any]) -> Prepared:
         console.line(f"settings from {file.path}: {', '.join(names)}")
     for message in unknown_variables(os.environ):
         warnings.warn(message, UserWarning, stacklevel=2)
-    del options["config"]
+    del options["config"], options["profile"]
     progress = options.pop("progress", "none")
     as_json = options.pop("json") if has_summary else False
     return Prepared(with_fetched_service(options), console, "none" if quiet else progress, as_json)

@@ -110,6 +110,15 @@ class Declaration:
         return {Arity.SINGLE: None, Arity.MULTIPLE: (), Arity.FLAG: False}[self.arity]
 
     @property
+    def example(self) -> str:
+        """A value as a TOML file has it: the default, or what the help shows for the value."""
+        if self.arity is Arity.FLAG:
+            return "true"
+        shown = self.option.default if isinstance(self.option.default, str | int) else self.metavar
+        text = f'"{shown}"' if isinstance(shown, str) else str(shown)
+        return f"[{text}]" if self.arity is Arity.MULTIPLE else text
+
+    @property
     def help(self) -> str:
         """The help text with the default."""
         shown = self.option.default_text or self.option.default

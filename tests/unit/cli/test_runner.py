@@ -37,7 +37,7 @@ def test_prepare_merges_and_takes_out_reporting(monkeypatch: pytest.MonkeyPatch)
     prepared = prepare("export", line)
     given = {"page_size": "7", "workers": "3", "flatten": True}
     defaults = {name: declared.default for name, declared in declarations(COMMANDS["export"]).items()}
-    for reporting in ("debug", "log_format", "progress", "config", "quiet", "verbose", "json"):
+    for reporting in ("debug", "log_format", "progress", "config", "profile", "quiet", "verbose", "json"):
         del defaults[reporting]
     assert prepared.options == defaults | given
     assert (prepared.console.form, prepared.progress) == ("json", "none")
