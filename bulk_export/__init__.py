@@ -17,9 +17,11 @@ from bulk_export.core.version import __version__
 
 if TYPE_CHECKING:
     from bulk_export.api import export as export
+    from bulk_export.api import head as head
     from bulk_export.api import load as load
     from bulk_export.api import replay as replay
     from bulk_export.api import run_export as run_export
+    from bulk_export.api import run_head as run_head
     from bulk_export.api import run_replay as run_replay
     from bulk_export.api import run_sync as run_sync
     from bulk_export.api import stream as stream
@@ -53,7 +55,18 @@ if TYPE_CHECKING:
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
-    "bulk_export.api": ("export", "load", "replay", "run_export", "run_replay", "run_sync", "stream", "sync"),
+    "bulk_export.api": (
+        "export",
+        "head",
+        "load",
+        "replay",
+        "run_export",
+        "run_head",
+        "run_replay",
+        "run_sync",
+        "stream",
+        "sync",
+    ),
     "bulk_export.errors": (
         "BulkExportError",
         "BudgetUnavailable",

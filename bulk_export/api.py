@@ -12,9 +12,16 @@ import anyio
 import pyarrow as pa
 
 from bulk_export.pipelines import export as pipeline
-from bulk_export.pipelines.arguments import ExportArguments, LoadArguments, ReplayArguments, SyncArguments
+from bulk_export.pipelines.arguments import (
+    ExportArguments,
+    HeadArguments,
+    ReplayArguments,
+    SyncArguments,
+)
+from bulk_export.pipelines.head import HeadOptions, first_records
 from bulk_export.pipelines.load import LoadProgress, LoadSummary
 from bulk_export.pipelines.load import load as load_tables
+from bulk_export.pipelines.load_arguments import LoadArguments
 from bulk_export.pipelines.load_options import LoadOptions
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.remote_descriptions import is_address, with_fetched_service
@@ -204,6 +211,30 @@ def load(
         load("/data/npq", to="duckdb:///data/npq.duckdb")
     """
     return load_tables(LoadOptions.of(directory, [*names, *endpoints], **options), progress)
+
+
+async def head(endpoint: str, *, observer: Observer | None = None, **options: Unpack[HeadArguments]) -> pa.RecordBatch:
+    """Return the first records of an endpoint, by one request.
+
+    Args:
+        endpoint: Name of the endpoint.
+        observer: Is notified of what happens.
+        **options: The options of `bulk-export head` with underscores, and `token`.
+
+    Returns:
+        At most `limit` records, with the columns that a Parquet file of the endpoint would have.
+
+    Raises:
+        UsageError: An option cannot be used as given.
+        TypeError: An option is unknown.
+        BulkExportError: Anything else; see `bulk_export.errors`.
+    """
+    return await first_records(HeadOptions.of(endpoint, **await with_fetched_service(options)), observer)
+
+
+def run_head(endpoint: str, *, observer: Observer | None = None, **options: Unpack[HeadArguments]) -> pa.RecordBatch:
+    """Run `head` in a program without an event loop."""
+    return anyio.run(lambda: head(endpoint, observer=observer, **options))
 
 
 def stream(

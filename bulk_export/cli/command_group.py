@@ -23,6 +23,7 @@ NAMES = (
     "sync",
     "replay",
     "plan",
+    "head",
     "verify",
     "load",
     "check",

@@ -14,8 +14,8 @@ from bulk_export.pipelines.arguments import (
     AddressArguments,
     BudgetArguments,
     ExportArguments,
+    HeadArguments,
     LimitArguments,
-    LoadArguments,
     PlanArguments,
     ReplayArguments,
     ServiceArguments,
@@ -23,6 +23,7 @@ from bulk_export.pipelines.arguments import (
     TransportArguments,
 )
 from bulk_export.pipelines.declarations import Arity, Option, Source, Trust, declarations
+from bulk_export.pipelines.load_arguments import LoadArguments
 from bulk_export.progress import DISPLAYS
 
 _PROGRESS_HELP = "Progress on standard error."
@@ -105,6 +106,17 @@ class PlanCommand(EndpointNames, PlanArguments, JsonOptions, IgnoredDisplayOptio
     """`bulk-export plan`."""
 
 
+class RecordFormatOptions(TypedDict, total=False):
+    """The form of records on standard output."""
+
+    json: Annotated[bool, Option("One JSON object a line.", sources=Source.LINE)]
+    csv: Annotated[bool, Option("CSV with a header.", sources=Source.LINE)]
+
+
+class HeadCommand(HeadArguments, RecordFormatOptions, IgnoredDisplayOptions, ReportOptions, total=False):
+    """`bulk-export head`."""
+
+
 class VerifyCommand(IgnoredDisplayOptions, ReportOptions, total=False):
     """`bulk-export verify`."""
 
@@ -178,6 +190,7 @@ COMMANDS: Mapping[str, type] = {
     "sync": SyncCommand,
     "replay": ReplayCommand,
     "plan": PlanCommand,
+    "head": HeadCommand,
     "verify": VerifyCommand,
     "load": LoadCommand,
     "check": CheckCommand,

@@ -12,7 +12,7 @@ from bulk_export.destinations.dialect import Dialect
 from bulk_export.destinations.table_plan import LOAD_ID, PARENT_ID, POSITION
 from bulk_export.destinations.tables import Column, Table
 from bulk_export.errors import UsageError
-from bulk_export.transform.decode.flat_lines import FlatLines
+from bulk_export.transform.decode.json_texts import JsonTexts
 from bulk_export.transform.schema import ID
 
 _NUL = "\0"
@@ -67,7 +67,7 @@ class StagedRows:
             return pa.repeat(pa.scalar(self.load_id), batch.num_rows)
         array = batch.column(column.source)
         if column.json and not _is_string(array.type):
-            return json_texts(array)
+            return JsonTexts(array.type).of(array)
         array = array.cast(column.type) if array.type != column.type else array
         return array if self.dialect.holds_nul else self._without_nul(array, column)
 
@@ -101,19 +101,6 @@ def remembered(batches: Iterable[pa.RecordBatch], failures: list[Exception]) -> 
     except Exception as error:
         failures.append(error)
         raise
-
-
-def json_texts(array: pa.Array) -> pa.Array:
-    """Values as JSON texts, as a flat NDJSON line has them; null stays null.
-
-    >>> json_texts(pa.array([["a"], None])).to_pylist()
-    ['["a"]', None]
-    """
-    batch = pa.RecordBatch.from_arrays([array], names=["v"])
-    before, after = len(b'{"v":'), len(b"}")
-    lines = FlatLines(batch.schema).text(batch).splitlines()
-    texts = pa.array([line[before:-after] for line in lines], pa.binary()).cast(pa.string())
-    return pc.if_else(array.is_null(), pa.scalar(None, pa.string()), texts)
 
 
 def _elements(batch: pa.RecordBatch, nested: str) -> pa.RecordBatch:

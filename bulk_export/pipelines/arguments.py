@@ -1,4 +1,4 @@
-"""The options of export, sync, replay and plan: type, default and help of each, declared once."""
+"""The options of export, sync, replay, plan and head: type, default and help of each, declared once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,6 @@ FORMATS = {"parquet": ("zstd", "snappy", "none"), "ndjson": ("none", "gzip", "zs
 GONE = ("keep", "drop")
 COPY_FORMATS = ("delta", "parquet")
 REMOVED = ("mark", "delete")
-MODES = ("replace", "upsert", "append")
-NESTED = ("json", "child-tables")
-NUL = ("fail", "replace")
 
 _SCHEMA_HELP = "Fields that are not described: kept in _extra, an error, or columns of their own."
 _PAGE_SIZE_HELP = "Records per page, 1 to 3000."
@@ -314,6 +311,26 @@ class SyncArguments(
     ]
 
 
+class HeadArguments(
+    ServiceArguments,
+    AddressArguments,
+    TokenArguments,
+    LimitArguments,
+    BudgetArguments,
+    PatienceArguments,
+    FilterArguments,
+    PrivacyArguments,
+    TransportArguments,
+    total=False,
+):
+    """The options of a first look."""
+
+    limit: Annotated[int | str, Option("Number of records, 1 to 3000.", metavar="N", default=10, short="-n")]
+    updated_since: Annotated[
+        str | datetime | date | None, Option("Only records changed since then: ISO 8601.", metavar="TIME")
+    ]
+
+
 class ReplayArguments(FileArguments, SchemaArguments, PrivacyArguments, total=False):
     """The options of another output from kept pages."""
 
@@ -351,49 +368,3 @@ class PlanArguments(
         Option("With --sync: number of records that change between two polls.", metavar="[ENDPOINT=]N"),
     ]
     latency: Annotated[str, Option("Time from a request to its response.", metavar="TIME", default="500ms")]
-
-
-class LoadArguments(TypedDict, total=False):
-    """The options of a load into a database."""
-
-    to: Annotated[
-        str | None,
-        Option(
-            "Database: postgresql, duckdb, sqlite, mssql, snowflake or bigquery; or env:NAME, a variable with its URL.",
-            metavar="URL",
-            trust=Trust.CONFIRMED,
-        ),
-    ]
-    # Not in settings, where the name is that of an export's option.
-    schema: Annotated[
-        str | None,
-        Option(
-            "Schema of the tables.",
-            metavar="NAME",
-            default_text="the database's",
-            sources=Source.LINE | Source.PYTHON,
-        ),
-    ]
-    table_prefix: Annotated[str | None, Option("What the name of each table begins with.", metavar="TEXT")]
-    mode: Annotated[
-        str | None,
-        Option(
-            "What to do with rows that are there.",
-            choices=MODES,
-            default_text="replace for exports, upsert for copies",
-            trust=Trust.OWNER,
-        ),
-    ]
-    nested: Annotated[
-        str, Option("Lists of objects: as JSON, or as tables of their own.", choices=NESTED, default=NESTED[0])
-    ]
-    nul: Annotated[
-        str,
-        Option(
-            "U+0000 in strings, where the database cannot hold it: an error, or U+FFFD.", choices=NUL, default=NUL[0]
-        ),
-    ]
-    adopt: Annotated[bool, Option("Take over a table that something else made.", trust=Trust.OWNER)]
-    password_file: Annotated[
-        PathText | None, Option("File with the password of the database.", metavar="FILE", trust=Trust.CONFIRMED)
-    ]

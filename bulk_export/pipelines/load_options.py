@@ -12,8 +12,9 @@ from typing import Unpack
 from bulk_export.destinations.address import Address, parse_address
 from bulk_export.destinations.tables import Mode
 from bulk_export.errors import UsageError
-from bulk_export.pipelines.arguments import NESTED, NUL, LoadArguments, PathText
+from bulk_export.pipelines.arguments import PathText
 from bulk_export.pipelines.declarations import with_defaults
+from bulk_export.pipelines.load_arguments import NESTED, NUL, LoadArguments
 
 _LONGEST_PASSWORD = 4096
 

@@ -149,6 +149,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
                 "cli.streams",
                 "cli.parameters",
                 "cli.export",
+                "cli.head",
                 "cli.init",
                 "cli.load",
                 "cli.sync",

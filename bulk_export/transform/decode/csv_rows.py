@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from bulk_export.core.kernel_library import load_kernel
 from bulk_export.transform.decode.compiled_rows import CompiledRows
-from bulk_export.transform.decode.flat_lines import FlatLines
+from bulk_export.transform.decode.json_texts import JsonTexts
 
 _LINE_END = "\r\n"
 _QUOTE, _SEPARATOR = '"', ","
@@ -92,30 +92,21 @@ class _Column:
     def __init__(self, declared: pa.DataType, *, safe: bool) -> None:
         self._type = declared
         self._safe = safe
-        self._json: FlatLines | None = None
+        self._json: JsonTexts | None = None
         if pa.types.is_nested(declared) or pa.types.is_floating(declared):
-            self._json = FlatLines(pa.schema([pa.field(_MEMBER, declared)]))
+            self._json = JsonTexts(declared)
 
     def cells(self, values: pa.Array) -> pa.Array:
         """The text of each cell, null where the value is."""
         if values.null_count == len(values):
             return pa.nulls(len(values), pa.string())
         if self._json is not None:
-            texts = _json_texts(self._json, values)
+            texts = self._json.of(values)
             return texts if pa.types.is_floating(self._type) else _quoted(texts)
         if pa.types.is_string(self._type):
             return _quoted(_without_formulas(values) if self._safe else values)
         texts = pc.cast(values, pa.string())
         return _in_iso_form(texts) if pa.types.is_timestamp(self._type) else texts
-
-
-def _json_texts(lines: FlatLines, values: pa.Array) -> pa.Array:
-    """The JSON of each value, as flat lines have it."""
-    text = lines.text(pa.record_batch([values], [_MEMBER]))
-    # No line holds another line end. What stands behind the last one is no line.
-    members = pc.split_pattern(pa.array([text], pa.large_binary()), b"\n").values[:-1]
-    texts = pc.binary_slice(members, len(f'{{"{_MEMBER}":'), -1).cast(pa.string())
-    return pc.if_else(values.is_valid(), texts, pa.scalar(None, pa.string())) if values.null_count else texts
 
 
 def _quoted(values: pa.Array) -> pa.Array:

@@ -9,7 +9,7 @@ import pytest
 
 from bulk_export.destinations.dialect import TIMESTAMP, Dialect
 from bulk_export.destinations.sqlite_file import SqliteDialect
-from bulk_export.destinations.staged_rows import StagedRows, json_texts
+from bulk_export.destinations.staged_rows import StagedRows
 from bulk_export.destinations.table_plan import plan_tables
 from bulk_export.destinations.tables import LoadSettings, Mode
 from bulk_export.errors import UsageError
@@ -52,13 +52,6 @@ def test_nested_values_become_json() -> None:
     first, second = staged(table)
     assert json.loads(str(first["enrolments"])) == [{"course": 'a"b', "at": None}]
     assert second["enrolments"] is None
-
-
-def test_line_ends_in_nested_values() -> None:
-    """Characters that some libraries take for line ends are no ends of values."""
-    texts = ["a\u2028b", "c\x85d", "e\x1cf", "g\rh\ni"]
-    values = json_texts(pa.array([[text] for text in texts])).to_pylist()
-    assert [json.loads(value) for value in values] == [[text] for text in texts]
 
 
 def test_extra_stays_as_it_is() -> None:

@@ -1,0 +1,58 @@
+"""The options of load: type, default and help of each, declared once."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+from bulk_export.pipelines.arguments import PathText
+from bulk_export.pipelines.declarations import Option, Source, Trust
+
+MODES = ("replace", "upsert", "append")
+NESTED = ("json", "child-tables")
+NUL = ("fail", "replace")
+
+
+class LoadArguments(TypedDict, total=False):
+    """The options of a load into a database."""
+
+    to: Annotated[
+        str | None,
+        Option(
+            "Database: postgresql, duckdb, sqlite, mssql, snowflake or bigquery; or env:NAME, a variable with its URL.",
+            metavar="URL",
+            trust=Trust.CONFIRMED,
+        ),
+    ]
+    # Not in settings, where the name is that of an export's option.
+    schema: Annotated[
+        str | None,
+        Option(
+            "Schema of the tables.",
+            metavar="NAME",
+            default_text="the database's",
+            sources=Source.LINE | Source.PYTHON,
+        ),
+    ]
+    table_prefix: Annotated[str | None, Option("What the name of each table begins with.", metavar="TEXT")]
+    mode: Annotated[
+        str | None,
+        Option(
+            "What to do with rows that are there.",
+            choices=MODES,
+            default_text="replace for exports, upsert for copies",
+            trust=Trust.OWNER,
+        ),
+    ]
+    nested: Annotated[
+        str, Option("Lists of objects: as JSON, or as tables of their own.", choices=NESTED, default=NESTED[0])
+    ]
+    nul: Annotated[
+        str,
+        Option(
+            "U+0000 in strings, where the database cannot hold it: an error, or U+FFFD.", choices=NUL, default=NUL[0]
+        ),
+    ]
+    adopt: Annotated[bool, Option("Take over a table that something else made.", trust=Trust.OWNER)]
+    password_file: Annotated[
+        PathText | None, Option("File with the password of the database.", metavar="FILE", trust=Trust.CONFIRMED)
+    ]
