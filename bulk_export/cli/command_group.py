@@ -21,6 +21,7 @@ HELP = {"help_option_names": ["-h", "--help"]}
 NAMES = (
     "export",
     "sync",
+    "resume",
     "replay",
     "plan",
     "head",

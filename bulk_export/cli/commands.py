@@ -20,6 +20,7 @@ from bulk_export.pipelines.arguments import (
     ReplayArguments,
     ServiceArguments,
     SyncArguments,
+    TokenArguments,
     TransportArguments,
 )
 from bulk_export.pipelines.declarations import Arity, Option, Source, Trust, declarations
@@ -173,6 +174,10 @@ class DescribeCommand(DescriptionOptions, TransportArguments, IgnoredDisplayOpti
     """`bulk-export describe`."""
 
 
+class ResumeCommand(TokenArguments, VerbosityOptions, ReportOptions, total=False):
+    """`bulk-export resume`."""
+
+
 class InitCommand(TypedDict):
     """`bulk-export init`."""
 
@@ -188,6 +193,7 @@ class LocalServiceCommand(ServiceArguments, LimitArguments, DebugOptions, total=
 COMMANDS: Mapping[str, type] = {
     "export": ExportCommand,
     "sync": SyncCommand,
+    "resume": ResumeCommand,
     "replay": ReplayCommand,
     "plan": PlanCommand,
     "head": HeadCommand,

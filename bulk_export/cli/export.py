@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from bulk_export.cli.reporting import hide_in_logs
-from bulk_export.cli.runner import prepare
+from bulk_export.cli.runner import Prepared, prepare
 from bulk_export.cli.streams import show_export
 from bulk_export.core.process import configure_allocator, importing
+from bulk_export.errors import BulkExportError
+from bulk_export.output.file_names import ARGUMENTS, WORKING_DIRECTORY
 
 
 def export(**line: Any) -> None:
     """Export endpoints into one directory, all records or some. If interrupted, the same command goes on."""
     prepared = prepare("export", line)
-    options, console = prepared.options, prepared.console
+    options = dict(prepared.options)
+    run_export(prepared, options.pop("endpoints"), options)
+
+
+def run_export(prepared: Prepared, endpoints: Sequence[str], options: dict[str, Any]) -> None:
+    """Run an export with prepared options on the command line."""
+    console = prepared.console
 
     with importing():
         from bulk_export.pipelines.options import ExportOptions
@@ -21,7 +31,7 @@ def export(**line: Any) -> None:
 
     configure_allocator()
     observer = choose(prepared.progress, console)
-    resolved = ExportOptions.of(options.pop("endpoints"), **options)
+    resolved = ExportOptions.of(endpoints, **options)
     if resolved.token is not None:
         hide_in_logs(resolved.token.mask)
 
@@ -29,7 +39,13 @@ def export(**line: Any) -> None:
         from bulk_export.cli.signals import until_signalled
         from bulk_export.pipelines import export as pipeline
 
-    summary = until_signalled(
-        lambda stop: pipeline.export(resolved, observer, stop=stop), resolved.output, observer, console
-    )
+    try:
+        summary = until_signalled(
+            lambda stop: pipeline.export(resolved, observer, stop=stop), resolved.output, observer, console
+        )
+    except BulkExportError as error:
+        if resolved.arguments is not None and (resolved.output / WORKING_DIRECTORY / ARGUMENTS).exists():
+            command = f"bulk-export resume {shlex.quote(str(resolved.output))}"
+            error.next_step = f"{error.next_step} {command} is enough for that.".strip()
+        raise
     show_export(summary, console, as_json=prepared.as_json)

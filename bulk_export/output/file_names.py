@@ -6,6 +6,7 @@
     OUTPUT/.bulk-export/                                     the working directory, removed at the end
         journal.sqlite                                       facts, and what pages there are
         journal.pages                                        the bodies of these pages
+        arguments.json                                       the options that the run was given
         parts/ENDPOINT/revision-0/part-00000.parquet         staged parts
 
 With --work-dir, the contents of the working directory are in another place, which `.bulk-export/elsewhere.json` names.
@@ -26,6 +27,8 @@ SEGMENT = "journal.pages"
 STAGING = "parts"
 # Names the directory of the working state, if that is not in the output.
 POINTER = "elsewhere.json"
+# The options that the run was given.
+ARGUMENTS = "arguments.json"
 # What a part is called until it is finished.
 PARTIAL = ".partial"
 # The state of a synced copy. An export is never written where it stands.

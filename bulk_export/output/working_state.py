@@ -15,6 +15,7 @@ from bulk_export.core.directories import entry_status, kind_of, names_in, opened
 from bulk_export.errors import DamagedState
 from bulk_export.output.file_names import (
     ARCHIVE,
+    ARGUMENTS,
     ENDPOINT_NAME,
     JOURNAL,
     MANIFEST,
@@ -33,7 +34,7 @@ _FILE = re.compile(
     rf"{_WRITTEN_IN_PLACE.pattern}"
     rf"|{re.escape(ARCHIVE)}(?:{re.escape(PARTIAL)}{_SQLITE})?"
     rf"|{PART_NAME.pattern}(?:{re.escape(PARTIAL)})?"
-    rf"|{re.escape(MANIFEST)}|{re.escape(POINTER)}"
+    rf"|{re.escape(MANIFEST)}|{re.escape(POINTER)}|{re.escape(ARGUMENTS)}"
     r"|[a-z]{1,20}\.lock|\.[a-z]{1,20}\.json\.[0-9a-f]{16}|(?:probe|copy)\.[0-9a-f]{16}",
     re.ASCII,
 )

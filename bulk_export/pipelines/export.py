@@ -25,6 +25,7 @@ from bulk_export.core.process import require_descriptors
 from bulk_export.extract.journal import GroupCommit, JournalStore
 from bulk_export.output.file_names import named_by_user
 from bulk_export.output.formats import CsvStyle
+from bulk_export.output.run_arguments import write_arguments
 from bulk_export.pipelines.conversion import ConversionSettings, EndpointConversion, restore_sweep
 from bulk_export.pipelines.fetch_and_convert import FetchAndConvert
 from bulk_export.pipelines.journal_receiver import JournalReceiver, StoredCounters
@@ -89,6 +90,8 @@ class _Export:
         check_decoder(observer.warned)
         began = time.monotonic()
         async with open_workspace(self._workspace_request()) as workspace:
+            if options.arguments is not None and named_by_user(options.output) == options.output:
+                await anyio.to_thread.run_sync(write_arguments, options.output, options.arguments)
             manifest = workspace.decided_manifest()
             if manifest is None:
                 conversions = await self._fetch_and_convert(workspace)

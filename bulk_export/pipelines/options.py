@@ -19,6 +19,7 @@ from bulk_export.core.model import SCHEMA_MODES, Endpoint, Limit, Service
 from bulk_export.core.units import parse_interval, parse_wait, parse_word
 from bulk_export.errors import UsageError
 from bulk_export.extract.certificates import ca_file_of
+from bulk_export.output.run_arguments import RunArguments
 from bulk_export.pipelines.arguments import GONE, LOCAL, ExportArguments
 from bulk_export.pipelines.declarations import with_defaults
 from bulk_export.pipelines.option_parsing import (
@@ -37,6 +38,7 @@ from bulk_export.pipelines.option_parsing import (
     sources_of,
     texts_of,
 )
+from bulk_export.pipelines.resume import resumable_arguments
 from bulk_export.services.catalogue import choose_endpoints, load_service
 from bulk_export.services.filters import lacking_filters, read_filters, since_value, with_required_filters, with_sort
 from bulk_export.transform.redaction import Redaction
@@ -67,6 +69,7 @@ class ExportOptions:
             leaves that to the next poll.
         left_out: Endpoints that an export of everything lacks, with the reason.
         work_dir: Directory of the working state; None keeps it in the output.
+        arguments: What was given, as `resume` needs it; None if a part of it cannot be kept.
     """
 
     service: Service
@@ -105,6 +108,7 @@ class ExportOptions:
     work_dir: Path | None = None
     csv_bom: bool = False
     csv_safe: bool = False
+    arguments: RunArguments | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -178,6 +182,7 @@ class ExportOptions:
             ca_file=ca_file_of(arguments["ca_file"]),
             left_out=selection.left_out,
             work_dir=None if arguments["work_dir"] is None else directory_of(arguments["work_dir"], "--work-dir"),
+            arguments=resumable_arguments(endpoints, arguments),
         )
 
     def filters_for(self, endpoint: Endpoint) -> list[tuple[str, str]]:

@@ -154,6 +154,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
                 "cli.load",
                 "cli.sync",
                 "cli.replay",
+                "cli.resume",
                 "cli.plan",
                 "cli.budget",
                 "cli.endpoints",

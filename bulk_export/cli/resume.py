@@ -1,0 +1,35 @@
+"""`bulk-export resume`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bulk_export.cli.export import run_export
+from bulk_export.cli.runner import prepare
+from bulk_export.cli.streams import show
+
+DEFAULT = Path("output")
+
+Directory = Annotated[
+    Path | None, typer.Argument(metavar="[DIR]", help="An unfinished export; without it, those in output/ are listed.")
+]
+
+
+def resume(directory: Directory = None, **line: Any) -> None:
+    """Go on with an unfinished export: only its directory and the token are needed."""
+    prepared = prepare("resume", line)
+
+    from bulk_export.output.run_arguments import unfinished_below
+    from bulk_export.pipelines.resume import arguments_to_resume
+
+    if directory is None:
+        for path in unfinished_below(DEFAULT):
+            show(os.fsencode(path))
+        return
+    endpoints, options = arguments_to_resume(directory)
+    given = {name: value for name, value in prepared.options.items() if value is not None}
+    run_export(prepared, endpoints, {**options, **given})

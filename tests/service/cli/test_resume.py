@@ -1,0 +1,88 @@
+"""`bulk-export resume`: an unfinished export goes on, by its directory and the token alone."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from bulk_export.output.run_arguments import RunArguments, write_arguments
+from tests.support.command import FAST, TOKEN, run, service, start
+
+SLOW = ["--min-interval", "50ms", "--service-limit", "100000/1s", "--ip-limit", "100000/1s"]
+
+
+def stopped_export(cwd: Path, base_url: str, *more: str) -> str:
+    """Begin an export, stop it in the middle, and return what it wrote to standard error."""
+    command = ("export", "statements", "--base-url", base_url, "--page-size", "20", "-o", "out", *SLOW, *more)
+    process = start(*command, cwd=cwd, stderr=-1)
+    assert process.stderr is not None
+    said = ""
+    while "exporting" not in said:
+        said += process.stderr.readline().decode()
+    journal = cwd / "out/.bulk-export/arguments.json"
+    while not journal.exists():
+        pass
+    process.send_signal(signal.SIGINT)
+    said += process.stderr.read().decode()
+    assert process.wait(30) == 130
+    process.close()
+    return said
+
+
+def test_stopped_export_is_resumed(tmp_path: Path) -> None:
+    """The message after Ctrl-C has the command that goes on, and that finishes the export with the same options."""
+    with service(tmp_path, "--records", "2000") as base_url:
+        said = stopped_export(tmp_path, base_url, "-f", "ndjson", "--filter", "cohort=2021,2022,2023,2024,2025")
+        assert "bulk-export resume out" in said
+        kept = (tmp_path / "out/.bulk-export/arguments.json").read_text()
+        assert TOKEN not in kept
+        done = run("resume", "out", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["run"]["resumed"] == 1
+    assert manifest["parameters"]["filters"] == {"cohort": "2021,2022,2023,2024,2025"}
+    assert (tmp_path / "out/statements/part-00000.ndjson").exists()
+    assert not (tmp_path / "out/.bulk-export").exists()
+
+
+def test_nothing_to_resume(tmp_path: Path) -> None:
+    """A finished export, a directory without one, and no directory are each told apart."""
+    assert run("export", "statements", "--environment", "local", *FAST, "-o", "done", cwd=tmp_path).returncode == 0
+    (tmp_path / "empty").mkdir()
+    for name, reason in (("done", "a finished export"), ("empty", "no unfinished export"), ("none", "not a directory")):
+        failed = run("resume", name, cwd=tmp_path)
+        assert failed.returncode == 2
+        assert reason in failed.stderr
+
+
+def unfinished(output: Path, **options: object) -> None:
+    (output / ".bulk-export").mkdir(parents=True, mode=0o700)
+    output.chmod(0o700)
+    write_arguments(output, RunArguments(("statements",), options))
+
+
+def test_list_of_what_is_unfinished(tmp_path: Path) -> None:
+    """Without a directory, those below output/ are listed."""
+    unfinished(tmp_path / "output/two")
+    unfinished(tmp_path / "output/one")
+    assert run("resume", cwd=tmp_path).stdout.splitlines() == ["output/one", "output/two"]
+
+
+@pytest.mark.parametrize("damage", ["others", "content", "link"])
+def test_arguments_that_somebody_else_may_have_written(tmp_path: Path, damage: str) -> None:
+    """They decide where the token goes, so they are believed only if nobody else can have written them."""
+    unfinished(tmp_path / "out", base_url="https://attacker.example")
+    file = tmp_path / "out/.bulk-export/arguments.json"
+    if damage == "others":
+        file.chmod(0o666)
+    elif damage == "content":
+        file.write_text('{"format": 7}')
+    else:
+        file.rename(tmp_path / "elsewhere.json")
+        file.symlink_to(tmp_path / "elsewhere.json")
+    failed = run("resume", "out", cwd=tmp_path)
+    assert failed.returncode == 5
+    assert "attacker" not in failed.stdout
