@@ -281,13 +281,14 @@ class PageFetcher:
     async def _hand_over(self, fetched: FetchedPage) -> None:
         """Give one page to the receiver, and then to the planner."""
         sweep, page, records = fetched.sweep, fetched.page, fetched.body.records
-        end, is_new = sweep.plan.end, sweep.plan.count(page) is None
-        if sweep.should_store(page, records):
-            await self._receiver.receive([fetched])
-        try:
-            is_only = sweep.record_response(page, records, is_certain=fetched.is_certain)
-        finally:
-            self._receiver.sweep_changed(sweep)
+        async with sweep.turns.turn(lambda: sweep.plan.count(page) is not None):
+            end, is_new = sweep.plan.end, sweep.plan.count(page) is None
+            if sweep.should_store(page, records):
+                await self._receiver.receive([fetched])
+            try:
+                is_only = sweep.record_response(page, records, is_certain=fetched.is_certain)
+            finally:
+                self._receiver.sweep_changed(sweep)
         if is_only:
             self._observer.warned(
                 f"{sweep.endpoint.name} shows its first page again when asked for page {page}: it is taken for all."

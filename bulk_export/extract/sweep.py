@@ -18,6 +18,7 @@ from bulk_export.extract.page_numbering import NO_SUCH_PAGE, PageNumbering, page
 from bulk_export.extract.pagination import planner_for
 from bulk_export.extract.paging_facts import PagingFacts
 from bulk_export.extract.repeated_pages import MOST_PAGES, RepeatedPages, endless_list, ignored_page_number
+from bulk_export.extract.storing_turns import StoringTurns
 from bulk_export.transform.decode import RecordShaper, content_of
 
 
@@ -47,22 +48,21 @@ class Sweep:
         known: PagingFacts = NOTHING_KNOWN,
         empty_is_enough: bool = False,
     ) -> None:
-        page_size = min(page_size, endpoint.paging.largest or page_size)
         self.endpoint = endpoint
         self.number = number
-        self.page_size = page_size
+        self.page_size = page_size = min(page_size, endpoint.paging.largest or page_size)
         self.shaper = RecordShaper(endpoint)
         self.numbering: PageNumbering[Any] = PageNumbering(endpoint, known)
         self.proves_end = proves_end
         # Pages beyond it are left for later; None for no bound.
         self.horizon: int | None = None
-        # The length of the longest page that holds more records than requested; 0 if there is none.
+        # The longest page with more records than requested; 0 if there is none.
         self.longest_beyond: int = 0
         # Whether a response belonged to another page: when it was requested again, the page held other records.
         self.has_stray_answers = False
         # Whether connections brought responses that belonged to other requests.
         self.may_be_answered_wrongly = False
-        self._filters, self._known = filters, known
+        self._filters, self._known, self.turns = filters, known, StoringTurns()
         records = 0 if empty_is_enough else None
         self.plan = planner_for(
             self.numbering.endpoint.paging.style,
@@ -72,7 +72,7 @@ class Sweep:
             proves_end=proves_end,
         )
         self._repetitions = RepeatedPages(endpoint, self.shaper)
-        # How many records are stored for pages that count as empty, since they repeat another one.
+        # Records stored for pages that count as empty, since they repeat another one.
         self._stored_though_empty: dict[int, int] = {}
         self._only_first_page = self._was_suspicious = False
         # Pages that are requested again, because the page behind the last one repeats them.

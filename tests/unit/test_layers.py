@@ -124,6 +124,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
         (
             "sqlite3",
             {
+                "extract.journal.batched",
                 "extract.journal.file",
                 "extract.journal.layout",
                 "extract.journal.store",

@@ -50,7 +50,8 @@ class JournalFile:
         """
         self.path = path
         self.cap = cap
-        self._writing = threading.Lock()
+        # Re-entrant, for what a subclass does together with a transaction.
+        self._writing = threading.RLock()
         self._read_only = read_only
         self._version = version
         self._segment: Segment | None = None
@@ -161,9 +162,12 @@ class JournalFile:
         (end,) = self._reader.execute("SELECT max(position + stored_size) FROM pages").fetchone()
         if end is not None and not (type(end) is int and end >= 0):
             raise self._damaged("it does not say where its pages are")
+        return self._opened_segment(end=end or 0)
+
+    def _opened_segment(self, *, end: int) -> Segment:
         path = segment_of(self.path)
         try:
-            return Segment(path, end=end or 0)
+            return Segment(path, end=end)
         except FileNotFoundError:
             raise self._damaged(f"{path.name}, which holds its pages, is missing") from None
 
@@ -198,8 +202,8 @@ class JournalFile:
             self._writer.execute("PRAGMA page_size = 16384")
             self._log_writes(shares_memory=shares_memory)
             self._writer.executescript(
-                f"BEGIN; {layout.tables(self._version)} PRAGMA application_id = {layout.APPLICATION_ID};"
-                f" PRAGMA user_version = {self._version}; COMMIT;"
+                f"BEGIN; {layout.tables(self._version)} {layout.first_rows(self._version)}"
+                f" PRAGMA application_id = {layout.APPLICATION_ID}; PRAGMA user_version = {self._version}; COMMIT;"
             )
             version, declared = self._version, layout.expected_structure(self._version)
         elif application != layout.APPLICATION_ID:

@@ -5,15 +5,18 @@ it by its CRC, so that counts can be checked without reading bodies.
 
     format 2    bodies are in the database, and only they have checksums
     format 3    bodies are in the database, and each row has a sum; archives are of this format
-    format 4    bodies are in a segment, and rows say where; journals are of this format
+    format 4    bodies are in a segment, and rows say where
+    format 5    bodies are in a segment in batches with their rows, which enter the database later; journals are of
+                this format
 
-Journals of the formats 2 and 3 are still read, and are finished in their format. Other formats are refused.
+Journals of the formats 2 to 4 are still read, and are finished in their format. Other formats are refused.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import sqlite3
 import zlib
 from collections.abc import Mapping, Sequence
@@ -21,12 +24,15 @@ from typing import Any
 
 APPLICATION_ID = 0x62657870
 # The formats of new journals and new archives, numbers of their own that only change when the tables do.
-VERSION = 4
+VERSION = 5
 ARCHIVE_VERSION = 3
 _WITHOUT_SUMS = 2
-VERSIONS = (_WITHOUT_SUMS, ARCHIVE_VERSION, VERSION)
+SEGMENT_VERSION = 4
+VERSIONS = (_WITHOUT_SUMS, ARCHIVE_VERSION, SEGMENT_VERSION, VERSION)
 ARCHIVE_VERSIONS = (_WITHOUT_SUMS, ARCHIVE_VERSION)
 
+# Of a journal with batches, and of the batch before its first one.
+_TOKEN_BYTES, _DIGEST_BYTES = 16, 8
 _PLACE = ("position", "stored_size")
 # The columns that enter the sum of a row. Where bodies are in the database, they follow the sum instead of `_PLACE`.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -35,6 +41,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "prints": ("endpoint", "sweep", "page", "ids", "contents"),
     "parts": ("endpoint", "revision", "part", "last_page", "rows", "files", "drift", "fingerprints"),
     "requests": ("endpoint", "sent"),
+    "batches": ("token", "position", "number", "digest"),
 }
 # The texts of formats 2 and 3 are compared with those in their files.
 _SUM = ", sum INTEGER NOT NULL"
@@ -58,6 +65,12 @@ CREATE TABLE parts (
 );
 CREATE TABLE requests (endpoint TEXT PRIMARY KEY, sent INTEGER NOT NULL{_}) WITHOUT ROWID;
 """
+# One row: behind which batch of the segment the rows of further batches may be missing here.
+_BATCHES = """
+CREATE TABLE batches (
+    token TEXT PRIMARY KEY, position INTEGER NOT NULL, number INTEGER NOT NULL, digest TEXT NOT NULL{_}
+) WITHOUT ROWID;
+"""
 
 
 def has_sums(version: int) -> bool:
@@ -67,7 +80,12 @@ def has_sums(version: int) -> bool:
 
 def has_segment(version: int) -> bool:
     """Return whether the bodies of a format are in a segment, not in the database."""
-    return version >= VERSION
+    return version >= SEGMENT_VERSION
+
+
+def has_batches(version: int) -> bool:
+    """Return whether the bodies of a format are in batches with their rows."""
+    return version > SEGMENT_VERSION
 
 
 def summed_columns(table: str, version: int) -> tuple[str, ...]:
@@ -85,7 +103,17 @@ def columns(table: str, version: int) -> tuple[str, ...]:
 def tables(version: int) -> str:
     """Return the SQL that creates the tables of a format."""
     bodies = _BODY_IS_ELSEWHERE if has_segment(version) else _BODY_IS_HERE
-    return _TABLES.format(_=_SUM if has_sums(version) else "", **bodies)
+    texts = _TABLES + _BATCHES if has_batches(version) else _TABLES
+    return texts.format(_=_SUM if has_sums(version) else "", **bodies)
+
+
+def first_rows(version: int) -> str:
+    """Return the SQL that stores what a new journal of a format has from the beginning."""
+    if not has_batches(version):
+        return ""
+    row = (secrets.token_hex(_TOKEN_BYTES), 0, 0, bytes(_DIGEST_BYTES).hex())
+    values = ", ".join(map(repr, (*row, row_sum("batches", row))))
+    return f"INSERT INTO batches VALUES ({values});"  # noqa: S608  # values of ours
 
 
 def structure(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:

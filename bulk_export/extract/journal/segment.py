@@ -1,12 +1,15 @@
 """The file that holds the bodies of pages, beside the journal whose rows say where each one lies.
 
-Bodies are appended and synced, and only then named by rows. So
+In format 4, bodies are appended and synced, and only then named by rows. So
 
 1. a kill in between leaves bytes behind the last body that a row names: nothing reads them, and the next append writes
    over them;
 2. an append that fails leaves the end where it was, and the next one writes over what it left;
 3. an append that succeeded moves the end, even if its rows could not be written: a commit that reports an error may
    still be found after a crash, and must then find its bodies.
+
+In format 5, bodies are appended in batches with their rows (`batches`), and cases 2 and 3 are one: what an append that
+failed left is written over, or is found whole after a crash.
 
 Nothing is ever cut off or moved. Whether bytes are those that were stored, the checksums in the rows tell.
 """
@@ -25,6 +28,7 @@ from bulk_export.core.files import sync_directory
 SUFFIX = ".pages"
 # macOS and some other systems cannot sync a file's contents alone.
 _SYNCS_CONTENTS = hasattr(os, "fdatasync")
+_COPIED_AT_ONCE = 1 << 20
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -78,10 +82,10 @@ class Segment:
             end = self._end
             for body in bodies:
                 positions.append(end)
-                self._write(body, end)
+                self.write(body, end)
                 end += len(body)
             if end > self._end:
-                self._sync()
+                self.sync()
             self._end = end
         return positions
 
@@ -97,25 +101,41 @@ class Segment:
             size -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def write(self, content: bytes, position: int) -> None:
+        """Write bytes to a position, not yet durably. Raises OSError."""
+        view = memoryview(content)
+        while view:
+            written = os.pwrite(self._opened(), view, position)
+            view = view[written:]
+            position += written
+
+    def sync(self) -> None:
+        """Make everything durable that was written. Raises OSError; then nobody knows what is."""
+        if _SYNCS_CONTENTS:
+            os.fdatasync(self._opened())
+        else:
+            os.fsync(self._opened())
+
+    def make_durable(self, first: int, end: int) -> None:
+        """Make the bytes between two positions durable that an earlier run wrote. Raises OSError.
+
+        They are written again first: after a sync that failed, the system may take them for written although they are
+        in memory only.
+        """
+        for position in range(first, end, _COPIED_AT_ONCE):
+            self.write(self.read(position, min(_COPIED_AT_ONCE, end - position)), position)
+        self.sync()
+
+    def size(self) -> int:
+        """Return the size of the file. Raises OSError."""
+        return os.fstat(self._opened()).st_size
+
     def close(self) -> None:
         """Close the file, when no append is under way; a second time does nothing."""
         with self._appending:
             descriptor, self._descriptor = self._descriptor, -1
             if descriptor >= 0:
                 os.close(descriptor)
-
-    def _write(self, body: bytes, position: int) -> None:
-        view = memoryview(body)
-        while view:
-            written = os.pwrite(self._opened(), view, position)
-            view = view[written:]
-            position += written
-
-    def _sync(self) -> None:
-        if _SYNCS_CONTENTS:
-            os.fdatasync(self._opened())
-        else:
-            os.fsync(self._opened())
 
     def _opened(self) -> int:
         """The descriptor. Raises OSError after the file was closed: its number may be that of another file by then."""

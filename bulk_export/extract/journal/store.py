@@ -1,8 +1,8 @@
 """The journal on disk: every page that was fetched, and every part that was finished.
 
-A commit is synced before it returns, so that what was reported as stored survives a kill and a power cut alike; a torn
-end of the log is dropped by SQLite's own checksums. The bodies of pages are in a segment, and are synced before their
-rows are written. What is read back is checked: its sum, its shape and its size.
+A commit is synced before it returns, so that what was reported as stored survives a kill and a power cut alike. Pages
+are committed to a segment, and their rows enter the database later (`batched`); everything else is committed to the
+database, whose own checksums drop a torn end of its log. What is read back is checked: its sum, its shape and its size.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from bulk_export.core.model import PageKey
 from bulk_export.errors import UsageError
 from bulk_export.extract.content_encoding import Undecodable, crc32
 from bulk_export.extract.journal import layout
-from bulk_export.extract.journal.bodies import Compression, compressed, unpacked
+from bulk_export.extract.journal.batched import BatchedJournal
+from bulk_export.extract.journal.bodies import Compression, compressed, header_of, packed, unpacked
 from bulk_export.extract.journal.entries import InvalidRow, PageFingerprints, Part, StoredPage, requests_from_row
-from bulk_export.extract.journal.file import JournalFile
 from bulk_export.extract.journal.identity import check_identity, shortened
 
 _FINGERPRINTS_AT_ONCE = 100
@@ -40,7 +40,7 @@ _PARSE_ERRORS = (
 Parsed = TypeVar("Parsed")
 
 
-class JournalStore(JournalFile):
+class JournalStore(BatchedJournal):
     """Reads and writes one journal file. Blocking; writes from several threads wait for each other.
 
     Every read raises DamagedState for a row that is not as it was written, and LocalFailure for a file that cannot be
@@ -112,6 +112,9 @@ class JournalStore(JournalFile):
 
     def fact(self, name: str) -> str | None:
         """Return a named text that is kept with the journal, None if there is none."""
+        waiting = self._waiting_fact(name)
+        if waiting is not None:
+            return waiting
         rows = self._select("facts", "WHERE name = ?", (name,))
         return str(self._checked("facts", rows[0], _text_of(name))[1]) if rows else None
 
@@ -138,17 +141,18 @@ class JournalStore(JournalFile):
             requests: Requests sent for each endpoint since the last transaction.
             facts: Named texts, each in place of an earlier one.
         """
+        if layout.has_batches(self._version):
+            self._append(*packed(pages, self._compression), requests, facts)
+            return
         rows = self._rows(pages)
         with self._transaction() as writer:
             marks = ", ".join("?" * (len(layout.columns("pages", self._version)) + self.holds_bodies))
             writer.executemany(f"INSERT OR REPLACE INTO pages VALUES ({marks})", rows)  # noqa: S608  # names of ours
-            for endpoint, sent in requests.items():
-                row = writer.execute("SELECT sent FROM requests WHERE endpoint = ?", (endpoint,)).fetchone()
-                self._insert(writer, "requests", [(endpoint, sent + (row[0] if row else 0))], replaces=True)
-            self._insert(writer, "facts", facts.items(), replaces=True)
+            self._insert_counts(writer, requests, facts)
 
     def requests(self) -> dict[str, int]:
         """Return how many requests were sent for each endpoint, over all runs."""
+        self._settle()
         return dict(self._checked("requests", row, requests_from_row) for row in self._select("requests", ""))
 
     def page_counts(self, endpoint: str, sweep: int) -> list[tuple[int, int]]:
@@ -157,11 +161,14 @@ class JournalStore(JournalFile):
 
     def body(self, key: PageKey) -> bytes:
         """Return the decompressed body of a stored page. Raises DamagedState if it is missing."""
-        where = "WHERE endpoint = ? AND sweep = ? AND page = ?"
-        rows = self._select("pages", where, (key.endpoint, key.sweep, key.page), first=self._body_column)
-        if not rows:
-            raise self._damaged(f"page {key.page} of {key.endpoint} is missing")
-        page = self._page(rows[0])
+        row = self._waiting_page(key)
+        if row is None:
+            where = "WHERE endpoint = ? AND sweep = ? AND page = ?"
+            rows = self._select("pages", where, (key.endpoint, key.sweep, key.page), first=self._body_column)
+            if not rows:
+                raise self._damaged(f"page {key.page} of {key.endpoint} is missing")
+            (row,) = rows
+        page = self._page(row)
         try:
             return unpacked(page, self.cap)
         except Undecodable:
@@ -169,6 +176,7 @@ class JournalStore(JournalFile):
 
     def pages(self) -> Iterator[StoredPage]:
         """Yield every page as it is stored; a few are in memory at a time."""
+        self._settle()
         last = 0
         while True:
             where = "WHERE rowid > ? ORDER BY rowid LIMIT ?"
@@ -180,6 +188,7 @@ class JournalStore(JournalFile):
 
     def facts(self) -> dict[str, str]:
         """Return every named text."""
+        self._settle()
         with self._failures():
             names = [name for (name,) in self._reader.execute("SELECT name FROM facts").fetchall()]
         return {name: self.fact(name) or "" for name in names}
@@ -254,6 +263,7 @@ class JournalStore(JournalFile):
 
     def _headers(self, endpoint: str, sweep: int) -> list[Sequence[Any]]:
         """Return the rows of a sweep's pages without their bodies, in page order."""
+        self._settle()
         rows = self._select("pages", "WHERE endpoint = ? AND sweep = ? ORDER BY page", (endpoint, sweep))
         for row in rows:
             self._checked("pages", row, self._checked_header)
@@ -341,29 +351,17 @@ class JournalStore(JournalFile):
     def _rows(self, pages: Iterable[StoredPage]) -> list[tuple[Any, ...]]:
         """Return the rows of pages, each with its body, or after all bodies were put into the segment."""
         if self._segment is None:
-            return [(*self._with_sum(_header(page)), page.stored) for page in map(compressed, pages)]
-        headers: list[tuple[Any, ...]] = []
-        sizes: list[int] = []
-
-        def bodies() -> Iterator[bytes]:
-            for page in pages:
-                packed = compressed(page) if self._compression == "lz4" else page
-                headers.append(_header(packed))
-                sizes.append(len(packed.stored))
-                yield packed.stored
-
+            return [(*self._with_sum(header_of(page)), page.stored) for page in map(compressed, pages)]
+        bodies, headers = packed(pages, self._compression)
         with self._failures():
-            positions = self._segment.append(bodies())
-        return [self._with_sum((*header, *place)) for header, *place in zip(headers, positions, sizes, strict=True)]
+            positions = self._segment.append(bodies)
+        return [
+            self._with_sum((*header[:-1], position, header[-1]))
+            for header, position in zip(headers, positions, strict=True)
+        ]
 
     def _with_sum(self, header: tuple[Any, ...]) -> tuple[Any, ...]:
         return (*header, layout.row_sum("pages", header)) if layout.has_sums(self._version) else header
-
-
-def _header(page: StoredPage) -> tuple[Any, ...]:
-    """The columns of a page that are the same in every format."""
-    key = page.key
-    return (key.endpoint, key.sweep, key.page, page.records, *page.edges, page.encoding, page.size, crc32(page.stored))
 
 
 def _mapping(text: str) -> dict[str, Any]:

@@ -170,7 +170,7 @@ async def test_damaged_pages_are_refused(room: Path, damage: str) -> None:
         whole = segment.read_bytes()
         segment.unlink()
         if damage != "missing":
-            left = whole[:-1] if damage == "cut short" else bytes([*whole[:50], whole[50] ^ 1, *whole[51:]])
+            left = whole[:-1] if damage == "cut short" else bytes([*whole[:99], whole[99] ^ 1, *whole[100:]])
             segment.touch(0o600)
             segment.write_bytes(left)
         with pytest.raises(DamagedState, match=r"journal\.sqlite cannot be trusted: .*page") as refused:
@@ -289,4 +289,5 @@ async def test_full_disk_is_a_local_failure(tmp_path: Path) -> None:
         assert 0 < before < 48
         summary = await export(options(service, output, "npq-applications", page_size=50))
         assert summary.endpoints[0].records == 2_345
-        assert len(service.log) - before < 48 - before + 8 + 1
+        # What eight workers had in hand is requested again, and the page behind the last one as always.
+        assert len(service.log) - before <= 48 - before + 8 + 1

@@ -112,10 +112,20 @@ VERSIONS = [
             {*(("participants-npq", page) for page in range(1, 5)), ("delivery-partners", 1), ("delivery-partners", 2)}
         ),
     ),
+    Version(
+        "0.2.0",
+        "export-format-4.tar.xz",
+        small_service,
+        small_options,
+        None,
+        frozenset(
+            {*(("participants-npq", page) for page in range(1, 6)), *(("delivery-partners", page) for page in (1, 2))}
+        ),
+    ),
 ]
 
 
-@pytest.fixture(params=VERSIONS, ids=lambda version: version.number)
+@pytest.fixture(params=VERSIONS, ids=lambda version: version.archive)
 def version(request: pytest.FixtureRequest) -> Version:
     found: Version = request.param
     return found
@@ -176,7 +186,7 @@ async def test_finished_export_is_replaced(stored: Path, version: Version) -> No
 async def test_newer_journal_is_refused(stored: Path, version: Version) -> None:
     """A journal of a newer format is refused before a request is sent, and the message says what to do."""
     connection = sqlite3.connect(stored / "unfinished" / JOURNAL)
-    connection.execute("PRAGMA user_version = 5")
+    connection.execute("PRAGMA user_version = 9")
     connection.close()
     async with version.serve() as service:
         with pytest.raises(DamagedState, match=r"journal\.sqlite was written by another version") as refused:
@@ -187,7 +197,7 @@ async def test_newer_journal_is_refused(stored: Path, version: Version) -> None:
 
 async def test_second_sweep_resumes(tmp_path: Path) -> None:
     """An export with --consistent goes on in the middle of its second sweep; it keeps the pages of both sweeps."""
-    (version,) = [version for version in VERSIONS if version.number == "0.2.0"]
+    (version,) = [version for version in VERSIONS if version.archive == "export-0.2.0.tar.xz"]
     unpack(version.archive, tmp_path)
     output = tmp_path / "second-sweep"
     async with version.serve() as service:
@@ -203,7 +213,7 @@ async def test_second_sweep_resumes(tmp_path: Path) -> None:
 
 async def test_working_state_of_work_dir_is_found(tmp_path: Path) -> None:
     """The pointer to the working state of --work-dir leads there, under the name that the output's path gives it."""
-    (version,) = [version for version in VERSIONS if version.number == "0.2.0"]
+    (version,) = [version for version in VERSIONS if version.archive == "export-0.2.0.tar.xz"]
     unpack(version.archive, tmp_path)
     output, work = tmp_path / "work-dir/output", tmp_path / "work-dir/work"
     (state,) = work.iterdir()

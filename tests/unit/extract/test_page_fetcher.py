@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import anyio
 import pytest
 
 from bulk_export.errors import ServiceRefused
@@ -84,6 +85,35 @@ async def test_a_page_is_received_before_it_counts() -> None:
     fetcher = PageFetcher(cast("Any", scene.client), cast("Any", scene.limiter), receiver, Observer())
     assert await fetcher.accept(response(page_of(2)), scene.sweep, 1) is None
     assert (seen, receiver.pages, scene.sweep.plan.count(1)) == ([None], {1: 2}, 2)
+
+
+async def test_another_page_arrives_while_one_is_replaced() -> None:
+    """What replaces a stored page is what counts, also if another page with the same is recorded meanwhile.
+
+    Page 2 was short, and its second response is that of page 1, which arrives while page 2 is being stored.
+    """
+    scene = Scene(None)
+    size = scene.sweep.page_size
+    is_stored, may_go_on = anyio.Event(), anyio.Event()
+
+    class Slow(Receiver):
+        async def receive(self, pages: Any) -> None:
+            await super().receive(pages)
+            if self.pages.get(2) == size and not is_stored.is_set():
+                is_stored.set()
+                await may_go_on.wait()
+
+    receiver = Slow()
+    fetcher = PageFetcher(cast("Any", scene.client), cast("Any", scene.limiter), receiver, Observer())
+    assert await fetcher.accept(response(page_of(1, first=5_000)), scene.sweep, 2) is None
+    assert await fetcher.accept(response(page_of(size, first=9_000)), scene.sweep, 3) is None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(fetcher.accept, response(page_of(size)), scene.sweep, 2)
+        await is_stored.wait()
+        tasks.start_soon(fetcher.accept, response(page_of(size)), scene.sweep, 1)
+        await anyio.wait_all_tasks_blocked()
+        may_go_on.set()
+    assert receiver.pages == {page: scene.sweep.stored(page) for page in (1, 2, 3)}
 
 
 @pytest.mark.parametrize(

@@ -134,9 +134,9 @@ def test_newer_archive_is_refused(store: JournalStore, tmp_path: Path) -> None:
     archive(store, path)
     store.close()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 5")
+        connection.execute("PRAGMA user_version = 9")
     before = path.read_bytes()
-    with pytest.raises(DamagedState, match="it has format 5, and 2 and 3 are known here") as refused:
+    with pytest.raises(DamagedState, match="it has format 9, and 2 and 3 are known here") as refused:
         open_archive(path, cap=CAP)
     assert "the version that wrote it" in refused.value.next_step
     assert path.read_bytes() == before

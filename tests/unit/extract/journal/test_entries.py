@@ -68,6 +68,10 @@ def bomb(path: Path, encoding: str, size: int, stored: bytes) -> None:
         "UPDATE pages SET encoding = ?, size = ?, crc = ?, position = ?, stored_size = ?, sum = ? WHERE page = 1",
         (*described, layout.row_sum("pages", ("things", 0, 1, 2, 1, 2, *described))),
     )
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        ((token, _, *others, _),) = connection.execute("SELECT * FROM batches").fetchall()
+    row = (token, position + len(stored), *others)
+    edit(path, "UPDATE batches SET position = ?, sum = ?", (row[1], layout.row_sum("batches", row)))
 
 
 @given(field=st.sampled_from(FIELDS), value=VALUES)

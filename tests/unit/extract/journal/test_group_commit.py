@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from bulk_export.core.model import PageKey
 from bulk_export.errors import LocalFailure
 from bulk_export.extract.journal import GroupCommit, JournalStore, StoredPage
+from tests.support.disk_calls import counted, fail_at
 
 BODY = b'{"data":[]}'
 
@@ -77,9 +78,8 @@ async def test_failed_commit_fails_later_ones(tmp_path: Path) -> None:
     store = JournalStore(tmp_path / "j", cap=1 << 20)
     async with GroupCommit(store) as journal:
         await journal.append(page(1), BODY)
-        refused: Any = None
-        with pytest.raises(LocalFailure):
-            await journal.append(StoredPage(PageKey("things", 0, 3), 0, refused, 1, BODY), BODY)
+        with counted(fail_at(1, errno.ENOSPC, lasting=False)), pytest.raises(LocalFailure):
+            await journal.append(page(3), BODY)
         with pytest.raises(LocalFailure):
             await journal.append(page(2), BODY)
     assert store.page_counts("things", 0) == [(1, 0)]

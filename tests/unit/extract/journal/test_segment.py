@@ -148,11 +148,11 @@ def test_missing_segment(complete: Path, path: Path) -> None:
     assert segment_of(empty).exists()
 
 
-def test_shorter_segment(complete: Path, path: Path) -> None:
+def test_shorter_segment(older: Path, path: Path) -> None:
     """A segment that lost bytes of a page is damaged, wherever it ends, and stays as it is."""
-    copy_journal(complete, path)
+    copy_journal(older, path)
     for size in range(2 * len(BODY)):
-        shutil.copy(segment_of(complete), segment_of(path))
+        shutil.copy(segment_of(older), segment_of(path))
         os.truncate(segment_of(path), size)
         with pytest.raises(DamagedState, match=f"page {1 + size // len(BODY)} of things is not as it was stored"):
             resume(path)
@@ -173,12 +173,12 @@ def test_torn_end(complete: Path, path: Path, rest: bytes) -> None:
     resume(path)
 
 
-def test_append_torn_at_any_byte(complete: Path, path: Path) -> None:
+def test_append_torn_at_any_byte(older: Path, path: Path) -> None:
     """An append that stopped after any of its bytes leaves the pages before it, and the same append can follow."""
     second = b'{"data":[{"id":"c"}]}'
-    with segment_of(complete).open("rb") as segment:
+    with segment_of(older).open("rb") as segment:
         whole = segment.read()
-    copy_journal(complete, path)
+    copy_journal(older, path)
     with closing(JournalStore(path, cap=CAP)) as store:
         for size in range(len(second) + 1):
             segment_of(path).write_bytes(whole + second[:size])
@@ -214,7 +214,7 @@ def test_failing_disk_call(complete: Path, path: Path, error: int, torn: bool) -
 
 def test_failed_rows_keep_their_bodies(path: Path) -> None:
     """Bodies whose rows could not be written are not written over: the rows may be found after a crash."""
-    with closing(JournalStore(path, cap=CAP, compression="none")) as store:
+    with closing(JournalStore(path, cap=CAP, version=layout.SEGMENT_VERSION, compression="none")) as store:
         store._writer.execute("CREATE TEMP TRIGGER t BEFORE INSERT ON pages BEGIN SELECT RAISE(ABORT, 'no'); END")
         with pytest.raises(DamagedState):
             store.add_pages([stored_page(1, b"one")], {}, {})
@@ -254,7 +254,7 @@ def test_compression_may_change(path: Path, compression: str, size: int) -> None
 def place(path: Path, page: int, position: object, size: object) -> None:
     """Say that a page is in another place, with the sum that goes with it."""
     with closing(sqlite3.connect(path)) as connection:
-        names = layout.summed_columns("pages", layout.VERSION)
+        names = layout.summed_columns("pages", layout.SEGMENT_VERSION)
         row = connection.execute(f"SELECT {', '.join(names)} FROM pages WHERE page = ?", (page,)).fetchone()
         row = (*row[:-2], position, size)
         connection.execute(
@@ -279,9 +279,9 @@ def place(path: Path, page: int, position: object, size: object) -> None:
         (1.5, len(BODY), "does not say where its pages are"),
     ],
 )
-def test_forged_place(complete: Path, path: Path, position: object, size: object, said: str) -> None:
+def test_forged_place(older: Path, path: Path, position: object, size: object, said: str) -> None:
     """A row that points into another page, behind the end or nowhere is damaged, and costs no memory."""
-    copy_journal(complete, path)
+    copy_journal(older, path)
     place(path, 2, position, size)
     before = segment_of(path).read_bytes()
     with pytest.raises(DamagedState, match=said):

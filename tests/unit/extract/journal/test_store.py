@@ -10,7 +10,7 @@ import pytest
 
 from bulk_export.core.model import PageKey
 from bulk_export.errors import DamagedState
-from bulk_export.extract.journal import JournalStore, Part, PartFile
+from bulk_export.extract.journal import JournalStore, Part, PartFile, layout
 from bulk_export.extract.journal.bodies import Compression, compressed
 from bulk_export.extract.journal.segment import segment_of
 from tests.support.journals import CAP, copy_journal, stored_page
@@ -49,7 +49,7 @@ def test_commit_survives_without_close(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("keep", [0, 31, 32, 500, 5_000])
 def test_torn_log(path: Path, tmp_path: Path, keep: int) -> None:
     """A torn log loses at most the last commits."""
-    store = JournalStore(path, cap=CAP)
+    store = JournalStore(path, cap=CAP, version=layout.SEGMENT_VERSION)
     for page in range(1, 6):
         store.add_pages([stored_page(page)], {}, {})
     copy = tmp_path / "torn"
@@ -68,7 +68,7 @@ def test_torn_log(path: Path, tmp_path: Path, keep: int) -> None:
 @pytest.mark.parametrize("compression", ["none", "lz4"])
 def test_flipped_byte_is_noticed(path: Path, compression: Compression) -> None:
     """A change of any byte of a stored body is noticed, and the others are read all the same."""
-    store = JournalStore(path, cap=CAP, compression=compression)
+    store = JournalStore(path, cap=CAP, version=layout.SEGMENT_VERSION, compression=compression)
     store.add_pages([stored_page(page, gzip=page == 2) for page in (1, 2)], {}, {})
     whole = segment_of(path).read_bytes()
     first = len((compressed(stored_page(1)) if compression == "lz4" else stored_page(1)).stored)
