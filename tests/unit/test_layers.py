@@ -125,6 +125,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
             },
         ),
         ("adbc_driver_postgresql", {"destinations.postgres"}),
+        ("mssql_python", {"destinations.sqlserver"}),
         ("yaml", {"services.openapi.loader", "services.openapi.from_description"}),
         ("referencing", {"services.openapi.types"}),
         ("tomli_w", {"cli.describe", "services.openapi.to_description"}),
