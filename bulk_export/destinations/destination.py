@@ -70,6 +70,7 @@ KINDS: Mapping[str, _Kind] = MappingProxyType(
         "sqlite": _Kind("bulk_export.destinations.sqlite_file", ""),
         "postgresql": _Kind("bulk_export.destinations.postgres", "postgres"),
         "mssql": _Kind("bulk_export.destinations.sqlserver", "mssql"),
+        "snowflake": _Kind("bulk_export.destinations.snowflake", "snowflake"),
     }
 )
 
