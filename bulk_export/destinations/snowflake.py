@@ -61,7 +61,8 @@ class SnowflakeDestination:
 
     def begin(self) -> None:
         """Make the schema if it was named, and the row that publishing loads wait for."""
-        if self._named_schema is not None:
+        exists = self._rows("SELECT 1 FROM information_schema.schemata WHERE schema_name = ?", (self._schema,))
+        if self._named_schema is not None and not exists:
             self._run(f"CREATE SCHEMA IF NOT EXISTS {self.dialect.quote(self._schema)}")
         lock = self.dialect.table(_LOCK)
         self._run(f'CREATE TABLE IF NOT EXISTS {lock} ("LOADS" NUMBER(38,0) NOT NULL)')
@@ -98,21 +99,22 @@ class SnowflakeDestination:
 
     def stage(self, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> int:
         """Send rows as private files, which are removed one by one, and copy them into a temporary table."""
-        table, files = self.dialect.staging_table(name), self.dialect.staging_table(f"{name}_FILES")
+        files = f"{name}_FILES"
+        table, stage = self.dialect.staging_table(name), self._snowflake.stage(files)
         quote = self.dialect.quote
         defined = ", ".join(f"{quote(c.name)} {self._snowflake.staging_type(c)}" for c in columns)
         self._run(f"CREATE {_STAGING} TABLE {table} ({defined})")
-        self._run(f"CREATE TEMPORARY STAGE {files}")
+        self._run(f"CREATE TEMPORARY STAGE {self.dialect.staging_table(files)}")
         sent = 0
-        with tempfile.TemporaryDirectory(prefix="bulk-export-") as directory:
-            for path, rows in _files(Path(directory), staged_schema(columns), batches):
+        with _temporary_directory() as directory:
+            for path, rows in _files(directory, staged_schema(columns), batches):
                 source = self.dialect.literal(f"file://{path.as_posix()}")
-                self._run(f"PUT {source} @{files} AUTO_COMPRESS=FALSE OVERWRITE=TRUE")
+                self._run(f"PUT {source} {stage} AUTO_COMPRESS=FALSE OVERWRITE=TRUE")
                 path.unlink()
                 sent += rows
         if sent:
             self._run(
-                f"COPY INTO {table} FROM @{files} FILE_FORMAT=(TYPE=PARQUET USE_LOGICAL_TYPE=TRUE)"
+                f"COPY INTO {table} FROM {stage} FILE_FORMAT=(TYPE=PARQUET USE_LOGICAL_TYPE=TRUE)"
                 " MATCH_BY_COLUMN_NAME=CASE_SENSITIVE"
             )
         arrived = self.count(f"SELECT COUNT(*) FROM {table}")
@@ -171,13 +173,34 @@ class SnowflakeDestination:
         return self._rows(sql)[0][0]
 
 
+@contextmanager
+def _temporary_directory() -> Iterator[Path]:
+    """A private directory, which is removed with what is in it."""
+    with _local_failures():
+        directory = tempfile.TemporaryDirectory(prefix="bulk-export-")
+    with directory as name:
+        yield Path(name)
+
+
+@contextmanager
+def _local_failures() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LocalFailure(
+            f"The rows could not be written to the temporary directory: {error.strerror or 'it may be full'}.",
+            kept=_UNCHANGED,
+            next_step="Make room there, or set TMPDIR to another directory.",
+        ) from None
+
+
 def _files(directory: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[Path, int]]:
     """Write batches into files of bounded size; the next is begun when one has been taken."""
     remaining = iter(batches)
     number = 0
     while (first := next(remaining, None)) is not None:
         path, rows = directory / f"rows-{number:05d}.parquet", 0
-        with private_umask(), pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        with _local_failures(), private_umask(), pq.ParquetWriter(path, schema, compression="zstd") as writer:
             batch: pa.RecordBatch | None = first
             while batch is not None:
                 writer.write_batch(batch)
@@ -210,12 +233,6 @@ def connect(address: Address) -> Iterator[SnowflakeDestination]:
         yield destination
     except snowflake.connector.errors.Error as error:
         raise _failure(address, error) from None
-    except OSError as error:
-        raise LocalFailure(
-            f"The rows could not be written to the temporary directory: {error.strerror}.",
-            kept=_UNCHANGED,
-            next_step="Make room there, or set TMPDIR to another directory.",
-        ) from None
     finally:
         if destination is not None:
             destination.close(snowflake.connector.errors.Error)

@@ -13,6 +13,7 @@ from bulk_export.transform.schema import EXTRA
 
 # The comment of a table from its creation, which commits by itself, until its first load has committed too.
 UNFINISHED = "Made by bulk-export; _BULK_EXPORT_LOADS says what it holds."
+_PLAIN = re.compile(r'@"\w+"\."\w+"', re.ASCII)
 _LONGEST_VARCHAR = re.compile(r"VARCHAR\([0-9]{8,}\)", re.ASCII)
 _VARCHAR = re.compile(r"VARCHAR\([0-9]+\)", re.ASCII)
 _INTEGER = re.compile(r"NUMBER\([0-9]+,0\)", re.ASCII)
@@ -57,6 +58,11 @@ class SnowflakeDialect(Dialect):
     def staging_table(self, name: str) -> str:
         """A temporary table of the schema."""
         return self.table(f"{name}_{self._suffix}")
+
+    def stage(self, name: str) -> str:
+        """A reference to a temporary stage with the files of a staging table, in quotes where Snowflake wants them."""
+        reference = f"@{self.staging_table(name)}"
+        return reference if _PLAIN.fullmatch(reference) else self.literal(reference)
 
     def column_type(self, column: Column) -> str:
         """The type of a column."""

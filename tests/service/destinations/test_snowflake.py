@@ -17,7 +17,7 @@ import pytest
 
 from bulk_export.destinations import snowflake as destination
 from bulk_export.destinations.address import parse_address
-from bulk_export.errors import BulkExportError, ServiceFailing, ServiceRefused, UsageError
+from bulk_export.errors import BulkExportError, LocalFailure, ServiceFailing, ServiceRefused, UsageError
 from bulk_export.pipelines.load import load as load_options
 from bulk_export.pipelines.load_options import LoadOptions
 from tests.support.finished_exports import INSTANT, exported_table, write_export
@@ -179,6 +179,28 @@ def test_several_files(account: Account, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(destination, "_ROWS_PER_FILE", 1)
     load(exports(tmp_path)[0])
     assert account.rows("SELECT COUNT(*) FROM things") == [(3,)]
+
+
+def test_child_tables(account: Account, tmp_path: Path) -> None:
+    """Lists of objects become a table of their own, and appended rows have the id of their load."""
+    field = pa.field("enrolments", pa.list_(pa.struct([("course", pa.string()), ("at", INSTANT)])))
+    rows = [{"id": "1", "enrolments": [{"course": "a", "at": AT}, {"course": "b"}]}, {"id": "2", "enrolments": []}]
+    directory = write_export(tmp_path / "export", {"things": exported_table(rows, field)})
+    load(directory, nested="child-tables", mode="append", schema="dfe")
+    assert account.rows('SELECT _parent_id, _position, course, "AT" FROM "dfe".things_enrolments') == [
+        ("1", 0, "a", AT),
+        ("1", 1, "b", None),
+    ]
+    ((load_id,),) = account.rows('SELECT DISTINCT _load_id FROM "dfe".things')
+    assert load_id.startswith("20")
+
+
+def test_full_disk(account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A temporary directory that cannot be written is a failure of this machine, and nothing is published."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(LocalFailure, match="temporary directory"):
+        load(exports(tmp_path)[0])
+    assert "THINGS" not in {name for (name,) in account.rows("SELECT table_name FROM information_schema.tables")}
 
 
 def test_table_of_a_person(account: Account, tmp_path: Path) -> None:

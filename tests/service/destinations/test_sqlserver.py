@@ -127,6 +127,16 @@ def test_any_failure(tmp_path: Path) -> None:
         disturbed(step, after_effect=True)
 
 
+def test_child_tables(server: FakeServer, tmp_path: Path) -> None:
+    """Lists of objects become a table of their own; appended rows have the id of their load."""
+    old, new = exports(tmp_path)
+    load(old, nested="child-tables", mode="append", schema="dfe")
+    load(new, nested="child-tables", mode="append", schema="dfe")
+    query = "SELECT _parent_id, _position, course, COUNT(*) FROM dfe.things_enrolments GROUP BY ALL ORDER BY 1"
+    assert server.rows(query) == [("1", 0, "x", 2), ("2", 0, "x", 2), ("3", 0, "x", 1), ("4", 0, "x", 1)]
+    assert server.rows("SELECT COUNT(*), COUNT(DISTINCT _load_id) FROM dfe.things") == [(6, 2)]
+
+
 def test_killed_load_is_cleaned_up(server: FakeServer, tmp_path: Path) -> None:
     """The next load drops the staging tables that a killed one left, and no table of a person."""
     old, new = exports(tmp_path)

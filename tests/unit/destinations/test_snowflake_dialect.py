@@ -105,6 +105,12 @@ def test_hostile_names(schema: str, endpoint: str, column: str) -> None:
     assert statements(table, hostile) == statements(planned(pa.field("y", pa.int64())), DIALECT)
 
 
+def test_stage() -> None:
+    """A stage in a schema with an unusual name is in quotes."""
+    assert DIALECT.stage("S_FILES") == '@"PUBLIC"."S_FILES_5FFE"'
+    assert SnowflakeDialect("it's", "5FFE").stage("S_FILES") == """'@"it''s"."S_FILES_5FFE"'"""
+
+
 def test_login() -> None:
     """Without a user the credentials are those of a connection of the connector's own file."""
     given = connection_arguments(parse_address("snowflake://acme-eu/npq?role=loader", {}), {})
