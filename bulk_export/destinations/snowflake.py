@@ -13,6 +13,7 @@ This module imports without the driver, so that it is tested where there is none
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import tempfile
@@ -223,6 +224,8 @@ def connect(address: Address) -> Iterator[SnowflakeDestination]:
     arguments = connection_arguments(address, os.environ)
     with driver_of("snowflake"):
         import snowflake.connector
+    # Where nobody configured logging, warnings would go to standard error, beside this package's own message.
+    logging.getLogger("snowflake").addHandler(logging.NullHandler())
     try:
         connection = snowflake.connector.connect(**arguments)
     except snowflake.connector.errors.Error as error:

@@ -13,6 +13,7 @@ This module imports without the driver, so that its flow is tested without a ser
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
@@ -219,6 +220,8 @@ def connect(address: Address) -> Iterator[SQLServerDestination]:
     with driver_of("mssql"):
         import mssql_py_core
         import mssql_python
+    # Where nobody configured logging, warnings would go to standard error, beside this package's own message.
+    logging.getLogger("azure").addHandler(logging.NullHandler())
     errors: tuple[type[Exception], ...] = (mssql_python.Error, mssql_py_core.Error)
     try:
         connection = mssql_python.connect(text, autocommit=True)
