@@ -12,7 +12,7 @@ CLANG ?= clang
 FUZZ_SECONDS ?= 90
 
 .PHONY: export test test-python test-build lint format types check bench bench-peers lock clean torture fuzz
-.PHONY: test-integrations sanitize fuzz-kernel wheels
+.PHONY: test-integrations test-snowflake sanitize fuzz-kernel wheels
 
 # Installing compiles the decoder, where there is a C compiler; a change of its sources does so again.
 $(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard $(DECODE)/kernel/*.[ch])
@@ -41,6 +41,16 @@ test-build: $(READY)
 # What needs a server (PostgreSQL) or heavy packages; what is not installed is skipped, and says so.
 test-integrations: .venv-integrations/.ready
 	.venv-integrations/bin/python -m pytest -m integration --numprocesses 4 --dist loadfile
+
+# An emulator of Snowflake. Its connector wants other versions than those of constraints.txt.
+test-snowflake: .venv-snowflake/.ready
+	.venv-snowflake/bin/python -m pytest -m integration --numprocesses 0 tests/service/destinations/test_snowflake.py
+
+.venv-snowflake/.ready: $(READY)
+	$(PYTHON) -m venv .venv-snowflake
+	.venv-snowflake/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[check,redis,speed,dev,snowflake]' 'fakesnow>=0.11.22,<0.12'
+	touch $@
 
 .venv-integrations/.ready: $(READY)
 	$(PYTHON) -m venv .venv-integrations
@@ -122,4 +132,4 @@ lock: $(READY) .venv-plots/.ready .venv-integrations/.ready
 	  | grep -viE '^(pip|setuptools|wheel)==' | sort --ignore-case --unique > constraints.txt
 
 clean:
-	rm -rf $(VENV) .venv-plots .venv-integrations .venv-wheels $(PEERS:%=.venv-%) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-plots .venv-integrations .venv-snowflake .venv-wheels $(PEERS:%=.venv-%) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -107,7 +107,6 @@ def parse_address(
             "--to holds a password, which other users of this machine can see.",
             next_step="Name a variable that holds the URL, as in --to env:WAREHOUSE_URL, or use --password-file.",
         )
-    # Hosts of Snowflake accounts and BigQuery projects keep their case nowhere that matters; paths do.
     return Address(
         scheme,
         host,

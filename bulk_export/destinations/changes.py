@@ -92,7 +92,8 @@ def decide(
     last = recorded[-1] if recorded else None
     if existing is None:
         return Change(table, Action.CREATE, last=last)
-    _check_origin(table, last, origin, settings)
+    if last is not None or not existing.unfinished:
+        _check_origin(table, last, origin, settings)
     if _is_loaded(recorded, origin, settings):
         return Change(table, Action.SKIP, last=last)
     _check_key(table, existing, dialect)

@@ -71,7 +71,6 @@ KINDS: Mapping[str, _Kind] = MappingProxyType(
         "postgresql": _Kind("bulk_export.destinations.postgres", "postgres"),
         "mssql": _Kind("bulk_export.destinations.sqlserver", "mssql"),
         "snowflake": _Kind("bulk_export.destinations.snowflake", "snowflake"),
-        "bigquery": _Kind("bulk_export.destinations.bigquery", "bigquery"),
     }
 )
 

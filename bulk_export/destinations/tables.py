@@ -82,11 +82,19 @@ class ExistingColumn:
 
 @dataclass(frozen=True, slots=True)
 class ExistingTable:
-    """A table that the destination has."""
+    """A table that the destination has.
+
+    Attributes:
+        name: Its identifier.
+        columns: Its columns in order.
+        key: The columns of its primary key.
+        unfinished: Whether a load made it and ended before it had rows, where definitions commit by themselves.
+    """
 
     name: str
     columns: tuple[ExistingColumn, ...]
     key: tuple[str, ...] = ()
+    unfinished: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ class LoadArguments(TypedDict, total=False):
     to: Annotated[
         str | None,
         Option(
-            "Database: postgresql, duckdb, sqlite, mssql, snowflake or bigquery; or env:NAME, a variable with its URL.",
+            "Database: postgresql, duckdb, sqlite; mssql and snowflake, which we have not run against a real server;"
+            " or env:NAME, a variable with its URL.",
             metavar="URL",
             trust=Trust.CONFIRMED,
         ),
