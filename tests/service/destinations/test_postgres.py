@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pytest
@@ -23,11 +24,11 @@ from hypothesis import strategies as st
 from bulk_export import load
 from bulk_export.destinations import postgres as destination
 from bulk_export.destinations.loads_table import NAME
-from bulk_export.errors import ServiceFailing, ServiceRefused, UsageError
+from bulk_export.errors import LocalFailure, ServiceFailing, ServiceRefused, UsageError
 from bulk_export.pipelines.load import load as load_options
 from bulk_export.pipelines.load_options import LoadOptions
 from tests.support.finished_exports import EXTRA, INSTANT, exported_table, write_export
-from tests.support.postgres_server import PASSWORD, PostgresServer
+from tests.support.postgres_server import DATABASE, PASSWORD, USER, PostgresServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 dbapi = pytest.importorskip("adbc_driver_postgresql.dbapi")
@@ -373,6 +374,107 @@ def test_memory_stays_flat(warehouse: Warehouse, tmp_path: Path) -> None:
         warehouse.load(export)
     assert held[0] > 3
     assert most[0] - before < 60_000 * 1_000 / 1.5
+
+
+def test_reader_in_the_middle(warehouse: Warehouse, tmp_path: Path) -> None:
+    """A reader's transaction that began before a load sees the old rows to its end, and does not hold the load up."""
+    warehouse.load(things(tmp_path / "one", {"1": "old"}))
+    with closing(dbapi.connect(warehouse.server.url_with_password)) as reader, closing(reader.cursor()) as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        query = f'SELECT id, type FROM "{warehouse.schema}".things'
+        for export in ("two", "three"):
+            cursor.execute(query)
+            assert cursor.fetchall() == [("1", "old")]
+            warehouse.load(things(tmp_path / export, {export: "new"}))
+    assert warehouse.held() == {"three": "new"}
+
+
+STATES = [
+    ("53100", LocalFailure, "lacks room"),
+    ("40P01", ServiceFailing, "got in the way"),
+    ("25006", ServiceRefused, "does not allow"),
+    ("57014", ServiceRefused, "cancelled"),
+    ("23514", UsageError, "refuses the change"),
+    ("55000", UsageError, "refuses the change"),
+    ("P0001", UsageError, "refuses the change"),
+    ("XX000", LocalFailure, "failed"),
+]
+
+
+@pytest.mark.parametrize(("state", "error", "says"), STATES)
+def test_failures_of_the_server(
+    warehouse: Warehouse, tmp_path: Path, state: str, error: type[Exception], says: str
+) -> None:
+    """What a server fails with, a full disk among it, changes nothing, and no message quotes a value."""
+    warehouse.load(things(tmp_path / "one", {"1": "a"}))
+    warehouse.run(
+        "CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it was %', NEW.type"
+        f" USING ERRCODE = '{state}', DETAIL = NEW.type, HINT = NEW.type; END $$"
+    )
+    warehouse.run("CREATE TRIGGER failing BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION fails()")
+    with pytest.raises(error, match=says) as raised:
+        warehouse.load(things(tmp_path / "two", {"1": "b", "2": "hidden"}))
+    assert "hidden" not in "".join(raised.value.args)
+    assert raised.value.__cause__ is None
+    assert warehouse.held() == {"1": "a"}
+
+
+def test_limits_of_a_role(warehouse: Warehouse, tmp_path: Path) -> None:
+    """What a role has for people's short queries neither ends a load nor lets it see the past."""
+    warehouse.load(things(tmp_path / "zero", {"0": "a"}), mode="append")
+    role = f"r{warehouse.schema}"
+    warehouse.run(f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'pw'")
+    for setting in ("statement_timeout = '40s'", "default_transaction_isolation = 'repeatable read'"):
+        warehouse.run(f"ALTER ROLE {role} SET {setting}")
+    warehouse.run("ALTER TABLE things ADD CHECK (current_setting('statement_timeout') = '0') NOT VALID")
+    options = warehouse.options(things(tmp_path / "one", {"1": "a"}), mode="append")
+    options = replace(options, address=replace(options.address, user=role, password="pw"))
+    threads = [threading.Thread(target=load_options, args=(options,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warehouse.held() == {"0": "a", "1": "a"}
+    assert warehouse.run("SELECT count(*) FROM things") == [(2,)]
+
+
+def test_other_encoding(warehouse: Warehouse, tmp_path: Path) -> None:
+    """A database with another encoding gets the characters it has, and no load with others."""
+    name = f"latin_{warehouse.schema}"
+    warehouse.run(f"CREATE DATABASE {name} ENCODING LATIN1 TEMPLATE template0 LOCALE 'C'")
+    elsewhere = replace(warehouse.options(tmp_path).address, path=name)
+    for text in ("é", "\u20ac"):
+        options = replace(warehouse.options(things(tmp_path / text, {"1": text})), address=elsewhere)
+        if text == "é":
+            load_options(options)
+        else:
+            with pytest.raises(UsageError, match="encoding"):
+                load_options(options)
+    url = warehouse.server.url_with_password.rpartition("/")[0]
+    with dbapi.connect(f"{url}/{name}?client_encoding=UTF8") as connection, connection.cursor() as cursor:
+        cursor.execute(f'SELECT type, char_length(type) FROM "{warehouse.schema}".things')
+        assert cursor.fetchall() == [("é", 1)]
+
+
+def test_view_in_the_way(warehouse: Warehouse, tmp_path: Path) -> None:
+    """A view of the table's name is refused, taken over or not."""
+    warehouse.run(f'CREATE SCHEMA "{warehouse.schema}"')
+    warehouse.run("CREATE VIEW things AS SELECT NULL::text AS id, NULL::text AS type, NULL::json AS _extra LIMIT 1")
+    export = things(tmp_path / "one", {"1": "a"})
+    with pytest.raises(UsageError, match="did not make"):
+        warehouse.load(export)
+    with pytest.raises(UsageError, match="view"):
+        warehouse.load(export, adopt=True)
+
+
+def test_service_of_libpq(warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service of PGSERVICEFILE says where to, and PGPASSFILE has the password."""
+    services = tmp_path / "services"
+    services.write_text(f"[dfe]\nhost=127.0.0.1\nport={warehouse.server.port}\ndbname={DATABASE}\nuser={USER}\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(services))
+    to = f"postgresql://?service=dfe&passfile={quote(str(warehouse.server.passfile))}"
+    load(things(tmp_path / "one", {"1": "a"}), to=to, schema=warehouse.schema)
+    assert warehouse.held() == {"1": "a"}
 
 
 NAMES = st.text(
