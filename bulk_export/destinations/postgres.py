@@ -104,6 +104,10 @@ class PostgresDialect(Dialect):
         bare = existing.partition("(")[0]
         return (bare, wanted) in _WIDER or (bare.removesuffix("[]"), wanted.removesuffix("[]")) in _WIDER
 
+    def alter_type(self, table: str, column: Column) -> str:
+        """The statement that changes a type, also to one to which PostgreSQL does not convert by itself."""
+        return f"{super().alter_type(table, column)} USING {self.quote(column.name)}::{self.column_type(column)}"
+
     def comments(self, table: Table, description: str) -> tuple[Statement, ...]:
         """Where the rows come from, and the source of each column."""
         target = self.table(table.name)

@@ -27,7 +27,7 @@ from bulk_export.destinations.loads_table import NAME
 from bulk_export.errors import LocalFailure, ServiceFailing, ServiceRefused, UsageError
 from bulk_export.pipelines.load import load as load_options
 from bulk_export.pipelines.load_options import LoadOptions
-from tests.support.finished_exports import EXTRA, INSTANT, exported_table, write_export
+from tests.support.finished_exports import EXTRA, ID, INSTANT, exported_table, write_export
 from tests.support.postgres_server import DATABASE, PASSWORD, USER, PostgresServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -232,6 +232,22 @@ def test_columns_grow(warehouse: Warehouse, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         warehouse.load(other)
     assert 'ALTER COLUMN "n" TYPE double precision' in raised.value.next_step
+    warehouse.run(raised.value.next_step.partition("run: ")[2])
+    warehouse.load(other, adopt=True)
+    assert warehouse.run("SELECT n FROM things") == [(1.5,)]
+
+
+def test_statement_a_person_may_run(warehouse: Warehouse, tmp_path: Path) -> None:
+    """The statement that a refusal shows works, also where PostgreSQL converts nothing by itself."""
+    warehouse.load(things(tmp_path / "one", {"1": "7"}))
+    field = pa.field("type", pa.struct([("a", pa.int64())]))
+    table = pa.Table.from_pylist([{"id": "1", "type": {"a": 1}}], pa.schema([ID, field, EXTRA]))
+    export = write_export(tmp_path / "two", {"things": table})
+    with pytest.raises(UsageError, match="as text, and the load needs json") as raised:
+        warehouse.load(export)
+    warehouse.run(raised.value.next_step.partition("run: ")[2])
+    warehouse.load(export)
+    assert warehouse.run("SELECT type->>'a' FROM things") == [("1",)]
 
 
 @pytest.mark.parametrize(
@@ -293,7 +309,7 @@ def test_load_that_waits_too_long(warehouse: Warehouse, tmp_path: Path, monkeypa
             warehouse.load(things(tmp_path / "one", {"1": "a"}))
 
 
-@pytest.mark.parametrize("step", ["stage", "count", "publish", "commit"])
+@pytest.mark.parametrize("step", ["copy", "stage", "count", "publish", "commit"])
 @pytest.mark.parametrize("loses", ["loader", "server"])
 def test_killed_at_any_step(warehouse: Warehouse, tmp_path: Path, step: str, loses: str) -> None:
     """A loader that is killed, or whose connection the server ends, has changed nothing; the next load does all."""
@@ -311,10 +327,14 @@ def test_killed_at_any_step(warehouse: Warehouse, tmp_path: Path, step: str, los
         "    if not left: return\n"
         "    left.clear()\n"
         "    if loses == 'loader': os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    (pid,) = destination._rows('SELECT pg_backend_pid()')[0]\n"
         "    with dbapi.connect(os.environ['WAREHOUSE'], autocommit=True) as other:\n"
         "        with other.cursor() as cursor:\n"
-        "            cursor.execute(f'SELECT pg_terminate_backend({pid}, 5000)'); cursor.fetchall()\n"
+        "            cursor.execute(f'SELECT pg_terminate_backend({destination.pid}, 5000)'); cursor.fetchall()\n"
+        "begin = PostgresDestination.begin\n"
+        "def beginning(self):\n"
+        "    begin(self)\n"
+        "    self.pid = self._value('SELECT pg_backend_pid()')\n"
+        "PostgresDestination.begin = beginning\n"
         "if step == 'commit':\n"
         "    publish = PostgresDestination.publish\n"
         "    def publishing(self, statements, conclude):\n"
@@ -323,6 +343,15 @@ def test_killed_at_any_step(warehouse: Warehouse, tmp_path: Path, step: str, los
         "            return conclude(changed)\n"
         "        publish(self, statements, concluding)\n"
         "    PostgresDestination.publish = publishing\n"
+        "elif step == 'copy':\n"
+        "    stage = PostgresDestination.stage\n"
+        "    def staging(self, name, columns, batches):\n"
+        "        def struck():\n"
+        "            for batch in batches:\n"
+        "                strike(self)\n"
+        "                yield batch\n"
+        "        return stage(self, name, columns, struck())\n"
+        "    PostgresDestination.stage = staging\n"
         "else:\n"
         "    method = getattr(PostgresDestination, step)\n"
         "    def striking(self, *arguments):\n"
