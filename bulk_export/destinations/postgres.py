@@ -1,7 +1,8 @@
 """PostgreSQL: `postgresql://user@host/database`, through ADBC, which copies Arrow batches in binary.
 
 Staging tables are temporary. They are filled within the transaction that changes the tables, so a load that ends
-anywhere leaves nothing. The driver neither takes objects nor writes columns of type json, so both are staged as texts.
+anywhere leaves nothing. New tables are filled without staging. The driver takes no objects, so these are sent as texts,
+which is how the columns of type json receive them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
@@ -20,6 +22,7 @@ from bulk_export.destinations.destination import Conclusion, driver_of
 from bulk_export.destinations.dialect import TIMESTAMP, Dialect
 from bulk_export.destinations.loads_table import NAME, query, recorded_load
 from bulk_export.destinations.staged_rows import remembered, staged_schema
+from bulk_export.destinations.statements import create_table
 from bulk_export.destinations.tables import Column, ExistingColumn, ExistingTable, RecordedLoad, Statement, Table
 from bulk_export.errors import BulkExportError, LocalFailure, ServiceFailing, ServiceRefused, UsageError
 
@@ -177,17 +180,25 @@ class PostgresDestination:
 
     def stage(self, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> int:
         """Copy rows into a temporary table, in the transaction."""
+        staged = self._copy(columns, batches, name, mode="create", temporary=True)
+        # Without it the planner takes a temporary table for a small one.
+        self._execute(f"ANALYZE {self.dialect.staging_table(name)}")
+        return staged
+
+    def fill(self, table: Table, batches: Iterable[pa.RecordBatch]) -> int:
+        """Copy rows into a new table, which others see once the transaction is committed."""
+        self._execute(create_table(replace(table, key=()), self.dialect))
+        return self._copy(table.columns, batches, table.name, mode="append", db_schema_name=self._postgres.schema)
+
+    def _copy(self, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], name: str, **how: Any) -> int:
         failures: list[Exception] = []
         reader = pa.RecordBatchReader.from_batches(staged_schema(columns), remembered(batches, failures))
         try:
-            staged = self._cursor.adbc_ingest(name, reader, mode="create", temporary=True)
+            return int(self._cursor.adbc_ingest(name, reader, **how))
         except self._driver.Error:
             if failures:
                 raise failures[0] from None
             raise
-        # Without it the planner takes a temporary table for a small one.
-        self._execute(f"ANALYZE {self.dialect.staging_table(name)}")
-        return int(staged)
 
     def count(self, query: str) -> int:
         """The value of a query that counts."""

@@ -146,6 +146,30 @@ def test_table_has_key_and_comments(warehouse: Warehouse, tmp_path: Path) -> Non
     ]
 
 
+def test_records_that_share_their_id(warehouse: Warehouse, tmp_path: Path) -> None:
+    """A new table of records that share their id has no primary key, and the next load replaces all its rows."""
+    for name, rows in (("one", ["a", "b"]), ("two", ["b", "c", "d"])):
+        table = exported_table([{"id": "1", "type": type_} for type_ in rows])
+        done = warehouse.load(write_export(tmp_path / name, {"things": table}))
+        assert done.tables[0].inserted == len(rows)
+        assert warehouse.run("SELECT type FROM things ORDER BY type") == [(type_,) for type_ in rows]
+    assert warehouse.run("SELECT count(*) FROM pg_constraint WHERE conrelid = 'things'::regclass") == [(0,)]
+
+
+def test_child_tables(warehouse: Warehouse, tmp_path: Path) -> None:
+    """A list of objects becomes a table, which a person may drop: the next load makes it again beside its parent."""
+    items = pa.field("items", pa.list_(pa.struct([("name", pa.string())])))
+    for name, held in (("one", ["a", "b"]), ("two", ["c"]), ("three", ["d", "e"])):
+        table = exported_table([{"id": "1", "items": [{"name": item} for item in held]}, {"id": "2"}], items)
+        warehouse.load(write_export(tmp_path / name, {"things": table}), nested="child-tables")
+        found = warehouse.run("SELECT _parent_id, _position, name FROM things_items ORDER BY _position")
+        assert found == [("1", position, item) for position, item in enumerate(held)]
+        if name == "two":
+            warehouse.run("DROP TABLE things_items")
+    with pytest.raises(Exception, match="things_items_pkey"):
+        warehouse.run("INSERT INTO things_items SELECT * FROM things_items")
+
+
 def test_modes(warehouse: Warehouse, tmp_path: Path) -> None:
     """Replace, upsert and append do what they say, and a repetition does nothing."""
     first, second = things(tmp_path / "one", {"1": "a", "2": "b"}), things(tmp_path / "two", {"2": "B", "3": "c"})
@@ -309,11 +333,12 @@ def test_load_that_waits_too_long(warehouse: Warehouse, tmp_path: Path, monkeypa
             warehouse.load(things(tmp_path / "one", {"1": "a"}))
 
 
-@pytest.mark.parametrize("step", ["copy", "stage", "count", "publish", "commit"])
+@pytest.mark.parametrize("step", ["fill", "copy", "stage", "count", "publish", "commit"])
 @pytest.mark.parametrize("loses", ["loader", "server"])
 def test_killed_at_any_step(warehouse: Warehouse, tmp_path: Path, step: str, loses: str) -> None:
     """A loader that is killed, or whose connection the server ends, has changed nothing; the next load does all."""
-    warehouse.load(things(tmp_path / "one", {"1": "a", "2": "b"}))
+    if step != "fill":
+        warehouse.load(things(tmp_path / "one", {"1": "a", "2": "b"}))
     export = things(tmp_path / "two", {"2": "B", "3": "c"})
     script = (
         "import os, signal, sys\n"
@@ -343,15 +368,16 @@ def test_killed_at_any_step(warehouse: Warehouse, tmp_path: Path, step: str, los
         "            return conclude(changed)\n"
         "        publish(self, statements, concluding)\n"
         "    PostgresDestination.publish = publishing\n"
-        "elif step == 'copy':\n"
-        "    stage = PostgresDestination.stage\n"
-        "    def staging(self, name, columns, batches):\n"
+        "elif step in ('copy', 'fill'):\n"
+        "    name = 'stage' if step == 'copy' else 'fill'\n"
+        "    copy = getattr(PostgresDestination, name)\n"
+        "    def copying(self, *given):\n"
         "        def struck():\n"
-        "            for batch in batches:\n"
+        "            for batch in given[-1]:\n"
         "                strike(self)\n"
         "                yield batch\n"
-        "        return stage(self, name, columns, struck())\n"
-        "    PostgresDestination.stage = staging\n"
+        "        return copy(self, *given[:-1], struck())\n"
+        "    setattr(PostgresDestination, name, copying)\n"
         "else:\n"
         "    method = getattr(PostgresDestination, step)\n"
         "    def striking(self, *arguments):\n"
@@ -371,13 +397,16 @@ def test_killed_at_any_step(warehouse: Warehouse, tmp_path: Path, step: str, los
     )
     if loses == "loader":
         assert run.returncode == -signal.SIGKILL, run.stderr
-        assert warehouse.held() == {"1": "a", "2": "b"}
+        if step == "fill":
+            assert warehouse.run("SELECT to_regclass('things')") == [(None,)]
+        else:
+            assert warehouse.held() == {"1": "a", "2": "b"}
         warehouse.load(export)
     else:
         # The load itself starts again.
         assert run.returncode == 0, run.stderr
     assert warehouse.held() == {"2": "B", "3": "c"}
-    assert warehouse.run(f"SELECT count(*) FROM {NAME}") == [(2,)]
+    assert warehouse.run(f"SELECT count(*) FROM {NAME}") == [(1 if step == "fill" else 2,)]
 
 
 def test_memory_stays_flat(warehouse: Warehouse, tmp_path: Path) -> None:
@@ -397,6 +426,7 @@ def test_memory_stays_flat(warehouse: Warehouse, tmp_path: Path) -> None:
 
     before = pa.total_allocated_bytes()
     text = "x" * 1_000
+    warehouse.load(things(tmp_path / "zero", {"0": "a"}))
     export = things(tmp_path / "one", {f"{number:06}": text for number in range(60_000)}, parts=6)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(destination, "PostgresDestination", Counting)
