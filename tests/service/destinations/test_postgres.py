@@ -488,11 +488,21 @@ def test_limits_of_a_role(warehouse: Warehouse, tmp_path: Path) -> None:
     warehouse.run("ALTER TABLE things ADD CHECK (current_setting('statement_timeout') = '0') NOT VALID")
     options = warehouse.options(things(tmp_path / "one", {"1": "a"}), mode="append")
     options = replace(options, address=replace(options.address, user=role, password="pw"))
-    threads = [threading.Thread(target=load_options, args=(options,)) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    threads = [threading.Thread(target=load_options, args=(options,)) for _ in range(2)]
+    opened = dbapi.connect(warehouse.server.url_with_password, autocommit=True)
+    with opened as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_lock(hashtextextended('bulk-export load into {warehouse.schema}', 0))")
+        for thread in threads:
+            thread.start()
+        # Both have begun, and wait.
+        waiting = [(0,)]
+        while waiting != [(2,)]:
+            assert all(thread.is_alive() for thread in threads)
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            waiting = cursor.fetchall()
+        cursor.execute("SELECT pg_advisory_unlock_all()")
+        for thread in threads:
+            thread.join()
     assert warehouse.held() == {"0": "a", "1": "a"}
     assert warehouse.run("SELECT count(*) FROM things") == [(2,)]
 
