@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PEERS := by_hand dlt airbyte singer
+PEERS := by_hand dlt airbyte singer loading
 DECODE := bulk_export/transform/decode
 # The code that decides over the bytes of a page, and what runs it from end to end.
 DECODER_TESTS := tests/unit/transform tests/service/pipelines

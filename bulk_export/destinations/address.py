@@ -18,6 +18,8 @@ _ALIASES = {"postgres": "postgresql", "sqlserver": "mssql"}
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
 # Parameters that hold a secret in the addresses of some database.
 _SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
+# Parameters of libpq that are called so, and name files.
+_FILES = frozenset({"passfile", "sslkey"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def parse_address(
         raise UsageError("--to holds a fragment or a character that no URL has.", next_step=_EXAMPLE)
     parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
     given_schema = parameters.pop("schema", None)
-    secrets = [name for name in parameters if _SECRET.search(name)]
+    secrets = [name for name in parameters if _SECRET.search(name) and name not in _FILES]
     if (parts.password is not None or secrets) and not named:
         raise UsageError(
             "--to holds a password, which other users of this machine can see.",

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
 from bulk_export.destinations.address import Address
 from bulk_export.destinations.dialect import Dialect
-from bulk_export.destinations.tables import Column, ExistingTable, RecordedLoad, Statement
+from bulk_export.destinations.tables import Column, ExistingTable, RecordedLoad, Statement, Table
 from bulk_export.errors import UsageError
 
 # Makes the last statements of a transaction of the row counts of the others.
@@ -53,6 +53,14 @@ class Destination(Protocol):
             conclude: Is given the number of rows that each statement changed, -1 where the database does not say, and
                 returns the last statements.
         """
+
+
+@runtime_checkable
+class FillsNewTables(Protocol):
+    """A destination whose new tables nobody else sees until the commit, so that they need no staging."""
+
+    def fill(self, table: Table, batches: Iterable[pa.RecordBatch]) -> int:
+        """Create a table, without its primary key, fill it, and return the number of its rows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,10 @@ class Dialect:
         """The statement that adds a column, which is nullable since there are rows without it."""
         return f"ALTER TABLE {self.table(table)} ADD COLUMN {self.quote(column.name)} {self.column_type(column)}"
 
+    def add_key(self, table: str, key: tuple[str, ...]) -> str:
+        """The statement that gives a table its primary key."""
+        return f"ALTER TABLE {self.table(table)} ADD PRIMARY KEY ({', '.join(map(self.quote, key))})"
+
     def drop_staging(self, name: str) -> str:
         """The statement that drops a staging table."""
         return f"DROP TABLE IF EXISTS {self.staging_table(name)}"

@@ -1,14 +1,17 @@
 """PostgreSQL: `postgresql://user@host/database`, through ADBC, which copies Arrow batches in binary.
 
 Staging tables are temporary. They are filled within the transaction that changes the tables, so a load that ends
-anywhere leaves nothing. The driver neither takes objects nor writes columns of type json, so both are staged as texts.
+anywhere leaves nothing. New tables are filled without staging. The driver takes no objects, so these are sent as texts,
+which is how the columns of type json receive them.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
@@ -19,12 +22,32 @@ from bulk_export.destinations.destination import Conclusion, driver_of
 from bulk_export.destinations.dialect import TIMESTAMP, Dialect
 from bulk_export.destinations.loads_table import NAME, query, recorded_load
 from bulk_export.destinations.staged_rows import remembered, staged_schema
+from bulk_export.destinations.statements import create_table
 from bulk_export.destinations.tables import Column, ExistingColumn, ExistingTable, RecordedLoad, Statement, Table
 from bulk_export.errors import BulkExportError, LocalFailure, ServiceFailing, ServiceRefused, UsageError
 
 # How long to wait for another load, or for a lock that somebody holds on a table.
 _PATIENCE = "60s"
 _UNCHANGED = "Nothing was changed at the destination."
+# What the transaction begins with, whatever the role or the database has for others.
+_SETTINGS = (
+    # What the load that held the lock has committed is seen once the lock is had, not the time before it.
+    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    # Limits that keep people's queries short would end a long load halfway, over and over.
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
+)
+# For a server that vanishes: how long to wait for an answer to a connection, and then for a sign of life.
+_VIGILANCE = {
+    "connect_timeout": "30",
+    "keepalives_idle": "60",
+    "keepalives_interval": "15",
+    "keepalives_count": "4",
+    "tcp_user_timeout": "120000",
+}
+_ENVIRONMENT = frozenset({"PGSERVICE", "PGCONNECT_TIMEOUT"})
+# What a driver says of its own that no repetition changes: it cannot do something, or was called wrongly.
+_OF_THE_DRIVER = frozenset({"NOT_IMPLEMENTED", "NOT_FOUND", "ALREADY_EXISTS", "INVALID_ARGUMENT"})
 # What a server says that can be said again later; other refusals of a connection are for good.
 _PASSING = re.compile(r"starting up|shutting down|too many|remaining connection slots|recovery", re.IGNORECASE)
 _WIDER = {
@@ -84,6 +107,10 @@ class PostgresDialect(Dialect):
         bare = existing.partition("(")[0]
         return (bare, wanted) in _WIDER or (bare.removesuffix("[]"), wanted.removesuffix("[]")) in _WIDER
 
+    def alter_type(self, table: str, column: Column) -> str:
+        """The statement that changes a type, also to one to which PostgreSQL does not convert by itself."""
+        return f"{super().alter_type(table, column)} USING {self.quote(column.name)}::{self.column_type(column)}"
+
     def comments(self, table: Table, description: str) -> tuple[Statement, ...]:
         """Where the rows come from, and the source of each column."""
         target = self.table(table.name)
@@ -109,6 +136,8 @@ class PostgresDestination:
         self._connection = connection
         self._cursor = connection.cursor()
         self._named_schema = schema
+        for statement in _SETTINGS:
+            self._execute(statement)
         self._postgres = PostgresDialect(schema or str(self._value("SELECT coalesce(current_schema(), 'public')")))
         self.dialect: Dialect = self._postgres
 
@@ -151,17 +180,25 @@ class PostgresDestination:
 
     def stage(self, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> int:
         """Copy rows into a temporary table, in the transaction."""
+        staged = self._copy(columns, batches, name, mode="create", temporary=True)
+        # Without it the planner takes a temporary table for a small one.
+        self._execute(f"ANALYZE {self.dialect.staging_table(name)}")
+        return staged
+
+    def fill(self, table: Table, batches: Iterable[pa.RecordBatch]) -> int:
+        """Copy rows into a new table, which others see once the transaction is committed."""
+        self._execute(create_table(replace(table, key=()), self.dialect))
+        return self._copy(table.columns, batches, table.name, mode="append", db_schema_name=self._postgres.schema)
+
+    def _copy(self, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], name: str, **how: Any) -> int:
         failures: list[Exception] = []
         reader = pa.RecordBatchReader.from_batches(staged_schema(columns), remembered(batches, failures))
         try:
-            staged = self._cursor.adbc_ingest(name, reader, mode="create", temporary=True)
+            return int(self._cursor.adbc_ingest(name, reader, **how))
         except self._driver.Error:
             if failures:
                 raise failures[0] from None
             raise
-        # Without it the planner takes a temporary table for a small one.
-        self._execute(f"ANALYZE {self.dialect.staging_table(name)}")
-        return int(staged)
 
     def count(self, query: str) -> int:
         """The value of a query that counts."""
@@ -231,7 +268,11 @@ def _uri(address: Address) -> str:
     password = "" if address.password is None else f":{quote(address.password, safe='')}"
     host = f"[{address.host}]" if ":" in address.host else address.host
     port = "" if address.port is None else f":{address.port}"
-    parameters = {"application_name": "bulk-export", **address.parameters}
+    # A parameter of the URL outdoes what a service of pg_service.conf or the environment says of the same thing.
+    vigilance = {} if "service" in address.parameters or _ENVIRONMENT.intersection(os.environ) else _VIGILANCE
+    # Arrow's strings are UTF-8; without being told, a server takes them to be in the encoding of its database.
+    named = {"application_name": "bulk-export", **vigilance, **address.parameters}
+    parameters = {**named, "client_encoding": "UTF8"}
     at = "@" if user or password else ""
     return (
         f"postgresql://{user}{password}{at}{host}{port}/{quote(address.path)}?{urlencode(parameters, quote_via=quote)}"
@@ -268,19 +309,36 @@ def _failure(address: Address, error: Any) -> BulkExportError:
             kept=_UNCHANGED,
             next_step="Let it finish, then load again.",
         )
-    if state.startswith(("42501", "28")):
+    if state.startswith(("42501", "28", "25006")):
         return ServiceRefused(
             f"{address} does not allow it: {said}.",
             kept=_UNCHANGED,
-            next_step="Let an owner grant the user CREATE and USAGE on the schema, and ownership of its tables.",
+            next_step="Let an owner grant the user TEMPORARY on the database, CREATE and USAGE on the schema, and"
+            " ownership of its tables.",
         )
-    if state.startswith(("08", "57P", "40", "25P03")) or not state:
+    if state == "57014":
+        return ServiceRefused(f"Somebody at {address} cancelled the load.", kept=_UNCHANGED, next_step="Ask why.")
+    if state.startswith("40"):
+        return ServiceFailing(
+            f"Another transaction at {address} got in the way: {said}.", kept=_UNCHANGED, next_step="Load again."
+        )
+    if state.startswith(("08", "57P", "25P03")) or (not state and error.status_code.name not in _OF_THE_DRIVER):
         return ServiceFailing(
             f"The connection to {address} was lost: {said}.", kept=_UNCHANGED, next_step="Load again."
         )
     if state.startswith("53"):
         return LocalFailure(f"{address} lacks room: {said}.", kept=_UNCHANGED, next_step="Make room, then load again.")
-    if state.startswith(("23", "42", "2BP01", "P0", "0A")):
+    if state == "3F000":
+        return UsageError(
+            f"{address} has no schema for the tables.", kept=_UNCHANGED, next_step="Name one with --schema."
+        )
+    if state == "22P05":
+        return UsageError(
+            f"The encoding of {address} lacks a character of the rows.",
+            kept=_UNCHANGED,
+            next_step="Load into a database whose encoding is UTF8.",
+        )
+    if state.startswith(("23", "42", "2BP01", "P0", "0A", "54", "55", "44")):
         return UsageError(
             f"{address} refuses the change of a table: {said}.",
             kept=_UNCHANGED,
@@ -290,6 +348,8 @@ def _failure(address: Address, error: Any) -> BulkExportError:
 
 
 def _primary(error: Any) -> str:
-    """The server's sentence, without the values that it may quote."""
-    sentence = dict(error.details).get(b"PG_DIAG_MESSAGE_PRIMARY", b"").decode(errors="replace")
-    return "no more is said" if not sentence or (error.sqlstate or "").startswith("22") else sentence
+    """The server's sentence, unless it may quote values: of types that do not fit, and what triggers make up."""
+    said = dict(error.details)
+    sentence = said.get(b"PG_DIAG_MESSAGE_PRIMARY", b"").decode(errors="replace")
+    made_up = b"RAISE" in said.get(b"PG_DIAG_CONTEXT", b"")
+    return "no more is said" if not sentence or made_up or (error.sqlstate or "").startswith("22") else sentence

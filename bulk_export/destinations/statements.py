@@ -28,7 +28,10 @@ class Removal(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """Staging tables of one table: its rows; for a child table, the parent's and the column of its key."""
+    """Staging tables of one table: its rows; for a child table, the parent's and the column of its key.
+
+    A new table that has its rows already has none.
+    """
 
     rows: str
     parents: str = ""
@@ -97,11 +100,10 @@ def append_rows(table: Table, staged: Staged, dialect: Dialect) -> list[Statemen
     return [Statement(insertion, table.name, Counted.INSERTED)]
 
 
-def count_shared_keys(staging: str, key: tuple[str, ...], dialect: Dialect) -> str:
-    """A query for the number of staged rows beyond the first of each key, and of rows without one."""
+def count_shared_keys(table: str, key: tuple[str, ...], dialect: Dialect) -> str:
+    """A query for the number of rows of a table, quoted, beyond the first of each key, and of rows without one."""
     columns = ", ".join(map(dialect.quote, key))
     missing = " OR ".join(f"{dialect.quote(name)} IS NULL" for name in key)
-    table = dialect.staging_table(staging)
     return (
         f"SELECT (SELECT COUNT(*) FROM {table}) - (SELECT COUNT(*) FROM (SELECT DISTINCT {columns} FROM {table}) AS d)"
         f" + (SELECT COUNT(*) FROM {table} WHERE {missing})"

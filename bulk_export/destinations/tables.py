@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -169,6 +170,15 @@ class RowCounts:
     inserted: int = 0
     updated: int = 0
     deleted: int = 0
+
+    @classmethod
+    def of(cls, table: str, statements: Sequence[Statement], changed: Sequence[int]) -> RowCounts:
+        """Sum up what statements changed in a table, each so many rows."""
+        totals = dict.fromkeys(Counted, 0)
+        for statement, rows in zip(statements, changed, strict=True):
+            if statement.table == table and statement.counted is not None:
+                totals[statement.counted] += max(rows, 0)
+        return cls(totals[Counted.INSERTED], totals[Counted.UPDATED], totals[Counted.DELETED])
 
 
 @dataclass(frozen=True, slots=True)

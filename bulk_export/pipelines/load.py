@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from bulk_export.core.version import __version__
 from bulk_export.destinations.changes import Action, Change, Origin, decide
-from bulk_export.destinations.destination import Destination, connect
+from bulk_export.destinations.destination import Destination, FillsNewTables, connect
 from bulk_export.destinations.loads_table import insertion, loads_table
 from bulk_export.destinations.source import COPY, Batches, Source, SourceTable, open_export
 from bulk_export.destinations.staged_rows import StagedRows
@@ -27,7 +27,6 @@ from bulk_export.destinations.statements import (
 )
 from bulk_export.destinations.table_plan import plan_tables
 from bulk_export.destinations.tables import (
-    Counted,
     LoadSettings,
     Mode,
     RecordedLoad,
@@ -296,14 +295,20 @@ class _Load:
     ) -> _Work:
         table = change.table
         rows = StagedRows(table, self._dialect, self._load_id, self._settings.replace_nul)
-        staging = self._next_staging()
-        count = self._destination.stage(staging, table.columns, self._watched(rows.batches(read()), table.name))
+        batches = self._watched(rows.batches(read()), table.name)
+        if change.action is Action.CREATE and isinstance(self._destination, FillsNewTables):
+            staging, holds = "", self._dialect.table(table.name)
+            count = self._destination.fill(table, batches)
+        else:
+            staging = self._next_staging()
+            holds = self._dialect.staging_table(staging)
+            count = self._destination.stage(staging, table.columns, batches)
         if parent is not None:
             key = parent.change.table.key
             if not key:
                 change = replace(change, table=replace(table, key=()))
             return _Work(change, Staged(staging, parent.staged.rows, key[0] if key else ""), removal, count)
-        if table.key and self._destination.count(count_shared_keys(staging, table.key, self._dialect)):
+        if table.key and self._destination.count(count_shared_keys(holds, table.key, self._dialect)):
             change = self._without_key(change)
         return _Work(change, Staged(staging), removal, count)
 
@@ -337,7 +342,9 @@ class _Load:
         counts: list[RowCounts] = []
 
         def conclude(changed: Sequence[int]) -> Sequence[Statement]:
-            counts.extend(_counts(item.change.table.name, statements, changed) for item in work)
+            for item in work:
+                counted = RowCounts.of(item.change.table.name, statements, changed)
+                counts.append(counted if item.staged.rows else RowCounts(inserted=item.rows))
             finished = datetime.now(UTC)
             return [
                 insertion(self._record(item, counted, finished), dialect)
@@ -352,8 +359,13 @@ class _Load:
         table = change.table
         statements = list(change.alterations)
         if change.action is Action.CREATE:
-            statements.append(Statement(create_table(table, dialect)))
+            if item.staged.rows:
+                statements.append(Statement(create_table(table, dialect)))
+            elif table.key:
+                statements.append(Statement(dialect.add_key(table.name, table.key)))
             statements += dialect.comments(table, f"{table.endpoint} of {self._source.service}")
+        if not item.staged.rows:
+            return statements
         if change.action in (Action.CREATE, Action.APPEND):
             statements += append_rows(table, item.staged, dialect)
         else:
@@ -384,11 +396,3 @@ class _Load:
             finished_at=finished,
             tool_version=__version__,
         )
-
-
-def _counts(table: str, statements: Sequence[Statement], changed: Sequence[int]) -> RowCounts:
-    totals = dict.fromkeys(Counted, 0)
-    for statement, rows in zip(statements, changed, strict=True):
-        if statement.table == table and statement.counted is not None:
-            totals[statement.counted] += max(rows, 0)
-    return RowCounts(totals[Counted.INSERTED], totals[Counted.UPDATED], totals[Counted.DELETED])

@@ -15,8 +15,11 @@ import pytest
 
 from benchmarks import pages, startup
 from benchmarks.exporters import EXPORTERS, UNJOURNALLED, Exporter, named
+from benchmarks.load import LOADERS, Loader
+from benchmarks.load import compare as compare_loads
 from benchmarks.processes import RunFailed, measure, rendered
 from benchmarks.throughput import compare, once
+from tests.support.postgres_server import binaries
 
 RECORDS, PAGE_SIZE = 750, 300
 
@@ -159,3 +162,17 @@ def test_first_request_needs_no_data(tmp_path: Path) -> None:
 def test_no_two_records_of_three_million_share_an_id() -> None:
     numbers = {*range(0, 3_000_000, 997), *range(2_990_000, 3_000_000)}
     assert len(set(map(pages.factory(3_000_000).id, numbers))) == len(numbers)
+
+
+@pytest.mark.integration
+def test_loads_are_counted() -> None:
+    """A loader is measured once it has brought every record, and refused if it has not."""
+    pytest.importorskip("adbc_driver_postgresql")
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    ours = [one for one in LOADERS if one.name.startswith("ours")]
+    rows = compare_loads(ours, records=600, rounds=1)
+    assert [row["name"] for row in rows] == ["ours-postgresql", "ours-duckdb"]
+    short = Loader("short", "loads nothing", lambda url, schema, export: [sys.executable, "-c", ""], file=True)
+    with pytest.raises(RunFailed, match="brought"):
+        compare_loads([short], records=600, rounds=1)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pytest
@@ -23,11 +24,11 @@ from hypothesis import strategies as st
 from bulk_export import load
 from bulk_export.destinations import postgres as destination
 from bulk_export.destinations.loads_table import NAME
-from bulk_export.errors import ServiceFailing, ServiceRefused, UsageError
+from bulk_export.errors import LocalFailure, ServiceFailing, ServiceRefused, UsageError
 from bulk_export.pipelines.load import load as load_options
 from bulk_export.pipelines.load_options import LoadOptions
-from tests.support.finished_exports import EXTRA, INSTANT, exported_table, write_export
-from tests.support.postgres_server import PASSWORD, PostgresServer
+from tests.support.finished_exports import EXTRA, ID, INSTANT, exported_table, write_export
+from tests.support.postgres_server import DATABASE, PASSWORD, USER, PostgresServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 dbapi = pytest.importorskip("adbc_driver_postgresql.dbapi")
@@ -145,6 +146,30 @@ def test_table_has_key_and_comments(warehouse: Warehouse, tmp_path: Path) -> Non
     ]
 
 
+def test_records_that_share_their_id(warehouse: Warehouse, tmp_path: Path) -> None:
+    """A new table of records that share their id has no primary key, and the next load replaces all its rows."""
+    for name, rows in (("one", ["a", "b"]), ("two", ["b", "c", "d"])):
+        table = exported_table([{"id": "1", "type": type_} for type_ in rows])
+        done = warehouse.load(write_export(tmp_path / name, {"things": table}))
+        assert done.tables[0].inserted == len(rows)
+        assert warehouse.run("SELECT type FROM things ORDER BY type") == [(type_,) for type_ in rows]
+    assert warehouse.run("SELECT count(*) FROM pg_constraint WHERE conrelid = 'things'::regclass") == [(0,)]
+
+
+def test_child_tables(warehouse: Warehouse, tmp_path: Path) -> None:
+    """A list of objects becomes a table, which a person may drop: the next load makes it again beside its parent."""
+    items = pa.field("items", pa.list_(pa.struct([("name", pa.string())])))
+    for name, held in (("one", ["a", "b"]), ("two", ["c"]), ("three", ["d", "e"])):
+        table = exported_table([{"id": "1", "items": [{"name": item} for item in held]}, {"id": "2"}], items)
+        warehouse.load(write_export(tmp_path / name, {"things": table}), nested="child-tables")
+        found = warehouse.run("SELECT _parent_id, _position, name FROM things_items ORDER BY _position")
+        assert found == [("1", position, item) for position, item in enumerate(held)]
+        if name == "two":
+            warehouse.run("DROP TABLE things_items")
+    with pytest.raises(Exception, match="things_items_pkey"):
+        warehouse.run("INSERT INTO things_items SELECT * FROM things_items")
+
+
 def test_modes(warehouse: Warehouse, tmp_path: Path) -> None:
     """Replace, upsert and append do what they say, and a repetition does nothing."""
     first, second = things(tmp_path / "one", {"1": "a", "2": "b"}), things(tmp_path / "two", {"2": "B", "3": "c"})
@@ -231,6 +256,22 @@ def test_columns_grow(warehouse: Warehouse, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         warehouse.load(other)
     assert 'ALTER COLUMN "n" TYPE double precision' in raised.value.next_step
+    warehouse.run(raised.value.next_step.partition("run: ")[2])
+    warehouse.load(other, adopt=True)
+    assert warehouse.run("SELECT n FROM things") == [(1.5,)]
+
+
+def test_statement_a_person_may_run(warehouse: Warehouse, tmp_path: Path) -> None:
+    """The statement that a refusal shows works, also where PostgreSQL converts nothing by itself."""
+    warehouse.load(things(tmp_path / "one", {"1": "7"}))
+    field = pa.field("type", pa.struct([("a", pa.int64())]))
+    table = pa.Table.from_pylist([{"id": "1", "type": {"a": 1}}], pa.schema([ID, field, EXTRA]))
+    export = write_export(tmp_path / "two", {"things": table})
+    with pytest.raises(UsageError, match="as text, and the load needs json") as raised:
+        warehouse.load(export)
+    warehouse.run(raised.value.next_step.partition("run: ")[2])
+    warehouse.load(export)
+    assert warehouse.run("SELECT type->>'a' FROM things") == [("1",)]
 
 
 @pytest.mark.parametrize(
@@ -292,11 +333,12 @@ def test_load_that_waits_too_long(warehouse: Warehouse, tmp_path: Path, monkeypa
             warehouse.load(things(tmp_path / "one", {"1": "a"}))
 
 
-@pytest.mark.parametrize("step", ["stage", "count", "publish", "commit"])
+@pytest.mark.parametrize("step", ["fill", "copy", "stage", "count", "publish", "commit"])
 @pytest.mark.parametrize("loses", ["loader", "server"])
 def test_killed_at_any_step(warehouse: Warehouse, tmp_path: Path, step: str, loses: str) -> None:
     """A loader that is killed, or whose connection the server ends, has changed nothing; the next load does all."""
-    warehouse.load(things(tmp_path / "one", {"1": "a", "2": "b"}))
+    if step != "fill":
+        warehouse.load(things(tmp_path / "one", {"1": "a", "2": "b"}))
     export = things(tmp_path / "two", {"2": "B", "3": "c"})
     script = (
         "import os, signal, sys\n"
@@ -310,10 +352,14 @@ def test_killed_at_any_step(warehouse: Warehouse, tmp_path: Path, step: str, los
         "    if not left: return\n"
         "    left.clear()\n"
         "    if loses == 'loader': os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    (pid,) = destination._rows('SELECT pg_backend_pid()')[0]\n"
         "    with dbapi.connect(os.environ['WAREHOUSE'], autocommit=True) as other:\n"
         "        with other.cursor() as cursor:\n"
-        "            cursor.execute(f'SELECT pg_terminate_backend({pid}, 5000)'); cursor.fetchall()\n"
+        "            cursor.execute(f'SELECT pg_terminate_backend({destination.pid}, 5000)'); cursor.fetchall()\n"
+        "begin = PostgresDestination.begin\n"
+        "def beginning(self):\n"
+        "    begin(self)\n"
+        "    self.pid = self._value('SELECT pg_backend_pid()')\n"
+        "PostgresDestination.begin = beginning\n"
         "if step == 'commit':\n"
         "    publish = PostgresDestination.publish\n"
         "    def publishing(self, statements, conclude):\n"
@@ -322,6 +368,16 @@ def test_killed_at_any_step(warehouse: Warehouse, tmp_path: Path, step: str, los
         "            return conclude(changed)\n"
         "        publish(self, statements, concluding)\n"
         "    PostgresDestination.publish = publishing\n"
+        "elif step in ('copy', 'fill'):\n"
+        "    name = 'stage' if step == 'copy' else 'fill'\n"
+        "    copy = getattr(PostgresDestination, name)\n"
+        "    def copying(self, *given):\n"
+        "        def struck():\n"
+        "            for batch in given[-1]:\n"
+        "                strike(self)\n"
+        "                yield batch\n"
+        "        return copy(self, *given[:-1], struck())\n"
+        "    setattr(PostgresDestination, name, copying)\n"
         "else:\n"
         "    method = getattr(PostgresDestination, step)\n"
         "    def striking(self, *arguments):\n"
@@ -341,13 +397,16 @@ def test_killed_at_any_step(warehouse: Warehouse, tmp_path: Path, step: str, los
     )
     if loses == "loader":
         assert run.returncode == -signal.SIGKILL, run.stderr
-        assert warehouse.held() == {"1": "a", "2": "b"}
+        if step == "fill":
+            assert warehouse.run("SELECT to_regclass('things')") == [(None,)]
+        else:
+            assert warehouse.held() == {"1": "a", "2": "b"}
         warehouse.load(export)
     else:
         # The load itself starts again.
         assert run.returncode == 0, run.stderr
     assert warehouse.held() == {"2": "B", "3": "c"}
-    assert warehouse.run(f"SELECT count(*) FROM {NAME}") == [(2,)]
+    assert warehouse.run(f"SELECT count(*) FROM {NAME}") == [(1 if step == "fill" else 2,)]
 
 
 def test_memory_stays_flat(warehouse: Warehouse, tmp_path: Path) -> None:
@@ -367,12 +426,124 @@ def test_memory_stays_flat(warehouse: Warehouse, tmp_path: Path) -> None:
 
     before = pa.total_allocated_bytes()
     text = "x" * 1_000
+    warehouse.load(things(tmp_path / "zero", {"0": "a"}))
     export = things(tmp_path / "one", {f"{number:06}": text for number in range(60_000)}, parts=6)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(destination, "PostgresDestination", Counting)
         warehouse.load(export)
     assert held[0] > 3
     assert most[0] - before < 60_000 * 1_000 / 1.5
+
+
+def test_reader_in_the_middle(warehouse: Warehouse, tmp_path: Path) -> None:
+    """A reader's transaction that began before a load sees the old rows to its end, and does not hold the load up."""
+    warehouse.load(things(tmp_path / "one", {"1": "old"}))
+    with closing(dbapi.connect(warehouse.server.url_with_password)) as reader, closing(reader.cursor()) as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        query = f'SELECT id, type FROM "{warehouse.schema}".things'
+        for export in ("two", "three"):
+            cursor.execute(query)
+            assert cursor.fetchall() == [("1", "old")]
+            warehouse.load(things(tmp_path / export, {export: "new"}))
+    assert warehouse.held() == {"three": "new"}
+
+
+STATES = [
+    ("53100", LocalFailure, "lacks room"),
+    ("40P01", ServiceFailing, "got in the way"),
+    ("25006", ServiceRefused, "does not allow"),
+    ("57014", ServiceRefused, "cancelled"),
+    ("23514", UsageError, "refuses the change"),
+    ("55000", UsageError, "refuses the change"),
+    ("P0001", UsageError, "refuses the change"),
+    ("XX000", LocalFailure, "failed"),
+]
+
+
+@pytest.mark.parametrize(("state", "error", "says"), STATES)
+def test_failures_of_the_server(
+    warehouse: Warehouse, tmp_path: Path, state: str, error: type[Exception], says: str
+) -> None:
+    """What a server fails with, a full disk among it, changes nothing, and no message quotes a value."""
+    warehouse.load(things(tmp_path / "one", {"1": "a"}))
+    warehouse.run(
+        "CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it was %', NEW.type"
+        f" USING ERRCODE = '{state}', DETAIL = NEW.type, HINT = NEW.type; END $$"
+    )
+    warehouse.run("CREATE TRIGGER failing BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION fails()")
+    with pytest.raises(error, match=says) as raised:
+        warehouse.load(things(tmp_path / "two", {"1": "b", "2": "hidden"}))
+    assert "hidden" not in "".join(raised.value.args)
+    assert raised.value.__cause__ is None
+    assert warehouse.held() == {"1": "a"}
+
+
+def test_limits_of_a_role(warehouse: Warehouse, tmp_path: Path) -> None:
+    """What a role has for people's short queries neither ends a load nor lets it see the past."""
+    warehouse.load(things(tmp_path / "zero", {"0": "a"}), mode="append")
+    role = f"r{warehouse.schema}"
+    warehouse.run(f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'pw'")
+    for setting in ("statement_timeout = '40s'", "default_transaction_isolation = 'repeatable read'"):
+        warehouse.run(f"ALTER ROLE {role} SET {setting}")
+    warehouse.run("ALTER TABLE things ADD CHECK (current_setting('statement_timeout') = '0') NOT VALID")
+    options = warehouse.options(things(tmp_path / "one", {"1": "a"}), mode="append")
+    options = replace(options, address=replace(options.address, user=role, password="pw"))
+    threads = [threading.Thread(target=load_options, args=(options,)) for _ in range(2)]
+    opened = dbapi.connect(warehouse.server.url_with_password, autocommit=True)
+    with opened as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_lock(hashtextextended('bulk-export load into {warehouse.schema}', 0))")
+        for thread in threads:
+            thread.start()
+        # Both have begun, and wait.
+        waiting = [(0,)]
+        while waiting != [(2,)]:
+            assert all(thread.is_alive() for thread in threads)
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            waiting = cursor.fetchall()
+        cursor.execute("SELECT pg_advisory_unlock_all()")
+        for thread in threads:
+            thread.join()
+    assert warehouse.held() == {"0": "a", "1": "a"}
+    assert warehouse.run("SELECT count(*) FROM things") == [(2,)]
+
+
+def test_other_encoding(warehouse: Warehouse, tmp_path: Path) -> None:
+    """A database with another encoding gets the characters it has, and no load with others."""
+    name = f"latin_{warehouse.schema}"
+    warehouse.run(f"CREATE DATABASE {name} ENCODING LATIN1 TEMPLATE template0 LOCALE 'C'")
+    elsewhere = replace(warehouse.options(tmp_path).address, path=name)
+    for text in ("é", "\u20ac"):
+        options = replace(warehouse.options(things(tmp_path / text, {"1": text})), address=elsewhere)
+        if text == "é":
+            load_options(options)
+        else:
+            with pytest.raises(UsageError, match="encoding"):
+                load_options(options)
+    url = warehouse.server.url_with_password.rpartition("/")[0]
+    with dbapi.connect(f"{url}/{name}?client_encoding=UTF8") as connection, connection.cursor() as cursor:
+        cursor.execute(f'SELECT type, char_length(type) FROM "{warehouse.schema}".things')
+        assert cursor.fetchall() == [("é", 1)]
+
+
+def test_view_in_the_way(warehouse: Warehouse, tmp_path: Path) -> None:
+    """A view of the table's name is refused, taken over or not."""
+    warehouse.run(f'CREATE SCHEMA "{warehouse.schema}"')
+    warehouse.run("CREATE VIEW things AS SELECT NULL::text AS id, NULL::text AS type, NULL::json AS _extra LIMIT 1")
+    export = things(tmp_path / "one", {"1": "a"})
+    with pytest.raises(UsageError, match="did not make"):
+        warehouse.load(export)
+    with pytest.raises(UsageError, match="view"):
+        warehouse.load(export, adopt=True)
+
+
+def test_service_of_libpq(warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service of PGSERVICEFILE says where to, and PGPASSFILE has the password."""
+    services = tmp_path / "services"
+    services.write_text(f"[dfe]\nhost=127.0.0.1\nport={warehouse.server.port}\ndbname={DATABASE}\nuser={USER}\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(services))
+    to = f"postgresql://?service=dfe&passfile={quote(str(warehouse.server.passfile))}"
+    load(things(tmp_path / "one", {"1": "a"}), to=to, schema=warehouse.schema)
+    assert warehouse.held() == {"1": "a"}
 
 
 NAMES = st.text(

@@ -30,6 +30,13 @@ def test_password_on_the_command_line(url: str) -> None:
     assert "hunter2" not in "".join(raised.value.lines())
 
 
+def test_files_of_libpq() -> None:
+    """Parameters that name a file with a secret are no secret."""
+    parameters = {"passfile": "/home/ann/.pgpass", "sslkey": "/home/ann/key.pem"}
+    query = "&".join(f"{name}={value}" for name, value in parameters.items())
+    assert parse_address(f"postgresql://h/db?{query}", {}).parameters == parameters
+
+
 def test_variable() -> None:
     """A variable may hold the password; what is printed does not have it."""
     address = parse_address("env:WAREHOUSE", {"WAREHOUSE": "postgresql://ann:hunter%402@h/db"})
