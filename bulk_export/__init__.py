@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from bulk_export.errors import VerificationFailed as VerificationFailed
     from bulk_export.output.verify import Verification as Verification
     from bulk_export.output.verify import verify as verify
-    from bulk_export.pipelines.load import LoadProgress as LoadProgress
     from bulk_export.pipelines.load import LoadSummary as LoadSummary
-    from bulk_export.pipelines.load import TableLoad as TableLoad
+    from bulk_export.pipelines.load_transaction import LoadProgress as LoadProgress
+    from bulk_export.pipelines.load_transaction import TableLoad as TableLoad
     from bulk_export.pipelines.sync.summary import Counts as Counts
     from bulk_export.pipelines.sync.summary import PollSummary as PollSummary
     from bulk_export.pipelines.sync.summary import SyncSummary as SyncSummary
@@ -81,7 +81,8 @@ _HOMES = {
         "UsageError",
         "VerificationFailed",
     ),
-    "bulk_export.pipelines.load": ("LoadProgress", "LoadSummary", "TableLoad"),
+    "bulk_export.pipelines.load": ("LoadSummary",),
+    "bulk_export.pipelines.load_transaction": ("LoadProgress", "TableLoad"),
     "bulk_export.pipelines.sync.summary": ("Counts", "PollSummary", "SyncSummary", "TableSummary"),
     "bulk_export.progress.observer": ("EndpointSummary", "ExportSummary", "Observer", "WindowUse"),
     "bulk_export.output.verify": ("Verification", "verify"),

@@ -19,10 +19,11 @@ from bulk_export.pipelines.arguments import (
     SyncArguments,
 )
 from bulk_export.pipelines.head import HeadOptions, first_records
-from bulk_export.pipelines.load import LoadProgress, LoadSummary
+from bulk_export.pipelines.load import LoadSummary
 from bulk_export.pipelines.load import load as load_tables
 from bulk_export.pipelines.load_arguments import LoadArguments
 from bulk_export.pipelines.load_options import LoadOptions
+from bulk_export.pipelines.load_transaction import LoadProgress
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.remote_descriptions import is_address, with_fetched_service
 from bulk_export.pipelines.replay import replay as replay_pages

@@ -29,9 +29,9 @@ def load(directory: Directory, **line: Any) -> None:
     prepared = prepare("load", line)
     options, console = prepared.options, prepared.console
 
-    from bulk_export.pipelines.load import LoadProgress
     from bulk_export.pipelines.load import load as pipeline
     from bulk_export.pipelines.load_options import LoadOptions
+    from bulk_export.pipelines.load_transaction import LoadProgress
 
     configure_allocator()
     resolved = LoadOptions.of(directory, options.pop("endpoints"), **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -15,6 +16,7 @@ from bulk_export.destinations.destination import Conclusion, driver_of
 from bulk_export.destinations.dialect import TIMESTAMP, Dialect
 from bulk_export.destinations.loads_table import NAME, query, recorded_load
 from bulk_export.destinations.staged_rows import remembered, staged_schema
+from bulk_export.destinations.statements import create_table
 from bulk_export.destinations.tables import Column, ExistingColumn, ExistingTable, RecordedLoad, Statement, Table
 from bulk_export.errors import LocalFailure, UsageError
 
@@ -158,17 +160,23 @@ class DuckDBDestination:
             tuple(key[0]) if key else (),
         )
 
+    def fill(self, table: Table, batches: Iterable[pa.RecordBatch]) -> int:
+        """Create and fill a new table, which others see once the transaction is committed."""
+        self._connection.execute(create_table(replace(table, key=()), self.dialect))
+        return self._insert(self.dialect.table(table.name), table.columns, batches)
+
     def stage(self, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> int:
         """Fill a temporary table."""
+        defined = ", ".join(f"{self.dialect.quote(c.name)} {self.dialect.column_type(c)}" for c in columns)
+        self._connection.execute(f"CREATE TEMP TABLE {self.dialect.quote(name)} ({defined})")
+        return self._insert(self.dialect.staging_table(name), columns, batches)
+
+    def _insert(self, table: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> int:
         failures: list[Exception] = []
         reader = pa.RecordBatchReader.from_batches(staged_schema(columns), remembered(batches, failures))
         self._connection.register(_INCOMING, reader)
         try:
-            defined = ", ".join(f"{self.dialect.quote(c.name)} {self.dialect.column_type(c)}" for c in columns)
-            self._connection.execute(f"CREATE TEMP TABLE {self.dialect.quote(name)} ({defined})")
-            inserted = self._connection.execute(
-                f"INSERT INTO {self.dialect.staging_table(name)} SELECT * FROM {_INCOMING}"
-            ).fetchone()
+            inserted = self._connection.execute(f"INSERT INTO {table} SELECT * FROM {_INCOMING}").fetchone()
         except Exception:
             if failures:
                 raise failures[0] from None
