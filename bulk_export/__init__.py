@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from bulk_export.core.version import __version__
 
 if TYPE_CHECKING:
+    from bulk_export.api import doctor as doctor
     from bulk_export.api import export as export
     from bulk_export.api import head as head
     from bulk_export.api import load as load
     from bulk_export.api import replay as replay
+    from bulk_export.api import run_doctor as run_doctor
     from bulk_export.api import run_export as run_export
     from bulk_export.api import run_head as run_head
     from bulk_export.api import run_replay as run_replay
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from bulk_export.errors import VerificationFailed as VerificationFailed
     from bulk_export.output.verify import Verification as Verification
     from bulk_export.output.verify import verify as verify
+    from bulk_export.pipelines.doctor import Finding as Finding
     from bulk_export.pipelines.load import LoadSummary as LoadSummary
     from bulk_export.pipelines.load_transaction import LoadProgress as LoadProgress
     from bulk_export.pipelines.load_transaction import TableLoad as TableLoad
@@ -56,10 +59,12 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
     "bulk_export.api": (
+        "doctor",
         "export",
         "head",
         "load",
         "replay",
+        "run_doctor",
         "run_export",
         "run_head",
         "run_replay",
@@ -81,6 +86,7 @@ _HOMES = {
         "UsageError",
         "VerificationFailed",
     ),
+    "bulk_export.pipelines.doctor": ("Finding",),
     "bulk_export.pipelines.load": ("LoadSummary",),
     "bulk_export.pipelines.load_transaction": ("LoadProgress", "TableLoad"),
     "bulk_export.pipelines.sync.summary": ("Counts", "PollSummary", "SyncSummary", "TableSummary"),

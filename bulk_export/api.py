@@ -18,6 +18,7 @@ from bulk_export.pipelines.arguments import (
     ReplayArguments,
     SyncArguments,
 )
+from bulk_export.pipelines.doctor import Finding, diagnose
 from bulk_export.pipelines.head import HeadOptions, first_records
 from bulk_export.pipelines.load import LoadSummary
 from bulk_export.pipelines.load import load as load_tables
@@ -212,6 +213,26 @@ def load(
         load("/data/npq", to="duckdb:///data/npq.duckdb")
     """
     return load_tables(LoadOptions.of(directory, [*names, *endpoints], **options), progress)
+
+
+async def doctor(**options: Unpack[DoctorArguments]) -> list[Finding]:
+    """Find what would keep an export from working: at most one request an endpoint.
+
+    Args:
+        **options: The options of `bulk-export doctor` with underscores, and `token`.
+
+    Returns:
+        What was found, in the order in which an export meets it.
+
+    Raises:
+        TypeError: An option is unknown.
+    """
+    return [finding async for finding in diagnose(**await with_fetched_service(options))]
+
+
+def run_doctor(**options: Unpack[DoctorArguments]) -> list[Finding]:
+    """Run `doctor` in a program without an event loop."""
+    return anyio.run(lambda: doctor(**options))
 
 
 async def head(endpoint: str, *, observer: Observer | None = None, **options: Unpack[HeadArguments]) -> pa.RecordBatch:

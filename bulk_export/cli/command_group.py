@@ -25,6 +25,7 @@ NAMES = (
     "replay",
     "plan",
     "head",
+    "doctor",
     "verify",
     "load",
     "check",

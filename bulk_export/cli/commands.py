@@ -13,6 +13,7 @@ from typing import Annotated, TypedDict
 from bulk_export.pipelines.arguments import (
     AddressArguments,
     BudgetArguments,
+    DoctorArguments,
     ExportArguments,
     HeadArguments,
     LimitArguments,
@@ -118,6 +119,10 @@ class HeadCommand(HeadArguments, RecordFormatOptions, IgnoredDisplayOptions, Rep
     """`bulk-export head`."""
 
 
+class DoctorCommand(DoctorArguments, JsonOptions, IgnoredDisplayOptions, ReportOptions, total=False):
+    """`bulk-export doctor`."""
+
+
 class VerifyCommand(IgnoredDisplayOptions, ReportOptions, total=False):
     """`bulk-export verify`."""
 
@@ -197,6 +202,7 @@ COMMANDS: Mapping[str, type] = {
     "replay": ReplayCommand,
     "plan": PlanCommand,
     "head": HeadCommand,
+    "doctor": DoctorCommand,
     "verify": VerifyCommand,
     "load": LoadCommand,
     "check": CheckCommand,

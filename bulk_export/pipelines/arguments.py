@@ -331,6 +331,22 @@ class HeadArguments(
     ]
 
 
+class DoctorArguments(
+    ServiceArguments,
+    AddressArguments,
+    TokenArguments,
+    LimitArguments,
+    BudgetArguments,
+    TransportArguments,
+    total=False,
+):
+    """The options of a diagnosis."""
+
+    output: Annotated[
+        PathText, Option("Directory whose disk is looked at.", metavar="DIR", default="output", short="-o")
+    ]
+
+
 class ReplayArguments(FileArguments, SchemaArguments, PrivacyArguments, total=False):
     """The options of another output from kept pages."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Unpack
 
 import pyarrow as pa
@@ -43,6 +44,14 @@ class HeadOptions:
         return ExportOptions.of([endpoint], environ=environ, page_size=records, **given)
 
 
+@dataclass(frozen=True, slots=True)
+class FirstPage:
+    """The first records of an endpoint, and the Date header of the response, unparsed."""
+
+    records: pa.RecordBatch
+    date: str | None
+
+
 class _FirstPage(PageReceiver):
     """Keeps the first page that arrives, and lets no other be requested."""
 
@@ -50,6 +59,11 @@ class _FirstPage(PageReceiver):
 
     def __init__(self) -> None:
         self.body = b""
+        self.date: str | None = None
+
+    def response_dated(self, date: str | None) -> None:
+        """Keep the clock of the service."""
+        self.date = date
 
     async def receive(self, pages: Iterable[FetchedPage]) -> None:
         for page in pages:
@@ -76,6 +90,13 @@ async def first_records(
     Raises:
         BulkExportError: Anything that can go wrong with a request; see `bulk_export.errors`.
     """
+    return (await first_page(options, observer, tuning)).records
+
+
+async def first_page(
+    options: ExportOptions, observer: Observer | None = None, tuning: Tuning | None = None
+) -> FirstPage:
+    """Return what `first_records` does, and the clock of the service."""
     observer, tuning = observer or Observer(), tuning or Tuning()
     check_decoder(observer.warned)
     (endpoint,) = options.endpoints
@@ -90,4 +111,4 @@ async def first_records(
     batch = decoder.decode([receiver.body]).batch
     if batch is None:
         raise AssertionError("a decoder of columns makes a batch")
-    return batch.slice(0, options.page_size)
+    return FirstPage(batch.slice(0, options.page_size), receiver.date)

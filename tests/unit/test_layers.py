@@ -152,6 +152,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
                 "cli.streams",
                 "cli.parameters",
                 "cli.export",
+                "cli.doctor",
                 "cli.head",
                 "cli.init",
                 "cli.load",
