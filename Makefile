@@ -9,10 +9,11 @@ DECODE := bulk_export/transform/decode
 DECODER_TESTS := tests/unit/transform tests/service/pipelines
 SANITIZERS := -g -O1 -std=c11 -fno-strict-aliasing -fsanitize=address,undefined -fno-sanitize-recover=undefined
 CLANG ?= clang
+AZURITE := 3.35.0
 FUZZ_SECONDS ?= 90
 
 .PHONY: export test test-python test-build lint format types check bench bench-peers lock clean torture fuzz
-.PHONY: sanitize fuzz-kernel wheels
+.PHONY: sanitize fuzz-kernel wheels test-integrations
 
 # Installing compiles the decoder, where there is a C compiler; a change of its sources does so again.
 $(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard $(DECODE)/kernel/*.[ch])
@@ -37,6 +38,19 @@ test-python: $(READY)
 # Builds the package and installs it, and runs what the compiled decoder is fuzzed with. Needs a C compiler.
 test-build: $(READY)
 	$(BIN)/python -m pytest -m build --numprocesses 2
+
+# Against stand-ins for what others run: S3 by moto, Azure Storage by Azurite, which needs Node.js.
+test-integrations: $(READY) .venv-moto/.ready
+	if command -v npm > /dev/null; then \
+	  npm install --prefix .azurite --silent --no-audit --no-fund --no-save azurite@$(AZURITE); \
+	else echo "There is no npm, so nothing is tested with Azurite."; fi
+	$(BIN)/python -m pytest -m integration --numprocesses 2
+
+# Away from the rest: what moto needs does not go together with what plots need.
+.venv-moto/.ready: tests/servers/moto.txt
+	$(PYTHON) -m venv .venv-moto
+	.venv-moto/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
 
 # The tests of the compiled decoder with AddressSanitizer and UBSan, away from the tree: by gcc, which has a library of
 # the first to load into Python. Python's own memory comes from malloc, so that what is read behind a body is seen, too;
@@ -112,4 +126,4 @@ lock: $(READY) .venv-plots/.ready
 	  | grep -viE '^(pip|setuptools|wheel)==' | sort --ignore-case --unique > constraints.txt
 
 clean:
-	rm -rf $(VENV) .venv-plots .venv-wheels $(PEERS:%=.venv-%) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-plots .venv-wheels .venv-moto .azurite $(PEERS:%=.venv-%) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

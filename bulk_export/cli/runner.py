@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -19,6 +18,7 @@ from bulk_export.cli.commands import COMMANDS, settings_of
 from bulk_export.cli.config import SettingsFile, find_file, options_for, read_file, resolve, unknown_variables
 from bulk_export.cli.reporting import configure_reporting, report, warnings_as_lines
 from bulk_export.cli.streams import lost_output
+from bulk_export.core.locations import local_path
 from bulk_export.core.masking import without_passwords
 from bulk_export.core.process import is_shortage, require_descriptors, too_few_descriptors
 from bulk_export.core.version import __version__
@@ -51,7 +51,7 @@ def prepare(command: str, line: dict[str, Any]) -> Prepared:
         UsageError: A source is unusable, or not trusted.
     """
     config = line.pop("config", None) or os.environ.get("BULK_EXPORT_CONFIG")
-    file = find_file() if config is None else read_file(Path(config))
+    file = find_file() if config is None else read_file(local_path(config, "--config"))
     from_file = {} if file is None else options_for(command, file)
     was_found = file is not None and config is None and bool(from_file)
     if file is not None and was_found:

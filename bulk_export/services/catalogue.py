@@ -7,10 +7,10 @@ import tomllib
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bulk_export.core.locations import with_home
 from bulk_export.core.masking import without_password
 from bulk_export.core.model import Endpoint, Service
 from bulk_export.core.text import decode_text
@@ -102,7 +102,7 @@ def _document(service: str) -> Mapping[str, Any]:
     if service in built_in_services():
         text = resources.files("bulk_export.services.builtin").joinpath(f"{service}.toml").read_text("utf-8")
         return tomllib.loads(text)
-    path = Path(service)
+    path = with_home(service)
     if "\0" in service or not (path.suffix in (".toml", *_OPENAPI_SUFFIXES) or "/" in service):
         raise UsageError(
             f"There is no built-in service {without_password(service)!r}.",

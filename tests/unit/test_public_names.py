@@ -34,6 +34,8 @@ def test_public_names() -> None:
         "SchemaDrift",
         "ServiceFailing",
         "ServiceRefused",
+        "StoreFailing",
+        "StoreRefused",
         "SyncSummary",
         "TableSummary",
         "UsageError",

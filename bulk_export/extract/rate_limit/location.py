@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from bulk_export.core.locations import with_home
 from bulk_export.core.masking import without_password
 from bulk_export.core.process import state_directory
 from bulk_export.errors import UsageError
@@ -87,7 +88,7 @@ def _default_file() -> Path:
 
 def _resolve_file(text: str) -> Path:
     try:
-        path = Path(text).expanduser()
+        path = with_home(text)
     except RuntimeError:
         raise UsageError("--budget names a home directory that is not known.", next_step=_NO_HOME_ADVICE) from None
     from_root = Path("/") / path

@@ -131,7 +131,9 @@ def test_the_guarded_options() -> None:
         "ca_file",
         "environment",
         "moved_to",
+        "publish",
         "service",
+        "store_option",
         "token_file",
     }
     assert settings_that_need(Trust.OWNER) == {
