@@ -24,13 +24,13 @@ def with_home(text: str | os.PathLike[str]) -> Path:
     Raises:
         UsageError: There is no such home directory.
     """
-    path = Path(os.path.expanduser(os.fspath(text)))  # noqa: PTH111 - Path raises RuntimeError in some cases only
-    if path.parts and path.parts[0].startswith("~"):
+    path = os.path.expanduser(os.fspath(text))  # noqa: PTH111 - Path.expanduser takes ./~ for ~
+    if path.startswith("~"):
         raise UsageError(
-            f"There is no home directory for {path.parts[0]}.",
+            f"There is no home directory for {Path(path).parts[0]}.",
             next_step=f"Write the path in full, or ./{path} for a file of that name.",
         )
-    return path
+    return Path(path)
 
 
 def local_path(text: str | os.PathLike[str], what: str) -> Path:

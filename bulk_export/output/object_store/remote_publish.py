@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bulk_export.errors import DamagedState, StoreAccessDenied, UsageError
@@ -49,8 +50,11 @@ def publish_manifest(
     """
     uploads = {path: _uploaded(journal, path) for path in _paths(manifest)}
     content = stored_text(manifest, run.generation, {path: upload.etag for path, upload in uploads.items()})
-    if _is_published(store, content):
+    found = _read_manifest(store, content)
+    if found.is_ours:
         return
+    if found.etag is not None and found.etag != run.replaced_etag:
+        raise _lost(store, journal, work)
     _check_parts(store, journal, run, uploads, work)
     try:
         if run.replaced_etag:
@@ -59,13 +63,8 @@ def publish_manifest(
             store.create(MANIFEST, content)
     except (ObjectExists, ObjectChanged, ObjectMissing):
         # An answer that was lost is repeated below, so the manifest may be ours after all.
-        if not _is_published(store, content):
-            journal.drop_results()
-            raise UsageError(
-                f"Another run finished its export to {store.url} first.",
-                kept=f"Its export was not changed. The pages of this one are kept in {work}.",
-                next_step="Leave it at that, or add --overwrite, which replaces the other one without a request.",
-            ) from None
+        if not _read_manifest(store, content).is_ours:
+            raise _lost(store, journal, work) from None
     logger.info("wrote the manifest to %s", store.url)
 
 
@@ -161,12 +160,30 @@ def _check_parts(
             )
 
 
-def _is_published(store: ObjectStore, content: bytes) -> bool:
+def _lost(store: ObjectStore, journal: JournalStore, work: str) -> UsageError:
+    """The refusal to replace what another run wrote in the meantime. The next run converts the pages once more."""
+    journal.drop_results()
+    return UsageError(
+        f"Another run finished its export to {store.url} first.",
+        kept=f"Its export was not changed. The pages of this one are kept in {work}.",
+        next_step="Leave it at that, or add --overwrite, which replaces the other one without a request.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The manifest that is there: whether it is the one of this run, and its version, None if that is not known."""
+
+    is_ours: bool
+    etag: str | None
+
+
+def _read_manifest(store: ObjectStore, ours: bytes) -> _Found:
     try:
-        found = store.read(MANIFEST, most=len(content))
+        found = store.read(MANIFEST, most=len(ours))
     except StoreAccessDenied:
-        return False
-    return found is not None and found[0] == content
+        return _Found(is_ours=False, etag=None)
+    return _Found(is_ours=False, etag="") if found is None else _Found(found[0] == ours, found[1])
 
 
 def _uploaded(journal: JournalStore, path: str) -> UploadedFile:

@@ -93,7 +93,7 @@ def parse_store_url(text: str) -> StoreUrl:
         )
     if _BUCKET.fullmatch(bucket) is None:
         raise UsageError(f"The address of {scheme}:// names no bucket or container.", next_step=_EXAMPLES)
-    prefix = path.strip("/")
+    prefix = path.removesuffix("/")
     if _UNUSABLE.search(prefix) or any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
         raise UsageError(
             f"The prefix of the address of {scheme}:// holds an empty part, a dot alone, or a character with a meaning"
