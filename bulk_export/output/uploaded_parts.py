@@ -14,16 +14,16 @@ UPLOADED = "upload/"
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """A file that was uploaded: its SHA-256 and size, and the ETag of the object."""
+    """A file that was uploaded: its SHA-256 and size, and the version of the object."""
 
     sha256: str
     bytes: int
-    etag: str
+    version: str
 
 
 def remember_upload(store: JournalStore, path: str, uploaded: UploadedFile) -> None:
     """Record that a file is safe in the object store; `path` is its path in the manifest."""
-    store.put_fact(UPLOADED + path, json.dumps([uploaded.sha256, uploaded.bytes, uploaded.etag]))
+    store.put_fact(UPLOADED + path, json.dumps([uploaded.sha256, uploaded.bytes, uploaded.version]))
 
 
 def uploaded_file(store: JournalStore, path: str) -> UploadedFile | None:
@@ -32,7 +32,7 @@ def uploaded_file(store: JournalStore, path: str) -> UploadedFile | None:
 
 
 def _parse(text: str) -> UploadedFile:
-    sha256, size, etag = json.loads(text)
-    if not (isinstance(sha256, str) and isinstance(etag, str) and type(size) is int):
+    sha256, size, version = json.loads(text)
+    if not (isinstance(sha256, str) and isinstance(version, str) and type(size) is int):
         raise TypeError("not an upload")
-    return UploadedFile(sha256, size, etag)
+    return UploadedFile(sha256, size, version)

@@ -13,13 +13,15 @@ from typing import Any
 
 from bulk_export.errors import DamagedState, StoreAccessDenied, StoreRefused
 from bulk_export.output.file_names import is_endpoint
-from bulk_export.output.object_store.failures import ObjectExists
+from bulk_export.output.object_store.failures import ObjectChanged, ObjectExists
 from bulk_export.output.object_store.layout import MOST_GENERATIONS, claim_key, parse_key
 from bulk_export.output.object_store.store import ObjectStore
 
 _LARGEST = 64 * 1024 * 1024
 # Unfinished runs at one address before a person should look at it.
 _MOST_CLAIMS = 1000
+# Nothing has this ETag, nor this number of a version.
+_NO_VERSION = "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,16 @@ class Claim:
     endpoints: Sequence[str] = ()
     replaces: Sequence[str] = field(default=(), repr=False)
 
-    def to_json(self) -> dict[str, Any]:
-        """The claim as JSON values."""
-        return {
+    @property
+    def content(self) -> bytes:
+        """The content of its object."""
+        values = {
             "run": self.run,
             "started_at": self.started_at,
             "endpoints": list(self.endpoints),
             "replaces": list(self.replaces),
         }
+        return json.dumps(values, indent=2).encode() + b"\n"
 
 
 def claim_generation(
@@ -80,14 +84,14 @@ def claim_generation(
     for generation in range(after + 1, min(after + _MOST_CLAIMS, MOST_GENERATIONS)):
         claim = Claim(generation, run, started_at, endpoints, replaces)
         try:
-            store.create(claim_key(generation), json.dumps(claim.to_json(), indent=2).encode() + b"\n")
+            store.create(claim_key(generation), claim.content)
         except ObjectExists:
             existing = _existing(store, generation)
-            if existing is not None and existing.run == run:
-                return claim, others
-            others += [existing] if existing is not None else []
-        else:
-            return claim, others
+            if existing is None or existing.run != run:
+                others += [] if existing is None else [existing]
+                continue
+        _require_conditions(store, claim)
+        return claim, others
     raise StoreRefused(
         f"Some {_MOST_CLAIMS} exports to {store.url} were begun and not finished.",
         next_step="Choose another address, or remove what is below it.",
@@ -116,6 +120,33 @@ def read_claim(store: ObjectStore, generation: int) -> Claim | None:
             next_step="Choose another address, or remove this object if no export is under way there.",
         ) from None
     return claim
+
+
+def _require_conditions(store: ObjectStore, claim: Claim) -> None:
+    """Raise StoreRefused for a store that writes an object although it is there, or is another version.
+
+    Some stores with the interface of S3 ignore such conditions. Two machines could then both finish.
+    """
+    key = claim_key(claim.generation)
+    refused = StoreRefused(
+        f"The store at {store.url} writes objects that are there already, although it was told not to.",
+        kept="No record was written.",
+        next_step="Choose another store, or export to a directory and copy it.",
+    )
+    try:
+        store.create(key, claim.content)
+    except ObjectExists:
+        pass
+    else:
+        raise refused
+    if not claim.replaces:
+        return
+    try:
+        store.replace(key, claim.content, _NO_VERSION)
+    except ObjectChanged:
+        pass
+    else:
+        raise refused
 
 
 def _existing(store: ObjectStore, generation: int) -> Claim | None:

@@ -18,7 +18,7 @@ from bulk_export.output.object_store.remote_run import RemoteRun
 from bulk_export.output.object_store.store import ObjectStore
 from bulk_export.output.object_store.upload import upload_file
 from bulk_export.output.publish import Rewrite, stage_archive, staged_paths
-from bulk_export.output.uploaded_parts import UploadedFile, remember_upload, uploaded_file
+from bulk_export.output.uploaded_parts import remember_upload, uploaded_file
 from bulk_export.output.work_directory import WorkDirectory
 
 logger = logging.getLogger(__name__)
@@ -61,8 +61,8 @@ class RemoteExport:
             return
         uploaded = uploaded_file(self._journal, path)
         if uploaded is None or uploaded.sha256 != sha256:
-            content, etag = upload_file(self._store, self._run.key(path), staged, sha256=sha256)
-            remember_upload(self._journal, path, UploadedFile(sha256, content.bytes, etag))
+            uploaded = upload_file(self._store, self._run.key(path), staged, sha256=sha256)
+            remember_upload(self._journal, path, uploaded)
             logger.info("uploaded %s", path)
         if not self._keeps_local:
             with local_failures(f"Removing {staged.name}"), contextlib.suppress(FileNotFoundError):
@@ -87,8 +87,8 @@ class RemoteExport:
         self._upload_all(manifest)
         if "archive" in manifest and uploaded_file(self._journal, ARCHIVE) is None:
             stage_archive(self._journal, self._work, manifest, rewrite)
-            content, etag = upload_file(self._store, self._run.key(ARCHIVE), self._work.state / ARCHIVE)
-            remember_upload(self._journal, ARCHIVE, UploadedFile(content.sha256, content.bytes, etag))
+            uploaded = upload_file(self._store, self._run.key(ARCHIVE), self._work.state / ARCHIVE)
+            remember_upload(self._journal, ARCHIVE, uploaded)
         publish_manifest(self._store, self._journal, self._run, manifest, str(self._work.output))
         return remove_superseded(self._store, self._journal, self._run, manifest)
 

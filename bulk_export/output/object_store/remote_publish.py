@@ -49,16 +49,16 @@ def publish_manifest(
         BulkExportError: The store rejects it, or keeps failing.
     """
     uploads = {path: _uploaded(journal, path) for path in _paths(manifest)}
-    content = stored_text(manifest, run.generation, {path: upload.etag for path, upload in uploads.items()})
+    content = stored_text(manifest, run.generation, {path: upload.version for path, upload in uploads.items()})
     found = _read_manifest(store, content)
     if found.is_ours:
         return
-    if found.etag is not None and found.etag != run.replaced_etag:
+    if found.version is not None and found.version != run.replaced_version:
         raise _lost(store, journal, work)
     _check_parts(store, journal, run, uploads, work)
     try:
-        if run.replaced_etag:
-            store.replace(MANIFEST, content, run.replaced_etag)
+        if run.replaced_version:
+            store.replace(MANIFEST, content, run.replaced_version)
         else:
             store.create(MANIFEST, content)
     except (ObjectExists, ObjectChanged, ObjectMissing):
@@ -150,8 +150,8 @@ def _check_parts(
         try:
             stored = store.status(run.key(path))
         except StoreAccessDenied:
-            return
-        if stored is None or stored.bytes != upload.bytes or (upload.etag and stored.etag != upload.etag):
+            stored = None  # S3 denies what is not there to those who may not list
+        if stored is None or stored.bytes != upload.bytes or (upload.version and stored.version != upload.version):
             journal.drop_results()
             raise DamagedState(
                 f"{run.key(path)} in {store.url} was {'removed' if stored is None else 'changed'} by somebody else.",
@@ -175,15 +175,15 @@ class _Found:
     """The manifest that is there: whether it is the one of this run, and its version, None if that is not known."""
 
     is_ours: bool
-    etag: str | None
+    version: str | None
 
 
 def _read_manifest(store: ObjectStore, ours: bytes) -> _Found:
     try:
         found = store.read(MANIFEST, most=len(ours))
     except StoreAccessDenied:
-        return _Found(is_ours=False, etag=None)
-    return _Found(is_ours=False, etag="") if found is None else _Found(found[0] == ours, found[1])
+        return _Found(is_ours=False, version=None)
+    return _Found(is_ours=False, version="") if found is None else _Found(found[0] == ours, found[1])
 
 
 def _uploaded(journal: JournalStore, path: str) -> UploadedFile:

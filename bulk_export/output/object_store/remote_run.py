@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from bulk_export.core.clock import now_text
-from bulk_export.errors import StoreAccessDenied, UsageError
+from bulk_export.errors import BulkExportError, StoreAccessDenied, UsageError
 from bulk_export.extract.journal import JournalStore
 from bulk_export.output.file_names import MANIFEST
 from bulk_export.output.object_store.claim import Claim, claim_generation
@@ -30,7 +31,7 @@ class RemoteRun:
         run: Identifies the run, across interruptions.
         started_at: When it began, in UTC.
         generation: The generation that it claimed; 0 until then.
-        replaced_etag: The version of the manifest that it replaces; empty for a first export.
+        replaced_version: The version of the manifest that it replaces; empty for a first export.
         replaces: The keys of the parts and the archive of that export.
     """
 
@@ -38,7 +39,7 @@ class RemoteRun:
     run: str
     started_at: str
     generation: int = 0
-    replaced_etag: str = ""
+    replaced_version: str = ""
     replaces: Sequence[str] = field(default=(), repr=False)
 
     def key(self, path: str) -> str:
@@ -47,7 +48,7 @@ class RemoteRun:
 
     def store_in(self, journal: JournalStore) -> None:
         """Record the run in its journal."""
-        values = [self.url, self.run, self.started_at, self.generation, self.replaced_etag, list(self.replaces)]
+        values = [self.url, self.run, self.started_at, self.generation, self.replaced_version, list(self.replaces)]
         journal.put_fact(OBJECT_STORE, json.dumps(values))
 
 
@@ -92,7 +93,7 @@ def begin_remote_run(
         )
     if run is not None and run.generation:
         return RemoteStart(run)
-    present = _present_manifest(store)
+    present, is_certain = _present_manifest(store)
     if present is not None and not overwrite:
         raise finished_in_store(store)
     if present is None:
@@ -100,7 +101,7 @@ def begin_remote_run(
     run = run or RemoteRun(str(store.url), secrets.token_hex(16), now_text())
     run = replace(
         run,
-        replaced_etag="" if present is None else present.etag,
+        replaced_version="" if present is None else present.version,
         replaces=() if present is None else tuple(present.keys),
     )
     # Recorded first: the claim of a run that was killed here is known to be its own.
@@ -113,6 +114,14 @@ def begin_remote_run(
         endpoints=endpoints,
         replaces=run.replaces,
     )
+    if not is_certain:
+        # Who may not list is denied what is not there. But if not even this can be read, a manifest may be there.
+        try:
+            store.read(claim_key(claim.generation), most=len(claim.content))
+        except StoreAccessDenied:
+            with contextlib.suppress(BulkExportError):
+                store.remove(claim_key(claim.generation))
+            raise
     run = replace(run, generation=claim.generation)
     run.store_in(journal)
     return RemoteStart(run, [*_others_text(store, others), *_public_text(store, claim)])
@@ -127,12 +136,12 @@ def finished_in_store(store: ObjectStore) -> UsageError:
     )
 
 
-def _present_manifest(store: ObjectStore) -> StoredManifest | None:
-    """The manifest that is there. One that may not be read counts as none: it is never overwritten unread."""
+def _present_manifest(store: ObjectStore) -> tuple[StoredManifest | None, bool]:
+    """Return the manifest that is there, and whether it is certain that there is none."""
     try:
-        return read_stored_manifest(store)
+        return read_stored_manifest(store), True
     except StoreAccessDenied:
-        return None
+        return None, False
 
 
 def _refuse_other_objects(store: ObjectStore) -> None:
@@ -166,8 +175,8 @@ def _public_text(store: ObjectStore, claim: Claim) -> list[str]:
 
 
 def _parse_run(text: str) -> RemoteRun:
-    url, run, started_at, generation, etag, replaces = json.loads(text)
-    if not all(isinstance(value, str) for value in (url, run, started_at, etag)) or type(generation) is not int:
+    url, run, started_at, generation, version, replaces = json.loads(text)
+    if not all(isinstance(value, str) for value in (url, run, started_at, version)) or type(generation) is not int:
         raise TypeError("not a run")
     keys = [key for key in replaces if (ours := parse_key(key)) is not None and ours.path]
-    return RemoteRun(url, run, started_at, generation, etag, tuple(keys))
+    return RemoteRun(url, run, started_at, generation, version, tuple(keys))

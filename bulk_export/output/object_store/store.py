@@ -25,11 +25,19 @@ _KEPT = "What was stored so far is kept on this machine."
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as the store describes it; `etag` is its version, without quotation marks."""
+    """An object as the store describes it; `version` changes whenever it is written."""
 
     key: str
     bytes: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenObject:
+    """An object that was written: its ETag, which may be a checksum, and its version."""
+
     etag: str
+    version: str
 
 
 class ObjectStore:
@@ -70,7 +78,7 @@ class ObjectStore:
             most: The most bytes to read; of a larger object, one byte more is returned.
 
         Returns:
-            Its content and its ETag; None if there is no such object.
+            Its content and its version; None if there is no such object.
 
         Raises:
             BulkExportError: The store rejects it, or keeps failing.
@@ -87,7 +95,7 @@ class ObjectStore:
                         break
         except ObjectMissing:
             return None
-        return bytes(content[: most + 1]), _etag(found.meta)
+        return bytes(content[: most + 1]), self._version(found.meta)
 
     def stream(self, key: str) -> Iterator[bytes]:
         """Yield the content of an object, some MiB at a time. Raises ObjectMissing and BulkExportError."""
@@ -98,7 +106,7 @@ class ObjectStore:
                 yield bytes(chunk)
 
     def status(self, key: str) -> StoredObject | None:
-        """Size and ETag of an object, None if there is none. Raises BulkExportError."""
+        """Size and version of an object, None if there is none. Raises BulkExportError."""
         import obstore
 
         try:
@@ -106,7 +114,7 @@ class ObjectStore:
                 meta = obstore.head(self._store, key)
         except ObjectMissing:
             return None
-        return StoredObject(key, meta["size"], _etag(meta))
+        return StoredObject(key, meta["size"], self._version(meta))
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield the objects below a prefix, which ends at a slash. Raises BulkExportError."""
@@ -115,27 +123,28 @@ class ObjectStore:
         with self._failures("Listing objects"):
             for chunk in obstore.list(self._store, prefix.rstrip("/") or None):
                 for meta in chunk:
-                    yield StoredObject(meta["path"], meta["size"], _etag(meta))
+                    yield StoredObject(meta["path"], meta["size"], self._version(meta))
 
-    def create(self, key: str, content: bytes) -> str:
-        """Write a small object that must not be there yet. Returns its ETag. Raises ObjectExists, BulkExportError."""
+    def create(self, key: str, content: bytes) -> None:
+        """Write a small object that must not be there yet. Raises ObjectExists and BulkExportError."""
         try:
-            return self._put(key, content, mode="create")
+            self._put(key, content, mode="create")
         except (ObjectMissing, ObjectChanged):
             raise self._unexpected("Creating an object") from None
 
-    def replace(self, key: str, content: bytes, etag: str) -> str:
-        """Write a small object in place of a version. Returns the new ETag.
+    def replace(self, key: str, content: bytes, version: str) -> None:
+        """Write a small object in place of a version.
 
         Raises:
             ObjectChanged: There is another version.
             ObjectMissing: There is no such object any more.
             BulkExportError: The store rejects it, or keeps failing.
         """
-        return self._put(key, content, mode={"e_tag": f'"{etag}"'})
+        expected = {"version": version} if self._has_versions else {"e_tag": f'"{version}"'}
+        self._put(key, content, mode=expected)
 
-    def upload(self, key: str, content: IO[bytes], size: int) -> str:
-        """Write a file of `size` bytes, in pieces if it is large. Returns its ETag. Raises BulkExportError."""
+    def upload(self, key: str, content: IO[bytes], size: int) -> WrittenObject:
+        """Write a file of `size` bytes, in pieces if it is large. Raises BulkExportError."""
         pieces = {"chunk_size": PIECE_BYTES, "max_concurrency": _PIECES_AT_ONCE}
         try:
             return self._put(key, content, use_multipart=size > PIECE_BYTES, **pieces)
@@ -165,7 +174,7 @@ class ObjectStore:
         except Exception:  # noqa: BLE001 - whatever fails, it was not read
             return False
 
-    def _put(self, key: str, content: bytes | IO[bytes], **how: Any) -> str:
+    def _put(self, key: str, content: bytes | IO[bytes], **how: Any) -> WrittenObject:
         import obstore
 
         attributes: dict[Any, str] = {"Content-Type": _content_type(key)}
@@ -175,7 +184,15 @@ class ObjectStore:
             result = obstore.put(
                 self._store, key, content, attributes=attributes, tags=self._options.tags or None, **how
             )
-        return _etag(result)
+        return WrittenObject(_etag(result), self._version(result))
+
+    @property
+    def _has_versions(self) -> bool:
+        """Whether the store compares numbers of versions, and no ETags, when an object is replaced."""
+        return self.url.scheme == "gs"
+
+    def _version(self, meta: Any) -> str:
+        return str(meta["version"] or "") if self._has_versions else _etag(meta)
 
     def _unexpected(self, doing: str) -> StoreRefused:
         """The error for an answer that no store should give to a request of this kind."""

@@ -1,4 +1,5 @@
-"""The manifest of an export in a store: as in a directory, with keys that lead to its generation, and ETags.
+"""The manifest of an export in a store: as in a directory, with keys that lead to its generation, and ETags
+(the numbers of versions in Google Cloud Storage).
 
 "files": [{"path": "generation-2/statements/part-00000.parquet", "rows": …, "bytes": …, "sha256": …, "etag": …}]
 """
@@ -26,13 +27,13 @@ class StoredManifest:
     Attributes:
         manifest: The manifest with the paths of a local one.
         generation: The generation of its parts.
-        etag: The version of the object.
+        version: The version of the object.
         etags: The ETag of each part, by path, as far as the manifest has them.
     """
 
     manifest: Mapping[str, Any]
     generation: int
-    etag: str
+    version: str
     etags: Mapping[str, str]
 
     @property
@@ -78,9 +79,8 @@ def read_stored_manifest(store: ObjectStore) -> StoredManifest | None:
     found = store.read(MANIFEST, most=_LARGEST)
     if found is None:
         return None
-    content, etag = found
     try:
-        return _parsed(content, etag)
+        return _parsed(*found)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DamagedState(
             f"The manifest in {store.url} cannot be used: it was not written by this tool, or is not whole.",
@@ -112,7 +112,7 @@ def require_stored_manifest(store: ObjectStore) -> StoredManifest:
     )
 
 
-def _parsed(content: bytes, etag: str) -> StoredManifest:
+def _parsed(content: bytes, version: str) -> StoredManifest:
     if len(content) > _LARGEST:
         raise ValueError("too large")
     manifest = json.loads(content)
@@ -132,7 +132,7 @@ def _parsed(content: bytes, etag: str) -> StoredManifest:
     if len(generations) > 1:
         raise InvalidManifest("it names parts of several generations")
     files_of(manifest)
-    return StoredManifest(manifest, generations.pop() if generations else 1, etag, etags)
+    return StoredManifest(manifest, generations.pop() if generations else 1, version, etags)
 
 
 def _split(key: str) -> tuple[int, str]:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import IO
 
 from bulk_export.core.files import local_failures, open_regular
-from bulk_export.errors import DamagedState, StoreAccessDenied, StoreFailing
+from bulk_export.errors import DamagedState, StoreFailing
 from bulk_export.output.object_store.failures import ObjectMissing
 from bulk_export.output.object_store.store import PIECE_BYTES, ObjectStore
+from bulk_export.output.uploaded_parts import UploadedFile
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class Content:
     etag: str
 
 
-def upload_file(store: ObjectStore, key: str, path: Path, *, sha256: str | None = None) -> tuple[Content, str]:
+def upload_file(store: ObjectStore, key: str, path: Path, *, sha256: str | None = None) -> UploadedFile:
     """Upload a file, in place of an earlier object of ours.
 
     Args:
@@ -43,7 +44,7 @@ def upload_file(store: ObjectStore, key: str, path: Path, *, sha256: str | None 
         sha256: What its content must hash to, if that is known.
 
     Returns:
-        Its content, and the ETag of the object.
+        Its content, and the version of the object.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -62,9 +63,9 @@ def upload_file(store: ObjectStore, key: str, path: Path, *, sha256: str | None 
             )
         for _ in range(_ATTEMPTS):
             file.seek(0)
-            etag = store.upload(key, file, content.bytes)
-            if is_stored(store, key, content, etag):
-                return content, etag
+            written = store.upload(key, file, content.bytes)
+            if is_stored(store, key, content, written.etag):
+                return UploadedFile(content.sha256, content.bytes, written.version)
             logger.warning("%s arrived with another content, so it is uploaded again", key)
     raise StoreFailing(
         f"{key} in {store.url} differs from what was sent, {_ATTEMPTS} times in a row.",
@@ -99,16 +100,11 @@ def content_of(file: IO[bytes]) -> Content:
 
 
 def is_stored(store: ObjectStore, key: str, content: Content, etag: str) -> bool:
-    """Whether the store holds a content, by its ETag or by reading the object back.
-
-    Where reading is not allowed, the size and the checksums that were sent along have to do.
-    """
+    """Whether the store holds a content, by its ETag or by reading the object back. Raises BulkExportError."""
     if etag == content.etag:
         return True
     try:
         return sha256_of_object(store, key) == content.sha256
-    except StoreAccessDenied:
-        return True
     except ObjectMissing:
         return False
 

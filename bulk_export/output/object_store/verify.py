@@ -64,7 +64,7 @@ def _check_quickly(store: ObjectStore, key: str, file: DescribedFile, stored: St
         return ["missing"]
     if status.bytes != file.bytes:
         return [f"{status.bytes} bytes instead of {file.bytes}"]
-    if etag and status.etag != etag:
+    if etag and status.version != etag:
         return ["written anew since the export (ETag)"]
     return []
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bulk_export.errors import DamagedState, StoreAccessDenied, UsageError
+from bulk_export.errors import DamagedState, StoreAccessDenied, StoreRefused, UsageError
 from bulk_export.extract.journal import JournalStore
 from bulk_export.output.manifest import TOOL
 from bulk_export.output.object_store.failures import ObjectExists
@@ -22,7 +22,7 @@ from bulk_export.output.object_store.stored_manifest import read_stored_manifest
 from bulk_export.output.object_store.upload import upload_file
 from bulk_export.output.object_store.url import parse_store_url
 from bulk_export.output.object_store.verify import verify_stored
-from bulk_export.output.uploaded_parts import UploadedFile, remember_upload
+from bulk_export.output.uploaded_parts import remember_upload
 
 obstore = pytest.importorskip("obstore.store")
 
@@ -59,9 +59,9 @@ class Machine:
             local = self.directory / name
             local.write_bytes(LINE)
             path = f"statements/{name}"
-            content, etag = upload_file(self.store, run.key(path), local)
-            remember_upload(self.journal, path, UploadedFile(content.sha256, content.bytes, etag))
-            files.append({"path": path, "rows": 1, "bytes": content.bytes, "sha256": content.sha256})
+            uploaded = upload_file(self.store, run.key(path), local)
+            remember_upload(self.journal, path, uploaded)
+            files.append({"path": path, "rows": 1, "bytes": uploaded.bytes, "sha256": uploaded.sha256})
         return manifest(files)
 
     def finish(self, run: RemoteRun, described: dict[str, Any]) -> list[str]:
@@ -268,11 +268,10 @@ def test_manifest_whose_answer_was_lost(store: ObjectStore, tmp_path: Path, monk
     """A manifest that is there already, because a request was sent twice, is ours if its content is."""
     create = ObjectStore.create
 
-    def twice(self: ObjectStore, key: str, content: bytes) -> str:
+    def twice(self: ObjectStore, key: str, content: bytes) -> None:
         create(self, key, content)
         if key == "manifest.json":
             raise ObjectExists
-        return ""
 
     monkeypatch.setattr(ObjectStore, "create", twice)
     with machine(tmp_path / "a", store) as one:
@@ -281,7 +280,72 @@ def test_manifest_whose_answer_was_lost(store: ObjectStore, tmp_path: Path, monk
     assert verify_stored(store, quick=False).files == 2
 
 
-@pytest.mark.parametrize("denied", [("list",), ("remove",), ("list", "remove"), ("list", "remove", "read", "status")])
+@pytest.mark.parametrize("ignored", ["create", "replace"])
+def test_store_that_ignores_conditions(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ignored: str
+) -> None:
+    """A store that writes regardless of what is there is refused before any record is written."""
+    with machine(tmp_path / "a", store) as one:
+        run = one.begin()
+        one.finish(run, one.upload(run, PARTS))
+    with machine(tmp_path / "b", store) as one, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ObjectStore, ignored, lambda *_: None)
+        with pytest.raises(StoreRefused, match="although it was told not to"):
+            one.begin(overwrite=True)
+    assert verify_stored(store, quick=False).files == 2
+
+
+def test_who_may_not_list_is_denied_what_is_not_there(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 answers 403 in place of 404 then: a first export is made all the same, and a lost part is noticed."""
+    known = ObjectStore.read, ObjectStore.status
+
+    def read(self: ObjectStore, key: str, *, most: int) -> Any:
+        return denied(known[0](self, key, most=most))
+
+    def status(self: ObjectStore, key: str) -> Any:
+        return denied(known[1](self, key))
+
+    def denied(found: Any = None, *_: Any) -> Any:
+        if found is None or isinstance(found, ObjectStore):
+            raise StoreAccessDenied("Denied.")
+        return found
+
+    with pytest.MonkeyPatch.context() as patch, machine(tmp_path / "a", store) as one:
+        patch.setattr(ObjectStore, "read", read)
+        patch.setattr(ObjectStore, "status", status)
+        patch.setattr(ObjectStore, "list", denied)
+        run = one.begin()
+        described = one.upload(run, PARTS)
+        store.remove("statements/part-00001.ndjson")
+        with pytest.raises(DamagedState, match="was removed by somebody else"):
+            one.finish(run, described)
+        run = one.begin()
+        one.finish(run, one.upload(run, PARTS))
+    assert verify_stored(store, quick=False).files == 2
+
+
+def test_who_may_not_read_writes_nothing(store: ObjectStore, tmp_path: Path) -> None:
+    """A finished export may be there, whose parts must not be written over."""
+    with machine(tmp_path / "a", store) as one:
+        run = one.begin()
+        one.finish(run, one.upload(run, PARTS))
+
+    def deny(*_: Any, **__: Any) -> Any:
+        raise StoreAccessDenied("Denied.")
+
+    with machine(tmp_path / "b", store) as one, pytest.MonkeyPatch.context() as patch:
+        for name in ("read", "status", "list"):
+            patch.setattr(ObjectStore, name, deny)
+        with pytest.raises(StoreAccessDenied):
+            one.begin()
+        with pytest.raises(StoreAccessDenied):
+            one.begin()
+    assert verify_stored(store, quick=False).files == 2
+
+
+@pytest.mark.parametrize("denied", [("list",), ("remove",), ("list", "remove")])
 def test_few_permissions(
     store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, denied: tuple[str, ...]
 ) -> None:
