@@ -39,6 +39,9 @@ from bulk_export.transform.decode import page_rewriter
 
 logger = logging.getLogger(__name__)
 
+# Seconds until finished parts are looked for again.
+_LONGEST_REST = 1.0
+
 
 async def export(
     options: ExportOptions,
@@ -184,4 +187,6 @@ async def _upload_while_fetching(
     """Upload each part soon after it is finished, until the caller cancels this; the rest follows at the end."""
     while workspace.remote is not None:
         await anyio.to_thread.run_sync(workspace.upload, conversions)
-        await session.changed.wait()
+        # Pages may be minutes apart, while parts are finished from those before.
+        with anyio.move_on_after(_LONGEST_REST):
+            await session.changed.wait()

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 
-from bulk_export.errors import BulkExportError, Interrupted, UsageError
+from bulk_export.errors import BulkExportError, DirectoryInUse, Interrupted, UsageError
 from bulk_export.extract.journal import JournalStore
 from bulk_export.output.directory import already_finished, check_replaceable
 from bulk_export.output.object_store.remote_export import RemoteExport
@@ -142,15 +142,7 @@ async def open_workspace(
         LocalFailure: The disk failed.
     """
     with ExitStack() as stack:
-        directory = stack.enter_context(
-            open_work_directory(
-                request.output,
-                request.work_dir,
-                request.endpoints,
-                overwrite=request.overwrite,
-                keep_pages=request.keep_pages,
-            )
-        )
+        directory = stack.enter_context(_opened_directory(request))
         store = await anyio.to_thread.run_sync(functools.partial(directory.open_journal, cap=request.body_cap))
         stack.callback(store.close)
         is_resumed = await anyio.to_thread.run_sync(
@@ -161,6 +153,28 @@ async def open_workspace(
         )
         logger.info("%s in %s", "Resuming" if is_resumed else "Starting", request.place)
         yield Workspace(request, directory, store, is_resumed, remote)
+
+
+@contextmanager
+def _opened_directory(request: WorkspaceRequest) -> Iterator[WorkDirectory]:
+    """Open the output, which users know by its address if it is in an object store."""
+    with ExitStack() as stack:
+        try:
+            directory = stack.enter_context(
+                open_work_directory(
+                    request.output,
+                    request.work_dir,
+                    request.endpoints,
+                    overwrite=request.overwrite,
+                    keep_pages=request.keep_pages,
+                )
+            )
+        except DirectoryInUse:
+            raise DirectoryInUse(
+                f"Another process is exporting into {request.place}.",
+                next_step="Wait for it to end, or choose another --output.",
+            ) from None
+        yield directory
 
 
 def _open_remote(

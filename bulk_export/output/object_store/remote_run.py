@@ -16,6 +16,7 @@ from bulk_export.output.object_store.claim import Claim, claim_generation
 from bulk_export.output.object_store.layout import claim_key, object_key, parse_key
 from bulk_export.output.object_store.store import ObjectStore
 from bulk_export.output.object_store.stored_manifest import StoredManifest, read_stored_manifest
+from bulk_export.output.publish import decided
 from bulk_export.output.uploaded_parts import OBJECT_STORE
 
 # Objects that are looked at before a first export, to find those that are not of an export.
@@ -70,7 +71,8 @@ def begin_remote_run(
 ) -> RemoteStart:
     """Claim a generation for a run, or take up the one that it has.
 
-    The claim is written before anything is fetched, so an address that cannot be used is found out at once.
+    The claim is written before anything is fetched, so an address that cannot be used is found out at once. So is that
+    another run has finished in the meantime.
 
     Args:
         store: The store.
@@ -91,9 +93,14 @@ def begin_remote_run(
             kept="Nothing was changed.",
             next_step="Give that address again to go on with it.",
         )
-    if run is not None and run.generation:
-        return RemoteStart(run)
     present, is_certain = _present_manifest(store)
+    if run is not None and run.generation:
+        is_lost = is_certain and ("" if present is None else present.version) != run.replaced_version
+        # A manifest that was decided on may be the one that is there, which publishing finds out.
+        if not is_lost or decided(journal) is not None:
+            return RemoteStart(run)
+        journal.drop_results()
+        run = None
     if present is not None and not overwrite:
         raise finished_in_store(store)
     if present is None:

@@ -60,7 +60,7 @@ def test_credentials_expire_at_each_call(
     calls = calls_of(lake, service.base_url, whole, **changes)
     expected = lake.content(whole, tmp_path / "whole")
     assert calls > 20
-    for number in range(1, calls + 1, 3 if overwrite else 1):
+    for number in range(1, calls + 1, 4 if overwrite else 1):
         address = prepared()
 
         def refuse(request: Request, number: int = number) -> Answer | None:
@@ -86,7 +86,7 @@ def test_killed_at_calls(lake: Lake, service: SmallService, tmp_path: Path, *, a
     whole = lake.new_address()
     calls = calls_of(lake, service.base_url, whole, work_dir=tmp_path / "work")
     expected = lake.content(whole, tmp_path / "whole")
-    for number in range(1, calls + 1, 4):
+    for number in range(1, calls + 1, 5):
         address = lake.new_address()
         process = _FORKED.Process(
             target=export_once, args=(service.base_url, address), kwargs={"work_dir": tmp_path / "work"}
@@ -101,8 +101,12 @@ def test_killed_at_calls(lake: Lake, service: SmallService, tmp_path: Path, *, a
         lake.proxy.reset(after=kill) if arrives else lake.proxy.reset(before=kill)
         process.start()
         process.join()
-        assert process.exitcode == -signal.SIGKILL, number
         lake.proxy.reset()
-        export_once(service.base_url, address, work_dir=tmp_path / "work")
+        # How many calls there are depends on time: parts that a second conversion replaces may have been uploaded.
+        if process.exitcode == -signal.SIGKILL:
+            export_once(service.base_url, address, work_dir=tmp_path / "work")
+        else:
+            assert process.exitcode == 0, number
+            assert number > calls // 2
         assert lake.content(address, tmp_path / f"at-{number}") == expected, number
         assert not list((tmp_path / "work").iterdir()), number

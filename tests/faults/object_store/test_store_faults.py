@@ -12,6 +12,7 @@ import pytest
 import bulk_export
 from bulk_export.errors import BulkExportError
 from bulk_export.output.object_store.connection import StorePatience
+from tests.support import small_service
 from tests.support.disk_calls import counted, fail_at
 from tests.support.small_service import SmallService
 from tests.support.store_proxy import CUT, Answer, Request, error
@@ -60,9 +61,11 @@ def test_store_that_only_slows_down(lake: Lake, service: SmallService) -> None:
     raised = failed(service.base_url, address)
     assert raised.exit_code == 4
     assert "kept failing" in raised.what
+    uploaded = {(request.path, request.body) for request in lake.proxy.requests if ".parquet" in request.path}
+    assert uploaded
     lake.proxy.reset()
     export_once(service.base_url, address)
-    assert not [call for call in lake.proxy.calls() if "PUT" in call and "part-00000.parquet" in call][1:]
+    assert uploaded.isdisjoint((request.path, request.body) for request in lake.proxy.requests if is_part(request))
     assert bulk_export.verify(address).rows == 112
 
 
@@ -195,6 +198,46 @@ def test_full_disk(lake: Lake, service: SmallService, tmp_path: Path, number: in
     export_once(service.base_url, address, work_dir=tmp_path / "work")
     assert bulk_export.verify(address).rows == 112
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_parts_are_uploaded_while_pages_are_fetched(
+    lake: Lake, service: SmallService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finished part does not wait for the end: here the end waits for it."""
+    uploaded = threading.Event()
+    page = small_service.page
+
+    def waiting(endpoint: str, number: int) -> bytes:
+        if (endpoint, number) == ("delivery-partners", 3):
+            assert uploaded.wait(20)
+        return page(endpoint, number)
+
+    def seen(request: Request) -> Answer | None:
+        if is_part(request):
+            uploaded.set()
+        return None
+
+    monkeypatch.setattr(small_service, "page", waiting)
+    lake.proxy.reset(after=seen)
+    address = lake.new_address()
+    export_once(service.base_url, address)
+    assert bulk_export.verify(address).rows == 112
+
+
+def test_loser_is_told_before_it_fetches(lake: Lake, service: SmallService, tmp_path: Path) -> None:
+    """A run that goes on after another one has finished asks the service for nothing more."""
+    address = lake.new_address()
+    lake.proxy.reset(lambda request: error(403, "AccessDenied") if is_part(request) else None)
+    assert failed(service.base_url, address, work_dir=tmp_path / "slow").exit_code == 3
+    lake.proxy.reset()
+    export_once(service.base_url, address, work_dir=tmp_path / "quick")
+    service.requests.clear()
+    raised = failed(service.base_url, address, work_dir=tmp_path / "slow")
+    assert (raised.exit_code, "holds a finished export" in raised.what) == (2, True)
+    assert service.requests == []
+    export_once(service.base_url, address, work_dir=tmp_path / "slow", overwrite=True)
+    assert bulk_export.verify(address).rows == 112
+    assert all(key.startswith(("generation-3/", "manifest")) for key in lake.keys(address))
 
 
 def test_two_machines(lake: Lake, service: SmallService, tmp_path: Path) -> None:
