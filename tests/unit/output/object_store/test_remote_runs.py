@@ -364,6 +364,29 @@ def test_few_permissions(
     assert verify_stored(store, quick=False).files == 2
 
 
+def test_public_address(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that can be read without credentials is reported before records are written."""
+    monkeypatch.setattr(ObjectStore, "is_public", lambda *_: True)
+    with machine(tmp_path / "a", store) as one:
+        one.begin()
+        assert len(one.warnings) == 1
+        assert "can be read by everybody" in one.warnings[0]
+        one.begin()
+        assert len(one.warnings) == 1
+    assert keys(store) == [".bulk-export/generation-1.json"]
+
+
+def test_run_that_lost_while_it_rested(store: ObjectStore, tmp_path: Path) -> None:
+    """A run that goes on after another one has finished is told at once, unless its own manifest is the one there."""
+    with machine(tmp_path / "a", store) as one, machine(tmp_path / "b", store) as other:
+        one.begin()
+        theirs = other.begin()
+        other.finish(theirs, other.upload(theirs, PARTS))
+        with pytest.raises(UsageError, match="holds a finished export"):
+            one.begin()
+        assert one.begin(overwrite=True).generation == 3
+
+
 def test_unfinished_is_not_verified(store: ObjectStore, tmp_path: Path) -> None:
     """Without a manifest there is no export."""
     with machine(tmp_path / "a", store) as one:
