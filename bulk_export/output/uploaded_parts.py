@@ -31,6 +31,11 @@ def uploaded_file(store: JournalStore, path: str) -> UploadedFile | None:
     return store.parsed_fact(UPLOADED + path, _parse)
 
 
+def uploaded_paths(store: JournalStore) -> list[str]:
+    """The paths of all files that were uploaded, as far as the journal knows."""
+    return [name.removeprefix(UPLOADED) for name in store.facts() if name.startswith(UPLOADED)]
+
+
 def _parse(text: str) -> UploadedFile:
     sha256, size, version = json.loads(text)
     if not (isinstance(sha256, str) and isinstance(version, str) and type(size) is int):

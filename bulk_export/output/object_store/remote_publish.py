@@ -16,17 +16,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bulk_export.errors import DamagedState, StoreAccessDenied, UsageError
+from bulk_export.errors import DamagedState, StoreAccessDenied
 from bulk_export.extract.journal import JournalStore
 from bulk_export.output.file_names import ARCHIVE, MANIFEST
 from bulk_export.output.manifest import files_of
 from bulk_export.output.object_store.claim import Claim, read_claim
 from bulk_export.output.object_store.failures import ObjectChanged, ObjectExists, ObjectMissing
 from bulk_export.output.object_store.layout import OurKey, claim_key, parse_key
-from bulk_export.output.object_store.remote_run import RemoteRun
+from bulk_export.output.object_store.remote_run import RemoteRun, discard_run, lost_to_another
 from bulk_export.output.object_store.store import ObjectStore
-from bulk_export.output.object_store.stored_manifest import stored_text
-from bulk_export.output.uploaded_parts import UPLOADED, UploadedFile, uploaded_file
+from bulk_export.output.object_store.stored_manifest import read_stored_manifest, stored_text
+from bulk_export.output.uploaded_parts import UploadedFile, uploaded_file, uploaded_paths
 
 logger = logging.getLogger(__name__)
 
@@ -45,16 +45,17 @@ def publish_manifest(
 
     Raises:
         UsageError: Another run finished first.
-        DamagedState: A part was changed or removed by somebody else.
+        DamagedState: A part was changed or removed by somebody else, or so was the manifest.
         BulkExportError: The store rejects it, or keeps failing.
     """
     uploads = {path: _uploaded(journal, path) for path in _paths(manifest)}
     content = stored_text(manifest, run.generation, {path: upload.version for path, upload in uploads.items()})
-    found = _read_manifest(store, content)
+    found = _read_manifest(store, run)
     if found.is_ours:
         return
     if found.version is not None and found.version != run.replaced_version:
-        raise _lost(store, journal, work)
+        discard_run(store, journal, run)
+        raise lost_to_another(store)
     _check_parts(store, journal, run, uploads, work)
     try:
         if run.replaced_version:
@@ -63,8 +64,9 @@ def publish_manifest(
             store.create(MANIFEST, content)
     except (ObjectExists, ObjectChanged, ObjectMissing):
         # An answer that was lost is repeated below, so the manifest may be ours after all.
-        if not _read_manifest(store, content).is_ours:
-            raise _lost(store, journal, work) from None
+        if not _read_manifest(store, run).is_ours:
+            discard_run(store, journal, run)
+            raise lost_to_another(store) from None
     logger.info("wrote the manifest to %s", store.url)
 
 
@@ -86,7 +88,7 @@ def remove_superseded(
         StoreFailing: The store keeps failing.
     """
     current = {run.key(path) for path in _paths(manifest)}
-    superseded = {*run.replaces, *(run.key(path) for path in _all_uploads(journal))}
+    superseded = {*run.replaces, *(run.key(path) for path in uploaded_paths(journal))}
     warnings = []
     try:
         listed = [ours for stored in store.list() if (ours := parse_key(stored.key)) is not None]
@@ -160,16 +162,6 @@ def _check_parts(
             )
 
 
-def _lost(store: ObjectStore, journal: JournalStore, work: str) -> UsageError:
-    """The refusal to replace what another run wrote in the meantime. The next run converts the pages once more."""
-    journal.drop_results()
-    return UsageError(
-        f"Another run finished its export to {store.url} first.",
-        kept=f"Its export was not changed. The pages of this one are kept in {work}.",
-        next_step="Leave it at that, or add --overwrite, which replaces the other one without a request.",
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Found:
     """The manifest that is there: whether it is the one of this run, and its version, None if that is not known."""
@@ -178,12 +170,15 @@ class _Found:
     version: str | None
 
 
-def _read_manifest(store: ObjectStore, ours: bytes) -> _Found:
+def _read_manifest(store: ObjectStore, run: RemoteRun) -> _Found:
+    """Look for the manifest. One that names the generation of this run is its own: nobody else writes there."""
     try:
-        found = store.read(MANIFEST, most=len(ours))
+        found = read_stored_manifest(store)
     except StoreAccessDenied:
         return _Found(is_ours=False, version=None)
-    return _Found(is_ours=False, version="") if found is None else _Found(found[0] == ours, found[1])
+    if found is None:
+        return _Found(is_ours=False, version="")
+    return _Found(found.generation == run.generation, found.version)
 
 
 def _uploaded(journal: JournalStore, path: str) -> UploadedFile:
@@ -196,7 +191,3 @@ def _uploaded(journal: JournalStore, path: str) -> UploadedFile:
 def _paths(manifest: Mapping[str, Any]) -> list[str]:
     paths = [path for path, _ in files_of(manifest)]
     return [*paths, ARCHIVE] if "archive" in manifest else paths
-
-
-def _all_uploads(journal: JournalStore) -> list[str]:
-    return [name.removeprefix(UPLOADED) for name in journal.facts() if name.startswith(UPLOADED)]

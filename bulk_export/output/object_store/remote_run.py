@@ -16,8 +16,7 @@ from bulk_export.output.object_store.claim import Claim, claim_generation
 from bulk_export.output.object_store.layout import claim_key, object_key, parse_key
 from bulk_export.output.object_store.store import ObjectStore
 from bulk_export.output.object_store.stored_manifest import StoredManifest, read_stored_manifest
-from bulk_export.output.publish import decided
-from bulk_export.output.uploaded_parts import OBJECT_STORE
+from bulk_export.output.uploaded_parts import OBJECT_STORE, uploaded_paths
 
 # Objects that are looked at before a first export, to find those that are not of an export.
 _MOST_LISTED = 100_000
@@ -95,11 +94,13 @@ def begin_remote_run(
         )
     present, is_certain = _present_manifest(store)
     if run is not None and run.generation:
+        is_ours = present is not None and present.generation == run.generation
         is_lost = is_certain and ("" if present is None else present.version) != run.replaced_version
-        # A manifest that was decided on may be the one that is there, which publishing finds out.
-        if not is_lost or decided(journal) is not None:
+        if is_ours or not is_lost:
             return RemoteStart(run)
-        journal.drop_results()
+        discard_run(store, journal, run)
+        if not overwrite:
+            raise lost_to_another(store)
         run = None
     if present is not None and not overwrite:
         raise finished_in_store(store)
@@ -132,6 +133,27 @@ def begin_remote_run(
     run = replace(run, generation=claim.generation)
     run.store_in(journal)
     return RemoteStart(run, [*_others_text(store, others), *_public_text(store, claim)])
+
+
+def discard_run(store: ObjectStore, journal: JournalStore, run: RemoteRun) -> None:
+    """Give up a run that lost: remove what it uploaded, as far as that is possible, and then its claim.
+
+    The pages stay in the journal, so another run can make the parts anew.
+    """
+    with contextlib.suppress(BulkExportError):
+        for path in uploaded_paths(journal):
+            store.remove(run.key(path))
+        store.remove(claim_key(run.generation))
+    journal.drop_results()
+
+
+def lost_to_another(store: ObjectStore) -> UsageError:
+    """The refusal to replace what another run wrote in the meantime."""
+    return UsageError(
+        f"Another run finished its export to {store.url} first.",
+        kept="It was not changed, and the pages of this one are kept on this machine.",
+        next_step="Leave it at that, or add --overwrite to replace it; no page is requested again.",
+    )
 
 
 def finished_in_store(store: ObjectStore) -> UsageError:

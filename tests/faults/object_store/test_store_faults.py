@@ -233,7 +233,7 @@ def test_loser_is_told_before_it_fetches(lake: Lake, service: SmallService, tmp_
     export_once(service.base_url, address, work_dir=tmp_path / "quick")
     service.requests.clear()
     raised = failed(service.base_url, address, work_dir=tmp_path / "slow")
-    assert (raised.exit_code, "holds a finished export" in raised.what) == (2, True)
+    assert (raised.exit_code, "Another run finished" in raised.what) == (2, True)
     assert service.requests == []
     export_once(service.base_url, address, work_dir=tmp_path / "slow", overwrite=True)
     assert bulk_export.verify(address).rows == 112

@@ -364,6 +364,17 @@ def test_few_permissions(
     assert verify_stored(store, quick=False).files == 2
 
 
+def test_loser_removes_what_it_uploaded(store: ObjectStore, tmp_path: Path) -> None:
+    """What only the loser wrote, it removes again; the winner's export is untouched."""
+    with machine(tmp_path / "a", store) as one, machine(tmp_path / "b", store) as other:
+        mine, theirs = one.begin(), other.begin()
+        one_manifest, other_manifest = one.upload(mine, PARTS[:1]), other.upload(theirs, PARTS)
+        one.finish(mine, one_manifest)
+        with pytest.raises(UsageError, match="Another run finished"):
+            other.finish(theirs, other_manifest)
+    assert keys(store) == ["manifest.json", "statements/part-00000.ndjson"]
+
+
 def test_public_address(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An address that can be read without credentials is reported before records are written."""
     monkeypatch.setattr(ObjectStore, "is_public", lambda *_: True)
@@ -382,7 +393,7 @@ def test_run_that_lost_while_it_rested(store: ObjectStore, tmp_path: Path) -> No
         one.begin()
         theirs = other.begin()
         other.finish(theirs, other.upload(theirs, PARTS))
-        with pytest.raises(UsageError, match="holds a finished export"):
+        with pytest.raises(UsageError, match="Another run finished"):
             one.begin()
         assert one.begin(overwrite=True).generation == 3
 
