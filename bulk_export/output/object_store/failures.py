@@ -87,7 +87,8 @@ def _mapped(error: Exception, doing: str, url: StoreUrl, kept: str) -> Exception
     text = str(error)
     codes = {name for match in _CODE.findall(text) for name in match if name}
     status = _STATUS.search(text)
-    known = _by_code(codes, text, url, kept)
+    is_unknown = isinstance(error, exceptions.UnauthenticatedError) or (status is not None and status[1] == "401")
+    known = _by_code(codes | ({"InvalidToken"} if is_unknown else set()), text, url, kept)
     if known is not None:
         return known
     if isinstance(error, FileNotFoundError | exceptions.NotFoundError):
@@ -98,8 +99,8 @@ def _mapped(error: Exception, doing: str, url: StoreUrl, kept: str) -> Exception
             kept=kept,
             next_step="Choose another store, or export to a directory and copy it.",
         )
-    denied = exceptions.PermissionDeniedError | exceptions.UnauthenticatedError
-    if isinstance(error, denied | PermissionError) or (status is not None and status[1] in ("401", "403")):
+    denied = exceptions.PermissionDeniedError | PermissionError
+    if isinstance(error, denied) or (status is not None and status[1] == "403"):
         return StoreAccessDenied(
             f"{doing} in {url} is not allowed with these credentials.",
             kept=kept,

@@ -152,7 +152,9 @@ def _check_parts(
         try:
             stored = store.status(run.key(path))
         except StoreAccessDenied:
-            stored = None  # S3 denies what is not there to those who may not list
+            # S3 denies what is not there to those who may not list. Who cannot read the claim may not read at all.
+            store.read(claim_key(run.generation), most=1)
+            stored = None
         if stored is None or stored.bytes != upload.bytes or (upload.version and stored.version != upload.version):
             journal.drop_results()
             raise DamagedState(

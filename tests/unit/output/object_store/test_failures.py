@@ -30,7 +30,7 @@ def answer(status: int, code: str) -> str:
         (exceptions.PermissionDeniedError(answer(403, "RequestTimeTooSkewed")), 3, "clock"),
         (exceptions.PermissionDeniedError(answer(403, "SignatureDoesNotMatch")), 3, "does not accept"),
         (exceptions.PermissionDeniedError(answer(403, "AccessDenied")), 3, "not allowed"),
-        (exceptions.UnauthenticatedError(answer(401, "Other")), 3, "not allowed"),
+        (exceptions.UnauthenticatedError(answer(401, "Other")), 3, "does not accept"),
         (exceptions.GenericError(answer(400, "EntityTooLarge")), 3, "status 400"),
         (exceptions.NotSupportedError("no"), 3, "lacks"),
         (exceptions.GenericError(answer(501, "NotImplemented")), 3, "lacks"),

@@ -364,6 +364,24 @@ def test_few_permissions(
     assert verify_stored(store, quick=False).files == 2
 
 
+def test_denial_is_no_sign_of_a_lost_part(store: ObjectStore, tmp_path: Path) -> None:
+    """Credentials that stop working before the end are reported as that, and nothing has to be made anew."""
+    with machine(tmp_path / "a", store) as one:
+        run = one.begin()
+        described = one.upload(run, PARTS)
+
+        def deny(*_: Any, **__: Any) -> Any:
+            raise StoreAccessDenied("Denied.")
+
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("read", "status"):
+                patch.setattr(ObjectStore, name, deny)
+            with pytest.raises(StoreAccessDenied):
+                one.finish(run, described)
+        assert one.finish(run, described) == []
+    assert verify_stored(store, quick=False).files == 2
+
+
 def test_loser_removes_what_it_uploaded(store: ObjectStore, tmp_path: Path) -> None:
     """What only the loser wrote, it removes again; the winner's export is untouched."""
     with machine(tmp_path / "a", store) as one, machine(tmp_path / "b", store) as other:
