@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from bulk_export.core.locations import with_home
 from bulk_export.core.masking import without_password
 from bulk_export.core.process import state_directory
 from bulk_export.errors import UsageError
@@ -88,7 +87,7 @@ def _default_file() -> Path:
 
 def _resolve_file(text: str) -> Path:
     try:
-        path = with_home(text)
+        path = Path(text).expanduser()
     except RuntimeError:
         raise UsageError("--budget names a home directory that is not known.", next_step=_NO_HOME_ADVICE) from None
     from_root = Path("/") / path
