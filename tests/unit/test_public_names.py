@@ -36,6 +36,8 @@ def test_public_names() -> None:
         "SchemaDrift",
         "ServiceFailing",
         "ServiceRefused",
+        "StoreFailing",
+        "StoreRefused",
         "SyncSummary",
         "TableLoad",
         "TableSummary",
