@@ -9,6 +9,7 @@ DECODE := bulk_export/transform/decode
 DECODER_TESTS := tests/unit/transform tests/service/pipelines
 SANITIZERS := -g -O1 -std=c11 -fno-strict-aliasing -fsanitize=address,undefined -fno-sanitize-recover=undefined
 CLANG ?= clang
+AZURITE := 3.35.0
 FUZZ_SECONDS ?= 90
 
 .PHONY: export test test-python test-build lint format types check bench bench-peers lock clean torture fuzz
@@ -38,8 +39,12 @@ test-python: $(READY)
 test-build: $(READY)
 	$(BIN)/python -m pytest -m build --numprocesses 2
 
-# What needs a server (PostgreSQL) or heavy packages; what is not installed is skipped, and says so.
-test-integrations: .venv-integrations/.ready
+# What needs a server (PostgreSQL; S3 by moto, Azure Storage by Azurite, which needs Node.js) or heavy packages; what is not
+# installed is skipped, and says so.
+test-integrations: .venv-integrations/.ready .venv-moto/.ready
+	if command -v npm > /dev/null; then \
+	  npm install --prefix .azurite --silent --no-audit --no-fund --no-save azurite@$(AZURITE); \
+	else echo "There is no npm, so nothing is tested with Azurite."; fi
 	.venv-integrations/bin/python -m pytest -m integration --numprocesses 4 --dist loadfile
 
 # An emulator of Snowflake. Its connector wants other versions than those of constraints.txt.
@@ -56,6 +61,12 @@ test-snowflake: .venv-snowflake/.ready
 	$(PYTHON) -m venv .venv-integrations
 	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	  --editable '.[check,redis,speed,dev,integrations]'
+	touch $@
+
+# Away from the rest: what moto needs does not go together with what plots need.
+.venv-moto/.ready: tests/servers/moto.txt
+	$(PYTHON) -m venv .venv-moto
+	.venv-moto/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
 # The tests of the compiled decoder with AddressSanitizer and UBSan, away from the tree: by gcc, which has a library of
@@ -132,4 +143,4 @@ lock: $(READY) .venv-plots/.ready .venv-integrations/.ready
 	  | grep -viE '^(pip|setuptools|wheel)==' | sort --ignore-case --unique > constraints.txt
 
 clean:
-	rm -rf $(VENV) .venv-plots .venv-integrations .venv-snowflake .venv-wheels $(PEERS:%=.venv-%) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-plots .venv-integrations .venv-snowflake .venv-wheels .venv-moto .azurite $(PEERS:%=.venv-%) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bulk_export.api import run_sync as run_sync
     from bulk_export.api import stream as stream
     from bulk_export.api import sync as sync
+    from bulk_export.api import verify as verify
     from bulk_export.errors import BudgetUnavailable as BudgetUnavailable
     from bulk_export.errors import BulkExportError as BulkExportError
     from bulk_export.errors import DamagedState as DamagedState
@@ -38,10 +39,11 @@ if TYPE_CHECKING:
     from bulk_export.errors import SchemaDrift as SchemaDrift
     from bulk_export.errors import ServiceFailing as ServiceFailing
     from bulk_export.errors import ServiceRefused as ServiceRefused
+    from bulk_export.errors import StoreFailing as StoreFailing
+    from bulk_export.errors import StoreRefused as StoreRefused
     from bulk_export.errors import UsageError as UsageError
     from bulk_export.errors import VerificationFailed as VerificationFailed
     from bulk_export.output.verify import Verification as Verification
-    from bulk_export.output.verify import verify as verify
     from bulk_export.pipelines.doctor import Finding as Finding
     from bulk_export.pipelines.load import LoadSummary as LoadSummary
     from bulk_export.pipelines.load_transaction import LoadProgress as LoadProgress
@@ -71,6 +73,7 @@ _HOMES = {
         "run_sync",
         "stream",
         "sync",
+        "verify",
     ),
     "bulk_export.errors": (
         "BulkExportError",
@@ -83,6 +86,8 @@ _HOMES = {
         "SchemaDrift",
         "ServiceFailing",
         "ServiceRefused",
+        "StoreFailing",
+        "StoreRefused",
         "UsageError",
         "VerificationFailed",
     ),
@@ -91,7 +96,7 @@ _HOMES = {
     "bulk_export.pipelines.load_transaction": ("LoadProgress", "TableLoad"),
     "bulk_export.pipelines.sync.summary": ("Counts", "PollSummary", "SyncSummary", "TableSummary"),
     "bulk_export.progress.observer": ("EndpointSummary", "ExportSummary", "Observer", "WindowUse"),
-    "bulk_export.output.verify": ("Verification", "verify"),
+    "bulk_export.output.verify": ("Verification",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Unpack
 
 import anyio
+import anyio.to_thread
 import pyarrow as pa
 
+from bulk_export.output.object_store.reading import opened_archive
+from bulk_export.output.object_store.url import StoreUrl, parse_location
+from bulk_export.output.object_store.verify import verify_url
+from bulk_export.output.verify import Verification
+from bulk_export.output.verify import verify as verify_directory
 from bulk_export.pipelines import export as pipeline
 from bulk_export.pipelines.arguments import (
+    DoctorArguments,
     ExportArguments,
     HeadArguments,
     ReplayArguments,
@@ -28,7 +36,7 @@ from bulk_export.pipelines.load_transaction import LoadProgress
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.remote_descriptions import is_address, with_fetched_service
 from bulk_export.pipelines.replay import replay as replay_pages
-from bulk_export.pipelines.replay_options import ReplayOptions
+from bulk_export.pipelines.replay_options import ReplayOptions, refuse_own_output
 from bulk_export.pipelines.stream import stream_batches
 from bulk_export.pipelines.sync.load_after_poll import sync_and_load
 from bulk_export.pipelines.sync.loop import sync_forever
@@ -94,7 +102,7 @@ async def replay(
     """Make another output from the pages that an export with `keep_pages` left. Nothing is sent.
 
     Args:
-        archive: The export that kept its pages, or its `pages.sqlite`.
+        archive: The export that kept its pages, as a directory or an address, or its `pages.sqlite`.
         *names: Names of endpoints; with those in `endpoints`, all that are converted. All of the archive if there
             are none.
         endpoints: More names.
@@ -112,8 +120,11 @@ async def replay(
         Interrupted: `stop` was set. The same call goes on.
         BulkExportError: Anything else; see `bulk_export.errors`.
     """
-    resolved = ReplayOptions.of(archive, [*names, *endpoints], **await with_fetched_service(options))
-    return await replay_pages(resolved, observer or choose(progress, Console(sys.stderr)), stop=stop)
+    given = await with_fetched_service(options)
+    async with _opened_archive(archive) as pages:
+        resolved = ReplayOptions.of(pages, [*names, *endpoints], **given)
+        refuse_own_output(archive, resolved)
+        return await replay_pages(resolved, observer or choose(progress, Console(sys.stderr)), stop=stop)
 
 
 def run_replay(
@@ -128,6 +139,34 @@ def run_replay(
     return anyio.run(
         lambda: replay(archive, *names, endpoints=endpoints, observer=observer, progress=progress, **options)
     )
+
+
+def verify(export: str | os.PathLike[str], *, quick: bool = False) -> Verification:
+    """Compare a finished export with its manifest: sizes, hashes and row counts, and files that it does not name.
+
+    Args:
+        export: The directory of the export, or its address in an object store.
+        quick: Whether to read no file: sizes, and the ETags of an object store, have to suffice.
+
+    Returns:
+        What was verified, in numbers.
+
+    Raises:
+        VerificationFailed: The export differs from its manifest. The message names the differences.
+        DamagedState: There is no usable manifest.
+        BulkExportError: Anything else; see `bulk_export.errors`.
+    """
+    location = parse_location(export)
+    if isinstance(location, StoreUrl):
+        return verify_url(location, quick=quick)
+    return verify_directory(location, quick=quick)
+
+
+@asynccontextmanager
+async def _opened_archive(archive: str | os.PathLike[str]) -> AsyncIterator[Path]:
+    """Open kept pages without blocking the event loop."""
+    with ExitStack() as stack:
+        yield await anyio.to_thread.run_sync(lambda: stack.enter_context(opened_archive(archive)))
 
 
 async def sync(

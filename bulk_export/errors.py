@@ -4,9 +4,12 @@
     ├── UsageError                  2    an invalid option, configuration or output directory
     │   └── DirectoryInUse          2    another process works in the directory
     ├── ServiceRefused              3    the service rejects the request: status 400, 401, 403, 404, 422
-    │   └── SchemaDrift             3    `--schema strict`, and the schema does not cover a field or value
+    │   ├── SchemaDrift             3    `--schema strict`, and the schema does not cover a field or value
+    │   └── StoreRefused            3    an object store rejects the request: credentials, region, no such bucket
+    │       └── StoreAccessDenied   3    its credentials do not allow this operation
     ├── ServiceFailing              4    the service kept failing after all retries
-    │   └── RemovalRefused          4    `sync` would remove more records than --max-removed allows
+    │   ├── RemovalRefused          4    `sync` would remove more records than --max-removed allows
+    │   └── StoreFailing            4    an object store kept failing after all retries
     ├── LocalFailure                5    this machine failed: disk full, no access, damaged state
     │   ├── DamagedState            5    a journal, manifest or archive that cannot be trusted
     │   └── BudgetUnavailable       5    the record of spent requests cannot be used
@@ -66,6 +69,14 @@ class SchemaDrift(ServiceRefused):
     """With `--schema strict`, a record has a field or value that the schema does not cover."""
 
 
+class StoreRefused(ServiceRefused):
+    """An object store rejects a request. The same request would be rejected again."""
+
+
+class StoreAccessDenied(StoreRefused):
+    """The credentials for an object store do not allow an operation that others may be allowed without."""
+
+
 class ServiceFailing(BulkExportError):
     """The service or the network kept failing until all retries were used."""
 
@@ -74,6 +85,10 @@ class ServiceFailing(BulkExportError):
 
 class RemovalRefused(ServiceFailing):
     """The service shows far fewer records than before. The copy keeps them until a person accepts their removal."""
+
+
+class StoreFailing(ServiceFailing):
+    """An object store, or the network to it, kept failing until all retries were used."""
 
 
 class LocalFailure(BulkExportError):

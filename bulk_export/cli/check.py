@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show
+from bulk_export.core.locations import local_path
 from bulk_export.errors import VerificationFailed
 from bulk_export.progress.console import one_line
 
@@ -18,20 +18,21 @@ if TYPE_CHECKING:
 
 _SHOWN = 20  # rows of each question
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A finished export, or a copy that sync keeps.")]
+Directory = Annotated[str, typer.Argument(metavar="DIR", help="A finished export, or a copy that sync keeps.")]
 
 
 def check(directory: Directory, **line: Any) -> None:
     """Answer questions on funded places and links from a copy, offline. Exits with 6 if something is found."""
     options = prepare("check", line).options
+    copy = local_path(directory, "check")
 
     from bulk_export.pipelines.checks.queries import find_check
     from bulk_export.pipelines.checks.runner import run_checks, sql_script
 
     if options["sql"] is not None:
-        show(sql_script(directory, find_check(options["sql"])))
+        show(sql_script(copy, find_check(options["sql"])))
         return
-    results = run_checks(directory)
+    results = run_checks(copy)
     if options["json"]:
         show(json.dumps({result.check.name: _as_json(result) for result in results}, indent=2))
     else:

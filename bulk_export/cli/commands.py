@@ -123,7 +123,13 @@ class DoctorCommand(DoctorArguments, JsonOptions, IgnoredDisplayOptions, ReportO
     """`bulk-export doctor`."""
 
 
-class VerifyCommand(IgnoredDisplayOptions, ReportOptions, total=False):
+class VerifyOptions(TypedDict, total=False):
+    """How thoroughly to verify."""
+
+    quick: Annotated[bool, Option("Compare sizes only, and the ETags of an object store; read no file.")]
+
+
+class VerifyCommand(VerifyOptions, IgnoredDisplayOptions, ReportOptions, total=False):
     """`bulk-export verify`."""
 
 

@@ -3,9 +3,9 @@
 Somebody else may have put a file into the working directory. How far an option is taken from it is declared with the
 option (`declarations.Trust`):
 
-CONFIRMED  decides where requests go, which token is sent, or how the service is described. The file must belong to
-           the user, nobody else may be able to write to it, and the user has confirmed exactly these values in this
-           file with `bulk-export trust`.
+CONFIRMED  decides where requests go, which token is sent, how the service is described, or which object store gets the
+           records (`output` too, if it is an address). The file must belong to the user, nobody else may be able to
+           write to it, and the user has confirmed exactly these values in this file with `bulk-export trust`.
 OWNER      decides where records are stored, or allows to replace or remove something. The file must belong to the
            user, and nobody else may be able to write to it.
 ANY        is taken from every file.
@@ -26,6 +26,7 @@ from typing import Any
 from bulk_export.cli.commands import settings_that_need
 from bulk_export.cli.config import SettingsFile
 from bulk_export.core.files import make_private_directory, write_atomically
+from bulk_export.core.locations import scheme_of
 from bulk_export.errors import LocalFailure, UsageError
 from bulk_export.pipelines.declarations import Trust
 
@@ -49,7 +50,8 @@ def refuse_untrusted(file: SettingsFile, used: Collection[str], trusted: Callabl
         used: The names of the options that are taken from it.
         trusted: Returns the digests that the user trusts, see `trusted_digests`.
     """
-    decisive = _as_keys(_DECISIVE.intersection(used))
+    decisive_here = {name.rpartition(".")[2] for name in decisive_settings(file.document)}
+    decisive = _as_keys((_DECISIVE | decisive_here).intersection(used))
     guarded = decisive or _as_keys(settings_that_need(Trust.OWNER).intersection(used))
     if guarded:
         refuse_foreign(file, f", which was found and not named, sets {', '.join(guarded)}")
@@ -126,7 +128,7 @@ def _entries(directory: Path) -> list[str]:
 def _decisive(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in table.items():
         name = key.replace("-", "_")
-        if name in _DECISIVE:
+        if name in _DECISIVE or (name == "output" and isinstance(value, str) and scheme_of(value) is not None):
             yield prefix + name, value
         elif isinstance(value, Mapping):
             yield from _decisive(value, f"{prefix}{name}.")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bulk_export.cli.runner import prepare
+from bulk_export.core.locations import local_path
 from bulk_export.core.text import printable
 from bulk_export.errors import UsageError
 from bulk_export.progress.console import one_line
@@ -56,7 +56,7 @@ def _content(spec: str, *, allow_plain_http: bool, ca_file: str | None) -> bytes
     from bulk_export.services.openapi import LARGEST_SPEC
 
     try:
-        with Path(spec).open("rb") as file:
+        with local_path(spec, "describe").open("rb") as file:
             return file.read(LARGEST_SPEC + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"

@@ -11,7 +11,7 @@ from bulk_export.cli.streams import show_export
 from bulk_export.core.process import configure_allocator, importing
 
 Archive = Annotated[
-    str, typer.Argument(metavar="ARCHIVE", help="An export made with --keep-pages, or its pages.sqlite.")
+    str, typer.Argument(metavar="ARCHIVE", help="An export made with --keep-pages, its address, or its pages.sqlite.")
 ]
 
 
@@ -22,16 +22,18 @@ def replay(archive: Archive, **line: Any) -> None:
 
     configure_allocator()
     with importing():
+        from bulk_export.output.object_store.reading import opened_archive
         from bulk_export.pipelines.replay import replay as replay_pages
-        from bulk_export.pipelines.replay_options import ReplayOptions
+        from bulk_export.pipelines.replay_options import ReplayOptions, refuse_own_output
         from bulk_export.progress import choose
-
-    observer = choose(prepared.progress, console)
-    resolved = ReplayOptions.of(archive, options.pop("endpoints"), **options)
 
     from bulk_export.cli.signals import until_signalled
 
-    summary = until_signalled(
-        lambda stop: replay_pages(resolved, observer, stop=stop), resolved.output, observer, console
-    )
+    observer = choose(prepared.progress, console)
+    with opened_archive(archive) as pages:
+        resolved = ReplayOptions.of(pages, options.pop("endpoints"), **options)
+        refuse_own_output(archive, resolved)
+        summary = until_signalled(
+            lambda stop: replay_pages(resolved, observer, stop=stop), resolved.output, observer, console
+        )
     show_export(summary, console, as_json=prepared.as_json)

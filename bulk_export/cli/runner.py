@@ -10,13 +10,13 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bulk_export.cli.reporting import configure_reporting, report, warnings_as_lines
 from bulk_export.cli.streams import lost_output
+from bulk_export.core.locations import local_path
 from bulk_export.core.version import __version__
 from bulk_export.errors import BulkExportError, Interrupted, LocalFailure, UsageError
 from bulk_export.progress.console import FORMS, Console, LogFormat
@@ -62,7 +62,7 @@ def prepare(command: str, line: dict[str, Any]) -> Prepared:
     from bulk_export.pipelines.declarations import with_defaults
 
     config = line.pop("config", None) or os.environ.get("BULK_EXPORT_CONFIG")
-    file = find_file() if config is None else read_file(Path(config))
+    file = find_file() if config is None else read_file(local_path(config, "--config"))
     profile = line.pop("profile", None) or os.environ.get("BULK_EXPORT_PROFILE") or None
     if file is None and profile is not None:
         raise UsageError(

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show
+from bulk_export.core.locations import scheme_of, with_home
 from bulk_export.errors import UsageError
 from bulk_export.progress.console import one_line
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A finished export.")]
+if TYPE_CHECKING:
+    from bulk_export.output.verify import Verification
+
+Directory = Annotated[str, typer.Argument(metavar="DIR|URL", help="A finished export.")]
 
 
 def verify(directory: Directory, **line: Any) -> None:
     """Check a finished export against its manifest: read every file, recompute hashes and row counts."""
-    prepare("verify", line)
+    quick = prepare("verify", line).options["quick"]
+    checked = _verified(directory, quick=quick)
+    counts = f"{checked.files} files, {checked.rows:,} rows, {checked.bytes:,} bytes"
+    for path in checked.passed_over:
+        show(one_line(f"{path}: ignored, because a file browser left it there"))
+    manner = "names and sizes only, " if quick else ""
+    show(f"{one_line(directory)}: {manner}{counts}, as the manifest says")
+
+
+def _verified(name: str, *, quick: bool) -> Verification:
+    if scheme_of(name) is not None:
+        from bulk_export.output.object_store.url import parse_store_url
+        from bulk_export.output.object_store.verify import verify_url
+
+        return verify_url(parse_store_url(name), quick=quick)
+    directory = with_home(name)
     try:
         reason = "" if directory.is_dir() else "is not a directory"
     except OSError as error:
@@ -27,8 +45,4 @@ def verify(directory: Directory, **line: Any) -> None:
 
     from bulk_export.output.verify import verify as check
 
-    checked = check(directory)
-    counts = f"{checked.files} files, {checked.rows:,} rows, {checked.bytes:,} bytes"
-    for path in checked.passed_over:
-        show(one_line(f"{path}: ignored, because a file browser left it there"))
-    show(f"{one_line(str(directory))}: {counts}, as the manifest says")
+    return check(directory, quick=quick)

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from bulk_export.core.locations import local_path
 from bulk_export.core.masking import Masker
 from bulk_export.core.text import decode_text
 from bulk_export.errors import UsageError
@@ -76,7 +77,7 @@ def find_token(token_file: str | os.PathLike[str] | None, environment: Mapping[s
         ReadableByOthers: The file's mode gives others access.
     """
     if token_file is not None:
-        return _from_file(Path(token_file))
+        return _from_file(local_path(token_file, "--token-file"))
     secret = environment.get(TOKEN_VARIABLE, "").strip(_AROUND)
     if not secret:
         raise UsageError(
@@ -95,7 +96,7 @@ def read_pseudonym_key(path: str | os.PathLike[str]) -> bytes:
     Warns:
         ReadableByOthers: The file's mode gives others access.
     """
-    return _content(Path(path), "pseudonym key").rstrip(b"\r\n")
+    return _content(local_path(path, "--pseudonym-key-file"), "pseudonym key").rstrip(b"\r\n")
 
 
 def _from_file(path: Path) -> Token:

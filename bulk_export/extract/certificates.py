@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bulk_export.core.locations import local_path
 from bulk_export.core.masking import without_password
 from bulk_export.errors import UsageError
 
@@ -27,7 +28,7 @@ def ca_file_of(path: str | os.PathLike[str] | None) -> Path | None:
     """
     if path is None:
         return None
-    ca_file = Path(path)
+    ca_file = local_path(path, "--ca-file")
     tls_context(ca_file)
     return ca_file
 

@@ -21,6 +21,7 @@ from bulk_export.extract.journal import JournalStore, Part
 from bulk_export.output.file_names import PARTIAL, REVISION_NAME, is_part, safe_name
 from bulk_export.output.open_part import OpenPart, OutputFormat
 from bulk_export.output.page_blocks import PageBlocks, PageBody
+from bulk_export.output.uploaded_parts import uploaded_file
 from bulk_export.output.working_state import remove_tree
 
 PART_ROWS = 600_000
@@ -160,9 +161,16 @@ class PartSequence:
                 if is_part(name.removesuffix(PARTIAL)):
                     (self.folder / name).unlink()
         for name, size in sizes.items():
-            if existing.get(name) != size:
+            if existing.get(name) != size and not (name not in existing and self._is_uploaded(name)):
                 raise DamagedState(
                     f"A finished part of {self._name}, {name}, is missing or was changed.",
                     kept="Nothing was deleted.",
                     next_step="Choose another --output, or remove this unfinished export to start afresh.",
                 )
+
+    def _is_uploaded(self, name: str) -> bool:
+        """Whether a finished part was removed from here because an object store has it."""
+        path = f"{self._name}/{name}"
+        uploaded = uploaded_file(self._target.store, path)
+        hashes = [file.sha256 for part in self.parts for file in part.files if file.path == path]
+        return uploaded is not None and hashes == [uploaded.sha256]

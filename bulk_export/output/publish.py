@@ -29,6 +29,7 @@ from bulk_export.extract.journal import ORIGIN, JournalStore, write_archive
 from bulk_export.output.directory import check_not_replaced, files_to_replace, in_the_way
 from bulk_export.output.file_names import ARCHIVE, MANIFEST, STAGING, WORKING_DIRECTORY, is_endpoint, is_part
 from bulk_export.output.manifest import check_manifest, files_of, manifest_text, read_manifest
+from bulk_export.output.uploaded_parts import OBJECT_STORE, UPLOADED
 from bulk_export.output.work_directory import WorkDirectory
 
 logger = logging.getLogger(__name__)
@@ -79,6 +80,17 @@ def decided(store: JournalStore) -> dict[str, Any] | None:
     """The manifest that will be published, None before `decide`. Raises DamagedState."""
     decision = store.parsed_fact(_DECISION, _parse_decision)
     return None if decision is None else decision[0]
+
+
+def staged_paths(store: JournalStore) -> dict[str, str]:
+    """Where each part that was decided on is staged, by its path in the manifest; relative to the staged parts.
+
+    Raises:
+        DamagedState: The decision cannot be read.
+    """
+    decision = store.parsed_fact(_DECISION, _parse_decision)
+    parts = {} if decision is None else decision[1]
+    return {path: f"{part.endpoint}/{part.revision}/{part.name}" for path, part in parts.items()}
 
 
 def publish(store: JournalStore, work: WorkDirectory, *, rewrite: Rewrite | None = None) -> list[Path]:
@@ -208,14 +220,32 @@ def _opened_staging(state_fd: int, endpoint: str, revision: str) -> Iterator[int
 def _write_archive(
     store: JournalStore, work: WorkDirectory, scratch: int, manifest: dict[str, Any], rewrite: Rewrite | None
 ) -> None:
-    temporary = (_DECISION, _REPLACED, _REPLACED_MANIFEST)
-    facts = {name: text for name, text in store.facts().items() if name not in temporary}
-    facts[ORIGIN] = json.dumps(manifest)
-    write_archive(store, work.state / ARCHIVE, scratch=work.state, facts=facts, rewrite=rewrite)
+    stage_archive(store, work, manifest, rewrite)
     is_copy = move_file(ARCHIVE, work.state_fd, work.output_fd, scratch)
     sync_descriptor(work.output_fd)
     if is_copy:
         os.unlink(ARCHIVE, dir_fd=work.state_fd)
+
+
+def stage_archive(store: JournalStore, work: WorkDirectory, manifest: dict[str, Any], rewrite: Rewrite | None) -> None:
+    """Write the archive into the working state.
+
+    Args:
+        store: The journal.
+        work: The directories of the export.
+        manifest: The manifest, which the archive holds.
+        rewrite: Applied to each page, to redact it.
+
+    Raises:
+        LocalFailure: It could not be written.
+        DamagedState: A page of the journal is not as it was stored.
+    """
+    temporary = (_DECISION, _REPLACED, _REPLACED_MANIFEST, OBJECT_STORE)
+    facts = {
+        name: text for name, text in store.facts().items() if name not in temporary and not name.startswith(UPLOADED)
+    }
+    facts[ORIGIN] = json.dumps(manifest)
+    write_archive(store, work.state / ARCHIVE, scratch=work.state, facts=facts, rewrite=rewrite)
 
 
 def _remove_replaced(

@@ -104,6 +104,13 @@ class WorkDirectory:
             sync_descriptor(self.output_fd)
         return kept
 
+    def clear_all(self) -> list[Path]:
+        """Remove the working state as `clear` does, and the output directory with it if nothing else is in there."""
+        kept = self.clear()
+        with contextlib.suppress(OSError):
+            self.output.rmdir()
+        return kept
+
 
 @contextlib.contextmanager
 def open_work_directory(

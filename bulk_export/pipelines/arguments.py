@@ -143,13 +143,13 @@ class ConsistencyArguments(TypedDict, total=False):
 
 
 class FileArguments(TypedDict, total=False):
-    """The directory of an export, and the files in it."""
+    """The directory or address of an export, and the files in it."""
 
     output: Annotated[
         PathText | None,
         Option(
-            "Output directory.",
-            metavar="DIR",
+            "Output directory, or an address in an object store: s3://, az://, abfss://, gs://.",
+            metavar="DIR|URL",
             default_text="output/{service}-{version}-{UTC time}",
             trust=Trust.OWNER,
             short="-o",
@@ -176,8 +176,20 @@ class FileArguments(TypedDict, total=False):
         Option(
             "Directory of the working state.",
             metavar="DIR",
-            default_text=".bulk-export in the output",
+            default_text=".bulk-export in the output; for a URL, your state directory",
             trust=Trust.OWNER,
+        ),
+    ]
+    publish: Annotated[
+        str | None,
+        Option("Address in an object store that gets the export, too.", metavar="URL", trust=Trust.CONFIRMED),
+    ]
+    store_option: Annotated[
+        str | Sequence[str],
+        Option(
+            "How objects are written: sse, sse-kms-key-id, sse-bucket-key, storage-class, tag.NAME; repeatable.",
+            metavar="KEY=VALUE",
+            trust=Trust.CONFIRMED,
         ),
     ]
 
@@ -377,7 +389,7 @@ class PlanArguments(
         Sequence[str],
         Option("Number of records, for all endpoints; repeat for each.", metavar="[ENDPOINT=]N"),
     ]
-    like: Annotated[PathText | None, Option("Take the numbers of records from an earlier export.", metavar="DIR")]
+    like: Annotated[PathText | None, Option("Take the numbers of records from an earlier export.", metavar="DIR|URL")]
     sync: Annotated[bool, Option("Estimate `sync` instead: a full sync, and a poll for changes.")]
     changed: Annotated[
         Sequence[str],

@@ -11,6 +11,7 @@ Interrupted between any two steps, the next run with the same options goes on fr
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ from bulk_export.pipelines.conversion import ConversionSettings, EndpointConvers
 from bulk_export.pipelines.fetch_and_convert import FetchAndConvert
 from bulk_export.pipelines.journal_receiver import JournalReceiver, StoredCounters
 from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.output_location import shown_place
 from bulk_export.pipelines.results import export_identity, export_manifest, not_exported_text, summarise
 from bulk_export.pipelines.session import Session, open_session
 from bulk_export.pipelines.tuning import Tuning, body_cap
@@ -38,6 +40,9 @@ from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.transform.decode import page_rewriter
 
 logger = logging.getLogger(__name__)
+
+# Seconds until finished parts are looked for again.
+_LONGEST_REST = 1.0
 
 
 async def export(
@@ -89,7 +94,7 @@ class _Export:
         options, observer = self._options, self._observer
         check_decoder(observer.warned)
         began = time.monotonic()
-        async with open_workspace(self._workspace_request()) as workspace:
+        async with open_workspace(self._workspace_request(), observer.warned) as workspace:
             if options.arguments is not None and named_by_user(options.output) == options.output:
                 await anyio.to_thread.run_sync(write_arguments, options.output, options.arguments)
             manifest = workspace.decided_manifest()
@@ -99,7 +104,7 @@ class _Export:
             await workspace.publish(observer, rewrite=page_rewriter(options.redaction, options.endpoints))
         if options.left_out:
             observer.warned(not_exported_text(options.left_out))
-        summary = summarise(manifest, options.output, time.monotonic() - began)
+        summary = summarise(manifest, shown_place(options.output, options.remote), time.monotonic() - began)
         observer.finished(summary)
         return summary
 
@@ -113,6 +118,7 @@ class _Export:
             keep_pages=options.keep_pages,
             identity=export_identity(options),
             body_cap=self._body_cap,
+            remote=options.remote,
         )
 
     async def _fetch_and_convert(self, workspace: Workspace) -> list[EndpointConversion]:
@@ -130,7 +136,8 @@ class _Export:
                 receiver = JournalReceiver(journal, session, before, keeps_records="ndjson" in options.formats)
                 dispatcher = session.dispatcher(sweeps, receiver)
                 self._report_start(session, conversions, is_resumed=workspace.is_resumed)
-                await FetchAndConvert(session, dispatcher, conversions, journal, self._stop).run()
+                beside = functools.partial(_upload_while_fetching, workspace, conversions, session)
+                await FetchAndConvert(session, dispatcher, conversions, journal, self._stop, beside=beside).run()
                 for sweep in sweeps:
                     session.conclude(sweep)
         finally:
@@ -166,7 +173,8 @@ class _Export:
     def _report_start(self, session: Session, conversions: Sequence[EndpointConversion], *, is_resumed: bool) -> None:
         observer = self._observer
         names = [conversion.sweep.endpoint.name for conversion in conversions]
-        observer.started(names, named_by_user(self._options.output), session.limiter.windows)
+        place = shown_place(named_by_user(self._options.output), self._options.remote)
+        observer.started(names, place, session.limiter.windows)
         if is_resumed:
             pages = sum(conversion.sweep.plan.pages for conversion in conversions)
             logger.info("%d pages of an earlier run are in the journal", pages)
@@ -176,3 +184,14 @@ class _Export:
 
     def _decide(self, workspace: Workspace, conversions: Sequence[EndpointConversion]) -> dict[str, Any]:
         return workspace.decide(export_manifest(self._options, workspace.store, conversions), conversions)
+
+
+async def _upload_while_fetching(
+    workspace: Workspace, conversions: Sequence[EndpointConversion], session: Session
+) -> None:
+    """Upload each part soon after it is finished, until the caller cancels this; the rest follows at the end."""
+    while workspace.remote is not None:
+        await anyio.to_thread.run_sync(workspace.upload, conversions)
+        # Pages may be minutes apart, while parts are finished from those before.
+        with anyio.move_on_after(_LONGEST_REST):
+            await session.changed.wait()

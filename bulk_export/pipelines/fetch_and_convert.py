@@ -31,6 +31,7 @@ class FetchAndConvert:
         conversions: One for each endpoint.
         recent: Bodies that need not be read from the journal.
         stop: Set it to end the run early.
+        beside: Runs beside both, and is cancelled when they have ended; if it fails, they end.
     """
 
     def __init__(
@@ -40,7 +41,10 @@ class FetchAndConvert:
         conversions: Sequence[EndpointConversion],
         recent: RecentBodies,
         stop: anyio.Event,
+        *,
+        beside: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._beside = beside
         self._dispatcher = dispatcher
         self._conversions = conversions
         self._recent = recent
@@ -62,6 +66,8 @@ class FetchAndConvert:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_on_request, tasks.cancel_scope)
             tasks.start_soon(self._tick)
+            if self._beside is not None:
+                tasks.start_soon(self._guarded, self._beside, tasks.cancel_scope)
             async with anyio.create_task_group() as work:
                 work.start_soon(self._guarded, self._fetch, tasks.cancel_scope)
                 work.start_soon(self._guarded, self._convert, tasks.cancel_scope)

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from bulk_export.core.credentials import read_pseudonym_key
+from bulk_export.core.locations import local_path
 from bulk_export.core.masking import without_password
 from bulk_export.core.model import NO_LIMIT, Endpoint, Limit, Service
 from bulk_export.core.units import in_utc, parse_duration, parse_instant, parse_limit, parse_share
@@ -131,7 +132,7 @@ def directory_of(given: PathText, option: str) -> Path:
     name = os.fspath(given)
     if not name.strip() or "\0" in name:
         raise UsageError(f"{name!r} is not a directory.", next_step=f"Name one with {option}, or leave it out.")
-    return Path(name)
+    return local_path(given, option)
 
 
 def count_of(given: int | str, option: str, *, smallest: int = 1, largest: int) -> int:

@@ -27,17 +27,16 @@ from bulk_export.pipelines.option_parsing import (
     base_url_of,
     budget_of,
     count_of,
-    directory_of,
     formats_of,
     instant_of,
     limit_of,
-    output_of,
     page_size_of,
     redaction_of,
     share_of,
     sources_of,
     texts_of,
 )
+from bulk_export.pipelines.output_location import RemoteOutput, output_location
 from bulk_export.pipelines.resume import resumable_arguments
 from bulk_export.services.catalogue import choose_endpoints, load_service
 from bulk_export.services.filters import lacking_filters, read_filters, since_value, with_required_filters, with_sort
@@ -69,6 +68,8 @@ class ExportOptions:
             leaves that to the next poll.
         left_out: Endpoints that an export of everything lacks, with the reason.
         work_dir: Directory of the working state; None keeps it in the output.
+        remote: Address in an object store that gets the export, too, or that alone gets it: then `output` is the
+            directory of the working state.
         arguments: What was given, as `resume` needs it; None if a part of it cannot be kept.
     """
 
@@ -109,6 +110,7 @@ class ExportOptions:
     csv_bom: bool = False
     csv_safe: bool = False
     arguments: RunArguments | None = field(default=None, repr=False, compare=False)
+    remote: RemoteOutput | None = None
 
     @classmethod
     def of(
@@ -140,13 +142,14 @@ class ExportOptions:
         )
         selection = _Selection.of(described, [endpoints] if isinstance(endpoints, str) else endpoints, arguments)
         drop, pseudonymised = texts_of(arguments["drop_column"]), texts_of(arguments["pseudonymise"])
+        location = output_location(arguments, described)
         return cls(
             service=described,
             endpoints=selection.endpoints,
             environment=arguments["environment"],
             base_url=base_url,
             token=_token_of(arguments, os.environ if environ is None else environ),
-            output=output_of(arguments["output"], described),
+            output=location.output,
             formats=formats_of(
                 arguments["format"],
                 arguments["compression"],
@@ -181,7 +184,8 @@ class ExportOptions:
             max_wait=parse_wait(arguments["max_wait"]),
             ca_file=ca_file_of(arguments["ca_file"]),
             left_out=selection.left_out,
-            work_dir=None if arguments["work_dir"] is None else directory_of(arguments["work_dir"], "--work-dir"),
+            work_dir=location.work_dir,
+            remote=location.remote,
             arguments=resumable_arguments(endpoints, arguments),
         )
 

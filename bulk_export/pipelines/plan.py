@@ -6,12 +6,14 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Unpack
 
 from bulk_export.core.units import parse_duration
 from bulk_export.errors import UsageError
 from bulk_export.output.manifest import read_manifest
+from bulk_export.output.object_store.store import ObjectStore
+from bulk_export.output.object_store.stored_manifest import require_stored_manifest
+from bulk_export.output.object_store.url import StoreUrl, parse_location
 from bulk_export.pipelines.arguments import LOCAL, ExportArguments, PlanArguments
 from bulk_export.pipelines.declarations import declarations, with_defaults
 from bulk_export.pipelines.estimate import Cost, EndpointLoad, estimate, full_load, poll_load
@@ -130,11 +132,18 @@ def _earlier_counts(directory: str | os.PathLike[str] | None, names: Sequence[st
     if directory is None:
         return {}
     found = {}
-    for name, endpoint in read_manifest(Path(directory))["endpoints"].items():
+    for name, endpoint in _earlier_manifest(directory)["endpoints"].items():
         records = endpoint.get("records") if isinstance(endpoint, dict) else None
         if name in names and isinstance(records, int):
             found[name] = records
     return found
+
+
+def _earlier_manifest(directory: str | os.PathLike[str]) -> Mapping[str, Any]:
+    location = parse_location(directory)
+    if isinstance(location, StoreUrl):
+        return require_stored_manifest(ObjectStore(location, kept="")).manifest
+    return read_manifest(location)
 
 
 def _counts(given: Iterable[str], names: Sequence[str], option: str) -> dict[str, int]:

@@ -26,6 +26,7 @@ from bulk_export.pipelines.conversion import (
     restore_sweep,
 )
 from bulk_export.pipelines.journal_receiver import StoredCounters, mark_started
+from bulk_export.pipelines.output_location import shown_place
 from bulk_export.pipelines.replay_options import ReplayOptions
 from bulk_export.pipelines.results import (
     CSV_PARAMETERS,
@@ -72,12 +73,13 @@ class _Replay:
         self._observer = observer
         self._stop = stop
         self._body_cap = body_cap(options.service.largest_page_size)
+        self._place = shown_place(options.output, options.remote)
         self._page_size = int(options.origin["parameters"]["page_size"])
 
     async def run(self) -> ExportSummary:
         check_decoder(self._observer.warned)
         began = time.monotonic()
-        async with open_workspace(self._workspace_request()) as workspace:
+        async with open_workspace(self._workspace_request(), self._observer.warned) as workspace:
             manifest = workspace.decided_manifest()
             if manifest is None:
                 archive = await anyio.to_thread.run_sync(
@@ -89,7 +91,7 @@ class _Replay:
                 finally:
                     archive.close()
             await workspace.publish(self._observer)
-        summary = summarise(manifest, self._options.output, time.monotonic() - began)
+        summary = summarise(manifest, self._place, time.monotonic() - began)
         self._observer.finished(summary)
         return summary
 
@@ -103,23 +105,24 @@ class _Replay:
             keep_pages=False,
             identity=self._identity(),
             body_cap=self._body_cap,
+            remote=options.remote,
         )
 
     async def _convert_all(self, workspace: Workspace, archive: JournalStore) -> list[EndpointConversion]:
         options, observer = self._options, self._observer
         mark_started(workspace.store)
-        observer.started([endpoint.name for endpoint in options.endpoints], options.output, list)
+        observer.started([endpoint.name for endpoint in options.endpoints], self._place, list)
         conversions = []
         try:
             for endpoint in options.endpoints:
                 conversion = await anyio.to_thread.run_sync(self._open_conversion, endpoint, workspace, archive)
                 conversions.append(conversion)
-                await self._convert(conversion)
+                await self._convert(conversion, workspace)
         finally:
             observer.closed()
         return conversions
 
-    async def _convert(self, conversion: EndpointConversion) -> None:
+    async def _convert(self, conversion: EndpointConversion, workspace: Workspace) -> None:
         name, plan = conversion.sweep.endpoint.name, conversion.sweep.plan
         self._observer.resumed_endpoint(name, plan.pages, plan.records, plan.end)
         try:
@@ -134,6 +137,7 @@ class _Replay:
                         next_step="Export again: an incomplete archive cannot be used.",
                     )
                 self._observer.records_written(name, await anyio.to_thread.run_sync(conversion.run, step))
+                await anyio.to_thread.run_sync(workspace.upload, [conversion])
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(conversion.abort)

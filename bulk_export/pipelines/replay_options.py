@@ -17,9 +17,11 @@ from bulk_export.errors import DamagedState, UsageError
 from bulk_export.extract.journal import ORIGIN, open_archive
 from bulk_export.output.file_names import ARCHIVE
 from bulk_export.output.manifest import check_manifest
+from bulk_export.output.object_store.url import parse_location
 from bulk_export.pipelines.arguments import ReplayArguments
 from bulk_export.pipelines.declarations import with_defaults
-from bulk_export.pipelines.option_parsing import directory_of, formats_of, output_of, redaction_of, texts_of
+from bulk_export.pipelines.option_parsing import formats_of, redaction_of, texts_of
+from bulk_export.pipelines.output_location import RemoteOutput, output_location
 from bulk_export.services.catalogue import built_in_services, choose_endpoints, load_service
 from bulk_export.transform.redaction import Redaction
 
@@ -50,6 +52,7 @@ class ReplayOptions:
     work_dir: Path | None = None
     csv_bom: bool = False
     csv_safe: bool = False
+    remote: RemoteOutput | None = None
 
     @classmethod
     def of(
@@ -93,7 +96,8 @@ class ReplayOptions:
                 f"The archive holds pseudonyms in place of {', '.join(repeated)} already.",
                 next_step="Leave these out of --pseudonymise.",
             )
-        directory = output_of(arguments["output"], described)
+        location = output_location(arguments, described)
+        directory = location.output
         if directory.resolve() == pages.parent.resolve():
             raise UsageError(
                 f"The kept pages are in {directory} themselves, and would go with what is replaced there.",
@@ -122,7 +126,18 @@ class ReplayOptions:
             drop_columns=drop,
             pseudonymised=pseudonymised,
             overwrite=arguments["overwrite"],
-            work_dir=None if arguments["work_dir"] is None else directory_of(arguments["work_dir"], "--work-dir"),
+            work_dir=location.work_dir,
+            remote=location.remote,
+        )
+
+
+def refuse_own_output(archive: str | os.PathLike[str], options: ReplayOptions) -> None:
+    """Raise UsageError if the pages of an export in an object store are to be replaced by what is made of them."""
+    location = parse_location(archive)
+    if options.remote is not None and location == options.remote.url:
+        raise UsageError(
+            f"The kept pages are in {location} themselves, and would go with what is replaced there.",
+            next_step="Choose another address.",
         )
 
 

@@ -155,7 +155,7 @@ def not_exported_text(left_out: Sequence[tuple[str, str]]) -> str:
     return f"{lists} not exported: {'; '.join(named)}"
 
 
-def summarise(manifest: Mapping[str, Any], output: Path, seconds: float) -> ExportSummary:
+def summarise(manifest: Mapping[str, Any], output: Path | str, seconds: float) -> ExportSummary:
     """Return the numbers of a manifest for display; `seconds` is the wall time of this run."""
     return ExportSummary(
         output=output,

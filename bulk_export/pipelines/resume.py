@@ -8,12 +8,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from bulk_export.core.locations import scheme_of
 from bulk_export.output.run_arguments import RunArguments, read_arguments
 from bulk_export.pipelines.arguments import ExportArguments
 from bulk_export.pipelines.declarations import declarations
 
-# Never kept; and the output, which is where they are kept.
-_LEFT_OUT = frozenset({"token", "output"})
+# Never kept; and an output that is a directory, which is where they are kept.
+_LEFT_OUT = frozenset({"token"})
 # Options that name files, relative to the directory in which the run was begun.
 _FILES = frozenset({"token_file", "ca_file", "pseudonym_key_file", "work_dir"})
 
@@ -33,6 +34,8 @@ def resumable_arguments(endpoints: str | Sequence[str], arguments: Mapping[str, 
     for name, declared in declarations(ExportArguments).items():
         value = arguments[name]
         if name in _LEFT_OUT or value is None or value == declared.default:
+            continue
+        if name == "output" and scheme_of(value) is None:
             continue
         if name in _FILES or (name == "service" and isinstance(value, str | os.PathLike) and Path(value).is_file()):
             value = os.fspath(Path(value).expanduser().absolute())
@@ -65,4 +68,4 @@ def arguments_to_resume(output: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
     found = read_arguments(output)
     known = declarations(ExportArguments)
     options = {name: value for name, value in found.options.items() if name in known and name not in _LEFT_OUT}
-    return found.endpoints, {**options, "output": output}
+    return found.endpoints, {"output": output, **options}

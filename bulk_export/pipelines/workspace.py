@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 
-from bulk_export.errors import Interrupted
+from bulk_export.errors import BulkExportError, DirectoryInUse, Interrupted, UsageError
 from bulk_export.extract.journal import JournalStore
 from bulk_export.output.directory import already_finished, check_replaceable
+from bulk_export.output.object_store.remote_export import RemoteExport
+from bulk_export.output.object_store.remote_run import begin_remote_run, stored_run
+from bulk_export.output.object_store.store import ObjectStore
 from bulk_export.output.publish import decide, decided, publish
 from bulk_export.output.work_directory import WorkDirectory, left_in_place_text, open_work_directory
 from bulk_export.pipelines.conversion import EndpointConversion
+from bulk_export.pipelines.output_location import RemoteOutput
 from bulk_export.pipelines.results import staged_files
 from bulk_export.progress.observer import Observer
 
@@ -34,7 +38,8 @@ class WorkspaceRequest:
     """The workspace that a run needs.
 
     `endpoints` are the names of those that it writes, `identity` is what tells it from other runs with the same output,
-    and `body_cap` bounds the bodies of pages in the journal, in bytes.
+    and `body_cap` bounds the bodies of pages in the journal, in bytes. `remote` is an address in an object store that
+    gets the export, too, or that alone gets it.
     """
 
     output: Path
@@ -44,6 +49,12 @@ class WorkspaceRequest:
     keep_pages: bool
     identity: Mapping[str, Any]
     body_cap: int
+    remote: RemoteOutput | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the export will be, for messages."""
+        return str(self.output if self.remote is None or self.remote.keeps_local else self.remote.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,7 @@ class Workspace:
     directory: WorkDirectory
     store: JournalStore
     is_resumed: bool
+    remote: RemoteExport | None = None
 
     def decided_manifest(self) -> dict[str, Any] | None:
         """Return the manifest that an earlier run decided on, or None if the parts are still to be made.
@@ -76,17 +88,52 @@ class Workspace:
         decide(self.store, self.directory, manifest, files, keep_pages=self.request.keep_pages)
         return manifest
 
+    def upload(self, conversions: Sequence[EndpointConversion]) -> None:
+        """Upload the finished parts of conversions that go to an object store. Blocking."""
+        if self.remote is None:
+            return
+        for conversion in conversions:
+            parts = conversion.parts
+            for file in [file for part in list(parts.parts) for file in part.files]:
+                try:
+                    self.remote.upload(file.path, file.sha256, parts.folder / Path(file.path).name)
+                except FileNotFoundError:
+                    # 1. The endpoint is converted a second time, so these parts are gone, and nobody needs them.
+                    # 2. The part is lost, which publishing reports.
+                    break
+
     async def publish(self, observer: Observer, *, rewrite: Callable[[str, bytes], bytes] | None = None) -> None:
         """Carry out the decision and remove the working state. `rewrite` redacts the bodies of pages that are kept."""
-        carry_out = functools.partial(publish, self.store, self.directory, rewrite=rewrite)
+        request = self.request
+        if self.remote is not None:
+            manifest = decided(self.store) or {}
+            carry_out_there = functools.partial(self.remote.publish, manifest, rewrite=rewrite)
+            for warning in await anyio.to_thread.run_sync(carry_out_there):
+                observer.warned(warning)
+        if request.remote is None or request.remote.keeps_local:
+            carry_out: Callable[[], list[Path]] = functools.partial(
+                publish, self.store, self.directory, rewrite=rewrite
+            )
+        else:
+            carry_out = self._remove_working_state
         for path in await anyio.to_thread.run_sync(carry_out):
             observer.warned(left_in_place_text(path))
-        logger.info("Published the export in %s", self.request.output)
+        logger.info("Published the export in %s", request.place)
+
+    def _remove_working_state(self) -> list[Path]:
+        self.store.close()
+        return self.directory.clear_all()
 
 
 @asynccontextmanager
-async def open_workspace(request: WorkspaceRequest) -> AsyncIterator[Workspace]:
+async def open_workspace(
+    request: WorkspaceRequest, warn: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Workspace]:
     """Lock the output, and open or create its journal for this run.
+
+    Args:
+        request: What the run needs.
+        warn: Is called with warnings about an object store.
 
     Raises:
         UsageError: The output cannot be used, or its journal belongs to another run.
@@ -95,22 +142,72 @@ async def open_workspace(request: WorkspaceRequest) -> AsyncIterator[Workspace]:
         LocalFailure: The disk failed.
     """
     with ExitStack() as stack:
-        directory = stack.enter_context(
-            open_work_directory(
-                request.output,
-                request.work_dir,
-                request.endpoints,
-                overwrite=request.overwrite,
-                keep_pages=request.keep_pages,
-            )
-        )
+        directory = stack.enter_context(_opened_directory(request))
         store = await anyio.to_thread.run_sync(functools.partial(directory.open_journal, cap=request.body_cap))
         stack.callback(store.close)
         is_resumed = await anyio.to_thread.run_sync(
             functools.partial(store.bind, request.identity, output=request.output)
         )
-        logger.info("%s in %s", "Resuming" if is_resumed else "Starting", request.output)
-        yield Workspace(request, directory, store, is_resumed)
+        remote = await anyio.to_thread.run_sync(
+            functools.partial(_open_remote, request, directory, store, is_resumed=is_resumed, warn=warn)
+        )
+        logger.info("%s in %s", "Resuming" if is_resumed else "Starting", request.place)
+        yield Workspace(request, directory, store, is_resumed, remote)
+
+
+@contextmanager
+def _opened_directory(request: WorkspaceRequest) -> Iterator[WorkDirectory]:
+    """Open the output, which users know by its address if it is in an object store."""
+    with ExitStack() as stack:
+        try:
+            directory = stack.enter_context(
+                open_work_directory(
+                    request.output,
+                    request.work_dir,
+                    request.endpoints,
+                    overwrite=request.overwrite,
+                    keep_pages=request.keep_pages,
+                )
+            )
+        except DirectoryInUse:
+            raise DirectoryInUse(
+                f"Another process is exporting into {request.place}.",
+                next_step="Wait for it to end, or choose another --output.",
+            ) from None
+        yield directory
+
+
+def _open_remote(
+    request: WorkspaceRequest,
+    directory: WorkDirectory,
+    journal: JournalStore,
+    *,
+    is_resumed: bool,
+    warn: Callable[[str], None],
+) -> RemoteExport | None:
+    """Claim a place in the object store, if one is wanted. If there is none, what was begun here is removed."""
+    remote = request.remote
+    if remote is None:
+        if (run := stored_run(journal)) is not None:
+            raise UsageError(
+                f"The unfinished export in {request.output} goes to {run.url}, too.",
+                kept="Nothing was changed.",
+                next_step=f"Add --publish {run.url} to go on with it.",
+            )
+        return None
+    try:
+        store = ObjectStore(
+            remote.url, remote.store_options, kept=f"What was stored so far is kept in {request.output}."
+        )
+        start = begin_remote_run(store, journal, request.endpoints, overwrite=request.overwrite)
+    except BulkExportError:
+        if not is_resumed and not remote.keeps_local and stored_run(journal) is None:
+            journal.close()
+            directory.clear_all()
+        raise
+    for warning in start.warnings:
+        warn(warning)
+    return RemoteExport(store, journal, start.run, directory, keeps_local=remote.keeps_local)
 
 
 def interrupted(output: Path, *, kept: str = "page that had arrived") -> Interrupted:

@@ -45,7 +45,7 @@ class CountingProgress(SilentProgress):
         self._tally: Tally | None = None
 
     def started(
-        self, endpoints: Sequence[str], output: Path | None, windows: Callable[[], Sequence[WindowUse]]
+        self, endpoints: Sequence[str], output: Path | str | None, windows: Callable[[], Sequence[WindowUse]]
     ) -> None:
         """Begin to count."""
         self._tally = Tally(endpoints, windows, self._now)
@@ -89,7 +89,7 @@ class LineProgress(CountingProgress):
         self._last = now()
 
     def started(
-        self, endpoints: Sequence[str], output: Path | None, windows: Callable[[], Sequence[WindowUse]]
+        self, endpoints: Sequence[str], output: Path | str | None, windows: Callable[[], Sequence[WindowUse]]
     ) -> None:
         """Write the endpoints and the directory."""
         super().started(endpoints, output, windows)

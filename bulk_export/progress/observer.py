@@ -74,7 +74,7 @@ class ExportSummary:
     """The result of a finished export.
 
     Attributes:
-        output: The output directory.
+        output: The output directory, or the address of an export that is in an object store only.
         endpoints: The results of the endpoints.
         requests: The requests that were sent, by interrupted runs, too.
         retries: The requests that failed and were repeated.
@@ -86,7 +86,7 @@ class ExportSummary:
         server_clock_answers: How many responses agree on that, if it is far.
     """
 
-    output: Path
+    output: Path | str
     endpoints: Sequence[EndpointSummary]
     requests: int
     retries: int
@@ -104,7 +104,7 @@ class Observer:
     """
 
     def started(
-        self, endpoints: Sequence[str], output: Path | None, windows: Callable[[], Sequence[WindowUse]]
+        self, endpoints: Sequence[str], output: Path | str | None, windows: Callable[[], Sequence[WindowUse]]
     ) -> None:
         """The first request is about to be sent. `windows` gives the use of the limits, at any time until the end."""
 

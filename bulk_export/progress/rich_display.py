@@ -36,7 +36,7 @@ class RichProgress(CountingProgress):
         self._notice, self._shown_until = "", 0.0
 
     def started(
-        self, endpoints: Sequence[str], output: Path | None, windows: Callable[[], Sequence[WindowUse]]
+        self, endpoints: Sequence[str], output: Path | str | None, windows: Callable[[], Sequence[WindowUse]]
     ) -> None:
         """Show the display. A thread draws it, from counts that change on the event loop."""
         super().started(endpoints, output, windows)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bulk_export.core.locations import with_home
 from bulk_export.core.masking import without_password
 from bulk_export.core.model import Endpoint, Service
 from bulk_export.core.text import decode_text
@@ -101,7 +102,7 @@ def choose_endpoints(service: Service, names: Sequence[str]) -> tuple[Endpoint, 
 def _document(service: str) -> Mapping[str, Any]:
     if service in built_in_services():
         return tomllib.loads((_BUILT_IN / f"{service}.toml").read_text("utf-8"))
-    path = Path(service)
+    path = with_home(service)
     if "\0" in service or not (path.suffix in (".toml", *_OPENAPI_SUFFIXES) or "/" in service):
         raise UsageError(
             f"There is no built-in service {without_password(service)!r}.",

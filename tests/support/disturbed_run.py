@@ -75,7 +75,7 @@ class Ended:
     leaked: int
 
 
-def small_options(base_url: str, output: Path, **changes: Any) -> ExportOptions:
+def small_options(base_url: str, output: Path | str, **changes: Any) -> ExportOptions:
     """Return options: both endpoints, both formats, kept pages, no waits."""
     given: dict[str, Any] = {
         "base_url": base_url,

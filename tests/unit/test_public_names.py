@@ -37,6 +37,8 @@ def test_public_names() -> None:
         "SchemaDrift",
         "ServiceFailing",
         "ServiceRefused",
+        "StoreFailing",
+        "StoreRefused",
         "SyncSummary",
         "TableLoad",
         "TableSummary",

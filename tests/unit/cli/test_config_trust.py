@@ -133,7 +133,9 @@ def test_the_guarded_options() -> None:
         "load",
         "moved_to",
         "password_file",
+        "publish",
         "service",
+        "store_option",
         "to",
         "token_file",
     }

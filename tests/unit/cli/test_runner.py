@@ -79,7 +79,7 @@ def test_debug_shows_log_messages(
 ) -> None:
     """--debug shows what the modules log, in the format of --log-format; without it nothing is shown."""
 
-    def logging_verify(directory: Path) -> Verification:
+    def logging_verify(directory: Path, *, quick: bool) -> Verification:
         logging.getLogger("bulk_export.output.verify").debug("reading %s", directory)
         return Verification(files=1, rows=2, bytes=3)
 

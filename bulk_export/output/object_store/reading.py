@@ -1,0 +1,87 @@
+"""Reads exports in object stores: a file at a time on the local disk, so that memory stays bounded."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bulk_export.core.files import local_failures, private_umask
+from bulk_export.errors import UsageError
+from bulk_export.output.file_names import ARCHIVE
+from bulk_export.output.object_store.failures import ObjectMissing
+from bulk_export.output.object_store.layout import object_key
+from bulk_export.output.object_store.store import ObjectStore
+from bulk_export.output.object_store.stored_manifest import require_stored_manifest
+from bulk_export.output.object_store.url import StoreUrl, parse_location
+
+
+def download(store: ObjectStore, key: str, path: Path) -> str:
+    """Write an object to a new file with mode 0600. Returns the SHA-256 of its content.
+
+    Raises:
+        ObjectMissing: There is no such object.
+        BulkExportError: It cannot be read, or the disk is full.
+    """
+    digest = hashlib.sha256()
+    chunks = store.stream(key)
+    with local_failures(f"Writing {path}"), private_umask():
+        file = path.open("xb")
+    with file:
+        for chunk in chunks:
+            digest.update(chunk)
+            with local_failures(f"Writing {path}"):
+                file.write(chunk)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def temporary_directory(above: Path | None = None) -> Iterator[Path]:
+    """A directory of mode 0700 for the time of a block, by default below the system's for temporary files."""
+    with local_failures("Making a temporary directory"):
+        directory = tempfile.TemporaryDirectory(prefix="bulk-export-", dir=above)
+    with directory as path:
+        yield Path(path)
+
+
+@contextlib.contextmanager
+def opened_archive(archive: str | os.PathLike[str]) -> Iterator[Path]:
+    """Kept pages as a local path for the time of a block: those of an export in an object store are fetched.
+
+    Args:
+        archive: The file of kept pages, the directory of the export, or its address.
+
+    Raises:
+        UsageError: The address cannot be used, or no pages are there.
+        BulkExportError: They cannot be read.
+    """
+    location = parse_location(archive)
+    if isinstance(location, StoreUrl):
+        with local_archive(location) as path:
+            yield path
+    else:
+        yield location
+
+
+@contextlib.contextmanager
+def local_archive(url: StoreUrl) -> Iterator[Path]:
+    """The pages of an export in an object store, as a local file for the time of a block.
+
+    Raises:
+        UsageError: The export did not keep its pages.
+        BulkExportError: They cannot be read.
+    """
+    store = ObjectStore(url, kept="")
+    manifest = require_stored_manifest(store)
+    missing = UsageError(f"{url} holds no kept pages.", next_step="Name an export that was made with --keep-pages.")
+    if manifest.manifest.get("archive") != ARCHIVE:
+        raise missing
+    with temporary_directory() as directory:
+        try:
+            download(store, object_key(manifest.generation, ARCHIVE), directory / ARCHIVE)
+        except ObjectMissing:
+            raise missing from None
+        yield directory / ARCHIVE
