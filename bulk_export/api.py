@@ -20,14 +20,13 @@ from bulk_export.output.verify import Verification
 from bulk_export.output.verify import verify as verify_directory
 from bulk_export.pipelines import export as pipeline
 from bulk_export.pipelines.arguments import (
-    DoctorArguments,
     ExportArguments,
-    HeadArguments,
     ReplayArguments,
     SyncArguments,
 )
 from bulk_export.pipelines.doctor import Finding, diagnose
 from bulk_export.pipelines.head import HeadOptions, first_records
+from bulk_export.pipelines.inspection_arguments import DoctorArguments, HeadArguments
 from bulk_export.pipelines.load import LoadSummary
 from bulk_export.pipelines.load import load as load_tables
 from bulk_export.pipelines.load_arguments import LoadArguments

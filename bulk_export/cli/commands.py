@@ -13,9 +13,7 @@ from typing import Annotated, TypedDict
 from bulk_export.pipelines.arguments import (
     AddressArguments,
     BudgetArguments,
-    DoctorArguments,
     ExportArguments,
-    HeadArguments,
     LimitArguments,
     PlanArguments,
     ReplayArguments,
@@ -25,6 +23,7 @@ from bulk_export.pipelines.arguments import (
     TransportArguments,
 )
 from bulk_export.pipelines.declarations import Arity, Option, Source, Trust, declarations
+from bulk_export.pipelines.inspection_arguments import DoctorArguments, HeadArguments
 from bulk_export.pipelines.load_arguments import LoadArguments
 from bulk_export.progress import DISPLAYS
 

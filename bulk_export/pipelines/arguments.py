@@ -1,4 +1,4 @@
-"""The options of export, sync, replay, plan and head: type, default and help of each, declared once."""
+"""The options of export, sync, replay and plan: type, default and help of each, declared once."""
 
 from __future__ import annotations
 
@@ -194,6 +194,15 @@ class FileArguments(TypedDict, total=False):
     ]
 
 
+class MetricsArguments(TypedDict, total=False):
+    """Numbers for monitoring."""
+
+    metrics: Annotated[
+        PathText | None,
+        Option("Numbers of the last run, as a text file for Prometheus.", metavar="FILE", trust=Trust.OWNER),
+    ]
+
+
 class SchemaArguments(TypedDict, total=False):
     """The schema of an export."""
 
@@ -230,6 +239,7 @@ class ExportArguments(
     PrivacyArguments,
     ConsistencyArguments,
     TransportArguments,
+    MetricsArguments,
     total=False,
 ):
     """The options of an export."""
@@ -258,6 +268,7 @@ class SyncArguments(
     DailyWindowArguments,
     PrivacyArguments,
     TransportArguments,
+    MetricsArguments,
     total=False,
 ):
     """The options of a copy that is kept current."""
@@ -320,42 +331,6 @@ class SyncArguments(
             metavar="URL",
             trust=Trust.CONFIRMED,
         ),
-    ]
-
-
-class HeadArguments(
-    ServiceArguments,
-    AddressArguments,
-    TokenArguments,
-    LimitArguments,
-    BudgetArguments,
-    PatienceArguments,
-    FilterArguments,
-    PrivacyArguments,
-    TransportArguments,
-    total=False,
-):
-    """The options of a first look."""
-
-    limit: Annotated[int | str, Option("Number of records, 1 to 3000.", metavar="N", default=10, short="-n")]
-    updated_since: Annotated[
-        str | datetime | date | None, Option("Only records changed since then: ISO 8601.", metavar="TIME")
-    ]
-
-
-class DoctorArguments(
-    ServiceArguments,
-    AddressArguments,
-    TokenArguments,
-    LimitArguments,
-    BudgetArguments,
-    TransportArguments,
-    total=False,
-):
-    """The options of a diagnosis."""
-
-    output: Annotated[
-        PathText, Option("Directory whose disk is looked at.", metavar="DIR", default="output", short="-o")
     ]
 
 

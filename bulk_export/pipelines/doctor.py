@@ -28,9 +28,10 @@ from bulk_export.core.version import __version__
 from bulk_export.errors import BulkExportError, LocalFailure, ServiceFailing, UsageError
 from bulk_export.extract.connections import BadProxy, find_proxy
 from bulk_export.extract.rate_limit.usage import read_usage
-from bulk_export.pipelines.arguments import LOCAL, DoctorArguments
+from bulk_export.pipelines.arguments import LOCAL
 from bulk_export.pipelines.declarations import with_defaults
 from bulk_export.pipelines.head import first_page
+from bulk_export.pipelines.inspection_arguments import DoctorArguments
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.progress.observer import Observer
 

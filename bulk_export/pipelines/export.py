@@ -30,6 +30,7 @@ from bulk_export.output.run_arguments import write_arguments
 from bulk_export.pipelines.conversion import ConversionSettings, EndpointConversion, restore_sweep
 from bulk_export.pipelines.fetch_and_convert import FetchAndConvert
 from bulk_export.pipelines.journal_receiver import JournalReceiver, StoredCounters
+from bulk_export.pipelines.metrics import export_samples, measured
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.output_location import shown_place
 from bulk_export.pipelines.results import export_identity, export_manifest, not_exported_text, summarise
@@ -71,7 +72,10 @@ async def export(
     """
     require_descriptors(options.workers * len(options.sources))
     run = _Export(options, observer or Observer(), stop or anyio.Event(), tuning or Tuning(), open_journal)
-    return await run.run()
+    async with measured(options.metrics, "export") as measure:
+        summary = await run.run()
+        measure(export_samples(summary))
+    return summary
 
 
 class _Export:

@@ -11,8 +11,8 @@ import pyarrow as pa
 from bulk_export.core.kernel_library import check_decoder
 from bulk_export.extract.dispatcher import Dispatcher
 from bulk_export.extract.page_fetcher import FetchedPage, PageReceiver
-from bulk_export.pipelines.arguments import HeadArguments
 from bulk_export.pipelines.declarations import with_defaults
+from bulk_export.pipelines.inspection_arguments import HeadArguments
 from bulk_export.pipelines.option_parsing import LARGEST_PAGE, count_of
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.session import open_session

@@ -15,6 +15,7 @@ from typing import Unpack
 
 from bulk_export.core.credentials import Token, find_token
 from bulk_export.core.daily_window import Window, window_of
+from bulk_export.core.locations import local_path
 from bulk_export.core.model import SCHEMA_MODES, Endpoint, Limit, Service
 from bulk_export.core.units import parse_interval, parse_wait, parse_word
 from bulk_export.errors import UsageError
@@ -70,6 +71,7 @@ class ExportOptions:
         work_dir: Directory of the working state; None keeps it in the output.
         remote: Address in an object store that gets the export, too, or that alone gets it: then `output` is the
             directory of the working state.
+        metrics: File for the numbers of the run.
         arguments: What was given, as `resume` needs it; None if a part of it cannot be kept.
     """
 
@@ -109,6 +111,7 @@ class ExportOptions:
     work_dir: Path | None = None
     csv_bom: bool = False
     csv_safe: bool = False
+    metrics: Path | None = None
     arguments: RunArguments | None = field(default=None, repr=False, compare=False)
     remote: RemoteOutput | None = None
 
@@ -186,6 +189,7 @@ class ExportOptions:
             left_out=selection.left_out,
             work_dir=location.work_dir,
             remote=location.remote,
+            metrics=None if arguments["metrics"] is None else local_path(arguments["metrics"], "--metrics"),
             arguments=resumable_arguments(endpoints, arguments),
         )
 

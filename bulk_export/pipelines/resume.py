@@ -16,7 +16,7 @@ from bulk_export.pipelines.declarations import declarations
 # Never kept; and an output that is a directory, which is where they are kept.
 _LEFT_OUT = frozenset({"token"})
 # Options that name files, relative to the directory in which the run was begun.
-_FILES = frozenset({"token_file", "ca_file", "pseudonym_key_file", "work_dir"})
+_FILES = frozenset({"token_file", "ca_file", "pseudonym_key_file", "work_dir", "metrics"})
 
 
 def resumable_arguments(endpoints: str | Sequence[str], arguments: Mapping[str, Any]) -> RunArguments | None:

@@ -56,6 +56,12 @@ def completeness_remarks(summary: ExportSummary) -> list[str]:
     return [remark for endpoint in summary.endpoints for remark in _on_completeness(endpoint)]
 
 
+def is_incomplete(endpoint: EndpointSummary) -> bool:
+    """Whether a record of the endpoint may be missing."""
+    unproven = endpoint.changed_during_export and endpoint.consistent is None
+    return bool(endpoint.suspicious_end or endpoint.consistent is False or unproven)
+
+
 def summary_object(summary: ExportSummary) -> dict[str, Any]:
     """The summary for machines, as values of JSON."""
     return {

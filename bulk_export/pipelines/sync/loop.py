@@ -29,6 +29,7 @@ from bulk_export.errors import (
 )
 from bulk_export.output.directory import inspect_output, prepare_output
 from bulk_export.output.file_names import WORKING_DIRECTORY
+from bulk_export.pipelines.metrics import measured, sync_samples
 from bulk_export.pipelines.sync.load_after_poll import Loaded, load_copy
 from bulk_export.pipelines.sync.open_copy import holds_copy
 from bulk_export.pipelines.sync.options import SyncOptions
@@ -180,7 +181,7 @@ class _PeriodicSync:
         """Make one poll as soon as the copy is free; none if `stop` is set before."""
         while not self.stop.is_set():
             try:
-                await sync_once(self.options, self.observer, stop=self.stop, every=self.every, report=self.report)
+                await self._poll()
             except DirectoryInUse:
                 if not self.is_waiting:
                     self.is_waiting = True
@@ -193,6 +194,12 @@ class _PeriodicSync:
             # --accept-removals is for one poll.
             self.options = replace(self.options, accepts_removals=False)
             return
+
+    async def _poll(self) -> None:
+        async with measured(self.options.metrics, "sync") as measure:
+            options, stop = self.options, self.stop
+            summary = await sync_once(options, self.observer, stop=stop, every=self.every, report=self.report)
+            measure(sync_samples(summary))
 
     async def _load(self) -> None:
         """Load the copy into its database. A load that fails does not end the loop, since the next makes up for it."""

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Unpack
 
+from bulk_export.core.locations import local_path
 from bulk_export.core.units import parse_word
 from bulk_export.core.urls import check_base_url
 from bulk_export.errors import UsageError
@@ -24,7 +25,7 @@ from bulk_export.services.base_url import normalize_base_url
 
 _LEAST_HISTORY = timedelta(days=7)
 # A copy has formats of its own.
-_PASSED_ON = declarations(ExportArguments).keys() & declarations(SyncArguments).keys() - {"format"}
+_PASSED_ON = declarations(ExportArguments).keys() & declarations(SyncArguments).keys() - {"format", "metrics"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class SyncOptions:
         max_removed: Fraction of a table above which removals are refused, unless `accepts_removals`.
         moved_from: Address that the copy was made from, if the service has moved.
         every: Poll interval in seconds; None polls once.
+        metrics: File for the numbers of the last run.
         load: The database to load into after each poll, and how.
     """
 
@@ -59,6 +61,7 @@ class SyncOptions:
     moved_from: str | None = None
     every: float | None = None
     load: LoadOptions | None = None
+    metrics: Path | None = None
 
     @classmethod
     def of(
@@ -111,6 +114,7 @@ class SyncOptions:
             accepts_removals=arguments["accept_removals"],
             moved_from=moved_from,
             every=_every_of(arguments["every"]),
+            metrics=None if arguments["metrics"] is None else local_path(arguments["metrics"], "--metrics"),
             load=None
             if arguments["load"] is None
             else LoadOptions.of(directory, environ=environ, to=arguments["load"]),

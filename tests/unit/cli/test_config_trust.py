@@ -145,6 +145,7 @@ def test_the_guarded_options() -> None:
         "adopt",
         "gone",
         "max_removed",
+        "metrics",
         "mode",
         "output",
         "overwrite",

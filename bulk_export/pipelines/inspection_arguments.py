@@ -1,0 +1,56 @@
+"""The options of head and doctor, which look and write nothing: type, default and help of each, declared once."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated
+
+from bulk_export.pipelines.arguments import (
+    AddressArguments,
+    BudgetArguments,
+    FilterArguments,
+    LimitArguments,
+    PathText,
+    PatienceArguments,
+    PrivacyArguments,
+    ServiceArguments,
+    TokenArguments,
+    TransportArguments,
+)
+from bulk_export.pipelines.declarations import Option
+
+
+class HeadArguments(
+    ServiceArguments,
+    AddressArguments,
+    TokenArguments,
+    LimitArguments,
+    BudgetArguments,
+    PatienceArguments,
+    FilterArguments,
+    PrivacyArguments,
+    TransportArguments,
+    total=False,
+):
+    """The options of a first look."""
+
+    limit: Annotated[int | str, Option("Number of records, 1 to 3000.", metavar="N", default=10, short="-n")]
+    updated_since: Annotated[
+        str | datetime | date | None, Option("Only records changed since then: ISO 8601.", metavar="TIME")
+    ]
+
+
+class DoctorArguments(
+    ServiceArguments,
+    AddressArguments,
+    TokenArguments,
+    LimitArguments,
+    BudgetArguments,
+    TransportArguments,
+    total=False,
+):
+    """The options of a diagnosis."""
+
+    output: Annotated[
+        PathText, Option("Directory whose disk is looked at.", metavar="DIR", default="output", short="-o")
+    ]
