@@ -9,13 +9,13 @@ import hmac
 import http.client
 import importlib.util
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.ports import free_port
 from tests.support.s3_server import wait_for
 
 NODE = shutil.which("node")
@@ -66,9 +66,7 @@ class AzureServer:
 @contextmanager
 def azure_server(directory: Path) -> Iterator[AzureServer]:
     """Run the server with its data in a directory, and end it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     assert NODE is not None
     places = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(directory)]
     command = [NODE, str(_PROGRAM), *places, "--silent", "--disableTelemetry", "--skipApiVersionCheck"]

@@ -6,12 +6,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.support.ports import free_port
 
 USER, PASSWORD, DATABASE = "loader", "s3cret pass", "warehouse"
 _SECONDS_TO_START = 60
@@ -49,9 +50,7 @@ def postgres_server(directory: Path) -> Iterator[PostgresServer]:
     _allow_all(directory)
     options = ["--auth=scram-sha-256", f"--username={USER}", f"--pwfile={directory / 'password'}", "--no-sync"]
     _run([*as_user, str(tools / "initdb"), "-D", str(data), "-E", "UTF8", "--locale=C", *options])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     quick = ["fsync=off", "full_page_writes=off", "synchronous_commit=off", "max_connections=40", "log_statement=none"]
     settings = [f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", *quick]
     command = [*as_user, str(tools / "postgres"), "-D", str(data), *(part for one in settings for part in ("-c", one))]

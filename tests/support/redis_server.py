@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 REDIS = shutil.which("redis-server")
 SKIP_REASON = "there is no redis-server on this machine"
 
@@ -17,9 +19,7 @@ class RedisProcess:
     """Starts at once; `kill` and `start` it again as often as needed. `durable` makes it remember across kills."""
 
     def __init__(self, directory: Path, *, durable: bool = False) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._directory = directory
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 _PYTHON = Path(__file__).parents[2] / ".venv-moto/bin/python"
 HAS_MOTO = _PYTHON.exists() and importlib.util.find_spec("obstore") is not None
 SKIP_REASON = "moto is not installed: make test-integrations does that"
@@ -47,9 +49,7 @@ class S3Server:
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
     """Run the server, and end it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     command = [str(_PYTHON), "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
