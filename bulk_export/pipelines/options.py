@@ -19,6 +19,7 @@ from bulk_export.core.model import SCHEMA_MODES, Endpoint, Limit, Service
 from bulk_export.core.units import parse_interval, parse_wait, parse_word
 from bulk_export.errors import UsageError
 from bulk_export.extract.certificates import ca_file_of
+from bulk_export.extract.rate_limit.precedence import Rank
 from bulk_export.pipelines.arguments import GONE, LOCAL, ExportArguments
 from bulk_export.pipelines.declarations import with_defaults
 from bulk_export.pipelines.option_parsing import (
@@ -67,6 +68,7 @@ class ExportOptions:
             leaves that to the next poll.
         left_out: Endpoints that an export of everything lacks, with the reason.
         work_dir: Directory of the working state; None keeps it in the output.
+        rank: The place among runs of this process that send from the same addresses; None for a run of its own.
     """
 
     service: Service
@@ -105,6 +107,7 @@ class ExportOptions:
     work_dir: Path | None = None
     csv_bom: bool = False
     csv_safe: bool = False
+    rank: Rank | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(
