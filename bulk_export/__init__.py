@@ -17,13 +17,18 @@ from bulk_export.core.version import __version__
 
 if TYPE_CHECKING:
     from bulk_export.api import export as export
+    from bulk_export.api import export_tenants as export_tenants
     from bulk_export.api import load as load
+    from bulk_export.api import load_tenants as load_tenants
     from bulk_export.api import replay as replay
     from bulk_export.api import run_export as run_export
+    from bulk_export.api import run_export_tenants as run_export_tenants
     from bulk_export.api import run_replay as run_replay
     from bulk_export.api import run_sync as run_sync
+    from bulk_export.api import run_sync_tenants as run_sync_tenants
     from bulk_export.api import stream as stream
     from bulk_export.api import sync as sync
+    from bulk_export.api import sync_tenants as sync_tenants
     from bulk_export.errors import BudgetUnavailable as BudgetUnavailable
     from bulk_export.errors import BulkExportError as BulkExportError
     from bulk_export.errors import DamagedState as DamagedState
@@ -45,6 +50,8 @@ if TYPE_CHECKING:
     from bulk_export.pipelines.sync.summary import PollSummary as PollSummary
     from bulk_export.pipelines.sync.summary import SyncSummary as SyncSummary
     from bulk_export.pipelines.sync.summary import TableSummary as TableSummary
+    from bulk_export.pipelines.tenants import TenantResult as TenantResult
+    from bulk_export.pipelines.tenants import TenantsSummary as TenantsSummary
     from bulk_export.progress.observer import EndpointSummary as EndpointSummary
     from bulk_export.progress.observer import ExportSummary as ExportSummary
     from bulk_export.progress.observer import Observer as Observer
@@ -53,7 +60,21 @@ if TYPE_CHECKING:
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
-    "bulk_export.api": ("export", "load", "replay", "run_export", "run_replay", "run_sync", "stream", "sync"),
+    "bulk_export.api": (
+        "export",
+        "export_tenants",
+        "load",
+        "load_tenants",
+        "replay",
+        "run_export",
+        "run_export_tenants",
+        "run_replay",
+        "run_sync",
+        "run_sync_tenants",
+        "stream",
+        "sync",
+        "sync_tenants",
+    ),
     "bulk_export.errors": (
         "BulkExportError",
         "BudgetUnavailable",
@@ -70,6 +91,7 @@ _HOMES = {
     ),
     "bulk_export.pipelines.load": ("LoadProgress", "LoadSummary", "TableLoad"),
     "bulk_export.pipelines.sync.summary": ("Counts", "PollSummary", "SyncSummary", "TableSummary"),
+    "bulk_export.pipelines.tenants": ("TenantResult", "TenantsSummary"),
     "bulk_export.progress.observer": ("EndpointSummary", "ExportSummary", "Observer", "WindowUse"),
     "bulk_export.output.verify": ("Verification", "verify"),
 }

@@ -14,6 +14,12 @@ def export(**line: Any) -> None:
     """Export endpoints into one directory, all records or some. If interrupted, the same command goes on."""
     prepared = prepare("export", line)
     options, console = prepared.options, prepared.console
+    tenants = options.pop("tenants")
+    if tenants is not None:
+        from bulk_export.cli.tenants import export_all
+
+        export_all(tenants, prepared)
+        return
 
     with importing():
         from bulk_export.pipelines.options import ExportOptions

@@ -28,6 +28,12 @@ def load(directory: Directory, **line: Any) -> None:
     """Load a finished export or a copy into a database: in one transaction, exactly once."""
     prepared = prepare("load", line)
     options, console = prepared.options, prepared.console
+    tenants = options.pop("tenants")
+    if tenants is not None:
+        from bulk_export.cli.tenants import load_all
+
+        load_all(tenants, directory, prepared)
+        return
 
     from bulk_export.pipelines.load import LoadProgress
     from bulk_export.pipelines.load import load as pipeline

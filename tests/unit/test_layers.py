@@ -151,6 +151,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
                 "cli.export",
                 "cli.load",
                 "cli.sync",
+                "cli.tenants",
                 "cli.replay",
                 "cli.plan",
                 "cli.budget",

@@ -163,7 +163,7 @@ class Turn:
             self._in_flight.add(identity)
             self._queue.sent(self._number, self._min_interval)
             self.step_aside()
-        elif _waits_for_address(reply, self._limits):
+        elif waits_for_address(reply, self._limits):
             self._leave()
             self._queue.turned.notify_all()
         else:
@@ -193,7 +193,7 @@ class Turn:
             self._queue.bound.end()
 
 
-def _waits_for_address(reply: Wait, limits: Limits) -> bool:
+def waits_for_address(reply: Wait, limits: Limits) -> bool:
     """Whether it is an address that a limiter waits for first, rather than its own limit or the end of a hold."""
     service, *addresses = reply.windows
     if reply.consecutive_429s or any(window.used < limits.address_limit.requests for window in addresses):

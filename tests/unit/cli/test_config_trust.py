@@ -134,6 +134,7 @@ def test_the_guarded_options() -> None:
         "moved_to",
         "password_file",
         "service",
+        "tenants",
         "to",
         "token_file",
     }
