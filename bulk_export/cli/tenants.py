@@ -108,15 +108,22 @@ def sync_all(file: str, prepared: Prepared) -> None:
 def load_all(file: str, directory: str, prepared: Prepared) -> None:
     """Load what all tenants of a file have into a database. Raises typer.Exit as `export_all` does."""
     options, console = prepared.options, prepared.console
+    from bulk_export.cli.load_lines import LoadLines
+    from bulk_export.pipelines.load import LoadProgress
     from bulk_export.pipelines.tenant_options import load_options
     from bulk_export.pipelines.tenants import load_tenants
     from bulk_export.pipelines.tenants_file import read_tenants
+    from bulk_export.progress.tenants import TenantConsole
 
     configure_allocator()
     runs = load_options(read_tenants(file), directory, options.pop("endpoints"), options)
     for password in {one.address.password for one in runs.options.values()} - {None}:
         hide_in_logs(Masker(str(password)).mask)
-    summary = load_tenants(runs, failed=_report)
+
+    def progress_of(name: str) -> LoadProgress:
+        return LoadProgress() if prepared.progress == "none" else LoadLines(TenantConsole(console, name))
+
+    summary = load_tenants(runs, progress_of, failed=_report)
     for result in summary.tenants.values():
         if result.summary is not None:
             for remark in result.summary.remarks:

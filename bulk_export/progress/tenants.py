@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from bulk_export.progress.summary import finished_text, remarks, summary_object
 
 if TYPE_CHECKING:
     from bulk_export.progress.tenants_screen import TenantsScreen
+
+
+_SECONDS_BETWEEN_IDLE_LINES = 300.0
 
 
 class TenantConsole(Console):
@@ -36,7 +40,23 @@ class TenantConsole(Console):
 
 
 class TenantLines(LineProgress):
-    """The lines of one tenant, with a single one at its end: the table at the end of all is of tenants."""
+    """The lines of one tenant, with a single one at its end: the table at the end of all is of tenants.
+
+    While nothing arrives for it, it writes a line every five minutes at most: others are served before it.
+    """
+
+    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(console, now)
+        self._requests_shown = 0
+
+    def tick(self) -> None:
+        """Write the progress if there is any."""
+        requests = 0 if self._tally is None else self._tally.requests
+        if requests != self._requests_shown or self._now() - self._last >= _SECONDS_BETWEEN_IDLE_LINES:
+            last = self._last
+            super().tick()
+            if self._last != last:
+                self._requests_shown = requests
 
     def finished(self, summary: ExportSummary) -> None:
         """Write the numbers, and what the user should know beyond them."""

@@ -57,17 +57,21 @@ class Rank:
 
 
 class InFlightBound:
-    """The most requests that limiters may have in flight together, to whatever service."""
+    """The most requests that limiters may have in flight together, to whatever service.
+
+    Each service has an equal share that others cannot take, so that one that hangs does not stop the others. So there
+    may be almost twice as many while a service that was alone meets a second one.
+    """
 
     def __init__(self, most: int) -> None:
         self.ended = Notifier()
+        self.services = 0
         self._most = most
         self._in_flight = 0
 
-    @property
-    def is_reached(self) -> bool:
-        """Whether a request has to end before another may start."""
-        return self._in_flight >= self._most
+    def is_reached(self, own: int) -> bool:
+        """Whether a request has to end before another one may start, to a service with `own` of them in flight."""
+        return self._in_flight >= self._most and own >= max(1, self._most // max(1, self.services))
 
     def start(self) -> None:
         """Count a request that is about to be sent."""
@@ -86,19 +90,38 @@ class AddressQueue:
         bound: The bound on requests in flight, which other queues share.
 
     Attributes:
+        ended: Notifies of requests that ended, those of other queues as well.
         released: Notifies all of them that a request of one has ended, which may have made room for any.
         wanting: The numbers of those that want a permit, and could send now if the addresses allow it.
         is_taken: Whether one of them is claiming a permit.
     """
 
     def __init__(self, bound: InFlightBound) -> None:
-        self.bound = bound
+        bound.services += 1
+        self._bound = bound
         self.released = Notifier()
         self.wanting: set[int] = set()
         self.is_taken = False
         self.turned = Notifier()
+        self.ended = bound.ended
+        self._in_flight = 0
         self._windows: defaultdict[str, SlidingWindow] | None = None
         self._sent_by, self._sent_at, self._spaced_until = 0, -math.inf, -math.inf
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a request has to end before another one may start."""
+        return self._bound.is_reached(self._in_flight)
+
+    def start(self) -> None:
+        """Count a request that is about to be sent."""
+        self._in_flight += 1
+        self._bound.start()
+
+    def end(self) -> None:
+        """Stop counting a request."""
+        self._in_flight -= 1
+        self._bound.end()
 
     def windows(self, period: float) -> defaultdict[str, SlidingWindow]:
         """Return the windows of the addresses, by route, for ledgers in memory: they are common to all."""
@@ -138,19 +161,19 @@ class Turn:
 
     async def begin(self) -> None:
         """Wait until a permit may be claimed: nobody before wants one, and the least interval is over."""
-        queue, number, bound = self._queue, self._number, self._queue.bound
+        queue, number = self._queue, self._number
         queue.wanting.add(number)
         while True:
             if queue.is_taken or min(queue.wanting) < number:
                 await queue.turned.wait()
-            elif bound.is_reached:
-                await bound.ended.wait()
+            elif queue.is_full:
+                await queue.ended.wait()
             elif (left := queue.opens_at(number) - loop_time()) > 0:
                 with anyio.move_on_after(max(left, _SHORTEST_WAIT)):
                     await queue.turned.wait()
             else:
                 queue.is_taken = self._is_inside = True
-                bound.start()
+                queue.start()
                 return
 
     def end(self, identity: int, reply: Granted | Wait) -> None:
@@ -179,7 +202,7 @@ class Turn:
         """Note that the request of a permit has ended; other identities are ignored."""
         if identity in self._in_flight:
             self._in_flight.discard(identity)
-            self._queue.bound.end()
+            self._queue.end()
 
     def close(self) -> None:
         """Leave the queue for good."""
@@ -190,7 +213,7 @@ class Turn:
     def _leave(self) -> None:
         if self._is_inside:
             self._is_inside = self._queue.is_taken = False
-            self._queue.bound.end()
+            self._queue.end()
 
 
 def waits_for_address(reply: Wait, limits: Limits) -> bool:

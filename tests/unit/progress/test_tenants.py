@@ -12,7 +12,7 @@ from rich.console import Console as RichConsole
 from bulk_export.errors import UsageError
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import EndpointSummary, ExportSummary, Observer, WindowUse
-from bulk_export.progress.tenants import choose_for_tenants
+from bulk_export.progress.tenants import TenantConsole, TenantLines, choose_for_tenants
 from bulk_export.progress.tenants_screen import TenantsScreen
 
 USES = [WindowUse(None, 1000, 300, 7, 0.0), WindowUse("this machine", 300, 300, 12, 0.0)]
@@ -55,6 +55,22 @@ def test_objects_hold_the_tenant() -> None:
     found = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert {one["tenant"] for one in found} == {"a"}
     assert found[-1]["records"] == {"statements": 37}
+
+
+def test_waiting_tenant_writes_few_lines() -> None:
+    """A tenant that waits for others writes no line every ten seconds."""
+    stream, now = io.StringIO(), [0.0]
+    lines = TenantLines(TenantConsole(Console(stream), "a"), lambda: now[0])
+    lines.started(["statements"], Path("out/a"), lambda: USES)
+    for second in range(600):
+        now[0] = second
+        lines.tick()
+    assert len(stream.getvalue().splitlines()) == 2
+    lines.request_sent("statements")
+    lines.page_stored("statements", 1, 37)
+    now[0] += 11
+    lines.tick()
+    assert "37 records" in stream.getvalue().splitlines()[-1]
 
 
 def test_silent_display_shows_warnings() -> None:

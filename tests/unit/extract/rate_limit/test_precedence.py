@@ -207,3 +207,27 @@ def test_services_do_not_wait_for_each_other() -> None:
     precedence = Precedence(8)
     assert precedence.queue_of("https://one.example") is precedence.queue_of("HTTPS://one.example:443/")
     assert precedence.queue_of("https://one.example") is not precedence.queue_of("https://two.example")
+
+
+def test_service_that_hangs_leaves_others_their_share() -> None:
+    """However many requests hang at one service, another one gets its share of those in flight."""
+
+    async def main() -> int:
+        precedence, limits = Precedence(4), make_limits(Limit(100, 30), Limit(100, 30))
+
+        def limiter(url: str, number: int) -> RateLimiter:
+            ledger = MemoryLedger(limits, anyio.current_time)
+            turn = Turn(precedence.queue_of(url), number, 0.0, limits)
+            return RateLimiter(InlineAsyncLedger(ledger), limits, wall=lambda: 0.0, uniform=lambda: 0.5, turn=turn)
+
+        hanging, other = limiter("https://hanging.example", 0), limiter("https://other.example", 1)
+        for _ in range(4):
+            await hanging.acquire()
+        granted = 0
+        for one in (other, other, other, hanging):
+            with anyio.move_on_after(1):
+                await one.acquire()
+                granted += 1
+        return granted
+
+    assert run_virtually(main) == 2
