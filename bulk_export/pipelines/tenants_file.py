@@ -14,7 +14,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import stat
 import tomllib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +68,9 @@ def read_tenants(path: PathText) -> tuple[Tenant, ...]:
     Raises:
         UsageError: It cannot be read, has an unknown key or a value of the wrong kind, holds a token, or has names
             that are no names of directories, or would be the same directory.
+
+    Warns:
+        UserWarning: Other users may change the file.
     """
     file = Path(os.fspath(path))
     document = _document(file)
@@ -93,7 +98,14 @@ def read_tenants(path: PathText) -> tuple[Tenant, ...]:
 def _document(file: Path) -> Mapping[str, Any]:
     try:
         with file.open("rb") as opened:
-            content = opened.read(_LARGEST_FILE + 1)
+            mode, content = os.fstat(opened.fileno()).st_mode, opened.read(_LARGEST_FILE + 1)
+        if stat.S_IMODE(mode) & 0o022:
+            warnings.warn(
+                f"the file of tenants {file} can be changed by other users of this machine, who could have the tokens"
+                f" sent elsewhere; chmod go-w {file}",
+                UserWarning,
+                stacklevel=4,
+            )
         if len(content) <= _LARGEST_FILE:
             return tomllib.loads(decode_text(content))
         reason = f"is larger than {_LARGEST_FILE} bytes"

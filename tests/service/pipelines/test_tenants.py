@@ -92,14 +92,16 @@ async def test_full_disk_of_one_stops_no_other(tmp_path: Path, monkeypatch: pyte
     assert "No space left" in str(summary.errors["a"])
 
 
-async def test_limits_of_each_and_of_the_address_are_kept(tmp_path: Path) -> None:
-    """The service counts by token and by address, and finds nothing to throttle."""
-    service_limit, ip_limit = Limit(8, 0.5), Limit(12, 0.5)
+async def test_limits_of_each_and_of_the_addresses_are_kept(tmp_path: Path) -> None:
+    """The service counts by token and by address, and finds nothing to throttle; both addresses are used."""
+    service_limit, ip_limit = Limit(8, 0.5), Limit(6, 0.5)
     async with serving(settings(**SERVED, service_limit=service_limit, ip_limit=ip_limit)) as service:
-        limits = {"service_limit": service_limit, "ip_limit": ip_limit, "page_size": 300}
+        limits = {"service_limit": service_limit, "ip_limit": ip_limit, "source_address": ["127.0.0.1", "127.0.0.2"]}
         summary = await export_tenants(runs_of(service, tmp_path, "a", "b", "c", **limits), tuning=QUICK)
     assert summary.exit_code == 0
     assert [one.summary.throttled for one in summary.tenants.values() if one.summary] == [0, 0, 0]
+    assert set(service.statuses) == {200}
+    assert {request.peer for request in service.log} == {"127.0.0.1", "127.0.0.2"}
 
 
 async def test_ledger_on_disk_is_common(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from bulk_export.pipelines.tenants_file import Tenant, read_tenants
 def written(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "tenants.toml"
     path.write_text(text)
+    path.chmod(0o600)
     return path
 
 
@@ -87,3 +88,13 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
     """The error names the file."""
     with pytest.raises(UsageError, match=r"nothing\.toml cannot be read"):
         read_tenants(tmp_path / "nothing.toml")
+
+
+def test_file_that_others_may_change_is_warned_of(tmp_path: Path) -> None:
+    """Whoever may change the addresses can have tokens sent elsewhere; reading it reveals nothing."""
+    path = written(tmp_path, "[[tenant]]\nname = 'a'")
+    path.chmod(0o644)
+    read_tenants(path)
+    path.chmod(0o664)
+    with pytest.warns(UserWarning, match="can be changed by other users"):
+        read_tenants(path)

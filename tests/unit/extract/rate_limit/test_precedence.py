@@ -44,11 +44,14 @@ async def send(limiter: RateLimiter, count: int, workers: int, latency: float, r
             permit = await limiter.acquire()
             run.in_flight += 1
             run.most_in_flight = max(run.most_in_flight, run.in_flight)
-            sent = anyio.current_time()
-            await anyio.sleep(latency)
-            log.append(Sent(sent, sent + latency / 2, anyio.current_time(), permit.source))
-            run.in_flight -= 1
-            await limiter.release(permit, RequestOutcome.ANSWERED)
+            sent, outcome = anyio.current_time(), RequestOutcome.FAILED
+            try:
+                await anyio.sleep(latency)
+                log.append(Sent(sent, sent + latency / 2, anyio.current_time(), permit.source))
+                outcome = RequestOutcome.ANSWERED
+            finally:
+                run.in_flight -= 1
+                await limiter.release(permit, outcome)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(workers):
@@ -200,6 +203,38 @@ def test_cancelled_one_leaves_the_queue() -> None:
         await limiters[2].acquire()
 
     run_virtually(main)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    ends=st.lists(st.none() | st.floats(0, 20), min_size=2, max_size=4),
+    service=limit_values,
+    address=limit_values,
+    most_in_flight=st.integers(1, 4),
+)
+def test_cancelled_at_any_moment(ends: list[float | None], service: Limit, address: Limit, most_in_flight: int) -> None:
+    """Whenever some are cancelled and close, the others send everything."""
+    run = Run()
+
+    async def main() -> None:
+        precedence = Precedence(most_in_flight)
+
+        async def one(number: int, end: float | None) -> None:
+            queue, limits = precedence.queue_of(SERVICE), make_limits(service, address)
+            ledger = MemoryLedger(limits, anyio.current_time, addresses=queue.windows(address.period))
+            turn = Turn(queue, number, 0.1, limits)
+            limiter = RateLimiter(InlineAsyncLedger(ledger), limits, wall=lambda: 0.0, uniform=lambda: 0.5, turn=turn)
+            with anyio.move_on_after(None if end is None else end):
+                await send(limiter, 12, 3, 0.3, run, run.logs[number])
+            await limiter.aclose()
+
+        async with anyio.create_task_group() as tasks:
+            for number, end in enumerate(ends):
+                run.logs.append([])
+                tasks.start_soon(one, number, end)
+
+    run_virtually(main)
+    assert all(len(log) == 12 for log, end in zip(run.logs, ends, strict=True) if end is None)
 
 
 def test_services_do_not_wait_for_each_other() -> None:
