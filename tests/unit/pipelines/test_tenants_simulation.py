@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bulk_export.core.model import Limit
 from bulk_export.pipelines.simulation import schedule
 from bulk_export.pipelines.tenants_simulation import least_seconds, schedule_tenants
+from tests.support.limiters_in_order import in_order
 from tests.support.planned_requests import limit_values
 
 SERVICE, ADDRESS = Limit(1000, 300), Limit(300, 300)
@@ -60,3 +61,19 @@ def test_in_order_ends_most_early_and_none_later() -> None:
     )
     assert max(in_order) == pytest.approx(max(in_turn), rel=0.01)
     assert sum(in_order) / 5 < 0.6 * sum(in_turn) / 5
+
+
+@pytest.mark.parametrize("addresses", [1, 2, 4, 8])
+def test_limiters_do_as_simulated(addresses: int) -> None:
+    """The limiters of an export finish each tenant when the simulation says."""
+    service, address = Limit(100, 30), Limit(30, 30)
+    run = in_order([120, 40, 250, 60], service, address, addresses, latency=0.5, min_interval=0.1)
+    found = schedule_tenants(
+        [120, 40, 250, 60],
+        service_limit=service,
+        address_limit=address,
+        addresses=addresses,
+        latency=0.5,
+        min_interval=0.1,
+    )
+    assert [run.finished(number) for number in range(4)] == pytest.approx([one.finished for one in found], abs=1.0)
