@@ -23,6 +23,7 @@ import anyio
 import anyio.to_thread
 
 from bulk_export.core.process import is_shortage, require_descriptors, too_few_descriptors
+from bulk_export.core.tenant import current_tenant
 from bulk_export.errors import BulkExportError, LocalFailure
 from bulk_export.output.directory import already_finished, inspect_output
 from bulk_export.output.file_names import JOURNAL, WORKING_DIRECTORY
@@ -224,10 +225,13 @@ def load_tenants(
     began = time.monotonic()
     results: dict[str, TenantResult[LoadSummary]] = {}
     for name, options in runs.options.items():
+        before = current_tenant.set(name)
         try:
             results[name] = TenantResult(name, options.directory, load(options, progress_of(name)))
         except (BulkExportError, OSError) as error:
             results[name] = _failure(name, options.directory, error, failed)
+        finally:
+            current_tenant.reset(before)
     return TenantsSummary(runs.output, results, time.monotonic() - began)
 
 
@@ -245,6 +249,7 @@ async def _side_by_side(
     places = anyio.Semaphore(at_once)
 
     async def one(name: str) -> None:
+        current_tenant.set(name)
         async with places:
             try:
                 results[name] = await run(name)

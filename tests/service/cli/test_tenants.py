@@ -58,6 +58,11 @@ async def test_export(tmp_path: Path, service: LocalService) -> None:
     assert lines[-1].startswith("2 of 3 tenants finished")
     assert "canary" not in result.stdout + result.stderr
 
+    written(tmp_path, service.base_url, "b")
+    again = await call(tmp_path, "export", *shared, "--output", "again", "--debug")
+    assert any(line.startswith("debug: bulk_export.") and ": b: " in line for line in again.stderr.splitlines())
+    assert "canary" not in again.stderr
+
     written(tmp_path, service.base_url, "a", "b", "gone")
     result = await call(tmp_path, "export", *shared, "--output", "out", "--json", "--quiet")
     found = json.loads(result.stdout)
