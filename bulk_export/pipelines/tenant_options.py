@@ -6,6 +6,7 @@ All are checked, and all tokens read, before anything is sent. An error names th
 from __future__ import annotations
 
 import functools
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ R = TypeVar("R")
 # Stands for the name of the tenant in values of options.
 PLACEHOLDER = "{tenant}"
 _OF_THE_FILE = ("token", "token_file")
+# All tenants would write to one place.
+_OF_ONE_RUN = ("publish", "metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,13 @@ def _output(options: Mapping[str, Any]) -> Path:
                 "A token is given for all tenants.",
                 next_step="Leave --token-file out: the file of tenants names one for each.",
             )
+    if "://" in os.fspath(options.get("output") or ""):
+        raise UsageError(
+            "Tenants are fetched into a directory.", next_step="Name a directory with --output, and copy it from there."
+        )
+    for name in _OF_ONE_RUN:
+        if options.get(name) is not None:
+            raise UsageError(f"--{name} is for a run of one tenant.", next_step=f"Leave --{name} out.")
     service = options.get("service") or "npq"
     described = load_service(service, options.get("api_version")) if isinstance(service, str) else service
     output = output_of(options.get("output"), described)

@@ -125,3 +125,10 @@ def test_copies_are_loaded_into_tables_of_their_own(tmp_path: Path) -> None:
         sync_options([*tenants[1:], tenant(tmp_path, "c")], [], {**options, "load": "duckdb:///data/all.duckdb"})
     with pytest.raises(UsageError, match="no directory for the copies"):
         sync_options(tenants, [], {"base_url": URL})
+
+
+@pytest.mark.parametrize("option", [{"output": "s3://bucket/x"}, {"publish": "s3://bucket/x"}, {"metrics": "x.prom"}])
+def test_one_place_for_all_is_refused(tmp_path: Path, option: dict[str, str]) -> None:
+    """What tenants would write over each other, or what no tenant could go on with, is refused before anything else."""
+    with pytest.raises(UsageError, match=r"a run of one tenant|into a directory"):
+        export_options([tenant(tmp_path, "a")], [], {"base_url": URL, "output": tmp_path / "out", **option})
