@@ -17,18 +17,18 @@ from bulk_export.core.version import __version__
 
 if TYPE_CHECKING:
     from bulk_export.api import export as export
-    from bulk_export.api import export_tenants as export_tenants
     from bulk_export.api import load as load
-    from bulk_export.api import load_tenants as load_tenants
     from bulk_export.api import replay as replay
     from bulk_export.api import run_export as run_export
-    from bulk_export.api import run_export_tenants as run_export_tenants
     from bulk_export.api import run_replay as run_replay
     from bulk_export.api import run_sync as run_sync
-    from bulk_export.api import run_sync_tenants as run_sync_tenants
     from bulk_export.api import stream as stream
     from bulk_export.api import sync as sync
-    from bulk_export.api import sync_tenants as sync_tenants
+    from bulk_export.api_tenants import export_tenants as export_tenants
+    from bulk_export.api_tenants import load_tenants as load_tenants
+    from bulk_export.api_tenants import run_export_tenants as run_export_tenants
+    from bulk_export.api_tenants import run_sync_tenants as run_sync_tenants
+    from bulk_export.api_tenants import sync_tenants as sync_tenants
     from bulk_export.errors import BudgetUnavailable as BudgetUnavailable
     from bulk_export.errors import BulkExportError as BulkExportError
     from bulk_export.errors import DamagedState as DamagedState
@@ -62,17 +62,19 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 _HOMES = {
     "bulk_export.api": (
         "export",
-        "export_tenants",
         "load",
-        "load_tenants",
         "replay",
         "run_export",
-        "run_export_tenants",
         "run_replay",
         "run_sync",
-        "run_sync_tenants",
         "stream",
         "sync",
+    ),
+    "bulk_export.api_tenants": (
+        "export_tenants",
+        "load_tenants",
+        "run_export_tenants",
+        "run_sync_tenants",
         "sync_tenants",
     ),
     "bulk_export.errors": (
