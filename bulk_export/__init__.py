@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from bulk_export.api import stream as stream
     from bulk_export.api import sync as sync
     from bulk_export.api import verify as verify
+    from bulk_export.api_tenants import export_tenants as export_tenants
+    from bulk_export.api_tenants import load_tenants as load_tenants
+    from bulk_export.api_tenants import run_export_tenants as run_export_tenants
+    from bulk_export.api_tenants import run_sync_tenants as run_sync_tenants
+    from bulk_export.api_tenants import sync_tenants as sync_tenants
     from bulk_export.errors import BudgetUnavailable as BudgetUnavailable
     from bulk_export.errors import BulkExportError as BulkExportError
     from bulk_export.errors import DamagedState as DamagedState
@@ -52,6 +57,8 @@ if TYPE_CHECKING:
     from bulk_export.pipelines.sync.summary import PollSummary as PollSummary
     from bulk_export.pipelines.sync.summary import SyncSummary as SyncSummary
     from bulk_export.pipelines.sync.summary import TableSummary as TableSummary
+    from bulk_export.pipelines.tenants import TenantResult as TenantResult
+    from bulk_export.pipelines.tenants import TenantsSummary as TenantsSummary
     from bulk_export.progress.observer import EndpointSummary as EndpointSummary
     from bulk_export.progress.observer import ExportSummary as ExportSummary
     from bulk_export.progress.observer import Observer as Observer
@@ -75,6 +82,13 @@ _HOMES = {
         "sync",
         "verify",
     ),
+    "bulk_export.api_tenants": (
+        "export_tenants",
+        "load_tenants",
+        "run_export_tenants",
+        "run_sync_tenants",
+        "sync_tenants",
+    ),
     "bulk_export.errors": (
         "BulkExportError",
         "BudgetUnavailable",
@@ -95,6 +109,7 @@ _HOMES = {
     "bulk_export.pipelines.load": ("LoadSummary",),
     "bulk_export.pipelines.load_transaction": ("LoadProgress", "TableLoad"),
     "bulk_export.pipelines.sync.summary": ("Counts", "PollSummary", "SyncSummary", "TableSummary"),
+    "bulk_export.pipelines.tenants": ("TenantResult", "TenantsSummary"),
     "bulk_export.progress.observer": ("EndpointSummary", "ExportSummary", "Observer", "WindowUse"),
     "bulk_export.output.verify": ("Verification",),
 }

@@ -38,6 +38,20 @@ class EndpointNames(TypedDict, total=False):
     ]
 
 
+class TenantsOptions(TypedDict, total=False):
+    """For whom to run a command."""
+
+    tenants: Annotated[
+        str | None,
+        Option(
+            "File with several tenants, each with a token: all are served side by side, each in DIR/{tenant}.",
+            metavar="FILE",
+            sources=Source.LINE | Source.SETTINGS,
+            trust=Trust.CONFIRMED,
+        ),
+    ]
+
+
 class DisplayOptions(TypedDict, total=False):
     """What to show while a command runs."""
 
@@ -91,11 +105,11 @@ class JsonOptions(TypedDict, total=False):
     json: Annotated[bool, Option("JSON instead of a table.")]
 
 
-class ExportCommand(EndpointNames, ExportArguments, VerbosityOptions, ReportOptions, total=False):
+class ExportCommand(EndpointNames, ExportArguments, TenantsOptions, VerbosityOptions, ReportOptions, total=False):
     """`bulk-export export`."""
 
 
-class SyncCommand(EndpointNames, SyncArguments, VerbosityOptions, ReportOptions, total=False):
+class SyncCommand(EndpointNames, SyncArguments, TenantsOptions, VerbosityOptions, ReportOptions, total=False):
     """`bulk-export sync`."""
 
 
@@ -103,7 +117,9 @@ class ReplayCommand(EndpointNames, ReplayArguments, VerbosityOptions, ReportOpti
     """`bulk-export replay`."""
 
 
-class PlanCommand(EndpointNames, PlanArguments, JsonOptions, IgnoredDisplayOptions, ReportOptions, total=False):
+class PlanCommand(
+    EndpointNames, PlanArguments, TenantsOptions, JsonOptions, IgnoredDisplayOptions, ReportOptions, total=False
+):
     """`bulk-export plan`."""
 
 
@@ -132,7 +148,7 @@ class VerifyCommand(VerifyOptions, IgnoredDisplayOptions, ReportOptions, total=F
     """`bulk-export verify`."""
 
 
-class LoadCommand(EndpointNames, LoadArguments, VerbosityOptions, ReportOptions, total=False):
+class LoadCommand(EndpointNames, LoadArguments, TenantsOptions, VerbosityOptions, ReportOptions, total=False):
     """`bulk-export load`."""
 
 

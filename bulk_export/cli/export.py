@@ -18,6 +18,12 @@ def export(**line: Any) -> None:
     """Export endpoints into one directory, all records or some. If interrupted, the same command goes on."""
     prepared = prepare("export", line)
     options = dict(prepared.options)
+    tenants = options.pop("tenants")
+    if tenants is not None:
+        from bulk_export.cli.tenants import export_all
+
+        export_all(tenants, prepared, options)
+        return
     run_export(prepared, options.pop("endpoints"), options)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from bulk_export.pipelines.load import LoadSummary
     from bulk_export.progress.console import Console
 
-_SECONDS_BETWEEN_LINES = 10.0
-
 Directory = Annotated[str, typer.Argument(metavar="DIR", help="A finished export, or a copy that sync keeps.")]
 
 
@@ -28,7 +25,14 @@ def load(directory: Directory, **line: Any) -> None:
     """Load a finished export or a copy into a database: in one transaction, exactly once."""
     prepared = prepare("load", line)
     options, console = prepared.options, prepared.console
+    tenants = options.pop("tenants")
+    if tenants is not None:
+        from bulk_export.cli.tenants import load_all
 
+        load_all(tenants, directory, prepared)
+        return
+
+    from bulk_export.cli.load_lines import LoadLines
     from bulk_export.pipelines.load import load as pipeline
     from bulk_export.pipelines.load_options import LoadOptions
     from bulk_export.pipelines.load_transaction import LoadProgress
@@ -38,27 +42,7 @@ def load(directory: Directory, **line: Any) -> None:
     if resolved.address.password is not None:
         hide_in_logs(Masker(resolved.address.password).mask)
 
-    class Lines(LoadProgress):
-        """Writes a line every ten seconds at most."""
-
-        def __init__(self) -> None:
-            self._begun = self._last = time.monotonic()
-            self._rows = 0
-
-        def staged(self, table: str, rows: int) -> None:
-            """Count the rows."""
-            self._rows += rows
-            now = time.monotonic()
-            if now - self._last >= _SECONDS_BETWEEN_LINES:
-                self._last = now
-                rate = self._rows / (now - self._begun)
-                console.line(f"{table}: {self._rows:,} rows in all, {rate:,.0f} a second", rows=self._rows)
-
-        def retrying(self, reason: str) -> None:
-            """Say what failed."""
-            console.line(f"{reason} The load starts again.", level="warning")
-
-    summary = pipeline(resolved, LoadProgress() if prepared.progress == "none" else Lines())
+    summary = pipeline(resolved, LoadProgress() if prepared.progress == "none" else LoadLines(console))
     for remark in summary.remarks:
         console.line(remark, level="warning")
     if prepared.as_json:

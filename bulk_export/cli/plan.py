@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 def plan(**line: Any) -> None:
     """Estimate the cost of an export or a sync: requests, time, and how each limit fills. Sends nothing."""
-    options = prepare("plan", line).options
+    prepared = prepare("plan", line)
+    options = prepared.options
+    tenants = options.pop("tenants")
+    if tenants is not None:
+        from bulk_export.cli.tenants import plan_all
+
+        plan_all(tenants, prepared)
+        return
     wants_json = options.pop("json")
 
     from bulk_export.pipelines.plan import PlanOptions, plan_costs

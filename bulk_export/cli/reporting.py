@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+from bulk_export.core.tenant import current_tenant
 from bulk_export.errors import BulkExportError, Interrupted
 from bulk_export.progress.console import Console, LogFormat
 
@@ -52,11 +53,11 @@ class ConsoleLogHandler(logging.Handler):
         except Exception:  # noqa: BLE001  # a log message must not stop the work, nor may its arguments be shown
             message = "[a log message that cannot be formatted]"
         console = Console(sys.stderr, self._form)
-        level = record.levelname.lower()
+        level, tenant = record.levelname.lower(), current_tenant.get()
         if self._form == "json":
-            console.line(message, level=level, logger=record.name)
+            console.line(message, level=level, logger=record.name, **({"tenant": tenant} if tenant else {}))
         else:
-            console.line(f"{record.name}: {message}", level=level)
+            console.line(f"{record.name}: {tenant + ': ' if tenant else ''}{message}", level=level)
         if record.exc_info and record.exc_info[1] is not None:
             console.frames(_frames(record.exc_info[1]))
 

@@ -22,6 +22,12 @@ def sync(**line: Any) -> None:
     """Keep a copy current: everything at first and once a week, changes in between. --between is for full syncs."""
     prepared = prepare("sync", line)
     options, console = prepared.options, prepared.console
+    tenants = options.pop("tenants")
+    if tenants is not None:
+        from bulk_export.cli.tenants import sync_all
+
+        sync_all(tenants, prepared)
+        return
 
     configure_allocator()
     with importing():

@@ -71,6 +71,11 @@ def inspect_output(path: Path) -> bool:
     return MANIFEST in entries
 
 
+def holds_own_export(path: Path) -> bool:
+    """Whether a directory for several outputs has files of an export or a copy of its own."""
+    return any(os.path.lexists(path / name) for name in (MANIFEST, WORKING_DIRECTORY, SYNC_STATE))
+
+
 def prepare_output(path: Path) -> None:
     """Make the output directory and its working directory, and check that they can be used.
 

@@ -20,6 +20,7 @@ from bulk_export.core.model import SCHEMA_MODES, Endpoint, Limit, Service
 from bulk_export.core.units import parse_interval, parse_wait, parse_word
 from bulk_export.errors import UsageError
 from bulk_export.extract.certificates import ca_file_of
+from bulk_export.extract.rate_limit.precedence import Rank
 from bulk_export.output.run_arguments import RunArguments
 from bulk_export.pipelines.arguments import GONE, LOCAL, ExportArguments
 from bulk_export.pipelines.declarations import with_defaults
@@ -73,6 +74,7 @@ class ExportOptions:
             directory of the working state.
         metrics: File for the numbers of the run.
         arguments: What was given, as `resume` needs it; None if a part of it cannot be kept.
+        rank: The place among runs of this process that send from the same addresses; None for a run of its own.
     """
 
     service: Service
@@ -114,6 +116,7 @@ class ExportOptions:
     metrics: Path | None = None
     arguments: RunArguments | None = field(default=None, repr=False, compare=False)
     remote: RemoteOutput | None = None
+    rank: Rank | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(

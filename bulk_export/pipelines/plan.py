@@ -94,6 +94,23 @@ def plan_costs(options: PlanOptions) -> dict[str, Cost]:
         UsageError: There would be too many requests to simulate.
     """
     export = options.export
+    return {
+        title: estimate(
+            load,
+            service_limit=export.service_limit.scaled(export.share),
+            ip_limit=export.ip_limit.scaled(export.share),
+            sources=len(export.sources),
+            min_interval=export.min_interval,
+            latency=options.latency,
+            workers=export.workers,
+        )
+        for title, load in plan_loads(options).items()
+    }
+
+
+def plan_loads(options: PlanOptions) -> dict[str, dict[str, EndpointLoad]]:
+    """Return what is fetched from each endpoint, under the titles of `plan_costs`. Raises UsageError as that does."""
+    export = options.export
     full = full_load(
         export.endpoints,
         options.records,
@@ -105,18 +122,7 @@ def plan_costs(options: PlanOptions) -> dict[str, Cost]:
         sizes = export.page_size, options.poll_page_size
         loads = {"full sync": full, "a poll": poll_load(export.endpoints, options.records, options.changed, sizes)}
     _refuse_too_many(loads.values())
-    return {
-        title: estimate(
-            load,
-            service_limit=export.service_limit.scaled(export.share),
-            ip_limit=export.ip_limit.scaled(export.share),
-            sources=len(export.sources),
-            min_interval=export.min_interval,
-            latency=options.latency,
-            workers=export.workers,
-        )
-        for title, load in loads.items()
-    }
+    return loads
 
 
 def _refuse_too_many(loads: Iterable[Mapping[str, EndpointLoad]]) -> None:

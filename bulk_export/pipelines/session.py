@@ -110,6 +110,7 @@ async def open_session(
                 share=options.share,
                 answer_timeout=tuning.longest_request(options.endpoints),
                 notice=observer.warned,
+                rank=options.rank,
             )
         )
         client = await stack.enter_async_context(

@@ -23,14 +23,24 @@ def choose(kind: str, console: Console) -> Observer:
     Raises:
         UsageError: There is no such kind.
     """
-    if kind not in DISPLAYS:
-        raise UsageError(f"There is no progress {kind!r}.", next_step=f"Choose from: {', '.join(DISPLAYS)}.")
-    if kind == "auto":
-        kind = "rich" if console.stream.isatty() else "plain"
-    if kind == "rich" and console.form == "text":
+    kind = kind_of_display(kind, console)
+    if kind == "rich":
         from bulk_export.progress.rich_display import RichProgress  # rich is slow to import
 
         return RichProgress(console)
     from bulk_export.progress.line_display import LineProgress, SilentProgress
 
     return SilentProgress(console) if kind == "none" else LineProgress(console)
+
+
+def kind_of_display(kind: str, console: Console) -> str:
+    """Return which of `rich`, `plain` and `none` is meant by the value of `--progress`.
+
+    Raises:
+        UsageError: There is no such kind.
+    """
+    if kind not in DISPLAYS:
+        raise UsageError(f"There is no progress {kind!r}.", next_step=f"Choose from: {', '.join(DISPLAYS)}.")
+    if kind == "auto":
+        kind = "rich" if console.stream.isatty() else "plain"
+    return "plain" if kind == "rich" and console.form != "text" else kind

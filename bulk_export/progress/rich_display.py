@@ -113,7 +113,7 @@ class RichProgress(CountingProgress):
         for endpoint in tally.endpoints.values():
             rate = (endpoint.records - endpoint.earlier_records) / tally.elapsed if tally.elapsed else 0.0
             known = f"{endpoint.pages}/{endpoint.end}" if endpoint.end is not None else f"{endpoint.pages}/?"
-            table.add_row(endpoint.name, known, _bar(endpoint), f"{endpoint.records:,}", f"{rate:,.0f}")
+            table.add_row(endpoint.name, known, page_bar(endpoint), f"{endpoint.records:,}", f"{rate:,.0f}")
         return table
 
     def _limits(self, tally: Tally) -> Table:
@@ -127,7 +127,8 @@ class RichProgress(CountingProgress):
         return table
 
 
-def _bar(endpoint: EndpointTally) -> ProgressBar:
+def page_bar(endpoint: EndpointTally) -> ProgressBar:
+    """A bar of the pages that are stored, which pulses while their number is unknown."""
     if endpoint.end is None:
         return ProgressBar(total=None, width=20, pulse=True)
     return ProgressBar(total=max(1, endpoint.end), completed=endpoint.pages if endpoint.end else 1, width=20)

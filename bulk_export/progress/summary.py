@@ -41,6 +41,12 @@ def summary_lines(summary: ExportSummary) -> list[str]:
     return lines + remarks(summary)
 
 
+def finished_text(summary: ExportSummary) -> str:
+    """The numbers of one finished export in a line."""
+    records = sum(endpoint.records for endpoint in summary.endpoints)
+    return f"finished: {records:,} records, {summary.requests:,} requests, {clock_text(summary.seconds)}"
+
+
 def remarks(summary: ExportSummary) -> list[str]:
     """What the user should know beyond the numbers; empty for an uneventful export."""
     lines = [

@@ -157,6 +157,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
                 "cli.init",
                 "cli.load",
                 "cli.sync",
+                "cli.tenants",
                 "cli.replay",
                 "cli.resume",
                 "cli.plan",

@@ -18,6 +18,7 @@ from bulk_export.extract.rate_limit.interface import AsyncLedger, Limits
 from bulk_export.extract.rate_limit.limiter import RateLimiter
 from bulk_export.extract.rate_limit.location import Memory, RedisServer, SqliteFile, parse_location
 from bulk_export.extract.rate_limit.memory import MemoryLedger
+from bulk_export.extract.rate_limit.precedence import AddressQueue, Rank, Turn
 from bulk_export.extract.rate_limit.routes import RouteFinder, kernel_route_finder, route_by_name
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ async def open_rate_limiter(
     share: float = 1.0,
     answer_timeout: float,
     notice: Callable[[str], None] = lambda _: None,
+    rank: Rank | None = None,
 ) -> AsyncIterator[RateLimiter]:
     """Open a rate limiter for requests to one service with one token.
 
@@ -72,8 +74,10 @@ async def open_rate_limiter(
         longest_request=permit_lifetime + answer_timeout,
         max_count_delay=min(MAX_COUNT_DELAY, max(answer_timeout, service_limit.period)),
     )
-    ledger = await _open_ledger(url, base_url, token, limits, notice)
-    limiter = RateLimiter(ledger, limits, min_interval=min_interval, permit_lifetime=permit_lifetime)
+    queue = None if rank is None else rank.precedence.queue_of(base_url)
+    ledger = await _open_ledger(url, base_url, token, limits, notice, queue)
+    turn = None if rank is None or queue is None else Turn(queue, rank.number, min_interval, limits)
+    limiter = RateLimiter(ledger, limits, min_interval=min_interval, permit_lifetime=permit_lifetime, turn=turn)
     try:
         yield limiter
     finally:
@@ -81,7 +85,12 @@ async def open_rate_limiter(
 
 
 async def _open_ledger(
-    url: str, base_url: str, token: Token | None, limits: Limits, notice: Callable[[str], None]
+    url: str,
+    base_url: str,
+    token: Token | None,
+    limits: Limits,
+    notice: Callable[[str], None],
+    queue: AddressQueue | None,
 ) -> AsyncLedger:
     location = parse_location(url)
     logger.debug("Recording requests in %r", location)
@@ -92,7 +101,8 @@ async def _open_ledger(
         find_route = await anyio.to_thread.run_sync(kernel_route_finder, base_url, abandon_on_cancel=True)
     match location:
         case Memory():
-            return InlineAsyncLedger(MemoryLedger(limits, loop_time, find_route))
+            windows = None if queue is None else queue.windows(limits.address_limit.period)
+            return InlineAsyncLedger(MemoryLedger(limits, loop_time, find_route, windows))
         case SqliteFile(path):
             # Imported here, because a run in memory needs none of it.
             from bulk_export.extract.rate_limit.sqlite.ledger import SqliteLedger

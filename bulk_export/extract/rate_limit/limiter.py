@@ -25,6 +25,7 @@ from bulk_export.core.notifier import Notifier
 from bulk_export.errors import LocalFailure, ServiceFailing
 from bulk_export.extract.rate_limit.boot_clock import boot_clock
 from bulk_export.extract.rate_limit.interface import AsyncLedger, Granted, Limits, RequestOutcome, WindowUsage
+from bulk_export.extract.rate_limit.precedence import Turn
 from bulk_export.extract.rate_limit.retry_after import ServiceClock, read_429
 from bulk_export.extract.rate_limit.spacing import Spacing
 from bulk_export.progress.observer import WindowUse
@@ -64,6 +65,8 @@ class RateLimiter:
         uniform: Returns random numbers from 0 to 1.
         permit_lifetime: Seconds after which a permit lapses.
         elapsed: Returns seconds on a clock that goes on while the machine sleeps; by default the boot clock.
+        turn: Its turns among limiters of this process that send from the same addresses. They keep the least interval
+            together, so `min_interval` is not used then.
 
     Attributes:
         throttled: Responses with 429 that were reported to this limiter.
@@ -79,11 +82,13 @@ class RateLimiter:
         uniform: Callable[[], float] = random.random,
         permit_lifetime: float = math.inf,
         elapsed: Callable[[], float] | None = None,
+        turn: Turn | None = None,
     ) -> None:
         self.throttled = 0
         self._ledger = ledger
         self._limits = limits
-        self._spacing = Spacing(min_interval)
+        self._turn = turn
+        self._spacing = Spacing(min_interval if turn is None else 0.0)
         self._wall = wall
         self._uniform = uniform
         self._permit_lifetime = permit_lifetime
@@ -94,8 +99,7 @@ class RateLimiter:
         # asyncio's own: whoever finds it free takes it at once. A turn of the event loop costs more than the claim, and
         # anyio's lock asks more than once which task is running.
         self._queue = asyncio.Lock()
-        self._changed = Notifier()
-        self._changes = 0
+        self._changed = Notifier() if turn is None else turn.released
         self._hold_until = -math.inf
         self._windows: tuple[WindowUsage, ...] = (WindowUsage(0, 0.0),) * (1 + len(limits.sources))
         self._windows_seen_at = -math.inf
@@ -114,6 +118,8 @@ class RateLimiter:
             try:
                 return await self._next_permit()
             except BaseException:
+                if self._turn is not None:
+                    self._turn.step_aside()
                 with anyio.CancelScope(shield=True):
                     await self._ledger.leave_queue()
                 raise
@@ -161,6 +167,8 @@ class RateLimiter:
             longest=longest,
             trusted=self._service_clock.trusts(date, wall=wall, elapsed=loop_time()),
         )
+        if self._turn is not None:
+            self._turn.release(permit.identity)
         with anyio.CancelScope(shield=True):
             try:
                 hold = await self._ledger.report_throttled(permit.identity, parsed)
@@ -191,6 +199,8 @@ class RateLimiter:
 
     async def aclose(self) -> None:
         """Close the ledger. Permits that were never released count for as long as their requests could take."""
+        if self._turn is not None:
+            self._turn.close()
         with anyio.CancelScope(shield=True), contextlib.suppress(LocalFailure):
             await self._record_the_unrecorded()
             await self._ledger.close()
@@ -199,7 +209,11 @@ class RateLimiter:
         while True:
             # A hold that was computed here is kept to even if it could not be recorded.
             if hold := self._held_for():
+                if self._turn is not None:
+                    self._turn.step_aside()
                 await anyio.sleep(hold)
+            if self._turn is not None:
+                await self._turn.begin()
             identity = next(self._identities)
             try:
                 permit = await self._claim(identity)
@@ -218,24 +232,28 @@ class RateLimiter:
 
     async def _claim(self, identity: int) -> Permit | None:
         """Return a permit, or None after the wait that the ledger asked for."""
-        changes = self._changes
+        changes = self._changed.changes
         fresh_until = self._elapsed() + self._permit_lifetime
         reply = await self._ledger.claim(identity)
         if self._unrecorded and await self._record_the_unrecorded():
             self._wake_waiters()
         now = loop_time()
         self._windows, self._windows_seen_at = reply.windows, now
+        if self._turn is not None:
+            self._turn.end(identity, reply)
         self._give_up_in_the_end(reply.consecutive_429s, now)
         if isinstance(reply, Granted):
             return Permit(reply.source, identity, fresh_until)
         logger.debug("No permit now; asking again in %.3f s", reply.delay)
         # A request that ended during the claim may have made room, which the reply does not know of.
-        if self._changes == changes:
+        if self._changed.changes == changes:
             with anyio.move_on_after(max(reply.delay, _SHORTEST_WAIT)):
                 await self._changed.wait()
         return None
 
     async def _release(self, identity: int, outcome: RequestOutcome) -> None:
+        if self._turn is not None:
+            self._turn.release(identity)
         if self._ledger.releases_at_once:
             await self._record_end(identity, outcome)
             return
@@ -268,7 +286,6 @@ class RateLimiter:
 
     def _wake_waiters(self) -> None:
         """Make the task that waits for a permit claim again, even if a claim is under way."""
-        self._changes += 1
         self._changed.notify_all()
 
     def _give_up_in_the_end(self, consecutive_429s: int, now: float) -> None:

@@ -21,14 +21,23 @@ class MemoryLedger:
         limits: What to keep to.
         clock: Returns seconds: the clock of the event loop, or that of a simulation.
         find_route: Returns the route from a source address.
+        addresses: The windows of the addresses by route, if other ledgers of this process count in them, too.
     """
 
-    def __init__(self, limits: Limits, clock: Callable[[], float], find_route: RouteFinder = route_by_name) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        clock: Callable[[], float],
+        find_route: RouteFinder = route_by_name,
+        addresses: defaultdict[str, SlidingWindow] | None = None,
+    ) -> None:
         self._limits = limits
         self._clock = clock
         self._find_route = find_route
         self._service = SlidingWindow(limits.service_limit.period)
-        self._addresses = defaultdict[str, SlidingWindow](lambda: SlidingWindow(limits.address_limit.period))
+        if addresses is None:
+            addresses = defaultdict(lambda: SlidingWindow(limits.address_limit.period))
+        self._addresses = addresses
         self._in_flight: dict[int, InFlight] = {}
         self._answered_at: deque[float] = deque()
         self._throttle = ThrottleState()

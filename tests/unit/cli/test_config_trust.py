@@ -136,6 +136,7 @@ def test_the_guarded_options() -> None:
         "publish",
         "service",
         "store_option",
+        "tenants",
         "to",
         "token_file",
     }

@@ -1,0 +1,174 @@
+"""The functions for Python programs that serve several tenants: the commands with `--tenants`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Unpack
+
+import anyio
+
+from bulk_export.pipelines import tenants as several
+from bulk_export.pipelines.arguments import ExportArguments, SyncArguments
+from bulk_export.pipelines.load import LoadSummary
+from bulk_export.pipelines.load_arguments import LoadArguments
+from bulk_export.pipelines.remote_descriptions import with_fetched_service
+from bulk_export.pipelines.sync.summary import SyncSummary
+from bulk_export.pipelines.tenant_options import export_options, load_options, sync_options
+from bulk_export.pipelines.tenants import TenantsSummary
+from bulk_export.pipelines.tenants_file import read_tenants
+from bulk_export.progress.console import Console
+from bulk_export.progress.observer import ExportSummary, Observer
+from bulk_export.progress.tenants import choose_for_tenants
+
+
+async def export_tenants(
+    tenants: str | os.PathLike[str],
+    *names: str,
+    endpoints: Sequence[str] = (),
+    observer_of: Callable[[str], Observer] | None = None,
+    progress: str = "none",
+    stop: anyio.Event | None = None,
+    **options: Unpack[ExportArguments],
+) -> TenantsSummary[ExportSummary]:
+    """Export several tenants side by side, each with its own token and into its own directory of `output`.
+
+    Args:
+        tenants: The file that names them, with their token files and addresses.
+        *names: Names of endpoints; with those in `endpoints`, all that are exported. All of the service if there
+            are none.
+        endpoints: More names.
+        observer_of: Is called with the name of each tenant for what is notified of its events, in place of a display.
+        progress: The display on standard error: `auto`, `rich`, `plain` or `none`.
+        stop: Interrupts all exports when it is set.
+        **options: The options of `bulk-export export` with underscores, for all tenants.
+
+    Returns:
+        What became of each tenant. What fails for one, an interruption included, is in its result and not raised.
+
+    Raises:
+        UsageError: The file or an option cannot be used as given, or all tenants are finished already.
+        TypeError: An option is unknown.
+
+    Example:
+        summary = await export_tenants("tenants.toml", base_url=url, output="out")
+        for name, error in summary.errors.items():
+            print(name, error)
+    """
+    runs = export_options(read_tenants(tenants), [*names, *endpoints], await with_fetched_service(options))
+    display = choose_for_tenants(progress, Console(sys.stderr))
+    try:
+        return await several.export_tenants(runs, observer_of or display.observer_of, stop=stop)
+    finally:
+        display.closed()
+
+
+def run_export_tenants(
+    tenants: str | os.PathLike[str],
+    *names: str,
+    endpoints: Sequence[str] = (),
+    observer_of: Callable[[str], Observer] | None = None,
+    progress: str = "none",
+    **options: Unpack[ExportArguments],
+) -> TenantsSummary[ExportSummary]:
+    """Run `export_tenants` in a program without an event loop."""
+    return anyio.run(
+        lambda: export_tenants(
+            tenants, *names, endpoints=endpoints, observer_of=observer_of, progress=progress, **options
+        )
+    )
+
+
+async def sync_tenants(
+    tenants: str | os.PathLike[str],
+    *names: str,
+    endpoints: Sequence[str] = (),
+    observer_of: Callable[[str], Observer] | None = None,
+    progress: str = "none",
+    stop: anyio.Event | None = None,
+    report: Callable[[str, SyncSummary], None] | None = None,
+    **options: Unpack[SyncArguments],
+) -> TenantsSummary[SyncSummary]:
+    """Bring the copies of several tenants up to date side by side, each in its own directory of `output`.
+
+    Args:
+        tenants: The file that names them, with their token files and addresses.
+        *names: Names of endpoints; with those in `endpoints`, all that are copied.
+        endpoints: More names.
+        observer_of: Is called with the name of each tenant for what is notified of its events, in place of a display.
+        progress: The display on standard error: `auto`, `rich`, `plain` or `none`.
+        stop: Interrupts all of them when it is set.
+        report: Is called with the name of a tenant and what its polls did, each time that some were made.
+        **options: The options of `bulk-export sync` with underscores, for all tenants.
+
+    Returns:
+        What became of each tenant. What fails for one, an interruption included, is in its result and not raised.
+
+    Raises:
+        UsageError: The file or an option cannot be used as given.
+        TypeError: An option is unknown.
+    """
+    runs = sync_options(read_tenants(tenants), [*names, *endpoints], await with_fetched_service(options))
+    display = choose_for_tenants(progress, Console(sys.stderr))
+    observers = observer_of or display.observer_of
+    try:
+        return await several.sync_tenants(
+            runs,
+            observers,
+            stop=stop,
+            report=report or (lambda _, __: None),
+            notice=lambda name, text: observers(name).warned(text),
+        )
+    finally:
+        display.closed()
+
+
+def run_sync_tenants(
+    tenants: str | os.PathLike[str],
+    *names: str,
+    endpoints: Sequence[str] = (),
+    observer_of: Callable[[str], Observer] | None = None,
+    progress: str = "none",
+    report: Callable[[str, SyncSummary], None] | None = None,
+    **options: Unpack[SyncArguments],
+) -> TenantsSummary[SyncSummary]:
+    """Run `sync_tenants` in a program without an event loop."""
+    return anyio.run(
+        lambda: sync_tenants(
+            tenants,
+            *names,
+            endpoints=endpoints,
+            observer_of=observer_of,
+            progress=progress,
+            report=report,
+            **options,
+        )
+    )
+
+
+def load_tenants(
+    tenants: str | os.PathLike[str],
+    directory: str | os.PathLike[str],
+    *names: str,
+    endpoints: Sequence[str] = (),
+    **options: Unpack[LoadArguments],
+) -> TenantsSummary[LoadSummary]:
+    """Load what several tenants have into a database, one after the other. Blocks until it is done.
+
+    Args:
+        tenants: The file that names them. Their `schema` and `table-prefix` win over the options.
+        directory: The directory that holds those of the tenants.
+        *names: Names of endpoints; with those in `endpoints`, all that are loaded.
+        endpoints: More names.
+        **options: The options of `bulk-export load` with underscores. In `to`, `schema` and `table_prefix`, `{tenant}`
+            stands for the name of the tenant.
+
+    Returns:
+        What became of each tenant. What fails for one is in its result and not raised.
+
+    Raises:
+        UsageError: The file or an option cannot be used as given, or two tenants would have the same tables.
+        TypeError: An option is unknown.
+    """
+    return several.load_tenants(load_options(read_tenants(tenants), directory, [*names, *endpoints], options))
