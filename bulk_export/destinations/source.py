@@ -178,4 +178,6 @@ def _reason_for_partial(manifest: Mapping[str, Any]) -> str:
         return ""
     if parameters.get("updated_since"):
         return f"holds only records that changed since {parameters['updated_since']}"
+    if parameters.get("sample"):
+        return f"is a sample of at most {parameters['sample']} records an endpoint"
     return "was filtered" if parameters.get("filters") else ""

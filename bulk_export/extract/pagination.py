@@ -56,6 +56,8 @@ class PagePlanner(PageEvidence):
         self._probe: int | None = None
         self._first_missing = 1
         self._first_unrequested = 1
+        # The number of pages of a sample, which need not be all; None for all pages.
+        self.sample: int | None = None
 
     @property
     def complete(self) -> bool:
@@ -84,7 +86,7 @@ class PagePlanner(PageEvidence):
 
         Pages beyond `horizon` are left for later.
         """
-        page = self._choose(horizon)
+        page = self._choose(self._bounded(horizon))
         if page is None:
             return None
         self._released.discard(page)
@@ -95,7 +97,10 @@ class PagePlanner(PageEvidence):
 
     def has_work(self, horizon: int | None = None) -> bool:
         """Whether `next_page` would return a page."""
-        return self._choose(horizon) is not None
+        return self._choose(self._bounded(horizon)) is not None
+
+    def _bounded(self, horizon: int | None) -> int | None:
+        return horizon if self.sample is None else min(self.sample, self.sample if horizon is None else horizon)
 
     def release(self, page: int) -> None:
         """Record that the request for `page` brought no page, so that it is requested again."""
@@ -178,6 +183,8 @@ class PagePlanner(PageEvidence):
             self._first_missing += 1
         while self._is_settled(self._settled + 1):
             self._settled += 1
+        if self.sample is not None and self._first_missing > self.sample:
+            self._concluded = True
 
     def _is_settled(self, page: int) -> bool:
         is_open = page in self._doubted or page in self._once_more or page == self._cut_short

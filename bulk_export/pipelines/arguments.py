@@ -249,6 +249,9 @@ class ExportArguments(
         Option("Only records changed since then: ISO 8601, with any offset.", metavar="TIME"),
     ]
     sort: Annotated[str | None, Option("Another order than by creation; a leading - for descending.", metavar="KEY")]
+    limit: Annotated[
+        int | str | None, Option("At most this many records of each endpoint: a sample.", metavar="N", short="-n")
+    ]
     keep_pages: Annotated[bool, Option("Keep the pages with the result, for `bulk-export replay`.")]
     gone: Annotated[
         str,

@@ -139,7 +139,7 @@ class EndpointConversion:
         self._settings = settings
         self._store = store
         self._page_store = archive or store
-        self._can_request = archive is None
+        self._can_request = archive is None and sweep.plan.sample is None
         self._target = settings.part_target(store, staging)
         self.corrections = parse_corrections(store, sweep.endpoint)
         # The description, with the inferred fields once these are known.

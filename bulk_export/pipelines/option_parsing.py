@@ -6,6 +6,7 @@ import ipaddress
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from bulk_export.pipelines.arguments import DEFAULT_PAGE_SIZE, FORMATS, LOCAL, P
 from bulk_export.services.base_url import normalize_base_url
 from bulk_export.transform.redaction import Redaction
 
+# A sample of more is hardly one.
+_MOST_SAMPLED = 10_000_000
 LARGEST_PAGE = 3000
 _FORMATS_OF_FLAGS = {"flatten": "ndjson", "csv_bom": "csv", "csv_safe": "csv"}
 
@@ -161,6 +164,40 @@ def count_of(given: int | str, option: str, *, smallest: int = 1, largest: int) 
 def page_size_of(given: int | str | None, largest: int) -> int:
     """Return the number of records per page. Raises UsageError if it is not from 1 to `largest`."""
     return min(DEFAULT_PAGE_SIZE, largest) if given is None else count_of(given, "--page-size", largest=largest)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How many records a page has; and for a sample, the most records, and on how many pages they are."""
+
+    page_size: int
+    limit: int | None = None
+    pages: int | None = None
+
+
+def sample_of(limit: int | str | None, page_size: int | str | None, largest: int, *, consistent: bool) -> Sample:
+    """Return the pages to request, for all records or for at most `limit` of them.
+
+    A sample has equal pages, as few as possible, so that no page is fetched to be cut: for at most 10,000 records, four
+    of 2,500.
+
+    Args:
+        limit: The most records of an endpoint; None for all.
+        page_size: The records of a page, as given.
+        largest: The most records of a page.
+        consistent: Whether it is to be proven that nothing was missed, which a sample cannot be.
+
+    Raises:
+        UsageError: A number is out of bounds, or both are asked for.
+    """
+    if limit is None:
+        return Sample(page_size_of(page_size, largest))
+    records = count_of(limit, "--limit", largest=_MOST_SAMPLED)
+    if consistent:
+        raise UsageError("--limit gives a sample, which cannot be --consistent.", next_step="Leave one of them out.")
+    most = largest if page_size is None else page_size_of(page_size, largest)
+    pages = -(-records // most)
+    return Sample(records // pages, records, pages)
 
 
 def limit_of(given: str | Limit | None, default: Limit | None) -> Limit:

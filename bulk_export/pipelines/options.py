@@ -32,8 +32,8 @@ from bulk_export.pipelines.option_parsing import (
     formats_of,
     instant_of,
     limit_of,
-    page_size_of,
     redaction_of,
+    sample_of,
     share_of,
     sources_of,
     texts_of,
@@ -73,6 +73,8 @@ class ExportOptions:
         remote: Address in an object store that gets the export, too, or that alone gets it: then `output` is the
             directory of the working state.
         metrics: File for the numbers of the run.
+        limit: The most records of each endpoint, for a sample; None for all.
+        sample_pages: How many pages these are.
         arguments: What was given, as `resume` needs it; None if a part of it cannot be kept.
         rank: The place among runs of this process that send from the same addresses; None for a run of its own.
     """
@@ -114,6 +116,8 @@ class ExportOptions:
     csv_bom: bool = False
     csv_safe: bool = False
     metrics: Path | None = None
+    limit: int | None = None
+    sample_pages: int | None = None
     arguments: RunArguments | None = field(default=None, repr=False, compare=False)
     remote: RemoteOutput | None = None
     rank: Rank | None = field(default=None, repr=False, compare=False)
@@ -149,6 +153,12 @@ class ExportOptions:
         selection = _Selection.of(described, [endpoints] if isinstance(endpoints, str) else endpoints, arguments)
         drop, pseudonymised = texts_of(arguments["drop_column"]), texts_of(arguments["pseudonymise"])
         location = output_location(arguments, described)
+        sample = sample_of(
+            arguments["limit"],
+            arguments["page_size"],
+            described.largest_page_size or LARGEST_PAGE,
+            consistent=arguments["consistent"],
+        )
         return cls(
             service=described,
             endpoints=selection.endpoints,
@@ -166,7 +176,7 @@ class ExportOptions:
             flatten=arguments["flatten"],
             csv_bom=arguments["csv_bom"],
             csv_safe=arguments["csv_safe"],
-            page_size=page_size_of(arguments["page_size"], described.largest_page_size or LARGEST_PAGE),
+            page_size=sample.page_size,
             workers=count_of(arguments["workers"], "--workers", largest=_MOST_WORKERS),
             retries=count_of(arguments["retries"], "--retries", smallest=0, largest=_MOST_RETRIES),
             service_limit=limit_of(arguments["service_limit"], described.service_limit),
@@ -192,6 +202,8 @@ class ExportOptions:
             left_out=selection.left_out,
             work_dir=location.work_dir,
             remote=location.remote,
+            limit=sample.limit,
+            sample_pages=sample.pages,
             metrics=None if arguments["metrics"] is None else local_path(arguments["metrics"], "--metrics"),
             arguments=resumable_arguments(endpoints, arguments),
         )

@@ -79,6 +79,7 @@ def export_parameters(options: ExportOptions) -> dict[str, Any]:
         "consistent": options.consistent,
         "gone": options.gone,
         "schema": options.schema,
+        **({} if options.limit is None else {"sample": options.limit}),
         **csv_parameters(options.formats, bom=options.csv_bom, safe=options.csv_safe),
     }
 

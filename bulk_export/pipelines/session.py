@@ -42,7 +42,7 @@ class Session:
 
     def first_sweep(self, endpoint: Endpoint, *, empty_is_enough: bool = False) -> Sweep:
         """Return the first sweep over an endpoint, with the filters of the options and the facts about its paging."""
-        return Sweep(
+        sweep = Sweep(
             endpoint,
             number=0,
             page_size=self.options.page_size,
@@ -51,6 +51,8 @@ class Session:
             known=self.facts.of(endpoint.path),
             empty_is_enough=empty_is_enough,
         )
+        sweep.plan.sample = self.options.sample_pages
+        return sweep
 
     def dispatcher(self, sweeps: Sequence[Sweep], receiver: PageReceiver) -> Dispatcher:
         """Return a dispatcher that fetches `sweeps` and hands their pages to `receiver`."""
@@ -73,7 +75,12 @@ class Session:
         )
 
     def conclude(self, sweep: Sweep) -> None:
-        """Remember how the service pages a list that was read to its end, and pass on the warnings about it."""
+        """Remember how the service pages a list that was read to its end, and pass on the warnings about it.
+
+        A sample shows nothing of that.
+        """
+        if sweep.plan.sample is not None:
+            return
         if sweep.is_paged:
             self.facts.learn(sweep.endpoint.path, sweep.learned())
         for warning in sweep.warnings():
