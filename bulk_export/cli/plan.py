@@ -27,6 +27,7 @@ def plan(**line: Any) -> None:
         return
     wants_json = options.pop("json")
 
+    from bulk_export.pipelines.page_size_advice import page_size_advice
     from bulk_export.pipelines.plan import PlanOptions, plan_costs
 
     resolved = PlanOptions.of(options.pop("endpoints"), **options)
@@ -38,6 +39,9 @@ def plan(**line: Any) -> None:
         typer.echo(json.dumps(result, indent=2))
         return
     _show(costs, resolved.records)
+    advice = page_size_advice(resolved.export, resolved.records, latency=resolved.latency)
+    if advice is not None and resolved.changed is None:
+        typer.echo(str(advice))
     if resolved.unknown:
         typer.echo(
             f"{', '.join(resolved.unknown)}: counted as empty, since the service gives no totals;"

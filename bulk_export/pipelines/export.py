@@ -15,6 +15,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -33,6 +34,7 @@ from bulk_export.pipelines.journal_receiver import JournalReceiver, StoredCounte
 from bulk_export.pipelines.metrics import export_samples, measured
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.output_location import shown_place
+from bulk_export.pipelines.page_size_advice import page_size_advice
 from bulk_export.pipelines.results import export_identity, export_manifest, not_exported_text, summarise
 from bulk_export.pipelines.session import Session, open_session
 from bulk_export.pipelines.tuning import Tuning, body_cap
@@ -41,6 +43,9 @@ from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.transform.decode import page_rewriter
 
 logger = logging.getLogger(__name__)
+
+# Seconds that an export takes longer than it need, from which on it is worth a remark.
+_LONG = 10.0
 
 # Seconds until finished parts are looked for again.
 _LONGEST_REST = 1.0
@@ -109,6 +114,10 @@ class _Export:
         if options.left_out:
             observer.warned(not_exported_text(options.left_out))
         summary = summarise(manifest, shown_place(options.output, options.remote), time.monotonic() - began)
+        advice = page_size_advice(options, {endpoint.name: endpoint.records for endpoint in summary.endpoints})
+        # An export that was quick needs no advice, whatever the limits might have been.
+        if advice is not None and summary.seconds >= advice.larger.seconds + _LONG:
+            summary = replace(summary, advice=str(advice))
         observer.finished(summary)
         return summary
 

@@ -84,6 +84,7 @@ class ExportSummary:
         server_clock_ahead: A lower bound of the seconds by which the service's clock is ahead of ours, None if it sent
             no valid time.
         server_clock_answers: How many responses agree on that, if it is far.
+        advice: How the next export could be faster, as a clause; empty if there is nothing to say.
     """
 
     output: Path | str
@@ -95,6 +96,7 @@ class ExportSummary:
     seconds: float
     server_clock_ahead: float | None = None
     server_clock_answers: int | None = None
+    advice: str = ""
 
 
 class Observer:

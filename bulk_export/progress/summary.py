@@ -54,6 +54,8 @@ def remarks(summary: ExportSummary) -> list[str]:
     ]
     if summary.throttled:
         lines.append("the service answered 429 although the limits were kept: someone else seems to use the token")
+    if summary.advice:
+        lines.append(f"next time, {summary.advice}")
     return lines
 
 
