@@ -1,7 +1,7 @@
 """A data source for Apache Spark 4: an endpoint as a DataFrame, read by the tasks of a cluster under one budget.
 
     driver      schema()         the columns of Parquet
-                pushFilters()    filters that the service has are sent to it; Spark applies all of them again
+                pushFilters()    with the option pushFilters, sends the filters that the service has to it
                 partitions()     finds the end of the list with few requests, and cuts its pages into ranges
     executors   read(partition)  fetches a range with the ordinary client, rate limiter and decoder, in page order
 
@@ -94,7 +94,7 @@ class BulkExportDataSource(DataSource):
                     "The schema of the query is not that of the endpoint.",
                     next_step="Leave .schema() out, and select or cast columns afterwards.",
                 )
-        return BulkExportReader(self._options)
+        return (FilteringReader if self._options.push_filters else BulkExportReader)(self._options)
 
 
 class PageRangePartition(InputPartition):
@@ -112,6 +112,35 @@ class BulkExportReader(DataSourceReader):
     def __init__(self, options: SourceOptions) -> None:
         self._options = options
         self._pushed: dict[str, Any] = {}
+
+    def partitions(self) -> Sequence[InputPartition]:
+        """Find how many pages there are, and cut them into ranges."""
+        with _explained():
+            if self._options.dedupe:
+                return [PageRangePartition(ListPart(distinct=True), _nearest_jvm())]
+            options = self._options.resolved(self._pushed)
+            observer = _Warnings()
+
+            async def find() -> list[ListPart]:
+                return await find_parts(options, pages=self._options.pages_per_partition, observer=observer)
+
+            parts = anyio.run(find)
+            logger.info("%d partitions, planned with %d requests", len(parts), observer.requests)
+            return [PageRangePartition(part, _nearest_jvm()) for part in parts]
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        """Yield the records of a range of pages in page order."""
+        assert isinstance(partition, PageRangePartition)
+        with _explained():
+            options = self._options.resolved(self._pushed)
+            _refuse_unshared(options.budget, partition.planner)
+            observer = _Warnings()
+            yield from _batches(stream_batches(options, observer, part=partition.part))
+            logger.info("%s: %d requests, %d throttled", partition.value, observer.requests, observer.throttlings)
+
+
+class FilteringReader(BulkExportReader):
+    """Takes the filters of the query as well. Spark refuses such a reader unless its configuration allows pushing."""
 
     def pushFilters(self, filters: list[Filter]) -> Iterable[Filter]:  # noqa: N802  # Spark's name
         """Send the filters that the service has, too. Spark applies all of them again, so none is trusted to it."""
@@ -141,31 +170,6 @@ class BulkExportReader(DataSourceReader):
         except UsageError:
             return
         self._pushed = pushed
-
-    def partitions(self) -> Sequence[InputPartition]:
-        """Find how many pages there are, and cut them into ranges."""
-        with _explained():
-            if self._options.dedupe:
-                return [PageRangePartition(ListPart(distinct=True), _nearest_jvm())]
-            options = self._options.resolved(self._pushed)
-            observer = _Warnings()
-
-            async def find() -> list[ListPart]:
-                return await find_parts(options, pages=self._options.pages_per_partition, observer=observer)
-
-            parts = anyio.run(find)
-            logger.info("%d partitions, planned with %d requests", len(parts), observer.requests)
-            return [PageRangePartition(part, _nearest_jvm()) for part in parts]
-
-    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
-        """Yield the records of a range of pages in page order."""
-        assert isinstance(partition, PageRangePartition)
-        with _explained():
-            options = self._options.resolved(self._pushed)
-            _refuse_unshared(options.budget, partition.planner)
-            observer = _Warnings()
-            yield from _batches(stream_batches(options, observer, part=partition.part))
-            logger.info("%s: %d requests, %d throttled", partition.value, observer.requests, observer.throttlings)
 
 
 def newest_versions(frame: DataFrame) -> DataFrame:

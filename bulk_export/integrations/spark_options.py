@@ -49,7 +49,7 @@ _TEXTS = {
     "between": "between",
     "timezone": "timezone",
 }
-_OWN = ("endpoint", "tokenSecret", "pagesPerPartition", "dedupe", "filter.KEY")
+_OWN = ("endpoint", "tokenSecret", "pagesPerPartition", "dedupe", "pushFilters", "filter.KEY")
 _NAMES = {name.lower(): name for name in (*_TEXTS, *_LISTS, *_SWITCHES, *_OWN)}
 _FILTER = "filter."
 _PAGES = 50
@@ -66,6 +66,7 @@ class SourceOptions:
         token_secret: The name of the secret that holds the token, `scope/key`.
         pages_per_partition: The most pages that a task reads.
         dedupe: Whether one task reads everything, and gives each id once.
+        push_filters: Whether filters of the query are sent to the service; only if Spark is configured to push them.
     """
 
     endpoint: str
@@ -73,6 +74,7 @@ class SourceOptions:
     token_secret: str | None
     pages_per_partition: int
     dedupe: bool
+    push_filters: bool
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> SourceOptions:
@@ -101,6 +103,7 @@ class SourceOptions:
             token_secret=plain.get("tokensecret"),
             pages_per_partition=_count(plain, "pagesPerPartition", _PAGES),
             dedupe=_switch(plain, "dedupe"),
+            push_filters=_switch(plain, "pushFilters"),
         )
 
     def described(self, pushed: Mapping[str, Any] | None = None) -> ExportOptions:

@@ -126,7 +126,11 @@ class _Stream:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._fetch, tasks.cancel_scope)
-                await self._convert()
+                try:
+                    await self._convert()
+                except BulkExportError as error:
+                    self._failures.append(error)
+                    tasks.cancel_scope.cancel()
         finally:
             self._observer.closed()
         if self._failures:

@@ -18,7 +18,7 @@ from bulk_export.services.local import LocalService, serving
 from tests.support.exporting import TOKEN, settings
 from tests.support.restore import canonical, restore
 
-pytest.importorskip("pyspark", reason="PySpark is not installed")
+pytest.importorskip("pyspark.sql", reason="PySpark is not installed")
 if shutil.which("java") is None:
     pytest.skip("there is no Java on this machine", allow_module_level=True)
 
@@ -30,6 +30,19 @@ from bulk_export.integrations.spark import BulkExportDataSource, newest_versions
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180), pytest.mark.filterwarnings("default")]
 
 ENDPOINT = "npq-applications"
+# A description that covers one attribute.
+SHORT = """
+name = "npq"
+title = "Short"
+default_version = "v3"
+[limits]
+service = "100000/1s"
+ip = "100000/1s"
+[versions.v3.npq-applications]
+path = "/api/v3/npq-applications"
+record_type = "npq_application"
+fields.full_name = "string"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +77,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[LocalService]:
         yield served
 
 
-def frame(spark: SparkSession, service: LocalService, directory: Path, **options: Any) -> DataFrame:
+def frame(spark: SparkSession, service: LocalService, directory: Path, /, **options: Any) -> DataFrame:
     """The endpoint as a DataFrame, without waits for limits."""
     reader = spark.read.format("bulk_export").option("endpoint", ENDPOINT).option("baseUrl", service.base_url)
     free = {"budget": f"sqlite:///{directory}/budget.sqlite", "serviceLimit": "100000/1s", "ipLimit": "100000/1s"}
@@ -104,7 +117,7 @@ def test_filters_are_sent(spark: SparkSession, service: LocalService, tmp_path: 
         record["updated_at"] = datetime.fromisoformat(record["updated_at"])
     middle = sorted(record["updated_at"] for record in truth)[len(truth) // 2]
     cohort = truth[0]["cohort"]
-    df = frame(spark, service, tmp_path).where(
+    df = frame(spark, service, tmp_path, pushFilters="true").where(
         (functions.col("cohort") == cohort)
         & (functions.col("updated_at") > functions.lit(middle))
         & (functions.length("id") > 0)
@@ -120,7 +133,7 @@ def test_filters_are_sent(spark: SparkSession, service: LocalService, tmp_path: 
 
 def test_other_filters_stay_with_spark(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
     """A value that the service would refuse is not sent, and finds nothing."""
-    assert frame(spark, service, tmp_path).where("cohort = 'never' and id = 'x'").count() == 0
+    assert frame(spark, service, tmp_path, pushFilters="true").where("cohort = 'never' and id = 'x'").count() == 0
     assert all("filter" not in request.query for request in service.log)
 
 
@@ -172,6 +185,32 @@ def test_changing_data(spark: SparkSession, service: LocalService, tmp_path: Pat
     once = [row.id for row in frame(spark, service, tmp_path, dedupe="true").select("id").collect()]
     assert len(once) == len(set(once))
     assert before <= set(once)
+
+
+def test_first_rows(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
+    """A query that needs a few rows does not read the whole list."""
+    assert len(frame(spark, service, tmp_path, pageSize="10", pagesPerPartition="40", workers="1").take(3)) == 3
+    assert len(list(service.log)) < 150
+
+
+def test_strict_schema(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
+    """Records that the description covers pass, and others are refused by `strict`."""
+    (tmp_path / "short.toml").write_text(SHORT)
+    assert frame(spark, service, tmp_path, schemaMode="strict").count() == service.count(ENDPOINT)
+    short = {"service": str(tmp_path / "short.toml")}
+    assert frame(spark, service, tmp_path, **short).columns == ["id", "type", "full_name", "_extra"]
+    with pytest.raises(Exception, match="lax"):
+        frame(spark, service, tmp_path, schemaMode="strict", **short).count()
+
+
+def test_usual_configuration(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
+    """Where Spark is not configured to push filters, which is usual, it applies them itself."""
+    spark.conf.set("spark.sql.python.filterPushdown.enabled", "false")
+    try:
+        expected = sum(record["attributes"]["cohort"] == "2021" for record in service.truth(ENDPOINT))
+        assert frame(spark, service, tmp_path).where("cohort = '2021'").count() == expected
+    finally:
+        spark.conf.set("spark.sql.python.filterPushdown.enabled", "true")
 
 
 def test_newest_versions(spark: SparkSession) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bulk_export.errors import SchemaDrift
 from bulk_export.pipelines.list_parts import ListPart, cut, find_parts
 from bulk_export.pipelines.stream import stream_batches
 from bulk_export.services.local import LocalService, serving
@@ -73,3 +74,13 @@ async def test_list_that_grew(tmp_path: Path) -> None:
     async with serving(settings(records_by_endpoint={ENDPOINT: 520})) as service:
         ids = [await ids_of(service, tmp_path, part, page_size=50) for part in cut(6, 4)]
         assert [identity for part in ids for identity in part] == [record["id"] for record in service.truth(ENDPOINT)]
+
+
+async def test_strict_part(tmp_path: Path) -> None:
+    """In the strict mode, a part with a field that is not described is refused."""
+    async with serving(settings()) as service:
+        given = options(service, tmp_path, ENDPOINT, schema="strict")
+        described = replace(given.endpoints[0], fields=given.endpoints[0].fields[:3])
+        stream = stream_batches(replace(given, endpoints=(described,)), tuning=QUICK, part=ListPart(distinct=True))
+        with pytest.raises(SchemaDrift, match=ENDPOINT):
+            _ = [batch async for batch in stream]
