@@ -145,7 +145,8 @@ class FilteringReader(BulkExportReader):
     def pushFilters(self, filters: list[Filter]) -> Iterable[Filter]:  # noqa: N802  # Spark's name
         """Send the filters that the service has, too. Spark applies all of them again, so none is trusted to it."""
         endpoint = self._options.chosen
-        columns = {field.name for field in endpoint.fields}
+        # A pseudonym in the query is no value of the service.
+        columns = {field.name for field in endpoint.fields} - set(self._options.arguments.get("pseudonymise", ()))
         since, equal = [], {}
         for one in filters:
             match one:
