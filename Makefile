@@ -39,8 +39,8 @@ test-python: $(READY)
 test-build: $(READY)
 	$(BIN)/python -m pytest -m build --numprocesses 2
 
-# What needs a server (PostgreSQL; S3 by moto, Azure Storage by Azurite, which needs Node.js) or heavy packages; what is not
-# installed is skipped, and says so.
+# What needs a server (PostgreSQL; S3 by moto, Azure Storage by Azurite, which needs Node.js), Java (Spark) or heavy
+# packages; what is not installed is skipped, and says so.
 test-integrations: .venv-integrations/.ready .venv-moto/.ready
 	if command -v npm > /dev/null; then \
 	  npm install --prefix .azurite --silent --no-audit --no-fund --no-save azurite@$(AZURITE); \

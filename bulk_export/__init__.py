@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from bulk_export.errors import StoreRefused as StoreRefused
     from bulk_export.errors import UsageError as UsageError
     from bulk_export.errors import VerificationFailed as VerificationFailed
+    from bulk_export.integrations import spark as spark
     from bulk_export.output.verify import Verification as Verification
     from bulk_export.pipelines.doctor import Finding as Finding
     from bulk_export.pipelines.load import LoadSummary as LoadSummary
@@ -113,6 +114,8 @@ _HOMES = {
     "bulk_export.progress.observer": ("EndpointSummary", "ExportSummary", "Observer", "WindowUse"),
     "bulk_export.output.verify": ("Verification",),
 }
+# Modules that need a package of their own, and are imported by name only.
+_INTEGRATIONS = {"spark": "bulk_export.integrations.spark"}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: PLE0604  # built from the names above, so that the two cannot differ
@@ -124,6 +127,8 @@ __all__ = [  # noqa: PLE0604  # built from the names above, so that the two cann
 def __getattr__(name: str) -> Any:
     if name in _HOME_OF:
         return getattr(importlib.import_module(_HOME_OF[name]), name)
+    if name in _INTEGRATIONS:
+        return importlib.import_module(_INTEGRATIONS[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

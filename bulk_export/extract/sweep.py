@@ -15,7 +15,7 @@ from typing import Any
 from bulk_export.core.model import Endpoint, PageKey
 from bulk_export.extract.page_evidence import NOTHING_KNOWN
 from bulk_export.extract.page_numbering import NO_SUCH_PAGE, PageNumbering, page_target
-from bulk_export.extract.pagination import planner_for
+from bulk_export.extract.pagination import PagePlanner, planner_for
 from bulk_export.extract.paging_facts import PagingFacts
 from bulk_export.extract.repeated_pages import MOST_PAGES, RepeatedPages, endless_list, ignored_page_number
 from bulk_export.extract.storing_turns import StoringTurns
@@ -34,6 +34,7 @@ class Sweep:
         proves_end: Whether an empty page has to follow the last one, even if that is shorter than requested.
         known: What earlier sweeps found out about the endpoint.
         empty_is_enough: Whether one empty response proves an empty list, since the same list is requested again later.
+        plan: Decides which pages are requested; by default, all pages of the list.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Sweep:
         proves_end: bool = False,
         known: PagingFacts = NOTHING_KNOWN,
         empty_is_enough: bool = False,
+        plan: PagePlanner | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.number = number
@@ -56,19 +58,17 @@ class Sweep:
         self.proves_end = proves_end
         # Pages beyond it are left for later; None for no bound.
         self.horizon: int | None = None
-        # The longest page with more records than requested; 0 if there is none.
-        self.longest_beyond: int = 0
+        self.longest_beyond: int = 0  # the longest page with more records than requested
         # Whether a response belonged to another page: when it was requested again, the page held other records.
         self.has_stray_answers = False
         # Whether connections brought responses that belonged to other requests.
         self.may_be_answered_wrongly = False
         self._filters, self._known, self.turns = filters, known, StoringTurns()
-        records = 0 if empty_is_enough else None
-        self.plan = planner_for(
+        self.plan = plan or planner_for(
             self.numbering.endpoint.paging.style,
             page_size,
             stride,
-            known if not filters else replace(known, records=records),
+            known if not filters else replace(known, records=0 if empty_is_enough else None),
             proves_end=proves_end,
         )
         self._repetitions = RepeatedPages(endpoint, self.shaper)

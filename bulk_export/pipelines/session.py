@@ -16,6 +16,8 @@ from bulk_export.core.window_gate import WindowGate
 from bulk_export.extract.client import HttpClient
 from bulk_export.extract.dispatcher import Dispatcher, DispatchSettings
 from bulk_export.extract.page_fetcher import PageFetcher, PageReceiver
+from bulk_export.extract.pagination import PagePlanner
+from bulk_export.extract.paging_facts import PagingFacts
 from bulk_export.extract.rate_limit import RateLimiter, open_rate_limiter
 from bulk_export.extract.rate_limit.service_facts import ServiceFacts, open_service_facts
 from bulk_export.extract.sweep import Sweep
@@ -40,18 +42,34 @@ class Session:
     client: HttpClient
     changed: Notifier = field(default_factory=Notifier)
 
-    def first_sweep(self, endpoint: Endpoint, *, empty_is_enough: bool = False) -> Sweep:
-        """Return the first sweep over an endpoint, with the filters of the options and the facts about its paging."""
+    def first_sweep(
+        self,
+        endpoint: Endpoint,
+        *,
+        empty_is_enough: bool = False,
+        known: PagingFacts | None = None,
+        plan: PagePlanner | None = None,
+    ) -> Sweep:
+        """Return the first sweep over an endpoint, with the filters of the options and the facts about its paging.
+
+        Args:
+            endpoint: The endpoint.
+            empty_is_enough: As for `Sweep`.
+            known: Facts in place of those that are stored.
+            plan: As for `Sweep`.
+        """
         sweep = Sweep(
             endpoint,
             number=0,
             page_size=self.options.page_size,
             stride=2 * self.options.workers,
             filters=self.options.filters_for(endpoint),
-            known=self.facts.of(endpoint.path),
+            known=self.facts.of(endpoint.path) if known is None else known,
             empty_is_enough=empty_is_enough,
+            plan=plan,
         )
-        sweep.plan.sample = self.options.sample_pages
+        if plan is None:
+            sweep.plan.sample = self.options.sample_pages
         return sweep
 
     def dispatcher(self, sweeps: Sequence[Sweep], receiver: PageReceiver) -> Dispatcher:

@@ -22,18 +22,19 @@ import pyarrow as pa
 from anyio.streams.memory import MemoryObjectSendStream
 
 from bulk_export.core.kernel_library import check_decoder
-from bulk_export.core.model import Endpoint
+from bulk_export.core.model import STRICT, Endpoint
 from bulk_export.core.notifier import Notifier
 from bulk_export.errors import BulkExportError
 from bulk_export.extract.dispatcher import Dispatcher
 from bulk_export.extract.page_fetcher import FetchedPage, PageReceiver
 from bulk_export.extract.sweep import Sweep
+from bulk_export.pipelines.list_parts import ListPart
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.page_sequence import pages_per_block
 from bulk_export.pipelines.session import Session, open_session
 from bulk_export.pipelines.tuning import Tuning, body_cap
 from bulk_export.progress.observer import Observer
-from bulk_export.transform.decode import Block, Decoder, RecordShaper
+from bulk_export.transform.decode import Block, Decoder, RecordShaper, refuse_drift
 from bulk_export.transform.dedup.fingerprints import SeenRecords
 
 logger = logging.getLogger(__name__)
@@ -43,9 +44,15 @@ _BATCHES_AHEAD = 2
 
 
 async def stream_batches(
-    options: ExportOptions, observer: Observer | None = None, tuning: Tuning | None = None
+    options: ExportOptions,
+    observer: Observer | None = None,
+    tuning: Tuning | None = None,
+    part: ListPart | None = None,
 ) -> AsyncGenerator[pa.RecordBatch, None]:
     """Yield the records of the one endpoint in `options` in page order, each identity once (the first that arrived).
+
+    With `part`, only the pages of that part are read. Their records are all given, however often they appear, unless
+    the part is to be distinct; and the schema mode of the options counts.
 
     Records that share an identity within one response are all given, with a warning, and so are those without any.
     Pages are fetched ahead only as far as the consumer keeps up, so memory is bounded, except for about 12 bytes a
@@ -55,7 +62,7 @@ async def stream_batches(
     check_decoder(observer.warned)
     send, receive = anyio.create_memory_object_stream[pa.RecordBatch](_BATCHES_AHEAD)
     # A task of its own, because no cancel scope may stay open across a yield.
-    production = asyncio.create_task(_produce(options, observer, tuning or Tuning(), send))
+    production = asyncio.create_task(_produce(options, observer, tuning or Tuning(), part, send))
     try:
         with receive:
             async for batch in receive:
@@ -68,31 +75,46 @@ async def stream_batches(
 
 
 async def _produce(
-    options: ExportOptions, observer: Observer, tuning: Tuning, send: MemoryObjectSendStream[pa.RecordBatch]
+    options: ExportOptions,
+    observer: Observer,
+    tuning: Tuning,
+    part: ListPart | None,
+    send: MemoryObjectSendStream[pa.RecordBatch],
 ) -> None:
     async with (
         send,
         open_session(options, observer, tuning, body_cap=body_cap(options.page_size)) as session,
     ):
-        await _Stream(session, send).run()
+        await _Stream(session, send, part).run()
 
 
 class _Stream:
     """Fetches the pages of the only endpoint of a session, and sends their records as batches."""
 
-    def __init__(self, session: Session, send: MemoryObjectSendStream[pa.RecordBatch]) -> None:
+    def __init__(
+        self, session: Session, send: MemoryObjectSendStream[pa.RecordBatch], part: ListPart | None = None
+    ) -> None:
         options = session.options
         (endpoint,) = options.endpoints
         self._session = session
         self._send = send
         self._observer = session.observer
-        self._sweep = session.first_sweep(endpoint)
+        self._part = part
+        self._sweep = session.first_sweep(endpoint) if part is None else part.sweep(session, endpoint)
         self._order = PageOrder(
-            self._sweep, ahead=4 * options.workers + pages_per_block(options.page_size), changed=session.changed
+            self._sweep,
+            ahead=4 * options.workers + pages_per_block(options.page_size),
+            changed=session.changed,
+            first=1 if part is None else part.first,
         )
         self._dispatcher: Dispatcher = session.dispatcher([self._sweep], self._order)
         decoder = Decoder(endpoint, columns=True, lines=None, redaction=options.redaction)
-        self._converter = BlockConverter(endpoint, decoder)
+        self._converter = BlockConverter(
+            endpoint,
+            decoder,
+            gives_all=part is not None and not part.distinct,
+            is_strict=part is not None and options.schema == STRICT and bool(endpoint.fields),
+        )
         self._failures: list[BulkExportError] = []
 
     async def run(self) -> None:
@@ -104,12 +126,16 @@ class _Stream:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._fetch, tasks.cancel_scope)
-                await self._convert()
+                try:
+                    await self._convert()
+                except BulkExportError as error:
+                    self._failures.append(error)
+                    tasks.cancel_scope.cancel()
         finally:
             self._observer.closed()
         if self._failures:
             raise self._failures[0]
-        if self._sweep.plan.complete:
+        if self._sweep.plan.complete and (self._part is None or self._part.distinct):
             self._session.conclude(self._sweep)
             for warning in _signs_of_change(self._sweep, self._converter):
                 self._observer.warned(warning)
@@ -140,13 +166,23 @@ class BlockConverter:
 
     `repeated` counts those that it left out, and `nameless` those without an identity that equal one of an earlier
     response, and are given all the same.
+
+    Args:
+        endpoint: The description of the records.
+        decoder: Decodes the pages.
+        gives_all: Whether nothing is left out or counted.
+        is_strict: Whether records that differ from the description are refused.
     """
 
-    def __init__(self, endpoint: Endpoint, decoder: Decoder) -> None:
+    def __init__(
+        self, endpoint: Endpoint, decoder: Decoder, *, gives_all: bool = False, is_strict: bool = False
+    ) -> None:
+        self._endpoint = endpoint
         self._decoder = decoder
+        self._is_strict = is_strict
         self._shaper = RecordShaper(endpoint)
         # A single response repeats nothing, however many pages it was cut into.
-        self._seen = None if endpoint.paging.style == "none" else SeenRecords()
+        self._seen = None if gives_all or endpoint.paging.style == "none" else SeenRecords()
         self.repeated = 0
 
     @property
@@ -160,8 +196,10 @@ class BlockConverter:
         return self._seen is not None and self._seen.ids_are_shared
 
     def convert(self, bodies: Sequence[bytes]) -> Block:
-        """Decode the next pages. Blocking."""
+        """Decode the next pages. Blocking. Raises SchemaDrift if it is strict."""
         block = self._decoder.decode(bodies)
+        if self._is_strict:
+            refuse_drift(self._endpoint, block.drift, "in a stream")
         if self._seen is None:
             return block
         repeated: list[int] = []
@@ -181,15 +219,16 @@ class PageOrder(PageReceiver):
         sweep: The sweep that the pages belong to.
         ahead: How many pages may be requested beyond the last one that was taken.
         changed: Notified when more pages may be requested; wakes the tasks that wait for pages.
+        first: The first page.
     """
 
-    def __init__(self, sweep: Sweep, *, ahead: int, changed: Notifier) -> None:
+    def __init__(self, sweep: Sweep, *, ahead: int, changed: Notifier, first: int = 1) -> None:
         self._sweep = sweep
         self._ahead = ahead
         self._changed = changed
         self._waiting: dict[int, bytes] = {}
-        self._next = 1
-        sweep.horizon = ahead
+        self._next = first
+        sweep.horizon = first - 1 + ahead
 
     async def receive(self, pages: Iterable[FetchedPage]) -> None:
         """Keep the pages of a response until it is their turn."""

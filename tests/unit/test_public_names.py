@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import doctest
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -115,7 +116,13 @@ def test_public_name_is_documented(name: str) -> None:
 
 
 WALKED = pkgutil.walk_packages(bulk_export.__path__, "bulk_export.")
-MODULES = sorted(module.name for module in WALKED if not module.name.endswith("__main__"))
+# What an engine needs that is not installed here is documented and tested where it is.
+_NEEDS_AN_ENGINE = "bulk_export.integrations." if importlib.util.find_spec("pyspark") is None else "\0"
+MODULES = sorted(
+    module.name
+    for module in WALKED
+    if not module.name.endswith("__main__") and not module.name.startswith(_NEEDS_AN_ENGINE)
+)
 
 
 def test_module_is_documented() -> None:

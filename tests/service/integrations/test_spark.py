@@ -1,0 +1,228 @@
+"""The data source in a real Spark, one session for all tests, against the bundled service over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import anyio.from_thread
+import pytest
+
+from bulk_export.services.local import LocalService, serving
+from tests.support.exporting import TOKEN, settings
+from tests.support.restore import canonical, restore
+
+pytest.importorskip("pyspark.sql", reason="PySpark is not installed")
+if shutil.which("java") is None:
+    pytest.skip("there is no Java on this machine", allow_module_level=True)
+
+from pyspark.sql import DataFrame, SparkSession, functions
+from pyspark.sql.types import StructType
+
+from bulk_export.integrations.spark import BulkExportDataSource, newest_versions
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180), pytest.mark.filterwarnings("default")]
+
+ENDPOINT = "npq-applications"
+# A description that covers one attribute.
+SHORT = """
+name = "npq"
+title = "Short"
+default_version = "v3"
+[limits]
+service = "100000/1s"
+ip = "100000/1s"
+[versions.v3.npq-applications]
+path = "/api/v3/npq-applications"
+record_type = "npq_application"
+fields.full_name = "string"
+"""
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[SparkSession]:
+    """A session with two tasks at once; its processes find the token in their environment."""
+    variables = {"BULK_EXPORT_TOKEN": TOKEN, "PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    os.environ.update(variables)
+    session = (
+        SparkSession.builder.master("local[2]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.python.filterPushdown.enabled", "true")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("ERROR")
+    session.dataSource.register(BulkExportDataSource)
+    yield session
+    session.stop()
+    for name in variables:
+        del os.environ[name]
+
+
+@pytest.fixture
+def service(request: pytest.FixtureRequest) -> Iterator[LocalService]:
+    """A bundled service in a thread of its own; a parameter changes its settings."""
+    with (
+        anyio.from_thread.start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(serving(settings(**getattr(request, "param", {})))) as served,
+    ):
+        yield served
+
+
+def frame(spark: SparkSession, service: LocalService, directory: Path, /, **options: Any) -> DataFrame:
+    """The endpoint as a DataFrame, without waits for limits."""
+    reader = spark.read.format("bulk_export").option("endpoint", ENDPOINT).option("baseUrl", service.base_url)
+    free = {"budget": f"sqlite:///{directory}/budget.sqlite", "serviceLimit": "100000/1s", "ipLimit": "100000/1s"}
+    small = {"minInterval": "0", "pageSize": "50", "pagesPerPartition": "10"}
+    for name, value in {**free, **small, **options}.items():
+        reader = reader.option(name, value)
+    return reader.load()
+
+
+def test_records_and_columns(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
+    """A query gives every record once, in the columns of Parquet with `_extra` last, and in page order."""
+    df = frame(spark, service, tmp_path)
+    assert df.columns[:2] == ["id", "type"]
+    assert df.columns[-1] == "_extra"
+    rows = df.toArrow().to_pylist()
+    expected = list(service.truth(ENDPOINT))
+    assert [canonical(restore(row)) for row in rows] == [canonical(record) for record in expected]
+
+
+def test_redaction(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
+    """Dropped columns are missing from the schema, and pseudonyms stand for values."""
+    (tmp_path / "key").write_text("0123456789abcdef" * 4)
+    (tmp_path / "key").chmod(0o600)
+    changes = {"dropColumn": "email, full_name", "pseudonymise": "teacher_reference_number"}
+    df = frame(spark, service, tmp_path, pseudonymKeyFile=str(tmp_path / "key"), **changes)
+    assert not {"email", "full_name"} & set(df.columns)
+    given = {row[0] for row in df.select("teacher_reference_number").collect()}
+    plain = {record["attributes"]["teacher_reference_number"] for record in service.truth(ENDPOINT)}
+    assert given - {None}
+    assert not given & (plain - {None})
+
+
+def test_filters_are_sent(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
+    """Filters that the service has are sent to it, and Spark applies them all."""
+    truth = [record["attributes"] | {"id": record["id"]} for record in service.truth(ENDPOINT)]
+    for record in truth:
+        record["updated_at"] = datetime.fromisoformat(record["updated_at"])
+    middle = sorted(record["updated_at"] for record in truth)[len(truth) // 2]
+    cohort = truth[0]["cohort"]
+    df = frame(spark, service, tmp_path, pushFilters="true").where(
+        (functions.col("cohort") == cohort)
+        & (functions.col("updated_at") > functions.lit(middle))
+        & (functions.length("id") > 0)
+    )
+    found = sorted(row.id for row in df.select("id").collect())
+    assert found == sorted(
+        record["id"] for record in truth if record["cohort"] == cohort and record["updated_at"] > middle
+    )
+    queries = {request.query for request in service.log}
+    assert all(f"filter[cohort]={cohort}" in query for query in queries), queries
+    assert all("filter[updated_since]=" in query for query in queries)
+
+
+def test_other_filters_stay_with_spark(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
+    """A value that the service would refuse is not sent, and finds nothing."""
+    assert frame(spark, service, tmp_path, pushFilters="true").where("cohort = 'never' and id = 'x'").count() == 0
+    assert all("filter" not in request.query for request in service.log)
+
+
+def test_token_stays_out_of_plans(
+    spark: SparkSession, service: LocalService, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a plan nor an error shows the token, and it cannot be an option."""
+    df = frame(spark, service, tmp_path)
+    df.explain(mode="formatted")
+    with pytest.raises(Exception, match="cannot be an option"):
+        frame(spark, service, tmp_path, token=TOKEN).count()
+    (tmp_path / "wrong").write_text("another-token")
+    (tmp_path / "wrong").chmod(0o600)
+    with pytest.raises(Exception, match="401") as refused:
+        frame(spark, service, tmp_path, tokenFile=str(tmp_path / "wrong")).count()
+    shown = "".join(capfd.readouterr()) + str(refused.value)
+    assert TOKEN not in shown
+    assert "another-token" not in shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"budget": "memory://"}, "cannot be shared"),
+        ({"budget": "redis://user:word@localhost:1/0"}, "with a password"),
+        ({"pagesize": "many"}, "page-size"),
+        ({"pagesPerPartition": "0"}, "pagesPerPartition"),
+        ({"colour": "red"}, "no option 'colour'"),
+        ({"schemaMode": "infer"}, "cannot be infer"),
+    ],
+)
+def test_refused_options(
+    changes: dict[str, str], sentence: str, spark: SparkSession, service: LocalService, tmp_path: Path
+) -> None:
+    """An option that cannot be used is refused with a sentence, before any request."""
+    with pytest.raises(Exception, match=sentence):
+        frame(spark, service, tmp_path, **changes).count()
+    assert not list(service.log)
+
+
+@pytest.mark.parametrize("service", [{"churn": 0.7, "churn_kinds": ("append", "touch")}], indirect=True)
+def test_changing_data(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
+    """Each record that existed throughout appears; `newest_versions` and `dedupe` give each id once."""
+    before = {record["id"] for record in service.truth(ENDPOINT)}
+    df = frame(spark, service, tmp_path)
+    ids = [row.id for row in newest_versions(df).select("id").collect()]
+    assert len(ids) == len(set(ids))
+    assert before <= set(ids)
+    once = [row.id for row in frame(spark, service, tmp_path, dedupe="true").select("id").collect()]
+    assert len(once) == len(set(once))
+    assert before <= set(once)
+
+
+def test_first_rows(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
+    """A query that needs a few rows does not read the whole list."""
+    assert len(frame(spark, service, tmp_path, pageSize="10", pagesPerPartition="40", workers="1").take(3)) == 3
+    assert len(list(service.log)) < 150
+
+
+def test_strict_schema(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
+    """Records that the description covers pass, and others are refused by `strict`."""
+    (tmp_path / "short.toml").write_text(SHORT)
+    assert frame(spark, service, tmp_path, schemaMode="strict").count() == service.count(ENDPOINT)
+    short = {"service": str(tmp_path / "short.toml")}
+    assert frame(spark, service, tmp_path, **short).columns == ["id", "type", "full_name", "_extra"]
+    with pytest.raises(Exception, match="lax"):
+        frame(spark, service, tmp_path, schemaMode="strict", **short).count()
+
+
+def test_usual_configuration(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
+    """Where Spark is not configured to push filters, which is usual, it applies them itself."""
+    spark.conf.set("spark.sql.python.filterPushdown.enabled", "false")
+    try:
+        expected = sum(record["attributes"]["cohort"] == "2021" for record in service.truth(ENDPOINT))
+        assert frame(spark, service, tmp_path).where("cohort = '2021'").count() == expected
+    finally:
+        spark.conf.set("spark.sql.python.filterPushdown.enabled", "true")
+
+
+def test_newest_versions(spark: SparkSession) -> None:
+    """Of several rows with one id the newest is kept, and rows without an id are all kept."""
+    rows = [("a", "2024-01-01"), ("a", "2024-02-01"), ("b", None), (None, "x"), (None, "y")]
+    df = spark.createDataFrame(rows, "id string, updated_at string")
+    kept = sorted((tuple(row) for row in newest_versions(df).collect()), key=str)
+    assert kept == sorted([("a", "2024-02-01"), ("b", None), (None, "x"), (None, "y")], key=str)
+
+
+def test_schema_is_that_of_description(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
+    """The schema is known without a request, and can be stored as JSON."""
+    df = frame(spark, service, tmp_path)
+    assert StructType.fromJson(json.loads(df.schema.json())) == df.schema
+    assert not list(service.log)
