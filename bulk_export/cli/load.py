@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_LINES = 10.0
 
-Directory = Annotated[str, typer.Argument(metavar="DIR", help="A finished export, or a copy that sync keeps.")]
+Directory = Annotated[str, typer.Argument(metavar="DIR|URL", help="A finished export, or a copy that sync keeps.")]
 
 
 def load(directory: Directory, **line: Any) -> None:

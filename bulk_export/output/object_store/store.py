@@ -105,6 +105,13 @@ class ObjectStore:
             for chunk in obstore.get(self._store, key).stream(min_chunk_size=_STREAM_BYTES):
                 yield bytes(chunk)
 
+    def piece(self, key: str, start: int, end: int) -> bytes:
+        """Read the bytes of an object from `start` to before `end`. Raises ObjectMissing and BulkExportError."""
+        import obstore
+
+        with self._failures("Reading an object"):
+            return bytes(obstore.get_range(self._store, key, start=start, end=end))
+
     def status(self, key: str) -> StoredObject | None:
         """Size and version of an object, None if there is none. Raises BulkExportError."""
         import obstore
