@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from bulk_export.core.files import local_failures
@@ -41,6 +42,14 @@ def kind_of_key(key: str) -> Kind | None:
     if match is None or not is_endpoint(match[1]):
         return None
     return Kind[(match.lastgroup or "").upper()]
+
+
+def next_commit(table: str, keys: Iterable[str]) -> str:
+    """The key of the first commit of a table after those among `keys`."""
+    log = f"{table}/{LOG}/"
+    commits = [key for key in keys if key.startswith(log) and kind_of_key(key) is Kind.COMMIT]
+    latest = max((int(key.removeprefix(log).removesuffix(".json")) for key in commits), default=-1)
+    return f"{log}{latest + 1:020}.json"
 
 
 def needed_keys(directory: Path, table: str) -> set[str]:

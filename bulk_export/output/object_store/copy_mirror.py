@@ -19,7 +19,7 @@ from pathlib import Path
 from bulk_export.core.files import local_failures, make_private_directory, sha256_of, write_atomically
 from bulk_export.errors import DamagedState, LocalFailure, StoreAccessDenied, UsageError
 from bulk_export.output.file_names import MANIFEST, SYNC_LOG, SYNC_STATE, WORKING_DIRECTORY, is_endpoint
-from bulk_export.output.object_store.copy_keys import Kind, kind_of_key, local_files, needed_keys
+from bulk_export.output.object_store.copy_keys import Kind, kind_of_key, local_files, needed_keys, next_commit
 from bulk_export.output.object_store.copy_record import CopyRecord, read_record, write_record
 from bulk_export.output.object_store.failures import ObjectChanged, ObjectExists, ObjectMissing
 from bulk_export.output.object_store.reading import download
@@ -64,7 +64,7 @@ class CopyMirror:
             self._refuse_other()
             return False
         content, version = found
-        if not self._record.is_stale and self._is_whole():
+        if not self._record.is_stale and self._is_whole() and not self._is_overtaken():
             if version == self._record.version:
                 return False
             if content == self._local_state():
@@ -115,6 +115,18 @@ class CopyMirror:
         tables = {key.partition("/")[0] for key in self._record.objects}
         found = {key.partition("/")[0] for key in local_files(self._directory)}
         return self._local_state() is not None and tables <= found
+
+    def _is_overtaken(self) -> bool:
+        """Whether another machine wrote a commit after those that are known here, and was lost before the state."""
+        for table in {key.partition("/")[0] for key in local_files(self._directory)}:
+            key = next_commit(table, self._record.objects)
+            path = self._directory / key
+            with local_failures(f"Reading {path}"):
+                here = path.read_bytes() if path.exists() else None
+            found = self._store.read(key, most=len(here or b""))
+            if found is not None and found[0] != here:
+                return True
+        return False
 
     def _check_needed(self, gone: set[str]) -> None:
         """Raise DamagedState if a table here lost files, which must not be removed in the store as well."""

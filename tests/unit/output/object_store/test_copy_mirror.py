@@ -189,6 +189,23 @@ def test_lost_at_each_call(machines: Iterator[Machine], poll: str) -> None:
             return
 
 
+def test_lost_after_another_polled(machines: Iterator[Machine]) -> None:
+    """A machine that knows the state in the store takes up the commits that a lost one wrote after it."""
+    for step in itertools.count(1):
+        shared, lost, other = obstore.MemoryStore(), next(machines), next(machines)
+        lost.run(shared, merge_first)
+        assert other.run(shared)
+        try:
+            lost.run(shared, merge_second, dies_at=step)
+        except Killed:
+            other.run(shared, lambda directory: merge(directory, 3))
+            assert content(shared).items() >= other.content().items()
+            assert lost.run(shared)
+            assert lost.ids() == other.ids() > {"3-0"}
+        else:
+            return
+
+
 def test_killed_while_taking_up(machines: Iterator[Machine]) -> None:
     """A machine that was killed while it took up the copy starts with that again."""
     shared, first = obstore.MemoryStore(), next(machines)
