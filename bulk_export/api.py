@@ -232,7 +232,7 @@ def load(
     """Load a finished export or a copy into a database, in one transaction. Blocks until it is done.
 
     Args:
-        directory: The finished export, or the copy.
+        directory: The finished export or the copy: a directory, or the address of an export in an object store.
         *names: Names of endpoints; with those in `endpoints`, all that are loaded. All of the directory if there are
             none.
         endpoints: More names.

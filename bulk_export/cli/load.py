@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bulk_export.pipelines.load import LoadSummary
     from bulk_export.progress.console import Console
 
-Directory = Annotated[str, typer.Argument(metavar="DIR", help="A finished export, or a copy that sync keeps.")]
+Directory = Annotated[str, typer.Argument(metavar="DIR|URL", help="A finished export, or a copy that sync keeps.")]
 
 
 def load(directory: Directory, **line: Any) -> None:

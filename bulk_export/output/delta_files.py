@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from bulk_export.errors import UsageError
+from bulk_export.errors import DamagedState, UsageError
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -39,6 +39,26 @@ def check_path(path: Path) -> str:
 def files_of(table: DeltaTable, path: Path) -> tuple[Path, ...]:
     """The data files of a table without partitions. They are in its directory, however their URIs are escaped."""
     return tuple(path / Path(uri).name for uri in table.file_uris())
+
+
+def current_files(path: Path) -> set[str]:
+    """The names of the data files of the current version of a table.
+
+    Raises:
+        DamagedState: Its log cannot be read.
+        UsageError: The library cannot take its path.
+    """
+    from deltalake import DeltaTable  # an extra
+    from deltalake.exceptions import DeltaError
+
+    try:
+        return {file.name for file in files_of(DeltaTable(check_path(path)), path)}
+    except DeltaError as error:
+        raise DamagedState(
+            f"The Delta table {path} cannot be read ({type(error).__name__}).",
+            kept="Nothing was changed.",
+            next_step=f"Restore it from a backup, or remove {path}.",
+        ) from None
 
 
 def data_files(table: DeltaTable, path: Path) -> Iterator[tuple[Path, int]]:

@@ -33,6 +33,7 @@ ARGUMENTS = "arguments.json"
 PARTIAL = ".partial"
 # The state of a synced copy. An export is never written where it stands.
 SYNC_STATE = "sync.json"
+SYNC_LOG = "sync-log.jsonl"
 
 PART_NAME = re.compile(r"part-[0-9]{5,9}\.(?:parquet|csv|ndjson)(?:\.gz|\.zst)?", re.ASCII)
 # The directory of one conversion of an endpoint.

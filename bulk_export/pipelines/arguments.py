@@ -277,7 +277,13 @@ class SyncArguments(
     """The options of a copy that is kept current."""
 
     output: Annotated[
-        PathText | None, Option("Directory of the copy. Required.", metavar="DIR", trust=Trust.OWNER, short="-o")
+        PathText | None,
+        Option(
+            "Directory of the copy, or its address in an object store. Required.",
+            metavar="DIR|URL",
+            trust=Trust.OWNER,
+            short="-o",
+        ),
     ]
     format: Annotated[
         str,

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from bulk_export.destinations.destination import connect
 from bulk_export.destinations.source import COPY, Source, open_export
+from bulk_export.destinations.stored_source import open_export_at
 from bulk_export.destinations.tables import (
     LoadSettings,
     Mode,
 )
 from bulk_export.errors import ServiceFailing, UsageError
 from bulk_export.output.file_names import SYNC_STATE
+from bulk_export.output.object_store.url import StoreUrl
 from bulk_export.pipelines.copy_source import open_copy_source
 from bulk_export.pipelines.load_options import LoadOptions
 from bulk_export.pipelines.load_transaction import LoadProgress, LoadTransaction, TableLoad
@@ -66,10 +68,10 @@ def load(
     Raises:
         UsageError: There is no such destination, or a table cannot be changed as it would have to be.
         DamagedState: The export is not as its manifest says. Nothing was changed.
-        ServiceRefused: The destination refuses the credentials, or a right is missing.
-        ServiceFailing: The destination failed, and the load was repeated in vain.
+        ServiceRefused: The destination or the object store refuses the credentials, or a right is missing.
+        ServiceFailing: The destination or the object store failed, and the load was repeated in vain.
     """
-    source = open_source(options.directory)
+    source = open_source(options.source)
     settings = _settings(options, source)
     tables = [source.tables[name] for name in _chosen(options.endpoints, source)]
     watching = progress or LoadProgress()
@@ -89,9 +91,14 @@ def load(
     raise AssertionError("the last attempt returns or raises")
 
 
-def open_source(directory: Path) -> Source:
-    """Open a finished export or a copy for reading; raises what `open_export` and `open_copy_source` raise."""
-    return open_copy_source(directory) if (directory / SYNC_STATE).exists() else open_export(directory)
+def open_source(location: Path | StoreUrl) -> Source:
+    """Open a finished export or a copy for reading.
+
+    Raises what `open_export`, `open_copy_source` and `open_export_at` raise.
+    """
+    if isinstance(location, StoreUrl):
+        return open_export_at(location)
+    return open_copy_source(location) if (location / SYNC_STATE).exists() else open_export(location)
 
 
 def _settings(options: LoadOptions, source: Source) -> LoadSettings:
@@ -99,7 +106,7 @@ def _settings(options: LoadOptions, source: Source) -> LoadSettings:
     if mode is None:
         if source.partial:
             raise UsageError(
-                f"{options.directory} {source.partial}, so replacing tables would remove the other records.",
+                f"{options.source} {source.partial}, so replacing tables would remove the other records.",
                 next_step="Say what to do with them: --mode upsert keeps them, --mode replace removes them.",
             )
         mode = Mode.UPSERT if source.kind == COPY else Mode.REPLACE

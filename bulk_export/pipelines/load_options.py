@@ -12,6 +12,7 @@ from typing import Unpack
 from bulk_export.destinations.address import Address, parse_address
 from bulk_export.destinations.tables import Mode
 from bulk_export.errors import UsageError
+from bulk_export.output.object_store.url import StoreUrl, parse_location
 from bulk_export.pipelines.arguments import PathText
 from bulk_export.pipelines.declarations import with_defaults
 from bulk_export.pipelines.load_arguments import NESTED, NUL, LoadArguments
@@ -24,7 +25,7 @@ class LoadOptions:
     """A resolved request for a load.
 
     Attributes:
-        directory: The finished export, or the copy.
+        source: The finished export, in a directory or in an object store, or the copy.
         endpoints: Which endpoints to load; empty for all.
         address: Where to.
         mode: What to do with existing rows; None for the default of what is loaded.
@@ -34,7 +35,7 @@ class LoadOptions:
         adopt: Whether a table of another origin may be taken over.
     """
 
-    directory: Path
+    source: Path | StoreUrl
     endpoints: tuple[str, ...]
     address: Address
     mode: Mode | None
@@ -46,7 +47,7 @@ class LoadOptions:
     @classmethod
     def of(
         cls,
-        directory: PathText,
+        source: PathText,
         endpoints: str | Sequence[str] = (),
         *,
         environ: Mapping[str, str] | None = None,
@@ -55,7 +56,7 @@ class LoadOptions:
         """Check options and complete them by the declared defaults.
 
         Args:
-            directory: The finished export, or the copy.
+            source: The finished export or the copy: a directory, or the address of an export in an object store.
             endpoints: Which endpoints to load; all if there are none.
             environ: Environment variables; by default those of this process.
             **options: The options of `bulk-export load` with underscores.
@@ -71,7 +72,7 @@ class LoadOptions:
         mode = _choice("mode", given["mode"], tuple(Mode))
         password_file = given["password_file"]
         return cls(
-            directory=Path(directory),
+            source=parse_location(source),
             endpoints=(endpoints,) if isinstance(endpoints, str) else tuple(endpoints),
             address=parse_address(
                 to,

@@ -60,7 +60,7 @@ def output_location(arguments: FileArguments, service: Service) -> OutputLocatio
                 "--output and --publish are both addresses.", next_step="Leave --publish out, or name a directory."
             )
         remote = RemoteOutput(location, StoreOptions.of(options, location.scheme))
-        return OutputLocation(_working_directory(location, work_dir), None, remote)
+        return OutputLocation(working_directory(location, work_dir), None, remote)
     output = output_of(given, service)
     if arguments["publish"] is None:
         if options:
@@ -70,7 +70,17 @@ def output_location(arguments: FileArguments, service: Service) -> OutputLocatio
     return OutputLocation(output, work_dir, RemoteOutput(url, StoreOptions.of(options, url.scheme), keeps_local=True))
 
 
-def _working_directory(url: StoreUrl, work_dir: Path | None) -> Path:
+def working_directory(url: StoreUrl, work_dir: Path | None, folder: str = "exports") -> Path:
+    """The directory for the working state of an address.
+
+    Args:
+        url: The address.
+        work_dir: The directory above it; by default one in the user's directory for state.
+        folder: The name of that one.
+
+    Raises:
+        UsageError: The user has no home directory.
+    """
     above = work_dir
     if above is None:
         state = state_directory()
@@ -79,7 +89,7 @@ def _working_directory(url: StoreUrl, work_dir: Path | None) -> Path:
                 "This user has no home directory for the working state of the export.",
                 next_step="Name a directory on a local disk with --work-dir.",
             )
-        above = state / "exports"
+        above = state / folder
     name = hashlib.sha256(str(url).encode()).hexdigest()[:24]
     return Path(os.path.realpath(above)) / f"bulk-export-{name}"
 

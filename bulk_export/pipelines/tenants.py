@@ -227,10 +227,11 @@ def load_tenants(
     results: dict[str, TenantResult[LoadSummary]] = {}
     for name, options in runs.options.items():
         before = current_tenant.set(name)
+        directory = runs.output / name
         try:
-            results[name] = TenantResult(name, options.directory, load(options, progress_of(name)))
+            results[name] = TenantResult(name, directory, load(options, progress_of(name)))
         except (BulkExportError, OSError) as error:
-            results[name] = _failure(name, options.directory, error, failed)
+            results[name] = _failure(name, directory, error, failed)
         finally:
             current_tenant.reset(before)
     return TenantsSummary(runs.output, results, time.monotonic() - began)

@@ -17,9 +17,11 @@ from benchmarks import pages, startup
 from benchmarks.exporters import EXPORTERS, UNJOURNALLED, Exporter, named
 from benchmarks.load import LOADERS, Loader
 from benchmarks.load import compare as compare_loads
+from benchmarks.object_store import compare as compare_stores
 from benchmarks.processes import RunFailed, measure, rendered
 from benchmarks.throughput import compare, once
 from tests.support.postgres_server import binaries
+from tests.support.s3_server import HAS_MOTO, SKIP_REASON
 
 RECORDS, PAGE_SIZE = 750, 300
 
@@ -176,3 +178,13 @@ def test_loads_are_counted() -> None:
     short = Loader("short", "loads nothing", lambda url, schema, export: [sys.executable, "-c", ""], file=True)
     with pytest.raises(RunFailed, match="brought"):
         compare_loads([short], records=600, rounds=1)
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not HAS_MOTO, reason=SKIP_REASON)
+def test_exports_to_disk_and_to_a_store() -> None:
+    """Both bring every record, and the ratio is that of their CPU seconds."""
+    disk, store = compare_stores(RECORDS, 1)
+    assert (disk["name"], store["name"]) == ("disk", "s3")
+    assert disk["cpu_of_disk"] == 1.0
+    assert isinstance(store["cpu_of_disk"], float)

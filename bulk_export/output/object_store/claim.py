@@ -21,7 +21,7 @@ _LARGEST = 64 * 1024 * 1024
 # Unfinished runs at one address before a person should look at it.
 _MOST_CLAIMS = 1000
 # Nothing has this ETag, nor this number of a version.
-_NO_VERSION = "1"
+_NO_VERSION = "9" * 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def claim_generation(
             if existing is None or existing.run != run:
                 others += [] if existing is None else [existing]
                 continue
-        _require_conditions(store, claim)
+        require_conditions(store, claim_key(generation), claim.content, replaces=bool(claim.replaces))
         return claim, others
     raise StoreRefused(
         f"Some {_MOST_CLAIMS} exports to {store.url} were begun and not finished.",
@@ -122,27 +122,36 @@ def read_claim(store: ObjectStore, generation: int) -> Claim | None:
     return claim
 
 
-def _require_conditions(store: ObjectStore, claim: Claim) -> None:
+def require_conditions(store: ObjectStore, key: str, content: bytes, *, replaces: bool) -> None:
     """Raise StoreRefused for a store that writes an object although it is there, or is another version.
 
     Some stores with the interface of S3 ignore such conditions. Two machines could then both finish.
+
+    Args:
+        store: The store.
+        key: The key of an object that is there.
+        content: What a store that ignores conditions writes.
+        replaces: Whether objects will be replaced, too.
+
+    Raises:
+        StoreRefused: It ignores conditions.
+        BulkExportError: The store keeps failing.
     """
-    key = claim_key(claim.generation)
     refused = StoreRefused(
         f"The store at {store.url} writes objects that are there already, although it was told not to.",
         kept="No record was written.",
         next_step="Choose another store, or export to a directory and copy it.",
     )
     try:
-        store.create(key, claim.content)
+        store.create(key, content)
     except ObjectExists:
         pass
     else:
         raise refused
-    if not claim.replaces:
+    if not replaces:
         return
     try:
-        store.replace(key, claim.content, _NO_VERSION)
+        store.replace(key, content, _NO_VERSION)
     except ObjectChanged:
         pass
     else:

@@ -19,8 +19,14 @@ from bulk_export.output.object_store.stored_manifest import require_stored_manif
 from bulk_export.output.object_store.url import StoreUrl, parse_location
 
 
-def download(store: ObjectStore, key: str, path: Path) -> str:
+def download(store: ObjectStore, key: str, path: Path, *, most: int | None = None) -> str:
     """Write an object to a new file with mode 0600. Returns the SHA-256 of its content.
+
+    Args:
+        store: The store.
+        key: The key of the object.
+        path: The file to write.
+        most: The most bytes that it should have. What is written and hashed of a larger one ends behind them.
 
     Raises:
         ObjectMissing: There is no such object.
@@ -35,6 +41,8 @@ def download(store: ObjectStore, key: str, path: Path) -> str:
             digest.update(chunk)
             with local_failures(f"Writing {path}"):
                 file.write(chunk)
+                if most is not None and file.tell() > most:
+                    break
     return digest.hexdigest()
 
 

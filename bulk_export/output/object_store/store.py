@@ -105,6 +105,13 @@ class ObjectStore:
             for chunk in obstore.get(self._store, key).stream(min_chunk_size=_STREAM_BYTES):
                 yield bytes(chunk)
 
+    def piece(self, key: str, start: int, end: int) -> bytes:
+        """Read the bytes of an object from `start` to before `end`. Raises ObjectMissing and BulkExportError."""
+        import obstore
+
+        with self._failures("Reading an object"):
+            return bytes(obstore.get_range(self._store, key, start=start, end=end))
+
     def status(self, key: str) -> StoredObject | None:
         """Size and version of an object, None if there is none. Raises BulkExportError."""
         import obstore
@@ -125,14 +132,14 @@ class ObjectStore:
                 for meta in chunk:
                     yield StoredObject(meta["path"], meta["size"], self._version(meta))
 
-    def create(self, key: str, content: bytes) -> None:
+    def create(self, key: str, content: bytes) -> WrittenObject:
         """Write a small object that must not be there yet. Raises ObjectExists and BulkExportError."""
         try:
-            self._put(key, content, mode="create")
+            return self._put(key, content, mode="create")
         except (ObjectMissing, ObjectChanged):
             raise self._unexpected("Creating an object") from None
 
-    def replace(self, key: str, content: bytes, version: str) -> None:
+    def replace(self, key: str, content: bytes, version: str) -> WrittenObject:
         """Write a small object in place of a version.
 
         Raises:
@@ -141,7 +148,7 @@ class ObjectStore:
             BulkExportError: The store rejects it, or keeps failing.
         """
         expected = {"version": version} if self._has_versions else {"e_tag": f'"{version}"'}
-        self._put(key, content, mode=expected)
+        return self._put(key, content, mode=expected)
 
     def upload(self, key: str, content: IO[bytes], size: int) -> WrittenObject:
         """Write a file of `size` bytes, in pieces if it is large. Raises BulkExportError."""

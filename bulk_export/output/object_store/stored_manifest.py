@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,12 +30,14 @@ class StoredManifest:
         generation: The generation of its parts.
         version: The version of the object.
         etags: The ETag of each part, by path, as far as the manifest has them.
+        sha256: The hash of the object's content, in hexadecimal.
     """
 
     manifest: Mapping[str, Any]
     generation: int
     version: str
     etags: Mapping[str, str]
+    sha256: str
 
     @property
     def keys(self) -> list[str]:
@@ -132,7 +135,8 @@ def _parsed(content: bytes, version: str) -> StoredManifest:
     if len(generations) > 1:
         raise InvalidManifest("it names parts of several generations")
     files_of(manifest)
-    return StoredManifest(manifest, generations.pop() if generations else 1, version, etags)
+    digest = hashlib.sha256(content).hexdigest()
+    return StoredManifest(manifest, generations.pop() if generations else 1, version, etags, digest)
 
 
 def _split(key: str) -> tuple[int, str]:

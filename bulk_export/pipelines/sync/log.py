@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bulk_export.core.files import local_failures, open_regular, write_atomically
+from bulk_export.output.file_names import SYNC_LOG
 
-LOG = "sync-log.jsonl"
+LOG = SYNC_LOG
 _LONGEST_LINE = 1024 * 1024
 
 # When a poll started and when it finished, by the service's clock.

@@ -15,14 +15,18 @@ from bulk_export.core.units import parse_word
 from bulk_export.core.urls import check_base_url
 from bulk_export.errors import UsageError
 from bulk_export.output.delta_files import check_path
-from bulk_export.pipelines.arguments import COPY_FORMATS, REMOVED, ExportArguments, SyncArguments
+from bulk_export.output.object_store.url import StoreUrl, parse_location
+from bulk_export.pipelines.arguments import COPY_FORMATS, REMOVED, ExportArguments, PathText, SyncArguments
 from bulk_export.pipelines.connection import LOCAL_TOKEN, service_name
 from bulk_export.pipelines.declarations import declarations, with_defaults
 from bulk_export.pipelines.load_options import LoadOptions
 from bulk_export.pipelines.option_parsing import duration_of, output_of
 from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.output_location import working_directory
 from bulk_export.services.base_url import normalize_base_url
 
+# In the user's directory for state: the local copies of those in object stores.
+_WORKING_COPIES = "copies"
 _LEAST_HISTORY = timedelta(days=7)
 # A copy has formats of its own.
 _PASSED_ON = declarations(ExportArguments).keys() & declarations(SyncArguments).keys() - {"format", "metrics"}
@@ -44,6 +48,7 @@ class SyncOptions:
         moved_from: Address that the copy was made from, if the service has moved.
         every: Poll interval in seconds; None polls once.
         metrics: File for the numbers of the last run.
+        remote: The address of the copy, if it is in an object store. `output` is then the local one that polls work on.
         load: The database to load into after each poll, and how.
     """
 
@@ -62,6 +67,7 @@ class SyncOptions:
     every: float | None = None
     load: LoadOptions | None = None
     metrics: Path | None = None
+    remote: StoreUrl | None = None
 
     @classmethod
     def of(
@@ -88,6 +94,9 @@ class SyncOptions:
         if arguments["output"] is None:
             raise UsageError("There is no directory for the copy.", next_step="Name it with --output.")
         shared: dict[str, Any] = {name: value for name, value in arguments.items() if name in _PASSED_ON}
+        remote = _address_of(arguments["output"], arguments["format"])
+        if remote is not None:
+            shared["output"] = working_directory(remote, None, _WORKING_COPIES)
         full = ExportOptions.of(endpoints, environ=environ, consistent=True, gone="drop", **shared)
         full = _with_ids(full, named=bool(endpoints))
         moved_from = None
@@ -95,7 +104,7 @@ class SyncOptions:
             moved_from = service_name(full)
             full = _moved(full, arguments["moved_to"], allow_plain_http=arguments["allow_plain_http"])
         usual = full.page_size if arguments["page_size"] is not None else full.service.default_page_size
-        directory = output_of(arguments["output"], full.service)
+        directory = output_of(shared["output"], full.service)
         if parse_word("--format", arguments["format"], COPY_FORMATS) == "delta":
             check_path(directory)
         elif arguments["compact"] or arguments["vacuum"] is not None:
@@ -118,6 +127,7 @@ class SyncOptions:
             load=None
             if arguments["load"] is None
             else LoadOptions.of(directory, environ=environ, to=arguments["load"]),
+            remote=remote,
         )
 
     def identity(self) -> dict[str, Any]:
@@ -137,6 +147,19 @@ class SyncOptions:
         """Return a keyed hash that distinguishes this token from others and reveals nothing without `key`."""
         secret = LOCAL_TOKEN if self.full.token is None else self.full.token.reveal()
         return hmac.digest(key, secret.encode(), hashlib.sha256).hex()[:16]
+
+
+def _address_of(output: PathText, format_: str) -> StoreUrl | None:
+    """The address of a copy in an object store; None for a directory."""
+    location = parse_location(output)
+    if not isinstance(location, StoreUrl):
+        return None
+    if format_ == "parquet":
+        raise UsageError(
+            "A copy in an object store consists of Delta tables.",
+            next_step="Leave out --format parquet, or keep the copy in a directory.",
+        )
+    return location
 
 
 def _moved(options: ExportOptions, moved_to: str, *, allow_plain_http: bool) -> ExportOptions:

@@ -11,7 +11,7 @@ import functools
 import logging
 import secrets
 from collections.abc import Callable, Container, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from bulk_export.core.window_gate import utc_now
 from bulk_export.errors import UsageError
 from bulk_export.output.directory import inspect_output, locked_directory, prepare_output
 from bulk_export.output.file_names import SYNC_STATE, WORKING_DIRECTORY
+from bulk_export.output.object_store.lease import LeaseTimes
 from bulk_export.output.working_state import remove_tree
 from bulk_export.pipelines.sync.confirm_removals import (
     MissingRecords,
@@ -49,6 +50,7 @@ from bulk_export.pipelines.sync.record_poll import MergedPoll, state_after
 from bulk_export.pipelines.sync.service_clock import clock_ahead, clock_remark, poll_start
 from bulk_export.pipelines.sync.state import CHANGES, FULL, OpenPoll
 from bulk_export.pipelines.sync.state_file import write_state
+from bulk_export.pipelines.sync.stored_copy import StoredCopy, open_stored_copy
 from bulk_export.pipelines.sync.summary import PollSummary, SyncSummary
 from bulk_export.pipelines.sync.tables.storage import SCRATCH, maintain_tables, remove_unused_files
 from bulk_export.progress.observer import Observer
@@ -69,6 +71,7 @@ async def sync_once(
     extract: Extract | None = None,
     every: timedelta | None = None,
     report: Callable[[SyncSummary], None] = _ignore,
+    lease: LeaseTimes = LeaseTimes(),  # noqa: B008 - a value
 ) -> SyncSummary:
     """Bring the copy up to date: continue what was interrupted, make a full sync if one is due, and ask for changes.
 
@@ -80,6 +83,7 @@ async def sync_once(
         extract: Takes the place of the pipeline for exports; tests set it.
         every: The time between two calls, if it is known.
         report: Is called with the summary, also before RemovalRefused is raised.
+        lease: How long a copy in an object store is leased.
 
     Returns:
         The polls that were made, and remarks.
@@ -95,21 +99,29 @@ async def sync_once(
         )
     remarks: list[str] = []
     run = extract or functools.partial(run_export, clock=clock)
-    fetcher = GroupFetcher(options, observer or Observer(), stop or anyio.Event(), clock, run, remarks)
-    with ExitStack() as stack:
+    stop = stop or anyio.Event()
+    fetcher = GroupFetcher(options, observer or Observer(), stop, clock, run, remarks)
+    async with AsyncExitStack() as stack:
         await anyio.to_thread.run_sync(prepare_output, options.output)
         stack.enter_context(locked_directory(options.output))
         stack.callback(_remove_if_empty, options.output / WORKING_DIRECTORY)
+        stored = await stack.enter_async_context(open_stored_copy(options, stop, lease))
+        remarks += stored.remarks
         copy = await anyio.to_thread.run_sync(open_copy, options)
         now = copy.state.service_time(clock())
         reconciled = await anyio.to_thread.run_sync(reconcile, options, copy.state, now)
         remarks += reconciled.remarks
-        syncing = _SyncRun(options, replace(copy, state=reconciled.state), fetcher, clock, every, remarks)
+        # What a run that was killed, or that the store refused, has left to do.
+        remarks += await stored.push()
+        syncing = _SyncRun(options, replace(copy, state=reconciled.state), fetcher, clock, every, remarks, stored)
         polls = await syncing.poll_all()
         if not syncing.has_open_polls:
             await anyio.to_thread.run_sync(_clear, options.output / WORKING_DIRECTORY)
             # The data files of a table whose log was lost are in no version of the one that took its place.
-            await anyio.to_thread.run_sync(remove_unused_files, options, reconciled.lost_tables)
+            # So are those that a lost machine had uploaded for a version that it never wrote.
+            unused = copy.state.watermarks if stored.is_taken_up else reconciled.lost_tables
+            await anyio.to_thread.run_sync(remove_unused_files, options, unused)
+            remarks += await stored.push()
     summary = SyncSummary(polls, remarks)
     report(summary)
     if syncing.refused:
@@ -132,6 +144,7 @@ class _SyncRun:
         clock: Callable[[], datetime],
         every: timedelta | None,
         remarks: list[str],
+        stored: StoredCopy,
     ) -> None:
         self._options = options
         self._working = options.output / WORKING_DIRECTORY
@@ -142,6 +155,7 @@ class _SyncRun:
         self._clock = clock
         self._every = every
         self._remarks = remarks
+        self._stored = stored
         self._last_number_before = copy.state.poll_number
         self._names = [endpoint.name for endpoint in options.full.endpoints]
         now = copy.state.service_time(clock())
@@ -189,7 +203,10 @@ class _SyncRun:
         fetched = await self._fetch_again(kind, fetched, missing)
         untrusted = frozenset(name for name, of in missing.items() if of.is_beyond(self._options.max_removed))
         summary = await anyio.to_thread.run_sync(self._merge_and_record, kind, fetched, untrusted)
+        # A file that was vacuumed here must not be missing in the store from a version that is still to come.
+        self._remarks += await self._stored.push()
         await anyio.to_thread.run_sync(maintain_tables, self._options, names)
+        self._remarks += await self._stored.push()
         logger.info("Finished: %s", summary.line())
         return summary
 
