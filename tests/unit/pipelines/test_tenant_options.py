@@ -101,7 +101,7 @@ def test_loads_have_tables_of_their_own(tmp_path: Path) -> None:
     tenants = [Tenant("a"), Tenant("b", schema="x", table_prefix="y_")]
     options = {"to": "postgresql://host/{tenant}", "schema": "s_{tenant}", "table_prefix": "{tenant}_"}
     a, b = load_options(tenants, tmp_path, [], options).options.values()
-    assert (a.directory, a.address.path, a.address.schema, a.table_prefix) == (tmp_path / "a", "a", "s_a", "a_")
+    assert (a.source, a.address.path, a.address.schema, a.table_prefix) == (tmp_path / "a", "a", "s_a", "a_")
     assert (b.address.path, b.address.schema, b.table_prefix) == ("b", "x", "y_")
     with pytest.raises(UsageError, match="The tables of the tenants a and b would be the same"):
         load_options([Tenant("a"), Tenant("b")], tmp_path, [], {"to": "postgresql://host/db"})
@@ -114,7 +114,7 @@ def test_copies_are_loaded_into_tables_of_their_own(tmp_path: Path) -> None:
     a, b = sync_options(tenants, [], options).options.values()
     assert a.load is not None
     assert b.load is not None
-    assert (a.load.address.path, a.load.table_prefix, a.load.directory) == (
+    assert (a.load.address.path, a.load.table_prefix, a.load.source) == (
         "data/a.duckdb",
         "a_",
         tmp_path / "copies/a",
