@@ -16,7 +16,8 @@ from bulk_export.destinations.dialect import Dialect
 from bulk_export.destinations.tables import Column, ExistingTable, RecordedLoad, Statement, Table
 from bulk_export.errors import UsageError
 
-# Makes the last statements of a transaction of the row counts of the others.
+# Makes the last statements of a transaction of the row counts of the others. It may be called again: the last call has
+# the true ones.
 Conclusion = Callable[[Sequence[int]], Sequence[Statement]]
 
 
@@ -79,6 +80,7 @@ KINDS: Mapping[str, _Kind] = MappingProxyType(
         "postgresql": _Kind("bulk_export.destinations.postgres", "postgres"),
         "mssql": _Kind("bulk_export.destinations.sqlserver", "mssql"),
         "snowflake": _Kind("bulk_export.destinations.snowflake", "snowflake"),
+        "bigquery": _Kind("bulk_export.destinations.bigquery", "bigquery"),
     }
 )
 

@@ -20,6 +20,7 @@ class Dialect:
         json_type: The type of columns that hold JSON texts, in which no digit or surrogate is lost.
         scalar_types: The types of single values, by Arrow type.
         key_type: The type of strings in a primary key, where that is another than elsewhere.
+        key_suffix: What follows the columns of a primary key.
         holds_nul: Whether strings may hold U+0000.
         staging_is_temporary: Whether staging tables end with the connection, so that no statement drops them.
     """
@@ -29,6 +30,7 @@ class Dialect:
     json_type: ClassVar[str]
     scalar_types: ClassVar[dict[pa.DataType, str]]
     key_type: ClassVar[str | None] = None
+    key_suffix: ClassVar[str] = ""
     holds_nul: ClassVar[bool] = False
     staging_is_temporary: ClassVar[bool] = True
 
@@ -60,6 +62,11 @@ class Dialect:
         if column.json:
             return self.json_type
         return self.scalar_types.get(column.type) or self.nested_type(column.type) or self.json_type
+
+    def column_options(self, column: Column) -> str:
+        """What follows the type of a column in a CREATE TABLE statement."""
+        del column
+        return ""
 
     def placeholder(self, position: int) -> str:
         """What stands for a parameter; the first is at position 1."""
@@ -99,7 +106,7 @@ class Dialect:
 
     def add_key(self, table: str, key: tuple[str, ...]) -> str:
         """The statement that gives a table its primary key."""
-        return f"ALTER TABLE {self.table(table)} ADD PRIMARY KEY ({', '.join(map(self.quote, key))})"
+        return f"ALTER TABLE {self.table(table)} ADD PRIMARY KEY ({', '.join(map(self.quote, key))}){self.key_suffix}"
 
     def drop_staging(self, name: str) -> str:
         """The statement that drops a staging table."""

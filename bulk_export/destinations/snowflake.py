@@ -16,24 +16,21 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from bulk_export.core.files import private_umask
 from bulk_export.destinations.address import Address
 from bulk_export.destinations.destination import Conclusion, driver_of
 from bulk_export.destinations.dialect import Dialect
 from bulk_export.destinations.loads_table import NAME, query, recorded_load
 from bulk_export.destinations.snowflake_dialect import UNFINISHED, SnowflakeDialect, existing_type
+from bulk_export.destinations.staged_files import staged_files, temporary_directory
 from bulk_export.destinations.staged_rows import staged_schema
 from bulk_export.destinations.tables import Column, ExistingColumn, ExistingTable, RecordedLoad, Statement
-from bulk_export.errors import BulkExportError, LocalFailure, ServiceFailing, ServiceRefused, UsageError
+from bulk_export.errors import BulkExportError, ServiceFailing, ServiceRefused, UsageError
 
 _UNCHANGED = "The rows at the destination are unchanged."
 # How long to wait for a table that somebody changes, in seconds.
@@ -41,8 +38,6 @@ _PATIENCE = 60
 _LOCK = "_BULK_EXPORT_LOCK"
 # What ends with the session. (The emulator of the tests cannot copy into temporary tables.)
 _STAGING = "TEMPORARY"
-# Rows of a staged file: enough for a good transfer rate, few enough for any temporary directory.
-_ROWS_PER_FILE = 500_000
 _PARAMETERS = ("authenticator", "connection", "role", "warehouse")
 _REFUSED_LOGIN = range(390_000, 391_000)
 _NO_RIGHT, _NOT_FOUND, _NOT_ACTIVE, _LOCKED = 3001, 2003, 2043, 625
@@ -107,8 +102,8 @@ class SnowflakeDestination:
         self._run(f"CREATE {_STAGING} TABLE {table} ({defined})")
         self._run(f"CREATE TEMPORARY STAGE {self.dialect.staging_table(files)}")
         sent = 0
-        with _temporary_directory() as directory:
-            for path, rows in _files(directory, staged_schema(columns), batches):
+        with temporary_directory() as directory:
+            for path, rows in staged_files(directory, staged_schema(columns), batches):
                 source = self.dialect.literal(f"file://{path.as_posix()}")
                 self._run(f"PUT {source} {stage} AUTO_COMPRESS=FALSE OVERWRITE=TRUE")
                 path.unlink()
@@ -172,43 +167,6 @@ class SnowflakeDestination:
 
     def _value(self, sql: str) -> Any:
         return self._rows(sql)[0][0]
-
-
-@contextmanager
-def _temporary_directory() -> Iterator[Path]:
-    """A private directory, which is removed with what is in it."""
-    with _local_failures():
-        directory = tempfile.TemporaryDirectory(prefix="bulk-export-")
-    with directory as name:
-        yield Path(name)
-
-
-@contextmanager
-def _local_failures() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise LocalFailure(
-            f"The rows could not be written to the temporary directory: {error.strerror or 'it may be full'}.",
-            kept=_UNCHANGED,
-            next_step="Make room there, or set TMPDIR to another directory.",
-        ) from None
-
-
-def _files(directory: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[Path, int]]:
-    """Write batches into files of bounded size; the next is begun when one has been taken."""
-    remaining = iter(batches)
-    number = 0
-    while (first := next(remaining, None)) is not None:
-        path, rows = directory / f"rows-{number:05d}.parquet", 0
-        with _local_failures(), private_umask(), pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            batch: pa.RecordBatch | None = first
-            while batch is not None:
-                writer.write_batch(batch)
-                rows += batch.num_rows
-                batch = next(remaining, None) if rows < _ROWS_PER_FILE else None
-        yield path, rows
-        number += 1
 
 
 @contextmanager

@@ -42,13 +42,13 @@ def create_table(table: Table, dialect: Dialect) -> str:
     """The statement that creates a table with its primary key, if it is not there."""
     lines = [_column(column, dialect) for column in table.columns]
     if table.key:
-        lines.append(f"PRIMARY KEY ({', '.join(map(dialect.quote, table.key))})")
+        lines.append(f"PRIMARY KEY ({', '.join(map(dialect.quote, table.key))}){dialect.key_suffix}")
     return dialect.create_table(table.name, ", ".join(lines))
 
 
 def _column(column: Column, dialect: Dialect) -> str:
     required = "" if column.nullable else " NOT NULL"
-    return f"{dialect.quote(column.name)} {dialect.column_type(column)}{required}"
+    return f"{dialect.quote(column.name)} {dialect.column_type(column)}{required}{dialect.column_options(column)}"
 
 
 def merge_rows(table: Table, staged: Staged, removal: Removal, dialect: Dialect) -> list[Statement]:

@@ -18,7 +18,7 @@ class LoadArguments(TypedDict, total=False):
     to: Annotated[
         str | None,
         Option(
-            "Database: postgresql, duckdb, sqlite; mssql and snowflake, which we have not run against a real server;"
+            "Database: postgresql, duckdb, sqlite; mssql, snowflake and bigquery, not run against a real server by us;"
             " or env:NAME, a variable with its URL.",
             metavar="URL",
             trust=Trust.CONFIRMED,

@@ -257,6 +257,7 @@ class LoadTransaction:
         counts: list[RowCounts] = []
 
         def conclude(changed: Sequence[int]) -> Sequence[Statement]:
+            counts.clear()
             for item in work:
                 counted = RowCounts.of(item.change.table.name, statements, changed)
                 counts.append(counted if item.staged.rows else RowCounts(inserted=item.rows))

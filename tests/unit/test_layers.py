@@ -140,6 +140,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
         ("adbc_driver_postgresql", {"destinations.postgres"}),
         ("mssql_python", {"destinations.sqlserver"}),
         ("snowflake", {"destinations.snowflake"}),
+        ("google", {"destinations.bigquery"}),
         ("yaml", {"services.openapi.loader", "services.openapi.from_description"}),
         ("referencing", {"services.openapi.types"}),
         ("tomli_w", {"cli.describe", "services.openapi.to_description"}),

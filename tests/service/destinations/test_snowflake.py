@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 
 from bulk_export.destinations import snowflake as destination
+from bulk_export.destinations import staged_files
 from bulk_export.destinations.address import parse_address
 from bulk_export.errors import BulkExportError, LocalFailure, ServiceFailing, ServiceRefused, UsageError
 from bulk_export.pipelines.load import load as load_options
@@ -176,7 +177,7 @@ def test_faster_load(account: Account, tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_several_files(account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows beyond one file's are sent in further ones."""
-    monkeypatch.setattr(destination, "_ROWS_PER_FILE", 1)
+    monkeypatch.setattr(staged_files, "_ROWS_PER_FILE", 1)
     load(exports(tmp_path)[0])
     assert account.rows("SELECT COUNT(*) FROM things") == [(3,)]
 
