@@ -9,8 +9,7 @@ import typer
 
 from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show
-from bulk_export.core.locations import local_path
-from bulk_export.errors import VerificationFailed
+from bulk_export.errors import UsageError, VerificationFailed
 from bulk_export.progress.console import one_line
 
 if TYPE_CHECKING:
@@ -18,21 +17,26 @@ if TYPE_CHECKING:
 
 _SHOWN = 20  # rows of each question
 
-Directory = Annotated[str, typer.Argument(metavar="DIR", help="A finished export, or a copy that sync keeps.")]
+Directory = Annotated[str, typer.Argument(metavar="DIR|URL", help="A finished export, or a copy that sync keeps.")]
 
 
 def check(directory: Directory, **line: Any) -> None:
     """Answer questions on funded places and links from a copy, offline. Exits with 6 if something is found."""
     options = prepare("check", line).options
-    copy = local_path(directory, "check")
-
+    from bulk_export.output.object_store.url import StoreUrl, parse_location
     from bulk_export.pipelines.checks.queries import find_check
-    from bulk_export.pipelines.checks.runner import run_checks, sql_script
+    from bulk_export.pipelines.checks.runner import run_checks, run_checks_at, sql_script
 
-    if options["sql"] is not None:
-        show(sql_script(copy, find_check(options["sql"])))
+    location = parse_location(directory)
+    if isinstance(location, StoreUrl):
+        if options["sql"] is not None:
+            raise UsageError("--sql prints SQL for files on this machine.", next_step="Name a local directory.")
+        results = run_checks_at(location)
+    elif options["sql"] is not None:
+        show(sql_script(location, find_check(options["sql"])))
         return
-    results = run_checks(copy)
+    else:
+        results = run_checks(location)
     if options["json"]:
         show(json.dumps({result.check.name: _as_json(result) for result in results}, indent=2))
     else:

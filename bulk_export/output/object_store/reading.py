@@ -6,12 +6,14 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from bulk_export.core.files import local_failures, private_umask
-from bulk_export.errors import UsageError
-from bulk_export.output.file_names import ARCHIVE
+from bulk_export.core.files import local_failures, private_umask, write_atomically
+from bulk_export.errors import DamagedState, UsageError
+from bulk_export.output.file_names import ARCHIVE, MANIFEST
+from bulk_export.output.manifest import InvalidManifest, check_manifest, manifest_text
 from bulk_export.output.object_store.failures import ObjectMissing
 from bulk_export.output.object_store.layout import object_key
 from bulk_export.output.object_store.store import ObjectStore
@@ -93,3 +95,52 @@ def local_archive(url: StoreUrl) -> Iterator[Path]:
         except ObjectMissing:
             raise missing from None
         yield directory / ARCHIVE
+
+
+@contextlib.contextmanager
+def local_export(url: StoreUrl, endpoints: Collection[str]) -> Iterator[Path]:
+    """Some endpoints of an export in an object store, as a directory with their Parquet files for the time of a block.
+
+    Args:
+        url: The address of the export.
+        endpoints: The names of the endpoints, of which the export may lack some.
+
+    Yields:
+        The directory, with a manifest of these endpoints.
+
+    Raises:
+        DamagedState: The manifest cannot be used, or a file is not as it says.
+        BulkExportError: They cannot be read, or the disk is full.
+    """
+    store = ObjectStore(url, kept="")
+    stored = require_stored_manifest(store)
+    try:
+        check_manifest(stored.manifest)
+    except InvalidManifest as error:
+        raise DamagedState(f"The manifest in {url} cannot be used: {error}.", kept="Nothing was changed.") from None
+    chosen = {name: found for name, found in stored.manifest["endpoints"].items() if name in endpoints}
+    with temporary_directory() as directory:
+        for name, endpoint in chosen.items():
+            with local_failures(f"Making a directory in {directory}"):
+                (directory / name).mkdir(mode=0o700)
+            for part in endpoint["files"]:
+                if part["path"].endswith(".parquet"):
+                    _download_part(store, stored.generation, part, directory)
+        manifest = {**stored.manifest, "endpoints": chosen}
+        with local_failures(f"Writing {directory / MANIFEST}"):
+            write_atomically(directory / MANIFEST, manifest_text(manifest).encode())
+        yield directory
+
+
+def _download_part(store: ObjectStore, generation: int, part: Mapping[str, Any], directory: Path) -> None:
+    differs = DamagedState(
+        f"{store.url}/{part['path']} is not as its manifest says.",
+        kept="Nothing was changed.",
+        next_step=f"bulk-export verify {store.url} says more.",
+    )
+    try:
+        digest = download(store, object_key(generation, part["path"]), directory / part["path"], most=part["bytes"])
+    except ObjectMissing:
+        raise differs from None
+    if digest != part["sha256"]:
+        raise differs

@@ -8,8 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bulk_export.errors import DamagedState, UsageError
+from bulk_export.errors import BulkExportError, DamagedState, UsageError
 from bulk_export.output.duckdb_sql import connect, failures, read_parquet
+from bulk_export.output.object_store.reading import local_export
+from bulk_export.output.object_store.url import StoreUrl
 from bulk_export.pipelines.checks.queries import CHECKS, TABLES, UNCLEAR_CHANGES, Check
 from bulk_export.pipelines.checks.tables import EXTRA, CheckedTables, CopyTableFiles, find_tables
 from bulk_export.pipelines.checks.views import create_views
@@ -39,6 +41,20 @@ class CheckResult:
     rows: tuple[tuple[Any, ...], ...]
     remarks: tuple[str, ...] = ()
     unanswered: str | None = None
+
+
+def run_checks_at(url: StoreUrl) -> list[CheckResult]:
+    """Run every check on a finished export in an object store, whose files of these tables are copied meanwhile.
+
+    Raises:
+        BulkExportError: As for `run_checks`, or the store rejects or fails; messages name the address.
+    """
+    with local_export(url, frozenset(TABLES.values())) as directory:
+        try:
+            return run_checks(directory)
+        except BulkExportError as error:
+            error.what = error.what.replace(str(directory), str(url))
+            raise
 
 
 def run_checks(directory: Path) -> list[CheckResult]:
