@@ -25,7 +25,7 @@ from bulk_export.pipelines.arguments import (
     SyncArguments,
 )
 from bulk_export.pipelines.doctor import Finding, diagnose
-from bulk_export.pipelines.head import HeadOptions, first_records
+from bulk_export.pipelines.head import first_records, head_options
 from bulk_export.pipelines.inspection_arguments import DoctorArguments, HeadArguments
 from bulk_export.pipelines.load import LoadSummary
 from bulk_export.pipelines.load import load as load_tables
@@ -289,7 +289,7 @@ async def head(endpoint: str, *, observer: Observer | None = None, **options: Un
         TypeError: An option is unknown.
         BulkExportError: Anything else; see `bulk_export.errors`.
     """
-    return await first_records(HeadOptions.of(endpoint, **await with_fetched_service(options)), observer)
+    return await first_records(head_options(endpoint, **await with_fetched_service(options)), observer)
 
 
 def run_head(endpoint: str, *, observer: Observer | None = None, **options: Unpack[HeadArguments]) -> pa.RecordBatch:

@@ -36,10 +36,10 @@ def head(endpoint: Endpoint, **line: Any) -> None:
 
     import anyio
 
-    from bulk_export.pipelines.head import HeadOptions, first_records
+    from bulk_export.pipelines.head import first_records, head_options
     from bulk_export.progress.line_display import SilentProgress
 
-    resolved = HeadOptions.of(endpoint, **options)
+    resolved = head_options(endpoint, **options)
     if resolved.token is not None:
         hide_in_logs(resolved.token.mask)
     batch = anyio.run(first_records, resolved, SilentProgress(prepared.console))

@@ -137,7 +137,7 @@ class DuckDBDestination:
 
     def existing_table(self, name: str) -> ExistingTable | None:
         """A table or view as it is."""
-        schema = self._schema or self._text("SELECT current_schema()")
+        schema = self._schema or self._value("SELECT current_schema()")
         nullable = dict(
             self._connection.execute(
                 "SELECT column_name, is_nullable = 'YES' FROM information_schema.columns"
@@ -187,7 +187,7 @@ class DuckDBDestination:
 
     def count(self, query: str) -> int:
         """The value of a query that counts."""
-        return int(self._text(query))
+        return int(self._value(query))
 
     def publish(self, statements: Sequence[Statement], conclude: Conclusion) -> None:
         """Run the statements in the transaction, and commit it."""
@@ -204,7 +204,7 @@ class DuckDBDestination:
         row = result.fetchone()
         return int(row[0]) if row else -1
 
-    def _text(self, query: str) -> Any:
+    def _value(self, query: str) -> Any:
         row = self._connection.execute(query).fetchone()
         return row[0] if row else None
 

@@ -114,10 +114,11 @@ class _Export:
         if options.left_out:
             observer.warned(not_exported_text(options.left_out))
         summary = summarise(manifest, shown_place(options.output, options.remote), time.monotonic() - began)
-        advice = page_size_advice(options, {endpoint.name: endpoint.records for endpoint in summary.endpoints})
-        # An export that was quick needs no advice, whatever the limits might have been.
-        if advice is not None and summary.seconds >= advice.larger.seconds + _LONG:
-            summary = replace(summary, advice=str(advice))
+        # An export that was quick needs no advice, whatever the limits might have been, and no simulation for it.
+        if summary.seconds >= _LONG:
+            advice = page_size_advice(options, {endpoint.name: endpoint.records for endpoint in summary.endpoints})
+            if advice is not None and summary.seconds >= advice.larger.seconds + _LONG:
+                summary = replace(summary, advice=str(advice))
         observer.finished(summary)
         return summary
 

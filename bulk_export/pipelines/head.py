@@ -21,27 +21,26 @@ from bulk_export.progress.observer import Observer
 from bulk_export.transform.decode import Decoder
 
 
-class HeadOptions:
-    """Resolves the options of a first look into those of an export of one page."""
+def head_options(
+    endpoint: str, *, environ: Mapping[str, str] | None = None, **options: Unpack[HeadArguments]
+) -> ExportOptions:
+    """Check the options of a first look, and complete them to those of an export with one page.
 
-    @staticmethod
-    def of(
-        endpoint: str, *, environ: Mapping[str, str] | None = None, **options: Unpack[HeadArguments]
-    ) -> ExportOptions:
-        """Check options and complete them by the declared defaults.
+    Args:
+        endpoint: The endpoint.
+        environ: Environment variables to read the token from; by default those of the process.
+        **options: The options of `bulk-export head` with underscores.
 
-        Args:
-            endpoint: The endpoint.
-            environ: Environment variables to read the token from; by default those of the process.
-            **options: The options of `bulk-export head` with underscores.
+    Returns:
+        The options, with the number of records as `page_size`.
 
-        Raises:
-            UsageError: An option cannot be used as given.
-            TypeError: An option is unknown.
-        """
-        given: dict[str, Any] = dict(with_defaults(HeadArguments, options))
-        records = count_of(given.pop("limit"), "--limit", largest=LARGEST_PAGE)
-        return ExportOptions.of([endpoint], environ=environ, page_size=records, **given)
+    Raises:
+        UsageError: An option cannot be used as given.
+        TypeError: An option is unknown.
+    """
+    given: dict[str, Any] = dict(with_defaults(HeadArguments, options))
+    records = count_of(given.pop("limit"), "--limit", largest=LARGEST_PAGE)
+    return ExportOptions.of([endpoint], environ=environ, page_size=records, **given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ def _section(file: str, profile: str) -> dict[str, str]:
 
 def profile_session(profile: Profile) -> object:
     """The source of credentials for a profile that needs boto3."""
+    # Not among our extras, and without types where it is installed.
     import boto3  # type: ignore[import-not-found,import-untyped,unused-ignore]
     from obstore.auth.boto3 import Boto3CredentialProvider
 

@@ -219,7 +219,7 @@ async def test_working_state_of_work_dir_is_found(tmp_path: Path) -> None:
     (state,) = work.iterdir()
     pointer = output / ".bulk-export/elsewhere.json"
     made_in = "/tmp/bulk-export-stored"
-    assert json.loads(pointer.read_text()) == {"work_dir": f"{made_in}/work/{name_of(Path(made_in, 'output'))}"}
+    assert json.loads(pointer.read_text()) == {"work_dir": str(Path(made_in, "work", name_of(Path(made_in, "output"))))}
     assert state.name == name_of(Path(made_in, "output"))
     # The whole of it was moved since, as no user can.
     state = state.rename(work / name_of(output))
