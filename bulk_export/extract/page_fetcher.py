@@ -160,6 +160,7 @@ class PageFetcher:
         try:
             self._receiver.request_sent(sweep.endpoint.name)
             self._observer.request_sent(sweep.endpoint.name)
+            self._observer.page_requested(sweep.endpoint.name, page, attempt)
             response = await self._get(permit, sweep, page, attempt)
             match response:
                 case None:

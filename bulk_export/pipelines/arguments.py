@@ -194,13 +194,20 @@ class FileArguments(TypedDict, total=False):
     ]
 
 
-class MetricsArguments(TypedDict, total=False):
-    """Numbers for monitoring."""
+class MonitoringArguments(TypedDict, total=False):
+    """What other systems learn of a run."""
 
     metrics: Annotated[
         PathText | None,
         Option("Numbers of the last run, as a text file for Prometheus.", metavar="FILE", trust=Trust.OWNER),
     ]
+    lineage: Annotated[
+        PathText | None,
+        Option(
+            "OpenLineage events of the run, to a file or an HTTP backend.", metavar="FILE|URL", trust=Trust.CONFIRMED
+        ),
+    ]
+    otel: Annotated[bool, Option("Send spans of the run by OpenTelemetry, as OTEL_* variables say.")]
 
 
 class SchemaArguments(TypedDict, total=False):
@@ -239,7 +246,7 @@ class ExportArguments(
     PrivacyArguments,
     ConsistencyArguments,
     TransportArguments,
-    MetricsArguments,
+    MonitoringArguments,
     total=False,
 ):
     """The options of an export."""
@@ -271,7 +278,7 @@ class SyncArguments(
     DailyWindowArguments,
     PrivacyArguments,
     TransportArguments,
-    MetricsArguments,
+    MonitoringArguments,
     total=False,
 ):
     """The options of a copy that is kept current."""

@@ -31,12 +31,14 @@ from bulk_export.output.run_arguments import write_arguments
 from bulk_export.pipelines.conversion import ConversionSettings, EndpointConversion, restore_sweep
 from bulk_export.pipelines.fetch_and_convert import FetchAndConvert
 from bulk_export.pipelines.journal_receiver import JournalReceiver, StoredCounters
+from bulk_export.pipelines.lineage import export_inputs, export_outputs, recorded
 from bulk_export.pipelines.metrics import export_samples, measured
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.output_location import shown_place
 from bulk_export.pipelines.page_size_advice import page_size_advice
 from bulk_export.pipelines.results import export_identity, export_manifest, not_exported_text, summarise
 from bulk_export.pipelines.session import Session, open_session
+from bulk_export.pipelines.tracing import traced
 from bulk_export.pipelines.tuning import Tuning, body_cap
 from bulk_export.pipelines.workspace import Workspace, WorkspaceRequest, open_workspace
 from bulk_export.progress.observer import ExportSummary, Observer
@@ -76,10 +78,15 @@ async def export(
         BulkExportError: Any other exception of `bulk_export.errors`.
     """
     require_descriptors(options.workers * len(options.sources))
-    run = _Export(options, observer or Observer(), stop or anyio.Event(), tuning or Tuning(), open_journal)
-    async with measured(options.metrics, "export") as measure:
-        summary = await run.run()
+    job = f"export.{options.service.name}"
+    async with (
+        traced("export", observer or Observer(), enabled=options.otel) as watching,
+        recorded(options.lineage, job, export_inputs(options), watching.warned) as record,
+        measured(options.metrics, "export") as measure,
+    ):
+        summary = await _Export(options, watching, stop or anyio.Event(), tuning or Tuning(), open_journal).run()
         measure(export_samples(summary))
+        record(export_outputs(options, summary) if options.lineage is not None else ())
     return summary
 
 

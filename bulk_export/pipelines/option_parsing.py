@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from bulk_export.core.credentials import read_pseudonym_key
-from bulk_export.core.locations import local_path
+from bulk_export.core.locations import local_path, scheme_of
 from bulk_export.core.masking import without_password
 from bulk_export.core.model import NO_LIMIT, Endpoint, Limit, Service
 from bulk_export.core.units import in_utc, parse_duration, parse_instant, parse_limit, parse_share
@@ -94,6 +95,24 @@ def formats_of(given: str | Sequence[str], compression: str | None, **flags: boo
                 f"{option} is for {form.upper()}.", next_step=f"Add --format {form}, or leave {option} out."
             )
     return {name: compression or FORMATS[name][0] for name in names}
+
+
+def lineage_of(value: str | os.PathLike[str] | None) -> Path | str | None:
+    """The file, or the address of the HTTP backend, that gets the lineage of a run.
+
+    Raises:
+        UsageError: It is neither, or the address holds a password.
+    """
+    if value is None:
+        return None
+    if scheme_of(value) not in ("http", "https"):
+        return local_path(value, "--lineage")
+    address = os.fspath(value)
+    if "@" in urlsplit(address).netloc:
+        raise UsageError(
+            "The address for --lineage holds a password.", next_step="Put the key into OPENLINEAGE_API_KEY instead."
+        )
+    return address
 
 
 def redaction_of(

@@ -32,6 +32,7 @@ from bulk_export.pipelines.option_parsing import (
     formats_of,
     instant_of,
     limit_of,
+    lineage_of,
     redaction_of,
     sample_of,
     share_of,
@@ -73,6 +74,8 @@ class ExportOptions:
         remote: Address in an object store that gets the export, too, or that alone gets it: then `output` is the
             directory of the working state.
         metrics: File for the numbers of the run.
+        lineage: The file or the HTTP backend that gets the lineage of the run.
+        otel: Whether spans of the run are sent by OpenTelemetry.
         limit: The most records of each endpoint, for a sample; None for all.
         sample_pages: How many pages these are.
         arguments: What was given, as `resume` needs it; None if a part of it cannot be kept.
@@ -116,6 +119,8 @@ class ExportOptions:
     csv_bom: bool = False
     csv_safe: bool = False
     metrics: Path | None = None
+    lineage: Path | str | None = None
+    otel: bool = False
     limit: int | None = None
     sample_pages: int | None = None
     arguments: RunArguments | None = field(default=None, repr=False, compare=False)
@@ -205,6 +210,8 @@ class ExportOptions:
             limit=sample.limit,
             sample_pages=sample.pages,
             metrics=None if arguments["metrics"] is None else local_path(arguments["metrics"], "--metrics"),
+            lineage=lineage_of(arguments["lineage"]),
+            otel=arguments["otel"],
             arguments=resumable_arguments(endpoints, arguments),
         )
 

@@ -16,7 +16,7 @@ from bulk_export.pipelines.declarations import declarations
 # Never kept; and an output that is a directory, which is where they are kept.
 _LEFT_OUT = frozenset({"token"})
 # Options that name files, relative to the directory in which the run was begun.
-_FILES = frozenset({"token_file", "ca_file", "pseudonym_key_file", "work_dir", "metrics"})
+_FILES = frozenset({"token_file", "ca_file", "pseudonym_key_file", "work_dir", "metrics", "lineage"})
 
 
 def resumable_arguments(endpoints: str | Sequence[str], arguments: Mapping[str, Any]) -> RunArguments | None:
@@ -37,7 +37,9 @@ def resumable_arguments(endpoints: str | Sequence[str], arguments: Mapping[str, 
             continue
         if name == "output" and scheme_of(value) is None:
             continue
-        if name in _FILES or (name == "service" and isinstance(value, str | os.PathLike) and Path(value).is_file()):
+        if (name in _FILES and scheme_of(value) is None) or (
+            name == "service" and isinstance(value, str | os.PathLike) and Path(value).is_file()
+        ):
             value = os.fspath(Path(value).expanduser().absolute())
         elif isinstance(value, date):
             value = value.isoformat()

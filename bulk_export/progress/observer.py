@@ -131,6 +131,9 @@ class Observer:
     def request_sent(self, endpoint: str) -> None:
         """A request was sent."""
 
+    def page_requested(self, endpoint: str, page: int, attempt: int) -> None:
+        """A request for a page was sent, the `attempt`-th in a row."""
+
     def retrying(self, endpoint: str, page: int, reason: str, delay: float) -> None:
         """A request failed for a `reason`, and its page is requested again after `delay` seconds."""
 

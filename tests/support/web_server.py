@@ -10,9 +10,9 @@ from aiohttp import web
 
 @asynccontextmanager
 async def web_server(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
-    """Answer every GET with it until the block is left; the address."""
+    """Answer every request with it until the block is left; the address."""
     application = web.Application()
-    application.router.add_get("/{path:.*}", answer)
+    application.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -141,6 +141,8 @@ def test_exceptions_import_nothing_of_ours() -> None:
         ("mssql_python", {"destinations.sqlserver"}),
         ("snowflake", {"destinations.snowflake"}),
         ("google", {"destinations.bigquery"}),
+        ("openlineage", {"pipelines.lineage"}),
+        ("opentelemetry", {"pipelines.tracing", "progress.spans"}),
         ("yaml", {"services.openapi.loader", "services.openapi.from_description"}),
         ("referencing", {"services.openapi.types"}),
         ("tomli_w", {"cli.describe", "services.openapi.to_description"}),

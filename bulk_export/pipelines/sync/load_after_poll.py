@@ -13,9 +13,8 @@ import anyio.to_thread
 
 from bulk_export.errors import BulkExportError, RemovalRefused
 from bulk_export.pipelines.load import LoadSummary, load
-from bulk_export.pipelines.metrics import measured, sync_samples
+from bulk_export.pipelines.sync.monitored import monitored_sync
 from bulk_export.pipelines.sync.options import SyncOptions
-from bulk_export.pipelines.sync.poll import sync_once
 from bulk_export.pipelines.sync.summary import SyncSummary
 from bulk_export.progress.observer import Observer
 
@@ -46,9 +45,7 @@ async def sync_and_load(
         BulkExportError: As for `sync_once` and `load_copy`. If removals were refused, all else is loaded first.
     """
     try:
-        async with measured(options.metrics, "sync") as measure:
-            summary = await sync_once(options, observer, stop=stop, report=report)
-            measure(sync_samples(summary))
+        summary = await monitored_sync(options, observer, stop=stop, report=report)
     except RemovalRefused:
         await load_copy(options, loaded)
         raise

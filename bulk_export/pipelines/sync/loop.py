@@ -29,11 +29,10 @@ from bulk_export.errors import (
 )
 from bulk_export.output.directory import inspect_output, prepare_output
 from bulk_export.output.file_names import WORKING_DIRECTORY
-from bulk_export.pipelines.metrics import measured, sync_samples
 from bulk_export.pipelines.sync.load_after_poll import Loaded, load_copy
+from bulk_export.pipelines.sync.monitored import monitored_sync
 from bulk_export.pipelines.sync.open_copy import holds_copy
 from bulk_export.pipelines.sync.options import SyncOptions
-from bulk_export.pipelines.sync.poll import sync_once
 from bulk_export.pipelines.sync.summary import SyncSummary
 from bulk_export.progress.observer import Observer
 
@@ -196,10 +195,7 @@ class _PeriodicSync:
             return
 
     async def _poll(self) -> None:
-        async with measured(self.options.metrics, "sync") as measure:
-            options, stop = self.options, self.stop
-            summary = await sync_once(options, self.observer, stop=stop, every=self.every, report=self.report)
-            measure(sync_samples(summary))
+        await monitored_sync(self.options, self.observer, stop=self.stop, every=self.every, report=self.report)
 
     async def _load(self) -> None:
         """Load the copy into its database. A load that fails does not end the loop, since the next makes up for it."""

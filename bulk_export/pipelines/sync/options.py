@@ -20,7 +20,7 @@ from bulk_export.pipelines.arguments import COPY_FORMATS, REMOVED, ExportArgumen
 from bulk_export.pipelines.connection import LOCAL_TOKEN, service_name
 from bulk_export.pipelines.declarations import declarations, with_defaults
 from bulk_export.pipelines.load_options import LoadOptions
-from bulk_export.pipelines.option_parsing import duration_of, output_of
+from bulk_export.pipelines.option_parsing import duration_of, lineage_of, output_of
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.output_location import working_directory
 from bulk_export.services.base_url import normalize_base_url
@@ -29,7 +29,12 @@ from bulk_export.services.base_url import normalize_base_url
 _WORKING_COPIES = "copies"
 _LEAST_HISTORY = timedelta(days=7)
 # A copy has formats of its own.
-_PASSED_ON = declarations(ExportArguments).keys() & declarations(SyncArguments).keys() - {"format", "metrics"}
+_PASSED_ON = declarations(ExportArguments).keys() & declarations(SyncArguments).keys() - {
+    "format",
+    "metrics",
+    "lineage",
+    "otel",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class SyncOptions:
         moved_from: Address that the copy was made from, if the service has moved.
         every: Poll interval in seconds; None polls once.
         metrics: File for the numbers of the last run.
+        lineage: The file or the HTTP backend that gets the lineage of each run.
+        otel: Whether spans of each run are sent by OpenTelemetry.
         remote: The address of the copy, if it is in an object store. `output` is then the local one that polls work on.
         load: The database to load into after each poll, and how.
     """
@@ -67,6 +74,8 @@ class SyncOptions:
     every: float | None = None
     load: LoadOptions | None = None
     metrics: Path | None = None
+    lineage: Path | str | None = None
+    otel: bool = False
     remote: StoreUrl | None = None
 
     @classmethod
@@ -124,6 +133,8 @@ class SyncOptions:
             moved_from=moved_from,
             every=_every_of(arguments["every"]),
             metrics=None if arguments["metrics"] is None else local_path(arguments["metrics"], "--metrics"),
+            lineage=lineage_of(arguments["lineage"]),
+            otel=arguments["otel"],
             load=None
             if arguments["load"] is None
             else LoadOptions.of(directory, environ=environ, to=arguments["load"]),

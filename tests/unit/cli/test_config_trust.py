@@ -130,6 +130,7 @@ def test_the_guarded_options() -> None:
         "budget",
         "ca_file",
         "environment",
+        "lineage",
         "load",
         "moved_to",
         "password_file",

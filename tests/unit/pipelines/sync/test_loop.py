@@ -27,7 +27,7 @@ from bulk_export.errors import (
     UsageError,
 )
 from bulk_export.output.directory import locked_directory
-from bulk_export.pipelines.sync import loop
+from bulk_export.pipelines.sync import loop, monitored
 from bulk_export.pipelines.sync.loop import LoopStats, run_periodically, sync_forever
 from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.poll import sync_once
@@ -294,7 +294,7 @@ async def test_removals_are_accepted_once(tmp_path: Path, monkeypatch: pytest.Mo
         await poll()
 
     stop = anyio.Event()
-    monkeypatch.setattr(loop, "sync_once", noted)
+    monkeypatch.setattr(monitored, "sync_once", noted)
     monkeypatch.setattr(loop, "run_periodically", twice)
     async with scene(tmp_path) as it:
         with pytest.raises(Interrupted):
