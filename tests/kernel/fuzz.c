@@ -66,6 +66,29 @@ static schema *make_schema(int redacted) {
   return made;
 }
 
+/* Rules for records as they are sent: none, some that drop members, or some that replace them as well. */
+enum { NO_RULES, DROPS, PSEUDONYMS, RULES };
+
+static schema *make_rules(int which) {
+  uint8_t text[256], *at = node_text(text, OBJECT, 0, "", which == NO_RULES ? 0 : 3);
+  if (which) {
+    at = node_text(at, OBJECT, 0, "attributes", 6);
+    at = node_text(at, OBJECT, 0, "o", 2);
+    if (which == PSEUDONYMS) at = node_text(at, STRING, PSEUDONYM, "y", 0);
+    at = node_text(at, DROPPED, 0, "x", 0);
+    if (which == DROPS) at = node_text(at, DROPPED, 0, "y", 0);
+    for (const char *name = "slbn"; *name; name++)
+      at = node_text(at, which == DROPS ? DROPPED : STRING, which == DROPS ? 0 : PSEUDONYM, (char[]){*name, 0}, 0);
+    at = node_text(at, DROPPED, 0, "i", 0);
+    if (which == PSEUDONYMS) at = node_text(at, STRING, PSEUDONYM, "id", 0);
+    at = node_text(at, DROPPED, 0, "gone", 0);
+    if (which == DROPS) at = node_text(at, DROPPED, 0, "hide", 0);
+  }
+  schema *made = kernel_rules(text, at - text, (const uint8_t *)"secret", 6);
+  if (!made) abort();
+  return made;
+}
+
 /* The lines of records are records, and give the same lines again. */
 static void check_lines_again(const schema *sc, const schema *columns, const uint8_t *lines, int64_t size) {
   static unknown_name unknown[MOST_UNKNOWN];
@@ -143,8 +166,38 @@ static void decode(const schema *sc, const uint8_t *body, int64_t size, int is_r
   free(counts);
 }
 
-static void scan(const uint8_t *body, int64_t size) {
-  enum { MOST = 64 };
+enum { MOST_RECORDS = 64 };
+
+/* Redact records. `lines` are the same without a rule, and rules that only drop members leave what they gave as it is. */
+static void redact(const schema *rules, int which, const uint8_t *body, int64_t size, const record_bounds *records,
+                   int64_t count, const uint8_t *lines, int64_t lines_size) {
+  uint8_t *text = NULL, *again = NULL;
+  int may_fail = allocations_until_failure > 0;
+  int64_t redacted = kernel_redact(rules, body, size, records, count, &text), left = allocations_until_failure;
+  check(redacted >= 0 || redacted == DECLINED || (redacted == NO_MEMORY && may_fail));
+  if (redacted < 0) return;
+  allocations_until_failure = 0;
+  int64_t *begins = check_lines(text, redacted, count);
+  record_bounds found[MOST_RECORDS] = {{0}};
+  for (int64_t i = 0; i < count; i++) {
+    found[i].begin = (int32_t)begins[i];
+    found[i].end = (int32_t)begins[i + 1] - 1;
+    check(is_utf8(text + begins[i], text + begins[i + 1]));
+  }
+  if (which == NO_RULES) check(redacted == lines_size && memcmp(text, lines, (size_t)redacted) == 0);
+  if (which == DROPS) {
+    check(kernel_redact(rules, text, redacted, found, count, &again) == redacted);
+    check(memcmp(again, text, (size_t)redacted) == 0);
+  }
+  allocations_until_failure = left;
+  kernel_free(again);
+  kernel_free(text);
+  free(begins);
+}
+
+/* Find the records of a body, and redact them by rules, or by those of a fuzzed description. */
+static void scan(const uint8_t *body, int64_t size, schema *const *rules, int rules_count) {
+  enum { MOST = MOST_RECORDS };
   record_bounds records[MOST];
   uint64_t content;
   int32_t flags;
@@ -167,7 +220,11 @@ static void scan(const uint8_t *body, int64_t size) {
   int64_t lines_size = kernel_lines(body, records, count, NULL);
   uint8_t *lines = malloc((size_t)lines_size);
   check(kernel_lines(body, records, count, lines) == lines_size);
-  if (!(flags & HAS_SPACE)) free(check_lines(lines, lines_size, count));
+  if (!(flags & HAS_SPACE)) {
+    free(check_lines(lines, lines_size, count));
+    for (int i = 0; i < rules_count; i++)
+      if (rules[i]) redact(rules[i], rules_count < RULES ? RULES : i, body, size, records, count, lines, lines_size);
+  }
   free(lines);
 }
 
@@ -264,10 +321,12 @@ static void write_values(const uint8_t *data, int64_t size, int only_written) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   enum { VALUES = 6, DESCRIBED = 7, CHOICES = 8, HEADER = 4 };
-  static schema *schemas[2];
+  static schema *schemas[2], *rules[RULES];
   allocations_until_failure = 0;
-  if (!schemas[0])
+  if (!schemas[0]) {
     for (int i = 0; i < 2; i++) schemas[i] = make_schema(i);
+    for (int i = 0; i < RULES; i++) rules[i] = make_rules(i);
+  }
   if (size < HEADER) return 0;
   int choice = data[0] % CHOICES;
   int64_t described = choice == DESCRIBED ? read16(data + 2) % (int64_t)(size - HEADER + 1) : 0;
@@ -281,12 +340,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     schema *made = kernel_schema(description, described, body, body_size);
     if (made) decode(made, body, body_size, 1);
     kernel_schema_free(made);
+    allocations_until_failure = data[1];
+    made = kernel_rules(description, described, body, body_size);
+    scan(body, body_size, &made, 1);
+    kernel_schema_free(made);
   } else if (choice == VALUES) {
     write_values(body, body_size, data[2] & 1);
   } else {
     decode(schemas[choice & 1], body, body_size, choice & 1);
     allocations_until_failure = data[1];
-    scan(body, body_size);
+    scan(body, body_size, rules, RULES);
   }
   free(description);
   free(body);
