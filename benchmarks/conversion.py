@@ -18,6 +18,7 @@ import orjson
 from benchmarks.pages import ENDPOINT, body, factory
 from bulk_export.services.catalogue import load_service
 from bulk_export.transform.decode import Decoder
+from bulk_export.transform.redaction import Redaction
 
 PAGE, BLOCK = 300, 10
 
@@ -34,6 +35,10 @@ def ways() -> dict[str, tuple[Callable[[], object], int]]:
     drifting = Decoder(endpoint, columns=True, lines=None)
     raw = Decoder(endpoint, columns=False, lines="raw")
     flat = Decoder(endpoint, columns=False, lines="flat")
+    names = ["email", "teacher_reference_number"]
+    dropping = Decoder(endpoint, columns=False, lines="raw", redaction=Redaction.from_paths(names, []))
+    hiding = Redaction.from_paths([], names, b"a key for measurements")
+    pseudonyms = Decoder(endpoint, columns=False, lines="raw", redaction=hiding)
     return {
         "orjson.loads": (lambda: orjson.loads(bodies[0]), 1),
         "to a record batch": (lambda: columns.decode(bodies), BLOCK),
@@ -42,6 +47,8 @@ def ways() -> dict[str, tuple[Callable[[], object], int]]:
         "to a record batch, drift in each record": (lambda: drifting.decode(grown), BLOCK),
         "to a record batch, by the exact path": (lambda: exact.decode(bodies[:1]), 1),
         "to lines": (lambda: raw.decode(bodies), BLOCK),
+        "to lines, two columns dropped": (lambda: dropping.decode(bodies), BLOCK),
+        "to lines, two columns pseudonymised": (lambda: pseudonyms.decode(bodies), BLOCK),
         "to flat lines": (lambda: flat.decode(bodies), BLOCK),
     }
 

@@ -30,11 +30,13 @@ _pointer, _number, _text = ctypes.c_void_p, ctypes.c_int64, ctypes.c_char_p
 _FUNCTIONS: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kernel_schema", _pointer, [_text, _number, _text, _number]),
     ("kernel_columns", _pointer, [_text, _number]),
+    ("kernel_rules", _pointer, [_text, _number, _text, _number]),
     ("kernel_schema_free", None, [_pointer]),
     ("kernel_decode", _number, [_pointer] * 3 + [_number] + [_pointer] * 7),
     ("kernel_scan", _number, [_text, _number, _pointer, _number, ctypes.c_uint64, _pointer, _pointer]),
     ("kernel_content", ctypes.c_uint64, [_text, _number, ctypes.c_uint64]),
     ("kernel_lines", _number, [_text, _text, _number, _text]),
+    ("kernel_redact", _number, [_pointer, _text, _number, _text, _number, _pointer]),
     ("kernel_flat", _number, [_pointer] * 3),
     ("kernel_csv", _number, [_pointer, _pointer, _number, _pointer]),
     ("kernel_free", None, [_pointer]),

@@ -1,8 +1,8 @@
 /* libFuzzer target of the decoder kernel; `make fuzz-kernel` builds it with AddressSanitizer and UBSan.
  *
- * The first byte of an input chooses what happens to the rest: a body with one of two schemas, or a description, whose
- * size two more bytes give, and a body. The second byte says which allocation fails; none for zero. Besides what the
- * sanitizers see, everything that an Arrow reader would rely on is checked.
+ * The first byte of an input chooses what happens to the rest: a body with one of two schemas; a description, whose
+ * size two more bytes give, and a body; or the values of columns. The second byte says which allocation fails; none for
+ * zero. Besides what the sanitizers see, everything that readers of columns, lines and CSV rely on is checked.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -22,6 +22,7 @@ static void *failing_realloc(void *memory, size_t size) { return fails() ? NULL 
 #undef malloc
 #undef calloc
 #undef realloc
+#include "checks.h"
 
 /* `node` writes one node of a description: kind, flags, the size of its name, the number of its children, and its name. */
 static uint8_t *node_text(uint8_t *at, char kind, int flags, const char *name, int children) {
@@ -65,91 +66,290 @@ static schema *make_schema(int redacted) {
   return made;
 }
 
-static void check(int holds) {
-  if (!holds) abort();
+/* Rules for records as they are sent: none, some that drop members, or some that replace them as well. */
+enum { NO_RULES, DROPS, PSEUDONYMS, RULES };
+
+static schema *make_rules(int which) {
+  uint8_t text[256], *at = node_text(text, OBJECT, 0, "", which == NO_RULES ? 0 : 3);
+  if (which) {
+    at = node_text(at, OBJECT, 0, "attributes", 6);
+    at = node_text(at, OBJECT, 0, "o", 2);
+    if (which == PSEUDONYMS) at = node_text(at, STRING, PSEUDONYM, "y", 0);
+    at = node_text(at, DROPPED, 0, "x", 0);
+    if (which == DROPS) at = node_text(at, DROPPED, 0, "y", 0);
+    for (const char *name = "slbn"; *name; name++)
+      at = node_text(at, which == DROPS ? DROPPED : STRING, which == DROPS ? 0 : PSEUDONYM, (char[]){*name, 0}, 0);
+    at = node_text(at, DROPPED, 0, "i", 0);
+    if (which == PSEUDONYMS) at = node_text(at, STRING, PSEUDONYM, "id", 0);
+    at = node_text(at, DROPPED, 0, "gone", 0);
+    if (which == DROPS) at = node_text(at, DROPPED, 0, "hide", 0);
+  }
+  schema *made = kernel_rules(text, at - text, (const uint8_t *)"secret", 6);
+  if (!made) abort();
+  return made;
 }
 
-static void check_array(const struct ArrowArray *array, const node *n) {
-  volatile uint64_t sum = 0; /* so that what an array holds is read */
-  int64_t rows = array->length;
-  if (array->null_count)
-    for (int64_t i = 0; i < (rows + 7) / 8; i++) sum += ((const uint8_t *)array->buffers[0])[i];
-  if (n->kind == STRING || n->kind == LIST) {
-    const int32_t *offsets = array->buffers[1];
-    check(offsets[0] == 0);
-    for (int64_t i = 0; i < rows; i++) check(offsets[i + 1] >= offsets[i]);
-    if (n->kind == LIST) check(offsets[rows] == array->children[0]->length);
-    else check(is_utf8(array->buffers[2], (const uint8_t *)array->buffers[2] + offsets[rows]));
-  } else if (n->kind != OBJECT) {
-    int64_t size = n->kind == BOOLEAN ? (rows + 7) / 8 : rows * value_size(n->kind);
-    for (int64_t i = 0; i < size; i++) sum += ((const uint8_t *)array->buffers[1])[i];
+/* The lines of records are records, and give the same lines again. */
+static void check_lines_again(const schema *sc, const schema *columns, const uint8_t *lines, int64_t size) {
+  static unknown_name unknown[MOST_UNKNOWN];
+  uint8_t *body = malloc((size_t)size + 16), *at = body, *again = NULL;
+  memcpy(at, "{\"data\":[", 9);
+  at += 9;
+  for (int64_t i = 0; i < size; i++) *at++ = lines[i] == '\n' ? ',' : lines[i];
+  at -= size > 0;
+  memcpy(at, "]}", 2);
+  const uint8_t *bodies[] = {body};
+  int64_t sizes[] = {at + 2 - body}, rows, unknown_count, *counts = calloc(2 * (size_t)sc->nodes, sizeof *counts);
+  struct ArrowArray records, extra;
+  int64_t pages = kernel_decode(sc, bodies, sizes, 1, &rows, counts, counts + sc->nodes, unknown, &unknown_count,
+                                &records, &extra);
+  check(pages >= 0 && unknown_count == 0);
+  if (pages) {
+    check(kernel_flat(columns, &records, &again) == size && memcmp(again, lines, (size_t)size) == 0);
+    check(extra.null_count == extra.length);
+    kernel_free(again);
   }
-  int64_t child = 0;
-  for (int32_t i = 0; i < n->children; i++) {
-    if (!has_column(&n->child[i])) continue;
-    if (n->kind == OBJECT) check(array->children[child]->length == rows);
-    check_array(array->children[child++], &n->child[i]);
-  }
-  check(child == array->n_children);
+  records.release(&records);
+  extra.release(&extra);
+  free(counts);
+  free(body);
 }
 
-static void decode(const schema *sc, const uint8_t *body, int64_t size) {
+static void check_fingerprints(const struct ArrowArray *texts) {
+  const int32_t *offsets = texts->buffers[1];
+  const uint8_t *text = texts->buffers[2];
+  int64_t count = texts->length;
+  uint64_t *found = malloc((size_t)count * sizeof *found + 1);
+  int fits = 1;
+  for (int64_t i = 0; i < count; i++) fits &= offsets[i + 1] > offsets[i] && offsets[i + 1] - offsets[i] <= LONGEST_HASHED;
+  check(kernel_fingerprints(text, offsets, count, found) == (fits ? count : DECLINED));
+  for (int64_t i = 0; i < count && fits; i++) check(found[i] == xxh3(text + offsets[i], offsets[i + 1] - offsets[i]));
+  free(found);
+}
+
+/* Decode a body and a half of it, and write what becomes of them. */
+static void decode(const schema *sc, const uint8_t *body, int64_t size, int is_redacted) {
   static unknown_name unknown[MOST_UNKNOWN];
   const uint8_t *bodies[] = {body, body};
   int64_t sizes[] = {size, size / 2}, rows[2], unknown_count;
   int64_t *counts = calloc(2 * (size_t)sc->nodes, sizeof *counts);
+  int may_fail = allocations_until_failure > 0;
   struct ArrowArray records, extra;
   int64_t pages = kernel_decode(sc, bodies, sizes, 2, rows, counts, counts + sc->nodes, unknown, &unknown_count,
                                 &records, &extra);
+  check(pages >= 0 || (pages == NO_MEMORY && may_fail));
   if (pages >= 0) {
     node text = {.kind = STRING};
-    int64_t sum = 0;
+    int64_t sum = 0, lines_size;
     for (int64_t i = 0; i < pages; i++) sum += rows[i];
     check(records.length == sum && extra.length == sum);
+    check(unknown_count >= 0 && unknown_count <= MOST_UNKNOWN);
+    for (int64_t i = 0; i < unknown_count; i++) {
+      check(unknown[i].count > 0 && unknown[i].parent >= 0 && unknown[i].parent < sc->nodes);
+      check(is_utf8(unknown[i].name, unknown[i].name + unknown[i].name_size));
+    }
     check_array(&records, &sc->root);
     check_array(&extra, &text);
+    check_fingerprints(records.children[ID]);
+    uint8_t *description = malloc((size_t)size_of_description(&sc->root));
+    schema *columns = kernel_columns(description, describe(&sc->root, description) - description);
+    check(columns || may_fail);
+    uint8_t *lines = columns ? check_rows(columns, &records, &lines_size) : NULL;
+    allocations_until_failure = 0;
+    if (lines && !is_redacted) check_lines_again(sc, columns, lines, lines_size);
+    kernel_free(lines);
+    kernel_schema_free(columns);
+    free(description);
     records.release(&records);
     extra.release(&extra);
   }
   free(counts);
 }
 
-static void scan(const uint8_t *body, int64_t size) {
-  enum { MOST = 64 };
+enum { MOST_RECORDS = 64 };
+
+/* Redact records. `lines` are the same without a rule, and rules that only drop members leave what they gave as it is. */
+static void redact(const schema *rules, int which, const uint8_t *body, int64_t size, const record_bounds *records,
+                   int64_t count, const uint8_t *lines, int64_t lines_size) {
+  uint8_t *text = NULL, *again = NULL;
+  int may_fail = allocations_until_failure > 0;
+  int64_t redacted = kernel_redact(rules, body, size, records, count, &text), left = allocations_until_failure;
+  check(redacted >= 0 || redacted == DECLINED || (redacted == NO_MEMORY && may_fail));
+  if (redacted < 0) return;
+  allocations_until_failure = 0;
+  int64_t *begins = check_lines(text, redacted, count);
+  record_bounds found[MOST_RECORDS] = {{0}};
+  for (int64_t i = 0; i < count; i++) {
+    found[i].begin = (int32_t)begins[i];
+    found[i].end = (int32_t)begins[i + 1] - 1;
+    check(is_utf8(text + begins[i], text + begins[i + 1]));
+  }
+  if (which == NO_RULES) check(redacted == lines_size && memcmp(text, lines, (size_t)redacted) == 0);
+  if (which == DROPS) {
+    check(kernel_redact(rules, text, redacted, found, count, &again) == redacted);
+    check(memcmp(again, text, (size_t)redacted) == 0);
+  }
+  allocations_until_failure = left;
+  kernel_free(again);
+  kernel_free(text);
+  free(begins);
+}
+
+/* Find the records of a body, and redact them by rules, or by those of a fuzzed description. */
+static void scan(const uint8_t *body, int64_t size, schema *const *rules, int rules_count) {
+  enum { MOST = MOST_RECORDS };
   record_bounds records[MOST];
   uint64_t content;
   int32_t flags;
-  int64_t count = kernel_scan(body, size, records, MOST, 7, &content, &flags);
+  int may_fail = allocations_until_failure > 0;
+  int64_t count = kernel_scan(body, size, records, MOST, 7, &content, &flags), end = 0;
+  check(count >= 0 || count == DECLINED || (count == NO_MEMORY && may_fail));
   if (count <= 0) return;
-  for (int64_t i = 0; i < count; i++) content -= kernel_content(body + records[i].begin, records[i].end - records[i].begin, 7);
+  check(is_utf8(body, body + size));
+  for (int64_t i = 0; i < count; i++) {
+    const record_bounds *found = &records[i];
+    check(found->begin >= end && body[found->begin] == '{' && body[found->end - 1] == '}' && found->end < size);
+    end = found->end;
+    content -= kernel_content(body + found->begin, found->end - found->begin, 7);
+    if (flags & IDS_UNKNOWN) continue;
+    int64_t id_size = found->id_end - found->id_begin;
+    check(found->begin < found->id_begin && found->id_end < found->end && id_size > 0 && id_size <= LONGEST_HASHED);
+    check(found->fingerprint == xxh3(body + found->id_begin, id_size));
+  }
   check(content == 0);
-  uint8_t *lines = malloc((size_t)(size + count));
-  int64_t written = kernel_lines(body, records, count, lines);
-  check(written <= size + count && lines[written - 1] == '\n');
+  int64_t lines_size = kernel_lines(body, records, count, NULL);
+  uint8_t *lines = malloc((size_t)lines_size);
+  check(kernel_lines(body, records, count, lines) == lines_size);
+  if (!(flags & HAS_SPACE)) {
+    free(check_lines(lines, lines_size, count));
+    for (int i = 0; i < rules_count; i++)
+      if (rules[i]) redact(rules[i], rules_count < RULES ? RULES : i, body, size, records, count, lines, lines_size);
+  }
   free(lines);
 }
 
+/* ---- columns of any values ---- */
+
+/* A double of those that are written, where `only_written`; any one otherwise. What is written is read as the same one. */
+static uint64_t check_double(uint64_t bits, int only_written) {
+  const uint64_t fraction = (UINT64_C(1) << 52) - 1, least = 1023 - 16, exponents = 16 + 53;
+  uint8_t text[2 * SCALAR_ROOM] = {0};
+  output out = {text, 0, sizeof text};
+  double value;
+  if (only_written) bits = (bits & (fraction | UINT64_C(1) << 63)) | (least + (bits >> 52) % exponents) << 52;
+  memcpy(&value, &bits, 8);
+  int failed = put_double(&out, value);
+  check(out.size <= SCALAR_ROOM / 2 && (!failed || failed == DECLINED));
+  double again = failed ? value : strtod((const char *)text, NULL);
+  check(memcmp(&again, &value, 8) == 0);
+  return bits;
+}
+
+/* An instant of those that are written, likewise. */
+static int64_t check_instant(int64_t instant, int only_written) {
+  const int64_t first = FIRST_DAY * DAY, last = (LAST_DAY + 1) * DAY;
+  uint8_t text[2 * SCALAR_ROOM] = {0};
+  output out = {text, 0, sizeof text};
+  if (only_written) instant = first + (int64_t)((uint64_t)instant % (uint64_t)(last - first));
+  int failed = put_timestamp(&out, instant), is_utc;
+  int64_t again = instant;
+  check(out.size <= SCALAR_ROOM / 2 && failed == (instant < first || instant >= last ? DECLINED : 0));
+  if (!failed) check(read_instant(text, text + out.size, &again, &is_utc) && is_utc);
+  check(again == instant);
+  return instant;
+}
+
+/* Columns of every type whose values are bytes of the input, as lines and as CSV. */
+static void write_values(const uint8_t *data, int64_t size, int only_written) {
+  enum { MOST = 64, COLUMNS = 7 };
+  static const char kinds[] = "intdbsl";
+  int64_t rows = size / 8 < MOST ? size / 8 : MOST, lines_size;
+  int64_t integers[MOST] = {0}, instants[MOST];
+  uint64_t doubles[MOST];
+  int32_t days[MOST], offsets[MOST + 1] = {0}, list_offsets[MOST + 1] = {0};
+  memcpy(integers, data, (size_t)rows * 8);
+  for (int64_t i = 0; i < rows; i++) {
+    uint64_t bits;
+    memcpy(&bits, &integers[i], 8);
+    doubles[i] = check_double(bits, only_written);
+    instants[i] = check_instant(integers[i], only_written);
+    days[i] = only_written ? (int32_t)(instants[i] / DAY) : (int32_t)(bits & UINT32_MAX);
+  }
+  /* Text that is UTF-8, and in pieces of whole characters. A buffer of this size, so that a byte too far is seen. */
+  uint8_t *text = malloc((size_t)size);
+  int64_t at = 0, piece = 0;
+  while (at < size && piece < rows) {
+    int length = data[at] >= 0xf0 ? 4 : data[at] >= 0xe0 ? 3 : data[at] >= 0xc0 ? 2 : 1;
+    if (length <= size - at && is_utf8(data + at, data + at + length)) memcpy(text + at, data + at, (size_t)length);
+    else text[at] = '?', length = 1;
+    at += length;
+    if (text[at - 1] % 8 == 3 || at == size) offsets[++piece] = (int32_t)at;
+  }
+  for (int64_t i = piece; i < rows; i++) offsets[i + 1] = offsets[i];
+  for (int64_t i = 0; i < rows; i++) {
+    int64_t more = integers[i] & 3;
+    list_offsets[i + 1] = (int32_t)(list_offsets[i] + more < rows ? list_offsets[i] + more : list_offsets[i]);
+  }
+  const void *none[] = {NULL}, *of_integers[] = {NULL, integers}, *of_doubles[] = {instants, doubles};
+  const void *of_instants[] = {NULL, instants}, *of_days[] = {integers, days}, *of_bits[] = {NULL, integers};
+  const void *of_texts[] = {NULL, offsets, text}, *of_lists[] = {doubles, list_offsets};
+  struct ArrowArray item = {.length = rows, .n_buffers = 3, .buffers = of_texts}, *items[] = {&item};
+  struct ArrowArray columns[] = {
+      {.length = rows, .n_buffers = 2, .buffers = of_integers}, {.length = rows, .n_buffers = 2, .buffers = of_doubles},
+      {.length = rows, .n_buffers = 2, .buffers = of_instants}, {.length = rows, .n_buffers = 2, .buffers = of_days},
+      {.length = rows, .n_buffers = 2, .buffers = of_bits},     {.length = rows, .n_buffers = 3, .buffers = of_texts},
+      {.length = rows, .n_buffers = 2, .buffers = of_lists, .n_children = 1, .children = items}};
+  struct ArrowArray *children[COLUMNS];
+  uint8_t description[128], *end = node_text(description, OBJECT, 0, "", COLUMNS);
+  for (int i = 0; i < COLUMNS; i++) {
+    const char name[] = {kinds[i], 0};
+    end = node_text(end, kinds[i], 0, name, kinds[i] == LIST);
+    children[i] = &columns[i];
+  }
+  end = node_text(end, STRING, 0, "", 0);
+  struct ArrowArray batch = {.length = rows, .n_buffers = 1, .buffers = none, .n_children = COLUMNS,
+                             .children = children};
+  int may_fail = allocations_until_failure > 0;
+  schema *sc = kernel_columns(description, end - description);
+  check(sc || may_fail);
+  uint8_t *lines = sc ? check_rows(sc, &batch, &lines_size) : NULL;
+  check(!sc || lines || may_fail || !only_written);
+  kernel_free(lines);
+  kernel_schema_free(sc);
+  free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  enum { DESCRIBED = 7, HEADER = 4 };
-  static schema *schemas[2];
+  enum { VALUES = 6, DESCRIBED = 7, CHOICES = 8, HEADER = 4 };
+  static schema *schemas[2], *rules[RULES];
   allocations_until_failure = 0;
-  if (!schemas[0])
+  if (!schemas[0]) {
     for (int i = 0; i < 2; i++) schemas[i] = make_schema(i);
+    for (int i = 0; i < RULES; i++) rules[i] = make_rules(i);
+  }
   if (size < HEADER) return 0;
-  int64_t described = data[0] % 8 == DESCRIBED ? read16(data + 2) % (int64_t)(size - HEADER + 1) : 0;
+  int choice = data[0] % CHOICES;
+  int64_t described = choice == DESCRIBED ? read16(data + 2) % (int64_t)(size - HEADER + 1) : 0;
   int64_t body_size = (int64_t)size - HEADER - described;
   /* Buffers of exactly these sizes, so that a byte too far is seen. */
   uint8_t *description = malloc((size_t)described), *body = malloc((size_t)body_size);
   memcpy(description, data + HEADER, (size_t)described);
   memcpy(body, data + HEADER + described, (size_t)body_size);
   allocations_until_failure = data[1];
-  if (data[0] % 8 == DESCRIBED) {
+  if (choice == DESCRIBED) {
     schema *made = kernel_schema(description, described, body, body_size);
-    if (made) decode(made, body, body_size);
+    if (made) decode(made, body, body_size, 1);
     kernel_schema_free(made);
+    allocations_until_failure = data[1];
+    made = kernel_rules(description, described, body, body_size);
+    scan(body, body_size, &made, 1);
+    kernel_schema_free(made);
+  } else if (choice == VALUES) {
+    write_values(body, body_size, data[2] & 1);
   } else {
-    decode(schemas[data[0] & 1], body, body_size);
-    scan(body, body_size);
+    decode(schemas[choice & 1], body, body_size, choice & 1);
+    allocations_until_failure = data[1];
+    scan(body, body_size, rules, RULES);
   }
   free(description);
   free(body);

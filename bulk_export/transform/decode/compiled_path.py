@@ -21,16 +21,16 @@ from bulk_export.transform.decode.scanned_page import HashedIds
 from bulk_export.transform.decode.values import RECORD
 from bulk_export.transform.redaction import Redaction, RedactionAction, Rule, Rules
 
+STRING, LIST, OBJECT, DROPPED = b"s", b"l", b"{", b"x"
 KINDS = {
-    Kind.STRING: b"s",
+    Kind.STRING: STRING,
     Kind.BOOLEAN: b"b",
     Kind.INTEGER: b"i",
     Kind.NUMBER: b"n",
     Kind.TIMESTAMP: b"t",
     Kind.DATE: b"d",
 }
-LIST, OBJECT, _DROPPED = b"l", b"{", b"x"
-_PSEUDONYM, _REDACTED, _UNDESCRIBED = 1, 2, 4
+PSEUDONYM, _REDACTED, _UNDESCRIBED = 1, 2, 4
 _MOST_MEMBERS = 256
 _MOST_UNKNOWN, _LONGEST_NAME = 64, 200
 
@@ -250,7 +250,7 @@ def written_node(kind: bytes, flags: int, name: str, children: Sequence[bytes] =
     """A node of a description, as the kernel reads it.
 
     Args:
-        kind: A value of `KINDS`, `LIST` or `OBJECT`.
+        kind: A value of `KINDS`, `LIST`, `OBJECT` or `DROPPED`.
         flags: What `kernel/columns.h` defines.
         name: The name of the member; empty for what is none.
         children: The item of a list, or the members of an object.
@@ -274,7 +274,7 @@ def _node(declared: FieldType, name: str, rule: Rule | None, *, flags: int = 0) 
         rules = rule if isinstance(rule, Mapping) else {}
         return written_node(OBJECT, flags, name, _members(declared, rules))
     if isinstance(rule, RedactionAction):
-        flags |= _PSEUDONYM
+        flags |= PSEUDONYM
     return written_node(KINDS[declared], flags, name)
 
 
@@ -288,9 +288,9 @@ def _ruled(rules: Rules, known: set[str]) -> Iterator[bytes]:
     for name in sorted(rules.keys() - known):
         rule = rules[name]
         if rule is RedactionAction.DROP:
-            yield written_node(_DROPPED, 0, name)
+            yield written_node(DROPPED, 0, name)
         else:
-            pseudonym = _PSEUDONYM if rule is RedactionAction.PSEUDONYMISE else 0
+            pseudonym = PSEUDONYM if rule is RedactionAction.PSEUDONYMISE else 0
             yield written_node(b"s", _UNDESCRIBED | _REDACTED | pseudonym, name)
 
 

@@ -138,11 +138,17 @@ class Decoder:
     def _raw_lines(self, bodies: Sequence[Body], pages: Sequence[Sequence[bytes]]) -> LineBlock:
         pieces: list[bytes] = []
         for body, records in zip(bodies, pages, strict=True):
-            if self._redactor is None and isinstance(records, ScannedRecords) and records.is_compact:
-                pieces.append(records.lines())
+            if (text := self._text_at_once(records)) is not None:
+                pieces.append(text)
             else:
                 pieces += LineBlock.of(redact_records(compact(text_of(body), records), self._redactor)).pieces
         return LineBlock(pieces, sum(map(len, pages)))
+
+    def _text_at_once(self, records: Sequence[bytes]) -> bytes | None:
+        """The lines of a page, if the kernel writes them."""
+        if not isinstance(records, ScannedRecords) or not records.is_compact:
+            return None
+        return records.lines() if self._redactor is None else self._redactor.lines(records)
 
     def _identities(self, body: Body, records: Sequence[bytes]) -> Sequence[str | None]:
         if self._identity is not None:

@@ -52,16 +52,18 @@ class ScannedRecords(Sequence[bytes]):
     """The records of a page, each in the bytes it was sent as.
 
     Attributes:
+        text: The page.
+        bounds: What the kernel found of each record.
         content: A number made of all records, whatever their order.
         is_compact: Whether no record holds white space between tokens.
         ids: The ids, or None if a record has not exactly one that is a plain string.
     """
 
-    __slots__ = ("_bounds", "_count", "_text", "content", "ids", "is_compact")
+    __slots__ = ("_count", "bounds", "content", "ids", "is_compact", "text")
 
     def __init__(self, text: bytes, bounds: bytes, count: int, content: int, flags: int) -> None:
-        self._text = text
-        self._bounds = bounds
+        self.text = text
+        self.bounds = bounds
         self._count = count
         self.content = content
         self.is_compact = not flags & _HAS_SPACE
@@ -78,11 +80,11 @@ class ScannedRecords(Sequence[bytes]):
         if isinstance(index, slice):
             return list(self)[index]
         position = range(self._count)[index] * _INTS_A_RECORD
-        bounds = memoryview(self._bounds).cast("i")
-        return self._text[bounds[position] : bounds[position + 1]]
+        bounds = memoryview(self.bounds).cast("i")
+        return self.text[bounds[position] : bounds[position + 1]]
 
     def __iter__(self) -> Iterator[bytes]:
-        text, bounds = self._text, memoryview(self._bounds).cast("i").tolist()
+        text, bounds = self.text, memoryview(self.bounds).cast("i").tolist()
         spans = zip(bounds[::_INTS_A_RECORD], bounds[1::_INTS_A_RECORD], strict=True)
         return iter([text[begin:end] for begin, end in spans])
 
@@ -92,8 +94,8 @@ class ScannedRecords(Sequence[bytes]):
         if kernel is None:
             return b"".join(record + b"\n" for record in self)
         write = kernel.brief.kernel_lines
-        lines: bytes = _new_bytes(None, write(self._text, self._bounds, self._count, None))
-        write(self._text, self._bounds, self._count, lines)
+        lines: bytes = _new_bytes(None, write(self.text, self.bounds, self._count, None))
+        write(self.text, self.bounds, self._count, lines)
         return lines
 
 

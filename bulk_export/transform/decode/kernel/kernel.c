@@ -14,6 +14,7 @@
 #include "values.h"
 #include "flat.h"
 #include "csv.h"
+#include "redact.h"
 
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
@@ -459,6 +460,33 @@ EXPORT int64_t kernel_lines(const uint8_t *body, const record_bounds *records, i
   return written;
 }
 
+/* Write the records with a line end each, redacted by the rules of a schema.
+ *
+ * `records` are those that `kernel_scan` has found in this body, with no white space in them. *text receives memory that
+ * `kernel_free` takes back, unless this returns DECLINED or NO_MEMORY. Returns its size.
+ */
+EXPORT int64_t kernel_redact(const schema *rules, const uint8_t *body, int64_t size, const record_bounds *records,
+                             int64_t count, uint8_t **text) {
+  if (size > MOST_BYTES) return DECLINED;
+  uint8_t *padded = malloc((size_t)size + PADDING);
+  redaction d = {.string = {.kind = STRING}, .key = &rules->key};
+  d.ruled = calloc((size_t)rules->nodes, sizeof *d.ruled);
+  int failed = padded && d.ruled ? output_fits(&d.out, size + SCALAR_ROOM) : NO_MEMORY;
+  if (!failed) {
+    memcpy(padded, body, (size_t)size);
+    memset(padded + size, 0, PADDING);
+  }
+  for (int64_t i = 0; i < count && !failed; i++)
+    failed = redact_record(&rules->root, &d, padded + records[i].begin, padded + records[i].end);
+  free(padded);
+  free(d.ruled);
+  free(d.string.text);
+  free(d.r.scratch);
+  if (failed) free(d.out.text);
+  else *text = d.out.text;
+  return failed ? failed : d.out.size;
+}
+
 /* The fingerprint of each string of a column. DECLINED where one is empty, or longer than LONGEST_HASHED. */
 EXPORT int64_t kernel_fingerprints(const uint8_t *text, const int32_t *offsets, int64_t count, uint64_t *fingerprints) {
   for (int64_t i = 0; i < count; i++) {
@@ -597,6 +625,13 @@ EXPORT schema *kernel_schema(const uint8_t *description, int64_t size, const uin
 
 /* Make a schema of the columns of a batch, for `kernel_flat` and `kernel_csv`. */
 EXPORT schema *kernel_columns(const uint8_t *description, int64_t size) { return new_schema(description, size); }
+
+/* Make a schema of rules, for `kernel_redact`, with the secret key of its pseudonyms. */
+EXPORT schema *kernel_rules(const uint8_t *description, int64_t size, const uint8_t *secret, int64_t secret_size) {
+  schema *sc = new_schema(description, size);
+  if (sc) hmac_prepare(&sc->key, secret, secret_size);
+  return sc;
+}
 
 EXPORT void kernel_schema_free(schema *sc) {
   if (!sc) return;
