@@ -35,7 +35,12 @@ def with_parameters(function: Callable[..., None], arguments: type) -> Callable[
 
 def _parameter(declared: Declaration) -> inspect.Parameter:
     completion = _COMPLETIONS.get(declared.name) or _completed_from(declared.option.choices)
-    shown: dict[str, Any] = {"help": declared.help, "metavar": declared.metavar, "autocompletion": completion}
+    shown: dict[str, Any] = {
+        "help": declared.help,
+        "metavar": declared.metavar,
+        "autocompletion": completion,
+        "rich_help_panel": declared.option.group.value,  # what Typer calls a group in the help
+    }
     text = Path if Path in get_args(declared.type) else str  # shells complete paths
     types: dict[Arity, Any] = {Arity.SINGLE: text | None, Arity.MULTIPLE: list[str] | None, Arity.FLAG: bool}
     return inspect.Parameter(
