@@ -35,6 +35,8 @@ NAMES = (
     "init",
     "trust",
     "local-service",
+    "completion",
+    "man",
 )
 
 
@@ -47,7 +49,7 @@ class CommandGroup(TyperGroup):
 
     def resolve_command(self, ctx: Context, args: list[str]) -> Any:
         """Find the command of a line, or fail with the one that is meant."""
-        if args and args[0] not in NAMES:
+        if args and args[0] not in NAMES and not ctx.resilient_parsing:
             from bulk_export.cli.near_misses import command_meant
 
             meant = command_meant(args[0])

@@ -167,7 +167,12 @@ class SqlOptions(TypedDict, total=False):
 
     sql: Annotated[
         str | None,
-        What("Print the SQL of a question: undecided, changed or unlinked.", metavar="NAME", sources=Source.LINE),
+        What(
+            "Print the SQL of a question: undecided, changed or unlinked.",
+            metavar="NAME",
+            choices=("undecided", "changed", "unlinked"),
+            sources=Source.LINE,
+        ),
     ]
 
 
@@ -222,6 +227,14 @@ class TrustCommand(TypedDict):
     """`bulk-export trust`."""
 
 
+class CompletionCommand(TypedDict):
+    """`bulk-export completion`."""
+
+
+class ManCommand(TypedDict):
+    """`bulk-export man`."""
+
+
 class LocalServiceCommand(ServiceArguments, LimitArguments, DebugOptions, total=False):
     """`bulk-export local-service`, without the options that only it has and that no setting gives."""
 
@@ -243,6 +256,8 @@ COMMANDS: Mapping[str, type] = {
     "init": InitCommand,
     "trust": TrustCommand,
     "local-service": LocalServiceCommand,
+    "completion": CompletionCommand,
+    "man": ManCommand,
 }
 
 

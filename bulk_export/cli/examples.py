@@ -106,6 +106,11 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         Example("Elsewhere, to name with --config", "bulk-export init ~/npq.toml"),
     ),
     "trust": (Example("In the directory of the file", "bulk-export trust"),),
+    "completion": (
+        Example("For bash and zsh, whose eval takes it in ~/.bashrc or ~/.zshrc", "bulk-export completion bash"),
+        Example("For fish, to keep in ~/.config/fish/completions/bulk-export.fish", "bulk-export completion fish"),
+    ),
+    "man": (Example("To pipe into man -l -, or to keep below share/man/man1", "bulk-export man"),),
     "local-service": (
         Example("Much to export, without limits", "bulk-export local-service --records 100000 --no-limits"),
         Example(

@@ -35,13 +35,13 @@ def command_help(command: Any, context: Any, width: int) -> str:
         width: How many characters a line may have.
     """
     arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
-    names = " ".join(map(_usage_of, arguments))
+    names = " ".join(map(usage_of, arguments))
     sections = [
         _usage(f"{context.command_path} [OPTIONS] {names}".rstrip(), width),
         *_paragraphs(command.help or "", width),
     ]
     if arguments:
-        rows = [(_usage_of(parameter).strip("[]"), parameter.help or "") for parameter in arguments]
+        rows = [(usage_of(parameter).strip("[]"), parameter.help or "") for parameter in arguments]
         sections += _sections([("Arguments", rows)], width)
     sections += _sections(_aligned(option_groups(command, context).items()), width)
     sections.append(_examples(EXAMPLES.get(str(command.name), ()), width))
@@ -116,7 +116,8 @@ def _usage(text: str, width: int) -> str:
     return "\n".join(_wrapped(text, width, first="Usage: ", then=" " * 8))
 
 
-def _usage_of(argument: Any) -> str:
+def usage_of(argument: Any) -> str:
+    """Return an argument as the usage shows it: in brackets if it may be left out."""
     name = argument.human_readable_name.strip("[]")
     several = " ..." if argument.nargs == -1 else ""
     return f"{name}{several}" if argument.required else f"[{name}{several}]"

@@ -93,8 +93,10 @@ _COMMANDS: Mapping[str, str] = {
     "init": "config configure settings setup configuration",
     "trust": "allow confirm approve",
     "local-service": "serve server mock stub fake stand-in local sandbox",
+    "completion": "completions complete autocomplete autocompletion shell-completion",
+    "man": "manpage manual man-page docs",
 }
-_HELP_WORDS = {"help": "--help", "usage": "--help", "man": "--help", "version": "--version"}
+_HELP_WORDS = {"help": "--help", "usage": "--help", "version": "--version"}
 
 
 def explained(error: Any) -> tuple[str, str]:
