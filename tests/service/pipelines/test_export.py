@@ -259,7 +259,7 @@ async def test_killed_publishing_is_finished(output: Path, monkeypatch: pytest.M
             summary = await export(options(service, directory, "participants-npq-outcomes", "participants-npq"))
             assert len(service.log) == requests
             assert file_digests(directory) == file_digests(undisturbed)
-            assert [one.records for one in summary.endpoints] == [900, 300]
+            assert [one.records for one in summary.endpoints] == [300, 900]
 
 
 async def test_records_updated_since_are_asked_for_in_utc(output: Path) -> None:
