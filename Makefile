@@ -11,8 +11,10 @@ SANITIZERS := -g -O1 -std=c11 -fno-strict-aliasing -fsanitize=address,undefined 
 CLANG ?= clang
 AZURITE := 3.35.0
 FUZZ_SECONDS ?= 90
+SHARED := share/man/man1/bulk-export.1 share/bash-completion/completions/bulk-export \
+  share/zsh/site-functions/_bulk-export share/fish/vendor_completions.d/bulk-export.fish
 
-.PHONY: export test test-python test-build lint format types check bench bench-peers lock clean torture fuzz
+.PHONY: export test test-python test-build man lint format types check bench bench-peers lock clean torture fuzz
 .PHONY: test-integrations test-snowflake sanitize fuzz-kernel wheels
 
 # Installing compiles the decoder, where there is a C compiler; a change of its sources does so again.
@@ -105,6 +107,14 @@ torture: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python -m pytest -m fuzz --timeout 7200
+
+# The manual page and the completions, which a wheel installs and `make test` compares with today's options.
+man: $(READY)
+	mkdir -p $(dir $(SHARED))
+	$(BIN)/bulk-export man > share/man/man1/bulk-export.1
+	$(BIN)/bulk-export completion bash > share/bash-completion/completions/bulk-export
+	$(BIN)/bulk-export completion zsh > share/zsh/site-functions/_bulk-export
+	$(BIN)/bulk-export completion fish > share/fish/vendor_completions.d/bulk-export.fish
 
 lint: $(READY)
 	$(BIN)/ruff check .

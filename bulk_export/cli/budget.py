@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bulk_export.cli.runner import prepare
+
+if TYPE_CHECKING:
+    from bulk_export.extract.rate_limit.usage import LimitUsage
+
+
+def _as_json(use: LimitUsage) -> dict[str, Any]:
+    """One limit as an object: of the many requests that count, when the first and when the last does not any more."""
+    ends = (use.free_in[0], use.free_in[-1]) if use.free_in else ()
+    return asdict(use) | {"free_in": [round(seconds, 3) for seconds in ends], "used": use.used}
 
 
 def budget(**line: Any) -> None:
@@ -20,7 +29,8 @@ def budget(**line: Any) -> None:
 
     uses = read_usage(options["budget"] or "sqlite://")
     if options["json"]:
-        typer.echo(json.dumps([asdict(use) | {"used": use.used} for use in uses], indent=2))
+        lines = ",\n".join(json.dumps(_as_json(use)) for use in uses)
+        typer.echo(f"[\n{lines}\n]" if uses else "[]")
         return
     if not uses:
         typer.echo("nothing is on record as spent")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter
@@ -35,6 +35,8 @@ NAMES = (
     "init",
     "trust",
     "local-service",
+    "completion",
+    "man",
 )
 
 
@@ -43,30 +45,43 @@ class CommandGroup(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands: Any = _Commands(_with_options)
+        self.commands: Any = _Commands()
 
-    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write the list of commands, for which they need no options."""
-        complete, self.commands = self.commands, _Commands(_without_options)
-        try:
-            super().format_commands(ctx, formatter)
-        finally:
-            self.commands = complete
+    def resolve_command(self, ctx: Context, args: list[str]) -> Any:
+        """Find the command of a line, or fail with the one that is meant."""
+        if args and args[0] not in NAMES and not ctx.resilient_parsing:
+            from bulk_export.cli.near_misses import command_meant
+
+            meant = command_meant(args[0])
+            if meant is not None:
+                ctx.fail(f"No such command {args[0]!r}. Did you mean {meant!r}?")
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write the help, for which the commands need no options."""
+        from bulk_export.cli.help_text import group_help, terminal_width
+
+        summaries = {name: _function(name).__doc__ or "" for name in NAMES}
+        formatter.write(group_help(self, ctx, summaries, terminal_width()))
+
+
+class Command(TyperCommand):
+    """A command whose help has its options in groups, and examples."""
+
+    def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write the help."""
+        from bulk_export.cli.help_text import command_help, terminal_width
+
+        formatter.write(command_help(self, ctx, terminal_width()))
 
 
 class _Commands(Mapping[str, Any]):
-    """The commands by name, each made by `make` from its name when it is first asked for."""
-
-    def __init__(self, make: Callable[[str], Any]) -> None:
-        self._make = make
-        self._made: dict[str, Any] = {}
+    """The commands by name, each made when it is first asked for."""
 
     def __getitem__(self, name: str) -> Any:
         if name not in NAMES:
             raise KeyError(name)
-        if name not in self._made:
-            self._made[name] = self._make(name)
-        return self._made[name]
+        return _with_options(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(NAMES)
@@ -80,24 +95,12 @@ def _with_options(name: str) -> Any:
     from bulk_export.cli.commands import COMMANDS
     from bulk_export.cli.parameters import with_parameters
 
-    return _parser(name, with_parameters(_function(name), COMMANDS[name]))
-
-
-def _without_options(name: str) -> Any:
-    def command() -> None:
-        """Stand for the command."""
-
-    command.__doc__ = _function(name).__doc__
-    return _parser(name, command)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    alone.command(name, cls=Command, context_settings=HELP)(with_parameters(_function(name), COMMANDS[name]))
+    return typer.main.get_command(alone)
 
 
 def _function(name: str) -> Callable[..., None]:
     function = name.replace("-", "_")
     found: Callable[..., None] = getattr(importlib.import_module(f"bulk_export.cli.{function}"), function)
     return found
-
-
-def _parser(name: str, function: Callable[..., None]) -> Any:
-    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    alone.command(name, context_settings=HELP)(function)
-    return typer.main.get_command(alone)

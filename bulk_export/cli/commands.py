@@ -22,7 +22,7 @@ from bulk_export.pipelines.arguments import (
     TokenArguments,
     TransportArguments,
 )
-from bulk_export.pipelines.declarations import Arity, Option, Source, Trust, declarations
+from bulk_export.pipelines.declarations import Arity, Option, Shown, Source, Trust, What, declarations
 from bulk_export.pipelines.inspection_arguments import DoctorArguments, HeadArguments
 from bulk_export.pipelines.load_arguments import LoadArguments
 from bulk_export.progress import DISPLAYS
@@ -43,7 +43,7 @@ class TenantsOptions(TypedDict, total=False):
 
     tenants: Annotated[
         str | None,
-        Option(
+        What(
             "File with several tenants, each with a token: all are served side by side, each in DIR/{tenant}.",
             metavar="FILE",
             sources=Source.LINE | Source.SETTINGS,
@@ -52,10 +52,16 @@ class TenantsOptions(TypedDict, total=False):
     ]
 
 
+class DryRunOptions(TypedDict, total=False):
+    """Whether to run a command at all."""
+
+    dry_run: Annotated[bool, What("Show what it would cost, as `plan` does, and send nothing.", sources=Source.LINE)]
+
+
 class DisplayOptions(TypedDict, total=False):
     """What to show while a command runs."""
 
-    progress: Annotated[str, Option(_PROGRESS_HELP, default="auto", choices=DISPLAYS)]
+    progress: Annotated[str, Shown(_PROGRESS_HELP, default="auto", choices=DISPLAYS)]
 
 
 class VerbosityOptions(DisplayOptions, total=False):
@@ -63,30 +69,30 @@ class VerbosityOptions(DisplayOptions, total=False):
 
     quiet: Annotated[
         bool,
-        Option(
+        Shown(
             "Only errors, and warnings that a record may be missing.", sources=Source.LINE | Source.SETTINGS, short="-q"
         ),
     ]
-    verbose: Annotated[bool, Option("Decisions as log messages.", sources=Source.LINE | Source.SETTINGS, short="-v")]
-    json: Annotated[bool, Option("The summary as one JSON object on standard output.", sources=Source.LINE)]
+    verbose: Annotated[bool, Shown("Decisions as log messages.", sources=Source.LINE | Source.SETTINGS, short="-v")]
+    json: Annotated[bool, Shown("The summary as one JSON object on standard output.", sources=Source.LINE)]
 
 
 class IgnoredDisplayOptions(TypedDict, total=False):
     """`progress` of a command that shows none: settings that are written for all commands may still name it."""
 
-    progress: Annotated[str, Option(_PROGRESS_HELP, default="auto", choices=DISPLAYS, sources=Source.SETTINGS)]
+    progress: Annotated[str, Shown(_PROGRESS_HELP, default="auto", choices=DISPLAYS, sources=Source.SETTINGS)]
 
 
 class DebugOptions(TypedDict, total=False):
     """Whether to show log messages."""
 
-    debug: Annotated[bool, Option("Show log messages and tracebacks; never the token.")]
+    debug: Annotated[bool, Shown("Show log messages and tracebacks; never the token.")]
 
 
 class ReportOptions(DebugOptions, total=False):
     """How a command reports, and where it finds its settings."""
 
-    log_format: Annotated[str, Option("Format of standard error.", default="text", choices=("text", "json"))]
+    log_format: Annotated[str, Shown("Format of standard error.", default="text", choices=("text", "json"))]
     config: Annotated[
         Path | None,
         Option(
@@ -102,14 +108,18 @@ class ReportOptions(DebugOptions, total=False):
 class JsonOptions(TypedDict, total=False):
     """The form of the result."""
 
-    json: Annotated[bool, Option("JSON instead of a table.")]
+    json: Annotated[bool, Shown("JSON instead of a table.")]
 
 
-class ExportCommand(EndpointNames, ExportArguments, TenantsOptions, VerbosityOptions, ReportOptions, total=False):
+class ExportCommand(
+    EndpointNames, ExportArguments, TenantsOptions, DryRunOptions, VerbosityOptions, ReportOptions, total=False
+):
     """`bulk-export export`."""
 
 
-class SyncCommand(EndpointNames, SyncArguments, TenantsOptions, VerbosityOptions, ReportOptions, total=False):
+class SyncCommand(
+    EndpointNames, SyncArguments, TenantsOptions, DryRunOptions, VerbosityOptions, ReportOptions, total=False
+):
     """`bulk-export sync`."""
 
 
@@ -126,8 +136,8 @@ class PlanCommand(
 class RecordFormatOptions(TypedDict, total=False):
     """The form of records on standard output."""
 
-    json: Annotated[bool, Option("One JSON object a line.", sources=Source.LINE)]
-    csv: Annotated[bool, Option("CSV with a header.", sources=Source.LINE)]
+    json: Annotated[bool, Shown("One JSON object a line.", sources=Source.LINE)]
+    csv: Annotated[bool, Shown("CSV with a header.", sources=Source.LINE)]
 
 
 class HeadCommand(HeadArguments, RecordFormatOptions, IgnoredDisplayOptions, ReportOptions, total=False):
@@ -141,7 +151,7 @@ class DoctorCommand(DoctorArguments, JsonOptions, IgnoredDisplayOptions, ReportO
 class VerifyOptions(TypedDict, total=False):
     """How thoroughly to verify."""
 
-    quick: Annotated[bool, Option("Compare sizes only, and the ETags of an object store; read no file.")]
+    quick: Annotated[bool, What("Compare sizes only, and the ETags of an object store; read no file.")]
 
 
 class VerifyCommand(VerifyOptions, IgnoredDisplayOptions, ReportOptions, total=False):
@@ -157,7 +167,12 @@ class SqlOptions(TypedDict, total=False):
 
     sql: Annotated[
         str | None,
-        Option("Print the SQL of a question: undecided, changed or unlinked.", metavar="NAME", sources=Source.LINE),
+        What(
+            "Print the SQL of a question: undecided, changed or unlinked.",
+            metavar="NAME",
+            choices=("undecided", "changed", "unlinked"),
+            sources=Source.LINE,
+        ),
     ]
 
 
@@ -172,8 +187,8 @@ class BudgetCommand(BudgetArguments, JsonOptions, IgnoredDisplayOptions, ReportO
 class ListingOptions(TypedDict, total=False):
     """What to list of a service."""
 
-    check: Annotated[bool, Option("Compare with what the service at an address publishes; no token is sent.")]
-    arrow_schema: Annotated[bool, Option("List the Parquet columns with their Arrow types.")]
+    check: Annotated[bool, What("Compare with what the service at an address publishes; no token is sent.")]
+    arrow_schema: Annotated[bool, Shown("List the Parquet columns with their Arrow types.")]
 
 
 class EndpointsCommand(
@@ -193,7 +208,7 @@ class EndpointsCommand(
 class DescriptionOptions(TypedDict, total=False):
     """What a description says that an OpenAPI file does not."""
 
-    name: Annotated[str | None, Option("Name of the service.", metavar="NAME", default_text="from its title")]
+    name: Annotated[str | None, What("Name of the service.", metavar="NAME", default_text="from its title")]
 
 
 class DescribeCommand(DescriptionOptions, TransportArguments, IgnoredDisplayOptions, ReportOptions, total=False):
@@ -210,6 +225,14 @@ class InitCommand(TypedDict):
 
 class TrustCommand(TypedDict):
     """`bulk-export trust`."""
+
+
+class CompletionCommand(TypedDict):
+    """`bulk-export completion`."""
+
+
+class ManCommand(TypedDict):
+    """`bulk-export man`."""
 
 
 class LocalServiceCommand(ServiceArguments, LimitArguments, DebugOptions, total=False):
@@ -233,6 +256,8 @@ COMMANDS: Mapping[str, type] = {
     "init": InitCommand,
     "trust": TrustCommand,
     "local-service": LocalServiceCommand,
+    "completion": CompletionCommand,
+    "man": ManCommand,
 }
 
 

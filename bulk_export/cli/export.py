@@ -18,7 +18,13 @@ def export(**line: Any) -> None:
     """Export endpoints into one directory, all records or some. If interrupted, the same command goes on."""
     prepared = prepare("export", line)
     options = dict(prepared.options)
-    tenants = options.pop("tenants")
+    tenants, is_dry = options.pop("tenants"), options.pop("dry_run")
+    if is_dry:
+        from bulk_export.cli.plan import show_dry_run
+        from bulk_export.pipelines.dry_run import plan_of_export
+
+        show_dry_run(plan_of_export, tenants, prepared, options)
+        return
     if tenants is not None:
         from bulk_export.cli.tenants import export_all
 

@@ -23,7 +23,14 @@ _WIDEST = 40
 _NARROWEST = 40
 _MORE = "…"
 
-Endpoint = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of an endpoint.")]
+
+def _names(ctx: typer.Context, incomplete: str) -> list[str]:
+    from bulk_export.cli.parameters import complete_endpoints
+
+    return complete_endpoints(ctx, incomplete)
+
+
+Endpoint = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of an endpoint.", autocompletion=_names)]
 
 
 def head(endpoint: Endpoint, **line: Any) -> None:

@@ -11,7 +11,6 @@ import typer
 from bulk_export.cli.reporting import hide_in_logs
 from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show
-from bulk_export.core.masking import Masker
 from bulk_export.core.process import configure_allocator
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ def load(directory: Directory, **line: Any) -> None:
         return
 
     from bulk_export.cli.load_lines import LoadLines
+    from bulk_export.core.masking import Masker
     from bulk_export.pipelines.load import load as pipeline
     from bulk_export.pipelines.load_options import LoadOptions
     from bulk_export.pipelines.load_transaction import LoadProgress

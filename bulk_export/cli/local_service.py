@@ -18,44 +18,108 @@ if TYPE_CHECKING:
     from bulk_export.core.model import Limit
     from bulk_export.services.local import LocalServiceSettings
 
+# Headings of the help: three that all commands have, and two of its own.
+_WHAT, _WHERE, _LIMITS = "What", "Where to", "Limits"
+_RESPONSES, _FAULTS = "Responses", "Faults"
 _COUNT = re.compile(r"\d{1,9}", re.ASCII)
 
 
 def local_service(
-    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option("--host", rich_help_panel=_WHERE, help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 for any free one.")
+        int,
+        typer.Option("--port", rich_help_panel=_WHERE, min=0, max=65535, help="Port to listen on; 0 for any free one."),
     ] = 8765,
     records: Annotated[
         list[str] | None,
         typer.Option(
-            "--records", metavar="[ENDPOINT=]N", help="Number of records, for all endpoints; repeat for each. (2000)"
+            "--records",
+            rich_help_panel=_WHAT,
+            metavar="[ENDPOINT=]N",
+            help="Number of records, for all endpoints; repeat for each. (2000)",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed from which the records are generated.")] = 0,
-    no_limits: Annotated[bool, typer.Option("--no-limits", help="Never answer 429.")] = False,
+    seed: Annotated[
+        int, typer.Option("--seed", rich_help_panel=_WHAT, help="Seed from which the records are generated.")
+    ] = 0,
+    no_limits: Annotated[bool, typer.Option("--no-limits", rich_help_panel=_LIMITS, help="Never answer 429.")] = False,
     windows: Annotated[
         str,
-        typer.Option("--windows", metavar="fixed|rolling", help="Rate limit windows as implemented, or as documented."),
+        typer.Option(
+            "--windows",
+            rich_help_panel=_LIMITS,
+            metavar="fixed|rolling",
+            help="Rate limit windows as implemented, or as documented.",
+        ),
     ] = "fixed",
-    retry_after: Annotated[bool, typer.Option("--retry-after", help="Send Retry-After with a 429.")] = False,
-    latency: Annotated[str, typer.Option("--latency", metavar="TIME", help="Delay before each response.")] = "0",
+    retry_after: Annotated[
+        bool, typer.Option("--retry-after", rich_help_panel=_LIMITS, help="Send Retry-After with a 429.")
+    ] = False,
+    latency: Annotated[
+        str, typer.Option("--latency", rich_help_panel=_RESPONSES, metavar="TIME", help="Delay before each response.")
+    ] = "0",
     latency_spread: Annotated[
-        float, typer.Option("--latency-spread", min=0, max=1, help="Random part of the latency, from 0 to 1.")
+        float,
+        typer.Option(
+            "--latency-spread",
+            rich_help_panel=_RESPONSES,
+            min=0,
+            max=1,
+            help="Random part of the latency, from 0 to 1.",
+        ),
     ] = 0.0,
-    gzip: Annotated[bool, typer.Option("--gzip", help="Compress responses for clients that accept it.")] = False,
-    error_rate: Annotated[float, typer.Option("--error-rate", min=0, max=1, help="Probability of a 5xx.")] = 0.0,
+    gzip: Annotated[
+        bool, typer.Option("--gzip", rich_help_panel=_RESPONSES, help="Compress responses for clients that accept it.")
+    ] = False,
+    error_rate: Annotated[
+        float,
+        typer.Option(
+            "--error-rate", rich_help_panel=_FAULTS, min=0, max=1, metavar="RATE", help="Probability of a 5xx."
+        ),
+    ] = 0.0,
     reset_rate: Annotated[
-        float, typer.Option("--reset-rate", min=0, max=1, help="Probability of a reset connection.")
+        float,
+        typer.Option(
+            "--reset-rate",
+            rich_help_panel=_FAULTS,
+            min=0,
+            max=1,
+            metavar="RATE",
+            help="Probability of a reset connection.",
+        ),
     ] = 0.0,
     truncate_rate: Annotated[
-        float, typer.Option("--truncate-rate", min=0, max=1, help="Probability of a truncated body.")
+        float,
+        typer.Option(
+            "--truncate-rate",
+            rich_help_panel=_FAULTS,
+            min=0,
+            max=1,
+            metavar="RATE",
+            help="Probability of a truncated body.",
+        ),
     ] = 0.0,
     garbage_rate: Annotated[
-        float, typer.Option("--garbage-rate", min=0, max=1, help="Probability of HTML instead of JSON.")
+        float,
+        typer.Option(
+            "--garbage-rate",
+            rich_help_panel=_FAULTS,
+            min=0,
+            max=1,
+            metavar="RATE",
+            help="Probability of HTML instead of JSON.",
+        ),
     ] = 0.0,
     churn: Annotated[
-        float, typer.Option("--churn", min=0, max=1, help="Probability of a change of the data per request.")
+        float,
+        typer.Option(
+            "--churn",
+            rich_help_panel=_FAULTS,
+            min=0,
+            max=1,
+            metavar="RATE",
+            help="Probability of a change of the data per request.",
+        ),
     ] = 0.0,
     **line: Any,
 ) -> None:

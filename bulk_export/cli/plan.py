@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bulk_export.cli.runner import prepare
+from bulk_export.cli.runner import Prepared, prepare
 
 if TYPE_CHECKING:
     from bulk_export.pipelines.estimate import Cost
+    from bulk_export.pipelines.plan import PlanOptions
 
 
 def plan(**line: Any) -> None:
@@ -27,10 +28,44 @@ def plan(**line: Any) -> None:
         return
     wants_json = options.pop("json")
 
-    from bulk_export.pipelines.page_size_advice import page_size_advice
-    from bulk_export.pipelines.plan import PlanOptions, plan_costs
+    from bulk_export.pipelines.plan import PlanOptions
 
-    resolved = PlanOptions.of(options.pop("endpoints"), **options)
+    show_plan(PlanOptions.of(options.pop("endpoints"), **options), wants_json=wants_json)
+
+
+def show_dry_run(
+    plan_of: Callable[[Sequence[str], Mapping[str, Any]], PlanOptions],
+    tenants: str | None,
+    prepared: Prepared,
+    options: dict[str, Any],
+) -> None:
+    """Print what another command would cost.
+
+    Args:
+        plan_of: Checks the endpoints and options of that command, and returns the plan of it.
+        tenants: The file with the tenants for whom it would run.
+        prepared: How that command reports.
+        options: Its options, with the endpoints.
+    """
+    from bulk_export.pipelines.dry_run import plan_arguments
+
+    names = options.pop("endpoints")
+    if tenants is None:
+        show_plan(plan_of(names, options), wants_json=prepared.as_json)
+    else:
+        from bulk_export.cli.tenants import plan_all
+
+        of_plan = plan_arguments(options) | {"endpoints": names, "json": prepared.as_json}
+        plan_all(tenants, replace(prepared, options=of_plan))
+    if prepared.progress != "none":
+        prepared.console.line("a dry run: nothing was sent, and nothing was written")
+
+
+def show_plan(resolved: PlanOptions, *, wants_json: bool) -> None:
+    """Print the cost of what `plan`, or a command with `--dry-run`, was asked for."""
+    from bulk_export.pipelines.page_size_advice import page_size_advice
+    from bulk_export.pipelines.plan import plan_costs
+
     costs = plan_costs(resolved)
     if wants_json:
         shown = [{**asdict(cost), "total": cost.total} for cost in costs.values()]

@@ -124,10 +124,11 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
         except (KeyboardInterrupt, typer.Abort):
             return report(Interrupted("Interrupted."))
         except typer.TyperException as error:
+            from bulk_export.cli.near_misses import explained
             from bulk_export.core.masking import without_passwords
 
-            advice = "bulk-export --help lists commands and options."
-            return report(UsageError(without_passwords(error.format_message()), next_step=advice))
+            what, next_step = explained(error)
+            return report(UsageError(without_passwords(what), next_step=next_step))
         except BrokenPipeError as error:
             lost_output(error)
             return 0

@@ -22,7 +22,13 @@ def sync(**line: Any) -> None:
     """Keep a copy current: everything at first and once a week, changes in between. --between is for full syncs."""
     prepared = prepare("sync", line)
     options, console = prepared.options, prepared.console
-    tenants = options.pop("tenants")
+    tenants, is_dry = options.pop("tenants"), options.pop("dry_run")
+    if is_dry:
+        from bulk_export.cli.plan import show_dry_run
+        from bulk_export.pipelines.dry_run import plan_of_sync
+
+        show_dry_run(plan_of_sync, tenants, prepared, options)
+        return
     if tenants is not None:
         from bulk_export.cli.tenants import sync_all
 

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, TypedDict
 
 from bulk_export.core.model import INFER, LAX, SCHEMA_MODES, Limit, Service
-from bulk_export.pipelines.declarations import Option, Source, Trust
+from bulk_export.pipelines.declarations import Limits, Option, Privacy, Shown, Source, Trust, What, Where
 
 PathText = str | os.PathLike[str]
 
@@ -29,14 +29,14 @@ class ServiceArguments(TypedDict, total=False):
 
     service: Annotated[
         str | Service,
-        Option(
+        What(
             "Service: built in, or described in TOML or OpenAPI.",
             metavar="npq|ecf|ect|FILE|URL",
             default="npq",
             trust=Trust.CONFIRMED,
         ),
     ]
-    api_version: Annotated[str | None, Option("Version of the API.", metavar="v3", default_text="v3")]
+    api_version: Annotated[str | None, What("Version of the API.", metavar="v3", default_text="v3")]
 
 
 class AddressArguments(TypedDict, total=False):
@@ -44,9 +44,9 @@ class AddressArguments(TypedDict, total=False):
 
     environment: Annotated[
         str | None,
-        Option("The bundled service, or DfE's test environment.", choices=(LOCAL, "sandbox"), trust=Trust.CONFIRMED),
+        What("The bundled service, or DfE's test environment.", choices=(LOCAL, "sandbox"), trust=Trust.CONFIRMED),
     ]
-    base_url: Annotated[str | None, Option("Any other address of the service.", metavar="URL", trust=Trust.CONFIRMED)]
+    base_url: Annotated[str | None, What("Any other address of the service.", metavar="URL", trust=Trust.CONFIRMED)]
 
 
 class TransportArguments(TypedDict, total=False):
@@ -65,7 +65,7 @@ class TokenArguments(TypedDict, total=False):
     token: Annotated[str | None, Option("The token itself.", sources=Source.PYTHON)]
     token_file: Annotated[
         PathText | None,
-        Option("File with the token.", metavar="FILE", default_text="$BULK_EXPORT_TOKEN", trust=Trust.CONFIRMED),
+        What("File with the token.", metavar="FILE", default_text="$BULK_EXPORT_TOKEN", trust=Trust.CONFIRMED),
     ]
 
 
@@ -74,33 +74,33 @@ class LimitArguments(TypedDict, total=False):
 
     service_limit: Annotated[
         str | Limit | None,
-        Option("Requests to the service in total.", metavar="N/PERIOD", default_text="1000/5m"),
+        Limits("Requests to the service in total.", metavar="N/PERIOD", default_text="1000/5m"),
     ]
     ip_limit: Annotated[
-        str | Limit | None, Option("Requests from each address.", metavar="N/PERIOD", default_text="300/5m")
+        str | Limit | None, Limits("Requests from each address.", metavar="N/PERIOD", default_text="300/5m")
     ]
 
 
 class SpeedArguments(TypedDict, total=False):
     """How fast requests are sent, and from where."""
 
-    workers: Annotated[int | str, Option("Maximum number of pages in flight.", metavar="N", default=8)]
+    workers: Annotated[int | str, Limits("Maximum number of pages in flight.", metavar="N", default=8)]
     min_interval: Annotated[
-        str | float, Option("Minimum time between two requests; 0 for none.", metavar="TIME", default="100ms")
+        str | float, Limits("Minimum time between two requests; 0 for none.", metavar="TIME", default="100ms")
     ]
     source_address: Annotated[
-        str | Sequence[str], Option("Local address to send from; repeat for several.", metavar="IP")
+        str | Sequence[str], Limits("Local address to send from; repeat for several.", metavar="IP")
     ]
-    share: Annotated[str | float, Option("Part of both limits to use.", metavar="PERCENT", default="100%")]
+    share: Annotated[str | float, Limits("Part of both limits to use.", metavar="PERCENT", default="100%")]
 
 
 class PatienceArguments(TypedDict, total=False):
     """What to do while the service fails or asks to wait."""
 
-    retries: Annotated[int | str, Option("Additional attempts for a page that fails.", metavar="N", default=7)]
+    retries: Annotated[int | str, Limits("Additional attempts for a page that fails.", metavar="N", default=7)]
     max_wait: Annotated[
         str | float,
-        Option("Longest wait to accept that the service announces (Retry-After).", metavar="TIME", default="15m"),
+        Limits("Longest wait to accept that the service announces (Retry-After).", metavar="TIME", default="15m"),
     ]
 
 
@@ -109,7 +109,7 @@ class BudgetArguments(TypedDict, total=False):
 
     budget: Annotated[
         str | None,
-        Option(
+        Limits(
             "Where sent requests are recorded.", metavar="URL", default_text="a file of yours", trust=Trust.CONFIRMED
         ),
     ]
@@ -119,27 +119,27 @@ class FilterArguments(TypedDict, total=False):
     """Which records of the endpoints to ask for."""
 
     filter: Annotated[
-        Sequence[str] | Mapping[str, str], Option("Send filter[KEY]=VALUE; repeat for several.", metavar="KEY=VALUE")
+        Sequence[str] | Mapping[str, str], What("Send filter[KEY]=VALUE; repeat for several.", metavar="KEY=VALUE")
     ]
 
 
 class DailyWindowArguments(TypedDict, total=False):
     """At what time of day to send."""
 
-    between: Annotated[str | None, Option("Send only in this window each day, like 01:00-05:00.", metavar="FROM-TO")]
-    timezone: Annotated[str | None, Option("Time zone of --between, like Europe/London.", metavar="NAME")]
+    between: Annotated[str | None, Limits("Send only in this window each day, like 01:00-05:00.", metavar="FROM-TO")]
+    timezone: Annotated[str | None, Limits("Time zone of --between, like Europe/London.", metavar="NAME")]
 
 
 class PageSizeArguments(TypedDict, total=False):
     """The size of the pages of an export."""
 
-    page_size: Annotated[int | str | None, Option(_PAGE_SIZE_HELP, metavar="N", default_text=str(DEFAULT_PAGE_SIZE))]
+    page_size: Annotated[int | str | None, Limits(_PAGE_SIZE_HELP, metavar="N", default_text=str(DEFAULT_PAGE_SIZE))]
 
 
 class ConsistencyArguments(TypedDict, total=False):
     """Whether to prove that nothing was missed."""
 
-    consistent: Annotated[bool, Option("Sweep again until two sweeps agree, so that no record that stayed is missed.")]
+    consistent: Annotated[bool, What("Sweep again until two sweeps agree, so that no record that stayed is missed.")]
 
 
 class FileArguments(TypedDict, total=False):
@@ -147,7 +147,7 @@ class FileArguments(TypedDict, total=False):
 
     output: Annotated[
         PathText | None,
-        Option(
+        Where(
             "Output directory, or an address in an object store: s3://, az://, abfss://, gs://.",
             metavar="DIR|URL",
             default_text="output/{service}-{version}-{UTC time}",
@@ -157,20 +157,20 @@ class FileArguments(TypedDict, total=False):
     ]
     format: Annotated[
         str | Sequence[str],
-        Option("Format of the files; repeat for several.", default="parquet", choices=tuple(FORMATS), short="-f"),
+        Where("Format of the files; repeat for several.", default="parquet", choices=tuple(FORMATS), short="-f"),
     ]
     compression: Annotated[
         str | None,
-        Option(
+        Where(
             "parquet: zstd (default), snappy, none; ndjson and csv: none (default), gzip, zstd.",
             metavar="NAME",
             choices=("zstd", "snappy", "gzip", "none"),
         ),
     ]
-    flatten: Annotated[bool, Option("Give NDJSON the same columns as Parquet.")]
-    csv_bom: Annotated[bool, Option("Begin CSV files with a byte order mark, by which Excel knows UTF-8.")]
-    csv_safe: Annotated[bool, Option("Put an apostrophe before text in CSV that spreadsheets take for a formula.")]
-    overwrite: Annotated[bool, Option("Replace a finished export.", trust=Trust.OWNER)]
+    flatten: Annotated[bool, Where("Give NDJSON the same columns as Parquet.")]
+    csv_bom: Annotated[bool, Where("Begin CSV files with a byte order mark, by which Excel knows UTF-8.")]
+    csv_safe: Annotated[bool, Where("Put an apostrophe before text in CSV that spreadsheets take for a formula.")]
+    overwrite: Annotated[bool, Where("Replace a finished export.", trust=Trust.OWNER)]
     work_dir: Annotated[
         PathText | None,
         Option(
@@ -182,7 +182,7 @@ class FileArguments(TypedDict, total=False):
     ]
     publish: Annotated[
         str | None,
-        Option("Address in an object store that gets the export, too.", metavar="URL", trust=Trust.CONFIRMED),
+        Where("Address in an object store that gets the export, too.", metavar="URL", trust=Trust.CONFIRMED),
     ]
     store_option: Annotated[
         str | Sequence[str],
@@ -199,7 +199,7 @@ class MonitoringArguments(TypedDict, total=False):
 
     metrics: Annotated[
         PathText | None,
-        Option("Numbers of the last run, as a text file for Prometheus.", metavar="FILE", trust=Trust.OWNER),
+        Shown("Numbers of the last run, as a text file for Prometheus.", metavar="FILE", trust=Trust.OWNER),
     ]
     lineage: Annotated[
         PathText | None,
@@ -220,13 +220,13 @@ class PrivacyArguments(TypedDict, total=False):
     """What to leave out or replace."""
 
     drop_column: Annotated[
-        str | Sequence[str], Option("Leave out a field, like email or a.b; repeat for several.", metavar="NAME")
+        str | Sequence[str], Privacy("Leave out a field, like email or a.b; repeat for several.", metavar="NAME")
     ]
     pseudonymise: Annotated[
-        str | Sequence[str], Option("Replace a field by a keyed hash; repeat for several.", metavar="NAME")
+        str | Sequence[str], Privacy("Replace a field by a keyed hash; repeat for several.", metavar="NAME")
     ]
     pseudonym_key_file: Annotated[
-        PathText | None, Option("File with the secret key of the pseudonyms.", metavar="FILE", trust=Trust.OWNER)
+        PathText | None, Privacy("File with the secret key of the pseudonyms.", metavar="FILE", trust=Trust.OWNER)
     ]
 
 
@@ -253,16 +253,16 @@ class ExportArguments(
 
     updated_since: Annotated[
         str | datetime | date | None,
-        Option("Only records changed since then: ISO 8601, with any offset.", metavar="TIME"),
+        What("Only records changed since then: ISO 8601, with any offset.", metavar="TIME"),
     ]
-    sort: Annotated[str | None, Option("Another order than by creation; a leading - for descending.", metavar="KEY")]
+    sort: Annotated[str | None, What("Another order than by creation; a leading - for descending.", metavar="KEY")]
     limit: Annotated[
-        int | str | None, Option("At most this many records of each endpoint: a sample.", metavar="N", short="-n")
+        int | str | None, What("At most this many records of each endpoint: a sample.", metavar="N", short="-n")
     ]
-    keep_pages: Annotated[bool, Option("Keep the pages with the result, for `bulk-export replay`.")]
+    keep_pages: Annotated[bool, Where("Keep the pages with the result, for `bulk-export replay`.")]
     gone: Annotated[
         str,
-        Option("Records that disappear during a consistent export.", default=GONE[0], choices=GONE, trust=Trust.OWNER),
+        What("Records that disappear during a consistent export.", default=GONE[0], choices=GONE, trust=Trust.OWNER),
     ]
 
 
@@ -285,7 +285,7 @@ class SyncArguments(
 
     output: Annotated[
         PathText | None,
-        Option(
+        Where(
             "Directory of the copy, or its address in an object store. Required.",
             metavar="DIR|URL",
             trust=Trust.OWNER,
@@ -294,7 +294,7 @@ class SyncArguments(
     ]
     format: Annotated[
         str,
-        Option(
+        Where(
             "Delta tables with their history, or one current file for each endpoint.",
             default="delta",
             choices=COPY_FORMATS,
@@ -303,16 +303,16 @@ class SyncArguments(
     ]
     page_size: Annotated[
         int | str | None,
-        Option(_PAGE_SIZE_HELP, metavar="N", default_text="300 for everything, 100 for changes"),
+        Limits(_PAGE_SIZE_HELP, metavar="N", default_text="300 for everything, 100 for changes"),
     ]
     schema: Annotated[str, Option(_SCHEMA_HELP, default=INFER, choices=SCHEMA_MODES)]
-    every: Annotated[str | float | timedelta | None, Option("Keep polling, like 1h; once by default.", metavar="TIME")]
+    every: Annotated[str | float | timedelta | None, What("Keep polling, like 1h; once by default.", metavar="TIME")]
     full_every: Annotated[
-        str | float | timedelta, Option("Sweep everything again after this time.", metavar="TIME", default="7d")
+        str | float | timedelta, What("Sweep everything again after this time.", metavar="TIME", default="7d")
     ]
     removed: Annotated[
         str,
-        Option(
+        What(
             "Records that disappeared: _removed_at is set, or the row is deleted.",
             default="mark",
             choices=REMOVED,
@@ -321,20 +321,18 @@ class SyncArguments(
     ]
     max_removed: Annotated[
         str | float,
-        Option(
+        What(
             "Refuse more removals than this share of a table, and than 50.",
             metavar="PERCENT",
             default="10%",
             trust=Trust.OWNER,
         ),
     ]
-    accept_removals: Annotated[
-        bool, Option("Accept, this once, removals that --max-removed refuses.", trust=Trust.OWNER)
-    ]
-    compact: Annotated[bool, Option("Merge small files of the tables after each poll.")]
+    accept_removals: Annotated[bool, What("Accept, this once, removals that --max-removed refuses.", trust=Trust.OWNER)]
+    compact: Annotated[bool, Where("Merge small files of the tables after each poll.")]
     vacuum: Annotated[
         str | float | timedelta | None,
-        Option("Delete history older than this, at least 7d, after each poll.", metavar="TIME", trust=Trust.OWNER),
+        Where("Delete history older than this, at least 7d, after each poll.", metavar="TIME", trust=Trust.OWNER),
     ]
     accept_token: Annotated[bool, Option("Accept another token of the same provider.", trust=Trust.OWNER)]
     moved_to: Annotated[
@@ -342,7 +340,7 @@ class SyncArguments(
     ]
     load: Annotated[
         str | None,
-        Option(
+        Where(
             "Load the changes into this database after each poll, as load --to does.",
             metavar="URL",
             trust=Trust.CONFIRMED,
@@ -355,14 +353,14 @@ class ReplayArguments(FileArguments, SchemaArguments, PrivacyArguments, total=Fa
 
     service: Annotated[
         str | Service | None,
-        Option(
+        What(
             "Description of the service that the pages came from.",
             metavar="npq|ecf|ect|FILE|URL",
             default_text="as in the archive",
             trust=Trust.CONFIRMED,
         ),
     ]
-    api_version: Annotated[str | None, Option("Version of the API.", metavar="v3", default_text="as in the archive")]
+    api_version: Annotated[str | None, What("Version of the API.", metavar="v3", default_text="as in the archive")]
 
 
 class PlanArguments(
@@ -378,12 +376,12 @@ class PlanArguments(
 
     records: Annotated[
         Sequence[str],
-        Option("Number of records, for all endpoints; repeat for each.", metavar="[ENDPOINT=]N"),
+        What("Number of records, for all endpoints; repeat for each.", metavar="[ENDPOINT=]N"),
     ]
-    like: Annotated[PathText | None, Option("Take the numbers of records from an earlier export.", metavar="DIR|URL")]
-    sync: Annotated[bool, Option("Estimate `sync` instead: a full sync, and a poll for changes.")]
+    like: Annotated[PathText | None, What("Take the numbers of records from an earlier export.", metavar="DIR|URL")]
+    sync: Annotated[bool, What("Estimate `sync` instead: a full sync, and a poll for changes.")]
     changed: Annotated[
         Sequence[str],
-        Option("With --sync: number of records that change between two polls.", metavar="[ENDPOINT=]N"),
+        What("With --sync: number of records that change between two polls.", metavar="[ENDPOINT=]N"),
     ]
-    latency: Annotated[str, Option("Time from a request to its response.", metavar="TIME", default="500ms")]
+    latency: Annotated[str, Limits("Time from a request to its response.", metavar="TIME", default="500ms")]

@@ -1,10 +1,11 @@
 """How an option is declared: once, as an annotated key of a `TypedDict`.
 
     class SpeedArguments(TypedDict, total=False):
-        workers: Annotated[int | str, Option("Maximum number of pages in flight.", metavar="N", default=8)]
+        workers: Annotated[int | str, Limits("Maximum number of pages in flight.", metavar="N", default=8)]
 
-The command line, the environment variables, the TOML file and the Python functions all read these declarations. A
-command takes an option if its `TypedDict` inherits the one with the key.
+`Limits` makes an `Option` that the help lists under that heading. The command line, the environment variables, the TOML
+file and the Python functions all read these declarations. A command takes an option if its `TypedDict` inherits the one
+with the key.
 """
 
 from __future__ import annotations
@@ -49,12 +50,24 @@ class Trust(enum.Enum):
     CONFIRMED = "confirmed"
 
 
+class Group(enum.Enum):
+    """Under which heading the help lists an option; the headings in their order there."""
+
+    WHAT = "What"
+    WHERE = "Where to"
+    LIMITS = "Limits"
+    PRIVACY = "Privacy"
+    OUTPUT = "Output"
+    ADVANCED = "Advanced"
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """What an option means to its user.
 
     Args:
         help: One sentence or two. The default is added in parentheses.
+        group: The heading under which the help lists it.
         metavar: What stands for the value in the help; by default the choices.
         default: The value if the option is not given. Switches default to False, options with several values to ().
         default_text: What the help shows as the default if `default` does not say it.
@@ -66,6 +79,7 @@ class Option:
     """
 
     help: str
+    group: Group = Group.ADVANCED
     metavar: str | None = None
     default: Any = None
     default_text: str = ""
@@ -74,6 +88,14 @@ class Option:
     sources: Source = Source.ALL
     trust: Trust = Trust.ANY
     short: str = ""
+
+
+# Options by group. An `Option` itself is among the advanced ones.
+What = functools.partial(Option, group=Group.WHAT)
+Where = functools.partial(Option, group=Group.WHERE)
+Limits = functools.partial(Option, group=Group.LIMITS)
+Privacy = functools.partial(Option, group=Group.PRIVACY)
+Shown = functools.partial(Option, group=Group.OUTPUT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,16 +51,20 @@ class EndpointLoad:
         page_size: How many of them come in one response; None for all.
         sweep_again: The page size of further sweeps that prove that nothing was missed; None for no such sweeps.
         asks_twice: Whether a single response with everything has to be confirmed by another one.
+        sample_pages: How many pages a sample has at most; None for no sample. It does not look for the end.
     """
 
     records: int
     page_size: int | None
     sweep_again: int | None = None
     asks_twice: bool = True
+    sample_pages: int | None = None
 
     @property
     def requests(self) -> int:
         """The number of requests that it takes if nothing changes."""
+        if self.sample_pages is not None and self.page_size is not None:
+            return min(self.sample_pages, least_requests(self.records, self.page_size))
         if self.page_size is None:
             return 1 if self.sweep_again is None else 2
         first = least_requests(self.records, self.page_size)
@@ -71,7 +75,9 @@ class EndpointLoad:
     @property
     def search(self) -> int:
         """The largest number of further requests to find the end."""
-        return 0 if self.page_size is None else most_search(self.records, self.page_size)
+        return (
+            0 if self.page_size is None or self.sample_pages is not None else most_search(self.records, self.page_size)
+        )
 
 
 def full_load(

@@ -17,7 +17,7 @@ from bulk_export.pipelines.arguments import (
     TokenArguments,
     TransportArguments,
 )
-from bulk_export.pipelines.declarations import Option
+from bulk_export.pipelines.declarations import What, Where
 
 
 class HeadArguments(
@@ -34,9 +34,9 @@ class HeadArguments(
 ):
     """The options of a first look."""
 
-    limit: Annotated[int | str, Option("Number of records, 1 to 3000.", metavar="N", default=10, short="-n")]
+    limit: Annotated[int | str, What("Number of records, 1 to 3000.", metavar="N", default=10, short="-n")]
     updated_since: Annotated[
-        str | datetime | date | None, Option("Only records changed since then: ISO 8601.", metavar="TIME")
+        str | datetime | date | None, What("Only records changed since then: ISO 8601.", metavar="TIME")
     ]
 
 
@@ -52,5 +52,5 @@ class DoctorArguments(
     """The options of a diagnosis."""
 
     output: Annotated[
-        PathText, Option("Directory whose disk is looked at.", metavar="DIR", default="output", short="-o")
+        PathText, Where("Directory whose disk is looked at.", metavar="DIR", default="output", short="-o")
     ]

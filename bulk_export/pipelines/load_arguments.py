@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, TypedDict
 
 from bulk_export.pipelines.arguments import PathText
-from bulk_export.pipelines.declarations import Option, Source, Trust
+from bulk_export.pipelines.declarations import Source, Trust, Where
 
 MODES = ("replace", "upsert", "append")
 NESTED = ("json", "child-tables")
@@ -17,7 +17,7 @@ class LoadArguments(TypedDict, total=False):
 
     to: Annotated[
         str | None,
-        Option(
+        Where(
             "Database: postgresql, duckdb, sqlite; mssql, snowflake and bigquery, not run against a real server by us;"
             " or env:NAME, a variable with its URL.",
             metavar="URL",
@@ -27,17 +27,17 @@ class LoadArguments(TypedDict, total=False):
     # Not in settings, where the name is that of an export's option.
     schema: Annotated[
         str | None,
-        Option(
+        Where(
             "Schema of the tables.",
             metavar="NAME",
             default_text="the database's",
             sources=Source.LINE | Source.PYTHON,
         ),
     ]
-    table_prefix: Annotated[str | None, Option("What the name of each table begins with.", metavar="TEXT")]
+    table_prefix: Annotated[str | None, Where("What the name of each table begins with.", metavar="TEXT")]
     mode: Annotated[
         str | None,
-        Option(
+        Where(
             "What to do with rows that are there.",
             choices=MODES,
             default_text="replace for exports, upsert for copies",
@@ -45,15 +45,15 @@ class LoadArguments(TypedDict, total=False):
         ),
     ]
     nested: Annotated[
-        str, Option("Lists of objects: as JSON, or as tables of their own.", choices=NESTED, default=NESTED[0])
+        str, Where("Lists of objects: as JSON, or as tables of their own.", choices=NESTED, default=NESTED[0])
     ]
     nul: Annotated[
         str,
-        Option(
+        Where(
             "U+0000 in strings, where the database cannot hold it: an error, or U+FFFD.", choices=NUL, default=NUL[0]
         ),
     ]
-    adopt: Annotated[bool, Option("Take over a table that something else made.", trust=Trust.OWNER)]
+    adopt: Annotated[bool, Where("Take over a table that something else made.", trust=Trust.OWNER)]
     password_file: Annotated[
-        PathText | None, Option("File with the password of the database.", metavar="FILE", trust=Trust.CONFIRMED)
+        PathText | None, Where("File with the password of the database.", metavar="FILE", trust=Trust.CONFIRMED)
     ]

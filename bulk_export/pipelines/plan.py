@@ -117,6 +117,8 @@ def plan_loads(options: PlanOptions) -> dict[str, dict[str, EndpointLoad]]:
         export.page_size,
         consistent=export.consistent or options.changed is not None,
     )
+    if export.sample_pages is not None:
+        full = {name: replace(load, sample_pages=export.sample_pages) for name, load in full.items()}
     loads = {"requests": full}
     if options.changed is not None:
         sizes = export.page_size, options.poll_page_size

@@ -44,6 +44,7 @@ from bulk_export.pipelines.workspace import (
     open_workspace,
 )
 from bulk_export.progress.observer import ExportSummary, Observer
+from bulk_export.services.catalogue import described_order
 from bulk_export.transform.dedup.resolution import is_outdated
 
 
@@ -180,7 +181,7 @@ class _Replay:
         options, before = self._options, self._options.origin["parameters"]
         return {
             **{name: value for name, value in before.items() if name not in CSV_PARAMETERS},
-            "endpoints": [endpoint.name for endpoint in options.endpoints],
+            "endpoints": [endpoint.name for endpoint in described_order(options.service, options.endpoints)],
             "formats": dict(options.formats),
             "flatten": options.flatten,
             "drop_columns": [*before["drop_columns"], *options.drop_columns],

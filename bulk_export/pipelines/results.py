@@ -19,6 +19,7 @@ from bulk_export.pipelines.conversion import EndpointConversion
 from bulk_export.pipelines.journal_receiver import StoredCounters
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.progress.observer import EndpointSummary, ExportSummary
+from bulk_export.services.catalogue import described_order
 from bulk_export.transform import schema
 from bulk_export.transform.decode import Drift
 from bulk_export.transform.schema import with_distinct_names
@@ -57,7 +58,9 @@ def export_identity(options: ExportOptions) -> dict[str, Any]:
         "api_version": options.service.version,
         "base_url": service_name(options),
         # A description may be edited between two runs; pages that were stored under one do not fit another.
-        "description": description_digest([with_distinct_names(endpoint) for endpoint in options.endpoints]),
+        "description": description_digest(
+            [with_distinct_names(endpoint) for endpoint in described_order(options.service, options.endpoints)]
+        ),
         **export_parameters(options),
         "schema": resumable_schema(options.schema),
     }
@@ -66,7 +69,7 @@ def export_identity(options: ExportOptions) -> dict[str, Any]:
 def export_parameters(options: ExportOptions) -> dict[str, Any]:
     """Return the options that determine what is exported, as the manifest states them."""
     return {
-        "endpoints": [endpoint.name for endpoint in options.endpoints],
+        "endpoints": [endpoint.name for endpoint in described_order(options.service, options.endpoints)],
         "page_size": options.page_size,
         "filters": dict(options.filters),
         "sort": options.sort,

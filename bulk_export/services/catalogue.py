@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ __all__ = [
     "LARGEST_FILE",
     "built_in_services",
     "choose_endpoints",
+    "described_order",
     "load_service",
     "read_description",
     "read_service",
@@ -81,7 +82,7 @@ def read_service(content: bytes, source: str, version: str | None, *, address: s
 
 
 def choose_endpoints(service: Service, names: Sequence[str]) -> tuple[Endpoint, ...]:
-    """Return the named endpoints, each once and in the order of the description; all if `names` is empty.
+    """Return the named endpoints, each once and in the order of their names; all if `names` is empty.
 
     Raises:
         UsageError: If there is no endpoint of a name. It suggests the most similar one, or says why it is left out.
@@ -96,7 +97,13 @@ def choose_endpoints(service: Service, names: Sequence[str]) -> tuple[Endpoint, 
                 f"Service {service.name} {service.version} has no endpoint {name!r}.",
                 next_step=f"{''.join(left_out) or hint}It has: {', '.join(known)}.",
             )
-    return tuple(endpoint for endpoint in service.endpoints if not names or endpoint.name in names)
+    return tuple(known[name] for name in dict.fromkeys(names or known))
+
+
+def described_order(service: Service, endpoints: Iterable[Endpoint]) -> list[Endpoint]:
+    """Return endpoints in the order of the description: what is stored of a run depends on no order of names."""
+    places = {endpoint.name: place for place, endpoint in enumerate(service.endpoints)}
+    return sorted(endpoints, key=lambda endpoint: places[endpoint.name])
 
 
 def _document(service: str) -> Mapping[str, Any]:

@@ -170,6 +170,8 @@ def test_exceptions_import_nothing_of_ours() -> None:
                 "cli.describe",
                 "cli.check",
                 "cli.local_service",
+                "cli.completion",
+                "cli.man",
             },
         ),
     ],

@@ -5,13 +5,14 @@ The identity of an export is a mapping of everything that its pages and parts de
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bulk_export.errors import UsageError
+from bulk_export.extract.journal.option_texts import change_text, differing_parameters, is_known
 
-_LONGEST_SHOWN = 100
+_LONGEST_VERSION = 100
 
 
 def check_identity(stored: Mapping[str, Any], current: Mapping[str, Any], output: Path) -> bool:
@@ -26,42 +27,31 @@ def check_identity(stored: Mapping[str, Any], current: Mapping[str, Any], output
         Whether another version of the program started it, with the same parameters.
 
     Raises:
-        UsageError: The parameters differ; the message names them.
+        UsageError: The parameters differ; the message names them as options, with both values.
     """
-    differing = [name for name in sorted({*stored, *current}) if stored.get(name) != current.get(name)]
+    differing = differing_parameters(stored, current)
     if differing and differing != ["version"]:
+        known = [name for name in differing if name != "version"]
+        changes = [_change(name, stored, current) for name in known]
         raise UsageError(
-            f"The unfinished export in {output} was started with other parameters:"
-            f" {_changes(stored, current, differing)}.",
+            f"The unfinished export in {output} was begun in another way: {'; '.join(changes)}.",
             kept="Nothing was changed.",
             next_step=_advice(stored, current, differing),
         )
     return bool(differing)
 
 
-def shortened(value: Any) -> str:
-    """Return the repr of a value from a file, cut to a length that fits into a message."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
-
-
-def _changes(stored: Mapping[str, Any], current: Mapping[str, Any], differing: Iterable[str]) -> str:
-    changes = []
-    for name in differing:
-        if name == "description":
-            changes.append("the service is described in another way")
-        elif name not in stored or name not in current:
-            changes.append(f"{name} is known to one of the two versions of this tool only")
-        else:
-            changes.append(f"{name} was {shortened(stored[name])}, now {shortened(current[name])}")
-    return "; ".join(changes)
+def _change(name: str, stored: Mapping[str, Any], current: Mapping[str, Any]) -> str:
+    if is_known(name) or (name in stored and name in current):
+        return change_text(name, stored.get(name), current.get(name))
+    return f"{name} is known to one of the two versions of this tool only"
 
 
 def _advice(stored: Mapping[str, Any], current: Mapping[str, Any], differing: Sequence[str]) -> str:
-    version = str(stored.get("version"))[:_LONGEST_SHOWN]
-    if "version" in differing or "description" in differing or stored.keys() != current.keys():
+    is_renewed = any(name not in stored or name not in current for name in differing if not is_known(name))
+    if "version" in differing or "description" in differing or is_renewed:
         return (
-            f"Go on with the parameters and the version it was started with ({version}; this is"
-            f" {current.get('version')}), or choose another --output."
+            "For another export, choose another --output. This one goes on as it was begun, with the version that began"
+            f" it ({str(stored.get('version'))[:_LONGEST_VERSION]}; this is {current.get('version')})."
         )
-    return "Go on with the parameters it was started with, or choose another --output."
+    return "For another export, choose another --output. This one goes on as it was begun."

@@ -21,7 +21,8 @@ from bulk_export.extract.journal import layout
 from bulk_export.extract.journal.batched import BatchedJournal
 from bulk_export.extract.journal.bodies import Compression, compressed, header_of, packed, unpacked
 from bulk_export.extract.journal.entries import InvalidRow, PageFingerprints, Part, StoredPage, requests_from_row
-from bulk_export.extract.journal.identity import check_identity, shortened
+from bulk_export.extract.journal.identity import check_identity
+from bulk_export.extract.journal.option_texts import shortened
 
 _FINGERPRINTS_AT_ONCE = 100
 _PAGES_AT_ONCE = 8

@@ -21,7 +21,8 @@ class LimitUsage:
         address: None for the limit on the service, a source address, or "this machine" for several addresses that the
             system chooses from. The requests from an address count with any token.
         limit: The limit that the latest process kept to.
-        free_in: For each request that counts, the seconds until it does not any more, in order.
+        free_in: For each request that counts, the seconds until it does not any more, in order. `--json` has only the
+            first and the last of them.
         held_for: Seconds for which nothing is sent because the service throttles.
     """
 

@@ -13,6 +13,7 @@ from typing import Any
 from bulk_export.core.directories import entry_status, kind_of, names_in, opened_directory, ownership_problem
 from bulk_export.core.files import local_failures
 from bulk_export.errors import DamagedState, UsageError
+from bulk_export.extract.journal.option_texts import change_text, differing_parameters
 from bulk_export.output.delta_files import LOG as DELTA_LOG
 from bulk_export.output.file_names import JOURNAL, SYNC_STATE, WORKING_DIRECTORY
 from bulk_export.pipelines.sync.log import LOG, append_entry
@@ -77,11 +78,11 @@ def open_copy(options: SyncOptions) -> OpenCopy:
 
 def refuse_another(copied: Mapping[str, Any], wanted: Mapping[str, Any], directory: Path) -> None:
     """Raise UsageError, naming what differs, unless the copy in a directory has the identity that is wanted."""
-    differing = sorted(name for name in {*copied, *wanted} if copied.get(name) != wanted.get(name))
+    differing = differing_parameters(copied, wanted)
     if differing:
-        shown = "; ".join(f"{name}: {copied.get(name)!r}, now {wanted.get(name)!r}" for name in differing)
+        shown = "; ".join(change_text(name, copied.get(name), wanted.get(name)) for name in differing)
         raise UsageError(
-            f"{directory} holds a copy made with other options ({shown}).",
+            f"{directory} holds a copy made with other options: {shown}.",
             kept="Nothing was changed.",
             next_step="Use the options it was made with, or choose another --output for another copy.",
         )

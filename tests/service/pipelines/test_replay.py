@@ -121,7 +121,7 @@ async def test_an_interrupted_replay_goes_on(kept: Path, tmp_path: Path) -> None
         await replay(chosen, stop=stop)
     assert not (tmp_path / "out/manifest.json").exists()
     other = ReplayOptions.of(kept / "pages/pages.sqlite", output=tmp_path / "out", format="ndjson")
-    with pytest.raises(UsageError, match="formats was"):
+    with pytest.raises(UsageError, match="begun in another way: --format parquet"):
         await replay(other)
     await replay(chosen)
     assert file_digests(tmp_path / "out") == file_digests(kept / "parquet")

@@ -76,7 +76,7 @@ async def test_another_identity_is_refused(tmp_path: Path) -> None:
     async with open_workspace(request(tmp_path / "out")) as workspace:
         store_pages(workspace.store, full_pages(5))
     changed = request(tmp_path / "out", identity={"version": "1", "page_size": 20})
-    with pytest.raises(UsageError, match="page_size was 10, now 20"):
+    with pytest.raises(UsageError, match="--page-size 10, now 20"):
         async with open_workspace(changed):
             pass
 

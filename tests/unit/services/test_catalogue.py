@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bulk_export.core.model import Endpoint, Field, FieldType, Kind, Limit, ListOf, Service, Struct
 from bulk_export.errors import UsageError
 from bulk_export.output.file_names import safe_name
-from bulk_export.services.catalogue import built_in_services, choose_endpoints, load_service
+from bulk_export.services.catalogue import built_in_services, choose_endpoints, described_order, load_service
 
 VERSIONS = [("npq", "v1"), ("npq", "v2"), ("npq", "v3"), ("ecf", "v1"), ("ecf", "v2"), ("ecf", "v3")]
 SERVICES = [load_service(name, version) for name, version in VERSIONS]
@@ -176,10 +176,10 @@ def test_endpoint_names_are_unique(service: object) -> None:
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([endpoint.name for endpoint in NPQ]), max_size=8))
 def test_chosen_endpoints_are_ordered_and_unique(names: list[str]) -> None:
-    """Chosen endpoints come in the order of the description, each once; all come if none is named."""
-    chosen = [endpoint.name for endpoint in choose_endpoints(NPQ, names)]
-    assert set(chosen) == set(names or [endpoint.name for endpoint in NPQ])
-    assert chosen == [endpoint.name for endpoint in NPQ if endpoint.name in chosen]
+    """Chosen endpoints come in the order in which they are named, each once; all come if none is named."""
+    chosen = choose_endpoints(NPQ, names)
+    assert [endpoint.name for endpoint in chosen] == list(dict.fromkeys(names or [endpoint.name for endpoint in NPQ]))
+    assert described_order(NPQ, chosen) == [endpoint for endpoint in NPQ if endpoint in chosen]
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ def test_other_parameters_are_refused(path: Path) -> None:
     store = JournalStore(path, cap=CAP)
     assert store.bind({"service": "npq", "page_size": 300}) is False
     assert store.bind({"page_size": 300, "service": "npq"}) is True
-    with pytest.raises(UsageError, match="page_size was 300, now 100") as refused:
+    with pytest.raises(UsageError, match="--page-size 300, now 100") as refused:
         store.bind({"service": "npq", "page_size": 100})
-    assert "service" not in refused.value.what.split("parameters:")[1]
+    assert "service" not in refused.value.what.split("another way:")[1]
     store.close()
 
 
@@ -46,5 +46,5 @@ def test_other_description_is_refused(complete: Path, path: Path) -> None:
     with pytest.raises(UsageError, match="new is known to one of the two versions") as renewed:
         store.bind({**IDENTITY, "version": "2", "new": 5})
     for refused in (described, renewed):
-        assert "the version it was started with (1;" in refused.value.next_step
+        assert "the version that began it (1;" in refused.value.next_step
     store.close()

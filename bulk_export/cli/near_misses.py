@@ -1,0 +1,191 @@
+"""What a user of other programs means by an option or a command that does not exist here.
+
+The spelling is compared by Typer. Here are words that mean the same: those of curl, wget, rclone, pg_dump, psql,
+DuckDB, make and others.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+_GENERAL_ADVICE = "bulk-export --help lists commands and options."
+
+# By option, what others call it. If several fit, the first one that a command has is meant.
+_OPTIONS: Mapping[str, str] = {
+    "--quiet": "silent no-messages less-output noverbose",
+    "--progress": "no-progress progress-bar progress-meter no-progress-meter noprogress",
+    "--verbose": "log-level loglevel info -V",
+    "--debug": "trace traceback stacktrace stack-trace",
+    "--dry-run": "dryrun dry simulate just-print what-if whatif no-act noop no-op estimate explain preview",
+    "--output": "out outdir out-dir output-dir output-directory output-document dest destination target directory"
+    " directory-prefix dir path file folder prefix to copy-to",
+    "--to": "database db dbname connection connection-string dsn dest destination target output",
+    "--token-file": "token api-key apikey api-token auth bearer oauth2-bearer header password credentials user",
+    "--service-limit": "limit-rate rate rate-limit ratelimit max-rate tpslimit bwlimit throttle rps qps"
+    " requests-per-second max-requests",
+    "--share": "percent percentage fraction",
+    "--min-interval": "delay sleep pause wait-between interval wait",
+    "--workers": "threads jobs parallel parallelism concurrency concurrent transfers checkers parallel-max"
+    " connections max-connections num-workers processes -j -P",
+    "--filter": "where query select param params include match condition predicate",
+    "--updated-since": "since from after modified-since changed-since updated-after changed-after start-date"
+    " start-time max-age newer newer-than incremental time-cond begin",
+    "--limit": "max-records records rows max-rows num-rows nrows top sample head count lines max take",
+    "--page-size": "batch-size batch per-page per_page pagesize page-length chunk-size chunksize rows-per-page"
+    " fetch-size",
+    "--retries": "retry max-retries tries attempts max-attempts low-level-retries",
+    "--max-wait": "timeout max-time connect-timeout retry-max-time contimeout",
+    "--overwrite": "force clobber replace yes clean overwrite-output delete-existing -y",
+    "--drop-column": "exclude exclude-column exclude-columns exclude-field ignore-fields skip-column skip-columns"
+    " drop drop-columns omit without",
+    "--pseudonymise": "pseudonymize pseudonym anonymise anonymize mask redact hash obfuscate",
+    "--format": "type file-type filetype file-format output-format as fmt",
+    "--compression": "gzip zstd compress codec compressed compression-level -z",
+    "--base-url": "url host address endpoint-url server api base api-url uri hostname",
+    "--environment": "env stage staging local sandbox",
+    "--ca-file": "cacert ca-cert ca-bundle ca-certificate ca-certificates certificate cert insecure no-verify"
+    " no-check-certificate no-verify-ssl -k",
+    "--source-address": "interface bind bind-address source-ip local-address address-from",
+    "--every": "interval poll watch follow schedule poll-interval repeat",
+    "--sort": "order order-by sort-by",
+    "--csv-bom": "bom utf8-bom",
+    "--metrics": "prometheus metrics-file prometheus-file",
+    "--config": "conf config-file configuration settings rcfile -c -K",
+    "--work-dir": "temp-dir tmp tmpdir temp tempdir temporary-directory scratch cache-dir",
+    "--keep-pages": "raw keep-raw save-raw keep archive",
+    "--consistent": "snapshot consistent-snapshot serializable isolation check-twice",
+    "--schema": "search-path namespace infer-schema",
+    "--table-prefix": "prefix",
+    "--like": "as-in same-as",
+    "--json": "as-json output-json",
+    "--quick": "fast size-only metadata-only",
+}
+# What has no option here, by what others call it.
+_ADVICE: Mapping[str, str] = {
+    "resume continue restart continue-at -C": "The same command goes on with what is unfinished, and so does"
+    " bulk-export resume DIR.",
+    "proxy preproxy -x": "The variables HTTPS_PROXY and NO_PROXY name a proxy.",
+    "table tables endpoint endpoints resource resources -t": "Endpoints are written without an option:"
+    " bulk-export export statements.",
+    "columns fields select-columns column": "All fields are exported; --drop-column leaves one out.",
+    "schema-only describe": "bulk-export endpoints --arrow-schema lists the columns.",
+    "version": "bulk-export --version shows it.",
+    "all everything recursive mirror -r -a": "Everything is exported if no endpoint is named.",
+}
+# By command, what others call it.
+_COMMANDS: Mapping[str, str] = {
+    "export": "download dump get fetch extract copy pull run start backup unload",
+    "sync": "mirror update watch replicate poll refresh incremental",
+    "resume": "continue restart retry recover unfinished",
+    "replay": "convert transform reformat rewrite reprocess",
+    "plan": "estimate cost dry-run dryrun simulate explain price",
+    "head": "preview show sample peek cat look first tail",
+    "doctor": "diagnose test ping check-connection health info diagnostics",
+    "verify": "validate checksum compare md5sum sha256sum checksums hash audit",
+    "load": "import ingest insert upload restore copy-to push",
+    "check": "query ask questions report",
+    "budget": "limits quota usage rate-limit rate limit ratelimit spent",
+    "endpoints": "list ls tables resources schema schemas fields lists lsd services",
+    "describe": "openapi spec swagger",
+    "init": "config configure settings setup configuration",
+    "trust": "allow confirm approve",
+    "local-service": "serve server mock stub fake stand-in local sandbox",
+    "completion": "completions complete autocomplete autocompletion shell-completion",
+    "man": "manpage manual man-page docs",
+}
+_HELP_WORDS = {"help": "--help", "usage": "--help", "version": "--version"}
+
+
+def explained(error: Any) -> tuple[str, str]:
+    """Return what is wrong with a command line, and what to do about it.
+
+    Args:
+        error: The error of Typer.
+    """
+    from bulk_export.cli.commands import COMMANDS
+
+    context, option = getattr(error, "ctx", None), getattr(error, "option_name", None)
+    if context is None:
+        return error.format_message(), _GENERAL_ADVICE
+    name = context.command.name
+    advice = f"bulk-export {name} --help lists its options." if name in COMMANDS else _GENERAL_ADVICE
+    if option is None or not hasattr(error, "possibilities"):
+        return error.format_message(), advice
+    if name not in COMMANDS and any(option in options_of(command) for command in COMMANDS):
+        return f"{error.message}.", "Options stand behind the command, as in bulk-export export --help."
+    known = options_of(name) if name in COMMANDS else ()
+    meant = option_meant(option, known) or _misspelt(option, known) or _option_elsewhere(option)
+    return (error.format_message() if meant is None else f"{error.message}. {meant}"), advice
+
+
+def options_of(command: str) -> Collection[str]:
+    """Return the options of a command, in all their forms."""
+    from bulk_export.cli.commands import COMMANDS
+    from bulk_export.pipelines.declarations import Source, declarations
+
+    declared = declarations(COMMANDS[command]).values()
+    return [flag for entry in declared if Source.LINE in entry.option.sources for flag in entry.flags]
+
+
+def option_meant(option: str, known: Collection[str]) -> str | None:
+    """Say which of the known options is meant by another word for it; None if no such word is known.
+
+    Args:
+        option: What was written, like `--silent`.
+        known: The options of the command, like `--quiet`.
+    """
+    word = _word(option)
+    for ours, words in _OPTIONS.items():
+        if ours in known and word in words.split():
+            return _as_question(option, ours)
+    for words, advice in _ADVICE.items():
+        if word in words.split():
+            return advice
+    return None
+
+
+def _misspelt(option: str, known: Collection[str]) -> str | None:
+    (nearest,) = difflib.get_close_matches(option, known, n=1, cutoff=0.8) or ("",)
+    return f"Did you mean {nearest}?" if nearest else None
+
+
+def _option_elsewhere(option: str) -> str | None:
+    """Say which other commands have an option, or what is meant by it."""
+    from bulk_export.cli.commands import COMMANDS
+
+    word = _word(option)
+    for ours in (option, *(ours for ours, words in _OPTIONS.items() if word in words.split())):
+        commands = [command for command in COMMANDS if ours in options_of(command)]
+        if commands:
+            return f"{ours} is an option of {', '.join(commands[:3])}."
+    return None
+
+
+def command_meant(name: str) -> str | None:
+    """Return the command that is meant by another word for it, None if none is known."""
+    word = name.lower().replace("_", "-")
+    if word in _HELP_WORDS:
+        return _HELP_WORDS[word]
+    return next((ours for ours, words in _COMMANDS.items() if word in words.split()), None)
+
+
+def _word(option: str) -> str:
+    """An option as the tables have it: long ones without hyphens in front, short ones as they are."""
+    if re.match(r"-[^-]", option):
+        return option[:2]
+    return option.removeprefix("--").partition("=")[0].lower().replace("_", "-")
+
+
+def _as_question(option: str, ours: str) -> str:
+    reasons = {
+        "--token-file": " Everybody on a machine can read its command lines, so a token is in a file"
+        " or in BULK_EXPORT_TOKEN.",
+        "--service-limit": " It bounds requests: --service-limit 100/1m; --share 50% leaves half to others.",
+        "--progress": " It takes auto, rich, plain or none." if "no" in option else "",
+        "--environment": " It takes local or sandbox.",
+        "--ca-file": " Certificates are always checked; this trusts further authorities.",
+    }
+    return f"Did you mean {ours}?{reasons.get(ours, '')}"

@@ -1,0 +1,1 @@
+complete --command bulk-export --no-files --arguments "(env _BULK_EXPORT_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) bulk-export)" --condition "env _BULK_EXPORT_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) bulk-export"
