@@ -217,6 +217,7 @@ class Dispatcher:
         self._note_reached()
         pause = self._outage.throttled(throttled.retry_after, throttled.pause, now=loop_time())
         logger.info("Throttled (429): nothing is sent for %.1f s, until %s", pause, _time_after(pause))
+        self._fetcher.report_hold(pause, is_throttled=True)
         self._observer.throttled(pause)
 
     def _waits_for_return(self, response: Response, sweep: Sweep, page: int, sent_in: int) -> bool:
@@ -231,6 +232,7 @@ class Dispatcher:
             logger.info(
                 "Unavailable (%d): nothing is sent for %.1f s, until %s", response.status, wait, _time_after(wait)
             )
+            self._fetcher.report_hold(wait, is_throttled=False)
             self._observer.unavailable(reason, wait)
         self._retry_alone(sweep, page)
         return True
@@ -246,6 +248,7 @@ class Dispatcher:
         wait = self._outage.unreachable(failure.reason, sent_in=sent_in, now=loop_time())
         if wait is not None:
             logger.info("Unreachable (%s): nothing is sent for %.1f s", failure.reason, wait)
+            self._fetcher.report_hold(wait, is_throttled=False)
             if self._outage.is_new_reason(failure.reason):
                 self._observer.unavailable(failure.reason, wait)
             else:

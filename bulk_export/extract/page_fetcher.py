@@ -89,6 +89,10 @@ class PageReceiver(Protocol):
         """A page whose request failed is to be requested again."""
         return
 
+    def held(self, seconds: float, *, is_throttled: bool) -> None:
+        """Nothing is sent for some seconds: after a 429, or because the service is away."""
+        return
+
     def response_dated(self, date: str | None) -> None:
         """A page arrived with this Date header; called before `receive`."""
         return
@@ -225,6 +229,10 @@ class PageFetcher:
     def count_retry(self) -> None:
         """Count a page that is to be requested again, since its request failed."""
         self._receiver.retried()
+
+    def report_hold(self, seconds: float, *, is_throttled: bool) -> None:
+        """Report that nothing is sent for some seconds."""
+        self._receiver.held(seconds, is_throttled=is_throttled)
 
     async def _get(self, permit: Permit, sweep: Sweep, page: int, attempt: int) -> Response | RequestFailed | None:
         target = sweep.target(page)

@@ -1,6 +1,8 @@
 """Names of the files and directories that an export consists of.
 
     OUTPUT/manifest.json                                     what was exported; written last
+    OUTPUT/run.jsonl                                         when its requests were sent
+    OUTPUT/report.html                                       its report, with --report or by `bulk-export report`
     OUTPUT/pages.sqlite                                      the archive, with --keep-pages
     OUTPUT/ENDPOINT/part-00000.parquet                       finished parts, in each format
     OUTPUT/.bulk-export/                                     the working directory, removed at the end
@@ -21,6 +23,8 @@ from bulk_export.errors import UsageError
 
 MANIFEST = "manifest.json"
 ARCHIVE = "pages.sqlite"
+RUN_LOG = "run.jsonl"
+REPORT = "report.html"
 WORKING_DIRECTORY = ".bulk-export"
 JOURNAL = "journal.sqlite"
 SEGMENT = "journal.pages"

@@ -27,8 +27,10 @@ from bulk_export.core.files import local_failures, move_file, sha256_within, wri
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import ORIGIN, JournalStore, write_archive
 from bulk_export.output.directory import check_not_replaced, files_to_replace, in_the_way
-from bulk_export.output.file_names import ARCHIVE, MANIFEST, STAGING, WORKING_DIRECTORY, is_endpoint, is_part
+from bulk_export.output.file_names import ARCHIVE, MANIFEST, RUN_LOG, STAGING, WORKING_DIRECTORY, is_endpoint, is_part
 from bulk_export.output.manifest import check_manifest, files_of, manifest_text, read_manifest
+from bulk_export.output.run_log import TIMELINE, InvalidRunLog, RunLog, Timeline, is_run_log
+from bulk_export.output.side_files import may_write, remove_side_files
 from bulk_export.output.uploaded_parts import OBJECT_STORE, UPLOADED
 from bulk_export.output.work_directory import WorkDirectory
 
@@ -131,10 +133,12 @@ def publish(store: JournalStore, work: WorkDirectory, *, rewrite: Rewrite | None
         if "archive" in manifest:
             _write_archive(store, work, scratch, manifest, rewrite)
             logger.info("wrote the archive of pages")
-        # 4. The manifest. With it the export is finished.
+        # 4. The files beside it, which nothing depends on.
+        _write_run_log(store, manifest, output_fd, scratch)
+        # 5. The manifest. With it the export is finished.
         write_within(MANIFEST, manifest_text(manifest).encode(), output_fd, scratch=scratch)
         logger.info("wrote the manifest")
-    # 5. The working state, the journal last.
+    # 6. The working state, the journal last.
     store.close()
     kept = work.clear()
     logger.info("removed the working state")
@@ -240,12 +244,28 @@ def stage_archive(store: JournalStore, work: WorkDirectory, manifest: dict[str, 
         LocalFailure: It could not be written.
         DamagedState: A page of the journal is not as it was stored.
     """
-    temporary = (_DECISION, _REPLACED, _REPLACED_MANIFEST, OBJECT_STORE)
+    temporary = (_DECISION, _REPLACED, _REPLACED_MANIFEST, OBJECT_STORE, TIMELINE)
     facts = {
         name: text for name, text in store.facts().items() if name not in temporary and not name.startswith(UPLOADED)
     }
     facts[ORIGIN] = json.dumps(manifest)
     write_archive(store, work.state / ARCHIVE, scratch=work.state, facts=facts, rewrite=rewrite)
+
+
+def _write_run_log(store: JournalStore, manifest: Mapping[str, Any], output_fd: int, scratch: int) -> None:
+    """Write when the requests were sent, in place of the log and the report of an earlier export.
+
+    A file of that name that is not ours stays.
+    """
+    remove_side_files(output_fd)
+    text = store.fact(TIMELINE)
+    if text is None or not may_write(RUN_LOG, output_fd, is_run_log):
+        return
+    try:
+        log = RunLog(manifest["started_at"], manifest["finished_at"], Timeline.parse(text))
+    except InvalidRunLog:
+        return
+    write_within(RUN_LOG, log.lines().encode(), output_fd, scratch=scratch)
 
 
 def _remove_replaced(
@@ -256,7 +276,7 @@ def _remove_replaced(
     if entry_status(MANIFEST, within=output_fd) is not None:
         present = read_manifest(output)
         if present == manifest:
-            return  # an earlier attempt came as far as step 4
+            return  # an earlier attempt came as far as step 5
         # Journals of earlier versions do not record which manifest is replaced.
         if earlier is not None and _digest(present) != earlier:
             raise in_the_way(output / MANIFEST)

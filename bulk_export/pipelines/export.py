@@ -38,6 +38,7 @@ from bulk_export.pipelines.output_location import shown_place
 from bulk_export.pipelines.page_size_advice import page_size_advice
 from bulk_export.pipelines.results import export_identity, export_manifest, not_exported_text, summarise
 from bulk_export.pipelines.session import Session, open_session
+from bulk_export.pipelines.timeline_recorder import TimelineRecorder, stored_timeline
 from bulk_export.pipelines.tracing import traced
 from bulk_export.pipelines.tuning import Tuning, body_cap
 from bulk_export.pipelines.workspace import Workspace, WorkspaceRequest, open_workspace
@@ -154,11 +155,19 @@ class _Export:
             ):
                 conversions = await anyio.to_thread.run_sync(self._open_conversions, session, workspace)
                 sweeps = [conversion.sweep for conversion in conversions]
-                receiver = JournalReceiver(journal, session, before, keeps_records="ndjson" in options.formats)
+                recorder = TimelineRecorder(
+                    stored_timeline(store), lambda: self._tuning.clock().timestamp(), session.limiter.windows
+                )
+                receiver = JournalReceiver(
+                    journal, session, before, keeps_records="ndjson" in options.formats, recorder=recorder
+                )
                 dispatcher = session.dispatcher(sweeps, receiver)
                 self._report_start(session, conversions, is_resumed=workspace.is_resumed)
                 beside = functools.partial(_upload_while_fetching, workspace, conversions, session)
-                await FetchAndConvert(session, dispatcher, conversions, journal, self._stop, beside=beside).run()
+                try:
+                    await FetchAndConvert(session, dispatcher, conversions, journal, self._stop, beside=beside).run()
+                finally:
+                    receiver.note_timeline()
                 for sweep in sweeps:
                     session.conclude(sweep)
         finally:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -13,7 +14,9 @@ from bulk_export.extract.order_check import edge_reader
 from bulk_export.extract.page_fetcher import FetchedPage, PageReceiver
 from bulk_export.extract.paging_facts import sweep_state_name
 from bulk_export.extract.sweep import Sweep
+from bulk_export.output.run_log import TIMELINE
 from bulk_export.pipelines.session import Session
+from bulk_export.pipelines.timeline_recorder import TimelineRecorder
 
 # The names of facts in the journal.
 _RETRIES, _THROTTLED, _RESUMED = "retries", "throttled", "resumed"
@@ -71,14 +74,24 @@ class JournalReceiver(PageReceiver):
         before: The counters of earlier runs.
         keeps_records: Whether the records of a page just stored stay in memory for its conversion beside its body.
             Lines are made of the records, columns of the body.
+        recorder: Records when requests are sent.
     """
 
-    def __init__(self, journal: GroupCommit, session: Session, before: StoredCounters, *, keeps_records: bool) -> None:
+    def __init__(
+        self,
+        journal: GroupCommit,
+        session: Session,
+        before: StoredCounters,
+        *,
+        keeps_records: bool,
+        recorder: TimelineRecorder,
+    ) -> None:
         self._journal = journal
         self._limiter = session.limiter
         self._clock = session.tuning.clock
         self._before = before
         self._keeps_records = keeps_records
+        self._recorder = recorder
         self._retries = 0
         self._clock_readings = list(before.clock_readings)
         self._edges = {endpoint.name: edge_reader(endpoint) for endpoint in session.options.endpoints}
@@ -91,19 +104,35 @@ class JournalReceiver(PageReceiver):
         """
         self._journal.note(_RETRIES, str(self._before.retries + self._retries))
         self._journal.note(_THROTTLED, str(self._before.throttled + self._limiter.throttled))
+        if self._recorder.is_due:
+            self.note_timeline()
         match pages:
             case [page]:
+                self._recorder.count_page(page.sweep.endpoint.name, len(page.body.records))
                 await self._journal.append(self._stored(page), page.body if self._keeps_records else page.body.text)
             case _:
-                await self._journal.append_together(map(self._stored, pages))
+                counts: Counter[str] = Counter()
+                await self._journal.append_together(self._all_stored(pages, counts))
+                for endpoint, records in counts.items():
+                    self._recorder.count_page(endpoint, records)
 
     def request_sent(self, endpoint: str) -> None:
         """Count a request for `endpoint`."""
         self._journal.count_request(endpoint)
+        self._recorder.count_request()
 
     def retried(self) -> None:
         """Count a retry."""
         self._retries += 1
+        self._recorder.count_retry()
+
+    def held(self, seconds: float, *, is_throttled: bool) -> None:
+        """Record that nothing is sent for some seconds."""
+        self._recorder.add_hold(seconds, is_throttled=is_throttled)
+
+    def note_timeline(self) -> None:
+        """Put the timeline into the next commit."""
+        self._journal.note(TIMELINE, self._recorder.timeline().text())
 
     def response_dated(self, date: str | None) -> None:
         """Store how far the service's clock is ahead of ours, for the first few responses."""
@@ -116,6 +145,12 @@ class JournalReceiver(PageReceiver):
     def sweep_changed(self, sweep: Sweep) -> None:
         """Store the state of the sweep that a later run needs besides its pages."""
         self._journal.note(sweep_state_name(sweep.endpoint.name, sweep.number), sweep.state())
+
+    def _all_stored(self, pages: Iterable[FetchedPage], counts: Counter[str]) -> Iterator[StoredPage]:
+        """Yield the pages of a response that holds everything, in the thread of the commit, and count their records."""
+        for page in pages:
+            counts[page.sweep.endpoint.name] += len(page.body.records)
+            yield self._stored(page)
 
     def _stored(self, fetched: FetchedPage) -> StoredPage:
         return StoredPage(

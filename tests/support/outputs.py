@@ -32,9 +32,9 @@ def files_under(directory: Path) -> Iterator[Path]:
 
 
 def file_digests(directory: Path) -> dict[str, str]:
-    """SHA-256 of all files of an export but its manifest, by their paths in it."""
+    """SHA-256 of all files of an export but its manifest and the log of its run, by their paths in it."""
     return {
         str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files_under(directory)
-        if path.name != "manifest.json"
+        if path.name not in ("manifest.json", "run.jsonl")
     }

@@ -73,7 +73,7 @@ async def small_service() -> AsyncIterator[SmallService]:
 
 
 def content_of(output: Path) -> dict[str, Any]:
-    """Return what an export left: parts, the manifest except times and counters, the pages of an archive."""
+    """Return what an export left: parts, the manifest except times and counters, the pages of an archive. No log."""
     content: dict[str, Any] = {}
     for path in sorted(output.rglob("*")):
         name = str(path.relative_to(output))
@@ -86,6 +86,8 @@ def content_of(output: Path) -> dict[str, Any]:
             for endpoint in manifest["endpoints"].values():
                 del endpoint["requests"]
             content[name] = manifest
+        elif name == "run.jsonl":
+            continue
         elif name == "pages.sqlite":
             archive = open_archive(path, cap=1 << 20)
             # Which empty pages were met on the search for the end depends on timing.

@@ -91,6 +91,7 @@ async def test_only_the_result_is_left(output: Path) -> None:
         await export(options(service, output, "statements"))
     assert [str(path.relative_to(output)) for path in sorted(output.rglob("*"))] == [
         "manifest.json",
+        "run.jsonl",
         "statements",
         "statements/part-00000.parquet",
     ]

@@ -63,6 +63,9 @@ class Fetcher:
         sweep.plan.record_response(page, SIZE if page <= PAGES else 0)
         return None
 
+    def report_hold(self, seconds: float, *, is_throttled: bool) -> None:
+        del seconds, is_throttled
+
     def count_retry(self) -> None:
         self.retries += 1
 

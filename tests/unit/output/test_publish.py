@@ -13,9 +13,11 @@ import pytest
 
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import JournalStore, PartFile
-from bulk_export.output.file_names import MANIFEST, WORKING_DIRECTORY
+from bulk_export.output.file_names import MANIFEST, REPORT, RUN_LOG, WORKING_DIRECTORY
 from bulk_export.output.manifest import EndpointResult, RunCounters, build_manifest, read_manifest
 from bulk_export.output.publish import decide, decided, publish
+from bulk_export.output.run_log import TIMELINE, RunLog, Timeline
+from bulk_export.output.side_files import REPORT_HEAD
 from bulk_export.output.verify import verify
 from bulk_export.output.work_directory import WorkDirectory, open_work_directory
 
@@ -132,3 +134,31 @@ def test_steps_and_drift_are_logged(work: WorkDirectory, store: JournalStore, ca
 
 def _fail(*_: object, **__: object) -> None:
     raise RuntimeError("killed")
+
+
+def test_log_of_the_run_is_beside_the_manifest(work: WorkDirectory, store: JournalStore) -> None:
+    """It says of which export it is, is private, and takes the place of the log and the report of the one before."""
+    (work.output / RUN_LOG).write_text('{"tool": "bulk-export", "kind": "run", "of": "an earlier export"}\n')
+    (work.output / REPORT).write_text(REPORT_HEAD + "of an earlier export")
+    store.put_fact(TIMELINE, Timeline(5, starts=(0,)).text())
+    decide(store, work, manifest(), {PART: stage(work)}, keep_pages=False)
+    publish(store, work)
+    log = RunLog.parse((work.output / RUN_LOG).read_text())
+    assert (log.timeline.origin, log.belongs_to(manifest())) == (5, True)
+    assert (work.output / RUN_LOG).stat().st_mode & 0o777 == 0o600
+    assert not (work.output / REPORT).exists()
+    assert verify(work.output).rows == 3
+
+
+@pytest.mark.parametrize("timeline", [None, "no timeline", Timeline(5).text()])
+def test_files_of_user_are_not_replaced(work: WorkDirectory, store: JournalStore, timeline: str | None) -> None:
+    """What has the name of the log or the report and is not ours stays as it is, and the export is published."""
+    (work.output / RUN_LOG).write_text('{"tool": "mine"}\n')
+    (work.output / REPORT).symlink_to("elsewhere")
+    if timeline is not None:
+        store.put_fact(TIMELINE, timeline)
+    decide(store, work, manifest(), {PART: stage(work)}, keep_pages=False)
+    publish(store, work)
+    assert (work.output / RUN_LOG).read_text() == '{"tool": "mine"}\n'
+    assert (work.output / REPORT).is_symlink()
+    assert read_manifest(work.output) == manifest()

@@ -18,6 +18,7 @@ from bulk_export.extract.sweep import Sweep
 from bulk_export.pipelines.journal_receiver import JournalReceiver, StoredCounters
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.session import open_session
+from bulk_export.pipelines.timeline_recorder import TimelineRecorder, stored_timeline
 from bulk_export.pipelines.tuning import Tuning
 from bulk_export.progress.observer import Observer
 from bulk_export.transform.decode import SplitBody
@@ -37,7 +38,9 @@ async def receiver_of(
         open_session(options, Observer(), tuning, body_cap=1 << 20) as session,
         GroupCommit(store) as journal,
     ):
-        yield JournalReceiver(journal, session, StoredCounters.read(store), keeps_records=keeps_records), journal
+        recorder = TimelineRecorder(stored_timeline(store), NOW.timestamp, session.limiter.windows)
+        counters = StoredCounters.read(store)
+        yield JournalReceiver(journal, session, counters, keeps_records=keeps_records, recorder=recorder), journal
 
 
 def fetched(page: int) -> FetchedPage:
