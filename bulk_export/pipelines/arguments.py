@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, TypedDict
 
 from bulk_export.core.model import INFER, LAX, SCHEMA_MODES, Limit, Service
+from bulk_export.pipelines.choices import Compression, CopyFormat, FileFormat, Gone, Removed, SchemaMode
 from bulk_export.pipelines.declarations import Option, Source, Trust
 
 PathText = str | os.PathLike[str]
@@ -28,7 +29,7 @@ class ServiceArguments(TypedDict, total=False):
     """The description of the service."""
 
     service: Annotated[
-        str | Service,
+        PathText | Service,
         Option(
             "Service: built in, or described in TOML or OpenAPI.",
             metavar="npq|ecf|ect|FILE|URL",
@@ -156,11 +157,11 @@ class FileArguments(TypedDict, total=False):
         ),
     ]
     format: Annotated[
-        str | Sequence[str],
+        FileFormat | Sequence[FileFormat],
         Option("Format of the files; repeat for several.", default="parquet", choices=tuple(FORMATS), short="-f"),
     ]
     compression: Annotated[
-        str | None,
+        Compression | None,
         Option(
             "parquet: zstd (default), snappy, none; ndjson and csv: none (default), gzip, zstd.",
             metavar="NAME",
@@ -206,7 +207,7 @@ class MetricsArguments(TypedDict, total=False):
 class SchemaArguments(TypedDict, total=False):
     """The schema of an export."""
 
-    schema: Annotated[str, Option(_SCHEMA_HELP, default=LAX, choices=SCHEMA_MODES)]
+    schema: Annotated[SchemaMode, Option(_SCHEMA_HELP, default=LAX, choices=SCHEMA_MODES)]
 
 
 class PrivacyArguments(TypedDict, total=False):
@@ -254,7 +255,7 @@ class ExportArguments(
     ]
     keep_pages: Annotated[bool, Option("Keep the pages with the result, for `bulk-export replay`.")]
     gone: Annotated[
-        str,
+        Gone,
         Option("Records that disappear during a consistent export.", default=GONE[0], choices=GONE, trust=Trust.OWNER),
     ]
 
@@ -286,7 +287,7 @@ class SyncArguments(
         ),
     ]
     format: Annotated[
-        str,
+        CopyFormat,
         Option(
             "Delta tables with their history, or one current file for each endpoint.",
             default="delta",
@@ -298,13 +299,13 @@ class SyncArguments(
         int | str | None,
         Option(_PAGE_SIZE_HELP, metavar="N", default_text="300 for everything, 100 for changes"),
     ]
-    schema: Annotated[str, Option(_SCHEMA_HELP, default=INFER, choices=SCHEMA_MODES)]
+    schema: Annotated[SchemaMode, Option(_SCHEMA_HELP, default=INFER, choices=SCHEMA_MODES)]
     every: Annotated[str | float | timedelta | None, Option("Keep polling, like 1h; once by default.", metavar="TIME")]
     full_every: Annotated[
         str | float | timedelta, Option("Sweep everything again after this time.", metavar="TIME", default="7d")
     ]
     removed: Annotated[
-        str,
+        Removed,
         Option(
             "Records that disappeared: _removed_at is set, or the row is deleted.",
             default="mark",
@@ -347,7 +348,7 @@ class ReplayArguments(FileArguments, SchemaArguments, PrivacyArguments, total=Fa
     """The options of another output from kept pages."""
 
     service: Annotated[
-        str | Service | None,
+        PathText | Service | None,
         Option(
             "Description of the service that the pages came from.",
             metavar="npq|ecf|ect|FILE|URL",
@@ -370,13 +371,13 @@ class PlanArguments(
     """The options of an estimate."""
 
     records: Annotated[
-        Sequence[str],
+        int | Sequence[str] | Mapping[str, int],
         Option("Number of records, for all endpoints; repeat for each.", metavar="[ENDPOINT=]N"),
     ]
     like: Annotated[PathText | None, Option("Take the numbers of records from an earlier export.", metavar="DIR|URL")]
     sync: Annotated[bool, Option("Estimate `sync` instead: a full sync, and a poll for changes.")]
     changed: Annotated[
-        Sequence[str],
+        int | Sequence[str] | Mapping[str, int],
         Option("With --sync: number of records that change between two polls.", metavar="[ENDPOINT=]N"),
     ]
-    latency: Annotated[str, Option("Time from a request to its response.", metavar="TIME", default="500ms")]
+    latency: Annotated[str | float, Option("Time from a request to its response.", metavar="TIME", default="500ms")]
