@@ -116,6 +116,7 @@ format: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+	$(BIN)/mypy tests/typing/calls.py
 
 check: lint types test
 
