@@ -126,6 +126,7 @@ format: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+	$(BIN)/mypy tests/typing/calls.py
 
 check: lint types test
 

@@ -2,7 +2,8 @@
 
     BulkExportError                 exit code
     ├── UsageError                  2    an invalid option, configuration or output directory
-    │   └── DirectoryInUse          2    another process works in the directory
+    │   ├── DirectoryInUse          2    another process works in the directory
+    │   └── InvalidArgument         2    a Python call names an unknown option, or gives one a value of another type
     ├── ServiceRefused              3    the service rejects the request: status 400, 401, 403, 404, 422
     │   ├── SchemaDrift             3    `--schema strict`, and the schema does not cover a field or value
     │   └── StoreRefused            3    an object store rejects the request: credentials, region, no such bucket
@@ -26,7 +27,7 @@ from typing import ClassVar
 
 
 class BulkExportError(Exception):
-    """The base of all exceptions of this package.
+    """The base of all exceptions of this package. Its text says what happened, what is not lost, and what to do.
 
     Attributes:
         what: A sentence that says what happened.
@@ -43,6 +44,9 @@ class BulkExportError(Exception):
         self.kept = kept
         self.next_step = next_step
 
+    def __str__(self) -> str:
+        return " ".join(self.lines())
+
     def lines(self) -> list[str]:
         """The message in one or two lines: what happened, and then what was kept and what to do."""
         advice = " ".join(part for part in (self.kept, self.next_step) if part)
@@ -57,6 +61,13 @@ class UsageError(BulkExportError):
 
 class DirectoryInUse(UsageError):
     """Another process works in the directory."""
+
+
+class InvalidArgument(UsageError, TypeError):
+    """A Python call names an option that the function does not have, or gives one a value of a type it does not take.
+
+    It is a `TypeError` as well, which Python raises for such calls.
+    """
 
 
 class ServiceRefused(BulkExportError):

@@ -43,25 +43,19 @@ def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> 
 
     import anyio
 
-    from bulk_export.extract.certificates import ca_file_of
     from bulk_export.pipelines.arguments import LOCAL
+    from bulk_export.pipelines.declarations import declarations
+    from bulk_export.pipelines.inspection_arguments import PublishedArguments
     from bulk_export.pipelines.option_parsing import base_url_of
-    from bulk_export.pipelines.remote_descriptions import fetch_published, fetch_published_locally
-    from bulk_export.services.openapi import compare, unexpected_changes
+    from bulk_export.pipelines.published import published_changes
 
     insecure = options["allow_plain_http"]
     url = base_url_of(described, options["environment"], options["base_url"], allow_plain_http=insecure)
     if options["endpoints"]:
         raise UsageError("--check compares all endpoints.", next_step="Leave the names out.")
-    ca_file = ca_file_of(options["ca_file"])
-    published = anyio.run(
-        lambda: (
-            fetch_published_locally(described)
-            if url is None
-            else fetch_published(described, url, allow_plain_http=insecure, ca_file=ca_file)
-        )
-    )
-    changes = unexpected_changes(described, compare(described, published))
+    known = declarations(PublishedArguments)
+    given = {name: value for name, value in options.items() if name in known}
+    changes = anyio.run(lambda: published_changes(**(given | {"service": described})))
     if wants_json:
         shown = [dataclasses.asdict(change) for change in changes]
         typer.echo(json.dumps({"service": described.name, "version": described.version, "changes": shown}, indent=2))

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, TypedDict
 
 from bulk_export.core.model import INFER, LAX, SCHEMA_MODES, Limit, Service
+from bulk_export.pipelines.choices import Compression, CopyFormat, FileFormat, Gone, Removed, SchemaMode
 from bulk_export.pipelines.declarations import Limits, Option, Privacy, Shown, Source, Trust, What, Where
 
 PathText = str | os.PathLike[str]
@@ -28,7 +29,7 @@ class ServiceArguments(TypedDict, total=False):
     """The description of the service."""
 
     service: Annotated[
-        str | Service,
+        PathText | Service,
         What(
             "Service: built in, or described in TOML or OpenAPI.",
             metavar="npq|ecf|ect|FILE|URL",
@@ -156,11 +157,11 @@ class FileArguments(TypedDict, total=False):
         ),
     ]
     format: Annotated[
-        str | Sequence[str],
+        FileFormat | Sequence[FileFormat],
         Where("Format of the files; repeat for several.", default="parquet", choices=tuple(FORMATS), short="-f"),
     ]
     compression: Annotated[
-        str | None,
+        Compression | None,
         Where(
             "parquet: zstd (default), snappy, none; ndjson and csv: none (default), gzip, zstd.",
             metavar="NAME",
@@ -213,7 +214,7 @@ class MonitoringArguments(TypedDict, total=False):
 class SchemaArguments(TypedDict, total=False):
     """The schema of an export."""
 
-    schema: Annotated[str, Option(_SCHEMA_HELP, default=LAX, choices=SCHEMA_MODES)]
+    schema: Annotated[SchemaMode, Option(_SCHEMA_HELP, default=LAX, choices=SCHEMA_MODES)]
 
 
 class PrivacyArguments(TypedDict, total=False):
@@ -261,7 +262,7 @@ class ExportArguments(
     ]
     keep_pages: Annotated[bool, Where("Keep the pages with the result, for `bulk-export replay`.")]
     gone: Annotated[
-        str,
+        Gone,
         What("Records that disappear during a consistent export.", default=GONE[0], choices=GONE, trust=Trust.OWNER),
     ]
 
@@ -293,7 +294,7 @@ class SyncArguments(
         ),
     ]
     format: Annotated[
-        str,
+        CopyFormat,
         Where(
             "Delta tables with their history, or one current file for each endpoint.",
             default="delta",
@@ -305,13 +306,13 @@ class SyncArguments(
         int | str | None,
         Limits(_PAGE_SIZE_HELP, metavar="N", default_text="300 for everything, 100 for changes"),
     ]
-    schema: Annotated[str, Option(_SCHEMA_HELP, default=INFER, choices=SCHEMA_MODES)]
+    schema: Annotated[SchemaMode, Option(_SCHEMA_HELP, default=INFER, choices=SCHEMA_MODES)]
     every: Annotated[str | float | timedelta | None, What("Keep polling, like 1h; once by default.", metavar="TIME")]
     full_every: Annotated[
         str | float | timedelta, What("Sweep everything again after this time.", metavar="TIME", default="7d")
     ]
     removed: Annotated[
-        str,
+        Removed,
         What(
             "Records that disappeared: _removed_at is set, or the row is deleted.",
             default="mark",
@@ -352,7 +353,7 @@ class ReplayArguments(FileArguments, SchemaArguments, PrivacyArguments, total=Fa
     """The options of another output from kept pages."""
 
     service: Annotated[
-        str | Service | None,
+        PathText | Service | None,
         What(
             "Description of the service that the pages came from.",
             metavar="npq|ecf|ect|FILE|URL",
@@ -375,13 +376,13 @@ class PlanArguments(
     """The options of an estimate."""
 
     records: Annotated[
-        Sequence[str],
+        int | Sequence[str] | Mapping[str, int],
         What("Number of records, for all endpoints; repeat for each.", metavar="[ENDPOINT=]N"),
     ]
     like: Annotated[PathText | None, What("Take the numbers of records from an earlier export.", metavar="DIR|URL")]
     sync: Annotated[bool, What("Estimate `sync` instead: a full sync, and a poll for changes.")]
     changed: Annotated[
-        Sequence[str],
+        int | Sequence[str] | Mapping[str, int],
         What("With --sync: number of records that change between two polls.", metavar="[ENDPOINT=]N"),
     ]
-    latency: Annotated[str, Limits("Time from a request to its response.", metavar="TIME", default="500ms")]
+    latency: Annotated[str | float, Limits("Time from a request to its response.", metavar="TIME", default="500ms")]

@@ -17,6 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
+from bulk_export.errors import InvalidArgument
+from bulk_export.pipelines.value_types import is_of_type, type_text
+
 T = TypeVar("T", bound=Mapping[str, object])
 
 
@@ -166,13 +169,20 @@ def with_defaults(arguments: type[T], given: Mapping[str, Any]) -> T:
     """Complete the options that a Python program gave by the declared defaults.
 
     Raises:
-        TypeError: An option is not declared in `arguments`.
+        InvalidArgument: An option is not declared in `arguments`, or its value has a type that it does not take.
     """
     declared = declarations(arguments)
-    for name in given:
+    for name, value in given.items():
         if name not in declared:
             (suggestion,) = difflib.get_close_matches(name, declared, n=1) or ("",)
-            hint = f"; did you mean {suggestion!r}?" if suggestion else ""
             function = arguments.__name__.removesuffix("Arguments").lower()
-            raise TypeError(f"{function} got an unexpected keyword argument {name!r}{hint}")
+            raise InvalidArgument(
+                f"{function} got an unexpected keyword argument {name!r}.",
+                next_step=f"Did you mean {suggestion!r}?" if suggestion else f"It takes: {', '.join(declared)}.",
+            )
+        if not is_of_type(value, declared[name].type):
+            raise InvalidArgument(
+                f"{name} takes {type_text(declared[name].type)}, and was given a value of type {type(value).__name__}.",
+                next_step="Nothing was sent: correct the call.",
+            )
     return cast("T", {name: declaration.default for name, declaration in declared.items()} | dict(given))

@@ -87,7 +87,7 @@ async def diagnose(
         The findings, each as soon as it is there.
 
     Raises:
-        TypeError: An option is unknown.
+        InvalidArgument: An option is unknown, or its value has a wrong type. It is a UsageError and a TypeError.
     """
     given: dict[str, Any] = dict(with_defaults(DoctorArguments, options))
     yield _versions()

@@ -36,7 +36,7 @@ def head_options(
 
     Raises:
         UsageError: An option cannot be used as given.
-        TypeError: An option is unknown.
+        InvalidArgument: An option is unknown, or its value has a wrong type. It is a UsageError and a TypeError.
     """
     given: dict[str, Any] = dict(with_defaults(HeadArguments, options))
     records = count_of(given.pop("limit"), "--limit", largest=LARGEST_PAGE)

@@ -1,4 +1,4 @@
-"""The options of head and doctor, which look and write nothing: type, default and help of each, declared once."""
+"""The options of what looks and writes nothing: type, default and help of each, declared once."""
 
 from __future__ import annotations
 
@@ -54,3 +54,11 @@ class DoctorArguments(
     output: Annotated[
         PathText, Where("Directory whose disk is looked at.", metavar="DIR", default="output", short="-o")
     ]
+
+
+class ListingArguments(ServiceArguments, TransportArguments, total=False):
+    """The options of a list of endpoints."""
+
+
+class PublishedArguments(ServiceArguments, AddressArguments, TransportArguments, total=False):
+    """The options of a comparison with what a service publishes."""

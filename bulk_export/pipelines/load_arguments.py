@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, TypedDict
 
 from bulk_export.pipelines.arguments import PathText
+from bulk_export.pipelines.choices import LoadMode, Nested, NulCharacter
 from bulk_export.pipelines.declarations import Source, Trust, Where
 
 MODES = ("replace", "upsert", "append")
@@ -36,7 +37,7 @@ class LoadArguments(TypedDict, total=False):
     ]
     table_prefix: Annotated[str | None, Where("What the name of each table begins with.", metavar="TEXT")]
     mode: Annotated[
-        str | None,
+        LoadMode | None,
         Where(
             "What to do with rows that are there.",
             choices=MODES,
@@ -45,10 +46,10 @@ class LoadArguments(TypedDict, total=False):
         ),
     ]
     nested: Annotated[
-        str, Where("Lists of objects: as JSON, or as tables of their own.", choices=NESTED, default=NESTED[0])
+        Nested, Where("Lists of objects: as JSON, or as tables of their own.", choices=NESTED, default=NESTED[0])
     ]
     nul: Annotated[
-        str,
+        NulCharacter,
         Where(
             "U+0000 in strings, where the database cannot hold it: an error, or U+FFFD.", choices=NUL, default=NUL[0]
         ),

@@ -63,7 +63,7 @@ class LoadOptions:
 
         Raises:
             UsageError: An option cannot be used as given.
-            TypeError: An option is unknown.
+            InvalidArgument: An option is unknown, or its value has a wrong type. It is a UsageError and a TypeError.
         """
         given = with_defaults(LoadArguments, options)
         to = given["to"]

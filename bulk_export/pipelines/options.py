@@ -147,7 +147,7 @@ class ExportOptions:
 
         Raises:
             UsageError: An option cannot be used as given.
-            TypeError: An option is unknown.
+            InvalidArgument: An option is unknown, or its value has a wrong type. It is a UsageError and a TypeError.
         """
         arguments = with_defaults(ExportArguments, options)
         service = arguments["service"]

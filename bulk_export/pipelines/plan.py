@@ -18,6 +18,7 @@ from bulk_export.pipelines.arguments import LOCAL, ExportArguments, PlanArgument
 from bulk_export.pipelines.declarations import declarations, with_defaults
 from bulk_export.pipelines.estimate import Cost, EndpointLoad, estimate, full_load, poll_load
 from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.page_size_advice import PageSizeAdvice, page_size_advice
 from bulk_export.services.catalogue import load_service
 from bulk_export.services.local.settings import BUNDLED_RECORDS
 
@@ -56,14 +57,15 @@ class PlanOptions:
 
         Raises:
             UsageError: An option cannot be used as given.
-            TypeError: An option is unknown.
+            InvalidArgument: An option is unknown, or its value has a wrong type. It is a UsageError and a TypeError.
         """
         arguments = with_defaults(PlanArguments, options)
         if arguments["changed"] and not arguments["sync"]:
             raise UsageError("--changed is for --sync.", next_step="Add --sync, or leave --changed out.")
-        latency = parse_duration(arguments["latency"], "a latency")
+        given = arguments["latency"]
+        latency = parse_duration(given if isinstance(given, str) else f"{given:f}", "a latency")
         service = arguments["service"]
-        described = load_service(service, arguments["api_version"]) if isinstance(service, str) else service
+        described = load_service(service, arguments["api_version"])
         # Nothing is sent, so no address and no token are needed, nor are filters, which could only reduce the cost.
         unfiltered = replace(described, endpoints=tuple(replace(endpoint, requires=()) for endpoint in described))
         shared: dict[str, Any] = {name: value for name, value in arguments.items() if name in _PASSED_ON}
@@ -85,6 +87,37 @@ class PlanOptions:
     def unknown(self) -> list[str]:
         """The endpoints whose number of records is not known; they are counted as empty."""
         return [endpoint.name for endpoint in self.export.endpoints if endpoint.name not in self.records]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an export, or a sync, would cost.
+
+    Attributes:
+        cost: The cost of an export, or with `sync` of fetching everything once.
+        poll: With `sync`, the cost of a poll for changes.
+        records: The number of records by endpoint, as far as it is known.
+        unknown: Endpoints whose number of records is not known. They are counted as empty.
+        page_size: The size of the pages.
+        advice: What larger pages would save, None if nothing worth saying.
+    """
+
+    cost: Cost
+    poll: Cost | None
+    records: Mapping[str, int]
+    unknown: tuple[str, ...]
+    page_size: int
+    advice: PageSizeAdvice | None
+
+
+def plan_of(options: PlanOptions) -> Plan:
+    """Estimate a cost, with what an export could do better. Raises UsageError as `plan_costs` does."""
+    cost, *polls = plan_costs(options).values()
+    advice = None
+    if options.changed is None:
+        advice = page_size_advice(options.export, options.records, latency=options.latency)
+    poll = polls[0] if polls else None
+    return Plan(cost, poll, options.records, tuple(options.unknown), options.export.page_size, advice)
 
 
 def plan_costs(options: PlanOptions) -> dict[str, Cost]:
@@ -154,10 +187,10 @@ def _earlier_manifest(directory: str | os.PathLike[str]) -> Mapping[str, Any]:
     return read_manifest(location)
 
 
-def _counts(given: Iterable[str], names: Sequence[str], option: str) -> dict[str, int]:
+def _counts(given: int | Iterable[str] | Mapping[str, int], names: Sequence[str], option: str) -> dict[str, int]:
     """Parse numbers of records from `ENDPOINT=N`, or `N` for all endpoints; later ones win."""
     counts: dict[str, int] = {}
-    for text in given:
+    for text in _count_texts(given):
         name, equals, number = text.rpartition("=")
         if not _COUNT.fullmatch(number) or (equals and name not in names):
             raise UsageError(
@@ -167,3 +200,11 @@ def _counts(given: Iterable[str], names: Sequence[str], option: str) -> dict[str
             )
         counts.update({name: int(number)} if equals else dict.fromkeys(names, int(number)))
     return counts
+
+
+def _count_texts(given: int | Iterable[str] | Mapping[str, int]) -> list[str]:
+    if isinstance(given, int):
+        return [str(given)]
+    if isinstance(given, Mapping):
+        return [f"{name}={number}" for name, number in given.items()]
+    return [given] if isinstance(given, str) else list(given)

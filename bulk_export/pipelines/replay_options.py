@@ -73,7 +73,7 @@ class ReplayOptions:
         Raises:
             UsageError: An option cannot be used as given.
             DamagedState: The archive cannot be trusted, or lacks an endpoint.
-            TypeError: An option is unknown.
+            InvalidArgument: An option is unknown, or its value has a wrong type. It is a UsageError and a TypeError.
         """
         arguments = with_defaults(ReplayArguments, options)
         pages = _pages_of(Path(archive))
@@ -142,7 +142,10 @@ def refuse_own_output(archive: str | os.PathLike[str], options: ReplayOptions) -
 
 
 def _service_of(
-    origin: Mapping[str, Any], archive: str | os.PathLike[str], service: str | Service | None, version: str | None
+    origin: Mapping[str, Any],
+    archive: str | os.PathLike[str],
+    service: str | os.PathLike[str] | Service | None,
+    version: str | None,
 ) -> Service:
     """The service that was named, by default the one that the pages came from."""
     if isinstance(service, Service):

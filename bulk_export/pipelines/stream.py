@@ -11,7 +11,6 @@ Nothing is stored. If an export would sweep a list again, a stream only warns.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -19,7 +18,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 import anyio
 import anyio.to_thread
 import pyarrow as pa
-from anyio.streams.memory import MemoryObjectSendStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from bulk_export.core.kernel_library import check_decoder
 from bulk_export.core.model import STRICT, Endpoint
@@ -38,6 +37,9 @@ from bulk_export.transform.decode import Block, Decoder, RecordShaper, refuse_dr
 from bulk_export.transform.dedup.fingerprints import SeenRecords
 
 logger = logging.getLogger(__name__)
+
+# Streams that are not closed yet: otherwise an abandoned one could be collected before its generator closes it.
+_open: dict[asyncio.Task[None], MemoryObjectReceiveStream[pa.RecordBatch]] = {}
 
 # The number of batches that may wait for a slow consumer before fetching pauses.
 _BATCHES_AHEAD = 2
@@ -63,15 +65,27 @@ async def stream_batches(
     send, receive = anyio.create_memory_object_stream[pa.RecordBatch](_BATCHES_AHEAD)
     # A task of its own, because no cancel scope may stay open across a yield.
     production = asyncio.create_task(_produce(options, observer, tuning or Tuning(), part, send))
+    _open[production] = receive
     try:
         with receive:
             async for batch in receive:
                 yield batch
         await production
     finally:
-        production.cancel()
-        with contextlib.suppress(asyncio.CancelledError, BulkExportError):
-            await production
+        production.add_done_callback(_open.pop)
+        await _end(production)
+
+
+async def _end(production: asyncio.Task[None]) -> None:
+    """Cancel what a stream still does, and wait until its requests and its session are closed.
+
+    A consumer that is cancelled again meanwhile, as a scope of anyio does, must not disturb that.
+    """
+    production.cancel()
+    with anyio.CancelScope(shield=True):
+        await asyncio.wait([production])
+    if not production.cancelled():
+        production.exception()  # was raised to the consumer, or is of no interest any more
 
 
 async def _produce(

@@ -164,7 +164,7 @@ def _output(options: Mapping[str, Any]) -> Path:
         if options.get(name) is not None:
             raise UsageError(f"--{name} is for a run of one tenant.", next_step=f"Leave --{name} out.")
     service = options.get("service") or "npq"
-    described = load_service(service, options.get("api_version")) if isinstance(service, str) else service
+    described = load_service(service, options.get("api_version"))
     output = output_of(options.get("output"), described)
     if holds_own_export(output):
         raise UsageError(

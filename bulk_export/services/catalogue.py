@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +40,7 @@ def built_in_services() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _BUILT_IN.glob("*.toml")))
 
 
-def load_service(service: str | Service, version: str | None = None) -> Service:
+def load_service(service: str | os.PathLike[str] | Service, version: str | None = None) -> Service:
     """Load the description of a service.
 
     Args:
@@ -53,7 +54,7 @@ def load_service(service: str | Service, version: str | None = None) -> Service:
     >>> load_service("npq").version
     'v3'
     """
-    return service if isinstance(service, Service) else read_description(_document(service), version)
+    return service if isinstance(service, Service) else read_description(_document(os.fspath(service)), version)
 
 
 def service_versions(service: str | Service) -> tuple[str, ...]:

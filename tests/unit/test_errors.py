@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
 import pytest
@@ -41,6 +42,14 @@ def test_documented_tree_is_right() -> None:
 
 
 @pytest.mark.parametrize("kind", kinds())
+def test_text_holds_the_next_step(kind: type[BulkExportError]) -> None:
+    """The text of an error says all, wherever it is caught, also after it was pickled."""
+    error = kind("It broke.", kept="All is kept.", next_step="Mend it.")
+    assert str(error) == str(pickle.loads(pickle.dumps(error))) == "It broke. All is kept. Mend it."
+    assert str(kind("It broke.")) == "It broke."
+
+
+@pytest.mark.parametrize("kind", kinds())
 def test_an_error_is_one_line_or_two(kind: type[BulkExportError]) -> None:
     assert kind("It broke.").lines() == ["It broke."]
     assert kind("It broke.", next_step="Mend it.").lines() == ["It broke.", "Mend it."]
@@ -48,4 +57,3 @@ def test_an_error_is_one_line_or_two(kind: type[BulkExportError]) -> None:
         "It broke.",
         "All is kept. Mend it.",
     ]
-    assert str(kind("It broke.", kept="All is kept.")) == "It broke."

@@ -145,7 +145,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
         ("opentelemetry", {"pipelines.tracing", "progress.spans"}),
         ("yaml", {"services.openapi.loader", "services.openapi.from_description"}),
         ("referencing", {"services.openapi.types"}),
-        ("tomli_w", {"cli.describe", "services.openapi.to_description"}),
+        ("tomli_w", {"pipelines.description_file", "services.openapi.to_description"}),
         (
             "typer",
             {

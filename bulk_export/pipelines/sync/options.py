@@ -97,7 +97,7 @@ class SyncOptions:
 
         Raises:
             UsageError: An option cannot be used as given.
-            TypeError: An option is unknown.
+            InvalidArgument: An option is unknown, or its value has a wrong type. It is a UsageError and a TypeError.
         """
         arguments = with_defaults(SyncArguments, options)
         if arguments["output"] is None:

@@ -10,7 +10,6 @@ import pytest
 import typer
 
 import bulk_export
-from bulk_export import api
 from bulk_export.cli import app
 from bulk_export.cli.commands import COMMANDS, all_settings, settings_of
 from bulk_export.cli.config import options_for, read_file, resolve, unknown_variables
@@ -107,7 +106,7 @@ def assert_in_toml(path: Path, command: str, declared: Declaration) -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_declaration_reaches_python(name: str) -> None:
     """The functions take what their commands take, but for reporting, as keywords that a type checker knows."""
-    for function in (getattr(api, name), getattr(api, f"run_{name}")):
+    for function in (getattr(bulk_export, name), getattr(bulk_export, f"run_{name}")):
         (arguments,) = typing.get_args(typing.get_type_hints(function)["options"])
         assert arguments is FUNCTIONS[name]
     of_command = {
@@ -115,7 +114,7 @@ def test_declaration_reaches_python(name: str) -> None:
         for declared in declarations(COMMANDS[name]).values()
         if Source.PYTHON in declared.option.sources and declared.name not in ("debug", "log_format")
     }
-    parameters = typing.get_type_hints(getattr(api, name)).keys()
+    parameters = typing.get_type_hints(getattr(bulk_export, name)).keys()
     assert of_command - declarations(FUNCTIONS[name]).keys() <= parameters
 
 

@@ -62,7 +62,7 @@ def test_options_reach_their_fields() -> None:
 def test_unknown_option() -> None:
     """It is a TypeError with a suggestion, as for any Python function."""
     with pytest.raises(
-        TypeError, match="export got an unexpected keyword argument 'pagesize'; did you mean 'page_size'"
+        TypeError, match=r"export got an unexpected keyword argument 'pagesize'\. Did you mean 'page_size'"
     ):
         options(pagesize=3)
 

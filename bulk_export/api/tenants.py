@@ -9,8 +9,12 @@ from typing import Unpack
 
 import anyio
 
+from bulk_export.api.event_loop import run
+from bulk_export.api.option_help import shows_options
+from bulk_export.api.watching import tenant_watchers
 from bulk_export.pipelines import tenants as several
 from bulk_export.pipelines.arguments import ExportArguments, SyncArguments
+from bulk_export.pipelines.choices import Display
 from bulk_export.pipelines.load import LoadSummary
 from bulk_export.pipelines.load_arguments import LoadArguments
 from bulk_export.pipelines.remote_descriptions import with_fetched_service
@@ -19,16 +23,19 @@ from bulk_export.pipelines.tenant_options import export_options, load_options, s
 from bulk_export.pipelines.tenants import TenantsSummary
 from bulk_export.pipelines.tenants_file import read_tenants
 from bulk_export.progress.console import Console
+from bulk_export.progress.events import ProgressEvent
 from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.progress.tenants import choose_for_tenants
 
 
+@shows_options(ExportArguments)
 async def export_tenants(
     tenants: str | os.PathLike[str],
     *names: str,
     endpoints: Sequence[str] = (),
     observer_of: Callable[[str], Observer] | None = None,
-    progress: str = "none",
+    progress: Display = "none",
+    on_progress: Callable[[str, ProgressEvent], object] | None = None,
     stop: anyio.Event | None = None,
     **options: Unpack[ExportArguments],
 ) -> TenantsSummary[ExportSummary]:
@@ -41,6 +48,8 @@ async def export_tenants(
         endpoints: More names.
         observer_of: Is called with the name of each tenant for what is notified of its events, in place of a display.
         progress: The display on standard error: `auto`, `rich`, `plain` or `none`.
+        on_progress: Is called on the event loop with the name of a tenant and each of its events, and must return soon.
+            If it raises, the run of the tenant goes on without it.
         stop: Interrupts all exports when it is set.
         **options: The options of `bulk-export export` with underscores, for all tenants.
 
@@ -49,7 +58,7 @@ async def export_tenants(
 
     Raises:
         UsageError: The file or an option cannot be used as given, or all tenants are finished already.
-        TypeError: An option is unknown.
+        InvalidArgument: An option is unknown, or its value has a wrong type. It is a UsageError and a TypeError.
 
     Example:
         summary = await export_tenants("tenants.toml", base_url=url, output="out")
@@ -59,33 +68,46 @@ async def export_tenants(
     runs = export_options(read_tenants(tenants), [*names, *endpoints], await with_fetched_service(options))
     display = choose_for_tenants(progress, Console(sys.stderr))
     try:
-        return await several.export_tenants(runs, observer_of or display.observer_of, stop=stop)
+        return await several.export_tenants(
+            runs, tenant_watchers(observer_of or display.observer_of, on_progress), stop=stop
+        )
     finally:
         display.closed()
 
 
+@shows_options(ExportArguments)
 def run_export_tenants(
     tenants: str | os.PathLike[str],
     *names: str,
     endpoints: Sequence[str] = (),
     observer_of: Callable[[str], Observer] | None = None,
-    progress: str = "none",
+    progress: Display = "none",
+    on_progress: Callable[[str, ProgressEvent], object] | None = None,
     **options: Unpack[ExportArguments],
 ) -> TenantsSummary[ExportSummary]:
     """Run `export_tenants` in a program without an event loop."""
-    return anyio.run(
+    return run(
+        "export_tenants",
         lambda: export_tenants(
-            tenants, *names, endpoints=endpoints, observer_of=observer_of, progress=progress, **options
-        )
+            tenants,
+            *names,
+            endpoints=endpoints,
+            observer_of=observer_of,
+            progress=progress,
+            on_progress=on_progress,
+            **options,
+        ),
     )
 
 
+@shows_options(SyncArguments)
 async def sync_tenants(
     tenants: str | os.PathLike[str],
     *names: str,
     endpoints: Sequence[str] = (),
     observer_of: Callable[[str], Observer] | None = None,
-    progress: str = "none",
+    progress: Display = "none",
+    on_progress: Callable[[str, ProgressEvent], object] | None = None,
     stop: anyio.Event | None = None,
     report: Callable[[str, SyncSummary], None] | None = None,
     **options: Unpack[SyncArguments],
@@ -98,6 +120,8 @@ async def sync_tenants(
         endpoints: More names.
         observer_of: Is called with the name of each tenant for what is notified of its events, in place of a display.
         progress: The display on standard error: `auto`, `rich`, `plain` or `none`.
+        on_progress: Is called on the event loop with the name of a tenant and each of its events, and must return soon.
+            If it raises, the run of the tenant goes on without it.
         stop: Interrupts all of them when it is set.
         report: Is called with the name of a tenant and what its polls did, each time that some were made.
         **options: The options of `bulk-export sync` with underscores, for all tenants.
@@ -107,11 +131,11 @@ async def sync_tenants(
 
     Raises:
         UsageError: The file or an option cannot be used as given.
-        TypeError: An option is unknown.
+        InvalidArgument: An option is unknown, or its value has a wrong type. It is a UsageError and a TypeError.
     """
     runs = sync_options(read_tenants(tenants), [*names, *endpoints], await with_fetched_service(options))
     display = choose_for_tenants(progress, Console(sys.stderr))
-    observers = observer_of or display.observer_of
+    observers = tenant_watchers(observer_of or display.observer_of, on_progress)
     try:
         return await several.sync_tenants(
             runs,
@@ -124,29 +148,34 @@ async def sync_tenants(
         display.closed()
 
 
+@shows_options(SyncArguments)
 def run_sync_tenants(
     tenants: str | os.PathLike[str],
     *names: str,
     endpoints: Sequence[str] = (),
     observer_of: Callable[[str], Observer] | None = None,
-    progress: str = "none",
+    progress: Display = "none",
+    on_progress: Callable[[str, ProgressEvent], object] | None = None,
     report: Callable[[str, SyncSummary], None] | None = None,
     **options: Unpack[SyncArguments],
 ) -> TenantsSummary[SyncSummary]:
     """Run `sync_tenants` in a program without an event loop."""
-    return anyio.run(
+    return run(
+        "sync_tenants",
         lambda: sync_tenants(
             tenants,
             *names,
             endpoints=endpoints,
             observer_of=observer_of,
             progress=progress,
+            on_progress=on_progress,
             report=report,
             **options,
-        )
+        ),
     )
 
 
+@shows_options(LoadArguments)
 def load_tenants(
     tenants: str | os.PathLike[str],
     directory: str | os.PathLike[str],
@@ -169,6 +198,6 @@ def load_tenants(
 
     Raises:
         UsageError: The file or an option cannot be used as given, or two tenants would have the same tables.
-        TypeError: An option is unknown.
+        InvalidArgument: An option is unknown, or its value has a wrong type. It is a UsageError and a TypeError.
     """
     return several.load_tenants(load_options(read_tenants(tenants), directory, [*names, *endpoints], options))

@@ -1,0 +1,4 @@
+"""The functions for Python programs, with the options of the command line as keyword arguments.
+
+Programs import them from `bulk_export` itself.
+"""

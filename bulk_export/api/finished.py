@@ -1,0 +1,89 @@
+"""What is on disk or in an object store already: verified, asked questions, or unfinished. These functions block."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bulk_export.core.locations import local_path
+from bulk_export.output.object_store.url import StoreUrl, parse_location
+from bulk_export.output.object_store.verify import verify_url
+from bulk_export.output.run_arguments import unfinished_below
+from bulk_export.output.verify import Verification
+from bulk_export.output.verify import verify as verify_directory
+from bulk_export.pipelines.checks.queries import find_check
+from bulk_export.pipelines.checks.runner import CheckResult, run_checks, run_checks_at, sql_script
+
+
+def verify(export: str | os.PathLike[str], *, quick: bool = False) -> Verification:
+    """Compare a finished export with its manifest: sizes, hashes and row counts, and files that it does not name.
+
+    Args:
+        export: The directory of the export, or its address in an object store.
+        quick: Whether to read no file: sizes, and the ETags of an object store, have to suffice.
+
+    Returns:
+        What was verified, in numbers.
+
+    Raises:
+        VerificationFailed: The export differs from its manifest. The message names the differences.
+        DamagedState: There is no usable manifest.
+        BulkExportError: Anything else; see `bulk_export.errors`.
+    """
+    location = parse_location(export)
+    if isinstance(location, StoreUrl):
+        return verify_url(location, quick=quick)
+    return verify_directory(location, quick=quick)
+
+
+def check(directory: str | os.PathLike[str]) -> list[CheckResult]:
+    """Answer the questions on funded places and links from an export or a copy. Nothing is sent to the service.
+
+    Args:
+        directory: A finished export, as a directory or an address in an object store, or a copy that `sync` keeps.
+
+    Returns:
+        The answer to each question.
+
+    Raises:
+        UsageError: It has no tables that these questions are about.
+        DamagedState: A table cannot be read.
+        BulkExportError: Anything else; see `bulk_export.errors`.
+
+    Example:
+        {result.check.name: result.found for result in check("/data/npq")}
+    """
+    location = parse_location(directory)
+    return run_checks_at(location) if isinstance(location, StoreUrl) else run_checks(location)
+
+
+def check_sql(directory: str | os.PathLike[str], name: str) -> str:
+    """Return SQL for DuckDB that answers one question of `check` from the files of a directory.
+
+    Args:
+        directory: A finished export, or a copy that `sync` keeps.
+        name: The question: `undecided`, `changed` or `unlinked`.
+
+    Returns:
+        The statements.
+
+    Raises:
+        UsageError: There is no such question, or it cannot be answered from this directory.
+        DamagedState: A table cannot be read.
+    """
+    return sql_script(local_path(directory, "check_sql"), find_check(name))
+
+
+def unfinished(directory: str | os.PathLike[str] = "output") -> list[Path]:
+    """Find the unfinished exports in a directory, which `resume` goes on with.
+
+    Args:
+        directory: Where to look: at the directories that it holds.
+
+    Returns:
+        Their directories, by name.
+
+    Raises:
+        LocalFailure: The directory cannot be read.
+    """
+    return list(unfinished_below(local_path(directory, "unfinished")))
