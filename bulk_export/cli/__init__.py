@@ -10,7 +10,8 @@ import typer
 from bulk_export.cli.command_group import HELP, CommandGroup
 from bulk_export.cli.reporting import report_defects
 from bulk_export.cli.runner import run
-from bulk_export.cli.streams import forbid_core_dumps, open_closed_streams
+from bulk_export.cli.streams import open_closed_streams
+from bulk_export.core.process import forbid_core_dumps
 from bulk_export.core.version import __version__
 
 app = typer.Typer(

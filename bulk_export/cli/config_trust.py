@@ -25,6 +25,8 @@ from typing import Any
 
 from bulk_export.cli.commands import settings_that_need
 from bulk_export.cli.config import SettingsFile
+from bulk_export.core.compat.opening import open_file
+from bulk_export.core.compat.owners import is_foreign, rights_of_others
 from bulk_export.core.files import make_private_directory, write_atomically
 from bulk_export.core.locations import scheme_of
 from bulk_export.errors import LocalFailure, UsageError
@@ -65,13 +67,13 @@ def refuse_untrusted(file: SettingsFile, used: Collection[str], trusted: Callabl
 
 def refuse_foreign(file: SettingsFile, what: str = " was found and not named") -> None:
     """Raise UsageError if a file belongs to another user, or if others can write to it."""
-    if file.status.st_uid != os.geteuid():
+    if is_foreign(file.status):
         raise UsageError(
             f"The settings file {file.path}{what}, and belongs to another user.",
             kept="Nothing was sent.",
             next_step="Remove it, or name it with --config if you trust it.",
         )
-    if stat.S_IMODE(file.status.st_mode) & 0o022:
+    if rights_of_others(file.status.st_mode, 0o022):
         raise UsageError(
             f"The settings file {file.path}{what}, and other users can write to it.",
             kept="Nothing was sent.",
@@ -113,11 +115,10 @@ def _as_keys(names: Collection[str]) -> list[str]:
 
 def _entries(directory: Path) -> list[str]:
     try:
-        descriptor = os.open(directory / _TRUSTED_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = open_file(directory / _TRUSTED_FILE, os.O_RDONLY, waits=False)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
-            is_writable_by_others = stat.S_IMODE(status.st_mode) & 0o022
-            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or is_writable_by_others:
+            if not stat.S_ISREG(status.st_mode) or is_foreign(status) or rights_of_others(status.st_mode, 0o022):
                 return []
             entries = json.loads(file.read(_LARGEST_FILE))
     except (OSError, ValueError, RecursionError):

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bulk_export.cli.streams import show
+from bulk_export.core.compat.opening import open_file
 from bulk_export.errors import LocalFailure, UsageError
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it. (bulk-export.toml)")]
@@ -33,7 +34,7 @@ _PROFILES = """
 def init(file: File = Path("bulk-export.toml")) -> None:
     """Write a configuration file with all settings, each commented out and explained."""
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = open_file(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, follows=True)
         with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
             opened.write(settings_text())
     except FileExistsError:

@@ -171,12 +171,11 @@ def local_service(
 
 
 async def _serve(settings: LocalServiceSettings, host: str, port: int, token: str) -> None:
-    import anyio
-
+    from bulk_export.core.compat.signals import received_signals
     from bulk_export.services.local import serving
 
     try:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with received_signals(signal.SIGINT, signal.SIGTERM) as signals:
             async with serving(settings, host, port) as service:
                 show(
                     f"serving {settings.service.name} {settings.service.version} on {service.base_url}, token: {token}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
-import signal
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 from anyio.abc import TaskStatus
 
+from bulk_export.core.compat.signals import received_signals, stopping_signals
 from bulk_export.core.process import require_descriptors
 from bulk_export.errors import BulkExportError, Interrupted
 
@@ -25,12 +25,6 @@ T = TypeVar("T")
 
 # Seconds to finish what is under way. Whatever is kept is durable at any moment, so nothing is lost after that.
 _PATIENCE = 1.7
-
-
-def _stopping_signals() -> tuple[signal.Signals, ...]:
-    """SIGHUP is sent when a terminal goes away; it is left alone if it is ignored on purpose, as with nohup."""
-    hangup = (signal.SIGHUP,) if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else ()
-    return (signal.SIGINT, signal.SIGTERM, *hangup)
 
 
 def until_signalled(
@@ -64,7 +58,7 @@ def until_signalled(
         os._exit(Interrupted.exit_code)
 
     async def watch(stop: anyio.Event, *, task_status: TaskStatus[None]) -> None:
-        with anyio.open_signal_receiver(*_stopping_signals()) as signals:
+        with received_signals(*stopping_signals()) as signals:
             task_status.started()
             async for _ in signals:
                 if stop.is_set():

@@ -7,9 +7,9 @@ full        output is redirected to a disk that has no space left (ENOSPC)
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import resource
 import sys
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bulk_export.progress.observer import ExportSummary
 
 _NAMES = ("stdin", "stdout", "stderr")
+_IS_WINDOWS = os.name == "nt"
 
 
 def open_closed_streams() -> None:
@@ -40,13 +41,9 @@ def open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
         reconfigure = getattr(getattr(sys, name), "reconfigure", None)
         if descriptor and reconfigure is not None:
-            reconfigure(errors="surrogateescape" if name == "stdout" else "backslashreplace")
-
-
-def forbid_core_dumps() -> None:
-    """Prevent a crash from writing the memory, which holds the token and records, to the disk."""
-    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+            # A redirected stream of Windows has an encoding of its own, in which names of files may not be said.
+            encoding = "utf-8" if _IS_WINDOWS and not getattr(sys, name).isatty() else None
+            reconfigure(encoding=encoding, errors="surrogateescape" if name == "stdout" else "backslashreplace")
 
 
 def show(text: str | bytes) -> None:
@@ -89,7 +86,8 @@ def lost_output(error: OSError) -> LocalFailure | None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
-    if isinstance(error, BrokenPipeError):
+    # Windows calls a pipe without a reader an invalid argument.
+    if isinstance(error, BrokenPipeError) or (_IS_WINDOWS and error.errno == errno.EINVAL):
         return None
     return LocalFailure(
         f"Standard output cannot be written to: {error.strerror}.",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from bulk_export.core.compat.owners import rights_of_others
 from bulk_export.core.locations import local_path
 from bulk_export.core.masking import Masker
 from bulk_export.core.text import decode_text
@@ -120,7 +120,7 @@ def _content(path: Path, secret: str) -> bytes:
             f"The {secret} file {str(path)!r} cannot be read: {reason}.",
             next_step=f"Name a file that holds the {secret} and nothing else.",
         ) from None
-    if stat.S_IMODE(mode) & 0o077:
+    if rights_of_others(mode, 0o077):
         warnings.warn(
             f"the {secret} file {path} can be read by other users of this machine; chmod 600 {path}",
             ReadableByOthers,

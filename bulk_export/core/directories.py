@@ -14,7 +14,19 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from bulk_export.core.compat.directories import (
+    close_directory,
+    entry_status,
+    make_directory,
+    names_in,
+    open_directory,
+    open_entry,
+    remove_file,
+    status_of,
+    sync_entries,
+)
+from bulk_export.core.compat.owners import is_foreign, rights_of_others
+
 # Permissions of group and others that make a file or a directory unsafe: to read or write it, or to write it.
 _OPEN_FILE, _OPEN_DIRECTORY = 0o066, 0o022
 # Errors of file systems that cannot sync a directory. Its entries are then as durable as the file system makes them.
@@ -41,33 +53,20 @@ def opened_directory(path: Path | str, *, within: int | None = None) -> Iterator
     Raises:
         OSError: It cannot be opened, or is a link.
     """
-    descriptor = os.open(path, _DIRECTORY, dir_fd=within)
+    directory = open_directory(path, within=within)
     try:
-        yield descriptor
+        yield directory
     finally:
-        os.close(descriptor)
+        close_directory(directory)
 
 
 @contextlib.contextmanager
 def made_directory(name: str, *, within: int) -> Iterator[int]:
     """Open a directory in another one; make it with mode 0700 if it is missing. Raises OSError."""
     with contextlib.suppress(FileExistsError):
-        os.mkdir(name, 0o700, dir_fd=within)
+        make_directory(name, within=within)
     with opened_directory(name, within=within) as descriptor:
         yield descriptor
-
-
-def names_in(directory: int) -> list[str]:
-    """The names in an open directory, sorted. Raises OSError."""
-    return sorted(os.listdir(directory))
-
-
-def entry_status(name: str, *, within: int) -> os.stat_result | None:
-    """The status of an entry of an open directory, without following a link; None if there is no such entry."""
-    try:
-        return os.stat(name, dir_fd=within, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
 
 
 def kind_of(found: os.stat_result) -> str:
@@ -93,8 +92,9 @@ def ownership_problem(found: os.stat_result, *, within: int, may_be_read: bool =
     Returns:
         The end of a sentence about it, or None if it may be ours.
     """
-    is_open = found.st_mode & (_OPEN_DIRECTORY if may_be_read or stat.S_ISDIR(found.st_mode) else _OPEN_FILE)
-    if found.st_uid == os.geteuid() and not is_open:
+    unsafe = _OPEN_DIRECTORY if may_be_read or stat.S_ISDIR(found.st_mode) else _OPEN_FILE
+    is_open = rights_of_others(found.st_mode, unsafe)
+    if not is_foreign(found) and not is_open:
         return None
     ours = _made_here(within)
     if ours is None or found.st_uid != ours.st_uid:
@@ -113,9 +113,9 @@ def safety_problem(directory: int) -> str | None:
     Returns:
         The end of a sentence about it, or None if it is safe.
     """
-    status = os.fstat(directory)
-    is_others = status.st_uid not in (os.geteuid(), 0)
-    is_open = bool(status.st_mode & stat.S_IWOTH)
+    status = status_of(directory)
+    is_others = is_foreign(status) and status.st_uid != 0
+    is_open = bool(rights_of_others(status.st_mode, stat.S_IWOTH))
     if not (is_others or is_open):
         return None
     ours = _made_here(directory)
@@ -129,7 +129,7 @@ def safety_problem(directory: int) -> str | None:
 def sync_descriptor(descriptor: int) -> None:
     """Make the entries of an open directory durable, as far as its file system can. Raises OSError."""
     try:
-        os.fsync(descriptor)
+        sync_entries(descriptor)
     except OSError as error:
         if error.errno not in _CANNOT_SYNC:
             raise
@@ -139,11 +139,24 @@ def _made_here(within: int) -> os.stat_result | None:
     """The status of a new file of ours with mode 0600 in a directory, None if none can be made."""
     name = f"probe.{secrets.token_hex(8)}"
     try:
-        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=within)
+        descriptor = open_entry(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, within=within)
         try:
             return os.fstat(descriptor)
         finally:
             os.close(descriptor)
-            os.unlink(name, dir_fd=within)
+            remove_file(name, within=within)
     except OSError:
         return None
+
+
+__all__ = [
+    "entry_status",
+    "is_same",
+    "kind_of",
+    "made_directory",
+    "names_in",
+    "opened_directory",
+    "ownership_problem",
+    "safety_problem",
+    "sync_descriptor",
+]

@@ -11,6 +11,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from bulk_export.core.compat.directories import (
+    close_directory,
+    open_directory,
+    open_entry,
+    remove_file,
+    replace_file,
+)
 from bulk_export.core.directories import (
     entry_status,
     kind_of,
@@ -105,17 +112,16 @@ def write_within(name: str, content: bytes, directory: int, *, scratch: int) -> 
         OSError: It could not be written; then the earlier file stays.
     """
     temporary = f".{name}.{secrets.token_hex(8)}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    descriptor = os.open(temporary, flags, 0o600, dir_fd=scratch)
+    descriptor = open_entry(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, within=scratch)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, name, src_dir_fd=scratch, dst_dir_fd=directory)
+        replace_file(temporary, name, source=scratch, target=directory)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=scratch)
+            remove_file(temporary, within=scratch)
         raise
     sync_descriptor(directory)
 
@@ -139,11 +145,11 @@ def sync_directory(path: Path) -> None:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
     """Open a directory, following links."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = open_directory(path, follows=True)
     try:
-        yield descriptor
+        yield directory
     finally:
-        os.close(descriptor)
+        close_directory(directory)
 
 
 def open_regular(path: Path | str, *, within: int | None = None, follows: bool = False) -> int:
@@ -153,8 +159,7 @@ def open_regular(path: Path | str, *, within: int | None = None, follows: bool =
 
     Returns its descriptor, which the caller closes. Raises OSError if it cannot be opened or is not a regular file.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follows else os.O_NOFOLLOW)
-    descriptor = os.open(path, flags, dir_fd=within)
+    descriptor = open_entry(path, os.O_RDONLY, within=within, follows=follows)
     entry = os.fstat(descriptor)
     if not stat.S_ISREG(entry.st_mode):
         os.close(descriptor)
@@ -191,7 +196,7 @@ def move_file(name: str, source: int, target: int, scratch: int) -> bool:
         OSError: It could not be moved.
     """
     try:
-        os.replace(name, name, src_dir_fd=source, dst_dir_fd=target)
+        replace_file(name, name, source=source, target=target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
@@ -199,16 +204,16 @@ def move_file(name: str, source: int, target: int, scratch: int) -> bool:
         return False
     copy = f"copy.{secrets.token_hex(8)}"
     with os.fdopen(open_regular(name, within=source), "rb") as original:
-        descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=scratch)
+        descriptor = open_entry(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, within=scratch)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 while chunk := original.read(_CHUNK):
                     file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(copy, name, src_dir_fd=scratch, dst_dir_fd=target)
+            replace_file(copy, name, source=scratch, target=target)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(copy, dir_fd=scratch)
+                remove_file(copy, within=scratch)
             raise
     return True

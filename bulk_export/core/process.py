@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 from bulk_export.errors import LocalFailure
 
@@ -30,11 +32,9 @@ def configure_allocator() -> None:
     Arrow's own allocators keep freed memory, and glibc makes an arena for each thread, whose free pieces add up over
     a long export (measured: a third more memory at 900,000 records, and growing).
     """
-    import ctypes  # help needs none of it
-
     gc.set_threshold(_GARBAGE, 10, 10)
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _libc_function("mallopt")
     if mallopt is not None:
         mallopt(_ARENA_MAX, 1)
         mallopt(_MMAP_THRESHOLD, _MAPPED_BYTES)
@@ -57,11 +57,21 @@ def trim_heap() -> None:
 
     Called every few row groups, it lowers the peak of an export of 3,000,000 records by a tenth.
     """
-    import ctypes
-
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = _libc_function("malloc_trim")
     if trim is not None:
         trim(0)
+
+
+def _libc_function(name: str) -> Callable[..., object] | None:
+    """A function of the C library that this process uses, None if it has none of that name."""
+    import ctypes  # help needs none of it
+
+    try:
+        library = ctypes.CDLL(None)
+    except (TypeError, OSError):  # Windows finds no library without a name
+        return None
+    found: Callable[..., object] | None = getattr(library, name, None)
+    return found
 
 
 def require_descriptors(connections: int) -> None:
@@ -73,19 +83,37 @@ def require_descriptors(connections: int) -> None:
     Raises:
         LocalFailure: The limit is too low for any export.
     """
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
+    limits = _limits()
+    if limits is None:
         return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
     wanted = _COMFORTABLE + 2 * connections
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        raised = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    if soft != limits.RLIM_INFINITY and soft < wanted:
+        raised = wanted if hard == limits.RLIM_INFINITY else min(hard, wanted)
         with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+            limits.setrlimit(limits.RLIMIT_NOFILE, (raised, hard))
             soft = raised
         if soft < _FEWEST:
             raise too_few_descriptors(f" ({soft} at most)")
+
+
+def forbid_core_dumps() -> None:
+    """Prevent a crash from writing the memory, which holds the token and records, to the disk.
+
+    Windows does so only for programs that the administrator has registered for it.
+    """
+    limits = _limits()
+    if limits is not None:
+        _, hard = limits.getrlimit(limits.RLIMIT_CORE)
+        limits.setrlimit(limits.RLIMIT_CORE, (0, hard))
+
+
+def _limits() -> ModuleType | None:
+    """The module of a process's limits, which Windows does not have."""
+    try:
+        return importlib.import_module("resource")
+    except ImportError:
+        return None
 
 
 def is_shortage(error: OSError) -> bool:

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from bulk_export.core.compat.opening import open_file
 from bulk_export.destinations.address import Address
 from bulk_export.destinations.destination import Conclusion
 from bulk_export.destinations.dialect import TIMESTAMP, Dialect
@@ -145,7 +146,7 @@ def connect(address: Address) -> Iterator[SqliteDestination]:
     if address.schema is not None:
         raise UsageError("SQLite has no schemas.", next_step="Leave --schema out; --table-prefix keeps tables apart.")
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(open_file(path, os.O_RDWR | os.O_CREAT, follows=True))
         with path.open("rb") as file:
             if file.read(len(_FIRST_BYTES)) not in (b"", _FIRST_BYTES):
                 raise UsageError(f"{path} is no SQLite file.", next_step="Name another file.")

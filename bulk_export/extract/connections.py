@@ -12,6 +12,7 @@ import base64
 import functools
 import select
 import ssl
+import sys
 import time
 import urllib.request
 import weakref
@@ -195,7 +196,7 @@ def _has_input(transport: asyncio.Transport | None) -> bool:
     descriptor = -1 if socket is None else socket.fileno()
     if descriptor < 0:
         return False
-    if not hasattr(select, "poll"):
+    if sys.platform == "win32" or not hasattr(select, "poll"):
         return bool(select.select([descriptor], [], [], 0)[0])
     waiting = select.poll()
     waiting.register(descriptor, select.POLLIN)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
 import stat
@@ -16,6 +15,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bulk_export.core.compat.directories import (
+    close_directory,
+    lock_directory,
+    open_directory,
+    open_entry,
+    remove_file,
+    replace_file,
+    status_of,
+)
+from bulk_export.core.compat.locks import lock_for_sqlite
+from bulk_export.core.compat.opening import open_file
 from bulk_export.core.directories import (
     entry_status,
     is_same,
@@ -31,7 +41,7 @@ from bulk_export.output.file_names import ARCHIVE, MANIFEST, SYNC_STATE, WORKING
 from bulk_export.output.manifest import InvalidManifest, files_of, read_manifest
 from bulk_export.output.working_state import check_working_state
 
-_NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_NEW_FILE = os.O_CREAT | os.O_EXCL
 _OTHER_OUTPUT = "Choose another --output: a new directory, or one that holds an export."
 _WORK_ELSEWHERE = (
     "Choose another --output; `export` can keep its working state on a local disk instead, with --work-dir DIR."
@@ -97,7 +107,7 @@ def prepare_output(path: Path) -> None:
     try:
         made = make_private_directory(working)
         probe = working / _probe_name()
-        os.close(os.open(probe, os.O_WRONLY | _NEW_FILE, 0o600))
+        os.close(open_file(probe, os.O_WRONLY | _NEW_FILE))
         probe.unlink()
     except OSError as error:
         raise UsageError(f"{path} cannot be written to: {error.strerror}.", next_step=_OTHER_OUTPUT) from None
@@ -125,7 +135,7 @@ def check_working_directory(working: Path) -> None:
 
 def check_owner(directory: int, above: int, path: Path) -> None:
     """Raise UsageError unless an open directory, which is in the open directory `above`, is ours alone."""
-    if reason := ownership_problem(os.fstat(directory), within=above):
+    if reason := ownership_problem(status_of(directory), within=above):
         raise UsageError(f"{path} {reason}.", kept="Nothing was changed.", next_step=_OTHER_OUTPUT)
 
 
@@ -141,18 +151,18 @@ def check_file_system(working: Path) -> None:
         with opened_directory(working) as directory:
             try:
                 for name in names:
-                    descriptor = os.open(name, os.O_RDWR | _NEW_FILE, 0o600, dir_fd=directory)
+                    descriptor = open_entry(name, os.O_RDWR | _NEW_FILE, within=directory)
                     try:
                         doing = "locking a file"
-                        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        lock_for_sqlite(descriptor)
                     finally:
                         os.close(descriptor)
                 doing = "putting one file in the place of another"
-                os.replace(names[0], names[1], src_dir_fd=directory, dst_dir_fd=directory)
+                replace_file(names[0], names[1], source=directory, target=directory)
             finally:
                 for name in names:
                     with contextlib.suppress(FileNotFoundError):
-                        os.unlink(name, dir_fd=directory)
+                        remove_file(name, within=directory)
     except OSError as error:
         raise LocalFailure(
             f"{working} cannot hold the working state of an export: {doing} failed ({error.strerror}).",
@@ -165,7 +175,8 @@ def check_file_system(working: Path) -> None:
 def locked_directory(path: Path, *, needs_lock: bool = True) -> Iterator[int]:
     """Hold a directory for this process alone, and give its descriptor.
 
-    The lock is the kernel's, on the directory itself: it ends with the process, and leaves no file behind.
+    The lock is the kernel's, on the directory itself: it ends with the process, and leaves no file behind. For Windows,
+    see `lock_directory`.
 
     Args:
         path: The directory; no symbolic link is followed.
@@ -176,10 +187,10 @@ def locked_directory(path: Path, *, needs_lock: bool = True) -> Iterator[int]:
         LocalFailure: It cannot be opened or locked.
     """
     with local_failures(f"Opening the directory {path}"):
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        directory = open_directory(path)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_directory(directory)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 raise DirectoryInUse(
@@ -192,15 +203,15 @@ def locked_directory(path: Path, *, needs_lock: bool = True) -> Iterator[int]:
                     kept="Nothing was changed.",
                     next_step=_WORK_ELSEWHERE,
                 ) from None
-        yield descriptor
+        yield directory
     finally:
-        os.close(descriptor)
+        close_directory(directory)
 
 
 def check_not_replaced(path: Path, held: int) -> None:
     """Raise LocalFailure if another directory took the place of the one that is `held` open."""
     with local_failures(f"Looking at {path}"):
-        same = is_same(path.stat(follow_symlinks=False), os.fstat(held))
+        same = is_same(path.stat(follow_symlinks=False), status_of(held))
     if not same:
         raise replaced_in_use(path)
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bulk_export.core.compat.directories import open_directory
 from bulk_export.errors import UsageError
 
 if TYPE_CHECKING:
@@ -121,5 +122,5 @@ def _descriptor_of(directory: Path) -> int:
             if os.path.samestat(os.fstat(held), directory.stat()):
                 return held
             os.close(held)
-        _DESCRIPTORS[directory] = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        _DESCRIPTORS[directory] = open_directory(directory, follows=True)
         return _DESCRIPTORS[directory]

@@ -16,6 +16,7 @@ With --work-dir, the contents of the working directory are in another place, whi
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -45,6 +46,8 @@ REVISION_NAME = re.compile(r"revision-[0-9]{1,9}", re.ASCII)
 # How the directory of an endpoint may be called in an export of any version; newer ones are held to `safe_name`.
 ENDPOINT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}", re.ASCII)
 _SAFE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,126}[a-z0-9])?", re.ASCII)
+# Names of devices in Windows, in every directory.
+_DEVICE = re.compile(r"con|prn|aux|nul|(?:com|lpt)[0-9]", re.ASCII)
 
 
 def is_part(name: str) -> bool:
@@ -57,8 +60,21 @@ def is_endpoint(name: str) -> bool:
     return ENDPOINT_NAME.fullmatch(name) is not None
 
 
-def safe_name(name: str) -> str:
-    """Return `name` if a directory of that name cannot lead anywhere else. Raises UsageError otherwise."""
+def safe_name(name: str, *, system: str = os.name) -> str:
+    """Return `name` if a directory of that name cannot lead anywhere else.
+
+    Args:
+        name: The name of an endpoint.
+        system: The value of `os.name`: "nt" is Windows, where some names are devices.
+
+    Raises:
+        UsageError: It can, or there can be no such directory.
+    """
+    if system == "nt" and _DEVICE.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is a device in Windows, so it cannot be the name of a directory.",
+            next_step="Give the endpoint another name in the description of the service.",
+        )
     if not _SAFE_NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot be the name of a directory.",

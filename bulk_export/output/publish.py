@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bulk_export.core.compat.directories import remove_directory, remove_file
 from bulk_export.core.directories import entry_status, made_directory, opened_directory, sync_descriptor
 from bulk_export.core.files import local_failures, move_file, sha256_within, write_within
 from bulk_export.errors import DamagedState
@@ -181,7 +182,8 @@ class _PartMover:
                     copied = [part.name for part in parts if self._move(part, source, target)]
                     sync_descriptor(target)
                     for name in copied:
-                        os.unlink(name, dir_fd=source)
+                        assert source is not None  # it was copied from there
+                        remove_file(name, within=source)
 
     def _move(self, part: _StagedPart, source: int | None, target: int) -> bool:
         """Move one part into its directory. Return whether it was copied, so that the original is still there."""
@@ -228,7 +230,7 @@ def _write_archive(
     is_copy = move_file(ARCHIVE, work.state_fd, work.output_fd, scratch)
     sync_descriptor(work.output_fd)
     if is_copy:
-        os.unlink(ARCHIVE, dir_fd=work.state_fd)
+        remove_file(ARCHIVE, within=work.state_fd)
 
 
 def stage_archive(store: JournalStore, work: WorkDirectory, manifest: dict[str, Any], rewrite: Rewrite | None) -> None:
@@ -280,7 +282,7 @@ def _remove_replaced(
         # Journals of earlier versions do not record which manifest is replaced.
         if earlier is not None and _digest(present) != earlier:
             raise in_the_way(output / MANIFEST)
-        os.unlink(MANIFEST, dir_fd=output_fd)
+        remove_file(MANIFEST, within=output_fd)
         sync_descriptor(output_fd)
     ours = {path for path, _ in files_of(manifest)}
     for path in replaced:
@@ -291,7 +293,7 @@ def _remove_replaced(
             with contextlib.suppress(FileNotFoundError), opened_directory(endpoint, within=output_fd) as directory:
                 _remove_file(directory, name, output / endpoint)
             with contextlib.suppress(OSError):
-                os.rmdir(endpoint, dir_fd=output_fd)
+                remove_directory(endpoint, within=output_fd)
     if replaced:
         logger.info("removed the earlier export from %s", output)
 
@@ -301,7 +303,7 @@ def _remove_file(directory: int, name: str, path: Path) -> None:
     if status is not None:
         if not stat.S_ISREG(status.st_mode):
             raise in_the_way(path / name)
-        os.unlink(name, dir_fd=directory)
+        remove_file(name, within=directory)
 
 
 def _parse_decision(text: str) -> tuple[dict[str, Any], dict[str, _StagedPart]]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bulk_export.core.compat.directories import remove_directory
 from bulk_export.core.directories import entry_status, is_same, opened_directory, sync_descriptor
 from bulk_export.core.files import (
     local_failures,
@@ -100,7 +101,7 @@ class WorkDirectory:
                 with opened_directory(WORKING_DIRECTORY, within=self.output_fd) as pointing:
                     kept += remove_ours(pointing, inside)
             if not [path for path in kept if path.is_relative_to(inside)]:
-                os.rmdir(WORKING_DIRECTORY, dir_fd=self.output_fd)
+                remove_directory(WORKING_DIRECTORY, within=self.output_fd)
             sync_descriptor(self.output_fd)
         return kept
 

@@ -6,11 +6,11 @@ An entry is ours by its name and position. Anything else there belongs to the us
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import stat
 from pathlib import Path
 
+from bulk_export.core.compat.directories import remove_directory, remove_file
 from bulk_export.core.directories import entry_status, kind_of, names_in, opened_directory, ownership_problem
 from bulk_export.errors import DamagedState
 from bulk_export.output.file_names import (
@@ -98,7 +98,7 @@ def remove_tree(path: Path) -> list[Path]:
             return []
         kept = remove_ours(directory, path)
         if not kept:
-            os.rmdir(path.name, dir_fd=above)
+            remove_directory(path.name, within=above)
         return kept
 
 
@@ -132,7 +132,7 @@ def _remove(directory: int, path: Path, name: str, last: str, depth: int) -> lis
         if stat.S_ISDIR(found.st_mode):
             kept += _remove_directory(directory, path / entry, name, last, depth)
         elif name == _SCRATCH or (stat.S_ISREG(found.st_mode) and _FILE.fullmatch(entry)):
-            os.unlink(entry, dir_fd=directory)
+            remove_file(entry, within=directory)
         else:
             kept.append(path / entry)
     return kept
@@ -145,7 +145,7 @@ def _remove_directory(directory: int, path: Path, name: str, last: str, depth: i
         inside = _SCRATCH if name == _SCRATCH else path.name
         kept = _remove(below, path, inside, last, depth + 1)
     if not kept:
-        os.rmdir(path.name, dir_fd=directory)
+        remove_directory(path.name, within=directory)
     return kept
 
 

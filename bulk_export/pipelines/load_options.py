@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
+from bulk_export.core.compat.owners import rights_of_others
 from bulk_export.destinations.address import Address, parse_address
 from bulk_export.destinations.tables import Mode
 from bulk_export.errors import UsageError
@@ -104,7 +105,7 @@ def _password(path: Path) -> str:
         raise UsageError(
             f"The password file {path} cannot be read: {error.strerror}.", next_step="Name a file that you may read."
         ) from None
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if rights_of_others(status.st_mode, stat.S_IRWXG | stat.S_IRWXO):
         raise UsageError(
             f"Other users may read the password file {path}.", next_step=f"Protect it first: chmod 600 {path}"
         )

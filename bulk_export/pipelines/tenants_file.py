@@ -14,7 +14,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import stat
 import tomllib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bulk_export.core.compat.owners import rights_of_others
 from bulk_export.core.text import decode_text
 from bulk_export.errors import UsageError
 from bulk_export.output.file_names import MANIFEST
@@ -99,7 +99,7 @@ def _document(file: Path) -> Mapping[str, Any]:
     try:
         with file.open("rb") as opened:
             mode, content = os.fstat(opened.fileno()).st_mode, opened.read(_LARGEST_FILE + 1)
-        if stat.S_IMODE(mode) & 0o022:
+        if rights_of_others(mode, 0o022):
             warnings.warn(
                 f"the file of tenants {file} can be changed by other users of this machine, who could have the tokens"
                 f" sent elsewhere; chmod go-w {file}",

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bulk_export.core.compat.opening import open_file
 from bulk_export.core.directories import is_same, kind_of
 from bulk_export.errors import DamagedState, LocalFailure
 from bulk_export.extract.journal import layout
@@ -112,7 +113,7 @@ class JournalFile:
 
         SQLite would write through links at the names of the database and its log: these are refused.
         """
-        flags = os.O_RDONLY if self._read_only else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        flags = os.O_RDONLY if self._read_only else os.O_RDWR | os.O_CREAT
         beside_it = [self.path.with_name(self.path.name + suffix) for suffix in _SUFFIXES]
         for beside in (*beside_it, segment_of(self.path)):
             if os.path.lexists(beside) and not self._read_only:
@@ -121,7 +122,7 @@ class JournalFile:
                     raise OSError(0, f"{beside.name} is {kind_of(status)}")
                 if status.st_nlink > 1:
                     raise self._damaged(f"{beside.name} is a hard link, so another file would change with it")
-        descriptor = os.open(self.path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        descriptor = open_file(self.path, flags, follows=self._read_only, waits=False)
         try:
             status = os.fstat(descriptor)
         finally:

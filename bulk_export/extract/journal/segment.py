@@ -22,14 +22,12 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from bulk_export.core.compat.opening import open_file, read_at, sync_contents, write_at
 from bulk_export.core.directories import kind_of
 from bulk_export.core.files import sync_directory
 
 SUFFIX = ".pages"
-# macOS and some other systems cannot sync a file's contents alone.
-_SYNCS_CONTENTS = hasattr(os, "fdatasync")
 _COPIED_AT_ONCE = 1 << 20
-_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def segment_of(journal: Path) -> Path:
@@ -53,7 +51,7 @@ class Segment:
         self._appending = threading.Lock()
         self._end = end
         # Case 1: there are bodies, so a missing file is not replaced by an empty one.
-        self._descriptor = os.open(path, _FLAGS if end else _FLAGS | os.O_CREAT, 0o600)
+        self._descriptor = open_file(path, os.O_RDWR if end else os.O_RDWR | os.O_CREAT, waits=False)
         try:
             _check(os.fstat(self._descriptor), path.name)
             # Case 2: there are none. The file may be new, so its name is made as durable as its contents will be.
@@ -93,7 +91,7 @@ class Segment:
         """Return the bytes at a position, fewer than `size` if the file ends before. Raises OSError."""
         parts: list[bytes] = []
         while size:
-            part = os.pread(self._opened(), size, position)
+            part = read_at(self._opened(), size, position)
             if not part:
                 break
             parts.append(part)
@@ -105,16 +103,13 @@ class Segment:
         """Write bytes to a position, not yet durably. Raises OSError."""
         view = memoryview(content)
         while view:
-            written = os.pwrite(self._opened(), view, position)
+            written = write_at(self._opened(), view, position)
             view = view[written:]
             position += written
 
     def sync(self) -> None:
         """Make everything durable that was written. Raises OSError; then nobody knows what is."""
-        if _SYNCS_CONTENTS:
-            os.fdatasync(self._opened())
-        else:
-            os.fsync(self._opened())
+        sync_contents(self._opened())
 
     def make_durable(self, first: int, end: int) -> None:
         """Make the bytes between two positions durable that an earlier run wrote. Raises OSError.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ def boot_clock(own_process: Path = _OWN_PROCESS) -> BootClock:
     except (OSError, UnicodeDecodeError):
         boot = ""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
-    if clock is None:
+    if sys.platform == "win32" or clock is None:
         return BootClock(boot, time.monotonic)
     offset = _namespace_offset(own_process)
     if offset is None:

@@ -20,6 +20,8 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from bulk_export.core.compat.opening import open_file
+from bulk_export.core.compat.owners import is_foreign, rights_of_others
 from bulk_export.core.files import make_private_directory
 from bulk_export.errors import BulkExportError
 from bulk_export.extract.paging_facts import PagingFacts
@@ -126,7 +128,7 @@ def _write_file(path: Path, base_url: str, texts: Mapping[str, str]) -> None:
     with contextlib.suppress(sqlite3.Error, OSError, BulkExportError):
         make_private_directory(path.parent)
         with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+            os.close(open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
         with _connection(path) as connection:
             connection.execute("BEGIN IMMEDIATE")
             (latest,) = connection.execute("SELECT coalesce(max(written), 0) FROM facts").fetchone()
@@ -145,7 +147,7 @@ def _write_file(path: Path, base_url: str, texts: Mapping[str, str]) -> None:
 def _connection(path: Path) -> Iterator[sqlite3.Connection]:
     """Connect to a file of ours that no other user can read or write. Raises OSError for any other file."""
     status = path.lstat()
-    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+    if not stat.S_ISREG(status.st_mode) or is_foreign(status) or rights_of_others(status.st_mode, 0o077):
         raise PermissionError(path)
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS)
     try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from bulk_export.core.compat.opening import open_file
 from bulk_export.transform.decode import Block
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class PrivateFile(io.RawIOBase):
         super().__init__()
         self._path = path
         self._digest = hashlib.sha256()
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         self._file: BinaryIO | None = os.fdopen(descriptor, "wb", buffering=_BUFFER)
 
     @property
@@ -106,6 +107,7 @@ class PrivateFile(io.RawIOBase):
         """Remove the file, and ignore whatever is written from now on."""
         file, self._file = self._file, None
         if file is not None:
-            self._path.unlink(missing_ok=True)
+            # Windows removes no open file. Closing it writes what is buffered, which may fail once more.
             with contextlib.suppress(OSError):
                 file.close()
+            self._path.unlink(missing_ok=True)

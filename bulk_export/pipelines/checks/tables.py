@@ -143,7 +143,7 @@ def _delta_table(path: Path, polls: tuple[PollTimes, ...]) -> CopyTableFiles:
         if start is not None:
             table.load_as_version(start)
             written = pa.table(table.get_add_actions()).column("modification_time").to_pylist()
-            files = frozenset(str(file.relative_to(path)) for file in files_of(table, path))
+            files = frozenset(file.relative_to(path).as_posix() for file in files_of(table, path))
             first = StartVersion(start, files, datetime.fromtimestamp(max(written, default=0) / 1000, UTC))
     except DeltaError as error:
         raise DamagedState(

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bulk_export.core.compat.opening import open_file
 from bulk_export.core.files import local_failures, open_regular, write_atomically
 from bulk_export.output.file_names import SYNC_LOG
 
@@ -34,7 +35,7 @@ def append_entry(directory: Path, entry: Mapping[str, Any]) -> None:
             # A second name, as in a backup made of hard links, must keep its contents: append to a copy.
             with os.fdopen(open_regular(path), "rb") as file:
                 write_atomically(path, file.read())
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
         with os.fdopen(descriptor, "r+b") as file:
             end = file.seek(0, os.SEEK_END)
             start = file.seek(max(0, end - _LONGEST_LINE))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import logging
 import math
-import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,13 +15,13 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from bulk_export.core.compat.directories import close_lock, open_lock
 from bulk_export.core.files import local_failures
 from bulk_export.errors import (
     BudgetUnavailable,
     BulkExportError,
     DirectoryInUse,
     Interrupted,
-    LocalFailure,
     ServiceFailing,
 )
 from bulk_export.output.directory import inspect_output, prepare_output
@@ -218,29 +215,17 @@ def _daemon_lock(working: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        close_lock(path, descriptor)
         with suppress(OSError):
-            path.unlink()
             working.rmdir()
-        os.close(descriptor)
 
 
 def _lock(path: Path) -> int:
-    while True:
-        with local_failures(f"Opening {path}"):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with local_failures(f"Locking {path}"):
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The process that held it may have removed the file before this one locked it.
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            os.close(descriptor)
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise LocalFailure(f"{path} cannot be locked: {error.strerror}.") from None
+            return open_lock(path)
+        except BlockingIOError:
             raise DirectoryInUse(
                 f"Another process keeps the copy in {path.parent.parent} current.",
                 next_step="Stop that one first, or choose another --output.",
             ) from None
-        os.close(descriptor)

@@ -20,6 +20,8 @@ from bulk_export.errors import UsageError
         ("file:///x", "file"),
         ("/data/x", None),
         ("C:/x", None),
+        ("C:\\x", None),
+        ("\\\\server\\share", None),
         ("./s3://x", None),
         ("a:b", None),
         ("", None),

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import gc
 import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bulk_export.core.process import cannot_open_files, importing, is_shortage, require_descriptors, state_directory
+from bulk_export.core.process import (
+    cannot_open_files,
+    configure_allocator,
+    forbid_core_dumps,
+    importing,
+    is_shortage,
+    require_descriptors,
+    state_directory,
+    trim_heap,
+)
 from bulk_export.errors import LocalFailure
 
 
@@ -91,3 +102,18 @@ def test_no_garbage_is_collected_while_importing(is_enabled: bool) -> None:
         assert gc.isenabled() == is_enabled
     finally:
         gc.enable()
+
+
+def test_system_without_limits_and_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a process has no limits, and its C library no name, as in Windows, nothing is set."""
+
+    def library(name: str | None) -> object:
+        raise TypeError("bad argument type for built-in operation")
+
+    monkeypatch.setitem(sys.modules, "resource", None)
+    monkeypatch.setattr(ctypes, "CDLL", library)
+    monkeypatch.setattr(gc, "set_threshold", lambda *_: None)
+    configure_allocator()
+    trim_heap()
+    require_descriptors(1_000)
+    forbid_core_dumps()

@@ -21,6 +21,15 @@ def test_endpoint_name_is_safe() -> None:
     assert safe_name("participants-npq-outcomes") == "participants-npq-outcomes"
 
 
+@pytest.mark.parametrize("name", ["con", "nul", "com1", "lpt9"])
+def test_devices_of_windows_are_no_directories(name: str) -> None:
+    """A name that is a device in Windows is refused there, and only there."""
+    with pytest.raises(UsageError, match="device"):
+        safe_name(name, system="nt")
+    assert safe_name(name, system="posix") == name
+    assert safe_name(f"{name}-x", system="nt") == f"{name}-x"
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

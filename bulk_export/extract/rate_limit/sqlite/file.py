@@ -6,7 +6,6 @@ It is created completely or not at all, private from the moment it exists, and n
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import logging
 import os
@@ -20,6 +19,8 @@ from pathlib import Path
 
 import msgspec
 
+from bulk_export.core.compat import opening
+from bulk_export.core.compat.directories import close_directory, lock_directory, open_directory
 from bulk_export.core.files import make_private_directory, sync_directory
 from bulk_export.errors import BudgetUnavailable, DamagedState
 from bulk_export.extract.rate_limit.boot_clock import BootClock
@@ -90,7 +91,7 @@ def connect(path: Path) -> sqlite3.Connection:
 def _create(path: Path) -> None:
     """Create the complete file under a temporary name, and link it to its own unless another process was faster."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    os.close(opening.open_file(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL))
     try:
         with contextlib.closing(connect(temporary)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
@@ -180,15 +181,15 @@ def _remove_log_without_file(path: Path) -> None:
     log = path.with_name(f"{path.name}-wal")
     if not log.exists():
         return
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    directory = open_directory(path.parent, follows=True)
     try:
-        _lock(descriptor)
+        _lock(directory)
         # Another process may just have created the file, and begun a log of its own.
         if not os.path.lexists(path):
             path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
             log.unlink(missing_ok=True)
     finally:
-        os.close(descriptor)
+        close_directory(directory)
 
 
 def _lock(directory: int) -> None:
@@ -199,7 +200,7 @@ def _lock(directory: int) -> None:
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
-            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_directory(directory)
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise

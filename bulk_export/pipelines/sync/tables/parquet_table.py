@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bulk_export.core.compat.opening import open_file
 from bulk_export.core.files import local_failures, make_private_directory, sync_directory
 from bulk_export.errors import DamagedState
 from bulk_export.output.formats.reading import schema_of
@@ -81,7 +82,7 @@ class ParquetCopyTable:
         new = self._scratch / FILE
         with local_failures(f"Writing {self._path}"):
             make_private_directory(self._path.parent)
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            descriptor = open_file(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             with os.fdopen(descriptor, "wb") as file:
                 columns = rows.schema.with_metadata({_POLL: json.dumps(note).encode()})
                 with pq.ParquetWriter(file, columns, compression="zstd", write_statistics=[]) as writer:
