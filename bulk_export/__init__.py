@@ -69,7 +69,6 @@ if TYPE_CHECKING:
     from bulk_export.errors import UsageError as UsageError
     from bulk_export.errors import VerificationFailed as VerificationFailed
     from bulk_export.extract.rate_limit.usage import LimitUsage as LimitUsage
-    from bulk_export.integrations import spark as spark
     from bulk_export.output.verify import Verification as Verification
     from bulk_export.pipelines.checks.queries import Check as Check
     from bulk_export.pipelines.checks.runner import CheckResult as CheckResult
@@ -229,7 +228,7 @@ _HOMES = {
     "bulk_export.services.openapi": ("Change",),
 }
 # Modules that need a package of their own, and are imported by name only.
-_INTEGRATIONS = {"spark": "bulk_export.integrations.spark"}
+_INTEGRATIONS = {"spark": "bulk_export.spark"}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: PLE0604  # built from the names above, so that the two cannot differ

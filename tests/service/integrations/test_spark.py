@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import sys
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import anyio.from_thread
 import pytest
 
-from bulk_export.services.local import LocalService, serving
-from tests.support.exporting import TOKEN, settings
+from bulk_export.services.local import LocalService
+from tests.support.exporting import TOKEN
 from tests.support.restore import canonical, restore
 
 pytest.importorskip("pyspark.sql", reason="PySpark is not installed")
@@ -25,7 +21,7 @@ if shutil.which("java") is None:
 from pyspark.sql import DataFrame, SparkSession, functions
 from pyspark.sql.types import StructType
 
-from bulk_export.integrations.spark import BulkExportDataSource, newest_versions
+from bulk_export.spark import newest_versions
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180), pytest.mark.filterwarnings("default")]
 
@@ -43,38 +39,6 @@ path = "/api/v3/npq-applications"
 record_type = "npq_application"
 fields.full_name = "string"
 """
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[SparkSession]:
-    """A session with two tasks at once; its processes find the token in their environment."""
-    variables = {"BULK_EXPORT_TOKEN": TOKEN, "PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
-    os.environ.update(variables)
-    session = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.sql.python.filterPushdown.enabled", "true")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.host", "127.0.0.1")
-        .getOrCreate()
-    )
-    session.sparkContext.setLogLevel("ERROR")
-    session.dataSource.register(BulkExportDataSource)
-    yield session
-    session.stop()
-    for name in variables:
-        del os.environ[name]
-
-
-@pytest.fixture
-def service(request: pytest.FixtureRequest) -> Iterator[LocalService]:
-    """A bundled service in a thread of its own; a parameter changes its settings."""
-    with (
-        anyio.from_thread.start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(serving(settings(**getattr(request, "param", {})))) as served,
-    ):
-        yield served
 
 
 def frame(spark: SparkSession, service: LocalService, directory: Path, /, **options: Any) -> DataFrame:
