@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # Headings of the help: three that all commands have, and two of its own.
 _WHAT, _WHERE, _LIMITS = "What", "Where to", "Limits"
 _RESPONSES, _FAULTS = "Responses", "Faults"
+_FIRST_YEAR = 2022
 _COUNT = re.compile(r"\d{1,9}", re.ASCII)
 
 
@@ -42,6 +44,16 @@ def local_service(
     seed: Annotated[
         int, typer.Option("--seed", rich_help_panel=_WHAT, help="Seed from which the records are generated.")
     ] = 0,
+    newest: Annotated[
+        str | None,
+        typer.Option(
+            "--newest",
+            rich_help_panel=_WHAT,
+            metavar="DAY",
+            help="When the newest record was created, the first one being of September 2021."
+            " (the first day of this month)",
+        ),
+    ] = None,
     no_limits: Annotated[bool, typer.Option("--no-limits", rich_help_panel=_LIMITS, help="Never answer 429.")] = False,
     windows: Annotated[
         str,
@@ -134,6 +146,7 @@ def local_service(
     from bulk_export.pipelines.connection import LOCAL_TOKEN
     from bulk_export.services.catalogue import load_service
     from bulk_export.services.local import LocalServiceSettings
+    from bulk_export.services.local.settings import start_of_month
 
     given = with_fetched_service({"service": line["service"] or "npq", "api_version": line["api_version"]})
     described = load_service(given["service"], given["api_version"])
@@ -153,6 +166,7 @@ def local_service(
         token=token or LOCAL_TOKEN,
         records_by_endpoint=by_endpoint,
         seed=seed,
+        newest=start_of_month(time.time()) if newest is None else _day(newest),
         service_limit=limit(line["service_limit"], described.service_limit),
         ip_limit=limit(line["ip_limit"], described.ip_limit),
         windows="fixed" if windows == "fixed" else "rolling",
@@ -186,6 +200,19 @@ async def _serve(settings: LocalServiceSettings, host: str, port: int, token: st
         raise LocalFailure(
             f"Nothing can listen on {host} port {port}: {error.strerror}.", next_step="Choose another --port."
         ) from None
+
+
+def _day(text: str) -> float:
+    """Parse a day after the first records. Returns when it begins, in seconds since the epoch."""
+    from datetime import UTC, datetime
+
+    try:
+        moment = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        moment = None
+    if moment is None or moment.year < _FIRST_YEAR:
+        raise UsageError(f"{text!r} is not a day from {_FIRST_YEAR} on.", next_step="Write --newest 2026-09-01.")
+    return moment.timestamp()
 
 
 def _record_counts(given: list[str], names: list[str]) -> tuple[int | None, dict[str, int]]:

@@ -329,6 +329,7 @@ class HttpClient:
                 date=response.headers.get("Date"),
                 is_certain=_is_first(used),
                 is_echo=any(history.is_echo(target, stored) for history, _ in used[-1:]),
+                headers=response.headers,
             )
 
     async def _error(self, response: aiohttp.ClientResponse) -> Response:

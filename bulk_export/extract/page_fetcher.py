@@ -11,7 +11,7 @@ import functools
 import logging
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -95,6 +95,10 @@ class PageReceiver(Protocol):
 
     def response_dated(self, date: str | None) -> None:
         """A page arrived with this Date header; called before `receive`."""
+        return
+
+    def headers_arrived(self, headers: Mapping[str, str]) -> None:
+        """A page arrived with these headers; called before `receive`."""
         return
 
     def sweep_changed(self, sweep: Sweep) -> None:
@@ -208,6 +212,7 @@ class PageFetcher:
             # 3. A page of records, or another body, which is worth another request.
             case StatusClass.ACCEPT:
                 self._receiver.response_dated(response.date)
+                self._receiver.headers_arrived(response.headers)
                 try:
                     if sweep.is_paged:
                         await self._store(response, sweep, page)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 from yarl import URL
@@ -29,6 +29,7 @@ class Response:
         date: The Date header, unparsed.
         is_certain: Whether it is the first on its connection, so that it cannot belong to an earlier request.
         is_echo: Whether the same connection brought the same body before, for another target.
+        headers: All headers of a 200, in which names have any case.
     """
 
     status: int
@@ -41,6 +42,7 @@ class Response:
     date: str | None = None
     is_certain: bool = True
     is_echo: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -34,7 +35,9 @@ async def service_address(options: ExportOptions) -> AsyncIterator[Address]:
             raise ValueError("options without an address or a token")
         yield Address(options.base_url, options.token)
         return
-    from bulk_export.services.local import LocalServiceSettings, serving  # the server is needed by this choice only
+    # The server is needed by this choice only.
+    from bulk_export.services.local import LocalServiceSettings, serving
+    from bulk_export.services.local.settings import start_of_month
 
     token = options.token or Token(LOCAL_TOKEN)
     settings = LocalServiceSettings(
@@ -44,6 +47,7 @@ async def service_address(options: ExportOptions) -> AsyncIterator[Address]:
         ip_limit=options.service.ip_limit,
         windows="fixed",
         gzip=True,
+        newest=start_of_month(time.time()),
     )
     async with serving(settings) as service:
         yield Address(service.base_url, token)

@@ -12,7 +12,7 @@ import platform
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from bulk_export.core.kernel_library import decoder_name
 from bulk_export.core.version import __version__
 from bulk_export.errors import BulkExportError, LocalFailure, ServiceFailing, UsageError
 from bulk_export.extract.connections import BadProxy, find_proxy
+from bulk_export.extract.rate_limit.published_limits import PublishedLimit
 from bulk_export.extract.rate_limit.usage import read_usage
 from bulk_export.pipelines.arguments import LOCAL
 from bulk_export.pipelines.declarations import with_defaults
@@ -39,6 +40,8 @@ OK, WARNING, FAILURE = "ok", "warning", "failure"
 _LEAST_ROOM = 1 << 30
 _SKEW = 300.0
 _NO_PROXY = "none"
+# An announced limit that is lower by less than this is the same one.
+_NEARLY = 0.999
 # Packages that extras bring, by extra.
 _EXTRAS = {
     "speed": "isal",
@@ -185,6 +188,7 @@ async def _endpoints(options: ExportOptions) -> AsyncIterator[Finding]:
             warnings.append(message)
 
     dates: list[float] = []
+    limits: dict[PublishedLimit, None] = {}
     for endpoint in options.endpoints:
         one = replace(options, endpoints=(endpoint,), page_size=1, retries=0, max_wait=0.0)
         before = datetime.now(UTC)
@@ -195,6 +199,7 @@ async def _endpoints(options: ExportOptions) -> AsyncIterator[Finding]:
             if isinstance(error, ServiceFailing | LocalFailure):
                 return
             continue
+        limits |= dict.fromkeys(page.limits)
         now = datetime.now(UTC)
         ahead = seconds_ahead(page.date, now)
         if ahead is not None:
@@ -203,7 +208,39 @@ async def _endpoints(options: ExportOptions) -> AsyncIterator[Finding]:
         yield Finding(endpoint.name, OK, f"{answer}, in {(now - before).total_seconds():.2f} s")
     for message in dict.fromkeys(warnings):
         yield Finding("service", WARNING, message)
+    if limits:
+        yield _limits(list(limits), options)
     if dates and options.environment != LOCAL:
         skew = max(dates, key=abs)
         apart = f"the service's clock is {abs(skew):,.0f} s {'ahead of' if skew > 0 else 'behind'} ours"
         yield Finding("clock", WARNING if abs(skew) > _SKEW else OK, apart)
+
+
+def _limits(published: Sequence[PublishedLimit], options: ExportOptions) -> Finding:
+    """What the service announces; a warning if that is less than what is kept to."""
+    strictest = min((limit for limit in published if _rate(limit) is not None), key=_rate_of, default=None)
+    latest = {(limit.requests, limit.period): limit for limit in published}
+    detail = f"the service announces {'; '.join(map(_limit_text, latest.values()))}"
+    kept = min(limit.requests / limit.period for limit in (options.service_limit, options.ip_limit)) * options.share
+    if strictest is None or _rate_of(strictest) >= kept * _NEARLY:
+        return Finding("limits", OK, detail)
+    advice = f"--service-limit {strictest.requests}/{strictest.period}s keeps to it"
+    return Finding("limits", WARNING, f"{detail}, which is less than what is kept to", advice)
+
+
+def _rate(limit: PublishedLimit) -> float | None:
+    return limit.requests / limit.period if limit.requests and limit.period else None
+
+
+def _rate_of(limit: PublishedLimit) -> float:
+    return _rate(limit) or 0.0
+
+
+def _limit_text(limit: PublishedLimit) -> str:
+    """A limit as a clause: `1000 requests in 300 s, 998 left, more in 12 s`."""
+    parts = [] if limit.requests is None else [f"{limit.requests} requests"]
+    if parts and limit.period is not None:
+        parts = [f"{parts[0]} in {limit.period} s"]
+    parts += [] if limit.remaining is None else [f"{limit.remaining} left"]
+    parts += [] if limit.reset_in is None else [f"more in {limit.reset_in} s"]
+    return ", ".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Unpack
@@ -11,6 +12,7 @@ import pyarrow as pa
 from bulk_export.core.kernel_library import check_decoder
 from bulk_export.extract.dispatcher import Dispatcher
 from bulk_export.extract.page_fetcher import FetchedPage, PageReceiver
+from bulk_export.extract.rate_limit.published_limits import PublishedLimit, published_limits
 from bulk_export.pipelines.declarations import with_defaults
 from bulk_export.pipelines.inspection_arguments import HeadArguments
 from bulk_export.pipelines.option_parsing import LARGEST_PAGE, count_of
@@ -45,10 +47,11 @@ def head_options(
 
 @dataclass(frozen=True, slots=True)
 class FirstPage:
-    """The first records of an endpoint, and the Date header of the response, unparsed."""
+    """The first records of an endpoint, the Date header of the response, unparsed, and the limits that it announces."""
 
     records: pa.RecordBatch
     date: str | None
+    limits: tuple[PublishedLimit, ...] = ()
 
 
 class _FirstPage(PageReceiver):
@@ -59,10 +62,15 @@ class _FirstPage(PageReceiver):
     def __init__(self) -> None:
         self.body = b""
         self.date: str | None = None
+        self.limits: tuple[PublishedLimit, ...] = ()
 
     def response_dated(self, date: str | None) -> None:
         """Keep the clock of the service."""
         self.date = date
+
+    def headers_arrived(self, headers: Mapping[str, str]) -> None:
+        """Keep the limits that the service announces."""
+        self.limits = published_limits(headers, time.time())
 
     async def receive(self, pages: Iterable[FetchedPage]) -> None:
         for page in pages:
@@ -110,4 +118,4 @@ async def first_page(
     batch = decoder.decode([receiver.body]).batch
     if batch is None:
         raise AssertionError("a decoder of columns makes a batch")
-    return FirstPage(batch.slice(0, options.page_size), receiver.date)
+    return FirstPage(batch.slice(0, options.page_size), receiver.date, receiver.limits)

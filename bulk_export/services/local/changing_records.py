@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from datetime import date
 
 from bulk_export.services.local.records import RecordFactory
 
@@ -45,6 +46,10 @@ class ChangingRecords:
         if number in self._touched:
             return int(self._touched[number][1])
         return self._created.get(number) or self._factory.updated_at(number)
+
+    def payment_date(self, number: int) -> date:
+        """Return the day of a statement, which statements are ordered by."""
+        return self._factory.timeline.payment_date(number, self.created_at(number))
 
     def append(self, count: int, now: float) -> None:
         """Create records, the newest of all. `now` is in seconds since the epoch."""

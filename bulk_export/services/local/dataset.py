@@ -11,8 +11,9 @@ from typing import Any
 from bulk_export.core.model import Endpoint
 from bulk_export.services.local.changing_records import ChangingRecords
 from bulk_export.services.local.query import Query
-from bulk_export.services.local.records import TIE_SIZE, partner_name, payment_date
+from bulk_export.services.local.records import partner_name
 from bulk_export.services.local.rendering import Renderer
+from bulk_export.services.local.timeline import TIE_SIZE
 
 _CACHED_BYTES = 64 * 1024 * 1024
 # Sorts that are the order of creation.
@@ -116,7 +117,7 @@ class Dataset:
     def _natural_key(self) -> Callable[[int], Any] | None:
         """Return the key of the endpoint's own order; None if that is the creation time."""
         if self._endpoint.name == "statements" and self._endpoint.order[:1] == ("payment_date",):
-            return payment_date
+            return self._records.payment_date
         return partner_name if self._endpoint.name == "delivery-partners" and "name" in self._endpoint.sorts else None
 
     def _with_ties_shuffled(self, numbers: Sequence[int], query: Query, first: int, last: int) -> list[int]:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 from bulk_export.services.local import vocabulary
-from bulk_export.services.local.values import chance, day, email, instant, person, placeholder, reference_number, urn
+from bulk_export.services.local.values import (
+    RecordRandom,
+    chance,
+    cohort,
+    cohorts,
+    day,
+    email,
+    instant,
+    person,
+    placeholder,
+    reference_number,
+    urn,
+)
 
 _REASONS_FOR_LEAVING = (
     "left-teaching-profession",
@@ -20,7 +31,7 @@ _EVENTS = ("started", *(f"retained-{number}" for number in range(1, 5)), "comple
 _EVIDENCE = ("training-event-attended", "self-study-material-completed", "other", None)
 
 
-def _enrolment(rng: random.Random, number: int, kind: str) -> dict[str, Any]:
+def _enrolment(rng: RecordRandom, number: int, kind: str) -> dict[str, Any]:
     status = rng.choice(("active", "active", "active", "deferred", "withdrawn"))
     ended = {"reason": rng.choice(_REASONS_FOR_LEAVING), "date": instant(rng)}
     has_ended, is_mentor = chance(rng, 0.3), kind == "mentor"
@@ -31,7 +42,7 @@ def _enrolment(rng: random.Random, number: int, kind: str) -> dict[str, Any]:
         "school_urn": urn(rng),
         "participant_type": kind,
         "working_pattern": None if is_mentor else rng.choice(("full_time", "part_time", None)),
-        "cohort": str(rng.randint(2021, 2025)),
+        "cohort": str(cohort(rng)),
         "training_status": status,
         "participant_status": "withdrawn"
         if status == "withdrawn"
@@ -53,7 +64,7 @@ def _enrolment(rng: random.Random, number: int, kind: str) -> dict[str, Any]:
     }
 
 
-def participant(rng: random.Random) -> dict[str, Any]:
+def participant(rng: RecordRandom) -> dict[str, Any]:
     """A person with one enrolment for each training: as a teacher, as a mentor, or both."""
     kinds = rng.choice((("ect",), ("ect",), ("mentor",), ("ect", "mentor")))
     merged = {
@@ -69,19 +80,19 @@ def participant(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def trained_person(rng: random.Random) -> dict[str, Any]:
+def trained_person(rng: RecordRandom) -> dict[str, Any]:
     """One training of a person, as in ecf v1 and v2, where a teacher who is also a mentor has two records."""
     return {
         "email": email(rng),
         "full_name": person(rng),
         "participant_type": placeholder("participant_type"),
         "training_record_id": placeholder("training_record0"),
-        "cohort": str(rng.randint(2021, 2025)),
+        "cohort": str(cohort(rng)),
         "training_status": rng.choice(("active", "active", "deferred", "withdrawn")),
     }
 
 
-def transfers(rng: random.Random) -> dict[str, Any]:
+def transfers(rng: RecordRandom) -> dict[str, Any]:
     """The transfers of a person from one school or provider to another; an open one has no `joining`."""
 
     def transfer(number: int) -> dict[str, Any]:
@@ -99,15 +110,15 @@ def transfers(rng: random.Random) -> dict[str, Any]:
     return {"transfers": [transfer(number) for number in range(rng.choice((1, 1, 2)))]}
 
 
-def unfunded_mentor(rng: random.Random) -> dict[str, Any]:
+def unfunded_mentor(rng: RecordRandom) -> dict[str, Any]:
     """A mentor whose training is paid to another provider."""
     return {"full_name": person(rng), "email": email(rng), "teacher_reference_number": reference_number(rng)}
 
 
-def partnership(rng: random.Random) -> dict[str, Any]:
+def partnership(rng: RecordRandom) -> dict[str, Any]:
     """A school with its delivery partner in one cohort."""
     return {
-        "cohort": str(rng.randint(2021, 2025)),
+        "cohort": str(cohort(rng)),
         "urn": urn(rng),
         "school_id": placeholder("school_id"),
         "delivery_partner_id": placeholder("delivery_partner_id"),
@@ -118,19 +129,19 @@ def partnership(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def school(rng: random.Random) -> dict[str, Any]:
+def school(rng: RecordRandom) -> dict[str, Any]:
     """A school in one cohort."""
     return {
         "name": rng.choice(vocabulary.EMPLOYERS),
         "urn": urn(rng),
-        "cohort": str(rng.randint(2021, 2025)),
+        "cohort": str(cohort(rng)),
         "induction_programme_choice": rng.choice(("school_led", "provider_led", "not_yet_known")),
         "induction_tutor_name": person(rng),
         "induction_tutor_email": email(rng),
     }
 
 
-def declaration(rng: random.Random) -> dict[str, Any]:
+def declaration(rng: RecordRandom) -> dict[str, Any]:
     """A declaration that a milestone of a training was reached; a voided one is on no statement."""
     state = rng.choice(_STATES)
     is_clawed_back = state in ("awaiting-clawback", "clawed-back")
@@ -151,7 +162,6 @@ def declaration(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def delivery_partner(rng: random.Random) -> dict[str, Any]:
+def delivery_partner(rng: RecordRandom) -> dict[str, Any]:
     """A delivery partner with the cohorts in which it may be chosen."""
-    first = rng.randint(2021, 2024)
-    return {"name": placeholder("name"), "cohort": list(map(str, range(first, rng.randint(first, 2025) + 1)))}
+    return {"name": placeholder("name"), "cohort": list(map(str, cohorts(rng)))}

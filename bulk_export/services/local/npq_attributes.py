@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 from bulk_export.services.local import vocabulary
-from bulk_export.services.local.values import day, email, instant, person, placeholder, reference_number, urn, words
+from bulk_export.services.local.values import (
+    RecordRandom,
+    cohort,
+    cohorts,
+    day,
+    email,
+    instant,
+    person,
+    placeholder,
+    reference_number,
+    urn,
+    words,
+)
 
 
-def application(rng: random.Random) -> dict[str, Any]:
+def application(rng: RecordRandom) -> dict[str, Any]:
     """An application for a course, which is pending, accepted or rejected."""
     status = rng.choice(("pending", "accepted", "accepted", "accepted", "rejected"))
     return {
@@ -27,7 +38,7 @@ def application(rng: random.Random) -> dict[str, Any]:
         "school_ukprn": str(rng.randint(10_000_000, 10_099_999)),
         "status": status,
         "reason_for_rejection": "Application does not meet eligibility criteria" if status == "rejected" else None,
-        "cohort": str(rng.randint(2021, 2025)),
+        "cohort": str(cohort(rng)),
         "cohort_suffix": rng.choice("abc"),
         "teacher_catchment_country": "United Kingdom of Great Britain and Northern Ireland",
         "teacher_catchment_iso_country_code": "GBR",
@@ -37,7 +48,7 @@ def application(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def participant(rng: random.Random) -> dict[str, Any]:
+def participant(rng: RecordRandom) -> dict[str, Any]:
     """A person with their enrolments."""
 
     def enrolment(number: int) -> dict[str, Any]:
@@ -46,7 +57,7 @@ def participant(rng: random.Random) -> dict[str, Any]:
         return {
             "course_identifier": rng.choice(vocabulary.COURSES),
             "schedule_identifier": rng.choice(vocabulary.SCHEDULES),
-            "cohort": str(rng.randint(2021, 2025)),
+            "cohort": str(cohort(rng)),
             "cohort_suffix": "a",
             "npq_application_id": placeholder(f"application{number}"),
             "eligible_for_funding": rng.random() < 0.5,
@@ -74,7 +85,7 @@ def participant(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def outcome(rng: random.Random) -> dict[str, Any]:
+def outcome(rng: RecordRandom) -> dict[str, Any]:
     """The outcome of a course."""
     return {
         "state": rng.choice(("passed", "failed", "voided")),
@@ -84,7 +95,7 @@ def outcome(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def declaration(rng: random.Random) -> dict[str, Any]:
+def declaration(rng: RecordRandom) -> dict[str, Any]:
     """A declaration that a milestone of a course was reached."""
     kind = rng.choice(("started", "retained-1", "retained-2", "completed"))
     return {
@@ -99,17 +110,16 @@ def declaration(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def statement(rng: random.Random) -> dict[str, Any]:
+def statement(rng: RecordRandom) -> dict[str, Any]:
     """A monthly statement of payments."""
     return {
         "month": rng.choice(vocabulary.MONTHS),
-        "year": str(rng.randint(2021, 2025)),
-        "cohort": str(rng.randint(2021, 2025)),
+        "year": str(cohort(rng)),
+        "cohort": str(cohort(rng)),
         "payment_date": placeholder("payment_date"),
     }
 
 
-def delivery_partner(rng: random.Random) -> dict[str, Any]:
+def delivery_partner(rng: RecordRandom) -> dict[str, Any]:
     """A delivery partner with the cohorts in which it may be chosen."""
-    first = rng.randint(2021, 2024)
-    return {"name": placeholder("name"), "cohort": list(range(first, rng.randint(first, 2025) + 1))}
+    return {"name": placeholder("name"), "cohort": list(cohorts(rng))}

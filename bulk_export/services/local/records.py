@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 from bulk_export.core.model import Endpoint, Kind
 from bulk_export.services.local.templates import TEMPLATE_COUNT, record_templates
+from bulk_export.services.local.timeline import TIE_SIZE, Timeline
 
-# Groups of so many records share a creation time. No usual page size is a multiple of it.
-TIE_SIZE = 7
-_FIRST_CREATED_AT = int(datetime(2021, 9, 1, tzinfo=UTC).timestamp())
-_SECONDS_BETWEEN_TIES = 11
 _FIRST_INTEGER_ID = 1_000
-_FIRST_PAYMENT_DATE = date(2021, 9, 25)
 _MASK = (1 << 48) - 1
 # Every eleventh record is the second one of a person: one in ten people is both a teacher and a mentor.
 _TWIN_EVERY = 11
@@ -38,6 +34,7 @@ class RecordFactory:
         applications: The number of applications that records refer to.
         people_in: The endpoint that lists the people.
         counts: The numbers of records of other endpoints that records refer to, by name.
+        timeline: When its records were created and changed.
     """
 
     def __init__(
@@ -49,8 +46,10 @@ class RecordFactory:
         applications: int,
         people_in: str = "participants-npq",
         counts: Mapping[str, int] = MappingProxyType({}),
+        timeline: Timeline = Timeline(),  # noqa: B008  # it is a value
     ) -> None:
-        self._templates = record_templates(endpoint, seed)
+        self.timeline = timeline
+        self._templates = record_templates(endpoint, seed, timeline.last_cohort)
         self._type = endpoint.record_type
         self._has_integer_ids = endpoint.shape.id_type is Kind.INTEGER
         self._seed = seed
@@ -78,11 +77,11 @@ class RecordFactory:
 
     def created_at(self, number: int) -> int:
         """Return the creation time of an initial record, in seconds since the epoch."""
-        return _FIRST_CREATED_AT + number // TIE_SIZE * _SECONDS_BETWEEN_TIES
+        return self.timeline.created_at(number)
 
     def updated_at(self, number: int) -> int:
         """Return the time of the last change of an initial record, later than its creation for every third one."""
-        return self.created_at(number) + (number * 7919 % 5_000_000 if number % 3 == 0 else 0)
+        return self.timeline.updated_at(number)
 
     def participant_of(self, number: int) -> str:
         """Return the id of the person of an application: two of three people have one application, the third two."""
@@ -104,7 +103,7 @@ class RecordFactory:
             case "application_id":
                 return _uuid(number % self._applications, applications)
             case "payment_date":
-                return payment_date(number).isoformat()
+                return self.timeline.payment_date(number, created_at).isoformat()
             case "name":
                 return partner_name(number)
             case "participant_type":
@@ -121,11 +120,6 @@ class RecordFactory:
         # The first application of a person, by the rule of `participant_of`.
         first = -(-3 * number // 2)
         return _uuid((first + int(name.removeprefix("application"))) % self._applications, applications)
-
-
-def payment_date(number: int) -> date:
-    """Return what statements are ordered by: a few share a day."""
-    return _FIRST_PAYMENT_DATE + timedelta(days=number // TIE_SIZE)
 
 
 def partner_name(number: int) -> str:

@@ -24,6 +24,7 @@ from bulk_export.services.local.query import BadQuery, Query, parse_query
 from bulk_export.services.local.records import RecordFactory
 from bulk_export.services.local.settings import LocalServiceSettings
 from bulk_export.services.local.throttle import FixedWindows, RollingWindow, Throttle
+from bulk_export.services.local.timeline import Timeline
 from bulk_export.services.openapi import openapi_yaml
 
 _MOST_LOGGED = 1_000_000
@@ -84,6 +85,7 @@ class LocalService:
                 applications=settings.count("npq-applications"),
                 people_in=people_in,
                 counts=counts,
+                timeline=Timeline.until(settings.newest, settings.count(endpoint.name)),
             )
             records = ChangingRecords(factory, settings.count(endpoint.name))
             self._records[endpoint.name] = records

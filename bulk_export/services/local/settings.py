@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal
 
 from bulk_export.core.model import Limit, Service
@@ -26,6 +27,8 @@ class LocalServiceSettings:
         records: The number of records of each endpoint.
         records_by_endpoint: Overrides `records` by endpoint name.
         seed: Decides the records and the faults.
+        newest: When the newest record was created, the oldest being of September 2021, in seconds since the epoch;
+            None for records that were all created within an hour then.
         largest_page: The largest page; as described if None.
         service_limit: The limit for each token; none if None.
         ip_limit: The limit for each address, for all tokens together; none if None.
@@ -49,6 +52,7 @@ class LocalServiceSettings:
     records: int = BUNDLED_RECORDS
     records_by_endpoint: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
+    newest: float | None = None
     largest_page: int | None = None
     service_limit: Limit | None = None
     ip_limit: Limit | None = None
@@ -69,3 +73,8 @@ class LocalServiceSettings:
     def count(self, endpoint: str) -> int:
         """Return the number of records that an endpoint starts with."""
         return self.records_by_endpoint.get(endpoint, self.records)
+
+
+def start_of_month(now: float) -> float:
+    """Return when the month of a time began, in seconds since the epoch: data up to then are the same all month."""
+    return datetime.fromtimestamp(now, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()

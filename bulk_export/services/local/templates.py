@@ -15,23 +15,23 @@ from typing import Any
 
 from bulk_export.core.model import Endpoint, FieldType, Kind, ListOf
 from bulk_export.services.local import early_career_attributes, npq_attributes
-from bulk_export.services.local.values import day, instant, placeholder, words
+from bulk_export.services.local.values import RecordRandom, cohort, day, instant, placeholder, words
 from bulk_export.transform.decode import Drift, lossless_json
 from bulk_export.transform.decode.values import NOTHING, fit
 
-MakeAttributes = Callable[[random.Random], dict[str, Any]]
+MakeAttributes = Callable[[RecordRandom], dict[str, Any]]
 
 TEMPLATE_COUNT = 512
 _PLACEHOLDER = re.compile(r'"\x01([a-z_]+\d*)\x01"')
 
 
 @functools.lru_cache(maxsize=32)
-def record_templates(endpoint: Endpoint, seed: int) -> list[list[str]]:
+def record_templates(endpoint: Endpoint, seed: int, last_cohort: int | None = None) -> list[list[str]]:
     """Return the templates of an endpoint, each cut at its placeholders.
 
     The parts of a template are text, name of a placeholder, text, name of a placeholder, …, text.
     """
-    rng = random.Random(f"{seed}/{endpoint.name}")
+    rng = RecordRandom.of(f"{seed}/{endpoint.name}", last_cohort)
     types = {field.name: field.type for field in endpoint.fields}
     make_attributes = _attributes_for(endpoint.name, types)
     templates = []
@@ -66,13 +66,15 @@ _PLACEHOLDER_TYPES = {
 }
 
 
-def _value(declared: FieldType, name: str, rng: random.Random) -> Any:
+def _value(declared: FieldType, name: str, rng: RecordRandom) -> Any:
     if rng.random() < 0.1 and not isinstance(declared, ListOf):
         return None
     if isinstance(declared, ListOf):
         return [_value(declared.item, name, rng) for _ in range(rng.choice((0, 1, 1, 2)))]
     if not isinstance(declared, Kind):
         return {field.name: _value(field.type, field.name, rng) for field in declared.fields}
+    if name == "cohort" and declared is Kind.STRING and rng.last_cohort is not None:
+        return str(cohort(rng))
     return _SCALARS[declared](rng)
 
 

@@ -5,8 +5,35 @@ from __future__ import annotations
 import random
 
 from bulk_export.services.local import vocabulary
+from bulk_export.services.local.timeline import FIRST_COHORT
 
 _AWKWARD_SHARE = 0.04
+_LAST_COHORT = 2025
+
+
+class RecordRandom(random.Random):
+    """Randomness for records, which knows the latest cohort that there is; None for records of 2021 to 2025."""
+
+    last_cohort: int | None = None
+
+    @classmethod
+    def of(cls, seed: str, last_cohort: int | None) -> RecordRandom:
+        """Return what a seed decides."""
+        made = cls(seed)
+        made.last_cohort = last_cohort
+        return made
+
+
+def cohort(rng: RecordRandom) -> int:
+    """A cohort, by the year in which it begins."""
+    return rng.randint(FIRST_COHORT, rng.last_cohort or _LAST_COHORT)
+
+
+def cohorts(rng: RecordRandom) -> range:
+    """The cohorts from one to another."""
+    last = rng.last_cohort or _LAST_COHORT
+    first = rng.randint(FIRST_COHORT, last - 1)
+    return range(first, rng.randint(first, last) + 1)
 
 
 def placeholder(name: str) -> str:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 import bulk_export
 from bulk_export.services.local import serving
+from bulk_export.services.local.server import LocalService
 from tests.support.command import run
 from tests.support.exporting import TOKEN, settings
 
@@ -30,6 +32,31 @@ async def test_all_is_well(tmp_path: Path) -> None:
     assert {finding.state for finding in found.values()} == {"ok"}
     assert "lists nothing" in found["delivery-partners"].detail
     assert {"versions", "disk", "budget", "address", "proxy", "clock", "statements"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("policy", "state"), [('"token";q=1000;w=300', "ok"), ('"token";q=30;w=60', "warning"), ("nonsense", None)]
+)
+async def test_limits_that_the_service_announces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str, state: str | None
+) -> None:
+    """Announced limits are shown, and a warning says how to keep to them if they are lower than those kept to."""
+    respond = LocalService._respond
+
+    async def with_headers(self: LocalService, request: web.Request) -> web.StreamResponse:
+        response = await respond(self, request)
+        response.headers.update({"RateLimit-Policy": policy, "RateLimit": '"token";r=7;t=12'} if state else {})
+        return response
+
+    monkeypatch.setattr(LocalService, "_respond", with_headers)
+    async with serving(settings()) as service:
+        found = by_subject(
+            await bulk_export.doctor(base_url=service.base_url, token=TOKEN, budget="memory://", output=tmp_path)
+        )
+    limits = found.get("limits")
+    assert (limits and limits.state) == state
+    assert limits is None or "7 left, more in 12 s" in limits.detail
+    assert limits is None or limits.state == "ok" or "--service-limit 30/60s" in limits.next_step
 
 
 async def test_token_that_is_refused(tmp_path: Path) -> None:

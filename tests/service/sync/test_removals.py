@@ -244,7 +244,7 @@ async def test_moved_service_is_proven_by_ids(tmp_path: Path) -> None:
         await it.sync()
         old = it.url
         it.now = there.now = it.now + HOUR
-        with pytest.raises(UsageError, match="base_url"):
+        with pytest.raises(UsageError, match="copy made with other options: --base-url"):
             await it.sync(base_url=there.url)
         with pytest.warns(UserWarning, match="part of the paths already"):
             (poll,) = (await it.sync(moved_to=f"{there.url}/api/v3")).polls
