@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bulk_export.api import head as head
     from bulk_export.api import load as load
     from bulk_export.api import replay as replay
+    from bulk_export.api import report as report
     from bulk_export.api import run_doctor as run_doctor
     from bulk_export.api import run_export as run_export
     from bulk_export.api import run_head as run_head
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from bulk_export.pipelines.load import LoadSummary as LoadSummary
     from bulk_export.pipelines.load_transaction import LoadProgress as LoadProgress
     from bulk_export.pipelines.load_transaction import TableLoad as TableLoad
+    from bulk_export.pipelines.report import ReportSummary as ReportSummary
     from bulk_export.pipelines.sync.summary import Counts as Counts
     from bulk_export.pipelines.sync.summary import PollSummary as PollSummary
     from bulk_export.pipelines.sync.summary import SyncSummary as SyncSummary
@@ -74,6 +76,7 @@ _HOMES = {
         "head",
         "load",
         "replay",
+        "report",
         "run_doctor",
         "run_export",
         "run_head",
@@ -109,6 +112,7 @@ _HOMES = {
     "bulk_export.pipelines.doctor": ("Finding",),
     "bulk_export.pipelines.load": ("LoadSummary",),
     "bulk_export.pipelines.load_transaction": ("LoadProgress", "TableLoad"),
+    "bulk_export.pipelines.report": ("ReportSummary",),
     "bulk_export.pipelines.sync.summary": ("Counts", "PollSummary", "SyncSummary", "TableSummary"),
     "bulk_export.pipelines.tenants": ("TenantResult", "TenantsSummary"),
     "bulk_export.progress.observer": ("EndpointSummary", "ExportSummary", "Observer", "WindowUse"),

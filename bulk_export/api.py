@@ -36,6 +36,8 @@ from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.remote_descriptions import is_address, with_fetched_service
 from bulk_export.pipelines.replay import replay as replay_pages
 from bulk_export.pipelines.replay_options import ReplayOptions, refuse_own_output
+from bulk_export.pipelines.report import ReportSummary, write_report
+from bulk_export.pipelines.report_arguments import ReportArguments
 from bulk_export.pipelines.stream import stream_batches
 from bulk_export.pipelines.sync.load_after_poll import sync_and_load
 from bulk_export.pipelines.sync.loop import sync_forever
@@ -166,6 +168,28 @@ async def _opened_archive(archive: str | os.PathLike[str]) -> AsyncIterator[Path
     """Open kept pages without blocking the event loop."""
     with ExitStack() as stack:
         yield await anyio.to_thread.run_sync(lambda: stack.enter_context(opened_archive(archive)))
+
+
+def report(directory: str | os.PathLike[str], **options: Unpack[ReportArguments]) -> ReportSummary:
+    """Write what is known of a finished export or of a copy into one HTML file, for people to look at.
+
+    Args:
+        directory: The finished export, or the copy that `sync` keeps.
+        **options: The options of `bulk-export report`.
+
+    Returns:
+        The file, and what the report says first.
+
+    Raises:
+        UsageError: There is no such directory, or something else has the name of the report.
+        TypeError: An option is unknown.
+        DamagedState: There is no finished export, or what is known of it cannot be used.
+        LocalFailure: It cannot be read or written.
+
+    Example:
+        report("/data/npq", output="npq.html")
+    """
+    return write_report(directory, **options)
 
 
 async def sync(

@@ -195,12 +195,13 @@ class FileArguments(TypedDict, total=False):
 
 
 class MetricsArguments(TypedDict, total=False):
-    """Numbers for monitoring."""
+    """Numbers for monitoring, and for people."""
 
     metrics: Annotated[
         PathText | None,
         Option("Numbers of the last run, as a text file for Prometheus.", metavar="FILE", trust=Trust.OWNER),
     ]
+    with_report: Annotated[bool, Option("Write report.html, for people to look at, into the output at the end.")]
 
 
 class SchemaArguments(TypedDict, total=False):

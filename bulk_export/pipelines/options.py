@@ -73,6 +73,7 @@ class ExportOptions:
         remote: Address in an object store that gets the export, too, or that alone gets it: then `output` is the
             directory of the working state.
         metrics: File for the numbers of the run.
+        with_report: Whether a report for people is written into the output at the end.
         limit: The most records of each endpoint, for a sample; None for all.
         sample_pages: How many pages these are.
         arguments: What was given, as `resume` needs it; None if a part of it cannot be kept.
@@ -116,6 +117,7 @@ class ExportOptions:
     csv_bom: bool = False
     csv_safe: bool = False
     metrics: Path | None = None
+    with_report: bool = False
     limit: int | None = None
     sample_pages: int | None = None
     arguments: RunArguments | None = field(default=None, repr=False, compare=False)
@@ -205,6 +207,7 @@ class ExportOptions:
             limit=sample.limit,
             sample_pages=sample.pages,
             metrics=None if arguments["metrics"] is None else local_path(arguments["metrics"], "--metrics"),
+            with_report=_with_report_of(arguments["with_report"], location.remote),
             arguments=resumable_arguments(endpoints, arguments),
         )
 
@@ -256,6 +259,15 @@ def _token_of(arguments: ExportArguments, environ: Mapping[str, str]) -> Token |
     if arguments["environment"] == LOCAL and arguments["token_file"] is None:
         return None
     return find_token(arguments["token_file"], environ)
+
+
+def _with_report_of(given: bool, remote: RemoteOutput | None) -> bool:  # noqa: FBT001  # as it was given
+    if given and remote is not None and not remote.keeps_local:
+        raise UsageError(
+            "--with-report writes into a directory, and this export is in an object store only.",
+            next_step="Leave it out, or export to a directory with --publish for the address.",
+        )
+    return given
 
 
 def _gone_of(given: str, *, consistent: bool) -> str:

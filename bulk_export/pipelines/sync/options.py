@@ -29,7 +29,11 @@ from bulk_export.services.base_url import normalize_base_url
 _WORKING_COPIES = "copies"
 _LEAST_HISTORY = timedelta(days=7)
 # A copy has formats of its own.
-_PASSED_ON = declarations(ExportArguments).keys() & declarations(SyncArguments).keys() - {"format", "metrics"}
+_PASSED_ON = declarations(ExportArguments).keys() & declarations(SyncArguments).keys() - {
+    "format",
+    "metrics",
+    "with_report",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class SyncOptions:
         moved_from: Address that the copy was made from, if the service has moved.
         every: Poll interval in seconds; None polls once.
         metrics: File for the numbers of the last run.
+        with_report: Whether a report for people is renewed in the copy's directory after each sync.
         remote: The address of the copy, if it is in an object store. `output` is then the local one that polls work on.
         load: The database to load into after each poll, and how.
     """
@@ -67,6 +72,7 @@ class SyncOptions:
     every: float | None = None
     load: LoadOptions | None = None
     metrics: Path | None = None
+    with_report: bool = False
     remote: StoreUrl | None = None
 
     @classmethod
@@ -124,6 +130,7 @@ class SyncOptions:
             moved_from=moved_from,
             every=_every_of(arguments["every"]),
             metrics=None if arguments["metrics"] is None else local_path(arguments["metrics"], "--metrics"),
+            with_report=_with_report_of(arguments["with_report"], remote),
             load=None
             if arguments["load"] is None
             else LoadOptions.of(directory, environ=environ, to=arguments["load"]),
@@ -167,6 +174,15 @@ def _moved(options: ExportOptions, moved_to: str, *, allow_plain_http: bool) -> 
     if options.base_url is None:
         raise UsageError("The bundled service does not move.", next_step="Leave out --moved-to.")
     return replace(options, environment=None, base_url=normalize_base_url(options.service, address))
+
+
+def _with_report_of(given: bool, remote: StoreUrl | None) -> bool:  # noqa: FBT001  # as it was given
+    if given and remote is not None:
+        raise UsageError(
+            "--with-report writes into a directory, and this copy is in an object store.",
+            next_step="Leave it out, or keep the copy in a directory.",
+        )
+    return given
 
 
 def _every_of(given: str | float | timedelta | None) -> float | None:
