@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bulk_export.api.exports import stream as stream
     from bulk_export.api.finished import check as check
     from bulk_export.api.finished import check_sql as check_sql
+    from bulk_export.api.finished import report as report
     from bulk_export.api.finished import unfinished as unfinished
     from bulk_export.api.finished import verify as verify
     from bulk_export.api.inspection import arrow_schema as arrow_schema
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from bulk_export.pipelines.load_transaction import TableLoad as TableLoad
     from bulk_export.pipelines.page_size_advice import PageSizeAdvice as PageSizeAdvice
     from bulk_export.pipelines.plan import Plan as Plan
+    from bulk_export.pipelines.report import ReportSummary as ReportSummary
     from bulk_export.pipelines.sync.summary import Counts as Counts
     from bulk_export.pipelines.sync.summary import PollSummary as PollSummary
     from bulk_export.pipelines.sync.summary import SyncSummary as SyncSummary
@@ -127,6 +129,7 @@ _HOMES = {
     "bulk_export.api.finished": (
         "check",
         "check_sql",
+        "report",
         "unfinished",
         "verify",
     ),
@@ -193,6 +196,7 @@ _HOMES = {
     ),
     "bulk_export.pipelines.page_size_advice": ("PageSizeAdvice",),
     "bulk_export.pipelines.plan": ("Plan",),
+    "bulk_export.pipelines.report": ("ReportSummary",),
     "bulk_export.pipelines.sync.summary": (
         "Counts",
         "PollSummary",

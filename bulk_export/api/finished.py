@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Unpack
 
+from bulk_export.api.option_help import shows_options
 from bulk_export.core.locations import local_path
 from bulk_export.output.object_store.url import StoreUrl, parse_location
 from bulk_export.output.object_store.verify import verify_url
@@ -13,6 +15,8 @@ from bulk_export.output.verify import Verification
 from bulk_export.output.verify import verify as verify_directory
 from bulk_export.pipelines.checks.queries import find_check
 from bulk_export.pipelines.checks.runner import CheckResult, run_checks, run_checks_at, sql_script
+from bulk_export.pipelines.report import ReportSummary, write_report
+from bulk_export.pipelines.report_arguments import ReportArguments
 
 
 def verify(export: str | os.PathLike[str], *, quick: bool = False) -> Verification:
@@ -87,3 +91,26 @@ def unfinished(directory: str | os.PathLike[str] = "output") -> list[Path]:
         LocalFailure: The directory cannot be read.
     """
     return list(unfinished_below(local_path(directory, "unfinished")))
+
+
+@shows_options(ReportArguments)
+def report(directory: str | os.PathLike[str], **options: Unpack[ReportArguments]) -> ReportSummary:
+    """Write what is known of a finished export or of a copy into one HTML file, for people to look at.
+
+    Args:
+        directory: The finished export, or the copy that `sync` keeps.
+        **options: The options of `bulk-export report`.
+
+    Returns:
+        The file, and what the report says first.
+
+    Raises:
+        UsageError: There is no such directory, or something else has the name of the report.
+        InvalidArgument: An option is unknown, or its value has a wrong type. It is a UsageError and a TypeError.
+        DamagedState: There is no finished export, or what is known of it cannot be used.
+        LocalFailure: It cannot be read or written.
+
+    Example:
+        report("/data/npq", output="npq.html")
+    """
+    return write_report(directory, **options)

@@ -27,6 +27,7 @@ NAMES = (
     "head",
     "doctor",
     "verify",
+    "report",
     "load",
     "check",
     "budget",

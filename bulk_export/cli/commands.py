@@ -25,6 +25,7 @@ from bulk_export.pipelines.arguments import (
 from bulk_export.pipelines.declarations import Arity, Option, Shown, Source, Trust, What, declarations
 from bulk_export.pipelines.inspection_arguments import DoctorArguments, HeadArguments
 from bulk_export.pipelines.load_arguments import LoadArguments
+from bulk_export.pipelines.report_arguments import ReportArguments
 from bulk_export.progress import DISPLAYS
 
 _PROGRESS_HELP = "Progress on standard error."
@@ -158,6 +159,12 @@ class VerifyCommand(VerifyOptions, IgnoredDisplayOptions, ReportOptions, total=F
     """`bulk-export verify`."""
 
 
+class ReportCommand(ReportArguments, IgnoredDisplayOptions, ReportOptions, total=False):
+    """`bulk-export report`."""
+
+    json: Annotated[bool, Option("What was written as one JSON object.", sources=Source.LINE)]
+
+
 class LoadCommand(EndpointNames, LoadArguments, TenantsOptions, VerbosityOptions, ReportOptions, total=False):
     """`bulk-export load`."""
 
@@ -248,6 +255,7 @@ COMMANDS: Mapping[str, type] = {
     "head": HeadCommand,
     "doctor": DoctorCommand,
     "verify": VerifyCommand,
+    "report": ReportCommand,
     "load": LoadCommand,
     "check": CheckCommand,
     "budget": BudgetCommand,

@@ -76,6 +76,10 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         Example("Read every file", "bulk-export verify /data/npq"),
         Example("Sizes only, in an object store", "bulk-export verify s3://bucket/npq --quick"),
     ),
+    "report": (
+        Example("Look at an export in a browser", "bulk-export report /data/npq"),
+        Example("Read every file first, and write elsewhere", "bulk-export report /data/npq --verify -o npq.html"),
+    ),
     "load": (
         Example("Into a DuckDB file", "bulk-export load /data/npq --to duckdb:///data/npq.duckdb"),
         Example(

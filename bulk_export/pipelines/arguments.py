@@ -196,7 +196,7 @@ class FileArguments(TypedDict, total=False):
 
 
 class MonitoringArguments(TypedDict, total=False):
-    """What other systems learn of a run."""
+    """What other systems and people learn of a run."""
 
     metrics: Annotated[
         PathText | None,
@@ -204,11 +204,12 @@ class MonitoringArguments(TypedDict, total=False):
     ]
     lineage: Annotated[
         PathText | None,
-        Option(
+        Shown(
             "OpenLineage events of the run, to a file or an HTTP backend.", metavar="FILE|URL", trust=Trust.CONFIRMED
         ),
     ]
-    otel: Annotated[bool, Option("Send spans of the run by OpenTelemetry, as OTEL_* variables say.")]
+    otel: Annotated[bool, Shown("Send spans of the run by OpenTelemetry, as OTEL_* variables say.")]
+    with_report: Annotated[bool, Shown("Write report.html, for people to look at, into the output at the end.")]
 
 
 class SchemaArguments(TypedDict, total=False):

@@ -76,6 +76,7 @@ class ExportOptions:
         metrics: File for the numbers of the run.
         lineage: The file or the HTTP backend that gets the lineage of the run.
         otel: Whether spans of the run are sent by OpenTelemetry.
+        with_report: Whether a report for people is written into the output at the end.
         limit: The most records of each endpoint, for a sample; None for all.
         sample_pages: How many pages these are.
         arguments: What was given, as `resume` needs it; None if a part of it cannot be kept.
@@ -121,6 +122,7 @@ class ExportOptions:
     metrics: Path | None = None
     lineage: Path | str | None = None
     otel: bool = False
+    with_report: bool = False
     limit: int | None = None
     sample_pages: int | None = None
     arguments: RunArguments | None = field(default=None, repr=False, compare=False)
@@ -212,6 +214,7 @@ class ExportOptions:
             metrics=None if arguments["metrics"] is None else local_path(arguments["metrics"], "--metrics"),
             lineage=lineage_of(arguments["lineage"]),
             otel=arguments["otel"],
+            with_report=_with_report_of(arguments["with_report"], location.remote),
             arguments=resumable_arguments(endpoints, arguments),
         )
 
@@ -263,6 +266,15 @@ def _token_of(arguments: ExportArguments, environ: Mapping[str, str]) -> Token |
     if arguments["environment"] == LOCAL and arguments["token_file"] is None:
         return None
     return find_token(arguments["token_file"], environ)
+
+
+def _with_report_of(given: bool, remote: RemoteOutput | None) -> bool:  # noqa: FBT001  # as it was given
+    if given and remote is not None and not remote.keeps_local:
+        raise UsageError(
+            "--with-report writes into a directory, and this export is in an object store only.",
+            next_step="Leave it out, or export to a directory with --publish for the address.",
+        )
+    return given
 
 
 def _gone_of(given: str, *, consistent: bool) -> str:

@@ -162,6 +162,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
                 "cli.sync",
                 "cli.tenants",
                 "cli.replay",
+                "cli.report",
                 "cli.resume",
                 "cli.plan",
                 "cli.budget",

@@ -34,6 +34,7 @@ _PASSED_ON = declarations(ExportArguments).keys() & declarations(SyncArguments).
     "metrics",
     "lineage",
     "otel",
+    "with_report",
 }
 
 
@@ -55,6 +56,7 @@ class SyncOptions:
         metrics: File for the numbers of the last run.
         lineage: The file or the HTTP backend that gets the lineage of each run.
         otel: Whether spans of each run are sent by OpenTelemetry.
+        with_report: Whether a report for people is renewed in the copy's directory after each sync.
         remote: The address of the copy, if it is in an object store. `output` is then the local one that polls work on.
         load: The database to load into after each poll, and how.
     """
@@ -76,6 +78,7 @@ class SyncOptions:
     metrics: Path | None = None
     lineage: Path | str | None = None
     otel: bool = False
+    with_report: bool = False
     remote: StoreUrl | None = None
 
     @classmethod
@@ -135,6 +138,7 @@ class SyncOptions:
             metrics=None if arguments["metrics"] is None else local_path(arguments["metrics"], "--metrics"),
             lineage=lineage_of(arguments["lineage"]),
             otel=arguments["otel"],
+            with_report=_with_report_of(arguments["with_report"], remote),
             load=None
             if arguments["load"] is None
             else LoadOptions.of(directory, environ=environ, to=arguments["load"]),
@@ -178,6 +182,15 @@ def _moved(options: ExportOptions, moved_to: str, *, allow_plain_http: bool) -> 
     if options.base_url is None:
         raise UsageError("The bundled service does not move.", next_step="Leave out --moved-to.")
     return replace(options, environment=None, base_url=normalize_base_url(options.service, address))
+
+
+def _with_report_of(given: bool, remote: StoreUrl | None) -> bool:  # noqa: FBT001  # as it was given
+    if given and remote is not None:
+        raise UsageError(
+            "--with-report writes into a directory, and this copy is in an object store.",
+            next_step="Leave it out, or keep the copy in a directory.",
+        )
+    return given
 
 
 def _every_of(given: str | float | timedelta | None) -> float | None:

@@ -35,7 +35,7 @@ EVERY = {option for name in NAMES for option in options_of(name)}
         ("verify --workers 3", "--workers is an option of export, sync, plan."),
         ("--quiet export", "Options stand behind the command"),
         ("download", "Did you mean 'export'?"),
-        ("exprt", "Did you mean 'export'?"),
+        ("exprt", "Did you mean 'export'"),
         ("version", "Did you mean '--version'?"),
         ("export --xyzzy", "No such option: --xyzzy"),
     ],

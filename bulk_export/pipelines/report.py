@@ -1,0 +1,223 @@
+"""A finished export or a copy as one HTML file for people: reads what is known of it, and writes the file.
+
+Nothing is sent, and no value of a record is read: manifests, logs and the footers of Parquet files say all of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Unpack
+
+from bulk_export.core.directories import opened_directory
+from bulk_export.core.files import local_failures, open_regular, write_within
+from bulk_export.core.locations import local_path, scheme_of
+from bulk_export.core.version import __version__
+from bulk_export.core.window_gate import utc_now
+from bulk_export.errors import BulkExportError, DamagedState, UsageError, VerificationFailed
+from bulk_export.output.delta_files import current_files
+from bulk_export.output.file_names import REPORT, RUN_LOG, SYNC_STATE
+from bulk_export.output.manifest import InvalidManifest, check_manifest, read_manifest
+from bulk_export.output.report.columns import TableColumns, columns_of
+from bulk_export.output.report.model import Level, Report
+from bulk_export.output.report.of_copy import CopyFacts, ListState, copy_report
+from bulk_export.output.report.of_export import ExportFacts, export_report, moment_text
+from bulk_export.output.report.page import ROWS, fitting_text
+from bulk_export.output.report.poll_log import last_polls
+from bulk_export.output.run_log import LARGEST, InvalidRunLog, RunLog
+from bulk_export.output.side_files import is_report, may_write
+from bulk_export.output.verify import verify
+from bulk_export.pipelines.declarations import with_defaults
+from bulk_export.pipelines.report_arguments import ReportArguments
+from bulk_export.pipelines.results import summarise
+from bulk_export.pipelines.sync.state_file import read_state
+from bulk_export.pipelines.sync.tables.parquet_table import FILE
+from bulk_export.progress.summary import completeness_remarks
+
+EXPORT, COPY = "export", "copy"
+_PARQUET = ".parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSummary:
+    """A report that was written.
+
+    Attributes:
+        path: Its file.
+        bytes: The size of the file.
+        kind: `export` or `copy`, what it is of.
+        verdict: Whether that is whole, or current, in a sentence.
+        is_whole: Whether nothing is known that speaks against it.
+        remarks: What else is worth knowing.
+    """
+
+    path: Path
+    bytes: int
+    kind: str
+    verdict: str
+    is_whole: bool
+    remarks: tuple[str, ...]
+
+
+def write_report(
+    directory: str | os.PathLike[str], *, now: Callable[[], datetime] = utc_now, **options: Unpack[ReportArguments]
+) -> ReportSummary:
+    """Write the report of a finished export or of a copy.
+
+    Args:
+        directory: The export or the copy.
+        now: The present.
+        **options: See `ReportArguments`.
+
+    Returns:
+        What was written, and what it says first.
+
+    Raises:
+        UsageError: There is no such directory, or something else has the name of the report.
+        TypeError: An option is unknown.
+        DamagedState: There is no finished export, or what is known of it cannot be used.
+        LocalFailure: It cannot be read or written.
+    """
+    arguments = with_defaults(ReportArguments, options)
+    if scheme_of(directory) is not None:
+        raise UsageError(
+            f"{os.fspath(directory)} is an address, and reports are of directories.",
+            next_step="Name a directory; `bulk-export verify` checks an export in an object store.",
+        )
+    path = local_path(directory, "DIR")
+    if not path.is_dir():
+        raise UsageError(f"{path} is not a directory.", next_step="Name a finished export or a synced copy.")
+    given = arguments["output"]
+    target = path / REPORT if given is None else local_path(given, "--output")
+    is_copy = (path / SYNC_STATE).exists()
+    try:
+        make = _copy(path, now()) if is_copy else _export(path, now(), is_read=arguments["verify"])
+        report, text = make(ROWS[0]), fitting_text(make).encode()
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise DamagedState(
+            f"What is known of {path} cannot be used ({type(error).__name__}).",
+            kept="Nothing was changed.",
+            next_step="bulk-export verify says more." if not is_copy else "The next sync says what to do.",
+        ) from None
+    _write(target, text)
+    return ReportSummary(
+        path=target,
+        bytes=len(text),
+        kind=COPY if is_copy else EXPORT,
+        verdict=report.verdict.text,
+        is_whole=report.verdict.level is Level.FINE,
+        remarks=tuple(finding.text for finding in report.findings),
+    )
+
+
+def renewed_report(directory: Path) -> list[str]:
+    """Write the report of what a run has just finished. Returns why it could not, as a remark: nothing else failed."""
+    try:
+        write_report(directory)
+    except BulkExportError as error:
+        return [f"the report was not written: {error.what}"]
+    return []
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write the file with mode 0600, in place of an earlier report and of nothing else."""
+    with local_failures(f"Writing {path}"), opened_directory(path.parent.resolve()) as directory:
+        if not may_write(path.name, directory, is_report):
+            raise UsageError(
+                f"{path} is there, and is no report.",
+                kept="Nothing was changed.",
+                next_step="Name another file with --output.",
+            )
+        write_within(path.name, content, directory, scratch=directory)
+
+
+def _export(directory: Path, now: datetime, *, is_read: bool) -> Callable[[int], Report]:
+    manifest = read_manifest(directory)
+    try:
+        check_manifest(manifest)
+    except InvalidManifest as error:
+        raise DamagedState(
+            f"The manifest in {directory} cannot be used: {error}.", kept="Nothing was changed."
+        ) from None
+    difference = ""
+    try:
+        verify(directory, quick=not is_read)
+    except VerificationFailed as failed:
+        difference = failed.what
+    facts = ExportFacts(
+        manifest=manifest,
+        difference=difference,
+        is_read=is_read,
+        incomplete=completeness_remarks(summarise(manifest, directory, 0.0)),
+        columns=dict(_columns_of_export(directory, manifest)),
+        log=_run_log(directory, manifest),
+        made=_made(now),
+    )
+    return functools.partial(export_report, facts)
+
+
+def _columns_of_export(directory: Path, manifest: Mapping[str, Any]) -> Iterable[tuple[str, TableColumns]]:
+    for name, endpoint in manifest["endpoints"].items():
+        files = [directory / file["path"] for file in endpoint["files"] if file["path"].endswith(_PARQUET)]
+        if files:
+            yield name, columns_of(files)
+
+
+def _run_log(directory: Path, manifest: Mapping[str, Any]) -> RunLog | None:
+    """When the requests were sent, None if that is not known or is of another export."""
+    try:
+        with os.fdopen(open_regular(directory / RUN_LOG), "rb") as file:
+            log = RunLog.parse(file.read(LARGEST + 1).decode())
+    except (OSError, UnicodeDecodeError, InvalidRunLog):
+        return None
+    return log if log.belongs_to(manifest) else None
+
+
+def _copy(directory: Path, now: datetime) -> Callable[[int], Report]:
+    state = read_state(directory)
+    if state is None:
+        raise UsageError(f"{directory} holds no copy.", next_step="Name a finished export or a synced copy.")
+    columns: dict[str, TableColumns] = {}
+    remark = ""
+    is_delta = state.identity.get("format") == "delta"
+    for name in state.watermarks:
+        try:
+            files = _delta_files(directory / name) if is_delta else [directory / name / FILE]
+        except UsageError as error:
+            remark = f"Nothing is known of the columns: {error.what}"
+            break
+        except DamagedState as error:
+            remark = error.what
+            continue
+        columns[name] = columns_of(files)
+    lists = {
+        name: ListState(watermark.polls[-1] if watermark.polls else None, watermark.full)
+        for name, watermark in state.watermarks.items()
+    }
+    facts = CopyFacts(
+        identity=state.identity,
+        lists=lists,
+        unfinished=tuple(state.open_polls),
+        polls=last_polls(directory),
+        columns=columns,
+        remark=remark,
+        now=state.service_time(now),
+        made=_made(now),
+    )
+    return functools.partial(copy_report, facts)
+
+
+def _delta_files(table: Path) -> list[Path]:
+    try:
+        names = current_files(table)
+    except ImportError:
+        raise UsageError("the extra `delta` is not installed.") from None
+    return [table / name for name in sorted(names)]
+
+
+def _made(now: datetime) -> str:
+    return f"Made on {moment_text(now.isoformat())} by bulk-export {__version__}, from this machine alone."

@@ -1,0 +1,173 @@
+"""Reports of real exports and copies: written at the end or later, never over other files, and never a failure."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import bulk_export
+from bulk_export.errors import DamagedState, LocalFailure, UsageError
+from bulk_export.output.verify import verify
+from bulk_export.pipelines.export import export
+from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.sync.options import SyncOptions
+from bulk_export.progress.observer import Observer
+from bulk_export.services.local import serving
+from tests.support.copy_scene import HOUR, NAME, PARTNERS, person, scene
+from tests.support.exporting import FREE, TOKEN, options, settings
+from tests.support.html_page import read_page
+
+
+class Heard(Observer):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warned(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+async def test_export_with_report(tmp_path: Path) -> None:
+    """It is private, whole, beside the manifest without being a part of the export, and shows no value of a record."""
+    output = tmp_path / "out"
+    async with serving(settings()) as service:
+        chosen = options(service, output, "npq-applications", "statements", with_report=True, page_size=500)
+        await export(chosen)
+        names = {str(record["attributes"]["full_name"]) for record in service.truth("npq-applications")}
+    file = output / "report.html"
+    page = read_page(text := file.read_text())
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "Whole: each of its 2 files" in page.whole_text
+    assert "2,382 records in 2 lists" in page.whole_text
+    assert "Use of the limit of the service" in page.whole_text
+    assert "ineligible_for_funding_reason" in page.whole_text
+    assert not any(name in page.whole_text for name in names if len(name) > 6)
+    assert TOKEN not in text
+    assert verify(output).rows == 2_382
+    assert sorted(path.name for path in output.iterdir()) == [
+        "manifest.json",
+        "npq-applications",
+        "report.html",
+        "run.jsonl",
+        "statements",
+    ]
+
+    # Another look later takes the place of the first one.
+    summary = bulk_export.report(output, verify=True)
+    assert (summary.path, summary.kind, summary.is_whole) == (file, "export", True)
+    assert "was read and is as the manifest says" in summary.verdict
+    assert file.stat().st_size == summary.bytes < 200_000
+
+
+async def test_report_of_an_export_that_is_not_whole(tmp_path: Path) -> None:
+    """A part that is missing is the first thing that the report says."""
+    async with serving(settings()) as service:
+        await export(options(service, tmp_path / "out", "statements"))
+    (tmp_path / "out/statements/part-00000.parquet").unlink()
+    summary = bulk_export.report(tmp_path / "out", output=tmp_path / "elsewhere.html")
+    assert not summary.is_whole
+    assert summary.verdict.startswith("Not whole. ")
+    assert "statements/part-00000.parquet: missing" in (tmp_path / "elsewhere.html").read_text()
+    assert not (tmp_path / "out/report.html").exists()
+
+
+async def test_files_of_others_are_never_replaced(tmp_path: Path) -> None:
+    """What is no report stays, whether it was named or has the usual name; then the export is finished all the same."""
+    output = tmp_path / "out"
+    output.mkdir()
+    async with serving(settings()) as service:
+        await export(options(service, output, "statements"))
+        (output / "report.html").write_text("<p>mine</p>")
+        with pytest.raises(UsageError, match="is there, and is no report"):
+            bulk_export.report(output)
+        (tmp_path / "link.html").symlink_to(output / "manifest.json")
+        with pytest.raises(UsageError, match="is no report"):
+            bulk_export.report(output, output=tmp_path / "link.html")
+        heard = Heard()
+        await export(options(service, output, "statements", overwrite=True, with_report=True), heard)
+    assert [text for text in heard.warnings if "report" in text] == [
+        f"the report was not written: {output / 'report.html'} is there, and is no report."
+    ]
+    assert (output / "report.html").read_text() == "<p>mine</p>"
+    assert verify(output).rows == 37
+
+
+async def test_log_of_another_export_is_not_shown(tmp_path: Path) -> None:
+    """A log that was copied from elsewhere, or is damaged, is no log of this export."""
+    async with serving(settings()) as service:
+        await export(options(service, tmp_path / "one", "statements"))
+    log = tmp_path / "one/run.jsonl"
+    for text in (log.read_text().replace('"finished_at": "2', '"finished_at": "3'), "", "x" * 2_000_000):
+        log.write_text(text)
+        bulk_export.report(tmp_path / "one")
+        assert "no run.jsonl of it" in (tmp_path / "one/report.html").read_text()
+
+
+def test_what_is_no_export(tmp_path: Path) -> None:
+    """A missing directory, an address, an empty and a damaged directory are refused in words."""
+    with pytest.raises(UsageError, match="is not a directory"):
+        bulk_export.report(tmp_path / "none")
+    with pytest.raises(UsageError, match="is an address"):
+        bulk_export.report("s3://bucket/export")
+    with pytest.raises(DamagedState, match="not finished"):
+        bulk_export.report(tmp_path)
+    for damage in ('{"endpoints": {"a": 1}}', '{"endpoints": {}, "run": {"requests": 1}}'):
+        (tmp_path / "manifest.json").write_text('{"tool": {"name": "bulk-export"}, ' + damage[1:])
+        with pytest.raises(DamagedState, match="cannot be used"):
+            bulk_export.report(tmp_path)
+    with pytest.raises(TypeError, match="did you mean 'output'"):
+        bulk_export.report(tmp_path, outptu="x")  # type: ignore[call-arg]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may write anywhere")
+async def test_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    async with serving(settings()) as service:
+        await export(options(service, tmp_path / "out", "statements"))
+    (tmp_path / "out").chmod(0o500)
+    with pytest.raises(LocalFailure, match=r"Writing .*report\.html failed"):
+        bulk_export.report(tmp_path / "out")
+    (tmp_path / "out").chmod(0o700)
+
+
+def test_not_for_what_is_in_an_object_store_alone(tmp_path: Path) -> None:
+    """There is no directory for it."""
+    given = {"base_url": "http://127.0.0.1:9", "token": TOKEN, "with_report": True, **FREE}
+    with pytest.raises(UsageError, match="--with-report writes into a directory"):
+        ExportOptions.of((), output="s3://bucket/x", work_dir=tmp_path, **given)
+    with pytest.raises(UsageError, match="--with-report writes into a directory"):
+        SyncOptions.of((NAME,), output="s3://bucket/x", **given)
+
+
+@pytest.mark.parametrize("form", ["delta", "parquet"])
+async def test_copy_with_report(tmp_path: Path, form: str) -> None:
+    """It is renewed by each poll: how many rows there are, and what each poll changed."""
+    async with scene(tmp_path, people=5, partners=2) as it:
+        await it.sync(NAME, PARTNERS, format=form, with_report=True)
+        first = read_page((it.directory / "report.html").read_text()).whole_text
+        assert "7 rows in 2 tables" in first
+        it.now += HOUR
+        it.records[NAME].append(person(9, updated_at="2025-06-02T13:00:00Z"))
+        summary = await it.sync(NAME, PARTNERS, format=form, with_report=True)
+        assert list(summary.remarks) == []
+        page = read_page((it.directory / "report.html").read_text())
+        assert "8 rows in 2 tables" in page.whole_text
+        (polls,) = [table for table in page.all("table") if "The last polls" in table.whole_text]
+        rows = [[cell.whole_text for cell in row.children] for row in polls.all("tr")[1:]]
+        assert [row[:2] + row[4:5] for row in rows] == [["2", "changes", "1"], ["1", "full", "7"]]
+        assert "full_name" in page.whole_text
+        assert "Person" not in page.whole_text
+        assert bulk_export.report(it.directory, output=tmp_path / "later.html").kind == "copy"
+
+
+async def test_copy_whose_report_cannot_be_written(tmp_path: Path) -> None:
+    """The poll succeeds, and says so."""
+    async with scene(tmp_path, people=3) as it:
+        it.directory.mkdir()
+        (it.directory / "report.html").mkdir()
+        (it.directory / ".bulk-export").mkdir(mode=0o700)
+        summary = await it.sync(format="parquet", with_report=True)
+    assert summary.polls[0].total("inserted") == 3
+    assert [remark for remark in summary.remarks if "report" in remark] == [
+        f"the report was not written: {it.directory / 'report.html'} is there, and is no report."
+    ]
