@@ -92,15 +92,20 @@ def surroundings(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def measure(
-    command: Sequence[str], *, output: Path, environment: Mapping[str, str] | None = None, limit: float = 1_800
+    command: Sequence[str],
+    *,
+    output: Path,
+    environment: Mapping[str, str] | None = None,
+    limit: float = 1_800,
+    on: set[int] | None = None,
 ) -> Usage:
-    """Run a command to its end, its standard output in the file `output`, on the core for what is measured.
+    """Run a command to its end, its standard output in the file `output`, on the core for what is measured or on `on`.
 
     It keeps compiled modules like anything that is installed. What it says on standard error is shown where it fails.
     Raises RunFailed, also after `limit` seconds.
     """
     errors = output.with_name(output.name + ".err")
-    with output.open("wb") as out, errors.open("wb") as err, placed(cores()[1]):
+    with output.open("wb") as out, errors.open("wb") as err, placed(cores()[1] if on is None else on):
         began = time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=err, cwd=ROOT, env=surroundings(environment))
     ending = threading.Timer(limit, process.kill)

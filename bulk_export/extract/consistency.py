@@ -141,7 +141,8 @@ class ConsistencySweeps:
         sweep = self._sweeps[0].again(len(self._sweeps), self._page_size, proves_end=self._has_lost)
         if not self._sweeps[0].has_stray_answers:
             state = self._store.parsed_fact(sweep_state_name(sweep.endpoint.name, sweep.number), parse_sweep_state)
-            sweep.restore(self._store.page_counts(sweep.endpoint.name, sweep.number), self._store.body, state=state)
+            counts = self._store.page_counts(sweep.endpoint.name, sweep.number)
+            sweep.restore(counts, functools.partial(map, self._store.body), state=state)
         self._sweeps.append(sweep)
         self._is_last_fetched = False
 

@@ -258,13 +258,13 @@ class Sweep:
     def restore(
         self,
         counts: Iterable[tuple[int, int]],
-        body: Callable[[PageKey], bytes],
+        bodies: Callable[[Iterable[PageKey]], Iterable[bytes]],
         *,
         state: Mapping[str, Any] | None = None,
     ) -> None:
         """Continue from the pages that an earlier run stored; `counts` has pairs of a page and its number of records.
 
-        `body` returns a stored body, and `state` is what `parse_sweep_state` made of the last `state` of that run.
+        `bodies` yields stored bodies, and `state` is what `parse_sweep_state` made of the last `state` of that run.
         """
         facts = state or {}
         self.numbering.restore(facts)
@@ -274,9 +274,9 @@ class Sweep:
         self._was_suspicious = bool(facts.get("suspicious_end"))
         self.has_stray_answers = bool(facts.get("stray_answers"))
         pairs = list(counts)
-        for page, records in pairs:
-            if self.is_paged and records:
-                self._restore_content(page, records, self.shaper.split(body(self.key(page))))
+        full = [(page, count) for page, count in pairs if count and self.is_paged]
+        for (page, count), body in zip(full, bodies(self.key(page) for page, _ in full), strict=True):
+            self._restore_content(page, count, self.shaper.split(body))
         last = max((page for page, records in pairs if records and page not in self._repetitions), default=0)
         for page, records in pairs:
             if page not in self._repetitions:

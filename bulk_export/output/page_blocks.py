@@ -6,7 +6,7 @@ A block is only what may be written: its counts agree with the journal, excluded
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,20 +19,24 @@ from bulk_export.transform.decode import Block, Body, Decoder, Drift, refuse_dri
 
 @dataclass(frozen=True, slots=True)
 class PageBody:
-    """A page to be converted. `ordinal` is its position in the sequence of all pages to convert, from 1."""
+    """A page to be converted. `ordinal` is its position in the sequence of all pages to convert, from 1.
+
+    `body` is None if it is not in memory.
+    """
 
     key: PageKey
     ordinal: int
     records: int
-    body: Body
+    body: Body | None
 
 
 class PageBlocks:
-    """Decode pages of one endpoint into blocks.
+    """Decode pages of one endpoint into blocks. Several threads may do so at once.
 
     Args:
         endpoint: Its description, with the fields that were inferred if there are any.
         decoder: Decodes the pages; it also determines the columns.
+        read: Returns the body of a page that is not in memory.
         excluded: Rows that are not written, by page; they are counted from 0 within their page.
         is_strict: Whether records that differ from the description are refused. Without described fields, none are.
     """
@@ -41,12 +45,14 @@ class PageBlocks:
         self,
         endpoint: Endpoint,
         decoder: Decoder,
+        read: Callable[[PageKey], Body],
         *,
         excluded: Mapping[PageKey, frozenset[int]],
         is_strict: bool,
     ) -> None:
         self.decoder = decoder
         self._endpoint = endpoint
+        self._read = read
         self._excluded = excluded
         self._is_strict = is_strict and bool(endpoint.fields)
 
@@ -59,13 +65,15 @@ class PageBlocks:
         """Decode pages into one block.
 
         Raises:
-            DamagedState: A page does not hold the number of records that the journal says, or an excluded row.
+            DamagedState: A page does not hold the number of records that the journal says, or an excluded row, or it
+                cannot be read.
             SchemaDrift: The mode is strict, and a record differs from the description.
         """
-        block = self.decoder.decode([page.body for page in pages])
+        bodies = [self._read(page.key) if page.body is None else page.body for page in pages]
+        block = self.decoder.decode(bodies)
         _check_counts(block, pages)
         if self._is_strict:
-            self._refuse_drift(block.drift, pages)
+            self._refuse_drift(block.drift, pages, bodies)
         return self._without_excluded(block, pages)
 
     def check_finished(self, parts: Sequence[Part]) -> None:
@@ -74,11 +82,11 @@ class PageBlocks:
             for part in parts:
                 refuse_drift(self._endpoint, Drift.from_json(part.drift), f"up to page {part.last_page}")
 
-    def _refuse_drift(self, drift: Drift, pages: Sequence[PageBody]) -> None:
+    def _refuse_drift(self, drift: Drift, pages: Sequence[PageBody], bodies: Sequence[Body]) -> None:
         """Raise SchemaDrift for the first page that has any."""
         if drift.unknown or drift.misfits or drift.duplicate_keys:
-            for page in pages:
-                refuse_drift(self._endpoint, self.decoder.decode([page.body]).drift, f"page {page.key.page}")
+            for page, body in zip(pages, bodies, strict=True):
+                refuse_drift(self._endpoint, self.decoder.decode([body]).drift, f"page {page.key.page}")
 
     def _without_excluded(self, block: Block, pages: Sequence[PageBody]) -> Block:
         rows: list[int] = []

@@ -3,10 +3,14 @@
 A part ends after the page that brings its records to `part_rows`, so the cuts depend on the pages alone, and not on
 time or on interruptions. A part counts once it is entered in the journal, after its files are durable. All methods
 block: call them in a worker thread.
+
+Where there are several cores, pages are decoded in further threads while those before them are written. Blocks are
+written in order in any case, so the files do not depend on it.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +18,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from bulk_export.core.ahead import Ahead
 from bulk_export.core.files import local_failures, make_directory_below
 from bulk_export.core.process import trim_heap
 from bulk_export.errors import DamagedState
@@ -23,6 +28,7 @@ from bulk_export.output.open_part import OpenPart, OutputFormat
 from bulk_export.output.page_blocks import PageBlocks, PageBody
 from bulk_export.output.uploaded_parts import uploaded_file
 from bulk_export.output.working_state import remove_tree
+from bulk_export.transform.decode import Block
 
 PART_ROWS = 600_000
 # Rows after which freed memory is given back to the system: a few row groups.
@@ -33,13 +39,15 @@ _TRIM_ROWS = 131_072
 class PartTarget:
     """Where parts go: the journal that lists them, the directory that holds them, their formats and their size.
 
-    `part_rows` is the number of records after which a part ends, at the next end of a page.
+    `part_rows` is the number of records after which a part ends, at the next end of a page; `cores` is how many blocks
+    are decoded or written at once at most.
     """
 
     store: JournalStore
     staging: Path
     formats: tuple[OutputFormat, ...]
     part_rows: int = PART_ROWS
+    cores: int = 1
 
 
 class PartSequence:
@@ -63,10 +71,13 @@ class PartSequence:
         self._target = target
         self._open: OpenPart | None = None
         self._untrimmed = 0
+        self._ahead = Ahead[tuple[Sequence[PageBody], Block]](target.cores)
+        # Records of pages that were handed over since the last cut, whether they are written yet or not.
+        self._since_cut = 0
         self.revision = revision
         self.folder = target.staging / safe_name(name) / f"revision-{revision}"
         self.parts = target.store.parts(name, revision)
-        # The position of the last page that was written.
+        # The position of the last page that was handed over.
         self.converted = self.parts[-1].last_page if self.parts else 0
         self._clear_leftovers()
 
@@ -80,58 +91,86 @@ class PartSequence:
         """The number of rows in finished parts and in the one being written."""
         return sum(part.rows for part in self.parts) + (0 if self._open is None else self._open.rows)
 
-    def write(self, pages: Sequence[PageBody]) -> int:
-        """Write the pages that follow those before. Returns the number of rows written."""
-        return sum(map(self._write, self._up_to_each_cut(pages)))
+    def write(self, pages: Sequence[PageBody], *, is_followed: bool = False) -> int:
+        """Write the pages that follow those before.
+
+        Args:
+            pages: The pages.
+            is_followed: Whether a call with the next pages comes right after this one. Then the last ones may still be
+                decoded, and are written by a later call.
+
+        Returns:
+            The number of rows written.
+
+        Raises:
+            BulkExportError: The pages, or those of an earlier call, cannot be decoded or written.
+        """
+        rows = 0
+        for group in self._up_to_each_cut(pages):
+            self.converted = group[-1].ordinal
+            self._ahead.add(functools.partial(self._decoded, group), is_last=not is_followed)
+            while self._ahead.is_full:
+                rows += self._write(*self._ahead.take())
+        return rows if is_followed else rows + self._write_rest()
 
     def finish(self) -> None:
         """Finish the last part. An endpoint without records gets one part without rows."""
+        self._write_rest()
+        self._ahead.close()
         self._blocks.check_finished(self.parts)
         if not self.parts and self._open is None:
             self._open = self._new_part()
         if self._open is not None:
-            self._close(self._open)
+            self._close(self._open, self.converted)
 
     def abort(self) -> None:
         """Remove the part being written."""
+        self._ahead.close()
         part, self._open = self._open, None
         if part is not None:
             part.abort()
 
-    def _write(self, pages: Sequence[PageBody]) -> int:
-        block = self._blocks.block(pages)
+    def _decoded(self, pages: Sequence[PageBody]) -> tuple[Sequence[PageBody], Block]:
+        return pages, self._blocks.block(pages)
+
+    def _write_rest(self) -> int:
+        rows = 0
+        while self._ahead:
+            rows += self._write(*self._ahead.take())
+        return rows
+
+    def _write(self, pages: Sequence[PageBody], block: Block) -> int:
         if self._open is None:
             self._open = self._new_part()
         self._open.write(block, records=sum(page.records for page in pages))
-        self.converted = pages[-1].ordinal
         self._trim_after(len(block.ids))
         if self._open.records >= self._target.part_rows:
-            self._close(self._open)
+            self._close(self._open, pages[-1].ordinal)
         return len(block.ids)
 
     def _up_to_each_cut(self, pages: Sequence[PageBody]) -> Iterator[list[PageBody]]:
         group: list[PageBody] = []
-        records = 0 if self._open is None else self._open.records
         for page in pages:
             group.append(page)
-            records += page.records
-            if records >= self._target.part_rows:
+            self._since_cut += page.records
+            if self._since_cut >= self._target.part_rows:
+                self._since_cut = 0
                 yield group
-                group, records = [], 0
+                group = []
         if group:
             yield group
 
     def _new_part(self) -> OpenPart:
         return OpenPart(self._name, self.folder, len(self.parts), self._target.formats, self.schema)
 
-    def _close(self, open_part: OpenPart) -> None:
+    def _close(self, open_part: OpenPart, last_page: int) -> None:
         files = open_part.finish()
         self._open = None
         part = Part(
             endpoint=self._name,
             revision=self.revision,
             part=len(self.parts),
-            last_page=self.converted,
+            last_page=last_page,
             rows=open_part.rows,
             files=files,
             drift=open_part.drift.to_json(),

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from bulk_export.core.ahead import in_order
 from bulk_export.core.model import INFER, STRICT, Endpoint, PageKey
 from bulk_export.extract.consistency import ConsistencySweeps
 from bulk_export.extract.journal import JournalStore
@@ -60,6 +61,7 @@ class ConversionSettings:
         drop_gone: Whether records that vanished during the run are left out.
         asks_twice: Whether a first sweep with a single response has to be confirmed by a second one.
         csv_style: What CSV files are made for.
+        cores: How many blocks are decoded or written at once at most.
     """
 
     formats: Mapping[str, str]
@@ -72,6 +74,7 @@ class ConversionSettings:
     drop_gone: bool = False
     asks_twice: bool = True
     csv_style: CsvStyle = PLAIN_CSV
+    cores: int = 1
 
     def decoder(self, endpoint: Endpoint) -> Decoder:
         """Return a decoder for the records of an endpoint."""
@@ -86,7 +89,7 @@ class ConversionSettings:
     def part_target(self, store: JournalStore, staging: Path) -> PartTarget:
         """Return where the parts go."""
         formats = tuple(OutputFormat(*form, self.csv_style) for form in self.formats.items())
-        return PartTarget(store, staging, formats, self.part_rows)
+        return PartTarget(store, staging, formats, self.part_rows, self.cores)
 
 
 class RecentBodies(Protocol):
@@ -100,10 +103,12 @@ class RecentBodies(Protocol):
 class Step:
     """A short piece of blocking work: the pages to work on next, each with its body if that is in memory.
 
-    Without pages, it ends the phase, or does the work of a phase that needs no pages.
+    Without pages, it ends the phase, or does the work of a phase that needs no pages. `is_followed` says that the next
+    step is there already, so some of the work may be left to it.
     """
 
     pages: Sequence[tuple[PageSlot, Body | None]] = ()
+    is_followed: bool = False
 
 
 Phase = SchemaScan | PartSequence | DuplicateSearch | ConsistencySweeps | None
@@ -189,7 +194,8 @@ class EndpointConversion:
             case SchemaScan() as scan:
                 self._scan(scan, step)
             case PartSequence() as parts if step.pages:
-                rows = parts.write([self._page(slot, body) for slot, body in step.pages])
+                pages = [PageBody(slot.key, slot.ordinal, slot.records, body) for slot, body in step.pages]
+                rows = parts.write(pages, is_followed=step.is_followed)
                 return rows if self.corrections is None else 0
             case PartSequence() as parts:
                 parts.finish()
@@ -206,13 +212,9 @@ class EndpointConversion:
 
     def _next_pages(self, done: int, recent: RecentBodies | None = None) -> Step | None:
         if slots := self._pages.next_block(done):
-            return Step([(slot, recent.take_fresh(slot.key) if recent is not None else None) for slot in slots])
+            pages = [(slot, recent.take_fresh(slot.key) if recent is not None else None) for slot in slots]
+            return Step(pages, is_followed=bool(self._pages.next_block(slots[-1].ordinal)))
         return Step() if self._pages.is_done(done) else None
-
-    def _page(self, slot: PageSlot, body: Body | None = None) -> PageBody:
-        if body is None:
-            body = self._page_store.body(slot.key)
-        return PageBody(slot.key, slot.ordinal, slot.records, body)
 
     def _described(self) -> tuple[Endpoint, SchemaScan | None]:
         """Return the description with the inferred fields, and the scan that has to infer them first, if any."""
@@ -228,6 +230,7 @@ class EndpointConversion:
         blocks = PageBlocks(
             sweep.endpoint,
             settings.decoder(self._endpoint),
+            self._page_store.body,
             excluded=corrections.excluded if corrections else {},
             is_strict=settings.schema_mode == STRICT,
         )
@@ -264,7 +267,7 @@ class EndpointConversion:
 
     def _search(self, search: DuplicateSearch, step: Step) -> None:
         if step.pages:
-            search.look_through([self._page(slot) for slot, _ in step.pages])
+            search.look_through((slot, self._page_store.body(slot.key)) for slot, _ in step.pages)
             return
         repeats = search.result()
         # A record that stands on two pages without an update shows that the order is not what it is said to be, or
@@ -310,11 +313,12 @@ def parse_corrections(store: JournalStore, endpoint: Endpoint) -> Corrections | 
     return store.parsed_fact(corrections_fact(endpoint), functools.partial(Corrections.from_text, endpoint.name))
 
 
-def restore_sweep(sweep: Sweep, store: JournalStore) -> None:
-    """Take up a sweep where the journal `store` has it. Blocking."""
+def restore_sweep(sweep: Sweep, store: JournalStore, cores: int = 1) -> None:
+    """Take up a sweep where the journal `store` has it, with that many cores at most. Blocking."""
     name, number = sweep.endpoint.name, sweep.number
     state = store.parsed_fact(sweep_state_name(name, number), parse_sweep_state)
-    sweep.restore(store.page_counts(name, number), store.body, state=state)
+    counts = store.page_counts(name, number)
+    sweep.restore(counts, lambda keys: in_order(store.body, keys, cores), state=state)
 
 
 def _fields_fact(endpoint: Endpoint) -> str:

@@ -7,13 +7,13 @@ nothing else is read. Otherwise the pages are looked through once more, for the 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from bulk_export.core.model import Endpoint
+from bulk_export.core.model import Endpoint, PageKey
 from bulk_export.extract.journal import JournalStore
-from bulk_export.output.page_blocks import PageBody
 from bulk_export.output.parts import PartSequence
-from bulk_export.transform.decode import Decoder, RecordShaper, record_version
+from bulk_export.pipelines.page_sequence import PageSlot
+from bulk_export.transform.decode import Body, Decoder, RecordShaper, record_version
 from bulk_export.transform.dedup.fingerprints import fingerprints, fingerprints_of, repeated_fingerprints
 from bulk_export.transform.dedup.resolution import Occurrence, Repeats, rows_to_exclude
 
@@ -41,23 +41,23 @@ class DuplicateSearch:
         # The ordinal of the last page that was looked through.
         self.done = 0
 
-    def look_through(self, pages: Sequence[PageBody]) -> None:
+    def look_through(self, pages: Iterable[tuple[PageSlot, Body]]) -> None:
         """Collect what the next pages hold."""
-        for page in pages:
-            self._occurrences.extend(self._occurrences_on(page))
+        for page, body in pages:
+            self._occurrences.extend(self._occurrences_on(page.key, body))
             self.done = page.ordinal
 
     def result(self) -> Repeats:
         """Return which rows are to be left out, now that all pages were looked through."""
         return rows_to_exclude(self._occurrences, is_one_response=self._endpoint.paging.style == "none")
 
-    def _occurrences_on(self, page: PageBody) -> list[Occurrence]:
-        ids = self._decoder.decode([page.body]).ids
-        records = self._shaper.split(page.body)
+    def _occurrences_on(self, key: PageKey, body: Body) -> list[Occurrence]:
+        ids = self._decoder.decode([body]).ids
+        records = self._shaper.split(body)
         marks = memoryview(fingerprints(ids)).cast("Q")
         rows = [row for row, mark in enumerate(marks) if mark in self._wanted]
         contents = memoryview(fingerprints_of(records[row] for row in rows)).cast("Q")
         return [
-            Occurrence.of(ids[row], page.key, row, record_version(self._shaper.normalize(records[row])), content)
+            Occurrence.of(ids[row], key, row, record_version(self._shaper.normalize(records[row])), content)
             for row, content in zip(rows, contents, strict=True)
         ]

@@ -191,6 +191,7 @@ class _Export:
             drop_gone=options.gone == "drop",
             asks_twice=options.asks_twice,
             csv_style=CsvStyle(bom=options.csv_bom, safe=options.csv_safe),
+            cores=self._tuning.cores,
         )
         return [self._open_conversion(session, workspace, settings, endpoint) for endpoint in options.endpoints]
 
@@ -201,7 +202,7 @@ class _Export:
         # Two polls ask for the same changes, so the second one finds what an empty response hid.
         is_poll = options.consistent and options.updated_since is not None and endpoint.since is not None
         sweep = session.first_sweep(endpoint, empty_is_enough=is_poll)
-        restore_sweep(sweep, workspace.store)
+        restore_sweep(sweep, workspace.store, self._tuning.cores)
         return EndpointConversion(sweep, settings, workspace.store, workspace.directory.staging)
 
     def _report_start(self, session: Session, conversions: Sequence[EndpointConversion], *, is_resumed: bool) -> None:

@@ -36,7 +36,7 @@ from bulk_export.pipelines.results import (
     resumable_schema,
     summarise,
 )
-from bulk_export.pipelines.tuning import body_cap
+from bulk_export.pipelines.tuning import Tuning, body_cap
 from bulk_export.pipelines.workspace import (
     Workspace,
     WorkspaceRequest,
@@ -49,7 +49,11 @@ from bulk_export.transform.dedup.resolution import is_outdated
 
 
 async def replay(
-    options: ReplayOptions, observer: Observer | None = None, *, stop: anyio.Event | None = None
+    options: ReplayOptions,
+    observer: Observer | None = None,
+    *,
+    stop: anyio.Event | None = None,
+    tuning: Tuning | None = None,
 ) -> ExportSummary:
     """Convert kept pages as `options` describe, or continue an interrupted replay with the same options.
 
@@ -57,6 +61,7 @@ async def replay(
         options: The archive, and the output to make.
         observer: Receives the events of the run.
         stop: Set it to end the replay early; finished parts are kept.
+        tuning: Sizes that users need not know.
 
     Returns:
         The numbers of the finished output.
@@ -65,12 +70,13 @@ async def replay(
         Interrupted: `stop` was set. The same options go on from there, as after any other error.
         BulkExportError: Any other exception of `bulk_export.errors`.
     """
-    return await _Replay(options, observer or Observer(), stop or anyio.Event()).run()
+    return await _Replay(options, observer or Observer(), stop or anyio.Event(), tuning or Tuning()).run()
 
 
 class _Replay:
-    def __init__(self, options: ReplayOptions, observer: Observer, stop: anyio.Event) -> None:
+    def __init__(self, options: ReplayOptions, observer: Observer, stop: anyio.Event, tuning: Tuning) -> None:
         self._options = options
+        self._tuning = tuning
         self._observer = observer
         self._stop = stop
         self._body_cap = body_cap(options.service.largest_page_size)
@@ -146,7 +152,7 @@ class _Replay:
     def _open_conversion(self, endpoint: Endpoint, workspace: Workspace, archive: JournalStore) -> EndpointConversion:
         options = self._options
         sweep = Sweep(endpoint, number=0, page_size=self._page_size, stride=1, filters=())
-        restore_sweep(sweep, archive)
+        restore_sweep(sweep, archive, self._tuning.cores)
         # The export was finished, so no page is in doubt any more.
         sweep.plan.conclude()
         _copy_corrections(endpoint, archive, workspace.store)
@@ -157,6 +163,8 @@ class _Replay:
             redaction=options.redaction,
             page_size=self._page_size,
             csv_style=CsvStyle(bom=options.csv_bom, safe=options.csv_safe),
+            part_rows=self._tuning.part_rows,
+            cores=self._tuning.cores,
         )
         return EndpointConversion(sweep, settings, workspace.store, workspace.directory.staging, archive)
 

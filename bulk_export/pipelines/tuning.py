@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from bulk_export.core.ahead import usable_cores
 from bulk_export.core.model import Endpoint
 from bulk_export.core.window_gate import utc_now
 from bulk_export.extract.client import Timeouts
@@ -29,6 +30,7 @@ class Tuning:
         longest_backoff: The bound that later delays do not exceed, in seconds.
         backoff_growth: The factor from one bound to the next.
         part_rows: The number of records after which a part ends, at the next end of a page.
+        cores: How many blocks are decoded or written at once at most.
         uniform: Gives random numbers from 0 to 1, for the jitter.
         clock: Gives the current time in UTC.
     """
@@ -39,6 +41,7 @@ class Tuning:
     longest_backoff: float = 180.0
     backoff_growth: float = 3.0
     part_rows: int = PART_ROWS
+    cores: int = field(default_factory=usable_cores)
     uniform: Callable[[], float] = random.random
     clock: Callable[[], datetime] = utc_now
 

@@ -46,7 +46,12 @@ def page_bodies(records: int) -> list[PageBody]:
 
 def page_blocks(*, excluded: dict[PageKey, frozenset[int]] | None = None, is_strict: bool = False) -> PageBlocks:
     decoder = Decoder(PARTNERS, columns=True, lines="raw")
-    return PageBlocks(PARTNERS, decoder, excluded=excluded or {}, is_strict=is_strict)
+    return PageBlocks(PARTNERS, decoder, read_numbered, excluded=excluded or {}, is_strict=is_strict)
+
+
+def read_numbered(key: PageKey) -> bytes:
+    """A page of numbered records that is not in memory."""
+    return body([record(number) for number in range((key.page - 1) * PAGE_SIZE, key.page * PAGE_SIZE)])
 
 
 def open_store(directory: Path) -> JournalStore:

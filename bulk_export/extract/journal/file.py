@@ -29,7 +29,7 @@ _LARGEST_VALUE = 256 * 1024 * 1024
 
 
 class JournalFile:
-    """One database with two connections, for reading and for writing; writes from several threads wait for each other.
+    """One database with two connections, for reading and for writing; several threads wait for each other.
 
     Attributes:
         path: The file.
@@ -53,6 +53,7 @@ class JournalFile:
         self.cap = cap
         # Re-entrant, for what a subclass does together with a transaction.
         self._writing = threading.RLock()
+        self._reading = threading.Lock()
         self._read_only = read_only
         self._version = version
         self._segment: Segment | None = None
@@ -93,7 +94,8 @@ class JournalFile:
     def _select(self, table: str, clause: str, values: Sequence[Any] = (), *, first: str = "") -> list[Sequence[Any]]:
         """Return rows of a table: the columns `first`, those of the layout, and the sum if the format has one."""
         columns = ", ".join(layout.columns(table, self._version))
-        with self._failures():
+        # Pages are read from several threads at once, and share a connection.
+        with self._failures(), self._reading:
             return self._reader.execute(f"SELECT {first}{columns} FROM {table} {clause}", values).fetchall()  # noqa: S608  # names of ours
 
     def _insert(

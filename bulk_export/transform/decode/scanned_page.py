@@ -93,9 +93,9 @@ class ScannedRecords(Sequence[bytes]):
         kernel = load_kernel()
         if kernel is None:
             return b"".join(record + b"\n" for record in self)
-        write = kernel.brief.kernel_lines
-        lines: bytes = _new_bytes(None, write(self.text, self.bounds, self._count, None))
-        write(self.text, self.bounds, self._count, lines)
+        given = (self.text, self.bounds, self._count)
+        lines: bytes = _new_bytes(None, kernel.brief.kernel_lines(*given, None))
+        kernel.concurrent.kernel_lines(*given, lines)
         return lines
 
 
@@ -151,7 +151,7 @@ def scan_page(body: bytes) -> ScannedRecords | None:
     if kernel is None:
         return None
     results = _results
-    count = kernel.brief.kernel_scan(
+    count = kernel.concurrent.kernel_scan(
         body,
         len(body),
         results.records,

@@ -274,7 +274,9 @@ def test_an_undescribed_clamp_loses_no_record(
     stored = [(page, len(records_)) for page, records_ in sorted(pages.items())]
     again.restore(
         stored,
-        lambda key: b'{"data":[' + b",".join(b'{"a":"%s"}' % record for record in pages[key.page]) + b"]}",
+        lambda keys: (
+            b'{"data":[' + b",".join(b'{"a":"%s"}' % record for record in pages[key.page]) + b"]}" for key in keys
+        ),
         state=parse_sweep_state(sweep.state()),
     )
     assert (again.plan.end, again.plan.records, again.plan.complete) == (sweep.plan.end, records, True)

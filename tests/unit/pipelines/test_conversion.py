@@ -69,6 +69,22 @@ def test_the_newer_of_two_rows_stays(tmp_path: Path) -> None:
     store.close()
 
 
+def test_cores_change_nothing(tmp_path: Path) -> None:
+    """The pages of a list with a duplicate, and those of its second conversion, become the same files on any cores."""
+    pages = full_pages(PAGE_SIZE * 320)
+    pages[300][4] = record(3)
+    files = []
+    for cores in (1, 3):
+        store = open_store(tmp_path / str(cores))
+        store_pages(store, pages)
+        conversion = open_conversion(store, tmp_path / str(cores), part_rows=1_500, cores=cores)
+        assert finish(conversion) == PAGE_SIZE * 320
+        assert conversion.duplicates == 1
+        files.append([part.files for part in conversion.parts.parts])
+        store.close()
+    assert files[0] == files[1]
+
+
 def test_corrections_hold_for_a_later_run(tmp_path: Path) -> None:
     """A run that ends after the corrections were decided goes on with the second conversion, and reports no rows."""
     pages = full_pages(25)

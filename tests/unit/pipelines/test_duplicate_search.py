@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bulk_export.core.model import PageKey
-from bulk_export.output.page_blocks import PageBody
 from bulk_export.pipelines.duplicate_search import DuplicateSearch
+from bulk_export.pipelines.page_sequence import PageSlot
 from bulk_export.transform.decode import Decoder
 from bulk_export.transform.dedup.fingerprints import fingerprints
 from bulk_export.transform.dedup.resolution import Repeats
@@ -17,7 +17,7 @@ def search(pages: list[list[dict[str, Any]]], *wanted: int) -> Repeats:
     marks = memoryview(fingerprints([f"{number:08}" for number in wanted])).cast("Q")
     found = DuplicateSearch(PARTNERS, Decoder(PARTNERS, columns=False, lines=None), frozenset(marks))
     for number, records in enumerate(pages, start=1):
-        found.look_through([PageBody(PageKey(PARTNERS.name, 0, number), number, len(records), body(records))])
+        found.look_through([(PageSlot(PageKey(PARTNERS.name, 0, number), number, len(records)), body(records))])
         assert found.done == number
     return found.result()
 
