@@ -159,12 +159,16 @@ def test_public_name_is_documented(name: str) -> None:
 
 
 WALKED = pkgutil.walk_packages(bulk_export.__path__, "bulk_export.")
-# What an engine needs that is not installed here is documented and tested where it is.
-_NEEDS_AN_ENGINE = "bulk_export.integrations." if importlib.util.find_spec("pyspark") is None else "\0"
+# What needs an engine that is not installed here is documented and tested where it is.
+_ENGINES = {
+    "pyspark": ("bulk_export.integrations.spark",),
+    "dagster": ("bulk_export.dagster", "bulk_export.integrations.dagster"),
+}
+_LACKING = {
+    module for engine, modules in _ENGINES.items() if importlib.util.find_spec(engine) is None for module in modules
+}
 MODULES = sorted(
-    module.name
-    for module in WALKED
-    if not module.name.endswith("__main__") and not module.name.startswith(_NEEDS_AN_ENGINE)
+    module.name for module in WALKED if not module.name.endswith("__main__") and module.name not in _LACKING
 )
 
 
