@@ -232,7 +232,7 @@ _HOMES = {
     "bulk_export.services.openapi": ("Change",),
 }
 # Modules that need a package of their own, and are imported by name only.
-_INTEGRATIONS = {"spark": "bulk_export.spark"}
+_INTEGRATIONS = {"dagster": "bulk_export.dagster", "spark": "bulk_export.spark"}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: PLE0604  # built from the names above, so that the two cannot differ

@@ -1,1 +1,1 @@
-"""Data sources for other engines, each in a module of its own that needs the engine."""
+"""Data sources and assets for other engines, each in a module of its own that needs the engine."""

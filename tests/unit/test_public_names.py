@@ -161,13 +161,21 @@ def test_public_name_is_documented(name: str) -> None:
 
 
 WALKED = pkgutil.walk_packages(bulk_export.__path__, "bulk_export.")
-# What an engine needs that is not installed here is documented and tested where it is.
-_NEED_AN_ENGINE = ("bulk_export.integrations.", "bulk_export.spark")
-_IS_INSTALLED = importlib.util.find_spec("pyspark") is not None
+# What needs an engine that is not installed here is documented and tested where it is.
+_ENGINES = {
+    "pyspark": (
+        "bulk_export.spark",
+        "bulk_export.integrations.spark",
+        "bulk_export.integrations.spark_reading",
+        "bulk_export.integrations.spark_stream",
+    ),
+    "dagster": ("bulk_export.dagster", "bulk_export.integrations.dagster"),
+}
+_LACKING = {
+    module for engine, modules in _ENGINES.items() if importlib.util.find_spec(engine) is None for module in modules
+}
 MODULES = sorted(
-    module.name
-    for module in WALKED
-    if not module.name.endswith("__main__") and (_IS_INSTALLED or not module.name.startswith(_NEED_AN_ENGINE))
+    module.name for module in WALKED if not module.name.endswith("__main__") and module.name not in _LACKING
 )
 
 
