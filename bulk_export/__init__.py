@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from bulk_export.errors import StoreRefused as StoreRefused
     from bulk_export.errors import UsageError as UsageError
     from bulk_export.errors import VerificationFailed as VerificationFailed
-    from bulk_export.integrations import spark as spark
     from bulk_export.output.verify import Verification as Verification
     from bulk_export.pipelines.doctor import Finding as Finding
     from bulk_export.pipelines.load import LoadSummary as LoadSummary
@@ -115,7 +114,7 @@ _HOMES = {
     "bulk_export.output.verify": ("Verification",),
 }
 # Modules that need a package of their own, and are imported by name only.
-_INTEGRATIONS = {"spark": "bulk_export.integrations.spark"}
+_INTEGRATIONS = {"spark": "bulk_export.spark"}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: PLE0604  # built from the names above, so that the two cannot differ

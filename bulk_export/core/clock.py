@@ -115,6 +115,20 @@ def trusted_difference(ahead: float | None, answers: int, before: float) -> floa
     return ahead
 
 
+def supported_difference(ahead: float | None, answers: int, kept: Sequence[float], before: float) -> float:
+    """As `trusted_difference`, where readings `kept` of earlier polls support those of this one.
+
+    Polls of one answer each agree as well as answers of one poll.
+    """
+    supporting = 0 if ahead is None else sum(1 for reading in kept if abs(reading - ahead) <= TOLERANCE)
+    return trusted_difference(ahead, answers + supporting, before)
+
+
+def kept_readings(kept: Sequence[float], ahead: float | None) -> tuple[float, ...]:
+    """The readings of the last polls, one of each, after one by which the service's clock is `ahead`."""
+    return tuple(kept) if ahead is None else (*kept, ahead)[-MIN_AGREEING:]
+
+
 def valid_difference(ahead: float) -> float:
     """A stored difference, or 0.0 if it cannot be right."""
     return ahead if math.isfinite(ahead) and -_FURTHEST <= ahead <= TOLERANCE else 0.0

@@ -2,10 +2,11 @@
 
     driver      schema()         the columns of Parquet
                 pushFilters()    with the option pushFilters, sends the filters that the service has to it
-                partitions()     finds the end of the list with few requests, and cuts its pages into ranges
+                partitions()     finds the end of each list with few requests, and cuts its pages into ranges
     executors   read(partition)  fetches a range with the ordinary client, rate limiter and decoder, in page order
 
 A task that is repeated requests its pages again and no others. No page is passed from one process to another.
+Programs import this as `bulk_export.spark`; `spark_stream` has the reader for streams.
 
 Example:
     import bulk_export
@@ -15,44 +16,42 @@ Example:
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import pyarrow as pa
-from anyio.from_thread import start_blocking_portal
+from pyspark.sql.datasource import (
+    DataSource,
+    DataSourceReader,
+    EqualTo,
+    Filter,
+    GreaterThan,
+    GreaterThanOrEqual,
+    In,
+    InputPartition,
+)
+from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import StructType
 
-from bulk_export.errors import BulkExportError, UsageError
-from bulk_export.integrations.spark_options import SourceOptions, is_shared_by_machines
-from bulk_export.pipelines.list_parts import ListPart, find_parts
-from bulk_export.pipelines.stream import stream_batches
-from bulk_export.progress.observer import Observer
+from bulk_export.errors import UsageError
+from bulk_export.integrations.spark_options import SourceOptions
+from bulk_export.integrations.spark_reading import (
+    TENANT,
+    ListRead,
+    PageRangePartition,
+    columns_of,
+    explained,
+    nearest_jvm,
+    read_partition,
+    search_lists,
+)
+from bulk_export.pipelines.list_parts import ListPart
 from bulk_export.transform.decode import Decoder
-
-try:
-    from pyspark.sql.datasource import (
-        DataSource,
-        DataSourceReader,
-        EqualTo,
-        Filter,
-        GreaterThan,
-        GreaterThanOrEqual,
-        In,
-        InputPartition,
-    )
-    from pyspark.sql.pandas.types import from_arrow_schema
-    from pyspark.sql.types import StructType
-except ImportError as error:
-    raise ImportError("bulk_export.spark needs PySpark 4.1 or newer: pip install 'bulk-export[spark]'.") from error
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-logger = logging.getLogger(__name__)
+    from pyspark.sql.datasource import DataSourceStreamReader
 
 _ID, _UPDATED_AT, _SINCE = "id", "updated_at", "updated_since"
 # Columns that a filter of the service compares for equality, by the name of both.
@@ -64,7 +63,7 @@ class BulkExportDataSource(DataSource):
 
     def __init__(self, options: MutableMapping[str, str]) -> None:
         super().__init__(options)
-        with _explained():
+        with explained():
             self._options = SourceOptions.of(options)
 
     @classmethod
@@ -74,7 +73,7 @@ class BulkExportDataSource(DataSource):
 
     def schema(self) -> StructType:
         """Return the columns that a Parquet file of the endpoint would have."""
-        with _explained():
+        with explained():
             options = self._options.described()
             if options.schema == "infer":
                 raise UsageError(
@@ -82,28 +81,37 @@ class BulkExportDataSource(DataSource):
                     next_step="Use lax, which keeps other fields in _extra, or describe them.",
                 )
             decoder = Decoder(options.endpoints[0], columns=True, lines=None, redaction=options.redaction)
-            return from_arrow_schema(decoder.schema)
+            return from_arrow_schema(columns_of(self._options, decoder.schema))
 
     def reader(self, schema: StructType) -> BulkExportReader:
-        """Return the reader. A schema given by the user is refused unless it is that of the endpoint."""
-        with _explained():
-            if [(field.name, field.dataType) for field in schema] != [
-                (field.name, field.dataType) for field in self.schema()
-            ]:
+        """Return the reader of a table. A schema given by the user is refused unless it is that of the endpoint."""
+        with explained():
+            self._refuse_other(schema)
+            if self._options.every is not None:
                 raise UsageError(
-                    "The schema of the query is not that of the endpoint.",
-                    next_step="Leave .schema() out, and select or cast columns afterwards.",
+                    "The option every is for streams.", next_step="Leave it out, or use readStream in place of read."
                 )
         return (FilteringReader if self._options.push_filters else BulkExportReader)(self._options)
 
+    def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802  # Spark's name
+        """Return the reader of a stream. A schema given by the user is refused unless it is that of the endpoint."""
+        with explained():
+            try:
+                from bulk_export.integrations.spark_stream import BulkExportStreamReader
+            except ImportError as error:
+                raise UsageError(
+                    "Streams need Spark 4.2 or newer.", next_step="Use read, or bulk-export sync, with this one."
+                ) from error
+            self._refuse_other(schema)
+            return BulkExportStreamReader(self._options)
 
-class PageRangePartition(InputPartition):
-    """The pages of one task, and the process that planned it."""
-
-    def __init__(self, part: ListPart, planner: str | None) -> None:
-        super().__init__(f"pages {part.first} to {part.last or 'the end'}")
-        self.part = part
-        self.planner = planner
+    def _refuse_other(self, schema: StructType) -> None:
+        own = [(field.name, field.dataType) for field in self.schema()]
+        if [(field.name, field.dataType) for field in schema] != own:
+            raise UsageError(
+                "The schema of the query is not that of the endpoint.",
+                next_step="Leave .schema() out, and select or cast columns afterwards.",
+            )
 
 
 class BulkExportReader(DataSourceReader):
@@ -112,31 +120,25 @@ class BulkExportReader(DataSourceReader):
     def __init__(self, options: SourceOptions) -> None:
         self._options = options
         self._pushed: dict[str, Any] = {}
+        self._tenants: Sequence[Any] = options.tenants
 
     def partitions(self) -> Sequence[InputPartition]:
         """Find how many pages there are, and cut them into ranges."""
-        with _explained():
-            if self._options.dedupe:
-                return [PageRangePartition(ListPart(distinct=True), _nearest_jvm())]
-            options = self._options.resolved(self._pushed)
-            observer = _Warnings()
-
-            async def find() -> list[ListPart]:
-                return await find_parts(options, pages=self._options.pages_per_partition, observer=observer)
-
-            parts = anyio.run(find)
-            logger.info("%d partitions, planned with %d requests", len(parts), observer.requests)
-            return [PageRangePartition(part, _nearest_jvm()) for part in parts]
+        planner = nearest_jvm()
+        lists = [ListRead(tenant, self._pushed) for tenant in self._tenants or (None,)]
+        if self._options.dedupe:
+            return [PageRangePartition(ListPart(distinct=True), one, planner) for one in lists]
+        found = search_lists(self._options, lists)
+        return [
+            PageRangePartition(part, one, planner)
+            for one, parts in zip(lists, found, strict=True)
+            for part in parts.parts
+        ]
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """Yield the records of a range of pages in page order."""
         assert isinstance(partition, PageRangePartition)
-        with _explained():
-            options = self._options.resolved(self._pushed)
-            _refuse_unshared(options.budget, partition.planner)
-            observer = _Warnings()
-            yield from _batches(stream_batches(options, observer, part=partition.part))
-            logger.info("%s: %d requests, %d throttled", partition.value, observer.requests, observer.throttlings)
+        return read_partition(self._options, partition)
 
 
 class FilteringReader(BulkExportReader):
@@ -155,13 +157,20 @@ class FilteringReader(BulkExportReader):
                         since.append(value.astimezone(UTC).replace(microsecond=0))
                 case EqualTo((column,), str() as value):
                     equal[column] = value
+                    self._leave_out(column, (value,))
                 case In((column,), values) if values and all(isinstance(value, str) for value in values):
                     equal.setdefault(column, ",".join(values))
+                    self._leave_out(column, values)
         self._push({_SINCE: max(since)} if since and not self._options.has_since(endpoint) else {})
         for name in _EQUAL:
             if name in equal and name in columns and name in endpoint.filters:
                 self._push({"filter": {**self._pushed.get("filter", {}), name: equal[name]}})
         return filters
+
+    def _leave_out(self, column: str, names: Sequence[str]) -> None:
+        """Leave out the tenants that a query does not name, unless it names none that there is."""
+        if column == TENANT and self._options.tenants:
+            self._tenants = [tenant for tenant in self._tenants if tenant.name in names] or self._tenants
 
     def _push(self, more: Mapping[str, Any]) -> None:
         """Add options that follow from the query, unless the service does not take such a value."""
@@ -177,92 +186,18 @@ def newest_versions(frame: DataFrame) -> DataFrame:
     """Keep one row for each id: the newest by `updated_at`, as an export does. Rows without an id are all kept.
 
     Args:
-        frame: What the data source gave, with the column `id`.
+        frame: What the data source gave, with the column `id`. If its first column is `tenant`, ids count for each.
 
     Returns:
         The rows without repetitions, after one shuffle by id.
     """
     from pyspark.sql import Window, functions
 
+    keys = [TENANT, _ID] if frame.columns[0] == TENANT else [_ID]
     newest = functions.col(_UPDATED_AT).desc_nulls_last() if _UPDATED_AT in frame.columns else functions.lit(1)
-    number = functions.row_number().over(Window.partitionBy(_ID).orderBy(newest))
+    number = functions.row_number().over(Window.partitionBy(*keys).orderBy(newest))
     is_kept = functions.col(_ID).isNull() | (functions.col("_version") == 1)
     return frame.withColumn("_version", number).where(is_kept).drop("_version")
-
-
-class _Warnings(Observer):
-    """Logs warnings, and counts requests."""
-
-    def __init__(self) -> None:
-        self.requests = self.throttlings = 0
-
-    def request_sent(self, endpoint: str) -> None:  # as in the base
-        self.requests += 1
-
-    def throttled(self, pause: float) -> None:  # as in the base
-        self.throttlings += 1
-
-    def warned(self, message: str) -> None:
-        logger.warning("%s", message)
-
-
-def _batches(stream: AsyncGenerator[pa.RecordBatch, None]) -> Iterator[pa.RecordBatch]:
-    """Iterate over a stream, which runs in a thread of its own."""
-
-    async def following() -> pa.RecordBatch | None:
-        return await anext(stream, None)
-
-    with start_blocking_portal() as portal:
-        try:
-            while (batch := portal.call(following)) is not None:
-                yield batch
-        finally:
-            portal.call(stream.aclose)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Add the advice of an error of ours to it: Spark shows what the traceback ends with."""
-    try:
-        yield
-    except BulkExportError as error:
-        for line in error.lines()[1:]:
-            error.add_note(line)
-        raise
-
-
-def _refuse_unshared(budget: str, planner: str | None) -> None:
-    """Refuse a budget on this machine's disk in a process that does not belong to the one that planned the query.
-
-    Raises:
-        UsageError: The budget is not on a server, and this is another executor than the driver itself.
-    """
-    here = _nearest_jvm()
-    if not is_shared_by_machines(budget) and (here is None or here != planner):
-        raise UsageError(
-            "Executors other than the driver need a budget that all of them share: each would count for itself, and"
-            " together they would exceed the limits.",
-            next_step="Name a Redis server with the option budget, or run Spark with local[N].",
-        )
-
-
-def _nearest_jvm() -> str | None:
-    """Return what identifies the virtual machine that started this process; None if that cannot be told.
-
-    With `local[N]` the driver is the only executor, so planning and reading have the same one.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        process = "self"
-        for _ in range(8):
-            name, _, rest = Path(f"/proc/{process}/stat").read_text().partition("(")[2].rpartition(")")
-            fields = rest.split()
-            if name == "java":
-                return f"{boot}/{process}/{fields[19]}"
-            process = fields[1]
-    except (OSError, IndexError):
-        return None
-    return None
 
 
 __all__ = ["BulkExportDataSource", "newest_versions"]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,8 +18,12 @@ import anyio
 
 from bulk_export.core.model import Endpoint
 from bulk_export.errors import UsageError
+from bulk_export.pipelines.arguments import LOCAL
+from bulk_export.pipelines.option_parsing import duration_of
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.remote_descriptions import with_fetched_service
+from bulk_export.pipelines.tenant_options import refuse_twins
+from bulk_export.pipelines.tenants_file import Tenant, read_tenants
 
 BUDGET_VARIABLE = "BULK_EXPORT_BUDGET"
 SOURCE_VARIABLE = "BULK_EXPORT_SOURCE_ADDRESS"
@@ -49,10 +54,15 @@ _TEXTS = {
     "between": "between",
     "timezone": "timezone",
 }
-_OWN = ("endpoint", "tokenSecret", "pagesPerPartition", "dedupe", "pushFilters", "filter.KEY")
+_OF_A_STREAM = ("every", "fullEvery")
+_OWN = ("endpoint", "tokenSecret", "tenants", "pagesPerPartition", "dedupe", "pushFilters", "filter.KEY", *_OF_A_STREAM)
 _NAMES = {name.lower(): name for name in (*_TEXTS, *_LISTS, *_SWITCHES, *_OWN)}
 _FILTER = "filter."
 _PAGES = 50
+# As for `sync`.
+_FULL_EVERY = "7d"
+_SINCE = "updated_since"
+_LEAST_INTERVAL = timedelta(seconds=1)
 _REDIS = ("redis", "rediss")
 
 
@@ -67,6 +77,9 @@ class SourceOptions:
         pages_per_partition: The most pages that a task reads.
         dedupe: Whether one task reads everything, and gives each id once.
         push_filters: Whether filters of the query are sent to the service; only if Spark is configured to push them.
+        tenants: Those whose lists are read, one after the other; empty if there is one token only.
+        every: The time between two polls of a stream; None if this is no stream.
+        full_every: The time after which a stream reads everything again.
     """
 
     endpoint: str
@@ -75,6 +88,9 @@ class SourceOptions:
     pages_per_partition: int
     dedupe: bool
     push_filters: bool
+    tenants: tuple[Tenant, ...] = ()
+    every: timedelta | None = None
+    full_every: timedelta = timedelta(days=7)
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> SourceOptions:
@@ -104,6 +120,10 @@ class SourceOptions:
             pages_per_partition=_count(plain, "pagesPerPartition", _PAGES),
             dedupe=_switch(plain, "dedupe"),
             push_filters=_switch(plain, "pushFilters"),
+            # Executors have other working directories.
+            tenants=read_tenants(Path(plain["tenants"]).expanduser().absolute()) if "tenants" in plain else (),
+            every=_every(plain),
+            full_every=duration_of(plain.get("fullevery", _FULL_EVERY), "fullEvery"),
         )
 
     def described(self, pushed: Mapping[str, Any] | None = None) -> ExportOptions:
@@ -112,19 +132,37 @@ class SourceOptions:
         Raises:
             UsageError: An option cannot be used as given.
         """
-        return self._resolved({"token": "unused", "token_file": None}, pushed or {})
+        address = _address(self.tenants[0]) if self.tenants else {}
+        return self._resolved({**address, "token": "unused", "token_file": None}, pushed or {})
 
-    def resolved(self, pushed: Mapping[str, Any]) -> ExportOptions:
+    def resolved(self, pushed: Mapping[str, Any], tenant: Tenant | None = None) -> ExportOptions:
         """Return the options of the export, with the secrets as this process finds them.
 
         Args:
             pushed: Options that follow from the filters of the query.
+            tenant: The tenant whose list it is, if there are any.
 
         Raises:
             UsageError: There is no token here, or an option cannot be used as given.
         """
-        secrets = {} if self.token_secret is None else {"token_file": _secret_file(self.token_secret)}
-        return self._resolved(secrets, pushed)
+        own: dict[str, Any] = {} if self.token_secret is None else {"token_file": _secret_file(self.token_secret)}
+        if tenant is not None:
+            own = {**_address(tenant), "token_file": _token_file(tenant)}
+        return self._resolved(own, pushed)
+
+    def changes_since(self, since: datetime | None, tenant: Tenant | None) -> ExportOptions:
+        """Return the options of a poll for what changed since an instant, or for everything.
+
+        Changes are requested in pages of the service's default size, as by `sync`.
+        """
+        options = self.resolved({} if since is None else {_SINCE: since}, tenant)
+        if since is None or "page_size" in self.arguments:
+            return options
+        return replace(options, page_size=min(options.page_size, options.service.default_page_size))
+
+    def refuse_twins(self) -> None:
+        """Raise UsageError if two tenants have the same token at one service. Reads all tokens."""
+        refuse_twins({tenant.name: self.resolved({}, tenant) for tenant in self.tenants})
 
     def _resolved(self, secrets: Mapping[str, Any], pushed: Mapping[str, Any]) -> ExportOptions:
         arguments: dict[str, Any] = {**pushed, **self.arguments, **secrets}
@@ -143,7 +181,7 @@ class SourceOptions:
 
     def has_since(self, endpoint: Endpoint) -> bool:
         """Whether the time of change is among the options already."""
-        return "updated_since" in self.arguments or endpoint.since in self.arguments.get("filter", {})
+        return _SINCE in self.arguments or endpoint.since in self.arguments.get("filter", {})
 
     @property
     def chosen(self) -> Endpoint:
@@ -168,7 +206,12 @@ def _refuse_unusable(options: Mapping[str, str]) -> None:
         raise UsageError(f"The data source has no option {unknown[0]!r}.", next_step=f"It has: {known}.")
     if "endpoint" not in options:
         raise UsageError("The option endpoint is missing.", next_step='Add .option("endpoint", NAME).')
-    if options.get("environment") == "local" or not options.keys() & {"baseurl", "environment"}:
+    if "tenants" in options and options.keys() & {"tokenfile", "tokensecret"}:
+        raise UsageError(
+            "A token is named for all tenants.",
+            next_step="Leave tokenFile and tokenSecret out: the file of tenants names one for each.",
+        )
+    if options.get("environment") == "local" or not options.keys() & {"baseurl", "environment", "tenants"}:
         raise UsageError(
             "The data source needs the address of a running service.", next_step='Add .option("baseUrl", URL).'
         )
@@ -179,6 +222,41 @@ def _refuse_unusable(options: Mapping[str, str]) -> None:
             "A budget with a password cannot be an option: Spark shows options in plans and logs.",
             next_step=f"Set {BUDGET_VARIABLE} for driver and executors in place of the option.",
         )
+
+
+def _address(tenant: Tenant) -> dict[str, Any]:
+    """Return the options that say where a tenant's service is; none if those for all do."""
+    if tenant.base_url is None and tenant.environment is None:
+        return {}
+    if tenant.environment == LOCAL:
+        raise UsageError("The data source needs the address of a running service.", next_step="Write a base-url.")
+    return {"base_url": tenant.base_url, "environment": tenant.environment}
+
+
+def _token_file(tenant: Tenant) -> Path:
+    if tenant.token_file is None:
+        raise UsageError(
+            "There is no token.",
+            next_step="Put it in a file of mode 600 on driver and executors, and name that with token-file.",
+        )
+    return tenant.token_file
+
+
+def _every(options: Mapping[str, str]) -> timedelta | None:
+    """Return the time between two polls, and refuse what a stream cannot have; None if it is no stream."""
+    if "every" not in options:
+        if "fullevery" in options:
+            raise UsageError("fullEvery is for streams.", next_step="Leave it out, or add every for readStream.")
+        return None
+    every = duration_of(options["every"], "every")
+    if every < _LEAST_INTERVAL:
+        raise UsageError("every must be a second at least.", next_step="Write it like 1h or 15m.")
+    for name in ("updatedSince", "sort", "pushFilters"):
+        if name.lower() in options:
+            raise UsageError(
+                f"A stream cannot have {name}: it decides itself what to request.", next_step=f"Leave {name} out."
+            )
+    return every
 
 
 def _switch(options: Mapping[str, str], name: str) -> bool:

@@ -5,9 +5,11 @@ One process finds how many pages there are. The others read a part each, under t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from bulk_export.core.clock import MAX_READINGS, seconds_ahead
 from bulk_export.core.model import Endpoint
 from bulk_export.extract.page_evidence import NOTHING_KNOWN
 from bulk_export.extract.page_fetcher import FetchedPage, PageReceiver
@@ -52,17 +54,33 @@ class ListPart:
         return session.first_sweep(endpoint, known=self.known, plan=plan)
 
 
+@dataclass(frozen=True, slots=True)
+class FoundParts:
+    """The parts of a list in page order, and by how many seconds the service's clock was ahead in the first answers."""
+
+    parts: tuple[ListPart, ...]
+    clock_readings: tuple[float, ...] = ()
+
+
 class _Discarded(PageReceiver):
-    """Keeps no page."""
+    """Keeps no page, but what the first responses say of the service's clock."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self.clock_readings: list[float] = []
 
     async def receive(self, pages: Iterable[FetchedPage]) -> None:
         for _ in pages:
             pass
 
+    def response_dated(self, date: str | None) -> None:  # as in the base
+        if len(self.clock_readings) < MAX_READINGS and (ahead := seconds_ahead(date, self._clock())) is not None:
+            self.clock_readings.append(ahead)
+
 
 async def find_parts(
     options: ExportOptions, *, pages: int, observer: Observer | None = None, tuning: Tuning | None = None
-) -> list[ListPart]:
+) -> FoundParts:
     """Find the end of the list of the one endpoint in `options`, and cut the list into parts.
 
     The last part begins with the last page and has no end, so that records that are added meanwhile are read, too.
@@ -74,14 +92,14 @@ async def find_parts(
         tuning: Timeouts, backoff and clocks.
 
     Returns:
-        The parts in page order. A list that is not paged, or has only one page, is one part.
+        The parts. A list that is not paged, or has only one page, is one part.
 
     Raises:
         BulkExportError: Anything that can go wrong with a request; see `bulk_export.errors`.
     """
     (endpoint,) = options.endpoints
     if endpoint.paging.style == "none":
-        return [ListPart()]
+        return FoundParts((ListPart(),))
     observer, tuning = observer or Observer(), tuning or Tuning()
     async with open_session(options, observer, tuning, body_cap=body_cap(options.page_size)) as session:
         known = session.facts.of(endpoint.path)
@@ -89,11 +107,12 @@ async def find_parts(
             _page_size(options, endpoint), known=known, by_position=(known.style or endpoint.paging.style) == "offset"
         )
         sweep = session.first_sweep(endpoint, plan=plan)
-        dispatcher = session.dispatcher([sweep], _Discarded())
+        receiver = _Discarded(tuning.clock)
+        dispatcher = session.dispatcher([sweep], receiver)
         dispatcher.close()
         await dispatcher.run()
         session.conclude(sweep)
-        return cut(plan.end or 0, pages, sweep.learned())
+        return FoundParts(tuple(cut(plan.end or 0, pages, sweep.learned())), tuple(receiver.clock_readings))
 
 
 def cut(end: int, pages: int, known: PagingFacts = NOTHING_KNOWN) -> list[ListPart]:

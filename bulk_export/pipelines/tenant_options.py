@@ -68,7 +68,7 @@ def export_options(
             tenant.name: _for(tenant, lambda own: ExportOptions.of(endpoints, **own), _own(tenant, options, output))
             for tenant in tenants
         }
-    _refuse_twins(resolved)
+    refuse_twins(resolved)
     numbered = enumerate(resolved.items())
     precedence = Precedence(max(one.workers for one in resolved.values()))
     return TenantRuns(output, {name: replace(one, rank=Rank(precedence, number)) for number, (name, one) in numbered})
@@ -98,7 +98,7 @@ def sync_options(
             tenant.name: _for(tenant, lambda own: SyncOptions.of(endpoints, **own), _own(tenant, common, output))
             for tenant in tenants
         }
-    _refuse_twins({name: one.full for name, one in resolved.items()})
+    refuse_twins({name: one.full for name, one in resolved.items()})
     loads = {} if to is None else load_options(tenants, output, (), {"to": to}).options
     precedence = Precedence(max(one.full.workers for one in resolved.values()))
     runs = {}
@@ -199,7 +199,7 @@ def _for(tenant: Tenant, resolve: Callable[[dict[str, Any]], T], options: dict[s
         raise UsageError(f"Tenant {tenant.name}: {error.what}", kept=error.kept, next_step=error.next_step) from None
 
 
-def _refuse_twins(options: Mapping[str, ExportOptions]) -> None:
+def refuse_twins(options: Mapping[str, ExportOptions]) -> None:
     """Raise UsageError for a token that two tenants have at one service: one would get the records of the other."""
     seen: dict[tuple[str, str], str] = {}
     for name, one in options.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bulk_export.core.clock import MIN_AGREEING, TOLERANCE, consensus, trusted_difference
+from bulk_export.core.clock import TOLERANCE, consensus, kept_readings, supported_difference
 from bulk_export.pipelines.sync.fetch import GroupLoad
 from bulk_export.pipelines.sync.state import CopyState, OpenPoll
 
@@ -13,13 +13,10 @@ from bulk_export.pipelines.sync.state import CopyState, OpenPoll
 def clock_ahead(loads: Sequence[GroupLoad], state: CopyState) -> float:
     """Return the seconds by which the service's clock is taken to be ahead of ours; negative if it is behind.
 
-    A start that is too early costs requests, one that is too late costs changes, so the least of the loads counts. The
-    readings of earlier polls support those of this one: polls of one answer each agree as well as answers of one poll.
+    A start that is too early costs requests, one that is too late costs changes, so the least of the loads counts.
     """
-    differences = []
-    for ahead, answers in (load.clock_reading for load in loads):
-        supporting = 0 if ahead is None else sum(1 for kept in state.clock_readings if abs(kept - ahead) <= TOLERANCE)
-        differences.append(trusted_difference(ahead, answers + supporting, state.clock_ahead))
+    readings = (load.clock_reading for load in loads)
+    differences = (supported_difference(*reading, state.clock_readings, state.clock_ahead) for reading in readings)
     return min(differences, default=state.clock_ahead)
 
 
@@ -31,7 +28,7 @@ def poll_start(poll: OpenPoll, ahead: float) -> datetime:
 def clock_readings(loads: Sequence[GroupLoad], state: CopyState) -> tuple[float, ...]:
     """Return the readings of the last polls, one of each, including this one's."""
     reading, _ = consensus([ahead for ahead, _ in (load.clock_reading for load in loads) if ahead is not None])
-    return state.clock_readings if reading is None else (*state.clock_readings, reading)[-MIN_AGREEING:]
+    return kept_readings(state.clock_readings, reading)
 
 
 def clock_remark(loads: Sequence[GroupLoad], ahead: float) -> str | None:

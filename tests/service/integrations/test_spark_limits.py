@@ -27,7 +27,7 @@ from tests.support.sliding_log import most_in_any_window
 
 pytest.importorskip("pyspark.sql", reason="PySpark is not installed")
 
-from bulk_export.integrations.spark import BulkExportDataSource
+from bulk_export.spark import BulkExportDataSource
 
 pytestmark = [
     pytest.mark.integration,

@@ -19,8 +19,8 @@ from tests.support.exporting import QUICK, options, settings
 ENDPOINT = "npq-applications"
 
 
-async def parts_of(service: LocalService, output: Path, **changes: Any) -> list[ListPart]:
-    return await find_parts(options(service, output, ENDPOINT, **changes), pages=4, tuning=QUICK)
+async def parts_of(service: LocalService, output: Path, **changes: Any) -> tuple[ListPart, ...]:
+    return (await find_parts(options(service, output, ENDPOINT, **changes), pages=4, tuning=QUICK)).parts
 
 
 async def ids_of(service: LocalService, output: Path, part: ListPart, **changes: Any) -> list[str]:
