@@ -15,7 +15,7 @@ SHARED := share/man/man1/bulk-export.1 share/bash-completion/completions/bulk-ex
   share/zsh/site-functions/_bulk-export share/fish/vendor_completions.d/bulk-export.fish
 
 .PHONY: export test test-python test-build man lint format types check bench bench-peers lock clean torture fuzz
-.PHONY: test-integrations test-snowflake sanitize fuzz-kernel wheels
+.PHONY: test-integrations test-snowflake test-sail sanitize fuzz-kernel wheels
 
 # Installing compiles the decoder, where there is a C compiler; a change of its sources does so again.
 $(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard $(DECODE)/kernel/*.[ch])
@@ -57,6 +57,16 @@ test-snowflake: .venv-snowflake/.ready
 	$(PYTHON) -m venv .venv-snowflake
 	.venv-snowflake/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --editable '.[check,redis,speed,dev,snowflake]' 'fakesnow>=0.11.22,<0.12'
+	touch $@
+
+# An engine that speaks Spark's protocol without Java. It wants an older client of Spark than that of constraints.txt.
+test-sail: .venv-sail/.ready
+	.venv-sail/bin/python -m pytest -m integration --numprocesses 0 tests/service/integrations/test_sail.py
+
+.venv-sail/.ready: $(READY)
+	$(PYTHON) -m venv .venv-sail
+	.venv-sail/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[check,redis,speed,dev]' 'pysail>=0.7.2,<0.8' 'pyspark-client>=4.1,<4.2' 'pandas<3'
 	touch $@
 
 .venv-integrations/.ready: $(READY)
@@ -156,4 +166,4 @@ lock: $(READY) .venv-plots/.ready .venv-integrations/.ready
 	  | grep -viE '^(pip|setuptools|wheel)==' | sort --ignore-case --unique > constraints.txt
 
 clean:
-	rm -rf $(VENV) .venv-plots .venv-integrations .venv-snowflake .venv-wheels .venv-moto .azurite $(PEERS:%=.venv-%) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-plots .venv-integrations .venv-snowflake .venv-sail .venv-wheels .venv-moto .azurite $(PEERS:%=.venv-%) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

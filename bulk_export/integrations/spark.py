@@ -105,9 +105,11 @@ class BulkExportDataSource(DataSource):
             self._refuse_other(schema)
             return BulkExportStreamReader(self._options)
 
-    def _refuse_other(self, schema: StructType) -> None:
+    def _refuse_other(self, schema: StructType | pa.Schema) -> None:
+        # Sail passes the columns as Arrow has them.
+        given = from_arrow_schema(schema) if isinstance(schema, pa.Schema) else schema
         own = [(field.name, field.dataType) for field in self.schema()]
-        if [(field.name, field.dataType) for field in schema] != own:
+        if [(field.name, field.dataType) for field in given] != own:
             raise UsageError(
                 "The schema of the query is not that of the endpoint.",
                 next_step="Leave .schema() out, and select or cast columns afterwards.",

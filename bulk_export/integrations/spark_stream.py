@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,9 +33,28 @@ from bulk_export.integrations.spark_reading import (
     search_lists,
 )
 from bulk_export.pipelines.connection import service_name
-from bulk_export.pipelines.list_parts import FoundParts, ListPart
+from bulk_export.pipelines.list_parts import ListPart
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.tenants_file import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class _PlannedPoll:
+    """The parts of a list that was searched for changes `since` an instant, or for everything if that is None."""
+
+    since: datetime | None
+    parts: tuple[ListPart, ...]
+    clock_readings: tuple[float, ...]
+
+    def read_as(self, poll: ListRead) -> ListRead:
+        """Return how to read the parts.
+
+        The answers of the search may have moved the start of the poll by seconds. The earlier instant counts, with
+        which the list is at least as long as the one that was cut.
+        """
+        if self.since is None or poll.since is None:
+            return replace(poll, since=None)
+        return replace(poll, since=min(self.since, poll.since))
 
 
 class BulkExportStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
@@ -63,8 +83,8 @@ class BulkExportStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow
         self._tenants: dict[str, Tenant | None] = {one.name: one for one in options.tenants} or {"": None}
         self._sources: dict[str, str] = {}
         self._target: datetime | None = None
-        # The parts of the poll that was planned last, with its offsets.
-        self._planned: tuple[str, Mapping[str, FoundParts]] | None = None
+        # The polls that were planned last, with the offsets around them.
+        self._planned: tuple[str, Mapping[str, _PlannedPoll]] | None = None
 
     def initialOffset(self) -> dict[str, Any]:  # noqa: N802  # Spark's name
         """Return the offset before the first poll."""
@@ -85,12 +105,10 @@ class BulkExportStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow
             due = [name for name, one in before.items() if self._is_due(one, now)]
             if not due:
                 return start
-            # What the search requests is no matter of the offset after it: the clock moves that by seconds.
-            planned = {name: self._after(before[name], now, ()) for name in due}
-            found = dict(zip(due, self._search(before, planned), strict=True))
-            after = {name: self._after(before[name], now, found[name].clock_readings) for name in due}
+            polls = self._search(before, {name: self._after(before[name], now, ()) for name in due})
+            after = {name: self._after(before[name], now, polls[name].clock_readings) for name in due}
             end = offset_of(before | after)
-            self._planned = (_between(start, end), found)
+            self._planned = (_between(start, end), polls)
             return end
 
     def partitions(self, start: dict[str, Any], end: dict[str, Any]) -> Sequence[InputPartition]:
@@ -100,14 +118,14 @@ class BulkExportStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow
             before, after = lists_of(start, sources), lists_of(end, sources)
             polled = {name: one for name, one in after.items() if one != before[name]}
             if self._planned is not None and self._planned[0] == _between(start, end):
-                found = self._planned[1]
+                polls = self._planned[1]
             else:
-                found = dict(zip(polled, self._search(before, polled), strict=True))
+                polls = self._search(before, polled)
             planner = nearest_jvm()
             return [
-                PageRangePartition(part, self._poll(name, before[name], one), planner)
+                PageRangePartition(part, polls[name].read_as(self._poll(name, before[name], one)), planner)
                 for name, one in polled.items()
-                for part in found[name].parts
+                for part in polls[name].parts
             ]
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
@@ -125,13 +143,15 @@ class BulkExportStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow
     def _poll(self, name: str, before: ListOffset, after: ListOffset) -> ListRead:
         return ListRead(self._tenants[name], is_poll=True, since=before.since(after), synced_at=after.started_at)
 
-    def _search(self, before: Mapping[str, ListOffset], after: Mapping[str, ListOffset]) -> list[FoundParts]:
-        """Cut the lists of a poll into parts; with `dedupe` each is one."""
-        lists = [self._poll(name, before[name], one) for name, one in after.items()]
-        found = search_lists(self._options, lists)
-        if self._options.dedupe:
-            return [FoundParts((ListPart(distinct=True),), one.clock_readings) for one in found]
-        return found
+    def _search(self, before: Mapping[str, ListOffset], after: Mapping[str, ListOffset]) -> dict[str, _PlannedPoll]:
+        """Cut the lists of polls into parts; with `dedupe` each is one."""
+        lists = {name: self._poll(name, before[name], one) for name, one in after.items()}
+        found = search_lists(self._options, list(lists.values()))
+        whole = (ListPart(distinct=True),) if self._options.dedupe else None
+        return {
+            name: _PlannedPoll(one.since, whole or parts.parts, parts.clock_readings)
+            for (name, one), parts in zip(lists.items(), found, strict=True)
+        }
 
     def _known_sources(self) -> Mapping[str, str]:
         """What distinguishes each list from others, by tenant, apart from tokens. Raises UsageError without a token."""

@@ -12,6 +12,7 @@ import pytest
 
 from bulk_export.services.local import LocalService, serving
 from tests.support.exporting import TOKEN, settings
+from tests.support.notebook import QUICK_START
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -24,7 +25,8 @@ def spark() -> Iterator[SparkSession]:
 
     from bulk_export.spark import BulkExportDataSource
 
-    variables = {"BULK_EXPORT_TOKEN": TOKEN, "PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    python = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    variables = {"BULK_EXPORT_TOKEN": TOKEN, "JDK_JAVA_OPTIONS": QUICK_START, **python}
     os.environ.update(variables)
     session = (
         SparkSession.builder.master("local[2]")

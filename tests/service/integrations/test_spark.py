@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import datetime
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bulk_export.core.model import Limit
+from bulk_export.core.units import parse_instant
 from bulk_export.services.local import LocalService
 from tests.support.exporting import TOKEN
+from tests.support.notebook import check_copy, parameters, run_cells
 from tests.support.restore import canonical, restore
+from tests.support.sliding_log import most_in_any_window
 
 pytest.importorskip("pyspark.sql", reason="PySpark is not installed")
 if shutil.which("java") is None:
@@ -190,3 +195,82 @@ def test_schema_is_that_of_description(spark: SparkSession, service: LocalServic
     df = frame(spark, service, tmp_path)
     assert StructType.fromJson(json.loads(df.schema.json())) == df.schema
     assert not list(service.log)
+
+
+@pytest.mark.parametrize("service", [{"records_by_endpoint": {ENDPOINT: 600}, "largest_page": 20}], indirect=True)
+def test_notebook(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
+    """The first run fetches everything, the next one what changed since two intervals ago, late commits included."""
+    given = parameters(service, tmp_path)
+    run_cells(given)
+    (started,) = set(check_copy(service, given))
+    assert abs(started - datetime.now(UTC)) < timedelta(minutes=5)
+    first = len(service.log)
+    assert all("updated_since" not in request.query for request in service.log)
+    service.append(ENDPOINT, 3)
+    service.touch(ENDPOINT, 5)
+    # Committed by a transaction that began long before the first poll.
+    late = service.touch(ENDPOINT, 6, time.time() - 50 * 60)
+    run_cells(given)
+    synced = check_copy(service, given)
+    queries = {request.query for request in list(service.log)[first:]}
+    since = [parse_instant(query.split("filter[updated_since]=")[1].split("&")[0]) for query in queries]
+    # Two intervals before the second poll, which is earlier than one before the first.
+    assert max(since) - min(since) <= timedelta(seconds=2)
+    assert timedelta(0) <= started - timedelta(hours=1) - max(since) < timedelta(hours=1)
+    assert 5 <= sum(moment > started for moment in synced) < 600
+    assert late in {record["id"] for record in service.truth(ENDPOINT)}
+
+
+def tenants(directory: Path, **tokens: str) -> str:
+    """A file of tenants with a token each."""
+    text = ""
+    for name, token in tokens.items():
+        (directory / f"{name}.token").write_text(token)
+        (directory / f"{name}.token").chmod(0o600)
+        text += f'[[tenant]]\nname = "{name}"\ntoken-file = "{name}.token"\n'
+    (directory / "tenants.toml").write_text(text)
+    (directory / "tenants.toml").chmod(0o600)
+    return str(directory / "tenants.toml")
+
+
+@pytest.mark.parametrize("service", [{"other_tokens": ("token-of-b",)}], indirect=True)
+def test_tenants(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
+    """Each tenant's records stand under its name, read with its token; a query for one requests only its list."""
+    file = tenants(tmp_path, a=TOKEN, b="token-of-b")
+    df = frame(spark, service, tmp_path, tenants=file, pushFilters="true")
+    assert df.columns[:2] == ["tenant", "id"]
+    ids = sorted(record["id"] for record in service.truth(ENDPOINT))
+    found = newest_versions(df).select("tenant", "id").collect()
+    assert sorted(tuple(row) for row in found) == [("a", id_) for id_ in ids] + [("b", id_) for id_ in ids]
+    requests = len(service.log)
+    assert df.where("tenant = 'b'").count() == len(ids)
+    assert len(service.log) - requests < 0.7 * requests
+
+
+def test_revoked_token(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
+    """The token of one tenant is refused: so is the query, with the name of the tenant, since a part would mislead."""
+    file = tenants(tmp_path, a=TOKEN, gone="revoked")
+    with pytest.raises(Exception, match=r"Tenant gone: .*401") as refused:
+        frame(spark, service, tmp_path, tenants=file).count()
+    assert "revoked" not in str(refused.value)
+    file = tenants(tmp_path, a=TOKEN, twin=TOKEN)
+    with pytest.raises(Exception, match="have the same token"):
+        frame(spark, service, tmp_path, tenants=file).count()
+
+
+LIMITS = {"service_limit": Limit(100, 2), "ip_limit": Limit(20, 2), "windows": "rolling"}
+
+
+@pytest.mark.parametrize(
+    "service",
+    [{**LIMITS, "records_by_endpoint": {ENDPOINT: 500}, "other_tokens": ("token-of-b",)}],
+    indirect=True,
+)
+def test_tenants_share_address(spark: SparkSession, service: LocalService, tmp_path: Path) -> None:
+    """Two tenants have a limit each, and one for the address that they share, which the server never sees exceeded."""
+    file = tenants(tmp_path, a=TOKEN, b="token-of-b")
+    limits = {"serviceLimit": "100/2s", "ipLimit": "20/2s", "pagesPerPartition": "5", "pageSize": "25"}
+    assert frame(spark, service, tmp_path, tenants=file, **limits).count() == 1_000
+    assert 429 not in service.statuses
+    assert len(service.log) > 40
+    assert most_in_any_window([request.at for request in service.log], 2) <= 20
