@@ -16,10 +16,12 @@ Example:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pyarrow as pa
 from pyspark.sql.datasource import (
     DataSource,
@@ -35,7 +37,8 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
 from bulk_export.errors import UsageError
-from bulk_export.integrations.spark_options import SourceOptions
+from bulk_export.extract.rate_limit.run_totals import RunTotals, read_totals
+from bulk_export.integrations.spark_options import BUDGET_VARIABLE, SourceOptions
 from bulk_export.integrations.spark_reading import (
     TENANT,
     ListRead,
@@ -202,4 +205,23 @@ def newest_versions(frame: DataFrame) -> DataFrame:
     return frame.withColumn("_version", number).where(is_kept).drop("_version")
 
 
-__all__ = ["BulkExportDataSource", "newest_versions"]
+def run_totals(run: str, budget: str | None = None) -> RunTotals:
+    """Return what all tasks of a run requested together, so far.
+
+    Args:
+        run: The name that the option `run` gave it.
+        budget: The Redis server of the option `budget`; by default that of the variable BULK_EXPORT_BUDGET.
+
+    Returns:
+        The requests, how many were answered with 429, and the tasks. What a killed executor requested in the task
+        that it could not end is not in them.
+
+    Raises:
+        UsageError: The budget is not on a Redis server.
+        BudgetUnavailable: The server cannot be reached or used.
+    """
+    with explained():
+        return anyio.run(read_totals, budget or os.environ.get(BUDGET_VARIABLE, ""), run)
+
+
+__all__ = ["BulkExportDataSource", "newest_versions", "run_totals"]

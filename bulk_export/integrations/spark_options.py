@@ -18,6 +18,7 @@ import anyio
 
 from bulk_export.core.model import Endpoint
 from bulk_export.errors import UsageError
+from bulk_export.extract.rate_limit.run_totals import check_run
 from bulk_export.pipelines.arguments import LOCAL
 from bulk_export.pipelines.option_parsing import duration_of
 from bulk_export.pipelines.options import ExportOptions
@@ -55,7 +56,17 @@ _TEXTS = {
     "timezone": "timezone",
 }
 _OF_A_STREAM = ("every", "fullEvery")
-_OWN = ("endpoint", "tokenSecret", "tenants", "pagesPerPartition", "dedupe", "pushFilters", "filter.KEY", *_OF_A_STREAM)
+_OWN = (
+    "endpoint",
+    "tokenSecret",
+    "tenants",
+    "run",
+    "pagesPerPartition",
+    "dedupe",
+    "pushFilters",
+    "filter.KEY",
+    *_OF_A_STREAM,
+)
 _NAMES = {name.lower(): name for name in (*_TEXTS, *_LISTS, *_SWITCHES, *_OWN)}
 _FILTER = "filter."
 _PAGES = 50
@@ -80,6 +91,7 @@ class SourceOptions:
         tenants: Those whose lists are read, one after the other; empty if there is one token only.
         every: The time between two polls of a stream; None if this is no stream.
         full_every: The time after which a stream reads everything again.
+        run: The name under which requests of all tasks are counted, on the server of the budget.
     """
 
     endpoint: str
@@ -91,6 +103,7 @@ class SourceOptions:
     tenants: tuple[Tenant, ...] = ()
     every: timedelta | None = None
     full_every: timedelta = timedelta(days=7)
+    run: str | None = None
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> SourceOptions:
@@ -124,6 +137,7 @@ class SourceOptions:
             tenants=read_tenants(Path(plain["tenants"]).expanduser().absolute()) if "tenants" in plain else (),
             every=_every(plain),
             full_every=duration_of(plain.get("fullevery", _FULL_EVERY), "fullEvery"),
+            run=plain.get("run"),
         )
 
     def described(self, pushed: Mapping[str, Any] | None = None) -> ExportOptions:
@@ -177,11 +191,18 @@ class SourceOptions:
                 "A budget in memory cannot be shared: every task of Spark is a process of its own.",
                 next_step="Name a Redis server with the option budget; with one machine a sqlite:// file does as well.",
             )
+        if self.run is not None:
+            check_run(self.run, options.budget)
         return options
 
     def has_since(self, endpoint: Endpoint) -> bool:
         """Whether the time of change is among the options already."""
         return _SINCE in self.arguments or endpoint.since in self.arguments.get("filter", {})
+
+    @property
+    def budget(self) -> str:
+        """Where this process records its requests."""
+        return self.described().budget
 
     @property
     def chosen(self) -> Endpoint:

@@ -20,6 +20,7 @@ from anyio.from_thread import start_blocking_portal
 from pyspark.sql.datasource import InputPartition
 
 from bulk_export.errors import BulkExportError, UsageError
+from bulk_export.extract.rate_limit.run_totals import RunTotals, add_to_totals
 from bulk_export.integrations.spark_options import SourceOptions, is_shared_by_machines
 from bulk_export.pipelines.list_parts import FoundParts, ListPart, find_parts
 from bulk_export.pipelines.options import ExportOptions
@@ -130,7 +131,10 @@ def search_lists(options: SourceOptions, lists: Sequence[ListRead]) -> list[Foun
     if options.tenants:
         with explained():
             options.refuse_twins()
-    anyio.run(search_all)
+    try:
+        anyio.run(search_all)
+    finally:
+        _count(options, observer.totals(tasks=0))
     if failures:
         raise failures[0]
     logger.info("%d lists planned with %d requests", len(lists), observer.requests)
@@ -147,8 +151,11 @@ def read_partition(options: SourceOptions, partition: PageRangePartition) -> Ite
         resolved = partition.list.resolved(options)
         _refuse_unshared(resolved.budget, partition.planner)
         observer = CountingObserver()
-        for batch in _batches(stream_batches(resolved, observer, part=partition.part)):
-            yield partition.list.completed(batch)
+        try:
+            for batch in _batches(stream_batches(resolved, observer, part=partition.part)):
+                yield partition.list.completed(batch)
+        finally:
+            _count(options, observer.totals(tasks=1))
         logger.info("%s: %d requests, %d throttled", partition.value, observer.requests, observer.throttlings)
 
 
@@ -166,6 +173,10 @@ class CountingObserver(Observer):
 
     def warned(self, message: str) -> None:
         logger.warning("%s", message)
+
+    def totals(self, *, tasks: int) -> RunTotals:
+        """Return what was counted, as that of some tasks."""
+        return RunTotals(self.requests, self.throttlings, tasks)
 
 
 @contextmanager
@@ -199,6 +210,12 @@ def nearest_jvm() -> str | None:
     except (OSError, IndexError):
         return None
     return None
+
+
+def _count(options: SourceOptions, more: RunTotals) -> None:
+    """Add to the totals of the run, if it has a name."""
+    if options.run is not None and more.requests:
+        anyio.run(add_to_totals, options.budget, options.run, more)
 
 
 def _refuse_unshared(budget: str, planner: str | None) -> None:

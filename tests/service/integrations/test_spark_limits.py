@@ -22,12 +22,13 @@ from bulk_export.core.model import Limit
 from bulk_export.errors import UsageError
 from bulk_export.services.local import LocalService, serving
 from tests.support.exporting import TOKEN, settings
+from tests.support.notebook import QUICK_START
 from tests.support.redis_server import REDIS, SKIP_REASON, RedisProcess
 from tests.support.sliding_log import most_in_any_window
 
 pytest.importorskip("pyspark.sql", reason="PySpark is not installed")
 
-from bulk_export.spark import BulkExportDataSource
+from bulk_export.spark import BulkExportDataSource, run_totals
 
 pytestmark = [
     pytest.mark.integration,
@@ -108,6 +109,20 @@ def test_processes(service: LocalService, budget: str, tmp_path: Path) -> None:
     check_limits(service)
 
 
+def test_totals(service: LocalService, budget: str) -> None:
+    """Tasks add what they requested to the totals of their run; those of another run are others."""
+    options = {"endpoint": ENDPOINT, "baseUrl": service.base_url, "budget": budget, **LIMITS, "pageSize": "200"}
+    source = BulkExportDataSource({**options, "pagesPerPartition": "3", "run": "nightly"})
+    reader = source.reader(source.schema())
+    partitions = reader.partitions()
+    assert sum(batch.num_rows for one in partitions for batch in reader.read(one)) == 1_600
+    totals = run_totals("nightly", budget)
+    assert (totals.requests, totals.throttled, totals.tasks) == (len(service.log), 0, len(partitions))
+    assert run_totals("another", budget).requests == 0
+    with pytest.raises(UsageError, match="Redis"):
+        run_totals("nightly", "sqlite://")
+
+
 def test_budget_of_one_machine(service: LocalService, tmp_path: Path) -> None:
     """A process that is not the driver's refuses a budget in a file before it sends anything."""
     options = {"endpoint": ENDPOINT, "baseUrl": service.base_url, "budget": f"sqlite:///{tmp_path}/budget"}
@@ -126,9 +141,10 @@ def start(file: Path, address: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="there is no Java on this machine")
-def test_cluster(service: LocalService, budget: str, tmp_path: Path) -> None:
+def test_cluster(service: LocalService, budget: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Executors of a cluster share the limits; one is killed, and no record is lost or given twice."""
-    pairs = [f"{name}={value}" for name, value in {**LIMITS, "pagesPerPartition": "27"}.items()]
+    pairs = [f"{name}={value}" for name, value in {**LIMITS, "pagesPerPartition": "27", "run": "cluster"}.items()]
+    monkeypatch.setenv("JDK_JAVA_OPTIONS", QUICK_START)
     driver = subprocess.Popen(
         [sys.executable, "-m", "tests.support.spark_cluster", service.base_url, budget, str(tmp_path), *pairs],
         stdout=subprocess.PIPE,
@@ -144,6 +160,10 @@ def test_cluster(service: LocalService, budget: str, tmp_path: Path) -> None:
     assert driver.returncode == 0, errors
     assert json.loads(output.splitlines()[-1]) == {"records": 1_600, "ids": 1_600}
     check_limits(service)
+    # What the killed executor requested last may be in no total.
+    totals = run_totals("cluster", budget)
+    assert 0.5 * len(service.log) < totals.requests <= len(service.log)
+    assert totals.tasks >= 4
 
 
 def executor_of(driver: int, number: str) -> int:

@@ -139,6 +139,15 @@ class RedisClient:
             await written
             await self._redis.expire(f"{TAG}:{name}", SECRET_DAYS * 86_400)
 
+    async def add_counts(self, name: str, counts: Mapping[str, int]) -> None:
+        """Add to numbers kept under a name, and keep them for as long as the secret is kept."""
+        with self._failures(), anyio.CancelScope(shield=True):
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                for field, count in counts.items():
+                    pipeline.hincrby(f"{TAG}:{name}", field, count)
+                pipeline.expire(f"{TAG}:{name}", SECRET_DAYS * 86_400)
+                await pipeline.execute()
+
     async def _check_version(self) -> None:
         """Migrate a record of format 1, and refuse one of a newer format than ours."""
         if await self._redis.type(_VERSION_MARK) != b"string":
