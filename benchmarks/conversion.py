@@ -12,10 +12,12 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import orjson
 
 from benchmarks.pages import ENDPOINT, body, factory
+from bulk_export.core.model import Field, Kind
 from bulk_export.services.catalogue import load_service
 from bulk_export.transform.decode import Decoder
 from bulk_export.transform.redaction import Redaction
@@ -30,6 +32,11 @@ def ways() -> dict[str, tuple[Callable[[], object], int]]:
     bodies = [body(made_by, number * PAGE, PAGE) for number in range(BLOCK)]
     drifted = bodies[0].replace(b'"cohort"', b'"cohort_of_old"', 1)
     grown = [text.replace(b'"attributes":{', b'"attributes":{"new":"value",') for text in bodies]
+    # As a service sends places: the digits of a double in full.
+    place = b'"latitude":51.507350900000006,"longitude":-0.12775829999998223,'
+    placed = [text.replace(b'"attributes":{', b'"attributes":{' + place) for text in bodies]
+    numbers = (Field("latitude", Kind.NUMBER), Field("longitude", Kind.NUMBER))
+    with_numbers = Decoder(replace(endpoint, fields=(*numbers, *endpoint.fields)), columns=True, lines=None)
     exact = Decoder(endpoint, columns=True, lines=None, compiled=False)
     columns = Decoder(endpoint, columns=True, lines=None)
     drifting = Decoder(endpoint, columns=True, lines=None)
@@ -45,6 +52,7 @@ def ways() -> dict[str, tuple[Callable[[], object], int]]:
         "to a record batch, one page": (lambda: columns.decode(bodies[:1]), 1),
         "to a record batch, a page with drift": (lambda: drifting.decode([drifted]), 1),
         "to a record batch, drift in each record": (lambda: drifting.decode(grown), BLOCK),
+        "to a record batch, two doubles of 17 digits": (lambda: with_numbers.decode(placed), BLOCK),
         "to a record batch, by the exact path": (lambda: exact.decode(bodies[:1]), 1),
         "to lines": (lambda: raw.decode(bodies), BLOCK),
         "to lines, two columns dropped": (lambda: dropping.decode(bodies), BLOCK),

@@ -30,6 +30,7 @@ _TIMESTAMP = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII
 )
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_SIGNIFICANT_DIGIT = re.compile(r"-?[0.]*[1-9]", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_DATE = date(1970, 1, 1)
 INT64 = range(-(2**63), 2**63)
@@ -191,8 +192,11 @@ def parse_number(value: Any) -> float | None:
     double = float(value)
     if repr(double) == value:
         return double
-    if math.isinf(double):
+    # What is too small for any double would be too small for a Decimal as well.
+    if math.isinf(double) or (double == 0 and _SIGNIFICANT_DIGIT.match(value)):
         return None
+    if double == 0:
+        return double
     return double if Decimal(repr(double)) == Decimal(value) else None
 
 

@@ -2,8 +2,8 @@
  *
  * A schema drives it. A page that is not what the schema says in a way that this code can judge is declined, and the
  * caller decodes it with the exact way in Python, which defines what is right. Declined are: repeated or escaped keys, a
- * missing or odd id, type or attributes, lone surrogates, numbers of more than 15 digits for a column of doubles, values
- * nested deeply, and of course everything that is no JSON or no UTF-8. Nothing is guessed, and nothing here reports an error.
+ * missing or odd id, type or attributes, lone surrogates, values nested deeply, and of course everything that is no JSON or
+ * no UTF-8. Nothing is guessed, and nothing here reports an error.
  *
  * Not a single global can be written, so any number of threads may decode at once.
  */

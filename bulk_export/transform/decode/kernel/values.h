@@ -2,6 +2,7 @@
 #ifndef KERNEL_VALUES_H
 #define KERNEL_VALUES_H
 
+#include "doubles.h"
 #include "extra.h"
 
 /* A value of another type than described: its column gets null, and `_extra` the value. */
@@ -111,37 +112,20 @@ static int take_integer(node *n, reader *r) {
   return 0;
 }
 
-/* A decimal of at most 15 digits is given back by the nearest double, which one exact operation finds while the power of
- * ten is exact as well. All other numbers are for the exact way to judge. */
+/* A number fits if its double is written as the same decimal; the others would lose what was sent. */
 static int take_number(node *n, reader *r) {
-  static const double tens[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
-                                1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-  enum { MOST_DIGITS = 15, LARGEST_POWER = 22, LONGEST = 24 };
+  enum { LONGEST = 40 }; /* longer ones are misfits to the exact way, whatever they say */
   const uint8_t *at = r->at, *end = skip_number(at);
-  if (!end || end - at > LONGEST) return DECLINED;
-  int negative = *at == '-', digits = 0, power = 0, in_fraction = 0;
-  uint64_t value = 0;
-  at += negative;
-  for (; at < end && (*at | 0x20) != 'e'; at++) {
-    if (*at == '.') { in_fraction = 1; continue; }
-    if (digits || *at != '0') digits++;
-    if (digits > MOST_DIGITS) return DECLINED;
-    value = value * 10 + (uint64_t)(*at - '0');
-    power -= in_fraction;
-  }
-  if (at < end) {
-    int sign = at[1] == '-' ? -1 : 1, exponent = 0;
-    at += 1 + !is_digit(at[1]);
-    if (end - at > 3) return DECLINED;
-    for (; at < end; at++) exponent = exponent * 10 + (*at - '0');
-    power += sign * exponent;
-  }
-  if (power > LARGEST_POWER || power < -LARGEST_POWER) return DECLINED;
+  if (!end) return DECLINED;
+  uint64_t negative = *at == '-', bits;
+  decimal read;
+  if (end - at > LONGEST || !read_decimal(at + negative, end, &read)) return take_misfit(n, r);
+  enum fit fit = find_double(&read, &bits);
+  if (UNLIKELY(fit != FITS)) return fit == MISFITS ? take_misfit(n, r) : DECLINED;
   int failed = row_fits(n);
   if (failed) return failed;
-  double number = power < 0 ? (double)value / tens[-power] : (double)value * tens[power];
-  if (negative) number = -number;
-  set_value(n, &number);
+  bits |= negative << 63;
+  set_value(n, &bits);
   r->at = end;
   return 0;
 }

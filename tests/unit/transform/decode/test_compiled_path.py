@@ -20,10 +20,11 @@ from bulk_export.core.model import Endpoint, Kind
 from bulk_export.services.catalogue import load_service
 from bulk_export.services.local.records import RecordFactory
 from bulk_export.transform import schema
-from bulk_export.transform.decode import Decoder, Drift, InvalidPage
-from bulk_export.transform.decode.compiled_path import CompiledDecoder, compiled_decoder, texts_of
+from bulk_export.transform.decode import Decoder, Drift
+from bulk_export.transform.decode.compiled_path import compiled_decoder, texts_of
 from bulk_export.transform.decode.scanned_page import scan_page
 from bulk_export.transform.redaction import NO_REDACTION, Redaction
+from tests.support.comparison import Comparison
 from tests.support.described import FIELDS, THINGS, endpoint, page, record, spaced
 from tests.support.json_values import Raw, records
 from tests.support.mutation import mutated
@@ -55,41 +56,6 @@ DRIFTED = record(
     new={"deep": [1, {"text": 'a\n"é'}]},
     enrolments=[{"email": None, "also": True, "left": {"reason": ["r"], "date": "2024-01-01"}}],
 )
-
-
-class Comparison:
-    """Decodes pages both ways, and checks that they agree."""
-
-    def __init__(self, described: Endpoint = THINGS, redaction: Redaction = NO_REDACTION) -> None:
-        self._exact = Decoder(described, columns=True, lines=None, redaction=redaction, compiled=False)
-        made = compiled_decoder(described, redaction, self._exact.schema)
-        assert made is not None
-        self._compiled: CompiledDecoder = made
-        self._without_column = schema.without_column(described)
-
-    def takes(self, body: bytes) -> bool:
-        """Whether the compiled way takes a page; what it makes of it is compared."""
-        drift = Drift()
-        block = self._compiled.decode([body], drift)
-        try:
-            expected = self._exact.decode([body])
-        except InvalidPage:
-            assert not block.rows_per_page
-            return False
-        if not block.rows_per_page:
-            assert block.batch.num_rows == 0
-            assert drift.to_json() == Drift().to_json()
-            return False
-        assert expected.batch is not None
-        block.batch.validate(full=True)
-        # The text tells 0.0 from -0.0.
-        assert repr(block.batch.to_pylist()) == repr(expected.batch.to_pylist())
-        assert block.batch.equals(expected.batch)
-        assert block.rows_per_page == list(expected.rows_per_page)
-        for path in self._without_column & drift.unknown.keys():
-            del drift.unknown[path]
-        assert drift.to_json() == expected.drift.to_json()
-        return True
 
 
 @pytest.fixture(scope="module", params=range(len(REDACTIONS)), ids=["nothing redacted", "redacted", "otherwise"])
@@ -147,7 +113,6 @@ DECLINED = [
     page({"id": "a", "type": "thing"}),
     page({"id": "a", "attributes": {}}),
     page(record(name=Raw('"\\ud800"'))),
-    page(record(score=Raw("0.12345678901234567"))),
     page(record(new=Raw("[" * 80 + "]" * 80))),
     page(record(**{"a\\b": 1})),
     page(USUAL).replace(b'"name":', b'"name":"x","name":'),
@@ -158,7 +123,7 @@ DECLINED = [
 
 @pytest.mark.parametrize("body", DECLINED, ids=range(len(DECLINED)))
 def test_what_only_the_exact_way_can_judge_is_declined(body: bytes) -> None:
-    """Odd ids, lone surrogates, long numbers, repeated and escaped keys, deep nesting, a byte order mark."""
+    """Odd ids, lone surrogates, repeated and escaped keys, deep nesting, a byte order mark."""
     assert not Comparison().takes(body)
 
 
@@ -167,7 +132,7 @@ def test_only_the_odd_page_is_declined() -> None:
     decoder = compiled_decoder(THINGS, NO_REDACTION, schema.arrow_schema(THINGS))
     assert decoder is not None
     drift = Drift()
-    odd = page(record(score=Raw("0.12345678901234567"), new=1))
+    odd = page(record(name=Raw('"\\ud800"'), new=1))
     block = decoder.decode([page(USUAL), page(DRIFTED, USUAL), odd, page(USUAL)], drift)
     assert block.rows_per_page == [1, 2]
     assert block.batch.num_rows == 3
@@ -212,19 +177,6 @@ def test_times_agree(text: str) -> None:
     assert Comparison().takes(
         page(record(updated_at=text, day=text, enrolments=[{"email": "", "left": {"date": text}}]))
     )
-
-
-NUMBERS = [
-    *("0", "-0", "0.0", "-0.0", "1e0", "1E+2", "1e-2", "123456789012345", "1234567890123456", "0.1", "1e22", "1e23"),
-    *("9223372036854775807", "9223372036854775808", "-9223372036854775808", "-9223372036854775809", "1.0", "5e-324"),
-    *("0.000000000000000000001", "100000000000000000000000", "1e400", "0e5", "-1", "12" * 25),
-]
-
-
-@pytest.mark.parametrize("text", NUMBERS)
-def test_numbers_agree(text: str) -> None:
-    """Integers at the edges of 64 bits, and decimals that a double does or does not stand for."""
-    Comparison().takes(page(record(age=Raw(text), score=Raw(text), years=[Raw(text)], new=Raw(text))))
 
 
 def test_mutated_pages_agree(comparison: Comparison) -> None:

@@ -26,6 +26,8 @@ from tests.support.json_values import Raw
         (Kind.NUMBER, "9007199254740993", None),
         (Kind.NUMBER, "0.10000000000000000000001", None),
         (Kind.NUMBER, "1e400", None),
+        (Kind.NUMBER, "-1e-99999999999999999999", None),
+        (Kind.NUMBER, "0e99999999999999999999", 0.0),
         (Kind.BOOLEAN, '"true"', None),
         (Kind.BOOLEAN, "1", None),
         (Kind.STRING, "7", None),
