@@ -227,8 +227,13 @@ class Tally:
         if state.ceiling is None or service is None:
             return ""
         ceiling, passed = state.ceiling, self._passed()
-        until = moment + timedelta(seconds=max(0.0, ceiling.reaches_in(service.limit) - passed))
-        reached = int(min(service.limit, ceiling.at(passed)))
+        # What the addresses may not use anyway is not missed.
+        addresses = [use.limit for use in self._uses if use.address is not None and use.period >= service.period]
+        limit = min(service.limit, sum(addresses) or service.limit)
+        reached = int(ceiling.at(passed))
+        if reached >= limit:
+            return ""
+        until = moment + timedelta(seconds=ceiling.reaches_in(limit) - passed)
         return f", slowed down after a 429 to {reached} requests in {clock_text(service.period)} until {until:%H:%M}"
 
     def _counted_state(self) -> RunState:
