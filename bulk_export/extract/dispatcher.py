@@ -35,6 +35,7 @@ from bulk_export.core.notifier import Notifier
 from bulk_export.core.window_gate import WindowGate
 from bulk_export.errors import BulkExportError, ServiceFailing
 from bulk_export.extract.outage import Outage
+from bulk_export.extract.pace import RequestPace
 from bulk_export.extract.page_fetcher import PageFetcher, Throttled
 from bulk_export.extract.rate_limit import Permit, RateLimiter, RequestOutcome
 from bulk_export.extract.response import RequestFailed, Response
@@ -82,6 +83,9 @@ class Dispatcher:
         settings: The number of requests, and the waits between them.
         changed: Notified when a plan has changed. Notify it after changing a horizon.
         observer: Receives the events about retries, throttling and outages.
+
+    Attributes:
+        pace: How long requests took lately.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class Dispatcher:
         changed: Notifier,
         observer: Observer,
     ) -> None:
+        self.pace = RequestPace()
         self._queue = _SweepQueue(sweeps)
         self._workers = _Workers(settings.workers)
         self._fetcher = fetcher
@@ -130,6 +135,15 @@ class Dispatcher:
         if self._fatal is not None:
             raise self._fatal
 
+    @property
+    def in_flight(self) -> int:
+        """How many requests are on their way, or their responses being stored."""
+        return self._workers.busy
+
+    def shut_for(self) -> float:
+        """Return the seconds for which nothing is sent, since the service is away."""
+        return self._outage.shut_for(loop_time()) if self._outage.has_begun else 0.0
+
     def add(self, sweep: Sweep) -> None:
         """Fetch one more sweep, after all others."""
         self._queue.add(sweep)
@@ -149,23 +163,20 @@ class Dispatcher:
         with TaskPool(tasks, self._fetch) as pool:
             while await self._work_appears():
                 await self._gate.wait()
-                if seconds := self._shut_for():
+                if seconds := self.shut_for():
                     await anyio.sleep(seconds)
                     continue
                 began = time.monotonic()
                 permit = await self._limiter.acquire()
                 logger.debug("Got a permit after %.2f s", time.monotonic() - began)
                 # The permit may have been minutes away, and the window closed meanwhile, or the service gone.
-                may_send = self._gate.is_open() and not self._shut_for()
+                may_send = self._gate.is_open() and not self.shut_for()
                 chosen = self._queue.next_page() if may_send else None
                 if chosen is None:
                     await self._limiter.release(permit, RequestOutcome.UNSENT)
                     continue
                 self._workers.busy += 1
                 pool.start(permit, *chosen)
-
-    def _shut_for(self) -> float:
-        return self._outage.shut_for(loop_time()) if self._outage.has_begun else 0.0
 
     async def _work_appears(self) -> bool:
         """Wait until a page can be requested. Return False once every sweep is complete."""
@@ -177,7 +188,7 @@ class Dispatcher:
 
     async def _fetch(self, permit: Permit, sweep: Sweep, page: int) -> None:
         """Request one page, and decide what follows."""
-        sent_in = self._outage.holds
+        sent_in, began, failure = self._outage.holds, loop_time(), None
         try:
             attempt = self._failures.of(sweep.key(page)) + 1
             response = await self._fetcher.request(permit, sweep, page, attempt=attempt)
@@ -189,13 +200,16 @@ class Dispatcher:
                 case RequestFailed(sent=False):
                     self._note_unreachable(response, sweep, page, sent_in)
                 case RequestFailed():
-                    await self._back_off(response, sweep, page)
+                    failure = response
                 case Response():
-                    # Free an unusable body while its page waits for another attempt.
                     failure = await self._accept(response, sweep, page, sent_in)
-                    del response
-                    if failure is not None:
-                        await self._back_off(failure, sweep, page)
+            has_answered = isinstance(response, Response | RequestFailed)
+            # Free an unusable body while its page waits for another attempt.
+            del response
+            if has_answered:
+                self.pace.record(loop_time() - began, is_further=sweep.number > 0, has_arrived=failure is None)
+            if failure is not None:
+                await self._back_off(failure, sweep, page)
         except BulkExportError as error:
             self._abort(error)
         finally:

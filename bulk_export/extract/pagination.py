@@ -20,6 +20,7 @@ full is not counted: it is needed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from bulk_export.extract.page_evidence import NOTHING_KNOWN, PageEvidence
@@ -75,6 +76,23 @@ class PagePlanner(PageEvidence):
     def contiguous(self) -> int:
         """The page up to which every page has arrived and will not be requested again."""
         return self._first_missing - 1 if self.complete else self._settled
+
+    @property
+    def likely_pages(self) -> int | None:
+        """How many pages hold records, as far as can be told: what is proven, else about as many as the last time.
+
+        None if nothing is known but pages that were seen.
+        """
+        end, seen, empty = self.end, self._last, self._first_empty_after
+        if end is not None:
+            return end
+        records = self._known.records
+        likely = None if records is None else math.ceil(records / max(1, self.page_size))
+        if empty is not None:
+            likely = (seen + empty) // 2 if likely is None else max(seen, min(likely, empty - 1))
+        elif likely is not None:
+            likely = max(likely, seen + 1 if self._is_full(seen) else seen)
+        return likely if likely is None or self.sample is None else min(likely, self.sample)
 
     @property
     def is_concluded(self) -> bool:

@@ -163,6 +163,16 @@ class EndpointConversion:
         return self._phase is None
 
     @property
+    def written_pages(self) -> int:
+        """How many pages are written; 0 again when everything has to be written a second time."""
+        return self.parts.converted
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no further sweep can follow."""
+        return self.finished or self.corrections is not None or not self._can_request
+
+    @property
     def duplicates(self) -> int:
         """How many rows of the first sweep repeat one of another page."""
         return self.corrections.duplicates if self.corrections else 0

@@ -42,6 +42,7 @@ from bulk_export.pipelines.session import Session, open_session
 from bulk_export.pipelines.timeline_recorder import TimelineRecorder, stored_timeline
 from bulk_export.pipelines.tracing import traced
 from bulk_export.pipelines.tuning import Tuning, body_cap
+from bulk_export.pipelines.work_left import WorkMeter, WorkSettings
 from bulk_export.pipelines.workspace import Workspace, WorkspaceRequest, open_workspace
 from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.transform.decode import page_rewriter
@@ -166,10 +167,15 @@ class _Export:
                     journal, session, before, keeps_records="ndjson" in options.formats, recorder=recorder
                 )
                 dispatcher = session.dispatcher(sweeps, receiver)
+                meter = WorkMeter(conversions, dispatcher, session.limiter, self._work_settings())
                 self._report_start(session, conversions, is_resumed=workspace.is_resumed)
+                observer.running(meter.state)
                 beside = functools.partial(_upload_while_fetching, workspace, conversions, session)
+                both = FetchAndConvert(
+                    session, dispatcher, conversions, journal, self._stop, beside=beside, meter=meter
+                )
                 try:
-                    await FetchAndConvert(session, dispatcher, conversions, journal, self._stop, beside=beside).run()
+                    await both.run()
                 finally:
                     receiver.note_timeline()
                 for sweep in sweeps:
@@ -177,6 +183,17 @@ class _Export:
         finally:
             observer.closed()
         return conversions
+
+    def _work_settings(self) -> WorkSettings:
+        options = self._options
+        return WorkSettings(
+            workers=options.workers,
+            min_interval=options.min_interval,
+            consistent=options.consistent,
+            asks_twice=options.asks_twice,
+            window=options.window,
+            clock=self._tuning.clock,
+        )
 
     def _open_conversions(self, session: Session, workspace: Workspace) -> list[EndpointConversion]:
         options = self._options

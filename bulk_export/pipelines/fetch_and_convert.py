@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
@@ -13,6 +14,7 @@ from bulk_export.errors import BulkExportError
 from bulk_export.extract.dispatcher import Dispatcher
 from bulk_export.pipelines.conversion import EndpointConversion, RecentBodies
 from bulk_export.pipelines.session import Session
+from bulk_export.pipelines.work_left import WorkMeter
 from bulk_export.pipelines.workspace import interrupted
 
 # How long responses in flight are waited for after the run was asked to stop, in seconds.
@@ -32,6 +34,7 @@ class FetchAndConvert:
         recent: Bodies that need not be read from the journal.
         stop: Set it to end the run early.
         beside: Runs beside both, and is cancelled when they have ended; if it fails, they end.
+        meter: Measures what is left, if somebody wants to know.
     """
 
     def __init__(
@@ -43,7 +46,9 @@ class FetchAndConvert:
         stop: anyio.Event,
         *,
         beside: Callable[[], Awaitable[None]] | None = None,
+        meter: WorkMeter | None = None,
     ) -> None:
+        self._meter = meter
         self._beside = beside
         self._dispatcher = dispatcher
         self._conversions = conversions
@@ -105,10 +110,15 @@ class FetchAndConvert:
             if step is None:
                 continue
             name = conversion.sweep.endpoint.name
+            began = time.monotonic()
             rows = await anyio.to_thread.run_sync(conversion.run, step, limiter=self._thread)
+            if self._meter is not None:
+                self._meter.record_writing(len(step.pages), time.monotonic() - began)
             self._observer.records_written(name, rows)
             if sweep := conversion.wanted_sweep():
                 self._observer.sweeping_again(name, sweep.number)
+                if self._meter is not None:
+                    self._meter.begin_sweep(sweep)
                 self._dispatcher.add(sweep)
             return True
         return False

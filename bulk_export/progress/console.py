@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import textwrap
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO, cast, get_args
 
@@ -10,6 +13,9 @@ from bulk_export.core.text import printable
 from bulk_export.errors import BulkExportError
 
 LogFormat = Literal["text", "json"]
+# Terminals of this width and more get lines as they are, which they break themselves and copy as one.
+_WIDE = 80
+_NARROWEST = 20
 FORMS: tuple[str, ...] = get_args(LogFormat)
 
 
@@ -29,11 +35,16 @@ class Console:
 
     def line(self, message: str, *, level: str = "info", **fields: object) -> None:
         """Write a line. The JSON object also has `fields`, which repeat the numbers of the message."""
+        self.line_at(None, message, level, fields)
+
+    def line_at(self, at: datetime | None, message: str, level: str, fields: Mapping[str, object]) -> None:
+        """Write a line as `line` does. As text it begins with the time of day, if one is given."""
         if self.form == "json":
             moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             self._write(json.dumps({"time": moment, "level": level, "message": message, **fields}))
         else:
-            self._write(one_line(message if level == "info" else f"{level}: {message}"))
+            text = message if level == "info" else f"{level}: {message}"
+            self._write(one_line(text if at is None else f"{at:%H:%M:%S} {text}"))
 
     def error(self, error: BulkExportError) -> None:
         """Write an error in one or two lines: what happened, and then what was kept and what to do."""
@@ -50,7 +61,18 @@ class Console:
         else:
             self._write(text.rstrip("\n"))
 
+    @property
+    def width(self) -> int | None:
+        """The columns of the terminal; None if the lines do not go to one."""
+        try:
+            return os.get_terminal_size(self.stream.fileno()).columns if self.stream.isatty() else None
+        except (OSError, ValueError, AttributeError):
+            return None
+
     def _write(self, text: str) -> None:
+        width = self.width if self.form == "text" else None
+        if width is not None and _NARROWEST <= width < _WIDE:
+            text = "\n".join(between_words(line, width) for line in text.split("\n"))
         self.stream.write(text + "\n")
         self.stream.flush()
 
@@ -83,6 +105,13 @@ class _UnfailingStream:
 
 def _unfailing(stream: TextIO) -> TextIO:
     return cast("TextIO", _UnfailingStream(stream))
+
+
+def between_words(text: str, width: int) -> str:
+    """Break a line of text between words, so that no line is wider than `width` unless a word is."""
+    indent = text[: len(text) - len(text.lstrip())]
+    lines = textwrap.wrap(text, width, subsequent_indent=indent + "  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def one_line(text: str) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import ExportSummary, Observer, WindowUse
+from bulk_export.progress.run_state import RunState
 from bulk_export.progress.summary import completeness_remarks, summary_lines, summary_object
-from bulk_export.progress.tally import Tally, clock_text
+from bulk_export.progress.tally import Tally, clock_text, local_time
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -39,16 +40,27 @@ def pause_text(until: datetime) -> str:
 class CountingProgress(SilentProgress):
     """Counts the events, for displays to show. Warnings are written."""
 
-    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        console: Console,
+        now: Callable[[], float] = time.monotonic,
+        clock: Callable[[], datetime] = local_time,
+    ) -> None:
         super().__init__(console)
         self._now = now
+        self._clock = clock
         self._tally: Tally | None = None
 
     def started(
         self, endpoints: Sequence[str], output: Path | str | None, windows: Callable[[], Sequence[WindowUse]]
     ) -> None:
         """Begin to count."""
-        self._tally = Tally(endpoints, windows, self._now)
+        self._tally = Tally(endpoints, windows, self._now, self._clock)
+
+    def running(self, state: Callable[[], RunState]) -> None:
+        """Read what is left from now on."""
+        if self._tally is not None:
+            self._tally.read_from(state)
 
     def resumed_endpoint(self, endpoint: str, pages: int, records: int, end: int | None) -> None:
         """Count the stored pages of an interrupted run."""
@@ -80,12 +92,25 @@ class CountingProgress(SilentProgress):
         if self._tally is not None:
             self._tally.away_for(pause)
 
+    def outside_window(self, until: datetime) -> None:
+        """Remember until when nothing is sent."""
+        if self._tally is not None:
+            self._tally.pause_until(until)
+
 
 class LineProgress(CountingProgress):
-    """Writes a line every ten seconds at most, and at once for ends, retries and throttling; a summary at the end."""
+    """Writes a line every ten seconds at most, and at once for ends, retries and throttling; a summary at the end.
 
-    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(console, now)
+    Each line of a running export begins with the time of day.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        now: Callable[[], float] = time.monotonic,
+        clock: Callable[[], datetime] = local_time,
+    ) -> None:
+        super().__init__(console, now, clock)
         self._last = now()
 
     def started(
@@ -94,11 +119,11 @@ class LineProgress(CountingProgress):
         """Write the endpoints and the directory."""
         super().started(endpoints, output, windows)
         self._last = self._now()
-        self._console.line(f"exporting {', '.join(endpoints)}" + (f" into {output}" if output else ""))
+        self._line(f"exporting {', '.join(endpoints)}" + (f" into {output}" if output else ""))
 
     def resumed(self, pages: int) -> None:
         """Write how many pages are stored already."""
-        self._console.line(f"going on with an interrupted export: {pages} pages are stored already", pages=pages)
+        self._line(f"going on with an interrupted export: {pages} pages are stored already", pages=pages)
 
     def page_stored(self, endpoint: str, page: int, records: int) -> None:
         """Count the page, and write a line if it is time."""
@@ -108,32 +133,37 @@ class LineProgress(CountingProgress):
     def end_found(self, endpoint: str, pages: int) -> None:
         """Write how many pages there are."""
         super().end_found(endpoint, pages)
-        self._console.line(f"{endpoint}: {pages} pages in all", endpoint=endpoint, pages=pages)
+        self._line(f"{endpoint}: {pages} pages in all", endpoint=endpoint, pages=pages)
 
     def sweeping_again(self, endpoint: str, sweep: int) -> None:
         """Write that the endpoint is read again."""
-        self._console.line(f"{endpoint}: re-reading to catch missed records (pass {sweep})", endpoint=endpoint)
+        self._line(f"{endpoint}: re-reading to catch missed records (pass {sweep})", endpoint=endpoint)
 
     def retrying(self, endpoint: str, page: int, reason: str, delay: float) -> None:
         """Write what failed."""
-        self._console.line(f"{endpoint} page {page}: {reason}; again in {delay:.1f} s", level="warning")
+        self._line(f"{endpoint} page {page}: {reason}; again in {delay:.1f} s", level="warning")
 
     def throttled(self, pause: float) -> None:
         """Write that the service throttled a request."""
-        self._console.line(f"the service answered 429; next attempt in {clock_text(pause)}", level="warning")
+        self._line(f"the service answered 429; next attempt in {clock_text(pause)}", level="warning")
 
     def unavailable(self, reason: str, pause: float) -> None:
         """Write that the service cannot be reached."""
         super().unavailable(reason, pause)
-        self._console.line(f"{reason}; next attempt in {clock_text(pause)}", level="warning")
+        self._line(f"{reason}; next attempt in {clock_text(pause)}", level="warning")
 
     def available_again(self, failures: int) -> None:
         """Write that it can be reached again."""
-        self._console.line(f"the service can be reached again ({failures} attempts failed)")
+        self._line(f"the service can be reached again ({failures} attempts failed)")
 
     def outside_window(self, until: datetime) -> None:
         """Write when the export goes on."""
-        self._console.line(pause_text(until), paused_until=until.isoformat())
+        super().outside_window(until)
+        self._line(pause_text(until), paused_until=until.isoformat())
+
+    def warned(self, message: str) -> None:
+        """Write the warning."""
+        self._line(message, level="warning")
 
     def tick(self) -> None:
         """Write the progress, unless the last line was written less than ten seconds ago."""
@@ -141,22 +171,28 @@ class LineProgress(CountingProgress):
             return
         self._last = self._now()
         tally = self._tally
-        tally.refresh_limits()
+        tally.refresh()
+        activity, left = tally.activity(), tally.seconds_left()
         pages = f"{tally.pages} pages" if tally.end is None else f"{tally.pages} of {tally.end} pages"
-        self._console.line(
+        self._line(
             f"{pages}, {tally.records:,} records, {tally.requests} requests, {tally.status()}",
             pages=tally.pages,
             end=tally.end,
             records=tally.records,
             requests=tally.requests,
-            seconds_left=tally.seconds_left(),
+            seconds_left=None if left is None else round(left, 1),
             waiting=tally.seconds_to_next_request(),
+            state=activity.word,
+            until=activity.until.isoformat() if activity.until is not None else None,
         )
+
+    def _line(self, message: str, *, level: str = "info", **fields: object) -> None:
+        self._console.line_at(self._clock(), message, level, fields)
 
     def finished(self, summary: ExportSummary) -> None:
         """Write the summary, as a table or as one object."""
         if self._console.form == "json":
             self._console.line("finished", **summary_object(summary))
             return
-        for line in summary_lines(summary):
+        for line in summary_lines(summary, self._console.width):
             self._console.line(line)

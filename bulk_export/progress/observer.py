@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bulk_export.progress.run_state import RunState
+
 
 @dataclass(frozen=True, slots=True)
 class WindowUse:
@@ -109,6 +111,12 @@ class Observer:
         self, endpoints: Sequence[str], output: Path | str | None, windows: Callable[[], Sequence[WindowUse]]
     ) -> None:
         """The first request is about to be sent. `windows` gives the use of the limits, at any time until the end."""
+
+    def running(self, state: Callable[[], RunState]) -> None:
+        """Pages are fetched from now on. `state` gives what the run does and what is left, at any time until the end.
+
+        It takes about a millisecond, so call it once a second at most, and on the event loop.
+        """
 
     def resumed(self, pages: int) -> None:
         """`pages` pages of an interrupted run are stored already and are not requested again."""

@@ -11,8 +11,8 @@ from bulk_export.progress.tally import bytes_text, clock_text
 _MOST_NAMES = 12
 
 
-def summary_lines(summary: ExportSummary) -> list[str]:
-    """A table of endpoints, and remarks below it."""
+def summary_lines(summary: ExportSummary, width: int | None = None) -> list[str]:
+    """A table of endpoints, and remarks below it. If the table is wider than `width`, it is a line for each row."""
     header = ("endpoint", "records", "files", "bytes", "requests")
     rows = [
         (
@@ -33,6 +33,8 @@ def summary_lines(summary: ExportSummary) -> list[str]:
     )
     widths = [max(len(row[column]) for row in (header, *rows, total)) for column in range(len(header))]
     lines = [_row(row, widths) for row in (header, *rows, total)]
+    if width is not None and max(map(len, lines)) > width:
+        lines = [_sentence(row) for row in (*rows, total)]
     lines.append(
         f"{clock_text(summary.seconds)}, {summary.requests} requests, {summary.retries} retries,"
         f" {'rate-limited ' + _times(summary.throttled) if summary.throttled else 'never rate-limited'}"
@@ -129,6 +131,11 @@ def _names(fields: Collection[object]) -> str:
     names = sorted(map(str, fields))
     more = len(names) - _MOST_NAMES
     return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _sentence(cells: tuple[str, ...]) -> str:
+    name, records, files, size, requests = cells
+    return f"{name}: {records} records, {files} file{'s' * (files != '1')}, {size}, {requests} requests"
 
 
 def _row(cells: tuple[str, ...], widths: list[int]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bulk_export.progress import kind_of_display
@@ -11,6 +12,7 @@ from bulk_export.progress.console import Console
 from bulk_export.progress.line_display import LineProgress, SilentProgress
 from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.progress.summary import finished_text, remarks, summary_object
+from bulk_export.progress.tally import local_time
 
 if TYPE_CHECKING:
     from bulk_export.progress.tenants_screen import TenantsScreen
@@ -31,12 +33,12 @@ class TenantConsole(Console):
         super().__init__(console.stream, console.form)
         self._tenant = tenant
 
-    def line(self, message: str, *, level: str = "info", **fields: object) -> None:
-        """As `Console.line`."""
+    def line_at(self, at: datetime | None, message: str, level: str, fields: Mapping[str, object]) -> None:
+        """As `Console.line_at`."""
         if self.form == "json":
-            super().line(message, level=level, tenant=self._tenant, **fields)
+            super().line_at(at, message, level, {"tenant": self._tenant, **fields})
         else:
-            super().line(f"{self._tenant}: {message}", level=level, **fields)
+            super().line_at(at, f"{self._tenant}: {message}", level, fields)
 
 
 class TenantLines(LineProgress):
@@ -45,8 +47,13 @@ class TenantLines(LineProgress):
     While nothing arrives for it, it writes a line every five minutes at most: others are served before it.
     """
 
-    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(console, now)
+    def __init__(
+        self,
+        console: Console,
+        now: Callable[[], float] = time.monotonic,
+        clock: Callable[[], datetime] = local_time,
+    ) -> None:
+        super().__init__(console, now, clock)
         self._requests_shown = 0
 
     def tick(self) -> None:

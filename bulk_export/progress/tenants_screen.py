@@ -152,7 +152,7 @@ class _TenantOnScreen(CountingProgress):
 
     def tick(self) -> None:
         if self._tally is not None:
-            self._tally.refresh_limits()
+            self._tally.refresh()
 
     def finished(self, summary: ExportSummary) -> None:
         for text in (finished_text(summary), *remarks(summary)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bulk_export.progress.observer import EndpointSummary, ExportSummary, WindowUse
@@ -15,6 +16,11 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def noon() -> datetime:
+    """A time of day."""
+    return datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def windows(used: int = 3, free: float = 0.0) -> list[WindowUse]:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from bulk_export.core.model import Limit
 from bulk_export.extract.rate_limit.retry_after import RetryAfter
+from bulk_export.progress.time_left import Ceiling
 
 
 class RequestOutcome(enum.Enum):
@@ -72,24 +73,28 @@ class Granted:
     """Permission to send one request from `source`.
 
     If `consecutive_429s` is above 0, the request is the probe: it finds out whether the service still throttles.
-    `windows` describes the common window, then that of each source, with this request counted.
+    `windows` describes the common window, then that of each source, with this request counted. `ceiling` is what the
+    service lets through at the moment, None if the configured limit applies.
     """
 
     source: str | None
     consecutive_429s: int
     windows: tuple[WindowUsage, ...]
+    ceiling: Ceiling | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
     """No permit now: ask again after `delay` seconds, or when a request of this process ends.
 
-    `consecutive_429s` counts the responses with 429 since the last request that got through.
+    `consecutive_429s` counts the responses with 429 since the last request that got through; `ceiling` is as for
+    `Granted`.
     """
 
     delay: float
     consecutive_429s: int
     windows: tuple[WindowUsage, ...]
+    ceiling: Ceiling | None = None
 
 
 @dataclass(frozen=True, slots=True)

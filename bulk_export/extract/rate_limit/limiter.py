@@ -24,11 +24,14 @@ from bulk_export.core.model import Limit
 from bulk_export.core.notifier import Notifier
 from bulk_export.errors import LocalFailure, ServiceFailing
 from bulk_export.extract.rate_limit.boot_clock import boot_clock
-from bulk_export.extract.rate_limit.interface import AsyncLedger, Granted, Limits, RequestOutcome, WindowUsage
+from bulk_export.extract.rate_limit.forecast import OwnRequests
+from bulk_export.extract.rate_limit.interface import AsyncLedger, Granted, Limits, RequestOutcome, Wait, WindowUsage
 from bulk_export.extract.rate_limit.precedence import Turn
 from bulk_export.extract.rate_limit.retry_after import ServiceClock, read_429
 from bulk_export.extract.rate_limit.spacing import Spacing
+from bulk_export.extract.rate_limit.throttle_state import GROWTH_PERIODS
 from bulk_export.progress.observer import WindowUse
+from bulk_export.progress.time_left import Ceiling, WindowForecast
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +106,11 @@ class RateLimiter:
         self._hold_until = -math.inf
         self._windows: tuple[WindowUsage, ...] = (WindowUsage(0, 0.0),) * (1 + len(limits.sources))
         self._windows_seen_at = -math.inf
+        self._own = OwnRequests(limits)
+        self._ceiling: Ceiling | None = None
+        self._is_throttled = False
+        # The request of this process that finds out whether a hold is over.
+        self._probe: int | None = None
         # When the service began to throttle, and the number of 429s in a row by then.
         self._throttled_since: tuple[float, int] | None = None
         self._unrecorded: list[tuple[int, RequestOutcome]] = []
@@ -167,6 +175,9 @@ class RateLimiter:
             longest=longest,
             trusted=self._service_clock.trusts(date, wall=wall, elapsed=loop_time()),
         )
+        self._expect_ceiling()
+        self._own.ended(permit.identity, loop_time(), sent=True)
+        self._probe = None if permit.identity == self._probe else self._probe
         if self._turn is not None:
             self._turn.release(permit.identity)
         with anyio.CancelScope(shield=True):
@@ -192,10 +203,32 @@ class RateLimiter:
                 limit=limit.requests,
                 period=limit.period,
                 used=window.used,
-                next_free_in=max(0.0, window.free_in - elapsed),
+                # The probe is on its way, and its response decides.
+                next_free_in=max(0.0, window.free_in - elapsed) if self._probe is None else 0.0,
             )
             for (address, limit), window in zip(limits, self._windows, strict=True)
         ]
+
+    def forecast(self, latency: float) -> tuple[WindowForecast, ...]:
+        """Return when the requests that count now will count no more: in the common window, and in all addresses'.
+
+        Args:
+            latency: Seconds until a request in flight is over.
+        """
+        return self._own.forecast(self._windows, seen_at=self._windows_seen_at, now=loop_time(), latency=latency)
+
+    def ceiling(self) -> Ceiling | None:
+        """Return what the service lets through after a 429, None if the limits apply."""
+        if self._ceiling is None or self._is_throttled:
+            return self._ceiling
+        grown = self._ceiling.at(loop_time() - self._windows_seen_at)
+        return Ceiling(grown, self._ceiling.growth) if grown < self._limits.service_limit.requests else None
+
+    def held_for(self) -> float:
+        """Return the seconds for which nothing is sent after a 429."""
+        if not self._is_throttled or self._probe is not None:
+            return self._held_for()
+        return max(self._held_for(), self._windows[0].free_in - (loop_time() - self._windows_seen_at))
 
     async def aclose(self) -> None:
         """Close the ledger. Permits that were never released count for as long as their requests could take."""
@@ -239,10 +272,13 @@ class RateLimiter:
             self._wake_waiters()
         now = loop_time()
         self._windows, self._windows_seen_at = reply.windows, now
+        self._ceiling, self._is_throttled = reply.ceiling, reply.consecutive_429s > 0 and isinstance(reply, Wait)
         if self._turn is not None:
             self._turn.end(identity, reply)
         self._give_up_in_the_end(reply.consecutive_429s, now)
         if isinstance(reply, Granted):
+            self._own.granted(identity)
+            self._probe = identity if reply.consecutive_429s else None
             return Permit(reply.source, identity, fresh_until)
         logger.debug("No permit now; asking again in %.3f s", reply.delay)
         # A request that ended during the claim may have made room, which the reply does not know of.
@@ -252,6 +288,8 @@ class RateLimiter:
         return None
 
     async def _release(self, identity: int, outcome: RequestOutcome) -> None:
+        self._own.ended(identity, loop_time(), sent=outcome is not RequestOutcome.UNSENT)
+        self._probe = None if identity == self._probe else self._probe
         if self._turn is not None:
             self._turn.release(identity)
         if self._ledger.releases_at_once:
@@ -266,6 +304,16 @@ class RateLimiter:
         except LocalFailure as error:
             logger.info("The end of a request could not be recorded yet: %s", error.what)
             self._unrecorded.append((identity, outcome))
+
+    def _expect_ceiling(self) -> None:
+        """Guess the ceiling that the ledger sets after a 429; the next claim tells what it is."""
+        if self._is_throttled:
+            return
+        limit, ceiling = self._limits.service_limit, self.ceiling()
+        let_through = float(self._own.ended_within(limit.period, loop_time()))
+        reached = let_through if ceiling is None else min(ceiling.requests, let_through)
+        self._ceiling = Ceiling(max(1.0, reached), limit.requests / GROWTH_PERIODS / limit.period)
+        self._is_throttled = True
 
     def _held_for(self) -> float:
         """Return the seconds of the hold that are left."""

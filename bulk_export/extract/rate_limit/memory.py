@@ -62,7 +62,8 @@ class MemoryLedger:
         blocked_for = throttle.blocked_for(now)
         if blocked_for or index is None:
             delay = max(blocked_for, self._free_in(limit, routes, now)) or SHORTEST_POLL
-            return Wait(delay, throttle.consecutive_429s, self._windows_at(now, routes))
+            ceiling = throttle.ceiling_now(configured_limit, now)
+            return Wait(delay, throttle.consecutive_429s, self._windows_at(now, routes), ceiling)
         for window in self._windows_of(routes[index]):
             window.add()
         self._in_flight[identity] = InFlight(routes[index], claimed_at=now, recorded_until=math.inf)
@@ -70,7 +71,12 @@ class MemoryLedger:
             self._throttle = throttle.with_probe(identity, now + self._limits.longest_request)
         elif throttle.is_over(configured_limit, now):
             self._throttle = ThrottleState()
-        return Granted(self._limits.sources[index], throttle.consecutive_429s, self._windows_at(now, routes))
+        return Granted(
+            self._limits.sources[index],
+            throttle.consecutive_429s,
+            self._windows_at(now, routes),
+            throttle.ceiling_now(configured_limit, now),
+        )
 
     def release(self, identity: int, outcome: RequestOutcome) -> None:
         """As `Ledger.release`."""

@@ -22,6 +22,7 @@ import math
 from dataclasses import dataclass, replace
 
 from bulk_export.extract.rate_limit.retry_after import RetryAfter
+from bulk_export.progress.time_left import Ceiling
 
 # Periods without a 429 after which the ceiling has grown from nothing to the configured limit.
 GROWTH_PERIODS = 10
@@ -71,6 +72,12 @@ class ThrottleState:
         if self.ceiling is None or limit >= configured_limit:
             return math.inf
         return max(0.0, (limit + 1 - self._grown_ceiling(now)) / self.growth_per_second)
+
+    def ceiling_now(self, configured_limit: int, now: float) -> Ceiling | None:
+        """Return what the service lets through at the moment, None if the configured limit applies."""
+        if self.ceiling is None or self._grown_ceiling(now) >= configured_limit:
+            return None
+        return Ceiling(self._grown_ceiling(now), self.growth_per_second)
 
     def is_over(self, configured_limit: int, now: float) -> bool:
         """Return whether the service lets through all that this limit allows, so that the state can be dropped."""

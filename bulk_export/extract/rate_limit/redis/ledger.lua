@@ -277,8 +277,21 @@ local function windows(blocked)
   return usages
 end
 
+-- What the service lets through at the moment, if that is less than the configured limit.
+local function with_ceiling(reply)
+  if throttle.ceiling and grown_ceiling() < ask.service_limit then
+    reply.ceiling, reply.growth = grown_ceiling(), throttle.growth
+  end
+  return reply
+end
+
 local function granted_reply(index, route)
-  return { index = index - 1, route = route, consecutive_429s = throttle.refusals, windows = windows(0) }
+  return with_ceiling({
+    index = index - 1,
+    route = route,
+    consecutive_429s = throttle.refusals,
+    windows = windows(0),
+  })
 end
 
 -- The reply to an earlier run of the same claim got lost: the same permit is granted again if its route still fits.
@@ -321,7 +334,7 @@ local function wait_reply(limit, used, counts, ahead, blocked)
     address_limit = ask.address_limit,
     sources = ask.sources,
   }))
-  return { delay = wait, consecutive_429s = throttle.refusals, windows = windows(blocked) }
+  return with_ceiling({ delay = wait, consecutive_429s = throttle.refusals, windows = windows(blocked) })
 end
 
 local steps = {}

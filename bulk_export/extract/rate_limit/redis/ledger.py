@@ -28,6 +28,7 @@ from bulk_export.extract.rate_limit.redis.script_arguments import (
 )
 from bulk_export.extract.rate_limit.retry_after import RetryAfter
 from bulk_export.extract.rate_limit.routes import RouteFinder, route_by_name
+from bulk_export.progress.time_left import Ceiling
 
 logger = logging.getLogger(__name__)
 
@@ -123,13 +124,14 @@ class RedisLedger:
         reply = await self._run_until_answered("claim", identity=str(identity))
         self._claiming = None
         windows = tuple(WindowUsage(used, free_in / 1e6) for used, free_in in reply["windows"])
+        ceiling = Ceiling(reply["ceiling"], reply["growth"] * 1e6) if "ceiling" in reply else None
         if "delay" in reply:
             self._is_queued = True
-            return Wait(reply["delay"] / 1e6, reply["consecutive_429s"], windows)
+            return Wait(reply["delay"] / 1e6, reply["consecutive_429s"], windows, ceiling)
         self._is_queued = False
         recorded_until = self._elapsed() + self._limits.longest_request
         self._in_flight[identity] = InFlight(reply["route"], reply["now"], recorded_until)
-        return Granted(self._limits.sources[reply["index"]], reply["consecutive_429s"], windows)
+        return Granted(self._limits.sources[reply["index"]], reply["consecutive_429s"], windows, ceiling)
 
     async def release(self, identity: int, outcome: RequestOutcome) -> None:
         """As `Ledger.release`. Raises BudgetUnavailable while the server is away."""

@@ -174,7 +174,8 @@ class SqliteLedger:
             free_in = min(self._free_in(usage, limit, ahead), throttle.grows_in(configured_limit, now))
             delay = min(max(blocked_for, free_in, SHORTEST_POLL), longest_poll(limits))
             self._ticket = tables.enqueue(self._ticket, now + delay + GRACE, limits)
-            return Wait(delay, throttle.consecutive_429s, self._windows(usage, blocked_for))
+            ceiling = throttle.ceiling_now(configured_limit, now)
+            return Wait(delay, throttle.consecutive_429s, self._windows(usage, blocked_for), ceiling)
         route, recorded_until = routes[index], now + limits.longest_request
         tables.put_request(identity, route, recorded_until, None)
         self._in_flight[identity] = InFlight(route, now, recorded_until)
@@ -186,7 +187,8 @@ class SqliteLedger:
             tables.put_throttle_state(ThrottleState())
         counted = {**used_by_route, route: used_by_route.get(route, 0) + 1}
         windows = self._windows(replace(usage, used=used + 1, used_by_route=counted), 0.0)
-        return Granted(self._limits.sources[index], throttle.consecutive_429s, windows)
+        ceiling = throttle.ceiling_now(configured_limit, now)
+        return Granted(self._limits.sources[index], throttle.consecutive_429s, windows, ceiling)
 
     def _free_in(self, usage: _Usage, limit: int, ahead: Sequence[Limits]) -> float:
         """Return the seconds until the windows have room after those ahead who can use it took their permits."""
