@@ -86,7 +86,7 @@ def _command(name: str, command: Any, groups: dict[str, list[tuple[str, str]]]) 
         yield from (".TP", rf"\fI{_text(usage_of(parameter))}\fR", *_filled(parameter.help or ""))
     names = [re.findall(r"--[\w-]+", row[0])[0] for rows in groups.values() for row in rows]
     yield from (".PP", *_filled(f"Options: {', '.join(names)}."))
-    yield from _examples(EXAMPLES[name])
+    yield from _examples(EXAMPLES.get(name, ()))
 
 
 def _options(described: dict[str, dict[tuple[str, str], list[str]]]) -> Iterator[str]:

@@ -91,7 +91,7 @@ async def test_options_of_csv_belong_to_an_export(tmp_path: Path) -> None:
         chosen = {"format": "csv", "keep_pages": True}
         with pytest.raises(Interrupted):
             await export(options(service, tmp_path / "out", "statements", csv_safe=True, **chosen), stop=stop)
-        with pytest.raises(UsageError, match="csv_safe was True, now False"):
+        with pytest.raises(UsageError, match="--csv-safe, now without it"):
             await export(options(service, tmp_path / "out", "statements", **chosen))
         await export(options(service, tmp_path / "out", "statements", csv_safe=True, **chosen))
     await replay(ReplayOptions.of(tmp_path / "out", output=tmp_path / "lines", format="ndjson"))

@@ -110,7 +110,7 @@ async def test_an_export_does_not_go_on_under_another_key(tmp_path: Path, key_fi
         with pytest.raises(Exception, match="401"):
             await export(options(service, tmp_path / "out", NAME, pseudonym_key_file=key_file, **chosen))
         key_file.write_bytes(b"another key, as long")
-        with pytest.raises(UsageError, match="pseudonym_key was"):
+        with pytest.raises(UsageError, match="--pseudonym-key-file holds another key"):
             await export(options(service, tmp_path / "out", NAME, pseudonym_key_file=key_file, **chosen))
 
 

@@ -188,7 +188,7 @@ async def test_infer_does_not_resume_lax_parts(tmp_path: Path) -> None:
     async with served() as service:
         with pytest.raises(SchemaDrift):
             await run(service, tmp_path, "strict", things(KNOWN))
-        with pytest.raises(UsageError, match="schema was 'lax'"):
+        with pytest.raises(UsageError, match="--schema lax, now infer"):
             await run(service, tmp_path, "infer", things(KNOWN))
 
 

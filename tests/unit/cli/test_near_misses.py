@@ -58,7 +58,7 @@ def test_a_token_on_the_line_is_not_repeated(capsys: pytest.CaptureFixture[str])
 def test_words_lead_to_what_exists() -> None:
     """Every option and command in the tables exists, and none of the words for it is one of the command's own."""
     assert set(near_misses._OPTIONS) <= EVERY
-    assert set(near_misses._COMMANDS) == set(NAMES)
+    assert set(near_misses._COMMANDS) <= set(NAMES)
     for ours, words in near_misses._OPTIONS.items():
         for word in words.split():
             option = word if word.startswith("-") else f"--{word}"
