@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,12 +22,13 @@ from bulk_export.errors import BulkExportError, DamagedState, UsageError, Verifi
 from bulk_export.output.delta_files import current_files
 from bulk_export.output.file_names import REPORT, RUN_LOG, SYNC_STATE
 from bulk_export.output.manifest import InvalidManifest, check_manifest, read_manifest
-from bulk_export.output.report.columns import TableColumns, columns_of
+from bulk_export.output.report.columns import columns_of
 from bulk_export.output.report.model import Level, Report
 from bulk_export.output.report.of_copy import CopyFacts, ListState, copy_report
 from bulk_export.output.report.of_export import ExportFacts, export_report, moment_text
 from bulk_export.output.report.page import ROWS, fitting_text
 from bulk_export.output.report.poll_log import last_polls
+from bulk_export.output.report.value_counts import ColumnValues, value_counts
 from bulk_export.output.run_log import LARGEST, InvalidRunLog, RunLog
 from bulk_export.output.side_files import is_report, may_write
 from bulk_export.output.verify import verify
@@ -95,7 +96,7 @@ def write_report(
     target = path / REPORT if given is None else local_path(given, "--output")
     is_copy = (path / SYNC_STATE).exists()
     try:
-        make = _copy(path, now()) if is_copy else _export(path, now(), is_read=arguments["verify"])
+        make = _copy(path, now(), arguments) if is_copy else _export(path, now(), arguments)
         report, text = make(ROWS[0]), fitting_text(make).encode()
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise DamagedState(
@@ -135,7 +136,7 @@ def _write(path: Path, content: bytes) -> None:
         write_within(path.name, content, directory, scratch=directory)
 
 
-def _export(directory: Path, now: datetime, *, is_read: bool) -> Callable[[int], Report]:
+def _export(directory: Path, now: datetime, arguments: ReportArguments) -> Callable[[int], Report]:
     manifest = read_manifest(directory)
     try:
         check_manifest(manifest)
@@ -143,28 +144,43 @@ def _export(directory: Path, now: datetime, *, is_read: bool) -> Callable[[int],
         raise DamagedState(
             f"The manifest in {directory} cannot be used: {error}.", kept="Nothing was changed."
         ) from None
+    files = _parquet_files(directory, manifest)
     difference = ""
     try:
-        verify(directory, quick=not is_read)
+        verify(directory, quick=not arguments["verify"])
     except VerificationFailed as failed:
         difference = failed.what
     facts = ExportFacts(
         manifest=manifest,
         difference=difference,
-        is_read=is_read,
+        is_read=arguments["verify"],
         incomplete=completeness_remarks(summarise(manifest, directory, 0.0)),
-        columns=dict(_columns_of_export(directory, manifest)),
+        columns={name: columns_of(found) for name, found in files.items()},
+        values=_values(files, manifest["parameters"].get("pseudonymise"), arguments),
         log=_run_log(directory, manifest),
         made=_made(now),
     )
     return functools.partial(export_report, facts)
 
 
-def _columns_of_export(directory: Path, manifest: Mapping[str, Any]) -> Iterable[tuple[str, TableColumns]]:
-    for name, endpoint in manifest["endpoints"].items():
-        files = [directory / file["path"] for file in endpoint["files"] if file["path"].endswith(_PARQUET)]
-        if files:
-            yield name, columns_of(files)
+def _parquet_files(directory: Path, manifest: Mapping[str, Any]) -> dict[str, list[Path]]:
+    """The Parquet files of each list that has any."""
+    files = {
+        name: [directory / file["path"] for file in endpoint["files"] if file["path"].endswith(_PARQUET)]
+        for name, endpoint in manifest["endpoints"].items()
+    }
+    return {name: found for name, found in files.items() if found}
+
+
+def _values(
+    files: Mapping[str, Sequence[Path]], pseudonyms: object, arguments: ReportArguments
+) -> dict[str, tuple[ColumnValues, ...]]:
+    """The values of enumerations by list, if they are asked for. Pseudonyms are none."""
+    if not arguments["values"]:
+        return {}
+    hidden = set(map(str, pseudonyms)) if isinstance(pseudonyms, list) else set()
+    counted = {name: value_counts(found, hidden) for name, found in files.items()}
+    return {name: columns for name, columns in counted.items() if columns}
 
 
 def _run_log(directory: Path, manifest: Mapping[str, Any]) -> RunLog | None:
@@ -177,11 +193,11 @@ def _run_log(directory: Path, manifest: Mapping[str, Any]) -> RunLog | None:
     return log if log.belongs_to(manifest) else None
 
 
-def _copy(directory: Path, now: datetime) -> Callable[[int], Report]:
+def _copy(directory: Path, now: datetime, arguments: ReportArguments) -> Callable[[int], Report]:
     state = read_state(directory)
     if state is None:
         raise UsageError(f"{directory} holds no copy.", next_step="Name a finished export or a synced copy.")
-    columns: dict[str, TableColumns] = {}
+    tables: dict[str, list[Path]] = {}
     remark = ""
     is_delta = state.identity.get("format") == "delta"
     for name in state.watermarks:
@@ -193,7 +209,7 @@ def _copy(directory: Path, now: datetime) -> Callable[[int], Report]:
         except DamagedState as error:
             remark = error.what
             continue
-        columns[name] = columns_of(files)
+        tables[name] = files
     lists = {
         name: ListState(watermark.polls[-1] if watermark.polls else None, watermark.full)
         for name, watermark in state.watermarks.items()
@@ -203,7 +219,8 @@ def _copy(directory: Path, now: datetime) -> Callable[[int], Report]:
         lists=lists,
         unfinished=tuple(state.open_polls),
         polls=last_polls(directory),
-        columns=columns,
+        columns={name: columns_of(files) for name, files in tables.items()},
+        values=_values(tables, state.identity.get("pseudonymise"), arguments),
         remark=remark,
         now=state.service_time(now),
         made=_made(now),

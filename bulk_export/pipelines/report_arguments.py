@@ -23,3 +23,4 @@ class ReportArguments(TypedDict, total=False):
         ),
     ]
     verify: Annotated[bool, Option("Read every file of an export, as verify does, not only names and sizes.")]
+    values: Annotated[bool, Option("Count the values of enumerations, too, if 10 records or more have them.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -31,8 +31,10 @@ from bulk_export.output.report.of_export import (
     OTHERS,
     column_table,
     moment_text,
+    values_section,
 )
 from bulk_export.output.report.poll_log import CHANGES, Poll
+from bulk_export.output.report.value_counts import ColumnValues
 
 _MOST_ROWS = 24
 # A copy is late if it is this many times as old as its polls are apart.
@@ -61,6 +63,7 @@ class CopyFacts:
         remark: Why nothing is known of the columns; empty otherwise.
         now: The present.
         made: When the report was made and by what.
+        values: The values of enumerations, by list, if they were counted.
     """
 
     identity: Mapping[str, Any]
@@ -71,6 +74,7 @@ class CopyFacts:
     remark: str
     now: datetime
     made: str
+    values: Mapping[str, Sequence[ColumnValues]] = field(default_factory=dict)
 
 
 def copy_report(facts: CopyFacts, rows: int = 480) -> Report:
@@ -193,6 +197,7 @@ def _sections(facts: CopyFacts, rows: int) -> Iterator[Section]:
             ],
             is_folded=True,
         )
+    yield from values_section(facts.values, rows // OTHERS)
 
 
 def _charts(polls: Sequence[Poll]) -> Iterator[Chart]:

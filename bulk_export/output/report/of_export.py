@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from bulk_export.core.units import format_duration
 from bulk_export.output.report.columns import Column, TableColumns
 from bulk_export.output.report.model import Cell, Fact, Finding, Level, Name, Number, Report, Section, Share, Table
 from bulk_export.output.report.timeline_charts import endpoint_table, holds_text, limit_charts, request_charts
+from bulk_export.output.report.value_counts import LEAST_RECORDS, ColumnValues, rows_of
 from bulk_export.output.run_log import RunLog
 from bulk_export.progress.tally import bytes_text
 
@@ -57,6 +58,7 @@ class ExportFacts:
         columns: What the footers of its Parquet files say, by list; empty if it has none.
         log: When its requests were sent, if that is known.
         made: When the report was made and by what.
+        values: The values of enumerations, by list, if they were counted.
     """
 
     manifest: Mapping[str, Any]
@@ -66,6 +68,7 @@ class ExportFacts:
     columns: Mapping[str, TableColumns]
     log: RunLog | None
     made: str
+    values: Mapping[str, Sequence[ColumnValues]] = field(default_factory=dict)
 
 
 def export_report(facts: ExportFacts, rows: int = 480) -> Report:
@@ -192,6 +195,7 @@ def _sections(facts: ExportFacts, rows: int) -> Iterator[Section]:
         tables=tables,
         is_folded=True,
     )
+    yield from values_section(facts.values, most)
     drift = list(_drift(endpoints))
     more = f"{len(drift) - most:,} more are in manifest.json." if len(drift) > most else ""
     yield Section(
@@ -265,6 +269,25 @@ def column_table(name: str, columns: Sequence[Column], rows: int, most: int) -> 
         [(Name(column.name), column.type, _empty(column.nulls, rows)) for column in columns[:most]],
         more,
     )
+
+
+def values_section(values: Mapping[str, Sequence[ColumnValues]], most: int) -> Iterator[Section]:
+    """The values of enumerations, at most so many rows for each list; no section if they were not counted."""
+    if values:
+        yield Section(
+            "Values",
+            "values",
+            "How many records have which value, in columns with few different ones."
+            f" Values of fewer than {LEAST_RECORDS} records are not shown.",
+            tables=[_values(name, rows_of(columns), most) for name, columns in list(values.items())[:most]],
+            is_folded=True,
+        )
+
+
+def _values(name: str, rows: Sequence[tuple[str, str, int]], most: int) -> Table:
+    more = f"{len(rows) - most:,} more values are not shown." if len(rows) > most else ""
+    shown = [(Name(column), value, Number(count)) for column, value, count in rows[:most]]
+    return Table(f"{name}: {_count(len(rows), 'value')}", ("Column", "Value", "Records"), shown, more)
 
 
 def _empty(nulls: int | None, rows: int) -> Cell:

@@ -57,7 +57,13 @@ async def test_export_with_report(tmp_path: Path) -> None:
     summary = bulk_export.report(output, verify=True)
     assert (summary.path, summary.kind, summary.is_whole) == (file, "export", True)
     assert "was read and is as the manifest says" in summary.verdict
-    assert file.stat().st_size == summary.bytes < 200_000
+    assert "Values" not in [heading.whole_text for heading in page.all("h2")]
+    bulk_export.report(output, values=True)
+    counted = read_page(file.read_text())
+    assert "Values" in [heading.whole_text for heading in counted.all("h2")]
+    assert not any(name in counted.whole_text for name in names if len(name) > 6)
+    assert file.stat().st_size < 200_000
+    assert summary.bytes < 200_000
 
 
 async def test_report_of_an_export_that_is_not_whole(tmp_path: Path) -> None:
