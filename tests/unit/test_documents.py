@@ -99,6 +99,19 @@ def test_the_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert (tmp_path / "output/statements/manifest.json").exists()
 
 
+def test_the_python_in_the_guide_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each block runs, with fewer requests in the same time."""
+    monkeypatch.chdir(tmp_path)
+    programs = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guide.md").read_text(), re.DOTALL)
+    for program in programs:
+        quick = program.replace('environment="local"', 'environment="local", page_size=1000, min_interval=0')
+        exec(compile(quick, "guide.md", "exec"), {})
+    assert len(programs) == 2
+    assert {"2000", "1000"} <= {*capsys.readouterr().out.splitlines()}
+
+
 async def test_described_example_works(tmp_path: Path) -> None:
     """The described example can be served and exported."""
     (description,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/descriptions.md").read_text(), re.DOTALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -140,3 +141,17 @@ def test_refused_definitions(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be fetched for them"):
         export_assets(environment="local", output="out", service="https://service.example/openapi.yaml")
     export_assets(environment="sandbox", output="out", token_file=tmp_path / "elsewhere", retry_policy=None)
+
+
+def test_recipe(service: LocalService, tmp_path: Path) -> None:
+    """The recipe of the documents defines what Dagster can load, and its assets can be made."""
+    text = (Path(__file__).parents[3] / "docs/scheduling.md").read_text().partition("## Dagster")[2]
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    program = program.replace('environment="sandbox"', f'base_url="{service.base_url}", budget="memory://"')
+    exec(compile(program.replace("/data", str(tmp_path)), "scheduling.md", "exec"), names)
+    loaded = names["definitions"]
+    assert {job.name for job in loaded.get_repository_def().get_all_jobs()} >= {"npq_weekly", "npq_hourly"}
+    assert dagster.materialize([names["copied"]]).success
+    assert dagster.materialize([names["exported"]], partition_key="2025-01-05").success
+    assert (tmp_path / "npq/2025-01-05/manifest.json").exists()
