@@ -13,7 +13,7 @@ AZURITE := 3.35.0
 FUZZ_SECONDS ?= 90
 
 .PHONY: export test test-python test-build lint format types check bench bench-peers lock clean torture fuzz
-.PHONY: test-integrations test-snowflake sanitize fuzz-kernel wheels
+.PHONY: test-integrations test-snowflake sanitize fuzz-kernel wheels container
 
 # Installing compiles the decoder, where there is a C compiler; a change of its sources does so again.
 $(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard $(DECODE)/kernel/*.[ch])
@@ -99,6 +99,10 @@ wheels: .venv-wheels/.ready
 	$(PYTHON) -m venv .venv-wheels
 	.venv-wheels/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
+
+# An image for containers into dist/, without a registry. Needs buildah and mmdebstrap.
+container:
+	.ci/container
 
 torture: $(READY)
 	$(BIN)/python -m pytest -m torture --timeout 3600 --numprocesses 4 --dist worksteal
