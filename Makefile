@@ -15,7 +15,7 @@ SHARED := share/man/man1/bulk-export.1 share/bash-completion/completions/bulk-ex
   share/zsh/site-functions/_bulk-export share/fish/vendor_completions.d/bulk-export.fish
 
 .PHONY: export test test-python test-build man lint format types check bench bench-peers lock clean torture fuzz
-.PHONY: test-integrations test-snowflake test-sail sanitize fuzz-kernel wheels
+.PHONY: test-integrations test-snowflake test-sail sanitize fuzz-kernel wheels container
 
 # Installing compiles the decoder, where there is a C compiler; a change of its sources does so again.
 $(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard $(DECODE)/kernel/*.[ch])
@@ -111,6 +111,10 @@ wheels: .venv-wheels/.ready
 	$(PYTHON) -m venv .venv-wheels
 	.venv-wheels/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
+
+# An image for containers into dist/, without a registry. Needs buildah and mmdebstrap.
+container:
+	.ci/container
 
 torture: $(READY)
 	$(BIN)/python -m pytest -m torture --timeout 3600 --numprocesses 4 --dist worksteal

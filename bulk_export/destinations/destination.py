@@ -114,5 +114,5 @@ def driver_of(scheme: str) -> Iterator[None]:
         extra = KINDS[scheme].extra
         raise UsageError(
             f"Loading into {scheme}:// needs a driver that is not installed.",
-            next_step=f"pip install 'bulk-export[{extra}]'",
+            next_step=f"Install it: pip install 'bulk-export[{extra}]'.",
         ) from None

@@ -68,7 +68,7 @@ class RedisClient:
             from redis.backoff import NoBackoff
         except ImportError:
             raise UsageError(
-                "--budget redis:// needs the redis package.", next_step="Run: pip install 'bulk-export[redis]'"
+                "--budget redis:// needs the redis package.", next_step="Install it: pip install 'bulk-export[redis]'."
             ) from None
         self.shown = server.shown
         self._errors = exceptions
