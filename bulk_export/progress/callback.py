@@ -18,6 +18,7 @@ from typing import Any
 
 from bulk_export.progress import events
 from bulk_export.progress.observer import ExportSummary, Observer, WindowUse
+from bulk_export.progress.run_state import RunState
 from bulk_export.progress.tally import Tally
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,11 @@ class CallbackObserver(Observer):
         self._tally = Tally(endpoints, windows, self._now)
         self._requests = self._retries = self._throttled = 0
         self._tell(events.RunStarted(tuple(endpoints), output))
+
+    def running(self, state: Callable[[], RunState]) -> None:
+        """Read what is left from now on."""
+        if self._tally is not None:
+            self._tally.read_from(state)
 
     def resumed(self, pages: int) -> None:
         """Tell it."""
@@ -144,7 +150,7 @@ class CallbackObserver(Observer):
             return
         self._is_pending = False
         self._told[events.RunProgress] = self._now()
-        tally.refresh_limits()
+        tally.refresh()
         self._tell(
             events.RunProgress(
                 endpoints=tuple(
@@ -156,6 +162,7 @@ class CallbackObserver(Observer):
                 throttled=self._throttled,
                 seconds=tally.elapsed,
                 seconds_left=tally.seconds_left(),
+                activity=tally.activity().word,
                 limits=tuple(tally.windows),
             )
         )

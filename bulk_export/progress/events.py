@@ -62,6 +62,8 @@ class RunProgress(ProgressEvent):
         throttled: How often the service answered with status 429.
         seconds: The time since the start of this run.
         seconds_left: The time that the remaining pages take under the limits, as far as it is known.
+        activity: What the run does: `counting`, `fetching`, `waiting` for a permit, `throttled` by a 429, `re-reading`,
+            `writing`, `away` while the service is, or `outside-window`.
         limits: The use of each limit.
     """
 
@@ -71,6 +73,7 @@ class RunProgress(ProgressEvent):
     throttled: int
     seconds: float
     seconds_left: float | None
+    activity: str
     limits: tuple[WindowUse, ...]
 
     @property

@@ -47,8 +47,8 @@ def test_budget(tmp_path: Path) -> None:
 async def test_endpoints_inside_a_running_loop(tmp_path: Path) -> None:
     """Endpoints with fields, and columns; a description may be in a file, or at an address."""
     assert [endpoint.name for endpoint in bulk_export.endpoints("statements", "npq-applications")] == [
-        "npq-applications",
         "statements",
+        "npq-applications",
     ]
     assert bulk_export.endpoints(service="ecf", api_version="v1").version == "v1"
     schema = bulk_export.arrow_schema("statements")
