@@ -146,7 +146,7 @@ def local_service(
     from bulk_export.pipelines.connection import LOCAL_TOKEN
     from bulk_export.services.catalogue import load_service
     from bulk_export.services.local import LocalServiceSettings
-    from bulk_export.services.local.settings import start_of_month
+    from bulk_export.services.local.settings import BUNDLED_SETTLES_AFTER, start_of_month
 
     given = with_fetched_service({"service": line["service"] or "npq", "api_version": line["api_version"]})
     described = load_service(given["service"], given["api_version"])
@@ -167,6 +167,7 @@ def local_service(
         records_by_endpoint=by_endpoint,
         seed=seed,
         newest=start_of_month(time.time()) if newest is None else _day(newest),
+        settles_after=BUNDLED_SETTLES_AFTER,
         service_limit=limit(line["service_limit"], described.service_limit),
         ip_limit=limit(line["ip_limit"], described.ip_limit),
         windows="fixed" if windows == "fixed" else "rolling",

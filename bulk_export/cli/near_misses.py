@@ -17,7 +17,7 @@ _GENERAL_ADVICE = "bulk-export --help lists commands and options."
 _OPTIONS: Mapping[str, str] = {
     "--quiet": "silent no-messages less-output noverbose",
     "--progress": "no-progress progress-bar progress-meter no-progress-meter noprogress",
-    "--verbose": "log-level loglevel info -V",
+    "--verbose": "log-level loglevel info",
     "--debug": "trace traceback stacktrace stack-trace",
     "--dry-run": "dryrun dry simulate just-print what-if whatif no-act noop no-op estimate explain preview",
     "--output": "out outdir out-dir output-dir output-directory output-document dest destination target directory"
@@ -72,7 +72,7 @@ _ADVICE: Mapping[str, str] = {
     " bulk-export export statements.",
     "columns fields select-columns column": "All fields are exported; --drop-column leaves one out.",
     "schema-only describe": "bulk-export endpoints --arrow-schema lists the columns.",
-    "version": "bulk-export --version shows it.",
+    "version -V": "bulk-export --version shows it.",
     "all everything recursive mirror -r -a": "Everything is exported if no endpoint is named.",
 }
 # By command, what others call it.

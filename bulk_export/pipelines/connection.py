@@ -37,7 +37,7 @@ async def service_address(options: ExportOptions) -> AsyncIterator[Address]:
         return
     # The server is needed by this choice only.
     from bulk_export.services.local import LocalServiceSettings, serving
-    from bulk_export.services.local.settings import start_of_month
+    from bulk_export.services.local.settings import BUNDLED_SETTLES_AFTER, start_of_month
 
     token = options.token or Token(LOCAL_TOKEN)
     settings = LocalServiceSettings(
@@ -48,6 +48,7 @@ async def service_address(options: ExportOptions) -> AsyncIterator[Address]:
         windows="fixed",
         gzip=True,
         newest=start_of_month(time.time()),
+        settles_after=BUNDLED_SETTLES_AFTER,
     )
     async with serving(settings) as service:
         yield Address(service.base_url, token)

@@ -21,9 +21,19 @@ _BY_CREATION = ((), (("created_at", False),), (("created_at", False), ("id", Fal
 
 
 class Dataset:
-    """Answers the queries of one endpoint from its records. Rendered pages are cached until a record changes."""
+    """Answers the queries of one endpoint from its records. Rendered pages are cached until a record changes.
 
-    def __init__(self, endpoint: Endpoint, records: ChangingRecords, seed: int) -> None:
+    Args:
+        endpoint: The endpoint.
+        records: Its records.
+        seed: Decides the order of tied records.
+        settles_after: The number of requests after which they come in one order; None for never.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, records: ChangingRecords, seed: int, settles_after: int | None = None
+    ) -> None:
+        self._settles_after = settles_after
         self._endpoint = endpoint
         self._records = records
         self._renderer = Renderer(endpoint)
@@ -44,14 +54,18 @@ class Dataset:
         return (self._renderer.render(json.loads(self._records.json(number))) for number in self._records.numbers)
 
     def page(self, query: Query) -> bytes:
-        """Return the body of a page. In an order with ties, each request has the tied records in another order."""
+        """Return the body of a page. In an order with ties, each request has the tied records in another order.
+
+        They settle after some requests, if the service does.
+        """
         self._requests += 1
         numbers = self._matching(query)
         first = query.first
         last = min(first + query.page_size, len(numbers))
         is_own_order = not query.sort and self._endpoint.sort is None
         is_total = self._endpoint.order_is_total or self._endpoint.order == ("created_at", "id")
-        if any(name == "id" for name, _ in query.sort) or (is_own_order and is_total):
+        is_settled = self._settles_after is not None and self._requests > self._settles_after
+        if is_settled or any(name == "id" for name, _ in query.sort) or (is_own_order and is_total):
             return self._cached_page(query, numbers[first:last])
         return self._render(self._with_ties_shuffled(numbers, query, first, last))
 

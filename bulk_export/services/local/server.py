@@ -89,7 +89,7 @@ class LocalService:
             )
             records = ChangingRecords(factory, settings.count(endpoint.name))
             self._records[endpoint.name] = records
-            self._datasets[endpoint.name] = Dataset(endpoint, records, settings.seed)
+            self._datasets[endpoint.name] = Dataset(endpoint, records, settings.seed, settings.settles_after)
         self._per_token = _throttle(settings.service_limit, settings)
         self._per_address = _throttle(settings.ip_limit, settings)
 

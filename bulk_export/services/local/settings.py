@@ -11,6 +11,8 @@ from typing import Literal
 from bulk_export.core.model import Limit, Service
 
 BUNDLED_RECORDS = 2_000
+# More than a first look takes, so that the tied records of an export come in several orders until it reads them again.
+BUNDLED_SETTLES_AFTER = 16
 
 ChurnKind = Literal["append", "touch", "vanish"]
 
@@ -29,6 +31,7 @@ class LocalServiceSettings:
         seed: Decides the records and the faults.
         newest: When the newest record was created, the oldest being of September 2021, in seconds since the epoch;
             None for records that were all created within an hour then.
+        settles_after: The number of requests of an endpoint after which tied records come in one order; None for never.
         largest_page: The largest page; as described if None.
         service_limit: The limit for each token; none if None.
         ip_limit: The limit for each address, for all tokens together; none if None.
@@ -53,6 +56,7 @@ class LocalServiceSettings:
     records_by_endpoint: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
     newest: float | None = None
+    settles_after: int | None = None
     largest_page: int | None = None
     service_limit: Limit | None = None
     ip_limit: Limit | None = None

@@ -14,6 +14,7 @@ from bulk_export.cli.command_group import NAMES, _function
 from bulk_export.cli.commands import COMMANDS
 from bulk_export.cli.examples import EXAMPLES, START
 from bulk_export.cli.help_text import command_help, command_lines, first_sentence, group_help
+from bulk_export.cli.runner import run
 from bulk_export.pipelines.declarations import Group, Source, declarations
 from bulk_export.services.catalogue import choose_endpoints, load_service
 
@@ -58,6 +59,16 @@ def test_first_line_names_what_the_command_takes() -> None:
     assert text_of("export", 80).startswith("Usage: bulk-export export [OPTIONS] [ENDPOINT ...]\n")
     assert text_of("load", 80).startswith("Usage: bulk-export load [OPTIONS] DIR|URL [ENDPOINT ...]\n")
     assert text_of("resume", 80).startswith("Usage: bulk-export resume [OPTIONS] [DIR]\n")
+
+
+@pytest.mark.parametrize("line", [["--help"], ["-h"], ["export", "--help"], ["local-service", "-h"]])
+def test_help_ends_well(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Asking for help is no error, and what is not a terminal gets plain text."""
+    assert run(app, line) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith("Usage: bulk-export")
+    assert "Examples:" in shown.out
+    assert "\x1b" not in shown.out + shown.err
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -37,6 +37,8 @@ EVERY = {option for name in NAMES for option in options_of(name)}
         ("download", "Did you mean 'export'?"),
         ("exprt", "Did you mean 'export'"),
         ("version", "Did you mean '--version'?"),
+        ("-V", "bulk-export --version"),
+        ("export -V", "bulk-export --version"),
         ("export --xyzzy", "No such option: --xyzzy"),
     ],
 )

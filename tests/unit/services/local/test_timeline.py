@@ -120,3 +120,14 @@ def test_published_sorts(name: str) -> None:
             (order,) = orders
             assert len(set(order)) == 60
             assert sorted(found(local, endpoint.name, [("sort", sort)])) == sorted(order)
+
+
+def test_tied_records_settle() -> None:
+    """After as many requests as are set, tied records come in one order, over pages of any size."""
+    local = LocalService(LocalServiceSettings(service=load_service("npq"), token="t", records=100, settles_after=3))
+    early = {tuple(found(local, "statements", [])) for _ in range(3)}
+    (late,) = {tuple(found(local, "statements", [])) for _ in range(3)}
+    assert len(early) == 3
+    paged = [found(local, "statements", [("page[per_page]", "9"), ("page[page]", str(page))]) for page in range(1, 13)]
+    assert tuple(identity for page in paged for identity in page) == late
+    assert len(set(late)) == 100
