@@ -26,14 +26,20 @@ def run(name: str, main: Callable[[], Awaitable[R]]) -> R:
     Raises:
         UsageError: An event loop is running in this thread already, as in a notebook.
     """
+    if _is_loop_running():
+        raise UsageError(
+            f"bulk_export.run_{name} starts an event loop, and one is running in this thread already, as in notebooks.",
+            next_step=f"Write `await bulk_export.{name}(…)` instead.",
+        )
+    return anyio.run(main)
+
+
+def _is_loop_running() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return anyio.run(main)
-    raise UsageError(
-        f"bulk_export.run_{name} starts an event loop, and in this thread one is running already, as in a notebook.",
-        next_step=f"Write `await bulk_export.{name}(…)` instead.",
-    )
+        return False
+    return True
 
 
 def fetched(options: T) -> T:

@@ -27,6 +27,13 @@ async def test_says_what_to_await(name: str) -> None:
     assert inspect.iscoroutinefunction(getattr(bulk_export, other))
 
 
+def test_errors_have_no_history() -> None:
+    """A traceback shows what was raised, and not that there was no loop before."""
+    with pytest.raises(bulk_export.UsageError, match="no endpoint") as refused:
+        bulk_export.run_export("statement", environment="local")
+    assert refused.value.__context__ is None
+
+
 def test_same_parameters() -> None:
     """Such a function takes what the other one takes, except for `stop`, which a running program can set only."""
     for name in RUN:
