@@ -132,6 +132,8 @@ class BulkExportReader(DataSourceReader):
         planner = nearest_jvm()
         lists = [ListRead(tenant, self._pushed) for tenant in self._tenants or (None,)]
         if self._options.dedupe:
+            with explained():
+                self._options.refuse_twins()
             return [PageRangePartition(ListPart(distinct=True), one, planner) for one in lists]
         found = search_lists(self._options, lists)
         return [

@@ -128,9 +128,8 @@ def search_lists(options: SourceOptions, lists: Sequence[ListRead]) -> list[Foun
             for number, list_ in enumerate(lists):
                 tasks.start_soon(search, number, list_, limiter, tasks.cancel_scope)
 
-    if options.tenants:
-        with explained():
-            options.refuse_twins()
+    with explained():
+        options.refuse_twins()
     try:
         anyio.run(search_all)
     finally:
@@ -189,7 +188,8 @@ def explained(tenant: Tenant | None = None) -> Iterator[None]:
             error.what = f"Tenant {tenant.name}: {error.what}"
             error.args = (error.what,)
         for line in error.lines()[1:]:
-            error.add_note(line)
+            if line not in getattr(error, "__notes__", ()):
+                error.add_note(line)
         raise
 
 

@@ -254,8 +254,9 @@ def test_revoked_token(spark: SparkSession, service: LocalService, tmp_path: Pat
         frame(spark, service, tmp_path, tenants=file).count()
     assert "revoked" not in str(refused.value)
     file = tenants(tmp_path, a=TOKEN, twin=TOKEN)
-    with pytest.raises(Exception, match="have the same token"):
-        frame(spark, service, tmp_path, tenants=file).count()
+    for dedupe in ("false", "true"):
+        with pytest.raises(Exception, match="have the same token"):
+            frame(spark, service, tmp_path, tenants=file, dedupe=dedupe).count()
 
 
 LIMITS = {"service_limit": Limit(100, 2), "ip_limit": Limit(20, 2), "windows": "rolling"}

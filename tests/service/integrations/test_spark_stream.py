@@ -210,8 +210,9 @@ def test_tenants(service: LocalService, budget: str, tmp_path: Path) -> None:
     reader = reader_for("a", "b")
     second = reader.latestOffset(first, ReadAllAvailable())
     assert ids_between(reader, first, second, "tenant") == ["b"] * 600
-    with pytest.raises(ServiceRefused, match=r"Tenant gone: .*401"):
+    with pytest.raises(ServiceRefused, match=r"Tenant gone: .*401") as refused:
         reader_for("a", "gone").latestOffset(second, ReadAllAvailable())
+    assert refused.value.__notes__ == refused.value.lines()[1:]
 
 
 @pytest.mark.parametrize(
