@@ -352,6 +352,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static schema *schemas[2], *rules[RULES];
   allocations_until_failure = 0;
   if (!schemas[0]) {
+    check(kernel_version() == KERNEL_VERSION);
     for (int i = 0; i < 2; i++) schemas[i] = make_schema(i);
     for (int i = 0; i < RULES; i++) rules[i] = make_rules(i);
   }
