@@ -37,6 +37,7 @@ _FUNCTIONS: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kernel_content", ctypes.c_uint64, [_text, _number, ctypes.c_uint64]),
     ("kernel_lines", _number, [_text, _text, _number, _text]),
     ("kernel_redact", _number, [_pointer, _text, _number, _text, _number, _pointer]),
+    ("kernel_pseudonyms", None, [_pointer, _text, _text, _number, _pointer]),
     ("kernel_flat", _number, [_pointer] * 3),
     ("kernel_csv", _number, [_pointer, _pointer, _number, _pointer]),
     ("kernel_free", None, [_pointer]),

@@ -214,6 +214,12 @@ static void scan(const uint8_t *body, int64_t size, schema *const *rules, int ru
     check(found->fingerprint == xxh3(body + found->id_begin, id_size));
   }
   check(content == 0);
+  if (!(flags & IDS_UNKNOWN) && rules[0]) {
+    uint8_t *pseudonyms = malloc((size_t)count * 2 * SHA_SIZE);
+    kernel_pseudonyms(rules[0], body, records, count, pseudonyms);
+    for (int64_t i = 0; i < count * 2 * SHA_SIZE; i++) check(hex_digit(pseudonyms[i]) >= 0);
+    free(pseudonyms);
+  }
   int64_t lines_size = kernel_lines(body, records, count, NULL);
   uint8_t *lines = malloc((size_t)lines_size);
   check(kernel_lines(body, records, count, lines) == lines_size);
@@ -346,6 +352,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static schema *schemas[2], *rules[RULES];
   allocations_until_failure = 0;
   if (!schemas[0]) {
+    check(kernel_version() == KERNEL_VERSION);
     for (int i = 0; i < 2; i++) schemas[i] = make_schema(i);
     for (int i = 0; i < RULES; i++) rules[i] = make_rules(i);
   }

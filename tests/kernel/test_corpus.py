@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+SOURCE = HERE.parent.parent / "bulk_export/transform/decode/kernel/kernel.c"
 SANITIZED = ["-std=c11", "-g", "-O1", "-fno-strict-aliasing", "-fsanitize=address,undefined", "-fno-sanitize-recover"]
 
 pytestmark = [
@@ -32,11 +34,18 @@ def test_corpus_is_sound(tmp_path: Path, options: list[str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_every_function_is_fuzzed() -> None:
+    """Whatever Python can call is called by the target that fuzzing runs."""
+    exported = set(re.findall(r"^EXPORT .*?(kernel_\w+)\(", SOURCE.read_text(), re.MULTILINE))
+    fuzzed = (HERE / "fuzz.c").read_text() + (HERE / "checks.h").read_text()
+    assert len(exported) > 10
+    assert not {name for name in exported if f"{name}(" not in fuzzed}
+
+
 def test_kernel_has_no_writable_globals(tmp_path: Path) -> None:
     """Any number of threads may decode at once."""
-    source = HERE.parent.parent / "bulk_export/transform/decode/kernel/kernel.c"
     compiled = tmp_path / "kernel.o"
-    subprocess.run(["cc", "-std=c11", "-O1", "-c", "-o", compiled, source], check=True, timeout=120)
+    subprocess.run(["cc", "-std=c11", "-O1", "-c", "-o", compiled, SOURCE], check=True, timeout=120)
     symbols = subprocess.run(["nm", compiled], check=True, capture_output=True, text=True).stdout
     kinds = {line.split()[-2] for line in symbols.splitlines()}
     # Writable are the data (d) and what begins as zero (b, c).

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 
 from bulk_export.core.kernel_library import Kernel
 from bulk_export.transform.decode.compiled_path import DROPPED, OBJECT, PSEUDONYM, STRING, written_node
-from bulk_export.transform.decode.scanned_page import ScannedRecords
+from bulk_export.transform.decode.scanned_page import ScannedIds, ScannedRecords
 from bulk_export.transform.redaction import RedactionAction, Rule, Rules
 
 _DECLINED = -1
+_DIGITS = 64
 
 
 class CompiledRedactor:
@@ -60,6 +61,13 @@ class CompiledRedactor:
             return ctypes.string_at(text, size)
         finally:
             self._kernel.kernel_free(text)
+
+    def pseudonyms(self, ids: ScannedIds) -> list[str]:
+        """The pseudonyms of the ids of a page."""
+        digits = ctypes.create_string_buffer(_DIGITS * len(ids))
+        self._kernel.kernel_pseudonyms(self._described, ids.text, ids.bounds, len(ids), digits)
+        text = digits.raw.decode("ascii")
+        return [text[begin : begin + _DIGITS] for begin in range(0, len(text), _DIGITS)]
 
 
 def _node(name: str, rule: Rule) -> bytes:

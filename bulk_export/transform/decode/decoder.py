@@ -92,9 +92,7 @@ class Decoder:
         self._redactor = Redactor(redaction, endpoint.shape) if redaction else None
         self._identity = IdentityReader(endpoint.shape) if endpoint.shape.identity else None
         # A pseudonym distinguishes records as the id does, but hides whether there is an id.
-        self._pseudonym = (
-            redaction.pseudonym if redaction.rules.get(schema.ID) is RedactionAction.PSEUDONYMISE else None
-        )
+        self._hides_ids = redaction.rules.get(schema.ID) is RedactionAction.PSEUDONYMISE
 
     def decode(self, bodies: Sequence[Body]) -> Block:
         """Decode pages, in order.
@@ -112,7 +110,7 @@ class Decoder:
             if self._flat_lines is not None:
                 lines = LineBlock([self._flat_lines.text(batch)], batch.num_rows)
         # 2. Lines and identities that have to be taken from the records.
-        needs_identities = ids is None or self._identity is not None or self._pseudonym is not None
+        needs_identities = ids is None or self._identity is not None or self._hides_ids
         if self._lines == "raw" or needs_identities:
             records = list(map(self._shaper.split, bodies))
             if self._lines == "raw":
@@ -155,6 +153,4 @@ class Decoder:
             return self._identity.read(records)
         known = body.ids if isinstance(body, SplitBody) else self._shaper.known_ids(records)
         ids = ids_of(list(map(self._shaper.normalize, records))) if known is None else known
-        if self._pseudonym is None:
-            return ids
-        return [id_ and self._pseudonym(id_.encode("utf-8", "surrogatepass")) for id_ in ids]
+        return ids if self._redactor is None or not self._hides_ids else self._redactor.pseudonyms(ids)

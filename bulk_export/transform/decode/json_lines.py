@@ -27,6 +27,8 @@ class LineBlock(Sequence[bytes]):
     @classmethod
     def of(cls, lines: Sequence[bytes]) -> LineBlock:
         """Make them of lines without line ends."""
+        if isinstance(lines, LineBlock):
+            return lines
         return cls([b"\n".join([*lines, b""])], len(lines))
 
     def __len__(self) -> int:

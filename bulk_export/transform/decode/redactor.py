@@ -12,15 +12,16 @@ from bulk_export.core.model import Endpoint, RecordShape
 from bulk_export.transform.decode import lossless_json
 from bulk_export.transform.decode.body import InvalidPage
 from bulk_export.transform.decode.compiled_redactor import CompiledRedactor
-from bulk_export.transform.decode.json_lines import compact
+from bulk_export.transform.decode.json_lines import LineBlock, compact
 from bulk_export.transform.decode.record_shape import RecordShaper
-from bulk_export.transform.decode.scanned_page import ScannedRecords
+from bulk_export.transform.decode.scanned_page import ScannedIds, ScannedRecords, scan_page
 from bulk_export.transform.redaction import Redaction, RedactionAction, Rule, Rules
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _QUOTES_COLON_COMMA = 4
 _JSON_API = RecordShape()
+_PREFIX, _SUFFIX = b'{"data":[', b"]}"
 
 
 class Redactor:
@@ -42,6 +43,23 @@ class Redactor:
             MemoryError: The system has no memory left.
         """
         return self._compiled.lines(records) if self._compiled is not None and records.is_compact else None
+
+    def records(self, texts: Sequence[bytes]) -> Sequence[bytes]:
+        """Redact the records of a page. Raises RecursionError for one that is nested too deeply."""
+        if self._compiled is not None and not isinstance(texts, ScannedRecords):
+            # What stood elsewhere than in `data`, or with white space, is found as in other pages.
+            scanned = scan_page(_PREFIX + b",".join(texts) + _SUFFIX)
+            lines = None if scanned is None else self.lines(scanned)
+            if lines is not None:
+                return LineBlock([lines], len(texts))
+        return list(map(self.record, texts))
+
+    def pseudonyms(self, ids: Sequence[str | None]) -> list[str | None]:
+        """The pseudonym of each id; None or empty where the id is."""
+        if self._compiled is not None and isinstance(ids, ScannedIds):
+            return [*self._compiled.pseudonyms(ids)]
+        pseudonym = self._redaction.pseudonym
+        return [id_ and pseudonym(id_.encode("utf-8", "surrogatepass")) for id_ in ids]
 
     def value(self, text: bytes, rule: Rule) -> bytes:
         """Redact a value by the rule for its path. Raises RecursionError for one that is nested too deeply.
@@ -112,7 +130,7 @@ def redact_records(records: Sequence[bytes], redactor: Redactor | None) -> Seque
     if redactor is None:
         return records
     try:
-        return list(map(redactor.record, records))
+        return redactor.records(records)
     except RecursionError:
         raise InvalidPage("nested too deeply to be redacted") from None
 
@@ -128,8 +146,8 @@ def page_rewriter(redaction: Redaction, endpoints: Sequence[Endpoint]) -> Callab
         records = shaper.split(body)
         lines = redactor.lines(records) if isinstance(records, ScannedRecords) else None
         if lines is not None:
-            return shaper.join(lines.split(b"\n")[:-1])
-        return shaper.join(list(map(redactor.record, compact(body, records))))
+            return shaper.join(LineBlock([lines], len(records)))
+        return shaper.join(redactor.records(compact(body, records)))
 
     return rewrite
 

@@ -110,17 +110,22 @@ class HashedIds(Sequence[str]):
 
 
 class ScannedIds(HashedIds):
-    """The ids of the records of a page, where they are in its text."""
+    """The ids of the records of a page, where they are in its text.
 
-    __slots__ = ("_bounds", "_ids", "_text")
+    Attributes:
+        text: The page.
+        bounds: What the kernel found of each record.
+    """
+
+    __slots__ = ("_ids", "bounds", "text")
 
     def __init__(self, text: bytes, bounds: bytes) -> None:
-        self._text = text
-        self._bounds = bounds
+        self.text = text
+        self.bounds = bounds
         self._ids: list[str] | None = None
 
     def __len__(self) -> int:
-        return len(self._bounds) // ctypes.sizeof(_RecordBounds)
+        return len(self.bounds) // ctypes.sizeof(_RecordBounds)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -134,12 +139,12 @@ class ScannedIds(HashedIds):
 
     def fingerprints(self) -> bytes:
         """64 bits of the hash of each id: XXH3, in native byte order."""
-        marks = memoryview(self._bounds).cast("Q")
+        marks = memoryview(self.bounds).cast("Q")
         return marks[2 :: _INTS_A_RECORD // 2].tobytes()
 
     def _decoded(self) -> list[str]:
         if self._ids is None:
-            text, bounds = self._text, memoryview(self._bounds).cast("i").tolist()
+            text, bounds = self.text, memoryview(self.bounds).cast("i").tolist()
             spans = zip(bounds[2::_INTS_A_RECORD], bounds[3::_INTS_A_RECORD], strict=True)
             self._ids = [text[begin:end].decode() for begin, end in spans]
         return self._ids

@@ -487,6 +487,13 @@ EXPORT int64_t kernel_redact(const schema *rules, const uint8_t *body, int64_t s
   return failed ? failed : d.out.size;
 }
 
+/* Write the pseudonym of the id of each record into `out`. `records` are those of a scan without IDS_UNKNOWN. */
+EXPORT void kernel_pseudonyms(const schema *rules, const uint8_t *body, const record_bounds *records, int64_t count,
+                              uint8_t *out) {
+  for (int64_t i = 0; i < count; i++, out += 2 * SHA_SIZE)
+    hmac_hex(&rules->key, body + records[i].id_begin, records[i].id_end - records[i].id_begin, out);
+}
+
 /* The fingerprint of each string of a column. DECLINED where one is empty, or longer than LONGEST_HASHED. */
 EXPORT int64_t kernel_fingerprints(const uint8_t *text, const int32_t *offsets, int64_t count, uint64_t *fingerprints) {
   for (int64_t i = 0; i < count; i++) {

@@ -13,8 +13,9 @@ from bulk_export.core.kernel_library import load_kernel
 from bulk_export.core.model import RecordShape
 from bulk_export.services.catalogue import load_service
 from bulk_export.services.local.records import RecordFactory
-from bulk_export.transform.decode.redactor import Redactor
-from bulk_export.transform.decode.scanned_page import ScannedRecords, scan_page
+from bulk_export.transform.decode.json_lines import compact
+from bulk_export.transform.decode.redactor import Redactor, redact_records
+from bulk_export.transform.decode.scanned_page import ScannedIds, ScannedRecords, scan_page
 from bulk_export.transform.redaction import Redaction
 from tests.support.described import FIELDS, page, record, spaced
 from tests.support.json_values import Pairs, Raw, records
@@ -151,11 +152,29 @@ def test_repeated_key_is_found_where_the_keys_before_were_others() -> None:
     assert redacted(one, page({"a": 1, "b": 2, "c": 3}, Pairs([("a", 1), ("c", 2), ("c", 3)]))) is None
 
 
-def test_page_with_white_space_is_left_to_python() -> None:
-    """It has to be made compact first."""
-    scanned = scan_page(spaced(page(USUAL)))
+def test_page_with_white_space_is_made_compact_first(redactor: Redactor) -> None:
+    """The kernel declines it as it is; its records are redacted as those of other pages are."""
+    body = spaced(page(USUAL, record(name="é"), {}))
+    scanned = scan_page(body)
     assert isinstance(scanned, ScannedRecords)
-    assert REDACTORS[0].lines(scanned) is None
+    assert redactor.lines(scanned) is None
+    texts = compact(body, scanned)
+    assert list(redact_records(texts, redactor)) == list(map(redactor.record, texts))
+    # And those that it declines then as well.
+    texts = [*texts, b'{"name":"\\ud800"}']
+    assert list(redact_records(texts, redactor)) == list(map(redactor.record, texts))
+
+
+def test_pseudonyms_of_ids() -> None:
+    """Those of plain ids come from the kernel, and are the same as the others."""
+    redaction = Redaction.from_paths([], ["id"], KEY)
+    texts = ["a", "é", "x" * 128]
+    scanned = scan_page(page(*[record() | {"id": Raw(f'"{text}"')} for text in texts]))
+    assert scanned is not None
+    assert isinstance(scanned.ids, ScannedIds)
+    expected = [redaction.pseudonym(text.encode()) for text in texts]
+    assert Redactor(redaction).pseudonyms(scanned.ids) == expected
+    assert Redactor(redaction).pseudonyms([*texts, None, ""]) == [*expected, None, ""]
 
 
 def test_rules_with_odd_names_are_left_to_python() -> None:
