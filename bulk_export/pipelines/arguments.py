@@ -17,6 +17,7 @@ DEFAULT_PAGE_SIZE = 300  # the service's advice
 # The compressions of each format, the default first.
 FORMATS = {"parquet": ("zstd", "snappy", "none"), "ndjson": ("none", "gzip", "zstd"), "csv": ("none", "gzip", "zstd")}
 GONE = ("keep", "drop")
+JOURNAL_COMPRESSIONS = ("lz4", "none")
 COPY_FORMATS = ("delta", "parquet")
 REMOVED = ("mark", "delete")
 
@@ -251,6 +252,14 @@ class ExportArguments(
     sort: Annotated[str | None, Option("Another order than by creation; a leading - for descending.", metavar="KEY")]
     limit: Annotated[
         int | str | None, Option("At most this many records of each endpoint: a sample.", metavar="N", short="-n")
+    ]
+    journal_compression: Annotated[
+        str,
+        Option(
+            "How pages that come uncompressed are kept meanwhile.",
+            default=JOURNAL_COMPRESSIONS[0],
+            choices=JOURNAL_COMPRESSIONS,
+        ),
     ]
     keep_pages: Annotated[bool, Option("Keep the pages with the result, for `bulk-export replay`.")]
     gone: Annotated[
