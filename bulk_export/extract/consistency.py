@@ -24,8 +24,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterator
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from bulk_export.core.model import PageKey
 from bulk_export.errors import ServiceFailing
@@ -35,6 +34,9 @@ from bulk_export.extract.sweep import Sweep
 from bulk_export.transform.decode import Decoder, record_version
 from bulk_export.transform.dedup.fingerprints import fingerprint_array, fingerprints, fingerprints_of
 from bulk_export.transform.dedup.resolution import ConflictResolver, Corrections, Occurrence
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 logger = logging.getLogger(__name__)
 
@@ -204,6 +206,8 @@ class ConsistencySweeps:
         return functools.partial(_answers, self._store, sweep)
 
     def _resolve(self, resolver: ConflictResolver) -> Iterator[None]:
+        import pyarrow as pa
+
         from bulk_export.transform.dedup.sweep_comparison import differing_ids
 
         rows = sum(sweep.plan.records for sweep in self._sweeps)

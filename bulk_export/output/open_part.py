@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from bulk_export.core.files import local_failures, sync_directory
 from bulk_export.extract.journal import PartFile
@@ -17,6 +16,9 @@ from bulk_export.output.file_names import PARTIAL
 from bulk_export.output.formats import PLAIN_CSV, CsvStyle, PartWriter, extension, open_part
 from bulk_export.transform.decode import Block, Drift
 from bulk_export.transform.dedup.fingerprints import fingerprints
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class OutputFormat:
 
 
 class OpenPart:
-    """Write the rows of one part of the endpoint `name` to all formats at once.
+    """Write the rows of one part of the endpoint `name` to all formats at once. Lines alone need no schema.
 
     `records` counts the records of the pages so far, including rows that were excluded, and decides where the part
     ends. `rows`, `drift` and `fingerprints` describe what was written.
@@ -39,7 +41,7 @@ class OpenPart:
     """
 
     def __init__(
-        self, name: str, folder: Path, number: int, formats: Sequence[OutputFormat], schema: pa.Schema
+        self, name: str, folder: Path, number: int, formats: Sequence[OutputFormat], schema: pa.Schema | None
     ) -> None:
         self._name = name
         self._folder = folder

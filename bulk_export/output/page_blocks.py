@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from bulk_export.core.model import Endpoint, PageKey
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import Part
 from bulk_export.transform.decode import Block, Body, Decoder, Drift, refuse_drift
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,11 @@ class PageBlocks:
     def schema(self) -> pa.Schema:
         """The columns of the blocks."""
         return self.decoder.schema
+
+    @property
+    def column_types(self) -> list[dict[str, str]]:
+        """Names and types of the columns, as a manifest lists them."""
+        return self.decoder.column_types
 
     def block(self, pages: Sequence[PageBody]) -> Block:
         """Decode pages into one block.

@@ -15,8 +15,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from bulk_export.core.ahead import Ahead
 from bulk_export.core.files import local_failures, make_directory_below
@@ -29,6 +28,9 @@ from bulk_export.output.page_blocks import PageBlocks, PageBody
 from bulk_export.output.uploaded_parts import uploaded_file
 from bulk_export.output.working_state import remove_tree
 from bulk_export.transform.decode import Block
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PART_ROWS = 600_000
 # Rows after which freed memory is given back to the system: a few row groups.
@@ -85,6 +87,11 @@ class PartSequence:
     def schema(self) -> pa.Schema:
         """The columns of the parts."""
         return self._blocks.schema
+
+    @property
+    def column_types(self) -> list[dict[str, str]]:
+        """Names and types of the columns, as a manifest lists them."""
+        return self._blocks.column_types
 
     @property
     def rows(self) -> int:
@@ -161,7 +168,10 @@ class PartSequence:
             yield group
 
     def _new_part(self) -> OpenPart:
-        return OpenPart(self._name, self.folder, len(self.parts), self._target.formats, self.schema)
+        formats = self._target.formats
+        # Lines need no schema, and without one Arrow is not imported for them.
+        schema = self.schema if any(form.name != "ndjson" for form in formats) else None
+        return OpenPart(self._name, self.folder, len(self.parts), formats, schema)
 
     def _close(self, open_part: OpenPart, last_page: int) -> None:
         files = open_part.finish()

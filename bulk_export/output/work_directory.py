@@ -25,7 +25,7 @@ from bulk_export.core.files import (
     write_atomically,
 )
 from bulk_export.errors import DamagedState, UsageError
-from bulk_export.extract.journal import JournalStore
+from bulk_export.extract.journal import Compression, JournalStore
 from bulk_export.output.directory import (
     already_finished,
     check_file_system,
@@ -63,17 +63,18 @@ class WorkDirectory:
     state_fd: int
     finished: bool
 
-    def open_journal(self, *, cap: int) -> JournalStore:
+    def open_journal(self, *, cap: int, compression: Compression = "lz4") -> JournalStore:
         """Open the journal, or make it.
 
         Args:
             cap: The largest size of an inflated body, in bytes.
+            compression: How pages are stored that came uncompressed.
 
         Raises:
             LocalFailure: The journal is in another directory than the one that is held, or cannot be used.
             DamagedState: It is damaged.
         """
-        store = JournalStore(self.state / JOURNAL, cap=cap)
+        store = JournalStore(self.state / JOURNAL, cap=cap, compression=compression)
         status = entry_status(JOURNAL, within=self.state_fd)
         if status is None or not is_same(status, store.path.stat()):
             store.close()

@@ -8,7 +8,15 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, TypedDict
 
 from bulk_export.core.model import INFER, LAX, SCHEMA_MODES, Limit, Service
-from bulk_export.pipelines.choices import Compression, CopyFormat, FileFormat, Gone, Removed, SchemaMode
+from bulk_export.pipelines.choices import (
+    Compression,
+    CopyFormat,
+    FileFormat,
+    Gone,
+    JournalCompression,
+    Removed,
+    SchemaMode,
+)
 from bulk_export.pipelines.declarations import Limits, Option, Privacy, Shown, Source, Trust, What, Where
 
 PathText = str | os.PathLike[str]
@@ -18,6 +26,7 @@ DEFAULT_PAGE_SIZE = 300  # the service's advice
 # The compressions of each format, the default first.
 FORMATS = {"parquet": ("zstd", "snappy", "none"), "ndjson": ("none", "gzip", "zstd"), "csv": ("none", "gzip", "zstd")}
 GONE = ("keep", "drop")
+JOURNAL_COMPRESSIONS = ("lz4", "none")
 COPY_FORMATS = ("delta", "parquet")
 REMOVED = ("mark", "delete")
 
@@ -260,6 +269,14 @@ class ExportArguments(
     sort: Annotated[str | None, What("Another order than by creation; a leading - for descending.", metavar="KEY")]
     limit: Annotated[
         int | str | None, What("At most this many records of each endpoint: a sample.", metavar="N", short="-n")
+    ]
+    journal_compression: Annotated[
+        JournalCompression,
+        Option(
+            "How pages that come uncompressed are kept meanwhile.",
+            default=JOURNAL_COMPRESSIONS[0],
+            choices=JOURNAL_COMPRESSIONS,
+        ),
     ]
     keep_pages: Annotated[bool, Where("Keep the pages with the result, for `bulk-export replay`.")]
     gone: Annotated[

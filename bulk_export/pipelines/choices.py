@@ -9,6 +9,7 @@ from typing import Literal
 
 FileFormat = Literal["parquet", "ndjson", "csv"]
 Compression = Literal["zstd", "snappy", "gzip", "none"]
+JournalCompression = Literal["lz4", "none"]
 SchemaMode = Literal["lax", "strict", "infer"]
 Gone = Literal["keep", "drop"]
 CopyFormat = Literal["delta", "parquet"]

@@ -146,6 +146,7 @@ class _Export:
             identity=export_identity(options),
             body_cap=self._body_cap,
             remote=options.remote,
+            compression=options.journal_compression,
         )
 
     async def _fetch_and_convert(self, workspace: Workspace) -> list[EndpointConversion]:

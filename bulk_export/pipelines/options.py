@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from bulk_export.core.credentials import Token, find_token
 from bulk_export.core.daily_window import Window, window_of
@@ -22,7 +22,7 @@ from bulk_export.errors import UsageError
 from bulk_export.extract.certificates import ca_file_of
 from bulk_export.extract.rate_limit.precedence import Rank
 from bulk_export.output.run_arguments import RunArguments
-from bulk_export.pipelines.arguments import GONE, LOCAL, ExportArguments
+from bulk_export.pipelines.arguments import GONE, JOURNAL_COMPRESSIONS, LOCAL, ExportArguments
 from bulk_export.pipelines.declarations import with_defaults
 from bulk_export.pipelines.option_parsing import (
     LARGEST_PAGE,
@@ -44,6 +44,9 @@ from bulk_export.pipelines.resume import resumable_arguments
 from bulk_export.services.catalogue import choose_endpoints, load_service
 from bulk_export.services.filters import lacking_filters, read_filters, since_value, with_required_filters, with_sort
 from bulk_export.transform.redaction import Redaction
+
+if TYPE_CHECKING:
+    from bulk_export.extract.journal import Compression
 
 _MOST_WORKERS = 256
 _MOST_RETRIES = 100
@@ -71,6 +74,7 @@ class ExportOptions:
             leaves that to the next poll.
         left_out: Endpoints that an export of everything lacks, with the reason.
         work_dir: Directory of the working state; None keeps it in the output.
+        journal_compression: How pages are kept that come uncompressed, until the export is finished.
         remote: Address in an object store that gets the export, too, or that alone gets it: then `output` is the
             directory of the working state.
         metrics: File for the numbers of the run.
@@ -117,6 +121,7 @@ class ExportOptions:
     asks_twice: bool = True
     left_out: tuple[tuple[str, str], ...] = ()
     work_dir: Path | None = None
+    journal_compression: Compression = "lz4"
     csv_bom: bool = False
     csv_safe: bool = False
     metrics: Path | None = None
@@ -208,6 +213,7 @@ class ExportOptions:
             ca_file=ca_file_of(arguments["ca_file"]),
             left_out=selection.left_out,
             work_dir=location.work_dir,
+            journal_compression=_compression_of(arguments["journal_compression"]),
             remote=location.remote,
             limit=sample.limit,
             sample_pages=sample.pages,
@@ -224,6 +230,10 @@ class ExportOptions:
         if self.updated_since is not None and endpoint.since is not None:
             filters.append((endpoint.since, since_value(endpoint, self.updated_since)))
         return filters
+
+
+def _compression_of(text: str) -> Compression:
+    return "none" if parse_word("--journal-compression", text, JOURNAL_COMPRESSIONS) == "none" else "lz4"
 
 
 @dataclass(frozen=True, slots=True)

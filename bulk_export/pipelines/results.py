@@ -20,7 +20,6 @@ from bulk_export.pipelines.journal_receiver import StoredCounters
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.progress.observer import EndpointSummary, ExportSummary
 from bulk_export.services.catalogue import described_order
-from bulk_export.transform import schema
 from bulk_export.transform.decode import Drift
 from bulk_export.transform.schema import with_distinct_names
 
@@ -182,7 +181,7 @@ def _endpoint_result(conversion: EndpointConversion, facts: RunFacts, page_store
         pages=conversion.sweep.plan.pages,
         duplicates=conversion.duplicates,
         requests=facts.requests.get(name, 0),
-        schema=schema.describe(parts.schema),
+        schema=parts.column_types,
         drift=drift.to_json(),
         files=[file for part in parts.parts for file in part.files],
         signs_of_change={sign: count for sign, count in signs.items() if count},

@@ -18,7 +18,7 @@ from typing import Any
 import anyio.to_thread
 
 from bulk_export.errors import BulkExportError, DirectoryInUse, Interrupted, UsageError
-from bulk_export.extract.journal import JournalStore
+from bulk_export.extract.journal import Compression, JournalStore
 from bulk_export.output.directory import already_finished, check_replaceable
 from bulk_export.output.object_store.remote_export import RemoteExport
 from bulk_export.output.object_store.remote_run import begin_remote_run, stored_run
@@ -38,8 +38,8 @@ class WorkspaceRequest:
     """The workspace that a run needs.
 
     `endpoints` are the names of those that it writes, `identity` is what tells it from other runs with the same output,
-    and `body_cap` bounds the bodies of pages in the journal, in bytes. `remote` is an address in an object store that
-    gets the export, too, or that alone gets it.
+    and `body_cap` bounds the bodies of pages in the journal, in bytes. `compression` is for those of them that came
+    uncompressed. `remote` is an address in an object store that gets the export, too, or that alone gets it.
     """
 
     output: Path
@@ -50,6 +50,7 @@ class WorkspaceRequest:
     identity: Mapping[str, Any]
     body_cap: int
     remote: RemoteOutput | None = None
+    compression: Compression = "lz4"
 
     @property
     def place(self) -> str:
@@ -143,7 +144,9 @@ async def open_workspace(
     """
     with ExitStack() as stack:
         directory = stack.enter_context(_opened_directory(request))
-        store = await anyio.to_thread.run_sync(functools.partial(directory.open_journal, cap=request.body_cap))
+        store = await anyio.to_thread.run_sync(
+            functools.partial(directory.open_journal, cap=request.body_cap, compression=request.compression)
+        )
         stack.callback(store.close)
         is_resumed = await anyio.to_thread.run_sync(
             functools.partial(store.bind, request.identity, output=request.output)

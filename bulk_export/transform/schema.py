@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from bulk_export.core.model import Endpoint, Field, FieldType, Kind, ListOf, Struct, fold_type
 from bulk_export.transform.column_names import can_name_a_column, distinct_names
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ID, TYPE, EXTRA = "id", "type", "_extra"
 # Columns that only a synced copy has.
@@ -18,13 +21,14 @@ ATTRIBUTES = "attributes"
 
 # Columns that exist whatever an endpoint describes. Attributes of these names have none.
 RESERVED_NAMES = frozenset({ID, TYPE, EXTRA, SYNCED_AT, REMOVED_AT})
-_SCALARS: dict[Kind, pa.DataType] = {
-    Kind.STRING: pa.string(),
-    Kind.BOOLEAN: pa.bool_(),
-    Kind.INTEGER: pa.int64(),
-    Kind.NUMBER: pa.float64(),
-    Kind.TIMESTAMP: pa.timestamp("us", "UTC"),
-    Kind.DATE: pa.date32(),
+# The Arrow types by the texts that Arrow has for them.
+_SCALARS = {
+    Kind.STRING: "string",
+    Kind.BOOLEAN: "bool",
+    Kind.INTEGER: "int64",
+    Kind.NUMBER: "double",
+    Kind.TIMESTAMP: "timestamp[us, tz=UTC]",
+    Kind.DATE: "date32[day]",
 }
 
 
@@ -33,6 +37,8 @@ def arrow_schema(endpoint: Endpoint) -> pa.Schema:
 
     Every column is nullable except `id`, which is null throughout if the records of the endpoint have no id.
     """
+    import pyarrow as pa
+
     return pa.schema(
         [
             pa.field(ID, pa.string(), nullable=not endpoint.shape.id),
@@ -45,11 +51,43 @@ def arrow_schema(endpoint: Endpoint) -> pa.Schema:
 
 def arrow_type(declared: FieldType) -> pa.DataType:
     """The Arrow type of a column; not defined for `any`, which has no column."""
+    import pyarrow as pa
+
+    return fold_type(
+        declared,
+        scalar=_arrow_scalars().__getitem__,
+        list_of=pa.list_,
+        struct=lambda members: pa.struct([pa.field(name, type_) for name, type_ in members]),
+    )
+
+
+@functools.cache
+def _arrow_scalars() -> dict[Kind, pa.DataType]:
+    import pyarrow as pa
+
+    return {
+        Kind.STRING: pa.string(),
+        Kind.BOOLEAN: pa.bool_(),
+        Kind.INTEGER: pa.int64(),
+        Kind.NUMBER: pa.float64(),
+        Kind.TIMESTAMP: pa.timestamp("us", "UTC"),
+        Kind.DATE: pa.date32(),
+    }
+
+
+def column_types(endpoint: Endpoint) -> list[dict[str, str]]:
+    """Names and types of the columns of an endpoint, as `describe` has them for its schema, without Arrow."""
+    described = ((field.name, _type_text(field.type)) for field in columns(endpoint))
+    names = [(ID, "string"), (TYPE, "string"), *described, (EXTRA, "string")]
+    return [{"name": name, "type": text} for name, text in names]
+
+
+def _type_text(declared: FieldType) -> str:
     return fold_type(
         declared,
         scalar=_SCALARS.__getitem__,
-        list_of=pa.list_,
-        struct=lambda members: pa.struct([pa.field(name, type_) for name, type_ in members]),
+        list_of=lambda item: f"list<item: {item}>",
+        struct=lambda members: f"struct<{', '.join(f'{name}: {text}' for name, text in members)}>",
     )
 
 

@@ -21,7 +21,7 @@ def extension(form: str, compression: str) -> str:
 
 
 def open_part(
-    path: Path, form: str, compression: str, schema: pa.Schema, csv_style: CsvStyle = PLAIN_CSV
+    path: Path, form: str, compression: str, schema: pa.Schema | None, csv_style: CsvStyle = PLAIN_CSV
 ) -> PartWriter:
     """Open a new part file with mode 0600.
 
@@ -29,17 +29,20 @@ def open_part(
         path: The file, which must not exist.
         form: `parquet`, `ndjson` or `csv`.
         compression: For Parquet a codec that Arrow knows; otherwise `none`, `gzip` or `zstd`.
-        schema: The columns; not used for NDJSON.
+        schema: The columns; None for NDJSON, which is written without them.
         csv_style: What a CSV file is made for.
 
     Raises:
         OSError: The file cannot be made.
     """
-    if form == "parquet":
+    if schema is None:
+        if form != "ndjson":
+            raise ValueError("columns without a schema")
+    elif form == "parquet":
         from bulk_export.output.formats.parquet import ParquetPart
 
         return ParquetPart(path, compression, schema)
-    if form == "csv":
+    elif form == "csv":
         from bulk_export.output.formats.csv import CsvPart
 
         return CsvPart(path, compression, schema, csv_style)

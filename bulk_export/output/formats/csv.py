@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from bulk_export.output.formats.base import CsvStyle
 from bulk_export.output.formats.text_file import TextFile
-from bulk_export.transform.decode import Block, CsvRows
+from bulk_export.transform.decode import Block
+from bulk_export.transform.decode.csv_rows import CsvRows
 
 
 class CsvPart:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from bulk_export.output.formats.base import PrivateFile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # A compressor gets its input in pieces of this size, so that its output does not depend on where blocks end.
 _CHUNK = 1 << 20
@@ -29,6 +31,8 @@ class TextFile:
         self._compressor: pa.CompressedOutputStream | None = None
         try:
             if compression != "none":
+                import pyarrow as pa
+
                 self._compressor = pa.CompressedOutputStream(pa.PythonFile(self._file, mode="w"), compression)
         except BaseException:
             self._file.discard()

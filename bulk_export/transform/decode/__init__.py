@@ -6,7 +6,6 @@
 """
 
 from bulk_export.transform.decode.body import Body, InvalidPage, SplitBody, split_page
-from bulk_export.transform.decode.csv_rows import CsvRows
 from bulk_export.transform.decode.decoder import Block, Decoder, Lines
 from bulk_export.transform.decode.drift import Drift, refuse_drift
 from bulk_export.transform.decode.identity import Key, Keys, identity_columns, record_version
@@ -18,7 +17,6 @@ from bulk_export.transform.decode.unpaged import UnpagedBody
 __all__ = [
     "Block",
     "Body",
-    "CsvRows",
     "Decoder",
     "Drift",
     "HashedIds",

@@ -21,7 +21,6 @@ from json.scanner import make_scanner
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 
 # The stubs type this function as a class of its own kind of argument.
 _scanner: Any = make_scanner
@@ -79,6 +78,8 @@ def split_page(body: bytes, at: Sequence[str] = ("data",)) -> list[bytes]:
 
 def is_utf8(body: bytes) -> bool:
     """Whether all of a body is UTF-8. Six times as fast as decoding it."""
+    import pyarrow as pa
+
     offsets = pa.py_buffer(struct.pack("<qq", 0, len(body)))
     text = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(body)])
     try:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Literal
 
 from bulk_export.core.model import Endpoint
 from bulk_export.transform import schema
 from bulk_export.transform.decode.body import Body, SplitBody, text_of
-from bulk_export.transform.decode.columns import ColumnDecoder, IdsByPage
 from bulk_export.transform.decode.drift import Drift
-from bulk_export.transform.decode.flat_lines import FlatLines
 from bulk_export.transform.decode.identity import IdentityReader, Keys, ids_of, keys
 from bulk_export.transform.decode.json_lines import LineBlock, compact
 from bulk_export.transform.decode.record_shape import RecordShaper, with_escaped_names
 from bulk_export.transform.decode.redactor import Redactor, redact_records
 from bulk_export.transform.decode.scanned_page import ScannedRecords
 from bulk_export.transform.redaction import NO_REDACTION, Redaction, RedactionAction
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from bulk_export.transform.decode.columns import ColumnDecoder, IdsByPage
+    from bulk_export.transform.decode.flat_lines import FlatLines
 
 Lines = Literal["raw", "flat"]
 
@@ -45,6 +47,8 @@ class Block:
 
     def without(self, rows: Collection[int]) -> Block:
         """The block without some rows; `rows_per_page` and `drift` still count all of them."""
+        import pyarrow as pa
+
         excluded = set(rows)
         kept = [row for row in range(len(self.ids)) if row not in excluded]
         return replace(
@@ -56,7 +60,9 @@ class Block:
 
 
 class Decoder:
-    """Turns pages of one endpoint into blocks.
+    """Turns pages of one endpoint into blocks. Several threads may do so at once.
+
+    Arrow is imported with the first page that needs it, which lines as they were sent do not.
 
     Args:
         endpoint: The description of the records.
@@ -85,9 +91,9 @@ class Decoder:
             redaction = with_escaped_names(redaction)
         self._columns = columns
         self._lines = lines
-        self._column_decoder = ColumnDecoder(endpoint, redaction, compiled=compiled)
-        self.schema = self._column_decoder.schema
-        self._flat_lines = FlatLines(self.schema) if lines == "flat" else None
+        self._endpoint = endpoint
+        self._redaction = redaction
+        self._compiled = compiled
         self._without_column = schema.without_column(endpoint)
         self._redactor = Redactor(redaction, endpoint.shape) if redaction else None
         self._identity = IdentityReader(endpoint.shape) if endpoint.shape.identity else None
@@ -107,7 +113,7 @@ class Decoder:
         # 1. Columns, whose decoder reads the ids as well.
         if self._columns or self._lines == "flat":
             batch, ids = self._column_decoder.decode(list(map(self._shaper.normalized_page, bodies)), drift)
-            if self._flat_lines is not None:
+            if self._lines == "flat":
                 lines = LineBlock([self._flat_lines.text(batch)], batch.num_rows)
         # 2. Lines and identities that have to be taken from the records.
         needs_identities = ids is None or self._identity is not None or self._hides_ids
@@ -132,6 +138,28 @@ class Decoder:
             lines=lines,
             drift=drift,
         )
+
+    @functools.cached_property
+    def schema(self) -> pa.Schema:
+        """The columns of batches."""
+        return schema.arrow_schema(self._redaction.redacted(self._endpoint))
+
+    @property
+    def column_types(self) -> list[dict[str, str]]:
+        """Names and types of the columns, as a manifest lists them."""
+        return schema.column_types(self._redaction.redacted(self._endpoint))
+
+    @functools.cached_property
+    def _column_decoder(self) -> ColumnDecoder:
+        from bulk_export.transform.decode.columns import ColumnDecoder
+
+        return ColumnDecoder(self._endpoint, self._redaction, compiled=self._compiled)
+
+    @functools.cached_property
+    def _flat_lines(self) -> FlatLines:
+        from bulk_export.transform.decode.flat_lines import FlatLines
+
+        return FlatLines(self.schema)
 
     def _raw_lines(self, bodies: Sequence[Body], pages: Sequence[Sequence[bytes]]) -> LineBlock:
         pieces: list[bytes] = []

@@ -10,16 +10,22 @@ from __future__ import annotations
 
 import functools
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
 import xxhash
 
 from bulk_export.transform.decode import HashedIds, Key, Keys
 
-InSlice = Callable[[pa.Array], pa.Array]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+InSlice = Callable[["pa.Array"], "pa.Array"]
 
 _SLICE_ROWS = 1 << 19
+# Up to so many rows, a set takes less time than importing Arrow, and less memory.
+_FEW_ROWS = 1 << 17
 # `SeenKeys` distributes 16 of 96 bits over buckets and keeps the other 80 in them.
 _BUCKETS = 1 << 16
 _KEPT_BYTES = 10
@@ -41,6 +47,8 @@ def fingerprints_of(texts: Iterable[bytes]) -> bytes:
 
 def fingerprint_array(blob: bytes) -> pa.Array:
     """Fingerprints as an array of unsigned 64-bit integers."""
+    import pyarrow as pa
+
     return pa.Array.from_buffers(pa.uint64(), len(blob) // 8, [None, pa.py_buffer(blob)])
 
 
@@ -51,7 +59,10 @@ def repeated_fingerprints(blobs: Callable[[], Iterator[bytes]], rows: int) -> fr
         blobs: Gives all fingerprints, in pieces, each time it is called; once for each slice.
         rows: How many fingerprints there are.
     """
+    if rows <= _FEW_ROWS:
+        return _repeated_among_few(blobs())
     # Not needed before an endpoint is complete, and long to import.
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     repeated: set[int] = set()
@@ -135,7 +146,21 @@ class SeenRecords:
         return [row for row, key in with_id.items() if not is_new[key]]
 
 
+def _repeated_among_few(blobs: Iterable[bytes]) -> frozenset[int]:
+    seen: set[int] = set()
+    repeated: set[int] = set()
+    for blob in blobs:
+        marks = memoryview(blob).cast("Q")
+        distinct = set(marks)
+        repeated |= seen & distinct
+        if len(distinct) < len(marks):
+            repeated.update(mark for mark, count in Counter(marks).items() if count > 1)
+        seen |= distinct
+    return frozenset(repeated)
+
+
 def _in_slice(values: pa.Array, shift: int, leading_bits: int) -> pa.Array:
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     if shift == 64:

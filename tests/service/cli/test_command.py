@@ -24,7 +24,7 @@ from tests.support.command import FAST, TOKEN, environment, run, run_cold, servi
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with service(
-        tmp_path_factory.mktemp("service"), "--no-limits", "--records", "700", "--records", "statements=5"
+        tmp_path_factory.mktemp("service"), "--no-limits", "--gzip", "--records", "700", "--records", "statements=5"
     ) as url:
         yield url
 
@@ -44,8 +44,11 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_lines_import_nothing_that_only_others_need(address: str, tmp_path: Path) -> None:
-    """An export to NDJSON imports nothing that only tables, displays, other ledgers or documents in YAML need."""
-    heavy = ("pyarrow.parquet", "pyarrow.dataset", "duckdb", "redis", "rich", "yaml", "referencing", "numpy")
+    """An export to NDJSON imports nothing that only tables, displays, other ledgers or documents in YAML need.
+
+    Arrow is among that, if the service compresses its pages.
+    """
+    heavy = ("pyarrow", "duckdb", "redis", "rich", "yaml", "referencing", "numpy")
     options = ["--base-url", address, "--format=ndjson", "--progress=none", "--budget=memory://", *FAST]
     program = (
         "import sys\nfrom bulk_export.cli import app\nfrom bulk_export.cli.runner import run\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -67,3 +68,29 @@ async def test_the_writer_of_the_journal_is_a_parameter(tmp_path: Path) -> None:
         summary = await export(small_options(service.base_url, tmp_path), tuning=TUNING, open_journal=open_journal)
     assert len(opened) == 1
     assert [endpoint.records for endpoint in summary.endpoints] == [44, 12]
+
+
+async def test_a_resumed_run_may_keep_pages_otherwise(tmp_path: Path) -> None:
+    """Pages are stored as they came if that is asked for, and a run that goes on with lz4 makes the same files."""
+    stop = anyio.Event()
+    journals: list[bytes] = []
+
+    class Stops(Observer):
+        def page_stored(self, endpoint: str, page: int, records: int) -> None:
+            stop.set()
+
+    async with small_service() as service:
+        plain = small_options(service.base_url, tmp_path / "a", journal_compression="none")
+        with pytest.raises(Interrupted):
+            await export(plain, Stops(), stop=stop, tuning=TUNING)
+        journals += [path.read_bytes() for path in tmp_path.glob("a/.bulk-export/*.pages")]
+        await export(replace(plain, journal_compression="lz4"), tuning=TUNING)
+        await export(small_options(service.base_url, tmp_path / "b"), tuning=TUNING)
+    assert len(journals) == 1
+    # What the rows of the segment say.
+    assert b'"identity"' in journals[0]
+    assert b'"lz4"' not in journals[0]
+    parts = list(tmp_path.glob("a/*/part-*"))
+    assert parts
+    for part in parts:
+        assert part.read_bytes() == (tmp_path / "b" / part.relative_to(tmp_path / "a")).read_bytes()

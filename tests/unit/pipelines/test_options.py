@@ -205,6 +205,13 @@ def test_work_dir() -> None:
         assert "--work-dir" in refusal(work_dir=name)
 
 
+def test_journal_compression() -> None:
+    """Pages that come uncompressed are compressed unless it is said otherwise."""
+    assert options().journal_compression == "lz4"
+    assert options(journal_compression="none").journal_compression == "none"
+    assert "--journal-compression" in refusal(journal_compression="zstd")
+
+
 def test_filters_must_suit_all_endpoints() -> None:
     """Sent to some endpoints only, a filter would leave an extract of which nobody knows what it holds."""
     assert "does not take the filter 'cohort'" in refusal(filter=["cohort=2021"])

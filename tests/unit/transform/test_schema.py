@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from bulk_export.core.model import Field, Kind, ListOf, Struct
 from bulk_export.services.catalogue import built_in_services, load_service
-from bulk_export.transform.schema import arrow_schema, arrow_type, columns, describe, with_distinct_names
+from bulk_export.transform.schema import arrow_schema, arrow_type, column_types, columns, describe, with_distinct_names
 from tests.support.described import THINGS, endpoint
 
 
@@ -30,6 +30,15 @@ def test_arrow_type_of_each_kind() -> None:
         Kind.TIMESTAMP: "timestamp[us, tz=UTC]",
         Kind.DATE: "date32[day]",
     }
+
+
+def test_types_are_named_as_arrow_names_them() -> None:
+    """Without Arrow, the columns of a manifest have the texts of its types, for anything that is described."""
+    nested = ListOf(Struct((Field("days", ListOf(Kind.DATE)), Field("in", Struct((Field("b c", Kind.NUMBER),))))))
+    odd = endpoint({"a": nested, "b": ListOf(ListOf(Kind.BOOLEAN)), "c": Kind.ANY, "d:<,>": Kind.INTEGER})
+    built_in = [described for service in map(load_service, built_in_services()) for described in service]
+    for described in (odd, THINGS, *built_in):
+        assert column_types(described) == describe(arrow_schema(described))
 
 
 def test_lists_and_objects_nest() -> None:

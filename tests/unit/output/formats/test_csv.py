@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from bulk_export.output.formats import CsvStyle, open_part
 from bulk_export.output.formats.csv_reading import csv_rows
 from bulk_export.output.formats.reading import count_rows
-from bulk_export.transform.decode import CsvRows, Decoder
+from bulk_export.transform.decode import Decoder
+from bulk_export.transform.decode.csv_rows import CsvRows
 from tests.support.decoding import body_of
 from tests.support.described import FIELDS, THINGS, record
 from tests.support.json_values import Raw

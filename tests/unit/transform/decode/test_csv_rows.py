@@ -14,7 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulk_export.core.kernel_library import load_kernel
-from bulk_export.transform.decode import CsvRows, Decoder, csv_rows
+from bulk_export.transform.decode import Decoder, csv_rows
+from bulk_export.transform.decode.csv_rows import CsvRows
 from tests.support.batches import FIRST, LAST, batch_of, batches
 from tests.support.decoding import body_of
 from tests.support.described import THINGS, record

@@ -17,14 +17,17 @@ from bulk_export.transform.dedup.fingerprints import SeenKeys, SeenRecords, fing
 @settings(deadline=None)
 @given(st.lists(st.lists(st.text(max_size=3), max_size=30), max_size=6))
 def test_exactly_repeated_ids_are_found(parts: list[list[str]]) -> None:
+    """Few and many rows are searched in different ways, and both find the same."""
     blobs = [fingerprints(part) for part in parts]
     often = {identity for identity, count in Counter(chain.from_iterable(parts)).items() if count > 1}
-    found = repeated_fingerprints(lambda: iter(blobs), sum(map(len, parts)))
-    assert found == set(memoryview(fingerprints(often)).cast("Q"))
+    for rows in (sum(map(len, parts)), module._FEW_ROWS + 1):
+        found = repeated_fingerprints(lambda: iter(blobs), rows)
+        assert found == set(memoryview(fingerprints(often)).cast("Q"))
 
 
 def test_slices_cover_the_hash_space(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SLICE_ROWS", 64)
+    monkeypatch.setattr(module, "_FEW_ROWS", 0)
     ids = [f"id-{number}" for number in range(2_000)]
     blobs = [fingerprints(ids[:1_000]), fingerprints(ids[1_000:] + ids[::100])]
     assert len(repeated_fingerprints(lambda: iter(blobs), 2_020)) == 20
