@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from bulk_export.progress.observer import ExportSummary as ExportSummary
     from bulk_export.progress.observer import Observer as Observer
     from bulk_export.progress.observer import WindowUse as WindowUse
+    from bulk_export.progress.run_state import RunState as RunState
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
@@ -112,6 +113,7 @@ _HOMES = {
     "bulk_export.pipelines.sync.summary": ("Counts", "PollSummary", "SyncSummary", "TableSummary"),
     "bulk_export.pipelines.tenants": ("TenantResult", "TenantsSummary"),
     "bulk_export.progress.observer": ("EndpointSummary", "ExportSummary", "Observer", "WindowUse"),
+    "bulk_export.progress.run_state": ("RunState",),
     "bulk_export.output.verify": ("Verification",),
 }
 # Modules that need a package of their own, and are imported by name only.

@@ -53,6 +53,7 @@ def test_public_names() -> None:
         "UsageError",
         "Verification",
         "VerificationFailed",
+        "RunState",
         "WindowUse",
         "__version__",
         "doctor",
