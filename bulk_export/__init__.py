@@ -107,6 +107,7 @@ if TYPE_CHECKING:
     from bulk_export.progress.observer import ExportSummary as ExportSummary
     from bulk_export.progress.observer import Observer as Observer
     from bulk_export.progress.observer import WindowUse as WindowUse
+    from bulk_export.progress.run_state import RunState as RunState
     from bulk_export.services.openapi import Change as Change
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -229,6 +230,7 @@ _HOMES = {
         "Observer",
         "WindowUse",
     ),
+    "bulk_export.progress.run_state": ("RunState",),
     "bulk_export.services.openapi": ("Change",),
 }
 # Modules that need a package of their own, and are imported by name only.

@@ -14,7 +14,7 @@ from bulk_export.api.option_help import shows_options
 from bulk_export.core.model import Service
 from bulk_export.extract.certificates import ca_file_of
 from bulk_export.extract.rate_limit.usage import LimitUsage, read_usage
-from bulk_export.pipelines.arguments import BudgetArguments, PlanArguments
+from bulk_export.pipelines.arguments import BudgetArguments
 from bulk_export.pipelines.declarations import with_defaults
 from bulk_export.pipelines.description_file import ServiceDescription, describe_spec
 from bulk_export.pipelines.doctor import Finding, diagnose
@@ -26,6 +26,7 @@ from bulk_export.pipelines.inspection_arguments import (
     PublishedArguments,
 )
 from bulk_export.pipelines.plan import Plan, PlanOptions, plan_of
+from bulk_export.pipelines.plan_arguments import PlanArguments
 from bulk_export.pipelines.published import published_changes
 from bulk_export.pipelines.remote_descriptions import with_fetched_service
 from bulk_export.progress.observer import Observer

@@ -15,7 +15,6 @@ from bulk_export.pipelines.arguments import (
     BudgetArguments,
     ExportArguments,
     LimitArguments,
-    PlanArguments,
     ReplayArguments,
     ServiceArguments,
     SyncArguments,
@@ -25,6 +24,7 @@ from bulk_export.pipelines.arguments import (
 from bulk_export.pipelines.declarations import Arity, Option, Shown, Source, Trust, What, declarations
 from bulk_export.pipelines.inspection_arguments import DoctorArguments, HeadArguments
 from bulk_export.pipelines.load_arguments import LoadArguments
+from bulk_export.pipelines.plan_arguments import PlanArguments
 from bulk_export.pipelines.report_arguments import ReportArguments
 from bulk_export.progress import DISPLAYS
 

@@ -380,27 +380,3 @@ class ReplayArguments(FileArguments, SchemaArguments, PrivacyArguments, total=Fa
         ),
     ]
     api_version: Annotated[str | None, What("Version of the API.", metavar="v3", default_text="as in the archive")]
-
-
-class PlanArguments(
-    ServiceArguments,
-    AddressArguments,
-    PageSizeArguments,
-    SpeedArguments,
-    LimitArguments,
-    ConsistencyArguments,
-    total=False,
-):
-    """The options of an estimate."""
-
-    records: Annotated[
-        int | Sequence[str] | Mapping[str, int],
-        What("Number of records, for all endpoints; repeat for each.", metavar="[ENDPOINT=]N"),
-    ]
-    like: Annotated[PathText | None, What("Take the numbers of records from an earlier export.", metavar="DIR|URL")]
-    sync: Annotated[bool, What("Estimate `sync` instead: a full sync, and a poll for changes.")]
-    changed: Annotated[
-        int | Sequence[str] | Mapping[str, int],
-        What("With --sync: number of records that change between two polls.", metavar="[ENDPOINT=]N"),
-    ]
-    latency: Annotated[str | float, Limits("Time from a request to its response.", metavar="TIME", default="500ms")]

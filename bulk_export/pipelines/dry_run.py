@@ -9,10 +9,10 @@ from typing import Any
 
 from bulk_export.core.credentials import TOKEN_VARIABLE
 from bulk_export.output.file_names import MANIFEST
-from bulk_export.pipelines.arguments import PlanArguments
 from bulk_export.pipelines.declarations import declarations
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.plan import PlanOptions
+from bulk_export.pipelines.plan_arguments import PlanArguments
 from bulk_export.pipelines.sync.options import SyncOptions
 
 

@@ -23,7 +23,7 @@ from bulk_export.progress.tally import EndpointTally, Tally, clock_text, local_t
 _REFRESHES_PER_SECOND = 4
 _NOTICE_SECONDS = 30.0
 # Narrower terminals get less, and lines that are broken between words.
-_WIDE = 80
+WIDE = 80
 
 
 class RichProgress(CountingProgress):
@@ -121,7 +121,7 @@ class RichProgress(CountingProgress):
 
     @property
     def _is_wide(self) -> bool:
-        return self._screen.width >= _WIDE
+        return self._screen.width >= WIDE
 
     def _endpoints(self, tally: Tally) -> Table:
         table = Table(box=None, pad_edge=False)
@@ -142,7 +142,7 @@ class RichProgress(CountingProgress):
             if self._is_wide:
                 table.add_row(endpoint.name, pages, page_bar(endpoint), number, f"{rate:,.0f}")
             else:
-                table.add_row(_shortened(endpoint.name, for_names), pages, number)
+                table.add_row(shortened(endpoint.name, for_names), pages, number)
         return table
 
     def _limits(self, tally: Tally) -> list[RenderableType]:
@@ -163,10 +163,11 @@ class RichProgress(CountingProgress):
 
 def print_line(screen: RichConsole, text: str) -> None:
     """Print a line of text. A narrow screen gets it broken between words, a wide one as it is."""
-    screen.print(Text(one_line(text)), soft_wrap=screen.width >= _WIDE)
+    screen.print(Text(one_line(text)), soft_wrap=screen.width >= WIDE)
 
 
-def _shortened(name: str, width: int) -> str:
+def shortened(name: str, width: int) -> str:
+    """Return a name of at most `width` characters, visibly cut if it has more."""
     return name if len(name) <= width else name[: max(1, width - 1)] + "…"
 
 

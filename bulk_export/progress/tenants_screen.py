@@ -16,7 +16,8 @@ from rich.text import Text
 from bulk_export.progress.console import Console, one_line
 from bulk_export.progress.line_display import CountingProgress, pause_text
 from bulk_export.progress.observer import ExportSummary, Observer, WindowUse
-from bulk_export.progress.rich_display import page_bar
+from bulk_export.progress.rich_display import WIDE, page_bar, print_line, shortened
+from bulk_export.progress.run_state import RunState
 from bulk_export.progress.summary import finished_text, remarks
 from bulk_export.progress.tally import EndpointTally, Tally, clock_text
 
@@ -76,7 +77,7 @@ class TenantsScreen:
 
     def print(self, text: str) -> None:
         """Print a line above the display."""
-        self.screen.print(Text(one_line(text)), soft_wrap=True)
+        print_line(self.screen, text)
 
     def close(self) -> None:
         """Remove the display."""
@@ -87,14 +88,8 @@ class TenantsScreen:
     def render(self) -> RenderableType:
         """The current content of the display."""
         tallies = self._tallies
-        table = Table(box=None, pad_edge=False)
-        for title in ("tenant", "endpoint", "pages", "", "records", "of its limit"):
-            table.add_column(title, justify="left" if title in ("tenant", "endpoint", "") else "right")
         rows = [(tenant, tally, endpoint) for tenant, tally in tallies.items() for endpoint in _being_read(tally)]
-        for tenant, tally, endpoint in rows[:_MOST_ROWS]:
-            known = f"{endpoint.pages}/{'?' if endpoint.end is None else endpoint.end}"
-            used = next((f"{use.used}/{use.limit}" for use in tally.windows if use.address is None), "")
-            table.add_row(tenant, endpoint.name, known, page_bar(endpoint), f"{endpoint.records:,}", used)
+        table = self._table(rows[:_MOST_ROWS])
         lines: list[RenderableType] = [table]
         if len(rows) > _MOST_ROWS:
             lines.append(Text(f"and {len(rows) - _MOST_ROWS} more endpoints"))
@@ -112,6 +107,31 @@ class TenantsScreen:
             lines.append(Text(self._notice, style="yellow"))
         return Group(*lines)
 
+    def _table(self, rows: Sequence[tuple[str, Tally, EndpointTally]]) -> Table:
+        is_wide, width = self.screen.width >= WIDE, self.screen.width
+        table = Table(box=None, pad_edge=False)
+        for title in ("tenant", "endpoint", "pages", *([""] if is_wide else []), "records", "of its limit"):
+            left = title in ("tenant", "endpoint", "")
+            table.add_column(title if is_wide else title.split()[-1], justify="left" if left else "right", no_wrap=True)
+        numbers = [
+            (
+                f"{endpoint.pages}/{'?' if endpoint.end is None else endpoint.end}",
+                f"{endpoint.records:,}",
+                next((f"{use.used}/{use.limit}" for use in tally.windows if use.address is None), ""),
+            )
+            for _, tally, endpoint in rows
+        ]
+        # On a narrow screen the names give way, not the numbers.
+        longest = [max(map(len, column)) for column in zip(("pages", "records", "limit"), *numbers, strict=True)]
+        for_names = (width - sum(longest) - 2 * (1 + len(longest))) // 2
+        for (tenant, _, endpoint), (pages, records, used) in zip(rows, numbers, strict=True):
+            if is_wide:
+                table.add_row(tenant, endpoint.name, pages, page_bar(endpoint), records, used)
+            else:
+                names = (shortened(name, for_names) for name in (tenant, endpoint.name))
+                table.add_row(*names, pages, records, used)
+        return table
+
 
 class _TenantOnScreen(CountingProgress):
     """Counts the events of one tenant for the common display."""
@@ -127,6 +147,9 @@ class _TenantOnScreen(CountingProgress):
         super().started(endpoints, output, windows)
         if self._tally is not None:
             self._screen.show(self._tenant, self._tally)
+
+    def running(self, state: Callable[[], RunState]) -> None:
+        """Do nothing: the table has no time left, and there may be hundreds of tenants."""
 
     def resumed(self, pages: int) -> None:
         self._screen.note(self._tenant, f"{pages} pages are stored already from an interrupted run")

@@ -168,6 +168,7 @@ class _Window:
         return counted[excess - 1] if excess > 0 else moment
 
     def add(self, ends: float) -> None:
+        """Count a request that ends at a moment."""
         counted, until = self.counted, ends + self.period
         counted.append(until if not counted or counted[-1] <= until else counted[-1])
 
@@ -196,10 +197,11 @@ class _Simulation:
         while left and self._ceiling is not None and self._steps < _MOST_STEPS:
             self._send(stage)
             left -= 1
-        for _ in range(min(left, self._cycle(stage, longest=True))):
+        # Every window is full by then, and the slowest one decides from when on the pattern repeats.
+        for _ in range(min(left, max(window.limit for window in self._windows))):
             self._send(stage)
             left -= 1
-        length = self._cycle(stage)
+        length = max(self._windows, key=lambda window: (window.period + stage.latency) / window.limit).limit
         if left > 2 * length or (left and self._steps >= _MOST_STEPS):
             before = self._next
             for _ in range(min(left, length)):
@@ -210,13 +212,6 @@ class _Simulation:
             self._skip(repeated * (self._next - before), repeated * length * stage.writing)
         for _ in range(left):
             self._send(stage)
-
-    def _cycle(self, stage: Stage, *, longest: bool = False) -> int:
-        """Return after how many requests the pattern repeats; or the largest window, which is full by then."""
-        if longest:
-            return max(window.limit for window in self._windows)
-        slowest = max(self._windows, key=lambda window: (window.period + stage.latency) / window.limit)
-        return slowest.limit
 
     def _send(self, stage: Stage) -> None:
         self._steps += 1

@@ -77,6 +77,7 @@ def test_public_names() -> None:
         "UsageError",
         "Verification",
         "VerificationFailed",
+        "RunState",
         "WarningIssued",
         "WindowCost",
         "WindowUse",

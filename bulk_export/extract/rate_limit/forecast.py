@@ -17,10 +17,12 @@ class OwnRequests:
 
     Args:
         limits: The limits that the process keeps to.
+        min_interval: Least seconds between two requests, of this process and probably of the others.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, min_interval: float = 0.0) -> None:
         self._limits = limits
+        self._min_interval = min_interval
         self._in_flight: set[int] = set()
         self._ends: deque[float] = deque(maxlen=_MOST_ENDS)
         # When requests of others were noticed first, by window, and how many there were.
@@ -46,9 +48,9 @@ class OwnRequests:
     ) -> tuple[WindowForecast, ...]:
         """Return the window of the service, and one for all addresses together, which are used evenly.
 
-        Requests of others have to be guessed: the first of them stops to count when the window admits another request
-        again, if that is known and none of our own ends before. Otherwise they count for a period from when they were
-        noticed, at most.
+        Requests of others, such as those of an interrupted run, have to be guessed. If it is known when a full window
+        admits another request, and none of our own ends by then, the others end from then on, at the least interval.
+        They count for a period from when they were noticed, at most.
 
         Args:
             windows: The usage of the service's window, then that of each address, as seen last.
@@ -94,7 +96,8 @@ class OwnRequests:
         if count > before:
             since = seen_at if before == 0 else since
         self._others[index] = (count, since)
+        latest = max(0.0, since + period - now)
         free_in = seen_at + usage.free_in - now
         if usage.free_in > 0.0 and 0.0 < free_in <= first_own:
-            return (free_in,) * count
-        return (max(0.0, since + period - now),) * count
+            return tuple(min(max(latest, free_in), free_in + number * self._min_interval) for number in range(count))
+        return (latest,) * count

@@ -106,7 +106,7 @@ class RateLimiter:
         self._hold_until = -math.inf
         self._windows: tuple[WindowUsage, ...] = (WindowUsage(0, 0.0),) * (1 + len(limits.sources))
         self._windows_seen_at = -math.inf
-        self._own = OwnRequests(limits)
+        self._own = OwnRequests(limits, min_interval)
         self._ceiling: Ceiling | None = None
         self._is_throttled = False
         # The request of this process that finds out whether a hold is over.

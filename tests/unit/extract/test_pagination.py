@@ -221,3 +221,26 @@ def test_an_empty_unpaged_response_is_an_end() -> None:
     plan.next_page()
     plan.record_response(1, 0)
     assert (plan.end, plan.complete) == (0, True)
+
+
+def test_likely_size() -> None:
+    """It is that of the last time until pages show another one, the middle once a page was empty, and then the end."""
+    plan = PagePlanner(10, 8)
+    assert plan.likely_pages is None
+    plan = PagePlanner(10, 8, known=PagingFacts(longest=10, records=41))
+    assert plan.likely_pages == 5
+    for page in (1, 2, 4, 7):
+        plan.record_response(page, 10)
+    assert plan.likely_pages == 8
+    plan.record_response(15, 0)
+    assert plan.likely_pages == 7
+    first = PagePlanner(10, 8)
+    first.record_response(4, 10)
+    first.record_response(12, 0)
+    assert first.likely_pages == 8
+    first.sample = 3
+    assert first.likely_pages == 3
+    assert plan.end is None
+    plan.record_response(8, 3)
+    plan.record_response(9, 0)
+    assert plan.likely_pages == plan.end == 8

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal, TypedDict, get_args, get_origin
 import pytest
 
 from bulk_export.errors import UsageError
-from bulk_export.pipelines.arguments import ExportArguments, PlanArguments, ReplayArguments, SyncArguments
+from bulk_export.pipelines.arguments import ExportArguments, ReplayArguments, SyncArguments
 from bulk_export.pipelines.declarations import Arity, Option, declarations, with_defaults
 from bulk_export.pipelines.load_arguments import LoadArguments
+from bulk_export.pipelines.plan_arguments import PlanArguments
 
 WORDS = ("loud", "low")
 

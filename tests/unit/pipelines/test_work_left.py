@@ -8,7 +8,8 @@ import pytest
 
 from bulk_export.core.daily_window import Window
 from bulk_export.core.model import Limit
-from bulk_export.progress.time_left import seconds_left
+from bulk_export.pipelines.simulation import schedule
+from bulk_export.progress.time_left import Stage, WindowForecast, WorkLeft, seconds_left
 from tests.support.virtual_export import Announced, Scene, announced
 
 MINUTE = (Limit(200, 60.0), Limit(60, 60.0))
@@ -112,3 +113,14 @@ def test_writing_is_a_state_of_its_own() -> None:
     assert last.work is not None
     assert last.work.requests == 0
     assert seconds_left(last.work) == pytest.approx(end - log[-1].at, abs=2.5)
+
+
+@pytest.mark.parametrize("requests", [1, 299, 300, 301, 804, 1_507])
+@pytest.mark.parametrize("limits", [(Limit(1000, 300.0), Limit(300, 300.0)), (Limit(1000, 300.0), Limit(240, 60.0))])
+def test_it_agrees_with_the_plan(requests: int, limits: tuple[Limit, Limit]) -> None:
+    """At its start a run announces what `plan`, which asks the real ledger for each request, says that it takes."""
+    service, address = limits
+    planned = schedule(requests, service_limit=service, address_limit=address, min_interval=0.1, latency=0.5)
+    windows = tuple(WindowForecast(limit.requests, limit.period) for limit in limits)
+    found = seconds_left(WorkLeft((Stage(requests, 0.1, 0.5),), windows))
+    assert found == pytest.approx(planned.finished, rel=0.01, abs=0.1)

@@ -106,3 +106,30 @@ def test_screen_shows_all_tenants_in_one_table() -> None:
     assert "0 tenants under way (0 requests), 2 ended" in stream.getvalue()
     assert "alpha: finished: 37 records" in stream.getvalue()
     screen.close()
+
+
+@pytest.mark.parametrize("width", [50, 79])
+def test_narrow_screen_cuts_names_only(width: int) -> None:
+    """Names are cut visibly, numbers and words are whole."""
+    shown = RichConsole(file=io.StringIO(), width=width)
+    screen = TenantsScreen(Console(io.StringIO()), screen=shown)
+    observer = screen.observer_of("university-of-somewhere-far-away")
+    observer.started(["participant-declarations-and-outcomes"], Path("out"), lambda: USES)
+    observer.page_stored("participant-declarations-and-outcomes", 1, 1_234_567)
+    observer.throttled(5)
+    screen.close()
+    with shown.capture() as capture:
+        shown.print(screen.render())
+        observer.warned("something that needs more than one line on a narrow screen, and is broken between words only")
+    lines = capture.get().splitlines()
+    assert max(map(len, lines)) <= width
+    words = " ".join(capture.get().split())
+    for whole in (
+        "1/? 1,234,567 7/1000",
+        "unive",
+        "parti",
+        "…",
+        "is broken between words only",
+        "Ctrl-C stops; the same",
+    ):
+        assert whole in words

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -143,3 +146,26 @@ def test_work_rests_while_the_window_is_closed() -> None:
     assert with_pauses(150.0, ((100.0, 200.0),)) == 250.0
     assert with_pauses(150.0, ((-5.0, 10.0), (100.0, 200.0), (250.0, 300.0))) == 310.0
     assert with_pauses(0.0, ((0.0, 10.0),)) == 0.0
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(0, 400),
+    st.integers(1, 40),
+    st.floats(0.5, 60.0),
+    st.lists(st.floats(0.0, 400.0), max_size=40),
+    st.sampled_from([0.0, 17.3, 86_400.0]),
+    st.builds(Ceiling, st.floats(0.0, 50.0), st.floats(0.0, 3.0)),
+)
+def test_a_ceiling_makes_nothing_earlier(
+    requests: int, limit: int, period: float, free_in: list[float], held_for: float, ceiling: Ceiling
+) -> None:
+    """Whatever a service lets through, there is an answer, and it is not earlier than without the ceiling."""
+    free = WorkLeft(
+        (Stage(requests, 0.1, 1.0), Stage(requests // 9, 1.0, 1.0)),
+        (WindowForecast(limit, period, tuple(free_in)), WindowForecast(limit + 3, 2 * period)),
+        held_for=held_for,
+    )
+    found = seconds_left(replace(free, ceiling=ceiling))
+    assert math.isfinite(found)
+    assert found >= 0.9 * seconds_left(free)

@@ -173,3 +173,39 @@ def test_windows_show_usage() -> None:
         return [(one.address, one.used, round(one.next_free_in, 3)) for one in limiter.windows()]
 
     assert run_virtually(main) == [(None, 3, 6.0), ("127.0.0.1", 2, 6.0), ("127.0.0.2", 1, 0.0)]
+
+
+def test_throttling_is_told() -> None:
+    """After a 429 it tells for how long nothing is sent, and how much the service lets through then; nothing before."""
+
+    async def main() -> list[tuple[float, float | None]]:
+        limiter = limiter_in_memory(make_limits(Limit(20, 10), Limit(20, 10)))
+        told = []
+
+        def tell() -> None:
+            ceiling = limiter.ceiling()
+            told.append((round(limiter.held_for(), 2), None if ceiling is None else round(ceiling.requests, 2)))
+
+        for _ in range(4):
+            await limiter.release(await limiter.acquire(), RequestOutcome.ANSWERED)
+        tell()
+        await limiter.report_throttled(await limiter.acquire(), retry_after="5", date=None)
+        tell()
+        await anyio.sleep(3)
+        tell()
+        probe = await limiter.acquire()
+        # The probe is on its way: nobody knows for how long.
+        tell()
+        assert limiter.windows()[0].next_free_in == 0.0
+        await limiter.release(probe, RequestOutcome.ANSWERED)
+        await anyio.sleep(5)
+        tell()
+        return told
+
+    before, held, later, probing, after = run_virtually(main)
+    assert before == (0.0, None)
+    assert held == (pytest.approx(5.5, abs=0.6), 4.0)
+    assert later == (pytest.approx(held[0] - 3, abs=0.01), 4.0)
+    assert probing == (0.0, 4.0)
+    # A tenth of the limit with each period.
+    assert after == (0.0, pytest.approx(5.0, abs=0.01))
