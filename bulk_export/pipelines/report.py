@@ -90,11 +90,12 @@ def write_report(
             next_step="Name a directory; `bulk-export verify` checks an export in an object store.",
         )
     path = local_path(directory, "DIR")
-    if not path.is_dir():
+    with local_failures(f"Looking at {path}"):
+        is_directory, is_copy = path.is_dir(), (path / SYNC_STATE).exists()
+    if not is_directory:
         raise UsageError(f"{path} is not a directory.", next_step="Name a finished export or a synced copy.")
     given = arguments["output"]
     target = path / REPORT if given is None else local_path(given, "--output")
-    is_copy = (path / SYNC_STATE).exists()
     try:
         make = _copy(path, now(), arguments) if is_copy else _export(path, now(), arguments)
         report, text = make(ROWS[0]), fitting_text(make).encode()
