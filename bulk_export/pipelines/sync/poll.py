@@ -26,7 +26,6 @@ from bulk_export.output.directory import inspect_output, locked_directory, prepa
 from bulk_export.output.file_names import SYNC_STATE, WORKING_DIRECTORY
 from bulk_export.output.object_store.lease import LeaseTimes
 from bulk_export.output.working_state import remove_tree
-from bulk_export.pipelines.report import renewed_report
 from bulk_export.pipelines.sync.confirm_removals import (
     MissingRecords,
     endpoints_to_confirm,
@@ -124,6 +123,8 @@ async def sync_once(
             await anyio.to_thread.run_sync(remove_unused_files, options, unused)
             remarks += await stored.push()
         if options.with_report:
+            from bulk_export.pipelines.report import renewed_report  # other polls do without what it imports
+
             remarks += await anyio.to_thread.run_sync(renewed_report, options.output)
     summary = SyncSummary(polls, remarks)
     report(summary)
