@@ -23,7 +23,7 @@ from bulk_export.core.files import local_failures
 from bulk_export.core.window_gate import utc_now
 from bulk_export.errors import UsageError
 from bulk_export.output.directory import inspect_output, locked_directory, prepare_output
-from bulk_export.output.file_names import SYNC_STATE, WORKING_DIRECTORY
+from bulk_export.output.file_names import REPORT, SYNC_STATE, WORKING_DIRECTORY
 from bulk_export.output.object_store.lease import LeaseTimes
 from bulk_export.output.working_state import remove_tree
 from bulk_export.pipelines.sync.confirm_removals import (
@@ -125,7 +125,8 @@ async def sync_once(
         if options.with_report:
             from bulk_export.pipelines.report import renewed_report  # other polls do without what it imports
 
-            remarks += await anyio.to_thread.run_sync(renewed_report, options.output)
+            working = options.output / WORKING_DIRECTORY
+            remarks += await anyio.to_thread.run_sync(renewed_report, options.output, working)
     summary = SyncSummary(polls, remarks)
     report(summary)
     if syncing.refused:
@@ -298,7 +299,7 @@ def _clear(working: Path) -> None:
         for name in (FULL, CHANGES, SCRATCH):
             remove_tree(working / name)
         # What a crash left of files that were about to be renamed, or of probes of the file system.
-        for pattern in (f".{SYNC_STATE}.*", "probe.*"):
+        for pattern in (f".{SYNC_STATE}.*", f".{REPORT}.*", "probe.*"):
             for file in working.glob(pattern):
                 file.unlink(missing_ok=True)
 
