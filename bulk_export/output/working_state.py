@@ -36,7 +36,7 @@ _FILE = re.compile(
     rf"|{re.escape(ARCHIVE)}(?:{re.escape(PARTIAL)}{_SQLITE})?"
     rf"|{PART_NAME.pattern}(?:{re.escape(PARTIAL)})?"
     rf"|{re.escape(MANIFEST)}|{re.escape(POINTER)}|{re.escape(ARGUMENTS)}|{re.escape(RUN_LOG)}"
-    r"|[a-z]{1,20}\.lock|\.[a-z]{1,20}\.jsonl?\.[0-9a-f]{16}|(?:probe|copy)\.[0-9a-f]{16}",
+    r"|[a-z]{1,20}\.lock|\.[a-z]{1,20}\.(?:jsonl?|html)\.[0-9a-f]{16}|(?:probe|copy)\.[0-9a-f]{16}",
     re.ASCII,
 )
 _NESTED = r"[0-9]{1,9}|again-[a-z0-9_-]{1,128}"

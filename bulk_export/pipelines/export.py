@@ -36,7 +36,6 @@ from bulk_export.pipelines.metrics import export_samples, measured
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.output_location import shown_place
 from bulk_export.pipelines.page_size_advice import page_size_advice
-from bulk_export.pipelines.report import renewed_report
 from bulk_export.pipelines.results import export_identity, export_manifest, not_exported_text, summarise
 from bulk_export.pipelines.session import Session, open_session
 from bulk_export.pipelines.timeline_recorder import TimelineRecorder, stored_timeline
@@ -122,6 +121,8 @@ class _Export:
                 manifest = await anyio.to_thread.run_sync(self._decide, workspace, conversions)
             await workspace.publish(observer, rewrite=page_rewriter(options.redaction, options.endpoints))
             if options.with_report:
+                from bulk_export.pipelines.report import renewed_report  # other exports do without what it imports
+
                 for remark in await anyio.to_thread.run_sync(renewed_report, options.output):
                     observer.warned(remark)
         if options.left_out:

@@ -83,18 +83,28 @@ def write_report(
         DamagedState: There is no finished export, or what is known of it cannot be used.
         LocalFailure: It cannot be read or written.
     """
-    arguments = with_defaults(ReportArguments, options)
+    return _written(directory, with_defaults(ReportArguments, options), now)
+
+
+def _written(
+    directory: str | os.PathLike[str],
+    arguments: ReportArguments,
+    now: Callable[[], datetime],
+    *,
+    scratch: Path | None = None,
+) -> ReportSummary:
     if scheme_of(directory) is not None:
         raise UsageError(
             f"{os.fspath(directory)} is an address, and reports are of directories.",
             next_step="Name a directory; `bulk-export verify` checks an export in an object store.",
         )
     path = local_path(directory, "DIR")
-    if not path.is_dir():
+    with local_failures(f"Looking at {path}"):
+        is_directory, is_copy = path.is_dir(), (path / SYNC_STATE).exists()
+    if not is_directory:
         raise UsageError(f"{path} is not a directory.", next_step="Name a finished export or a synced copy.")
     given = arguments["output"]
     target = path / REPORT if given is None else local_path(given, "--output")
-    is_copy = (path / SYNC_STATE).exists()
     try:
         make = _copy(path, now(), arguments) if is_copy else _export(path, now(), arguments)
         report, text = make(ROWS[0]), fitting_text(make).encode()
@@ -104,7 +114,7 @@ def write_report(
             kept="Nothing was changed.",
             next_step="bulk-export verify says more." if not is_copy else "The next sync says what to do.",
         ) from None
-    _write(target, text)
+    _write(target, text, scratch or target.parent)
     return ReportSummary(
         path=target,
         bytes=len(text),
@@ -115,25 +125,37 @@ def write_report(
     )
 
 
-def renewed_report(directory: Path) -> list[str]:
-    """Write the report of what a run has just finished. Returns why it could not, as a remark: nothing else failed."""
+def renewed_report(directory: Path, scratch: Path | None = None) -> list[str]:
+    """Write the report of what a run has just finished.
+
+    Args:
+        directory: The export or the copy.
+        scratch: Where the file is begun; what a crash leaves there, a later run removes.
+
+    Returns:
+        Why it could not be written, as a remark: nothing else failed.
+    """
     try:
-        write_report(directory)
+        _written(directory, with_defaults(ReportArguments, {}), utc_now, scratch=scratch)
     except BulkExportError as error:
         return [f"the report was not written: {error.what}"]
     return []
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes, scratch: Path) -> None:
     """Write the file with mode 0600, in place of an earlier report and of nothing else."""
-    with local_failures(f"Writing {path}"), opened_directory(path.parent.resolve()) as directory:
+    with (
+        local_failures(f"Writing {path}"),
+        opened_directory(path.parent.resolve()) as directory,
+        opened_directory(scratch.resolve()) as begun,
+    ):
         if not may_write(path.name, directory, is_report):
             raise UsageError(
                 f"{path} is there, and is no report.",
                 kept="Nothing was changed.",
                 next_step="Name another file with --output.",
             )
-        write_within(path.name, content, directory, scratch=directory)
+        write_within(path.name, content, directory, scratch=begun)
 
 
 def _export(directory: Path, now: datetime, arguments: ReportArguments) -> Callable[[int], Report]:

@@ -34,6 +34,8 @@ LARGEST = 180_000
 ROWS = (480, 240, 120, 60, 30, 15)
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _LONGEST, _LONGEST_NAME, _MOST_FINDINGS = 600, 80, 24
+# Tables with more columns are wide.
+_NARROW = 5
 _LEVEL_CLASSES = {Level.BAD: "bad", Level.LOOK: "look", Level.FINE: "fine"}
 _SIGNS = {Level.BAD: "✕", Level.LOOK: "!", Level.FINE: "✓"}
 _BAND_NAMES = {
@@ -169,8 +171,9 @@ def _chart(chart: Chart, number: int) -> Iterator[str]:
 
 
 def _table(table: Table, *, is_caption_hidden: bool = False) -> Iterator[str]:
-    # What is wider than the screen scrolls on its own, by keyboard, too.
-    yield f'<div class="scroll" tabindex="0" role="region" aria-label="{_text(table.caption)}"><table>'
+    # What is wider than the screen scrolls on its own, by keyboard, too; its lines need not be broken.
+    wide = ' class="wide"' if len(table.head) > _NARROW else ""
+    yield f'<div class="scroll" tabindex="0" role="region" aria-label="{_text(table.caption)}"><table{wide}>'
     hidden = ' class="hidden"' if is_caption_hidden else ""
     yield f"<caption{hidden}>{_text(table.caption)}</caption>"
     kinds = [type(cell) for cell in table.rows[0]] if table.rows else [str] * len(table.head)

@@ -66,7 +66,8 @@ figcaption{{font-weight:600;margin-bottom:.4rem}}
 .axis-y,.axis-x{{display:flex;justify-content:space-between;color:var(--soft);font-size:.8rem;line-height:1;
 font-variant-numeric:tabular-nums}}
 .axis-y{{flex-direction:column;text-align:right;min-width:2.2rem;margin:-.4em 0}}
-.axis-x{{grid-column:2;gap:.5rem}}
+.axis-x{{grid-column:2;gap:.5rem;text-align:center}}
+.axis-x :first-child{{text-align:left}}.axis-x :last-child:not(:first-child){{text-align:right}}
 .legend{{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;list-style:none;margin:.5rem 0 .3rem;padding:0;font-size:.85rem}}
 .legend svg{{width:.75rem;height:.75rem;margin-right:.4rem;vertical-align:-.05rem;border-radius:2px}}
 .grid{{stroke:var(--line);stroke-width:1;vector-effect:non-scaling-stroke;fill:none}}
@@ -84,7 +85,8 @@ th,td{{text-align:left;vertical-align:top;padding:.35rem .9rem .35rem 0;border-b
 thead th{{color:var(--soft);font-weight:600;font-size:.82rem;vertical-align:bottom}}
 tbody th{{font-weight:500}}
 tr>:last-child{{padding-right:0}}
-td:not(.number),th[scope=row]{{min-width:5.5rem}}
+td:not(.number),th:has(bdi){{min-width:5.5rem}}
+.wide :is(td,th[scope=row]),td:has(i:not(.span)){{white-space:nowrap;min-width:0}}
 .number+:not(.number){{padding-left:.9rem}}
 .number{{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap;overflow-wrap:normal}}
 bdi{{font:.86em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}}

@@ -23,10 +23,9 @@ from bulk_export.core.files import local_failures
 from bulk_export.core.window_gate import utc_now
 from bulk_export.errors import UsageError
 from bulk_export.output.directory import inspect_output, locked_directory, prepare_output
-from bulk_export.output.file_names import SYNC_STATE, WORKING_DIRECTORY
+from bulk_export.output.file_names import REPORT, SYNC_STATE, WORKING_DIRECTORY
 from bulk_export.output.object_store.lease import LeaseTimes
 from bulk_export.output.working_state import remove_tree
-from bulk_export.pipelines.report import renewed_report
 from bulk_export.pipelines.sync.confirm_removals import (
     MissingRecords,
     endpoints_to_confirm,
@@ -124,7 +123,10 @@ async def sync_once(
             await anyio.to_thread.run_sync(remove_unused_files, options, unused)
             remarks += await stored.push()
         if options.with_report:
-            remarks += await anyio.to_thread.run_sync(renewed_report, options.output)
+            from bulk_export.pipelines.report import renewed_report  # other polls do without what it imports
+
+            working = options.output / WORKING_DIRECTORY
+            remarks += await anyio.to_thread.run_sync(renewed_report, options.output, working)
     summary = SyncSummary(polls, remarks)
     report(summary)
     if syncing.refused:
@@ -297,7 +299,7 @@ def _clear(working: Path) -> None:
         for name in (FULL, CHANGES, SCRATCH):
             remove_tree(working / name)
         # What a crash left of files that were about to be renamed, or of probes of the file system.
-        for pattern in (f".{SYNC_STATE}.*", "probe.*"):
+        for pattern in (f".{SYNC_STATE}.*", f".{REPORT}.*", "probe.*"):
             for file in working.glob(pattern):
                 file.unlink(missing_ok=True)
 
