@@ -81,6 +81,17 @@ test-sail: .venv-sail/.ready
 	.venv-moto/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
+# The recipe for Airflow, which wants other versions than those of constraints.txt and takes some minutes.
+.PHONY: test-airflow
+test-airflow: .venv-airflow/.ready
+	.venv-airflow/bin/python -m pytest -m integration --numprocesses 0 tests/service/integrations/test_airflow.py
+
+.venv-airflow/.ready: $(READY)
+	$(PYTHON) -m venv .venv-airflow
+	.venv-airflow/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[check,redis,speed,dev]' 'apache-airflow>=3.1,<4'
+	touch $@
+
 # The tests of the compiled decoder with AddressSanitizer and UBSan, away from the tree: by gcc, which has a library of
 # the first to load into Python. Python's own memory comes from malloc, so that what is read behind a body is seen, too;
 # and a report goes past pytest, which would keep it for a test that never ends.
