@@ -13,7 +13,7 @@ AZURITE := 3.35.0
 FUZZ_SECONDS ?= 90
 
 .PHONY: export test test-python test-build lint format types check bench bench-peers lock clean torture fuzz
-.PHONY: test-integrations test-snowflake sanitize fuzz-kernel wheels container
+.PHONY: test-integrations test-snowflake sanitize fuzz-kernel wheels container docs
 
 # Installing compiles the decoder, where there is a C compiler; a change of its sources does so again.
 $(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard $(DECODE)/kernel/*.[ch])
@@ -99,6 +99,12 @@ wheels: .venv-wheels/.ready
 	$(PYTHON) -m venv .venv-wheels
 	.venv-wheels/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
+
+# The documents as a site in dist/site; a broken link or anchor, or anything loaded from elsewhere, is an error.
+# With --quiet, mkdocs would not count its warnings, and --strict would be nothing.
+docs: $(READY)
+	$(BIN)/python -m mkdocs build --strict --clean
+	@echo dist/site/index.html
 
 # An image for containers into dist/, without a registry. Needs buildah and mmdebstrap.
 container:
