@@ -15,7 +15,7 @@ SHARED := share/man/man1/bulk-export.1 share/bash-completion/completions/bulk-ex
   share/zsh/site-functions/_bulk-export share/fish/vendor_completions.d/bulk-export.fish
 
 .PHONY: export test test-python test-build man lint format types check bench bench-peers lock clean torture fuzz
-.PHONY: test-integrations test-snowflake test-sail sanitize fuzz-kernel wheels container
+.PHONY: test-integrations test-snowflake test-sail sanitize fuzz-kernel wheels container docs
 
 # Installing compiles the decoder, where there is a C compiler; a change of its sources does so again.
 $(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard $(DECODE)/kernel/*.[ch])
@@ -122,6 +122,12 @@ wheels: .venv-wheels/.ready
 	$(PYTHON) -m venv .venv-wheels
 	.venv-wheels/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
+
+# The documents as a site in dist/site; a broken link or anchor, or anything loaded from elsewhere, is an error.
+# With --quiet, mkdocs would not count its warnings, and --strict would be nothing.
+docs: $(READY)
+	$(BIN)/python -m mkdocs build --strict --clean
+	@echo dist/site/index.html
 
 # An image for containers into dist/, without a registry. Needs buildah and mmdebstrap.
 container:
