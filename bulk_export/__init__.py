@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from bulk_export.api.inspection import run_head as run_head
     from bulk_export.api.tenants import export_tenants as export_tenants
     from bulk_export.api.tenants import load_tenants as load_tenants
+    from bulk_export.api.tenants import plan_tenants as plan_tenants
     from bulk_export.api.tenants import run_export_tenants as run_export_tenants
     from bulk_export.api.tenants import run_sync_tenants as run_sync_tenants
     from bulk_export.api.tenants import sync_tenants as sync_tenants
@@ -89,6 +90,9 @@ if TYPE_CHECKING:
     from bulk_export.pipelines.sync.summary import TableSummary as TableSummary
     from bulk_export.pipelines.tenants import TenantResult as TenantResult
     from bulk_export.pipelines.tenants import TenantsSummary as TenantsSummary
+    from bulk_export.pipelines.tenants_plan import TenantCost as TenantCost
+    from bulk_export.pipelines.tenants_plan import TenantsCost as TenantsCost
+    from bulk_export.pipelines.tenants_plan import TenantsPlan as TenantsPlan
     from bulk_export.progress.events import EndFound as EndFound
     from bulk_export.progress.events import EndpointProgress as EndpointProgress
     from bulk_export.progress.events import OutsideWindow as OutsideWindow
@@ -151,6 +155,7 @@ _HOMES = {
     "bulk_export.api.tenants": (
         "export_tenants",
         "load_tenants",
+        "plan_tenants",
         "run_export_tenants",
         "run_sync_tenants",
         "sync_tenants",
@@ -208,6 +213,7 @@ _HOMES = {
         "TenantResult",
         "TenantsSummary",
     ),
+    "bulk_export.pipelines.tenants_plan": ("TenantCost", "TenantsCost", "TenantsPlan"),
     "bulk_export.progress.events": (
         "EndFound",
         "EndpointProgress",

@@ -9,12 +9,13 @@ from typing import Unpack
 
 import anyio
 
-from bulk_export.api.event_loop import run
+from bulk_export.api.event_loop import fetched, run
 from bulk_export.api.option_help import shows_options
 from bulk_export.api.watching import tenant_watchers
 from bulk_export.pipelines import tenants as several
-from bulk_export.pipelines.arguments import ExportArguments, SyncArguments
+from bulk_export.pipelines.arguments import ExportArguments, PlanArguments, SyncArguments
 from bulk_export.pipelines.choices import Display
+from bulk_export.pipelines.declarations import with_defaults
 from bulk_export.pipelines.load import LoadSummary
 from bulk_export.pipelines.load_arguments import LoadArguments
 from bulk_export.pipelines.remote_descriptions import with_fetched_service
@@ -22,6 +23,8 @@ from bulk_export.pipelines.sync.summary import SyncSummary
 from bulk_export.pipelines.tenant_options import export_options, load_options, sync_options
 from bulk_export.pipelines.tenants import TenantsSummary
 from bulk_export.pipelines.tenants_file import read_tenants
+from bulk_export.pipelines.tenants_plan import TenantsPlan
+from bulk_export.pipelines.tenants_plan import plan_tenants as costs_of_tenants
 from bulk_export.progress.console import Console
 from bulk_export.progress.events import ProgressEvent
 from bulk_export.progress.observer import ExportSummary, Observer
@@ -201,3 +204,29 @@ def load_tenants(
         InvalidArgument: An option is unknown, or its value has a wrong type. It is a UsageError and a TypeError.
     """
     return several.load_tenants(load_options(read_tenants(tenants), directory, [*names, *endpoints], options))
+
+
+@shows_options(PlanArguments)
+def plan_tenants(
+    tenants: str | os.PathLike[str], *names: str, endpoints: Sequence[str] = (), **options: Unpack[PlanArguments]
+) -> TenantsPlan:
+    """Estimate the cost of exports, or of copies, of several tenants side by side. Sends nothing, and reads no token.
+
+    Args:
+        tenants: The file that names them.
+        *names: Names of endpoints; with those in `endpoints`, all that are counted.
+        endpoints: More names.
+        **options: As for `plan`, for all tenants. In the directory of `like`, tenants with a directory of their own
+            take their numbers of records from it.
+
+    Returns:
+        The cost of each tenant and of all.
+
+    Raises:
+        UsageError: The file or an option cannot be used as given.
+        InvalidArgument: An option is unknown, or its value has a wrong type. It is a UsageError and a TypeError.
+        BulkExportError: An earlier export, or the description, cannot be read.
+    """
+    with_defaults(PlanArguments, options)
+    cost, *polls = costs_of_tenants(read_tenants(tenants), [*names, *endpoints], fetched(options)).values()
+    return TenantsPlan(cost, polls[0] if polls else None)

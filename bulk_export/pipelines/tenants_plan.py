@@ -60,6 +60,19 @@ class TenantsCost:
         return max(one.seconds for one in self.tenants.values())
 
 
+@dataclass(frozen=True, slots=True)
+class TenantsPlan:
+    """What an export, or a sync, of several tenants would cost.
+
+    Attributes:
+        cost: The cost of the exports, or with `sync` of fetching everything once.
+        poll: With `sync`, the cost of a poll for changes of each.
+    """
+
+    cost: TenantsCost
+    poll: TenantsCost | None
+
+
 def plan_tenants(
     tenants: Sequence[Tenant], endpoints: Sequence[str], options: Mapping[str, Any]
 ) -> dict[str, TenantsCost]:

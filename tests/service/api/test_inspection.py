@@ -32,6 +32,19 @@ def test_plan() -> None:
     assert "--page-size 3000" in str(bulk_export.plan("statements", records=300_000).advice)
 
 
+def test_plan_of_tenants(tmp_path: Path) -> None:
+    """The cost of each tenant, without a token of any."""
+    file = tmp_path / "tenants.toml"
+    file.write_text("".join(f'[[tenant]]\nname = "{name}"\ntoken-file = "none"\n' for name in ("north", "south")))
+    options = {"environment": "local", "records": 9_000}
+    made = bulk_export.plan_tenants(file, "statements", sync=True, **options)  # type: ignore[arg-type]
+    assert [*made.cost.tenants] == ["north", "south"]
+    assert made.poll is not None
+    assert made.poll.requests < made.cost.requests
+    with pytest.raises(bulk_export.InvalidArgument, match="unexpected keyword argument 'like_it'"):
+        bulk_export.plan_tenants(file, like_it=3)  # type: ignore[call-arg]
+
+
 def test_budget(tmp_path: Path) -> None:
     """What an export sent counts, and nothing is on record where nothing was sent."""
     ledger = f"sqlite:///{tmp_path}/ledger"
