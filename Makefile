@@ -187,4 +187,4 @@ lock: $(READY) .venv-plots/.ready .venv-integrations/.ready
 	  | grep -viE '^(pip|setuptools|wheel)==' | sort --ignore-case --unique > constraints.txt
 
 clean:
-	rm -rf $(VENV) .venv-plots .venv-integrations .venv-snowflake .venv-sail .venv-wheels .venv-moto .azurite $(PEERS:%=.venv-%) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-plots .venv-integrations .venv-snowflake .venv-sail .venv-wheels .venv-airflow .venv-moto .azurite $(PEERS:%=.venv-%) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -13,11 +13,12 @@ from bulk_export.api.event_loop import fetched, run
 from bulk_export.api.option_help import shows_options
 from bulk_export.api.watching import tenant_watchers
 from bulk_export.pipelines import tenants as several
-from bulk_export.pipelines.arguments import ExportArguments, PlanArguments, SyncArguments
+from bulk_export.pipelines.arguments import ExportArguments, SyncArguments
 from bulk_export.pipelines.choices import Display
 from bulk_export.pipelines.declarations import with_defaults
 from bulk_export.pipelines.load import LoadSummary
 from bulk_export.pipelines.load_arguments import LoadArguments
+from bulk_export.pipelines.plan_arguments import PlanArguments
 from bulk_export.pipelines.remote_descriptions import with_fetched_service
 from bulk_export.pipelines.sync.summary import SyncSummary
 from bulk_export.pipelines.tenant_options import export_options, load_options, sync_options

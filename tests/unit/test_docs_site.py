@@ -37,7 +37,7 @@ def test_every_command_and_function_has_its_place(site: ModuleType) -> None:
     python = pages["reference/python.md"]
     assert set(re.findall(r"^### (\S+)$", python, re.MULTILINE)) == set(bulk_export.__all__) - {"__version__"}
     assert "async def export(" in python
-    assert "progress: str = 'none'" in python
+    assert "page_size: int | str | None" in python
 
 
 def test_links_lead_to_pages(site: ModuleType) -> None:

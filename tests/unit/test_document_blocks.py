@@ -28,6 +28,7 @@ TRIED = {
     ("README.md", "python"): "unit/test_documents.py",
     ("descriptions.md", "toml"): "unit/test_documents.py",
     ("guide.md", "toml"): "unit/test_document_blocks.py",
+    ("guide.md", "python"): "unit/test_documents.py",
     ("loading.md", "python"): "service/destinations/test_recipes.py",
     ("scheduling.md", "ini"): "unit/test_recipes.py",
     ("scheduling.md", "python"): "unit/test_recipes.py",
