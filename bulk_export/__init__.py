@@ -1,8 +1,8 @@
 """Export everything from the DfE lead-provider API, fast, within its rate limits, without losing a record.
 
-`export` and `run_export` write files, `sync` keeps a copy current, `load` brings either into a database, `report` shows
-either to people, and `stream` yields record batches. Their keyword arguments are the options of the command line, under
-the same names. Everything is imported when it is first used.
+`export` and `run_export` write files, `sync` keeps a copy current, `load` brings either into a database, and `stream`
+yields record batches. Their keyword arguments are the options of the command line, under the same names. Everything is
+imported when it is first used.
 
 The loggers are named after the modules and silent until a program configures `bulk_export` or the root logger.
 """
