@@ -110,6 +110,13 @@ class Timeline:
     holds: tuple[Hold, ...] = ()
     endpoints: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Raise InvalidRunLog for more of anything than an export records."""
+        found = (self.buckets, self.holds, self.starts, self.limits, self.endpoints)
+        most = (MOST_BUCKETS, MOST_HOLDS, MOST_STARTS, MOST_LIMITS, MOST_ENDPOINTS)
+        if any(len(values) > bound for values, bound in zip(found, most, strict=True)):
+            raise InvalidRunLog("more than an export records")
+
     def total(self, name: str) -> int:
         """The sum of one of `COUNTS`."""
         return sum(getattr(bucket, name) for bucket in self.buckets)

@@ -23,4 +23,11 @@ class ReportArguments(TypedDict, total=False):
         ),
     ]
     verify: Annotated[bool, Option("Read every file of an export, as verify does, not only names and sizes.")]
-    values: Annotated[bool, Option("Count the values of enumerations, too, if 10 records or more have them.")]
+    # Whether values are shown to people is decided each time.
+    values: Annotated[
+        bool,
+        Option(
+            "Count the values of enumerations, too, if 10 records or more have them.",
+            sources=Source.LINE | Source.PYTHON,
+        ),
+    ]

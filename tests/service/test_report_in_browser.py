@@ -1,6 +1,6 @@
 """Reports in a real Chromium, without a window: nothing is loaded, nothing overflows, and the dark one is dark.
 
-Run with `make test-integrations`. To look at the pictures, set BULK_EXPORT_PICTURES to a directory.
+Run with `make test-integrations`. To look at the pictures, set REPORT_PICTURES to a directory.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ async def test_report_in_a_browser(page: Page, tmp_path: Path, name: str) -> Non
             assert await page.value_of("document.documentElement.scrollWidth") == width
             assert await page.value_of(_RIGHTMOST) <= width
             seen[width, scheme] = await page.value_of("getComputedStyle(document.body).backgroundColor")
-            if pictures := os.environ.get("BULK_EXPORT_PICTURES"):
+            if pictures := os.environ.get("REPORT_PICTURES"):
                 await page.picture(Path(pictures) / f"{name}-{width}-{scheme}.png")
     assert len({color for (_, scheme), color in seen.items() if scheme == "light"}) == 1
     assert seen[375, "light"] != seen[375, "dark"]

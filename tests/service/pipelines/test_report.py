@@ -121,7 +121,7 @@ def test_what_is_no_export(tmp_path: Path) -> None:
         (tmp_path / "manifest.json").write_text('{"tool": {"name": "bulk-export"}, ' + damage[1:])
         with pytest.raises(DamagedState, match="cannot be used"):
             bulk_export.report(tmp_path)
-    with pytest.raises(TypeError, match="did you mean 'output'"):
+    with pytest.raises(TypeError, match=r"(?i)did you mean 'output'"):
         bulk_export.report(tmp_path, outptu="x")  # type: ignore[call-arg]
 
 
@@ -143,11 +143,10 @@ def test_not_for_what_is_in_an_object_store_alone(tmp_path: Path) -> None:
         SyncOptions.of((NAME,), output="s3://bucket/x", **given)
 
 
-@pytest.mark.parametrize("form", ["delta", "parquet"])
-async def test_copy_with_report(tmp_path: Path, form: str) -> None:
+async def test_copy_with_report(tmp_path: Path) -> None:
     """It is renewed by each poll: how many rows there are, and what each poll changed."""
     async with scene(tmp_path, people=5, partners=2) as it:
-        await it.sync(NAME, PARTNERS, format=form, with_report=True)
+        await it.sync(NAME, PARTNERS, with_report=True)
         first = read_page((it.directory / "report.html").read_text()).whole_text
         assert "7 rows in 2 tables" in first
         # A crash left this while the report was being written.
@@ -157,7 +156,7 @@ async def test_copy_with_report(tmp_path: Path, form: str) -> None:
         begun.chmod(0o600)
         it.now += HOUR
         it.records[NAME].append(person(9, updated_at="2025-06-02T13:00:00Z"))
-        summary = await it.sync(NAME, PARTNERS, format=form, with_report=True)
+        summary = await it.sync(NAME, PARTNERS, with_report=True)
         assert list(summary.remarks) == []
         page = read_page((it.directory / "report.html").read_text())
         assert "8 rows in 2 tables" in page.whole_text

@@ -22,7 +22,7 @@ def log_of(output: Path) -> RunLog:
 async def test_every_request_is_on_the_timeline(tmp_path: Path) -> None:
     """Its sums are those of the manifest, and it holds no value of a filter, no address and no token."""
     async with serving(settings()) as service:
-        chosen = options(service, tmp_path, "npq-applications", "statements", page_size=100, filter=["cohort=2021"])
+        chosen = options(service, tmp_path, "npq-applications", "statements", page_size=500, filter=["cohort=2021"])
         await export(chosen)
     manifest = json.loads((tmp_path / "manifest.json").read_bytes())
     log, text = log_of(tmp_path), (tmp_path / "run.jsonl").read_text()
@@ -48,8 +48,10 @@ async def test_interrupted_export_keeps_its_timeline(tmp_path: Path) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(stop_soon)
             with pytest.raises(Interrupted):
-                await export(options(service, tmp_path / "out", page_size=20), stop=stop, tuning=QUICK)
-        await export(options(service, tmp_path / "out", page_size=20), tuning=QUICK)
+                await export(
+                    options(service, tmp_path / "out", "participants-npq", page_size=20), stop=stop, tuning=QUICK
+                )
+        await export(options(service, tmp_path / "out", "participants-npq", page_size=20), tuning=QUICK)
     manifest = json.loads((tmp_path / "out/manifest.json").read_bytes())
     timeline = log_of(tmp_path / "out").timeline
     assert len(timeline.starts) == 2

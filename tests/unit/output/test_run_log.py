@@ -59,6 +59,7 @@ def test_largest_is_small() -> None:
         LOG.lines().replace('"seconds": 2', '"seconds": 0'),
         LOG.lines().replace("300.0", "Infinity"),
         LOG.lines()[:-30],
+        LOG.lines() + LOG.lines().split("\n")[-2].join(["", "\n"]) * MOST_BUCKETS,
         "[" * 100_000,
         " " * (LARGEST + 1),
     ],

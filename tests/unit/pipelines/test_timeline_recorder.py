@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_export.output.run_log import MOST_BUCKETS, MOST_HOLDS, Hold, Timeline
@@ -81,6 +81,7 @@ def test_clock_set_back_stands_still() -> None:
     assert [(row.at, row.requests) for row in it.recorder.timeline().buckets] == [(0, 2)]
 
 
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.floats(0, 5_000), st.booleans()), max_size=600))
 def test_it_stays_small_and_loses_no_count(steps: list[tuple[float, bool]]) -> None:
     """However long an export takes, the timeline is some kilobytes, in order, and its sums are those of the export."""
