@@ -6,8 +6,7 @@
 #ifndef KERNEL_DOUBLES_H
 #define KERNEL_DOUBLES_H
 
-#include <stdint.h>
-#include <string.h>
+#include "text.h"
 
 /* ---- integers of any size that is needed here ----
  * A decimal has up to 18 digits and a power between -341 and 308, so neither side of a comparison has more than 1,200 bits.
@@ -122,56 +121,86 @@ enum { MOST_DIGITS = 17 };
  * digits than any double is written with. */
 static int read_decimal(const uint8_t *at, const uint8_t *end, decimal *read) {
   enum { LARGEST_EXPONENT = 10000 };
-  int in_fraction = 0, zeros = 0;
-  *read = (decimal){0};
-  for (; at < end && (*at | 0x20) != 'e'; at++) {
-    if (*at == '.') { in_fraction = 1; continue; }
-    read->power -= in_fraction;
-    if (*at == '0') {
-      zeros += read->count > 0;
+  uint64_t digits = 0;
+  int count = 0, power = 0, in_fraction = 0, zeros = 0;
+  for (; at < end; at++) {
+    unsigned digit = (unsigned)*at - '0';
+    if (digit > 9) {
+      if (*at != '.') break;
+      in_fraction = 1;
       continue;
     }
-    read->count += zeros + 1;
-    if (read->count > MOST_DIGITS) return 0;
-    for (; zeros; zeros--) read->digits *= 10;
-    read->digits = read->digits * 10 + (uint64_t)(*at - '0');
+    power -= in_fraction;
+    if (!digit) {
+      zeros += count > 0;
+      continue;
+    }
+    count += zeros + 1;
+    if (count > MOST_DIGITS) return 0;
+    for (; zeros; zeros--) digits *= 10;
+    digits = digits * 10 + digit;
   }
-  read->power += zeros;
+  power += zeros;
   if (at < end) {
     int exponent = 0, sign = at[1] == '-' ? -1 : 1;
     for (at += at[1] == '-' || at[1] == '+' ? 2 : 1; at < end; at++)
       if (exponent < LARGEST_EXPONENT) exponent = exponent * 10 + (*at - '0');
-    read->power += sign * exponent;
+    power += sign * exponent;
   }
+  *read = (decimal){digits, count, power};
   return 1;
 }
 
 /* What becomes of a decimal: it is what its double is written as, it is not, or this code cannot say. */
 enum fit { FITS, MISFITS, UNDECIDED };
 
+/* 10^0 to 10^22, which doubles hold exactly. */
+static const double tens[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
+                              1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+enum { LARGEST_POWER = 22, ALWAYS_WRITTEN = 15 };
+
 /* Find the bits of the double, without a sign, that is written as this decimal. */
-static enum fit find_double(const decimal *read, uint64_t *bits) {
-  static const double tens[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
-                                1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-  enum { LARGEST_POWER = 22, ALWAYS_WRITTEN = 15, LOWEST_PLACE = -323, HIGHEST_PLACE = 309 };
+static enum fit search_double(const decimal *read, uint64_t *bits) {
+  enum { LOWEST_PLACE = -323, HIGHEST_PLACE = 309 };
   *bits = 0;
   if (!read->digits) return FITS;
   /* Those beyond are read as zero or as infinite. */
-  int place = read->count + read->power;
+  int place = read->count + read->power, power = read->power;
   if (place < LOWEST_PLACE || place > HIGHEST_PLACE) return MISFITS;
   double guess = (double)read->digits;
-  int power = read->power;
   for (; power > LARGEST_POWER; power -= LARGEST_POWER) guess *= tens[LARGEST_POWER];
   for (; power < -LARGEST_POWER; power += LARGEST_POWER) guess /= tens[LARGEST_POWER];
   guess = power < 0 ? guess / tens[-power] : guess * tens[power];
   if (read->count <= ALWAYS_WRITTEN && read->power <= LARGEST_POWER && read->power >= -LARGEST_POWER) {
-    /* One operation with exact operands gives the nearest double, and no two decimals of so few digits share one. */
-    memcpy(bits, &guess, 8);
+    memcpy(bits, &guess, 8); /* as in `find_double`, with an exponent */
     return FITS;
   }
   if (!find_nearest(read->digits, read->power, guess, bits)) return UNDECIDED;
   if (!*bits || *bits > LARGEST_DOUBLE) return MISFITS;
   return is_shortest(read->digits, read->power, *bits) ? FITS : MISFITS;
+}
+
+static NOT_INLINED enum fit find_long_double(const uint8_t *at, const uint8_t *end, uint64_t *bits) {
+  decimal read;
+  return read_decimal(at, end, &read) ? search_double(&read, bits) : MISFITS;
+}
+
+/* Find the bits of the double that is written as the number without a sign between `at` and `end`. */
+static inline enum fit find_double(const uint8_t *at, const uint8_t *end, uint64_t *bits) {
+  const uint8_t *begin = at;
+  int digits = 0, power = 0, in_fraction = 0;
+  uint64_t value = 0;
+  for (; at < end && *at <= '9'; at++) {
+    if (*at == '.') { in_fraction = 1; continue; }
+    if (digits || *at != '0') digits++;
+    value = value * 10 + (uint64_t)(*at - '0');
+    power -= in_fraction;
+  }
+  if (UNLIKELY(at < end || digits > ALWAYS_WRITTEN || power < -LARGEST_POWER)) return find_long_double(begin, end, bits);
+  /* One operation with exact operands gives the nearest double, and no two decimals of so few digits share one. */
+  double nearest = (double)value / tens[-power];
+  memcpy(bits, &nearest, 8);
+  return FITS;
 }
 
 #endif

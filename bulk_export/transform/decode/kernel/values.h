@@ -118,9 +118,8 @@ static int take_number(node *n, reader *r) {
   const uint8_t *at = r->at, *end = skip_number(at);
   if (!end) return DECLINED;
   uint64_t negative = *at == '-', bits;
-  decimal read;
-  if (end - at > LONGEST || !read_decimal(at + negative, end, &read)) return take_misfit(n, r);
-  enum fit fit = find_double(&read, &bits);
+  if (end - at > LONGEST) return take_misfit(n, r);
+  enum fit fit = find_double(at + negative, end, &bits);
   if (UNLIKELY(fit != FITS)) return fit == MISFITS ? take_misfit(n, r) : DECLINED;
   int failed = row_fits(n);
   if (failed) return failed;
