@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 # With more threads, the one that takes the results is the bound.
 _MOST_CORES = 4
-_WAITING_PER_CORE = 3
+_WAITING_PER_CORE = 2
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -21,7 +21,7 @@ _MAPPED_BYTES = 4 * 1024 * 1024
 # M_TRIM_THRESHOLD: with the threshold above it stays at 128 kB, and then each page that is freed at the end of the heap
 # is given back to the system, which has to clear it again for the next one. `trim_heap` gives back what adds up.
 _TRIM_THRESHOLD = -1
-_KEPT_BYTES = 32 * 1024 * 1024
+_KEPT_BYTES = 8 * 1024 * 1024
 # Pages are lists of thousands of strings without cycles. A collection for every 700 of them takes 3 % of the time.
 _GARBAGE = 50_000
 # An export of one endpoint over one connection needs this many.
