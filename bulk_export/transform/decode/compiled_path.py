@@ -16,23 +16,23 @@ import pyarrow as pa
 from bulk_export.core.kernel_library import Kernel, load_kernel
 from bulk_export.core.model import Endpoint, FieldType, Kind, ListOf, Struct
 from bulk_export.transform import schema
+from bulk_export.transform.decode.description_node import (
+    DROPPED,
+    KINDS,
+    LIST,
+    LONGEST_NAME,
+    OBJECT,
+    PSEUDONYM,
+    REDACTED,
+    UNDESCRIBED,
+    written_node,
+)
 from bulk_export.transform.decode.drift import Drift
 from bulk_export.transform.decode.scanned_page import HashedIds
 from bulk_export.transform.decode.values import RECORD
 from bulk_export.transform.redaction import Redaction, RedactionAction, Rule, Rules
 
-STRING, LIST, OBJECT, DROPPED = b"s", b"l", b"{", b"x"
-KINDS = {
-    Kind.STRING: STRING,
-    Kind.BOOLEAN: b"b",
-    Kind.INTEGER: b"i",
-    Kind.NUMBER: b"n",
-    Kind.TIMESTAMP: b"t",
-    Kind.DATE: b"d",
-}
-PSEUDONYM, _REDACTED, _UNDESCRIBED = 1, 2, 4
-_MOST_MEMBERS = 256
-_MOST_UNKNOWN, _LONGEST_NAME = 64, 200
+_MOST_UNKNOWN = 64
 
 
 class _ArrowArray(ctypes.Structure):
@@ -69,7 +69,7 @@ class _UnknownName(ctypes.Structure):
         ("name_size", ctypes.c_int32),
         ("count", ctypes.c_int64),
         ("count_before", ctypes.c_int64),
-        ("name", ctypes.c_uint8 * _LONGEST_NAME),
+        ("name", ctypes.c_uint8 * LONGEST_NAME),
     ]
 
 
@@ -148,9 +148,9 @@ class CompiledDecoder:
         fields = schema.columns(redaction.redacted(endpoint))
         attributes = _members(Struct(fields), redaction.rules)
         beside = [
-            _node(Kind.STRING, schema.ID, redaction.rules.get(schema.ID), flags=_REDACTED),
-            _node(Kind.STRING, schema.TYPE, redaction.rules.get(schema.TYPE), flags=_REDACTED),
-            written_node(OBJECT, _REDACTED, schema.ATTRIBUTES, attributes),
+            _node(Kind.STRING, schema.ID, redaction.rules.get(schema.ID), flags=REDACTED),
+            _node(Kind.STRING, schema.TYPE, redaction.rules.get(schema.TYPE), flags=REDACTED),
+            written_node(OBJECT, REDACTED, schema.ATTRIBUTES, attributes),
             *_ruled(redaction.rules, {schema.ID, schema.TYPE, schema.ATTRIBUTES}),
         ]
         if schema.ATTRIBUTES in redaction.rules:
@@ -246,28 +246,9 @@ def texts_of(column: pa.Array) -> list[str]:
     return found
 
 
-def written_node(kind: bytes, flags: int, name: str, children: Sequence[bytes] = ()) -> bytes:
-    """A node of a description, as the kernel reads it.
-
-    Args:
-        kind: A value of `KINDS`, `LIST`, `OBJECT` or `DROPPED`.
-        flags: What `kernel/columns.h` defines.
-        name: The name of the member; empty for what is none.
-        children: The item of a list, or the members of an object.
-
-    Raises:
-        ValueError: The kernel does not take the name, or so many members.
-    """
-    text = name.encode()
-    if len(children) > _MOST_MEMBERS or len(text) > _LONGEST_NAME or not name.isprintable() or {'"', "\\"} & set(name):
-        raise ValueError("a name or a number of members that the kernel does not take")
-    sizes = len(text).to_bytes(2, "little") + len(children).to_bytes(2, "little")
-    return kind + bytes([flags]) + sizes + text + b"".join(children)
-
-
 def _node(declared: FieldType, name: str, rule: Rule | None, *, flags: int = 0) -> bytes:
     if rule is not None:
-        flags |= _REDACTED
+        flags |= REDACTED
     if isinstance(declared, ListOf):
         return written_node(LIST, flags, name, [_node(declared.item, "", rule)])
     if isinstance(declared, Struct):
@@ -291,7 +272,7 @@ def _ruled(rules: Rules, known: set[str]) -> Iterator[bytes]:
             yield written_node(DROPPED, 0, name)
         else:
             pseudonym = PSEUDONYM if rule is RedactionAction.PSEUDONYMISE else 0
-            yield written_node(b"s", _UNDESCRIBED | _REDACTED | pseudonym, name)
+            yield written_node(b"s", UNDESCRIBED | REDACTED | pseudonym, name)
 
 
 def _paths(declared: FieldType, rules: Rule | None, path: str = "") -> Iterator[str]:

@@ -9,7 +9,7 @@ import ctypes
 from collections.abc import Mapping
 
 from bulk_export.core.kernel_library import Kernel
-from bulk_export.transform.decode.compiled_path import DROPPED, OBJECT, PSEUDONYM, STRING, written_node
+from bulk_export.transform.decode.description_node import DROPPED, OBJECT, PSEUDONYM, STRING, written_node
 from bulk_export.transform.decode.scanned_page import ScannedIds, ScannedRecords
 from bulk_export.transform.redaction import RedactionAction, Rule, Rules
 

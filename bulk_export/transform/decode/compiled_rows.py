@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from bulk_export.core.kernel_library import Kernel
-from bulk_export.transform.decode.compiled_path import KINDS, LIST, OBJECT, written_node
+from bulk_export.transform.decode.description_node import KINDS, LIST, OBJECT, written_node
 from bulk_export.transform.schema import arrow_type
 
 _CODES = {arrow_type(kind): code for kind, code in KINDS.items()}
