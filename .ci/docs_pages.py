@@ -52,6 +52,17 @@ def moved_links(text: str, folder: str) -> str:
     return _LINK.sub(moved, text)
 
 
+def linked_files() -> list[str]:
+    """The files of the tree outside of `docs/` that a document links to, such as examples; the site has them, too."""
+    targets = {
+        os.path.normpath(f"docs/{link[2]}")
+        for document in (ROOT / "docs").glob("*.md")
+        for link in _LINK.finditer(document.read_text("utf-8"))
+    }
+    outside = {target for target in targets if not target.startswith("docs/") and target not in MOVED}
+    return sorted(target for target in outside if (ROOT / target).is_file())
+
+
 def commands_page() -> str:
     """Every command with its own help, as the program prints it."""
     import typer
@@ -180,6 +191,8 @@ def on_files(files: Any, *, config: Any) -> Any:
 
     for place, text in pages().items():
         files.append(File.generated(config, place, content=text))
+    for place in linked_files():
+        files.append(File.generated(config, place, abs_src_path=str(ROOT / place)))
     return files
 
 

@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping
 
+from bulk_export.core.compat.directories import remove_file
 from bulk_export.core.directories import entry_status
 from bulk_export.core.files import open_regular
 from bulk_export.output.file_names import REPORT, RUN_LOG
@@ -44,4 +45,4 @@ def remove_side_files(directory: int) -> None:
     for name, is_ours in _MARKS.items():
         if entry_status(name, within=directory) is not None and may_write(name, directory, is_ours):
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=directory)
+                remove_file(name, within=directory)

@@ -98,8 +98,9 @@ def test_missing_extra_names_its_command(installed: Path, tmp_path: Path) -> Non
         done = run(installed, *[part.format("first") for part in command], at=tmp_path)
         assert (done.returncode, f"pip install 'bulk-export[{extra}]'" in done.stderr) == (2, True), done.stderr
         assert "Traceback" not in done.stderr
-    spark = run(installed.parent / "python", "-c", "import bulk_export.integrations.spark", at=tmp_path)
-    assert "pip install 'bulk-export[spark]'" in spark.stderr
+    for extra in ("spark", "dagster"):
+        done = run(installed.parent / "python", "-c", f"import bulk_export; bulk_export.{extra}", at=tmp_path)
+        assert f"pip install 'bulk-export[{extra}]'" in done.stderr
 
 
 def test_every_extra_is_looked_at() -> None:

@@ -47,6 +47,18 @@ def test_links_lead_to_pages(site: ModuleType) -> None:
     assert site.moved_links("[a](docs/guide.md) [b](CONTRIBUTING.md)", "") == "[a](guide.md) [b](contributing.md)"
 
 
+def test_linked_files_are_in_the_site(site: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a document links to outside of its folder is put into the site, and pages of the root are not twice."""
+    monkeypatch.setattr(site, "ROOT", tmp_path)
+    for name in ("docs", "examples"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "examples/one.ipynb").touch()
+    (tmp_path / "docs/a.md").write_text(
+        "[x](../examples/one.ipynb) [y](../README.md) [z](b.md) [w](../examples/two.ipynb)"
+    )
+    assert site.linked_files() == ["examples/one.ipynb"]
+
+
 @pytest.mark.parametrize(
     ("page", "loads"),
     [
