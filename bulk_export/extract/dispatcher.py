@@ -48,6 +48,8 @@ logger = logging.getLogger(__name__)
 
 # Seconds to wait for responses in flight after the run has failed.
 _LAST_RESPONSES = 5.0
+# How often a page may fail whose size may be the reason.
+_FAILURES_OF_LARGE = 3
 
 
 def _always_open() -> WindowGate:
@@ -64,6 +66,8 @@ class DispatchSettings:
         uniform: Gives random numbers from 0 to 1, for the jitter.
         max_wait: The longest wait, in seconds, that is honoured when the service announces one.
         gate: Nothing is sent while it is closed.
+        trusted_size: Pages with more records than these may be too large for the service: a few failures of one are
+            PagesTooLarge. None if all sizes are the user's choice.
     """
 
     workers: int
@@ -71,6 +75,19 @@ class DispatchSettings:
     uniform: Callable[[], float]
     max_wait: float = 900.0
     gate: WindowGate = field(default_factory=_always_open)
+    trusted_size: int | None = None
+
+
+class PagesTooLarge(ServiceFailing):
+    """A page whose size nobody chose keeps failing; the run goes on with smaller ones, so no user sees this.
+
+    Attributes:
+        sweep: The sweep of the page.
+    """
+
+    def __init__(self, sweep: Sweep, page: int, reason: str) -> None:
+        super().__init__(f"Page {page} of {sweep.endpoint.name} failed {_FAILURES_OF_LARGE} times, last: {reason}.")
+        self.sweep = sweep
 
 
 class Dispatcher:
@@ -104,6 +121,7 @@ class Dispatcher:
         self._fetcher = fetcher
         self._limiter = limiter
         self._gate = settings.gate
+        self._trusted_size = settings.trusted_size
         self._outage = Outage(settings.backoff, max_wait=settings.max_wait, uniform=settings.uniform)
         self._failures = FailureCounts(settings.backoff, settings.uniform)
         self._changed = changed
@@ -285,6 +303,9 @@ class Dispatcher:
         """Release a page after its backoff, during which its worker serves other pages."""
         key, name = sweep.key(page), sweep.endpoint.name
         delay = self._failures.next_delay(key)
+        may_be_too_large = self._trusted_size is not None and sweep.page_size > self._trusted_size
+        if may_be_too_large and self._failures.of(key) >= _FAILURES_OF_LARGE:
+            raise PagesTooLarge(sweep, page, failure.reason)
         if failure.final or delay is None:
             failures = self._failures.of(key)
             times = "" if failures == 1 else f" {failures} times"

@@ -32,6 +32,8 @@ REMOVED = ("mark", "delete")
 
 _SCHEMA_HELP = "Fields that are not described: kept in _extra, an error, or columns of their own."
 _PAGE_SIZE_HELP = "Records per page, 1 to 3000."
+# For `--page-size`: as many as the service answers well.
+AUTO = "auto"
 
 
 class ServiceArguments(TypedDict, total=False):
@@ -143,7 +145,10 @@ class DailyWindowArguments(TypedDict, total=False):
 class PageSizeArguments(TypedDict, total=False):
     """The size of the pages of an export."""
 
-    page_size: Annotated[int | str | None, Limits(_PAGE_SIZE_HELP, metavar="N", default_text=str(DEFAULT_PAGE_SIZE))]
+    page_size: Annotated[
+        int | str | None,
+        Limits(f"{_PAGE_SIZE_HELP[:-1]}, or auto.", metavar="N|auto", default_text=str(DEFAULT_PAGE_SIZE)),
+    ]
 
 
 class ConsistencyArguments(TypedDict, total=False):

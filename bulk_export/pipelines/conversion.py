@@ -56,6 +56,7 @@ class ConversionSettings:
         schema_mode: LAX, STRICT or INFER.
         redaction: What is dropped or replaced by pseudonyms.
         page_size: How many records a page was asked to hold.
+        tries_page_sizes: Whether each list has its own size, which further sweeps keep to as well.
         part_rows: The number of records after which a part ends, at the next end of a page.
         consistent: Whether to sweep again until two sweeps agree, in any case.
         drop_gone: Whether records that vanished during the run are left out.
@@ -70,6 +71,7 @@ class ConversionSettings:
     redaction: Redaction
     page_size: int
     part_rows: int = PART_ROWS
+    tries_page_sizes: bool = False
     consistent: bool = False
     drop_gone: bool = False
     asks_twice: bool = True
@@ -250,6 +252,8 @@ class EndpointConversion:
 
     @property
     def _largest_page(self) -> int:
+        if self._settings.tries_page_sizes:
+            return self.sweep.page_size
         return self.sweep.endpoint.paging.largest or self._settings.page_size
 
     def _scan(self, scan: SchemaScan, step: Step) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ import anyio.to_thread
 from bulk_export.core.kernel_library import check_decoder
 from bulk_export.core.model import Endpoint
 from bulk_export.core.process import require_descriptors
+from bulk_export.extract.dispatcher import PagesTooLarge
 from bulk_export.extract.journal import GroupCommit, JournalStore
 from bulk_export.output.file_names import named_by_user
 from bulk_export.output.formats import CsvStyle
@@ -36,13 +37,14 @@ from bulk_export.pipelines.metrics import export_samples, measured
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.output_location import shown_place
 from bulk_export.pipelines.page_size_advice import page_size_advice
+from bulk_export.pipelines.page_size_trials import begin_smaller, page_sizes
 from bulk_export.pipelines.results import export_identity, export_manifest, not_exported_text, summarise
 from bulk_export.pipelines.session import Session, open_session
 from bulk_export.pipelines.timeline_recorder import TimelineRecorder, stored_timeline
 from bulk_export.pipelines.tracing import traced
 from bulk_export.pipelines.tuning import Tuning, body_cap
 from bulk_export.pipelines.work_left import WorkMeter, WorkSettings
-from bulk_export.pipelines.workspace import Workspace, WorkspaceRequest, open_workspace
+from bulk_export.pipelines.workspace import Workspace, WorkspaceRequest, interrupted, open_workspace
 from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.transform.decode import page_rewriter
 
@@ -106,7 +108,8 @@ class _Export:
         self._stop = stop
         self._tuning = tuning
         self._open_journal = open_journal
-        self._body_cap = body_cap(options.service.largest_page_size if options.consistent else options.page_size)
+        has_large_pages = options.consistent or options.tries_page_sizes
+        self._body_cap = body_cap(options.service.largest_page_size if has_large_pages else options.page_size)
 
     async def run(self) -> ExportSummary:
         options, observer = self._options, self._observer
@@ -151,39 +154,57 @@ class _Export:
         )
 
     async def _fetch_and_convert(self, workspace: Workspace) -> list[EndpointConversion]:
-        options, observer, store = self._options, self._observer, workspace.store
+        store = workspace.store
         try:
             before = StoredCounters.read(store)
-            if workspace.is_resumed:
+            is_resumed = workspace.is_resumed
+            if is_resumed:
                 before = before.count_resumption(store)
-            async with (
-                open_session(options, observer, self._tuning, body_cap=self._body_cap) as session,
-                self._open_journal(store) as journal,
-            ):
-                conversions = await anyio.to_thread.run_sync(self._open_conversions, session, workspace)
-                sweeps = [conversion.sweep for conversion in conversions]
-                recorder = TimelineRecorder(
-                    stored_timeline(store), lambda: self._tuning.clock().timestamp(), session.limiter.windows
-                )
-                receiver = JournalReceiver(
-                    journal, session, before, keeps_records="ndjson" in options.formats, recorder=recorder
-                )
-                dispatcher = session.dispatcher(sweeps, receiver)
-                meter = WorkMeter(conversions, dispatcher, session.limiter, self._work_settings())
-                self._report_start(session, conversions, is_resumed=workspace.is_resumed)
-                observer.running(meter.state)
-                beside = functools.partial(_upload_while_fetching, workspace, conversions, session)
-                both = FetchAndConvert(
-                    session, dispatcher, conversions, journal, self._stop, beside=beside, meter=meter
-                )
+            while True:
                 try:
-                    await both.run()
-                finally:
-                    receiver.note_timeline()
-                for sweep in sweeps:
-                    session.conclude(sweep)
+                    return await self._run_session(workspace, before, is_resumed=is_resumed)
+                except PagesTooLarge as error:
+                    name, size = error.sweep.endpoint.name, error.sweep.page_size
+                    smaller = await anyio.to_thread.run_sync(begin_smaller, store, name, size)
+                    self._observer.warned(
+                        f"{name}: pages of {size} records keep failing, so it is begun again with pages of {smaller}."
+                    )
+                before, is_resumed = StoredCounters.read(store), True
         finally:
-            observer.closed()
+            self._observer.closed()
+
+    async def _run_session(
+        self, workspace: Workspace, before: StoredCounters, *, is_resumed: bool
+    ) -> list[EndpointConversion]:
+        options, observer, store = self._options, self._observer, workspace.store
+        async with (
+            open_session(options, observer, self._tuning, body_cap=self._body_cap) as session,
+            self._open_journal(store) as journal,
+        ):
+            recorder = TimelineRecorder(
+                stored_timeline(store), lambda: self._tuning.clock().timestamp(), session.limiter.windows
+            )
+            receiver = JournalReceiver(
+                journal, session, before, keeps_records="ndjson" in options.formats, recorder=recorder
+            )
+            sizes = await page_sizes(session, store, receiver, self._stop) if options.tries_page_sizes else {}
+            if self._stop.is_set():
+                # Pages of a list whose size is not known yet must not be stored.
+                raise interrupted(options.output)
+            conversions = await anyio.to_thread.run_sync(self._open_conversions, session, workspace, sizes)
+            sweeps = [conversion.sweep for conversion in conversions]
+            dispatcher = session.dispatcher(sweeps, receiver)
+            meter = WorkMeter(conversions, dispatcher, session.limiter, self._work_settings())
+            self._report_start(session, conversions, is_resumed=is_resumed)
+            observer.running(meter.state)
+            beside = functools.partial(_upload_while_fetching, workspace, conversions, session)
+            both = FetchAndConvert(session, dispatcher, conversions, journal, self._stop, beside=beside, meter=meter)
+            try:
+                await both.run()
+            finally:
+                receiver.note_timeline()
+            for sweep in sweeps:
+                session.conclude(sweep)
         return conversions
 
     def _work_settings(self) -> WorkSettings:
@@ -197,7 +218,9 @@ class _Export:
             clock=self._tuning.clock,
         )
 
-    def _open_conversions(self, session: Session, workspace: Workspace) -> list[EndpointConversion]:
+    def _open_conversions(
+        self, session: Session, workspace: Workspace, sizes: Mapping[str, int]
+    ) -> list[EndpointConversion]:
         options = self._options
         settings = ConversionSettings(
             formats=options.formats,
@@ -211,16 +234,25 @@ class _Export:
             asks_twice=options.asks_twice,
             csv_style=CsvStyle(bom=options.csv_bom, safe=options.csv_safe),
             cores=self._tuning.cores,
+            tries_page_sizes=options.tries_page_sizes,
         )
-        return [self._open_conversion(session, workspace, settings, endpoint) for endpoint in options.endpoints]
+        return [
+            self._open_conversion(session, workspace, settings, endpoint, sizes.get(endpoint.name))
+            for endpoint in options.endpoints
+        ]
 
     def _open_conversion(
-        self, session: Session, workspace: Workspace, settings: ConversionSettings, endpoint: Endpoint
+        self,
+        session: Session,
+        workspace: Workspace,
+        settings: ConversionSettings,
+        endpoint: Endpoint,
+        page_size: int | None,
     ) -> EndpointConversion:
         options = self._options
         # Two polls ask for the same changes, so the second one finds what an empty response hid.
         is_poll = options.consistent and options.updated_since is not None and endpoint.since is not None
-        sweep = session.first_sweep(endpoint, empty_is_enough=is_poll)
+        sweep = session.first_sweep(endpoint, empty_is_enough=is_poll, page_size=page_size)
         restore_sweep(sweep, workspace.store, self._tuning.cores)
         return EndpointConversion(sweep, settings, workspace.store, workspace.directory.staging)
 

@@ -16,7 +16,7 @@ from bulk_export.extract.page_fetcher import FetchedPage, PageReceiver
 from bulk_export.extract.page_range import EndSearch, PageRange
 from bulk_export.extract.paging_facts import PagingFacts
 from bulk_export.extract.sweep import Sweep
-from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.options import ExportOptions, refuse_trials
 from bulk_export.pipelines.session import Session, open_session
 from bulk_export.pipelines.tuning import Tuning, body_cap
 from bulk_export.progress.observer import Observer
@@ -101,6 +101,7 @@ async def find_parts(
     if endpoint.paging.style == "none":
         return FoundParts((ListPart(),))
     observer, tuning = observer or Observer(), tuning or Tuning()
+    refuse_trials(options)
     async with open_session(options, observer, tuning, body_cap=body_cap(options.page_size)) as session:
         known = session.facts.of(endpoint.path)
         plan = EndSearch(

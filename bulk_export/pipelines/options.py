@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from bulk_export.core.credentials import Token, find_token
 from bulk_export.core.daily_window import Window, window_of
@@ -22,7 +22,7 @@ from bulk_export.errors import UsageError
 from bulk_export.extract.certificates import ca_file_of
 from bulk_export.extract.rate_limit.precedence import Rank
 from bulk_export.output.run_arguments import RunArguments
-from bulk_export.pipelines.arguments import GONE, JOURNAL_COMPRESSIONS, LOCAL, ExportArguments
+from bulk_export.pipelines.arguments import AUTO, GONE, JOURNAL_COMPRESSIONS, LOCAL, ExportArguments
 from bulk_export.pipelines.declarations import with_defaults
 from bulk_export.pipelines.option_parsing import (
     LARGEST_PAGE,
@@ -77,6 +77,7 @@ class ExportOptions:
         journal_compression: How pages are kept that come uncompressed, until the export is finished.
         remote: Address in an object store that gets the export, too, or that alone gets it: then `output` is the
             directory of the working state.
+        tries_page_sizes: Whether the size of pages is found out for each list; `page_size` is then where it begins.
         metrics: File for the numbers of the run.
         lineage: The file or the HTTP backend that gets the lineage of the run.
         otel: Whether spans of the run are sent by OpenTelemetry.
@@ -124,6 +125,7 @@ class ExportOptions:
     journal_compression: Compression = "lz4"
     csv_bom: bool = False
     csv_safe: bool = False
+    tries_page_sizes: bool = False
     metrics: Path | None = None
     lineage: Path | str | None = None
     otel: bool = False
@@ -165,9 +167,10 @@ class ExportOptions:
         selection = _Selection.of(described, [endpoints] if isinstance(endpoints, str) else endpoints, arguments)
         drop, pseudonymised = texts_of(arguments["drop_column"]), texts_of(arguments["pseudonymise"])
         location = output_location(arguments, described)
+        tries_page_sizes = _tries_page_sizes(arguments)
         sample = sample_of(
             arguments["limit"],
-            arguments["page_size"],
+            None if tries_page_sizes else arguments["page_size"],
             described.largest_page_size or LARGEST_PAGE,
             consistent=arguments["consistent"],
         )
@@ -189,6 +192,7 @@ class ExportOptions:
             csv_bom=arguments["csv_bom"],
             csv_safe=arguments["csv_safe"],
             page_size=sample.page_size,
+            tries_page_sizes=tries_page_sizes,
             workers=count_of(arguments["workers"], "--workers", largest=_MOST_WORKERS),
             retries=count_of(arguments["retries"], "--retries", smallest=0, largest=_MOST_RETRIES),
             service_limit=limit_of(arguments["service_limit"], described.service_limit),
@@ -291,3 +295,22 @@ def _gone_of(given: str, *, consistent: bool) -> str:
     if parse_word("--gone", given, GONE) != GONE[0] and not consistent:
         raise UsageError("--gone drop requires --consistent.", next_step="Add --consistent.")
     return given
+
+
+def _tries_page_sizes(arguments: Mapping[str, Any]) -> bool:
+    """Whether `--page-size auto` was given. Raises UsageError if it does not go with another option."""
+    if arguments["page_size"] != AUTO:
+        return False
+    for name in ("keep_pages", "limit"):
+        if arguments[name]:
+            raise UsageError(
+                f"--page-size auto and --{name.replace('_', '-')} do not go together.",
+                next_step="Give the number of records per page instead.",
+            )
+    return True
+
+
+def refuse_trials(options: ExportOptions) -> None:
+    """Refuse `--page-size auto` where only an export takes it. Raises UsageError."""
+    if options.tries_page_sizes:
+        raise UsageError("--page-size auto is for exports.", next_step="Give the number of records per page instead.")

@@ -50,7 +50,7 @@ def page_size_advice(
         The advice; None if nothing worth a line is saved.
     """
     largest = options.service.largest_page_size or LARGEST_PAGE
-    if options.page_size >= largest or options.limit is not None:
+    if options.tries_page_sizes or options.page_size >= largest or options.limit is not None:
         return None
     if sum(records.values()) / options.page_size > _MOST_REQUESTS:
         return None

@@ -17,6 +17,7 @@ from bulk_export.output.object_store.url import StoreUrl, parse_location
 from bulk_export.pipelines.arguments import LOCAL, ExportArguments
 from bulk_export.pipelines.declarations import declarations, with_defaults
 from bulk_export.pipelines.estimate import Cost, EndpointLoad, estimate, full_load, poll_load
+from bulk_export.pipelines.option_parsing import LARGEST_PAGE
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.page_size_advice import PageSizeAdvice, page_size_advice
 from bulk_export.pipelines.plan_arguments import PlanArguments
@@ -75,6 +76,9 @@ class PlanOptions:
         records = _earlier_counts(arguments["like"], names) | _counts(arguments["records"], names, "--records")
         if arguments["environment"] == LOCAL and not arguments["base_url"]:
             records = dict.fromkeys(names, BUNDLED_RECORDS) | records
+        if export.tries_page_sizes:
+            # What it comes to where the service answers well.
+            export = replace(export, page_size=described.largest_page_size or LARGEST_PAGE)
         usual = export.page_size if arguments["page_size"] is not None else described.default_page_size
         return cls(
             export=export,

@@ -14,6 +14,7 @@ from bulk_export.core.version import __version__
 from bulk_export.extract.journal import JournalStore
 from bulk_export.extract.order_check import count_backward_pages
 from bulk_export.output.manifest import EndpointResult, RunCounters, build_manifest
+from bulk_export.pipelines.arguments import AUTO
 from bulk_export.pipelines.connection import service_name
 from bulk_export.pipelines.conversion import EndpointConversion
 from bulk_export.pipelines.journal_receiver import StoredCounters
@@ -69,7 +70,7 @@ def export_parameters(options: ExportOptions) -> dict[str, Any]:
     """Return the options that determine what is exported, as the manifest states them."""
     return {
         "endpoints": [endpoint.name for endpoint in described_order(options.service, options.endpoints)],
-        "page_size": options.page_size,
+        "page_size": AUTO if options.tries_page_sizes else options.page_size,
         "filters": dict(options.filters),
         "sort": options.sort,
         "updated_since": format_instant(options.updated_since) if options.updated_since else None,
@@ -171,7 +172,12 @@ def summarise(manifest: Mapping[str, Any], output: Path | str, seconds: float) -
 
 def _endpoint_result(conversion: EndpointConversion, facts: RunFacts, page_store: JournalStore) -> EndpointResult:
     parts, name = conversion.parts, conversion.sweep.endpoint.name
-    signs, more = _signs_of_change(conversion, page_store, consistent=facts.consistent)
+    signs, more = _signs_of_change(
+        conversion,
+        page_store,
+        consistent=facts.consistent,
+        tries_page_sizes=facts.parameters["page_size"] == AUTO,
+    )
     drift = Drift()
     for part in parts.parts:
         drift.add(Drift.from_json(part.drift))
@@ -190,7 +196,7 @@ def _endpoint_result(conversion: EndpointConversion, facts: RunFacts, page_store
 
 
 def _signs_of_change(
-    conversion: EndpointConversion, page_store: JournalStore, *, consistent: bool
+    conversion: EndpointConversion, page_store: JournalStore, *, consistent: bool, tries_page_sizes: bool
 ) -> tuple[dict[str, int], dict[str, Any]]:
     """Return the counts that show that the data changed during the run, and the other keys of an endpoint."""
     sweep, plan, corrections = conversion.sweep, conversion.sweep.plan, conversion.corrections
@@ -205,8 +211,10 @@ def _signs_of_change(
         "repeated_pages": sweep.repeated_pages,
     }
     more: dict[str, Any] = {}
+    if tries_page_sizes:
+        more["page_size"] = sweep.page_size
     if corrections is not None and corrections.swept_again:
-        more = {
+        more |= {
             "swept_again": corrections.swept_again,
             "recovered": corrections.recovered,
             "changed": corrections.changed,

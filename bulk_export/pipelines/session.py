@@ -49,6 +49,7 @@ class Session:
         empty_is_enough: bool = False,
         known: PagingFacts | None = None,
         plan: PagePlanner | None = None,
+        page_size: int | None = None,
     ) -> Sweep:
         """Return the first sweep over an endpoint, with the filters of the options and the facts about its paging.
 
@@ -57,11 +58,12 @@ class Session:
             empty_is_enough: As for `Sweep`.
             known: Facts in place of those that are stored.
             plan: As for `Sweep`.
+            page_size: The records of a page; by default as in the options.
         """
         sweep = Sweep(
             endpoint,
             number=0,
-            page_size=self.options.page_size,
+            page_size=self.options.page_size if page_size is None else page_size,
             stride=2 * self.options.workers,
             filters=self.options.filters_for(endpoint),
             known=self.facts.of(endpoint.path) if known is None else known,
@@ -82,6 +84,7 @@ class Session:
             uniform=tuning.uniform,
             max_wait=options.max_wait,
             gate=WindowGate(options.window, clock=tuning.clock, closed=self.observer.outside_window),
+            trusted_size=options.page_size if options.tries_page_sizes else None,
         )
         return Dispatcher(
             sweeps,

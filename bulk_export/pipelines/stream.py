@@ -28,7 +28,7 @@ from bulk_export.extract.dispatcher import Dispatcher
 from bulk_export.extract.page_fetcher import FetchedPage, PageReceiver
 from bulk_export.extract.sweep import Sweep
 from bulk_export.pipelines.list_parts import ListPart
-from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.options import ExportOptions, refuse_trials
 from bulk_export.pipelines.page_sequence import pages_per_block
 from bulk_export.pipelines.session import Session, open_session
 from bulk_export.pipelines.tuning import Tuning, body_cap
@@ -60,6 +60,7 @@ async def stream_batches(
     Pages are fetched ahead only as far as the consumer keeps up, so memory is bounded, except for about 12 bytes a
     record to recognise duplicates. Closing the generator ends the requests.
     """
+    refuse_trials(options)
     observer = observer or Observer()
     check_decoder(observer.warned)
     send, receive = anyio.create_memory_object_stream[pa.RecordBatch](_BATCHES_AHEAD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +34,7 @@ class Tuning:
         cores: How many blocks are decoded or written at once at most.
         uniform: Gives random numbers from 0 to 1, for the jitter.
         clock: Gives the current time in UTC.
+        stopwatch: Gives seconds, to measure how long a page takes.
     """
 
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -44,6 +46,7 @@ class Tuning:
     cores: int = field(default_factory=usable_cores)
     uniform: Callable[[], float] = random.random
     clock: Callable[[], datetime] = utc_now
+    stopwatch: Callable[[], float] = time.monotonic
 
     def longest_request(self, endpoints: Sequence[Endpoint]) -> float:
         """Return how many seconds a request may take. It is longer if one response may hold everything."""

@@ -74,6 +74,27 @@ class BatchedJournal(JournalFile):
         self._settle()
         super().seal()
 
+    def drop_results(self) -> None:
+        """Drop the parts that were made of the pages, and the decision to publish them. The pages stay."""
+        with self._transaction() as writer:
+            writer.execute("DELETE FROM parts")
+            writer.execute("DELETE FROM facts WHERE name GLOB 'upload*' OR name IN ('manifest', 'replaced')")
+
+    def begin_again(self, endpoint: str, facts: Mapping[str, str]) -> None:
+        """Drop what is stored of an endpoint, except how many requests it took, and store facts: all or none.
+
+        The bodies stay in their segment until the journal is removed.
+        """
+        with self._transaction() as writer:
+            for table in ("pages", "parts", "prints"):
+                writer.execute(f"DELETE FROM {table} WHERE endpoint = ?", (endpoint,))  # noqa: S608  # names of ours
+            for start in ("paging/{}/", "upload/{}/"):
+                name = start.format(endpoint)
+                writer.execute("DELETE FROM facts WHERE substr(name, 1, ?) = ?", (len(name), name))
+            names = (f"revision/{endpoint}", f"fields/{endpoint}")
+            writer.executemany("DELETE FROM facts WHERE name = ?", [(name,) for name in names])
+            self._insert(writer, "facts", facts.items(), replaces=True)
+
     def _open_segment(self) -> Segment:
         """Open the segment, and take the rows of batches that are not in the database from it."""
         if not layout.has_batches(self._version):

@@ -134,12 +134,6 @@ class JournalStore(BatchedJournal):
         with self._transaction() as writer:
             self._insert(writer, "facts", [(name, value)], replaces=True)
 
-    def drop_results(self) -> None:
-        """Drop the parts that were made of the pages, and the decision to publish them. The pages stay."""
-        with self._transaction() as writer:
-            writer.execute("DELETE FROM parts")
-            writer.execute("DELETE FROM facts WHERE name GLOB 'upload*' OR name IN ('manifest', 'replaced')")
-
     def add_pages(self, pages: Iterable[StoredPage], requests: Mapping[str, int], facts: Mapping[str, str]) -> None:
         """Make pages durable in one transaction, with further facts.
 

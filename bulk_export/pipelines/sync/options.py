@@ -21,7 +21,7 @@ from bulk_export.pipelines.connection import LOCAL_TOKEN, service_name
 from bulk_export.pipelines.declarations import declarations, with_defaults
 from bulk_export.pipelines.load_options import LoadOptions
 from bulk_export.pipelines.option_parsing import duration_of, lineage_of, output_of
-from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.options import ExportOptions, refuse_trials
 from bulk_export.pipelines.output_location import working_directory
 from bulk_export.services.base_url import normalize_base_url
 
@@ -110,6 +110,7 @@ class SyncOptions:
         if remote is not None:
             shared["output"] = working_directory(remote, None, _WORKING_COPIES)
         full = ExportOptions.of(endpoints, environ=environ, consistent=True, gone="drop", **shared)
+        refuse_trials(full)
         full = _with_ids(full, named=bool(endpoints))
         moved_from = None
         if arguments["moved_to"] is not None:

@@ -1,0 +1,168 @@
+"""Finds the page size of each list (`--page-size auto`) before it is read, and remembers it in the journal.
+
+The first page is requested with 300 records, and with more while that takes less time for each record. That costs three
+requests a list at most, one if it is short, and none if it is known to be. A size is chosen once: an interrupted export
+goes on with it. If pages of a size keep failing, the list is begun again with a smaller one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import anyio
+import anyio.to_thread
+
+from bulk_export.core.model import Endpoint
+from bulk_export.errors import ServiceFailing, ServiceRefused
+from bulk_export.extract.dispatcher import Dispatcher
+from bulk_export.extract.journal import JournalStore
+from bulk_export.extract.page_fetcher import FetchedPage, PageReceiver
+from bulk_export.extract.page_sizes import SIZES, SizeTrial, best_size, next_trial, smaller_size
+from bulk_export.pipelines.option_parsing import LARGEST_PAGE
+from bulk_export.pipelines.session import Session
+from bulk_export.progress.observer import Observer
+
+_FACT = "page_size/"
+# A list that had at most this many records the last time gains nothing from larger pages.
+_SHORT = 2 * SIZES[0]
+
+
+async def page_sizes(
+    session: Session,
+    store: JournalStore,
+    receiver: PageReceiver,
+    stop: anyio.Event,
+) -> Mapping[str, int]:
+    """Return the page size of each endpoint of a session: as the journal has it, or as trials show.
+
+    Args:
+        session: Where pages are requested.
+        store: The journal, which remembers the sizes.
+        receiver: Counts the requests.
+        stop: Ends the trials; lists that were not tried then are not in the result.
+    """
+    endpoints = [endpoint for endpoint in session.options.endpoints if endpoint.paging.style != "none"]
+    sizes = await anyio.to_thread.run_sync(_stored, store, endpoints)
+
+    async def choose(endpoint: Endpoint) -> None:
+        size = await _chosen(session, endpoint, receiver)
+        await anyio.to_thread.run_sync(store.put_fact, _FACT + endpoint.name, str(size))
+        sizes[endpoint.name] = size
+
+    async def end_on_request(scope: anyio.CancelScope) -> None:
+        await stop.wait()
+        scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(end_on_request, tasks.cancel_scope)
+        async with anyio.create_task_group() as trials:
+            for endpoint in endpoints:
+                if endpoint.name not in sizes:
+                    trials.start_soon(choose, endpoint)
+        tasks.cancel_scope.cancel()
+    return sizes
+
+
+def begin_smaller(store: JournalStore, endpoint: str, size: int) -> int:
+    """Drop what is stored of an endpoint, and choose a smaller page size. One transaction. Blocking.
+
+    Args:
+        store: The journal.
+        endpoint: The endpoint.
+        size: The size whose pages keep failing.
+
+    Returns:
+        The new size.
+
+    Raises:
+        LocalFailure: The journal cannot be written. Nothing has changed.
+    """
+    smaller = smaller_size(size)
+    store.begin_again(endpoint, {_FACT + endpoint: str(smaller)})
+    return smaller
+
+
+def _stored(store: JournalStore, endpoints: Iterable[Endpoint]) -> dict[str, int]:
+    found = {each.name: store.parsed_fact(_FACT + each.name, _size) for each in endpoints}
+    return {name: size for name, size in found.items() if size is not None}
+
+
+def _size(text: str) -> int:
+    size = int(text)
+    if not 1 <= size <= LARGEST_PAGE:
+        raise ValueError("not a page size")
+    return size
+
+
+async def _chosen(session: Session, endpoint: Endpoint, receiver: PageReceiver) -> int:
+    largest = endpoint.paging.largest or session.options.service.largest_page_size or LARGEST_PAGE
+    known = session.facts.of(endpoint.path).records
+    trials: list[SizeTrial] = []
+    if known is not None and known <= _SHORT:
+        return best_size(trials, largest)
+    while (size := next_trial(trials, largest)) is not None:
+        trials.append(await _tried(session, endpoint, size, receiver))
+    return best_size(trials, largest)
+
+
+async def _tried(session: Session, endpoint: Endpoint, size: int, counted: PageReceiver) -> SizeTrial:
+    """Request the first page once. Whatever is wrong with it: the list gets a size that was better, or fails itself."""
+    single = replace(
+        session,
+        options=replace(session.options, page_size=size, retries=0),
+        observer=_Requests(session.observer),
+    )
+    sweep = single.first_sweep(endpoint)
+    sweep.horizon = 1
+    trial = _Trial(counted, session.tuning.stopwatch)
+    trial.dispatcher = single.dispatcher([sweep], trial)
+    trial.dispatcher.close()
+    try:
+        await trial.dispatcher.run()
+    except (ServiceFailing, ServiceRefused):
+        return SizeTrial(size, 0, math.inf)
+    return SizeTrial(size, trial.records, trial.ended - trial.began)
+
+
+class _Requests(Observer):
+    """Tells an observer of requests and of waits for the service, but not of pages, which are requested again."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.request_sent = observer.request_sent  # type: ignore[method-assign]
+        self.throttled = observer.throttled  # type: ignore[method-assign]
+        self.unavailable = observer.unavailable  # type: ignore[method-assign]
+        self.still_unavailable = observer.still_unavailable  # type: ignore[method-assign]
+        self.available_again = observer.available_again  # type: ignore[method-assign]
+        self.outside_window = observer.outside_window  # type: ignore[method-assign]
+
+
+@dataclass(slots=True)
+class _Trial(PageReceiver):
+    """Measures the first page, and stops its dispatcher. Requests are counted where those of the export are."""
+
+    counted: PageReceiver
+    now: Callable[[], float]
+    records: int = 0
+    began: float = 0.0
+    ended: float = 0.0
+    dispatcher: Dispatcher = field(init=False)
+
+    def request_sent(self, endpoint: str) -> None:
+        """Begin to measure."""
+        self.counted.request_sent(endpoint)
+        self.began = self.now()
+
+    def retried(self) -> None:
+        """Count it."""
+        self.counted.retried()
+
+    def response_dated(self, date: str | None) -> None:
+        """Pass it on."""
+        self.counted.response_dated(date)
+
+    async def receive(self, pages: Iterable[FetchedPage]) -> None:
+        self.ended = self.now()
+        self.records = sum(len(page.body.records) for page in pages)
+        self.dispatcher.stop_dispatching()
