@@ -116,6 +116,9 @@ class _Service:
         sweep.plan.record_response(page, self._count(sweep, page))
         return None
 
+    def report_hold(self, seconds: float, *, is_throttled: bool) -> None:
+        """Nobody records it here."""
+
     def count_retry(self) -> None:
         return
 

@@ -64,7 +64,7 @@ async def test_journal_gains_shared_memory(room: Path) -> None:
     assert service.requests == []
     async with small_service() as service:
         # Its pages are of another port, so only the outcome can tell that the journal was read.
-        with pytest.raises(UsageError, match="base_url was"):
+        with pytest.raises(UsageError, match="--base-url"):
             await export(small_options(service.base_url, room / "unfinished"), tuning=TUNING)
 
 
