@@ -89,9 +89,15 @@ class StoreAccessDenied(StoreRefused):
 
 
 class ServiceFailing(BulkExportError):
-    """The service or the network kept failing until all retries were used."""
+    """The service or the network kept failing until all retries were used.
+
+    Attributes:
+        large_page: The endpoint and the size of a page that may have been too large, if the run can go on with smaller
+            ones.
+    """
 
     exit_code = 4
+    large_page: tuple[str, int] | None = None
 
 
 class RemovalRefused(ServiceFailing):

@@ -66,8 +66,8 @@ class DispatchSettings:
         uniform: Gives random numbers from 0 to 1, for the jitter.
         max_wait: The longest wait, in seconds, that is honoured when the service announces one.
         gate: Nothing is sent while it is closed.
-        trusted_size: Pages with more records than these may be too large for the service: a few failures of one are
-            PagesTooLarge. None if all sizes are the user's choice.
+        trusted_size: Pages with more records than these may be too large for the service: a few failures of one end
+            the run with an error that names it (`large_page`). None if all sizes are the user's choice.
     """
 
     workers: int
@@ -76,18 +76,6 @@ class DispatchSettings:
     max_wait: float = 900.0
     gate: WindowGate = field(default_factory=_always_open)
     trusted_size: int | None = None
-
-
-class PagesTooLarge(ServiceFailing):
-    """A page whose size nobody chose keeps failing; the run goes on with smaller ones, so no user sees this.
-
-    Attributes:
-        sweep: The sweep of the page.
-    """
-
-    def __init__(self, sweep: Sweep, page: int, reason: str) -> None:
-        super().__init__(f"Page {page} of {sweep.endpoint.name} failed {_FAILURES_OF_LARGE} times, last: {reason}.")
-        self.sweep = sweep
 
 
 class Dispatcher:
@@ -305,7 +293,7 @@ class Dispatcher:
         delay = self._failures.next_delay(key)
         may_be_too_large = self._trusted_size is not None and sweep.page_size > self._trusted_size
         if may_be_too_large and self._failures.of(key) >= _FAILURES_OF_LARGE:
-            raise PagesTooLarge(sweep, page, failure.reason)
+            raise self._too_large(sweep, page, failure)
         if failure.final or delay is None:
             failures = self._failures.of(key)
             times = "" if failures == 1 else f" {failures} times"
@@ -321,6 +309,15 @@ class Dispatcher:
             self._changed.notify_all()
             await anyio.sleep(delay)
         sweep.plan.release(page)
+
+    def _too_large(self, sweep: Sweep, page: int, failure: RequestFailed) -> ServiceFailing:
+        name = sweep.endpoint.name
+        error = ServiceFailing(
+            f"Page {page} of {name} failed {_FAILURES_OF_LARGE} times, last: {failure.reason}.",
+            next_step="Choose a smaller --page-size.",
+        )
+        error.large_page = name, sweep.page_size
+        return error
 
     def _abort(self, error: BulkExportError) -> None:
         if self._fatal is None:

@@ -24,7 +24,7 @@ import anyio.to_thread
 from bulk_export.core.kernel_library import check_decoder
 from bulk_export.core.model import Endpoint
 from bulk_export.core.process import require_descriptors
-from bulk_export.extract.dispatcher import PagesTooLarge
+from bulk_export.errors import ServiceFailing
 from bulk_export.extract.journal import GroupCommit, JournalStore
 from bulk_export.output.file_names import named_by_user
 from bulk_export.output.formats import CsvStyle
@@ -163,8 +163,10 @@ class _Export:
             while True:
                 try:
                     return await self._run_session(workspace, before, is_resumed=is_resumed)
-                except PagesTooLarge as error:
-                    name, size = error.sweep.endpoint.name, error.sweep.page_size
+                except ServiceFailing as error:
+                    if error.large_page is None:
+                        raise
+                    name, size = error.large_page
                     smaller = await anyio.to_thread.run_sync(begin_smaller, store, name, size)
                     self._observer.warned(
                         f"{name}: pages of {size} records keep failing, so it is begun again with pages of {smaller}."

@@ -176,7 +176,7 @@ def _endpoint_result(conversion: EndpointConversion, facts: RunFacts, page_store
         conversion,
         page_store,
         consistent=facts.consistent,
-        tries_page_sizes=facts.parameters["page_size"] == AUTO,
+        tries_page_sizes=facts.parameters.get("page_size") == AUTO,
     )
     drift = Drift()
     for part in parts.parts:
