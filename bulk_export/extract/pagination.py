@@ -171,10 +171,11 @@ class PagePlanner(PageEvidence):
 
     def settle(self, last: int) -> None:
         """Keep the pages up to `last` as they are: an earlier run converted them, so they are not requested again."""
-        for page in sorted(self._doubted):
-            if page <= last:
+        # Those that are short count as asked for again: pages may yet arrive that would make them doubtful.
+        for page, records in self._counts.items():
+            if page <= last and records and not self._is_full(page):
                 self._response_counts.setdefault(page, 2)
-                self._doubted.discard(page)
+        self._doubted = {page for page in self._doubted if page > last}
         self._advance()
 
     def conclude(self) -> None:

@@ -88,9 +88,8 @@ class BatchedJournal(JournalFile):
         with self._transaction() as writer:
             for table in ("pages", "parts", "prints"):
                 writer.execute(f"DELETE FROM {table} WHERE endpoint = ?", (endpoint,))  # noqa: S608  # names of ours
-            for start in ("paging/{}/", "upload/{}/"):
-                name = start.format(endpoint)
-                writer.execute("DELETE FROM facts WHERE substr(name, 1, ?) = ?", (len(name), name))
+            for start in (f"paging/{endpoint}/", f"upload/{endpoint}/"):
+                writer.execute("DELETE FROM facts WHERE substr(name, 1, ?) = ?", (len(start), start))
             names = (f"revision/{endpoint}", f"fields/{endpoint}")
             writer.executemany("DELETE FROM facts WHERE name = ?", [(name,) for name in names])
             self._insert(writer, "facts", facts.items(), replaces=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bulk_export.errors import BulkExportError, ServiceFailing, ServiceRefused
@@ -244,8 +244,25 @@ def check(answers: list[Answer | None], workers: int) -> None:
 GIVEN = given(answers=st.lists(st.none() | ANSWERS, max_size=12), workers=st.integers(1, 4))
 
 
+# A page that ended the list was converted; then the list went on, and the page came again, longer.
+CONVERTED_AND_LONGER: list[Answer | None] = [
+    None,
+    Other(None, 1),
+    Cut(0.9),
+    Other(1, PAGE_SIZE),
+    Bytes(b"", ""),
+    Bytes(b"", ""),
+    Other(4, PAGE_SIZE),
+    Cut(0.9),
+    Status(301, b""),
+    None,
+    Status(500, b"null"),
+]
+
+
 @pytest.mark.slow
 @GIVEN
+@example(answers=CONVERTED_AND_LONGER, workers=4)
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 def test_any_response_gives_right_export_or_reason(answers: list[Answer | None], workers: int) -> None:
     """Whatever a service sends, the export is right or says why it is not."""

@@ -244,3 +244,19 @@ def test_likely_size() -> None:
     plan.record_response(8, 3)
     plan.record_response(9, 0)
     assert plan.likely_pages == plan.end == 8
+
+
+def test_converted_pages_are_never_asked_for_again() -> None:
+    """A short page that ended the list stays as it was converted, although pages arrive behind it in the next run."""
+    plan = PagePlanner(5, stride=2)
+    plan.record_response(1, 5)
+    plan.record_response(2, 1)
+    plan.settle(2)
+    plan.record_response(3, 5)
+    plan.record_response(4, 0)
+    asked = []
+    while (page := plan.next_page()) is not None:
+        asked.append(page)
+        plan.record_response(page, 0)
+    assert not {1, 2} & set(asked)
+    assert plan.end == 3
