@@ -128,6 +128,7 @@ def test_status_or_repeated_page_is_the_end(
 ) -> None:
     """Behind the last page, a status such as 404 or a page that is shown again is the end, and costs few requests."""
     assume(isinstance(end, int) or records > size)  # of one page that is shown again nobody can say
+    assume(records != 10 or size <= 10)  # a single page of ten may be one that the service cut
     sweep = sweep_over(size, workers, largest=largest)
     served = PagedList(records, end=end)
     assert read(sweep, served, workers, pick) == everything(records)
