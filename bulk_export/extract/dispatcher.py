@@ -292,7 +292,7 @@ class Dispatcher:
         key, name = sweep.key(page), sweep.endpoint.name
         delay = self._failures.next_delay(key)
         may_be_too_large = self._trusted_size is not None and sweep.page_size > self._trusted_size
-        if may_be_too_large and self._failures.of(key) >= _FAILURES_OF_LARGE:
+        if may_be_too_large and (delay is None or self._failures.of(key) >= _FAILURES_OF_LARGE):
             raise self._too_large(sweep, page, failure)
         if failure.final or delay is None:
             failures = self._failures.of(key)
@@ -313,7 +313,7 @@ class Dispatcher:
     def _too_large(self, sweep: Sweep, page: int, failure: RequestFailed) -> ServiceFailing:
         name = sweep.endpoint.name
         error = ServiceFailing(
-            f"Page {page} of {name} failed {_FAILURES_OF_LARGE} times, last: {failure.reason}.",
+            f"Page {page} of {name} failed {self._failures.of(sweep.key(page))} times, last: {failure.reason}.",
             next_step="Choose a smaller --page-size.",
         )
         error.large_page = name, sweep.page_size

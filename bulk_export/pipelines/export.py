@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -37,7 +38,7 @@ from bulk_export.pipelines.metrics import export_samples, measured
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.output_location import shown_place
 from bulk_export.pipelines.page_size_advice import page_size_advice
-from bulk_export.pipelines.page_size_trials import begin_smaller, page_sizes
+from bulk_export.pipelines.page_size_trials import answers_at_once, begin_smaller, page_sizes
 from bulk_export.pipelines.results import export_identity, export_manifest, not_exported_text, summarise
 from bulk_export.pipelines.session import Session, open_session
 from bulk_export.pipelines.timeline_recorder import TimelineRecorder, stored_timeline
@@ -108,6 +109,8 @@ class _Export:
         self._stop = stop
         self._tuning = tuning
         self._open_journal = open_journal
+        # How often the service turned out to be away when large pages of a list failed.
+        self._times_away: Counter[str] = Counter()
         has_large_pages = options.consistent or options.tries_page_sizes
         self._body_cap = body_cap(options.service.largest_page_size if has_large_pages else options.page_size)
 
@@ -160,23 +163,20 @@ class _Export:
             is_resumed = workspace.is_resumed
             if is_resumed:
                 before = before.count_resumption(store)
+            large_page = None
             while True:
                 try:
-                    return await self._run_session(workspace, before, is_resumed=is_resumed)
+                    return await self._run_session(workspace, before, large_page, is_resumed=is_resumed)
                 except ServiceFailing as error:
                     if error.large_page is None:
                         raise
-                    name, size = error.large_page
-                    smaller = await anyio.to_thread.run_sync(begin_smaller, store, name, size)
-                    self._observer.warned(
-                        f"{name}: pages of {size} records keep failing, so it is begun again with pages of {smaller}."
-                    )
+                    large_page = error.large_page
                 before, is_resumed = StoredCounters.read(store), True
         finally:
             self._observer.closed()
 
     async def _run_session(
-        self, workspace: Workspace, before: StoredCounters, *, is_resumed: bool
+        self, workspace: Workspace, before: StoredCounters, large_page: tuple[str, int] | None, *, is_resumed: bool
     ) -> list[EndpointConversion]:
         options, observer, store = self._options, self._observer, workspace.store
         async with (
@@ -189,6 +189,8 @@ class _Export:
             receiver = JournalReceiver(
                 journal, session, before, keeps_records="ndjson" in options.formats, recorder=recorder
             )
+            if large_page is not None:
+                await self._shrink(session, store, receiver, large_page)
             sizes = await page_sizes(session, store, receiver, self._stop) if options.tries_page_sizes else {}
             if self._stop.is_set():
                 # Pages of a list whose size is not known yet must not be stored.
@@ -208,6 +210,22 @@ class _Export:
             for sweep in sweeps:
                 session.conclude(sweep)
         return conversions
+
+    async def _shrink(
+        self, session: Session, store: JournalStore, receiver: JournalReceiver, large_page: tuple[str, int]
+    ) -> None:
+        """Begin a list again with smaller pages, unless its large ones failed because the service was away."""
+        name, size = large_page
+        endpoint = next(each for each in self._options.endpoints if each.name == name)
+        # A service that goes away again and again may do so because of the large pages.
+        is_spared = self._times_away[name] < self._options.retries
+        if is_spared and not await answers_at_once(session, endpoint, receiver, self._stop):
+            self._times_away[name] += 1
+            return
+        smaller = await anyio.to_thread.run_sync(begin_smaller, store, name, size)
+        self._observer.warned(
+            f"{name}: pages of {size} records keep failing, so it is begun again with pages of {smaller}."
+        )
 
     def _work_settings(self) -> WorkSettings:
         options = self._options

@@ -2,7 +2,8 @@
 
 The first page is requested with 300 records, and with more while that takes less time for each record. That costs three
 requests a list at most, one if it is short, and none if it is known to be. A size is chosen once: an interrupted export
-goes on with it. If pages of a size keep failing, the list is begun again with a smaller one.
+goes on with it. If pages of a size keep failing while small ones are answered, the list is begun again with a smaller
+one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import anyio
 import anyio.to_thread
 
 from bulk_export.core.model import Endpoint
-from bulk_export.errors import ServiceFailing, ServiceRefused
+from bulk_export.errors import BulkExportError, ServiceFailing, ServiceRefused
 from bulk_export.extract.dispatcher import Dispatcher
 from bulk_export.extract.journal import JournalStore
 from bulk_export.extract.page_fetcher import FetchedPage, PageReceiver
@@ -51,18 +52,44 @@ async def page_sizes(
         await anyio.to_thread.run_sync(store.put_fact, _FACT + endpoint.name, str(size))
         sizes[endpoint.name] = size
 
-    async def end_on_request(scope: anyio.CancelScope) -> None:
-        await stop.wait()
-        scope.cancel()
-
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(end_on_request, tasks.cancel_scope)
+        tasks.start_soon(_end_on_request, stop, tasks.cancel_scope)
         async with anyio.create_task_group() as trials:
             for endpoint in endpoints:
                 if endpoint.name not in sizes:
                     trials.start_soon(choose, endpoint)
         tasks.cancel_scope.cancel()
     return sizes
+
+
+async def answers_at_once(session: Session, endpoint: Endpoint, receiver: PageReceiver, stop: anyio.Event) -> bool:
+    """Return whether the service answers a request for the first page with few records at once.
+
+    Then large pages that fail are too large. Otherwise the service was away for everybody, and is back now.
+
+    Args:
+        session: Where the page is requested, with all attempts that it gives a page.
+        endpoint: The endpoint whose large pages fail.
+        receiver: Counts the requests.
+        stop: Ends the request; the result is False then.
+
+    Raises:
+        ServiceFailing: The service is still away after all attempts.
+        ServiceRefused: The service refuses small pages as well.
+    """
+    trial: _Trial | None = None
+    failed: BulkExportError | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_end_on_request, stop, tasks.cancel_scope)
+        try:
+            trial = await _first_page(session, endpoint, SIZES[0], receiver)
+        except BulkExportError as error:
+            # Raised outside, where no task group makes a group of it.
+            failed = error
+        tasks.cancel_scope.cancel()
+    if failed is not None:
+        raise failed
+    return trial is not None and trial.requests == 1
 
 
 def begin_smaller(store: JournalStore, endpoint: str, size: int) -> int:
@@ -82,6 +109,11 @@ def begin_smaller(store: JournalStore, endpoint: str, size: int) -> int:
     smaller = smaller_size(size)
     store.begin_again(endpoint, {_FACT + endpoint: str(smaller)})
     return smaller
+
+
+async def _end_on_request(stop: anyio.Event, scope: anyio.CancelScope) -> None:
+    await stop.wait()
+    scope.cancel()
 
 
 def _stored(store: JournalStore, endpoints: Iterable[Endpoint]) -> dict[str, int]:
@@ -109,21 +141,24 @@ async def _chosen(session: Session, endpoint: Endpoint, receiver: PageReceiver) 
 
 async def _tried(session: Session, endpoint: Endpoint, size: int, counted: PageReceiver) -> SizeTrial:
     """Request the first page once. Whatever is wrong with it: the list gets a size that was better, or fails itself."""
-    single = replace(
-        session,
-        options=replace(session.options, page_size=size, retries=0),
-        observer=_Requests(session.observer),
-    )
+    once = replace(session, options=replace(session.options, retries=0))
+    try:
+        trial = await _first_page(once, endpoint, size, counted)
+    except (ServiceFailing, ServiceRefused):
+        return SizeTrial(size, 0, math.inf)
+    return SizeTrial(size, trial.records, trial.ended - trial.began)
+
+
+async def _first_page(session: Session, endpoint: Endpoint, size: int, counted: PageReceiver) -> _Trial:
+    """Request the first page, and nothing else. Raises what its dispatcher raises."""
+    single = replace(session, options=replace(session.options, page_size=size), observer=_Requests(session.observer))
     sweep = single.first_sweep(endpoint)
     sweep.horizon = 1
     trial = _Trial(counted, session.tuning.stopwatch)
     trial.dispatcher = single.dispatcher([sweep], trial)
     trial.dispatcher.close()
-    try:
-        await trial.dispatcher.run()
-    except (ServiceFailing, ServiceRefused):
-        return SizeTrial(size, 0, math.inf)
-    return SizeTrial(size, trial.records, trial.ended - trial.began)
+    await trial.dispatcher.run()
+    return trial
 
 
 class _Requests(Observer):
@@ -145,6 +180,7 @@ class _Trial(PageReceiver):
     counted: PageReceiver
     now: Callable[[], float]
     records: int = 0
+    requests: int = 0
     began: float = 0.0
     ended: float = 0.0
     dispatcher: Dispatcher = field(init=False)
@@ -152,6 +188,7 @@ class _Trial(PageReceiver):
     def request_sent(self, endpoint: str) -> None:
         """Begin to measure."""
         self.counted.request_sent(endpoint)
+        self.requests += 1
         self.began = self.now()
 
     def retried(self) -> None:

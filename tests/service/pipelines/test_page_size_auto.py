@@ -138,6 +138,60 @@ async def test_it_shrinks(tmp_path: Path) -> None:
     assert manifest(tmp_path / "auto")["endpoints"][NAME]["page_size"] == 300
 
 
+@asynccontextmanager
+async def going_away(*, returns_after: int) -> AsyncIterator[ListService]:
+    """Serve people; after the first page of the export every request fails, until that many small ones failed."""
+    service = ListService(PEOPLE, cap=3000)
+    small = itertools.count(1)
+    is_away = True
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal is_away
+        if is_away and len(service.queries) >= 4:
+            service.queries.append(dict(request.query))
+            if request.query["page[per_page]"] == "300":
+                is_away = next(small) < returns_after
+            return web.Response(status=500)
+        return await service.answer(request)
+
+    async with web_server(answer) as service.base_url:
+        yield service
+
+
+async def test_it_does_not_shrink_while_the_service_is_away(tmp_path: Path) -> None:
+    """If small pages fail as well, large ones are not too large: the export waits, and goes on with what it has."""
+    heard = HeardWarnings()
+    async with going_away(returns_after=2) as service:
+        await export(auto(service, tmp_path / "auto", workers=1), heard, tuning=tuning(1.0))
+        assert sizes_asked(service).count(300) == 4
+        firsts = [query for query in service.queries if query["page[page]"] == "1"]
+        assert [int(query["page[per_page]"]) for query in firsts] == [300, 1500, 3000, 3000, 300, 300, 300]
+    assert not [text for text in heard.warnings if "begun again" in text]
+    stated = manifest(tmp_path / "auto")["endpoints"][NAME]
+    assert (stated["page_size"], stated["records"]) == (3000, COUNT)
+
+
+async def test_a_long_outage_costs_nothing_stored(tmp_path: Path) -> None:
+    """An export that ends since the service is away goes on later with its pages and its size."""
+    async with going_away(returns_after=5) as service:
+        with pytest.raises(ServiceFailing) as failed:
+            await export(auto(service, tmp_path / "auto", workers=1, retries=4), tuning=tuning(1.0))
+        assert failed.value.large_page is None
+        before = len(service.queries)
+        await export(auto(service, tmp_path / "auto"), tuning=tuning(1.0))
+        assert [query for query in service.queries[before:] if query["page[page]"] == "1"] == []
+        assert set(sizes_asked(service)[before:]) == {3000}
+    assert manifest(tmp_path / "auto")["endpoints"][NAME]["page_size"] == 3000
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+async def test_it_shrinks_with_few_retries(tmp_path: Path, retries: int) -> None:
+    """Where a page gets fewer attempts than large ones get, the last one counts."""
+    async with tiring() as service:
+        await export(auto(service, tmp_path / "auto", retries=retries), tuning=tuning(1.0))
+    assert manifest(tmp_path / "auto")["endpoints"][NAME]["page_size"] == 300
+
+
 async def test_small_pages_fail_as_ever(tmp_path: Path) -> None:
     """Where pages of 300 fail as well, all attempts are made, and the export fails."""
     async with serving(fails_above=1) as service:
