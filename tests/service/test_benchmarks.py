@@ -23,6 +23,9 @@ from benchmarks.throughput import compare, once
 from tests.support.postgres_server import binaries
 from tests.support.s3_server import HAS_MOTO, SKIP_REASON
 
+# Takes as long as a tenth of the suite.
+pytestmark = pytest.mark.integration
+
 RECORDS, PAGE_SIZE = 750, 300
 
 

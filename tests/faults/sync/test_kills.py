@@ -125,7 +125,7 @@ async def kill_each(room: Path, format_: str, first: int, step: int) -> int:
 @pytest.mark.parametrize(("format_", "first"), [("delta", 5), pytest.param("parquet", 69, marks=pytest.mark.torture)])
 async def test_killed_at_any_disk_call(room: Path, format_: str, first: int) -> None:
     """A poll that is killed at some of its disk calls goes on."""
-    assert await kill_each(room, format_, first, 199) > 2
+    assert await kill_each(room, format_, first, 299) > 2
 
 
 @pytest.mark.torture

@@ -27,6 +27,9 @@ from tests.support import fake_bigquery
 from tests.support.fake_bigquery import FakeBigQuery
 from tests.support.finished_exports import INSTANT, exported_table, write_export
 
+# Takes long; with what is tested against other databases.
+pytestmark = pytest.mark.integration
+
 FIELDS = (
     pa.field("name", pa.string()),
     pa.field("funded", pa.bool_()),

@@ -266,7 +266,7 @@ NAMES = st.text(
 
 
 @pytest.mark.parametrize("kind", ["duckdb", "sqlite"])
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(names=st.lists(NAMES, unique_by=str.casefold, min_size=1, max_size=4), prefix=NAMES)
 def test_hostile_names(kind: str, names: list[str], prefix: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whatever columns and prefixes are called, their names are names and never SQL."""
@@ -288,7 +288,7 @@ RECORDS = st.dictionaries(st.sampled_from("123456"), st.sampled_from("abc"))
 
 
 @pytest.mark.parametrize("kind", ["duckdb", "sqlite"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(loads=st.lists(st.tuples(RECORDS, st.sampled_from(["replace", "upsert"])), min_size=1, max_size=5))
 def test_any_series_of_loads(
     kind: str, loads: list[tuple[dict[str, str], str]], tmp_path_factory: pytest.TempPathFactory

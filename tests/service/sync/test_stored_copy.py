@@ -20,7 +20,8 @@ from tests.support.dying_store import ADDRESS, DyingStore, Killed
 from tests.support.exporting import FREE, NPQ, TOKEN
 
 obstore = pytest.importorskip("obstore.store")
-pytestmark = pytest.mark.anyio
+# Takes long; with what is tested against stand-ins of stores.
+pytestmark = [pytest.mark.anyio, pytest.mark.integration]
 
 # Another machine need not wait for the lease of one that was killed.
 AT_ONCE = LeaseTimes(expires=0, look=0)

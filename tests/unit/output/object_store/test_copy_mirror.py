@@ -19,6 +19,9 @@ from bulk_export.output.object_store.lease import LEASE
 from bulk_export.output.object_store.reading import download
 from tests.support.dying_store import DyingStore, Killed
 
+# Takes long; with what is tested against stand-ins of stores.
+pytestmark = pytest.mark.integration
+
 obstore = pytest.importorskip("obstore.store")
 deltalake = pytest.importorskip("deltalake")
 

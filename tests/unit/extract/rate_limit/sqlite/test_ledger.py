@@ -123,7 +123,7 @@ together = given(
 )
 
 
-@settings(deadline=None, max_examples=4)
+@settings(deadline=None, max_examples=2)
 @together
 def test_processes_waste_no_time(**drawn: Any) -> None:
     """Together, processes take the least time that is possible."""
