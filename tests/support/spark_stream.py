@@ -25,7 +25,9 @@ def main() -> None:
     if sys.argv[2] == "poll":
         _session()
         run_cells(parameters)
-        return
+        sys.stdout.flush()
+        # All cells have run. Threads of the libraries for tables may abort an interpreter that is being torn down.
+        os._exit(0)
     last = int(sys.argv[3])
     _session()
     variables = run_cells(parameters, "session", "merge")
