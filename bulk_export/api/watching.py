@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable
 
 from bulk_export.progress import choose
-from bulk_export.progress.callback import CallbackObserver, Observers
+from bulk_export.progress.callback import CallbackObserver
 from bulk_export.progress.console import Console
 from bulk_export.progress.events import ProgressEvent
 from bulk_export.progress.observer import Observer
+from bulk_export.progress.several import SeveralObservers
 
 
 def watcher(
@@ -22,7 +23,7 @@ def watcher(
         UsageError: There is no such display.
     """
     shown = observer or choose(progress, Console(sys.stderr))
-    return shown if on_progress is None else Observers(shown, CallbackObserver(on_progress))
+    return shown if on_progress is None else SeveralObservers(shown, CallbackObserver(on_progress))
 
 
 def tenant_watchers(
@@ -37,5 +38,5 @@ def tenant_watchers(
     if on_progress is None:
         return observer_of
     return functools.cache(
-        lambda name: Observers(observer_of(name), CallbackObserver(functools.partial(on_progress, name)))
+        lambda name: SeveralObservers(observer_of(name), CallbackObserver(functools.partial(on_progress, name)))
     )

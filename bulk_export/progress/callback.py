@@ -7,14 +7,12 @@ run from a callback, set the event that was given as `stop`.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from bulk_export.progress import events
 from bulk_export.progress.observer import ExportSummary, Observer, WindowUse
@@ -185,23 +183,3 @@ class CallbackObserver(Observer):
                 RuntimeWarning,
                 stacklevel=2,
             )
-
-
-class Observers(Observer):
-    """Passes each event on to several observers."""
-
-    def __init__(self, *observers: Observer) -> None:
-        self._observers = observers
-
-
-def _passing_on(name: str) -> Callable[..., None]:
-    def pass_on(self: Observers, *arguments: Any) -> None:
-        for observer in self._observers:
-            getattr(observer, name)(*arguments)
-
-    return pass_on
-
-
-for _name, _method in inspect.getmembers(Observer, inspect.isfunction):
-    if not _name.startswith("_"):
-        setattr(Observers, _name, _passing_on(_name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bulk_export.progress.observer import Observer
@@ -11,9 +11,7 @@ EVENTS = tuple(name for name, value in vars(Observer).items() if callable(value)
 
 
 class SeveralObservers(Observer):
-    """Passes each event on to all `observers`, in their order.
-
-    An event that only one of them overrides costs no more than with that one alone.
+    """Passes each event on to all `observers`, in their order; these may be of this class themselves.
 
     Args:
         observers: Those that receive the events.
@@ -21,14 +19,12 @@ class SeveralObservers(Observer):
 
     def __init__(self, *observers: Observer) -> None:
         for name in EVENTS:
-            ignored = getattr(Observer, name)
-            receivers = [getattr(each, name) for each in observers if getattr(type(each), name) is not ignored]
-            setattr(self, name, receivers[0] if len(receivers) == 1 else _call_each(receivers))
+            setattr(self, name, _event_for_each(observers, name))
 
 
-def _call_each(receivers: list[Callable[..., None]]) -> Callable[..., None]:
-    def event(*args: Any, **options: Any) -> None:
-        for receive in receivers:
-            receive(*args, **options)
+def _event_for_each(observers: Sequence[Observer], name: str) -> Callable[..., None]:
+    def event(*arguments: Any, **named: Any) -> None:
+        for observer in observers:
+            getattr(observer, name)(*arguments, **named)
 
     return event

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 from bulk_export.core.kernel_library import Kernel
 from bulk_export.transform.decode.description_node import DROPPED, OBJECT, PSEUDONYM, STRING, written_node
+from bulk_export.transform.decode.kernel_text import taken_text
 from bulk_export.transform.decode.scanned_page import ScannedIds, ScannedRecords
 from bulk_export.transform.redaction import RedactionAction, Rule, Rules
 
-_DECLINED = -1
 _DIGITS = 64
 
 
@@ -53,14 +53,7 @@ class CompiledRedactor:
         size = self._kernel.kernel_redact(
             self._described, body, len(body), records.bounds, len(records), ctypes.byref(text)
         )
-        if size < 0:
-            if size == _DECLINED:
-                return None
-            raise MemoryError
-        try:
-            return ctypes.string_at(text, size)
-        finally:
-            self._kernel.kernel_free(text)
+        return taken_text(self._kernel, text, size)
 
     def pseudonyms(self, ids: ScannedIds) -> list[str]:
         """The pseudonyms of the ids of a page."""

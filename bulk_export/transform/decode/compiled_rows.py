@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from bulk_export.core.kernel_library import Kernel
 from bulk_export.transform.decode.description_node import KINDS, LIST, OBJECT, written_node
+from bulk_export.transform.decode.kernel_text import taken_text
 from bulk_export.transform.schema import arrow_type
 
 _CODES = {arrow_type(kind): code for kind, code in KINDS.items()}
-_DECLINED = -1
 
 _capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _capsule_pointer.restype = ctypes.c_void_p
@@ -61,14 +61,7 @@ class CompiledRows:
         text = ctypes.c_void_p()
         rows = _capsule_pointer(capsules[1], b"arrow_array")
         size = self._write(self._kernel, self._described, rows, ctypes.byref(text))
-        if size < 0:
-            if size == _DECLINED:
-                return None
-            raise MemoryError
-        try:
-            return ctypes.string_at(text, size)
-        finally:
-            self._kernel.kernel_free(text)
+        return taken_text(self._kernel, text, size)
 
 
 def _node(declared: pa.DataType, name: str) -> bytes:

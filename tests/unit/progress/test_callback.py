@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from bulk_export.progress import events
-from bulk_export.progress.callback import CallbackObserver, Observers
-from bulk_export.progress.observer import Observer
+from bulk_export.progress.callback import CallbackObserver
 from tests.support.progress_run import Clock, summary, windows
 
 
@@ -101,21 +99,3 @@ def test_exception_of_the_callback(caplog: pytest.LogCaptureFixture) -> None:
     observer.closed()
     assert len(calls) == 1
     assert "on_progress failed" in caplog.text
-
-
-def test_several_observers() -> None:
-    """Every event that an observer has is passed on to each."""
-    heard: list[str] = []
-
-    class Hears(Observer):
-        def __getattribute__(self, name: str) -> object:
-            heard.append(name)
-            return super().__getattribute__(name)
-
-    both = Observers(Hears(), Hears())
-    names = [name for name, _ in inspect.getmembers(Observer, inspect.isfunction) if not name.startswith("_")]
-    for name in names:
-        method = getattr(both, name)
-        required = len(inspect.signature(getattr(Observer, name)).parameters) - 1
-        method(*[None] * required)
-    assert heard == [name for name in names for _ in range(2)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from bulk_export.progress.observer import Observer
@@ -41,3 +42,29 @@ def test_all_events_are_passed_on() -> None:
     both = SeveralObservers()
     assert len(EVENTS) > 15
     assert set(EVENTS) <= set(vars(both))
+
+
+def test_every_event_is_passed_on_to_each() -> None:
+    """Every event that an observer has is passed on to each."""
+    heard: list[str] = []
+
+    class Hears(Observer):
+        def __getattribute__(self, name: str) -> object:
+            heard.append(name)
+            return super().__getattribute__(name)
+
+    both = SeveralObservers(Hears(), Hears())
+    names = [name for name, _ in inspect.getmembers(Observer, inspect.isfunction) if not name.startswith("_")]
+    for name in names:
+        method = getattr(both, name)
+        required = len(inspect.signature(getattr(Observer, name)).parameters) - 1
+        method(*[None] * required)
+    assert heard == [name for name in names for _ in range(2)]
+
+
+def test_several_within_several() -> None:
+    """A callback and spans are both heard, although each makes a pair with what was there before."""
+    heard: list[tuple[Any, ...]] = []
+    both = SeveralObservers(SeveralObservers(Recorder("one", heard), Recorder("two", heard)), Recorder("three", heard))
+    both.page_stored("a", 1, 5)
+    assert heard == [("one", "a", 1, 5), ("two", "a", 1, 5), ("three", "a", 1, 5)]
