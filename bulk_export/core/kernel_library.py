@@ -42,6 +42,8 @@ _FUNCTIONS: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kernel_csv", _number, [_pointer, _pointer, _number, _pointer]),
     ("kernel_free", None, [_pointer]),
     ("kernel_fingerprints", _number, [_pointer, _pointer, _number, _pointer]),
+    ("kernel_slice", _number, [_pointer, _number, _number, ctypes.c_uint64, _pointer]),
+    ("kernel_repeated", _number, [_pointer, _number, _pointer]),
 )
 
 

@@ -287,6 +287,26 @@ static int64_t check_instant(int64_t instant, int only_written) {
   return instant;
 }
 
+/* Among values with the same leading bits as the first one, those that occur more than once are found, each once. */
+static void check_repeated(const int64_t *integers, int64_t count, int shift) {
+  uint64_t values[64], *kept = malloc((size_t)count * sizeof *kept + 1), leading = (uint64_t)integers[0] >> shift;
+  memcpy(values, integers, (size_t)count * sizeof *values);
+  int64_t size = kernel_slice(values, count, shift, leading, kept), expected = 0;
+  uint64_t *out = malloc((size_t)size * sizeof *out + 1);
+  int64_t found = kernel_repeated(kept, size, out);
+  for (int64_t i = 0; i < count; i++) {
+    int64_t earlier = 0, at = 0;
+    for (int64_t j = 0; j < i; j++) earlier += values[j] == values[i];
+    if (values[i] >> shift != leading || earlier != 1) continue;
+    while (at < found && out[at] != values[i]) at++;
+    check(at < found);
+    expected++;
+  }
+  check(found == expected);
+  free(out);
+  free(kept);
+}
+
 /* Columns of every type whose values are bytes of the input, as lines and as CSV. */
 static void write_values(const uint8_t *data, int64_t size, int only_written) {
   enum { MOST = 64, COLUMNS = 7 };
@@ -303,6 +323,7 @@ static void write_values(const uint8_t *data, int64_t size, int only_written) {
     instants[i] = check_instant(integers[i], only_written);
     days[i] = only_written ? (int32_t)(instants[i] / DAY) : (int32_t)(bits & UINT32_MAX);
   }
+  check_repeated(integers, rows, (int)(integers[0] & 63));
   /* Text that is UTF-8, and in pieces of whole characters. A buffer of this size, so that a byte too far is seen. */
   uint8_t *text = malloc((size_t)size);
   int64_t at = 0, piece = 0;

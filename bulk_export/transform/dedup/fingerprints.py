@@ -8,14 +8,15 @@ record. A stream cannot read again, and uses 96 bits.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import xxhash
 
+from bulk_export.core.kernel_library import Kernel, load_kernel
 from bulk_export.transform.decode import HashedIds, Key, Keys
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 InSlice = Callable[["pa.Array"], "pa.Array"]
 
 _SLICE_ROWS = 1 << 19
-# Up to so many rows, a set takes less time than importing Arrow, and less memory.
-_FEW_ROWS = 1 << 17
 # `SeenKeys` distributes 16 of 96 bits over buckets and keeps the other 80 in them.
 _BUCKETS = 1 << 16
 _KEPT_BYTES = 10
@@ -59,20 +58,9 @@ def repeated_fingerprints(blobs: Callable[[], Iterator[bytes]], rows: int) -> fr
         blobs: Gives all fingerprints, in pieces, each time it is called; once for each slice.
         rows: How many fingerprints there are.
     """
-    if rows <= _FEW_ROWS:
-        return _repeated_among_few(blobs())
-    # Not needed before an endpoint is complete, and long to import.
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    repeated: set[int] = set()
-    for in_slice in slices(rows):
-        pieces = [fingerprint_array(blob).filter(in_slice(fingerprint_array(blob))) for blob in blobs()]
-        values = pa.concat_arrays([pa.array([], pa.uint64()), *pieces])
-        # Sorting takes a third of the memory of counting in a table.
-        ordered = values.take(pc.array_sort_indices(values))
-        repeated.update(ordered[1:].filter(pc.equal(ordered[1:], ordered[:-1])).to_pylist())
-    return frozenset(repeated)
+    kernel = load_kernel()
+    find = _repeated_in_arrow if kernel is None else functools.partial(_repeated_in_kernel, kernel)
+    return frozenset(find(blobs, rows))
 
 
 def slices(rows: int) -> Iterator[InSlice]:
@@ -80,8 +68,7 @@ def slices(rows: int) -> Iterator[InSlice]:
 
     Each slice is a function from an array of fingerprints to an array that says which of them are in it.
     """
-    count = 1 << max(0, (rows // _SLICE_ROWS).bit_length())
-    shift = 64 - (count.bit_length() - 1)
+    shift, count = _division(rows)
     for leading_bits in range(count):
         yield functools.partial(_in_slice, shift=shift, leading_bits=leading_bits)
 
@@ -146,17 +133,36 @@ class SeenRecords:
         return [row for row, key in with_id.items() if not is_new[key]]
 
 
-def _repeated_among_few(blobs: Iterable[bytes]) -> frozenset[int]:
-    seen: set[int] = set()
-    repeated: set[int] = set()
-    for blob in blobs:
-        marks = memoryview(blob).cast("Q")
-        distinct = set(marks)
-        repeated |= seen & distinct
-        if len(distinct) < len(marks):
-            repeated.update(mark for mark, count in Counter(marks).items() if count > 1)
-        seen |= distinct
-    return frozenset(repeated)
+def _division(rows: int) -> tuple[int, int]:
+    """How many bits a fingerprint has behind those that name its slice, and how many slices there are."""
+    count = 1 << max(0, (rows // _SLICE_ROWS).bit_length())
+    return 64 - (count.bit_length() - 1), count
+
+
+def _repeated_in_kernel(kernel: Kernel, blobs: Callable[[], Iterator[bytes]], rows: int) -> Iterator[int]:
+    shift, count = _division(rows)
+    for leading_bits in range(count):
+        values = bytearray()
+        for blob in blobs():
+            kept = ctypes.create_string_buffer(len(blob))
+            size = kernel.concurrent.kernel_slice(blob, len(blob) // 8, shift, leading_bits, kept)
+            values += memoryview(kept)[: size * 8]
+        found = (ctypes.c_uint64 * (len(values) // 8))()
+        given = (ctypes.c_char * len(values)).from_buffer(values)
+        yield from found[: kernel.concurrent.kernel_repeated(given, len(found), found)]
+
+
+def _repeated_in_arrow(blobs: Callable[[], Iterator[bytes]], rows: int) -> Iterator[int]:
+    # Not needed before an endpoint is complete, and long to import.
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for in_slice in slices(rows):
+        pieces = [fingerprint_array(blob).filter(in_slice(fingerprint_array(blob))) for blob in blobs()]
+        values = pa.concat_arrays([pa.array([], pa.uint64()), *pieces])
+        # Sorting takes a third of the memory of counting in a table.
+        ordered = values.take(pc.array_sort_indices(values))
+        yield from ordered[1:].filter(pc.equal(ordered[1:], ordered[:-1])).to_pylist()
 
 
 def _in_slice(values: pa.Array, shift: int, leading_bits: int) -> pa.Array:

@@ -15,6 +15,7 @@
 #include "flat.h"
 #include "csv.h"
 #include "redact.h"
+#include "repeated.h"
 
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
@@ -502,6 +503,22 @@ EXPORT int64_t kernel_fingerprints(const uint8_t *text, const int32_t *offsets, 
     fingerprints[i] = xxh3(text + offsets[i], size);
   }
   return count;
+}
+
+/* Append those of some fingerprints to `out` whose leading bits, all but the last `shift`, are `leading`. Returns how many. */
+EXPORT int64_t kernel_slice(const uint64_t *fingerprints, int64_t count, int64_t shift, uint64_t leading, uint64_t *out) {
+  int64_t kept = 0;
+  for (int64_t i = 0; i < count; i++)
+    if (shift > 63 || fingerprints[i] >> shift == leading) out[kept++] = fingerprints[i];
+  return kept;
+}
+
+/* Find the fingerprints that occur more than once, and write each once into `out`, which has as much room as they take.
+ * They are sorted meanwhile. Returns how many occur more than once.
+ */
+EXPORT int64_t kernel_repeated(uint64_t *fingerprints, int64_t count, uint64_t *out) {
+  sort(fingerprints, out, count);
+  return repeated(fingerprints, count, out);
 }
 
 /* ---- flat lines ---- */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from array import array
 from collections import Counter
 from itertools import chain
 
@@ -13,21 +14,33 @@ from hypothesis import strategies as st
 from bulk_export.transform.dedup import fingerprints as module
 from bulk_export.transform.dedup.fingerprints import SeenKeys, SeenRecords, fingerprints, repeated_fingerprints
 
+marks = st.integers(0, (1 << 64) - 1)
+
 
 @settings(deadline=None)
 @given(st.lists(st.lists(st.text(max_size=3), max_size=30), max_size=6))
 def test_exactly_repeated_ids_are_found(parts: list[list[str]]) -> None:
-    """Few and many rows are searched in different ways, and both find the same."""
     blobs = [fingerprints(part) for part in parts]
     often = {identity for identity, count in Counter(chain.from_iterable(parts)).items() if count > 1}
-    for rows in (sum(map(len, parts)), module._FEW_ROWS + 1):
-        found = repeated_fingerprints(lambda: iter(blobs), rows)
-        assert found == set(memoryview(fingerprints(often)).cast("Q"))
+    found = repeated_fingerprints(lambda: iter(blobs), sum(map(len, parts)))
+    assert found == set(memoryview(fingerprints(often)).cast("Q"))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from([0, 1, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]) | marks, max_size=30)),
+    st.integers(0, 1 << 23),
+)
+def test_kernel_and_arrow_find_the_same(parts: list[list[int]], rows: int) -> None:
+    """Whatever the fingerprints are, and however many slices there are: 1 to 32."""
+    blobs = [array("Q", part).tobytes() for part in parts]
+    often = {mark for mark, count in Counter(chain.from_iterable(parts)).items() if count > 1}
+    assert set(module._repeated_in_arrow(lambda: iter(blobs), rows)) == often
+    assert repeated_fingerprints(lambda: iter(blobs), rows) == often
 
 
 def test_slices_cover_the_hash_space(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SLICE_ROWS", 64)
-    monkeypatch.setattr(module, "_FEW_ROWS", 0)
     ids = [f"id-{number}" for number in range(2_000)]
     blobs = [fingerprints(ids[:1_000]), fingerprints(ids[1_000:] + ids[::100])]
     assert len(repeated_fingerprints(lambda: iter(blobs), 2_020)) == 20
