@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 
 from bulk_export.core.model import Limit
-from bulk_export.pipelines.estimate import least_requests
+from bulk_export.pipelines.request_counts import least_requests
 from bulk_export.pipelines.tenants_simulation import least_seconds, schedule_tenants
 from bulk_export.progress.tally import clock_text
 

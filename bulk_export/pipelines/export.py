@@ -37,7 +37,6 @@ from bulk_export.pipelines.lineage import export_inputs, export_outputs, recorde
 from bulk_export.pipelines.metrics import export_samples, measured
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.output_location import shown_place
-from bulk_export.pipelines.page_size_advice import page_size_advice
 from bulk_export.pipelines.page_size_trials import answers_at_once, begin_smaller, page_sizes
 from bulk_export.pipelines.results import export_identity, export_manifest, not_exported_text, summarise
 from bulk_export.pipelines.session import Session, open_session
@@ -136,6 +135,8 @@ class _Export:
         summary = summarise(manifest, shown_place(options.output, options.remote), time.monotonic() - began)
         # An export that was quick needs no advice, whatever the limits might have been, and no simulation for it.
         if summary.seconds >= _LONG:
+            from bulk_export.pipelines.page_size_advice import page_size_advice
+
             advice = page_size_advice(options, {endpoint.name: endpoint.records for endpoint in summary.endpoints})
             if advice is not None and summary.seconds >= advice.larger.seconds + _LONG:
                 summary = replace(summary, advice=str(advice))

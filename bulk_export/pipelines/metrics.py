@@ -6,14 +6,17 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
 from bulk_export.errors import BulkExportError, DirectoryInUse, LocalFailure
 from bulk_export.output.metrics_file import Sample, write_failure, write_success
-from bulk_export.pipelines.sync.summary import SyncSummary
 from bulk_export.progress.observer import ExportSummary
 from bulk_export.progress.summary import is_incomplete
+
+if TYPE_CHECKING:
+    from bulk_export.pipelines.sync.summary import SyncSummary
 
 Samples = Callable[[list[Sample]], None]
 

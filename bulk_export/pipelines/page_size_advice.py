@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bulk_export.pipelines.estimate import Cost, estimate, full_load
+from bulk_export.pipelines.estimate import Cost, estimate
 from bulk_export.pipelines.option_parsing import LARGEST_PAGE
 from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.request_counts import full_load
 from bulk_export.progress.tally import clock_text
 
 # Savings below these are not worth a line.

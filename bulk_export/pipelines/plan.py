@@ -16,11 +16,12 @@ from bulk_export.output.object_store.stored_manifest import require_stored_manif
 from bulk_export.output.object_store.url import StoreUrl, parse_location
 from bulk_export.pipelines.arguments import LOCAL, ExportArguments
 from bulk_export.pipelines.declarations import declarations, with_defaults
-from bulk_export.pipelines.estimate import Cost, EndpointLoad, estimate, full_load, poll_load
+from bulk_export.pipelines.estimate import Cost, estimate
 from bulk_export.pipelines.option_parsing import LARGEST_PAGE
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.page_size_advice import PageSizeAdvice, page_size_advice
 from bulk_export.pipelines.plan_arguments import PlanArguments
+from bulk_export.pipelines.request_counts import EndpointLoad, full_load, poll_load
 from bulk_export.services.catalogue import load_service
 from bulk_export.services.local.settings import BUNDLED_RECORDS
 

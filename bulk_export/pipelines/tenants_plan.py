@@ -11,8 +11,8 @@ from typing import Any
 from bulk_export.errors import UsageError
 from bulk_export.extract.rate_limit.key import service_origin
 from bulk_export.output.file_names import MANIFEST
-from bulk_export.pipelines.estimate import EndpointLoad
 from bulk_export.pipelines.plan import PlanOptions, plan_loads
+from bulk_export.pipelines.request_counts import EndpointLoad
 from bulk_export.pipelines.tenants_file import Tenant
 from bulk_export.pipelines.tenants_simulation import schedule_tenants
 

@@ -16,7 +16,7 @@ from bulk_export.extract.dispatcher import Dispatcher
 from bulk_export.extract.pace import RecentMean
 from bulk_export.extract.rate_limit import RateLimiter
 from bulk_export.extract.sweep import Sweep
-from bulk_export.pipelines.estimate import EndpointLoad, least_requests
+from bulk_export.pipelines.request_counts import EndpointLoad, least_requests
 from bulk_export.progress.run_state import RunState
 from bulk_export.progress.time_left import Stage, WorkLeft
 

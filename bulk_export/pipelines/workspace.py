@@ -13,22 +13,23 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
 from bulk_export.errors import BulkExportError, DirectoryInUse, Interrupted, UsageError
 from bulk_export.extract.journal import Compression, JournalStore
 from bulk_export.output.directory import already_finished, check_replaceable
-from bulk_export.output.object_store.remote_export import RemoteExport
-from bulk_export.output.object_store.remote_run import begin_remote_run, stored_run
-from bulk_export.output.object_store.store import ObjectStore
 from bulk_export.output.publish import decide, decided, publish
+from bulk_export.output.uploaded_parts import OBJECT_STORE
 from bulk_export.output.work_directory import WorkDirectory, left_in_place_text, open_work_directory
 from bulk_export.pipelines.conversion import EndpointConversion
 from bulk_export.pipelines.output_location import RemoteOutput
 from bulk_export.pipelines.results import staged_files
 from bulk_export.progress.observer import Observer
+
+if TYPE_CHECKING:
+    from bulk_export.output.object_store.remote_export import RemoteExport
 
 logger = logging.getLogger(__name__)
 
@@ -190,6 +191,13 @@ def _open_remote(
 ) -> RemoteExport | None:
     """Claim a place in the object store, if one is wanted. If there is none, what was begun here is removed."""
     remote = request.remote
+    if remote is None and journal.fact(OBJECT_STORE) is None:
+        return None
+    # An export to a directory does not wait for what these import.
+    from bulk_export.output.object_store.remote_export import RemoteExport
+    from bulk_export.output.object_store.remote_run import begin_remote_run, stored_run
+    from bulk_export.output.object_store.store import ObjectStore
+
     if remote is None:
         if (run := stored_run(journal)) is not None:
             raise UsageError(
