@@ -44,7 +44,13 @@ _FUNCTIONS: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kernel_fingerprints", _number, [_pointer, _pointer, _number, _pointer]),
     ("kernel_slice", _number, [_pointer, _number, _number, ctypes.c_uint64, _pointer]),
     ("kernel_repeated", _number, [_pointer, _number, _pointer]),
+    ("kernel_distinct", _number, [_pointer, _number, _pointer]),
 )
+
+
+_capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_capsule_pointer.restype = ctypes.c_void_p
+_capsule_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,12 @@ def load_kernel() -> Kernel | None:
             next_step=f"Install bulk-export again where there is a C compiler, or unset {DECODER_VARIABLE}.",
         )
     return kernel
+
+
+def array_in(capsules: tuple[object, object]) -> int:
+    """The address of the `ArrowArray` in what `__arrow_c_array__` returned; it is there as long as the capsules are."""
+    address: int = _capsule_pointer(capsules[1], b"arrow_array")
+    return address
 
 
 def decoder_name() -> DecoderName:

@@ -307,6 +307,29 @@ static void check_repeated(const int64_t *integers, int64_t count, int shift) {
   free(kept);
 }
 
+/* The different ones of values of 8 bytes, the first of which is null, and of texts of a byte each. */
+static void check_distinct(const int64_t *integers, int64_t count) {
+  uint8_t valid[8] = {0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, *text = malloc((size_t)count + 1);
+  int32_t offsets[65] = {0};
+  int64_t expected = 0, texts = 0;
+  for (int64_t i = 0; i < count; i++) {
+    int is_new = i > 0, is_new_text = 1;
+    text[i] = (uint8_t)integers[i];
+    offsets[i + 1] = (int32_t)i + 1;
+    for (int64_t j = 0; j < i; j++) is_new &= !j || integers[j] != integers[i], is_new_text &= text[j] != text[i];
+    expected += is_new;
+    texts += is_new_text;
+  }
+  const void *of_integers[] = {valid, integers}, *of_texts[] = {NULL, offsets, text};
+  struct ArrowArray column = {.length = count, .n_buffers = 2, .buffers = of_integers};
+  uint64_t *room = malloc(2 * (size_t)count * sizeof *room + 1);
+  check(kernel_distinct(&column, 8, room) == expected);
+  column = (struct ArrowArray){.length = count, .n_buffers = 3, .buffers = of_texts};
+  check(kernel_distinct(&column, 0, room) == texts);
+  free(room);
+  free(text);
+}
+
 /* Columns of every type whose values are bytes of the input, as lines and as CSV. */
 static void write_values(const uint8_t *data, int64_t size, int only_written) {
   enum { MOST = 64, COLUMNS = 7 };
@@ -323,6 +346,7 @@ static void write_values(const uint8_t *data, int64_t size, int only_written) {
     instants[i] = check_instant(integers[i], only_written);
     days[i] = only_written ? (int32_t)(instants[i] / DAY) : (int32_t)(bits & UINT32_MAX);
   }
+  check_distinct(integers, rows);
   check_repeated(integers, rows, (int)(integers[0] & 63));
   /* Text that is UTF-8, and in pieces of whole characters. A buffer of this size, so that a byte too far is seen. */
   uint8_t *text = malloc((size_t)size);

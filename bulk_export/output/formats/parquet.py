@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bulk_export.output.formats.base import PrivateFile
 from bulk_export.transform.decode import Block
+from bulk_export.transform.distinct_values import count_distinct
 
 # Enough row groups for DuckDB and BigQuery to read in parallel, and small enough to hold one for each endpoint in
 # memory. Groups two or three times as large make files 4 to 8 % smaller, and nothing faster.
@@ -113,6 +113,5 @@ def _repeat(values: pa.Array) -> bool:
     """Whether a dictionary of the values would be small compared with them."""
     if pa.types.is_boolean(values.type):
         return False
-    distinct: int = pc.count_distinct(values).as_py()
     given: int = len(values) - values.null_count
-    return _MIN_REPETITIONS * distinct <= given
+    return _MIN_REPETITIONS * count_distinct(values) <= given

@@ -8,16 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from bulk_export.core.kernel_library import Kernel
+from bulk_export.core.kernel_library import Kernel, array_in
 from bulk_export.transform.decode.description_node import KINDS, LIST, OBJECT, written_node
 from bulk_export.transform.decode.kernel_text import taken_text
 from bulk_export.transform.schema import arrow_type
 
 _CODES = {arrow_type(kind): code for kind, code in KINDS.items()}
-
-_capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
-_capsule_pointer.restype = ctypes.c_void_p
-_capsule_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
 # Takes the library, the described columns, the rows and where the text goes; returns the size of the text.
 WriteRows = Callable[[ctypes.CDLL, int, Any, Any], int]
@@ -59,8 +55,7 @@ class CompiledRows:
         # The capsules hold the buffers for as long as they live.
         capsules = batch.__arrow_c_array__()
         text = ctypes.c_void_p()
-        rows = _capsule_pointer(capsules[1], b"arrow_array")
-        size = self._write(self._kernel, self._described, rows, ctypes.byref(text))
+        size = self._write(self._kernel, self._described, array_in(capsules), ctypes.byref(text))
         return taken_text(self._kernel, text, size)
 
 

@@ -1,4 +1,6 @@
-/* Which of many fingerprints occur more than once: by sorting, which takes as long for hostile values as for others. */
+/* Which of many values occur more than once, and how many different ones there are: by sorting, which takes as long for
+ * hostile values as for others.
+ */
 #ifndef KERNEL_REPEATED_H
 #define KERNEL_REPEATED_H
 
@@ -23,6 +25,12 @@ static void sort(uint64_t *values, uint64_t *scratch, int64_t count) {
     sort_by_byte(values, scratch, count, shift);
     sort_by_byte(scratch, values, count, shift + 8);
   }
+}
+
+static int64_t distinct(const uint64_t *sorted, int64_t count) {
+  int64_t found = count > 0;
+  for (int64_t i = 1; i < count; i++) found += sorted[i] != sorted[i - 1];
+  return found;
 }
 
 /* Write each of some sorted values that occurs more than once, and return how many these are. */
