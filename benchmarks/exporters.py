@@ -101,6 +101,7 @@ EXPORTERS: tuple[Exporter, ...] = (
     _ours("parquet", "bulk-export to Parquet", "parquet"),
     _ours("parquet-budget-file", "… with the budget in a file", "parquet", budget="sqlite:///{}/budget.sqlite"),
     _ours("ndjson", "bulk-export to NDJSON", "ndjson"),
+    _ours("ndjson-flat", "… with the columns of Parquet", "ndjson", "--flatten"),
     _ours("ndjson-zstd", "bulk-export to NDJSON, zstd", "ndjson", "--compression=zstd"),
     Exporter(
         "stream",

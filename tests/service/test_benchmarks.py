@@ -112,7 +112,7 @@ def test_pages_are_kept_for_the_next_run(tmp_path: Path) -> None:
     assert path.read_bytes() == b"kept"
 
 
-_IN_TORTURE = ("ndjson-zstd", "parquet-budget-file", "unjournalled-parquet", "unjournalled-ndjson")
+_IN_TORTURE = ("ndjson-zstd", "ndjson-flat", "parquet-budget-file", "unjournalled-parquet", "unjournalled-ndjson")
 MEASURED = [
     pytest.param(one, id=one.name, marks=[pytest.mark.torture] if one.name in _IN_TORTURE else [])
     for one in (*EXPORTERS, *UNJOURNALLED)
