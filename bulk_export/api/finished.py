@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Unpack
 
+from bulk_export.api.argument_checks import checks_arguments
 from bulk_export.api.option_help import shows_options
 from bulk_export.core.locations import local_path
 from bulk_export.output.object_store.url import StoreUrl, parse_location
@@ -19,6 +20,7 @@ from bulk_export.pipelines.report import ReportSummary, write_report
 from bulk_export.pipelines.report_arguments import ReportArguments
 
 
+@checks_arguments
 def verify(export: str | os.PathLike[str], *, quick: bool = False) -> Verification:
     """Compare a finished export with its manifest: sizes, hashes and row counts, and files that it does not name.
 
@@ -40,6 +42,7 @@ def verify(export: str | os.PathLike[str], *, quick: bool = False) -> Verificati
     return verify_directory(location, quick=quick)
 
 
+@checks_arguments
 def check(directory: str | os.PathLike[str]) -> list[CheckResult]:
     """Answer the questions on funded places and links from an export or a copy. Nothing is sent to the service.
 
@@ -61,6 +64,7 @@ def check(directory: str | os.PathLike[str]) -> list[CheckResult]:
     return run_checks_at(location) if isinstance(location, StoreUrl) else run_checks(location)
 
 
+@checks_arguments
 def check_sql(directory: str | os.PathLike[str], name: str) -> str:
     """Return SQL for DuckDB that answers one question of `check` from the files of a directory.
 
@@ -78,6 +82,7 @@ def check_sql(directory: str | os.PathLike[str], name: str) -> str:
     return sql_script(local_path(directory, "check_sql"), find_check(name))
 
 
+@checks_arguments
 def unfinished(directory: str | os.PathLike[str] = "output") -> list[Path]:
     """Find the unfinished exports in a directory, which `resume` goes on with.
 
@@ -93,6 +98,7 @@ def unfinished(directory: str | os.PathLike[str] = "output") -> list[Path]:
     return list(unfinished_below(local_path(directory, "unfinished")))
 
 
+@checks_arguments
 @shows_options(ReportArguments)
 def report(directory: str | os.PathLike[str], **options: Unpack[ReportArguments]) -> ReportSummary:
     """Write what is known of a finished export or of a copy into one HTML file, for people to look at.
