@@ -57,7 +57,7 @@ def explained(error: Any) -> tuple[str, str]:
     Args:
         error: The error of Typer.
     """
-    from bulk_export.cli.commands import COMMANDS
+    from bulk_export.pipelines.settings.commands import COMMANDS
 
     context, option = getattr(error, "ctx", None), getattr(error, "option_name", None)
     if context is None:
@@ -75,8 +75,8 @@ def explained(error: Any) -> tuple[str, str]:
 
 def options_of(command: str) -> Collection[str]:
     """Return the options of a command, in all their forms."""
-    from bulk_export.cli.commands import COMMANDS
     from bulk_export.pipelines.declarations import Source, declarations
+    from bulk_export.pipelines.settings.commands import COMMANDS
 
     declared = declarations(COMMANDS[command]).values()
     return [flag for entry in declared if Source.LINE in entry.option.sources for flag in entry.flags]
@@ -106,7 +106,7 @@ def _misspelt(option: str, known: Collection[str]) -> str | None:
 
 def _option_elsewhere(option: str) -> str | None:
     """Say which other commands have an option, or what is meant by it."""
-    from bulk_export.cli.commands import COMMANDS
+    from bulk_export.pipelines.settings.commands import COMMANDS
 
     word = _word(option)
     for ours in (option, *(ours for ours, words in WORDS.items() if word in words.split())):

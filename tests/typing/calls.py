@@ -44,6 +44,8 @@ async def right() -> None:
     assert_type(bulk_export.endpoints(service="ecf"), Service)
     assert_type(bulk_export.budget(budget="sqlite://")[0].used, int)
     assert_type(bulk_export.check(Path("out"))[0].found, int)
+    assert_type(bulk_export.init(Path("bulk-export.toml")), Path)
+    assert_type(bulk_export.trust(Path("work")), list[str])
     assert_type((await bulk_export.describe(Path("openapi.yaml"))).toml, str)
 
 
@@ -65,6 +67,8 @@ async def wrong() -> None:
     bulk_export.run_replay(5)  # type: ignore[arg-type]
     bulk_export.load(["out"], to="duckdb:///x.duckdb")  # type: ignore[arg-type]
     bulk_export.check_sql("out", 5)  # type: ignore[arg-type]
+    bulk_export.init(b"bulk-export.toml")  # type: ignore[arg-type]
+    bulk_export.trust(path="work")  # type: ignore[call-arg]
     await bulk_export.describe(5)  # type: ignore[arg-type]
     bulk_export.run_export(page_size=[1])  # type: ignore[arg-type]
     bulk_export.run_export(overwrite="yes")  # type: ignore[arg-type]

@@ -96,6 +96,7 @@ def test_public_names() -> None:
         "export",
         "export_tenants",
         "head",
+        "init",
         "load",
         "load_tenants",
         "plan",
@@ -116,6 +117,7 @@ def test_public_names() -> None:
         "stream",
         "sync",
         "sync_tenants",
+        "trust",
         "unfinished",
         "verify",
     }

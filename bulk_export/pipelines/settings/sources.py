@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bulk_export.cli.commands import COMMANDS, all_settings, settings_of
 from bulk_export.core.text import decode_text
 from bulk_export.errors import UsageError
 from bulk_export.pipelines.declarations import Arity
+from bulk_export.pipelines.settings.commands import COMMANDS, all_settings, settings_of
 
 VARIABLE_PREFIX = "BULK_EXPORT_"
 DEFAULT_FILE = "bulk-export.toml"
@@ -75,9 +75,13 @@ class SettingsFile:
     status: os.stat_result
 
 
-def find_file() -> SettingsFile | None:
-    """Read `bulk-export.toml` in the working directory, if there is one. Raises UsageError if it cannot be read."""
-    path = Path(DEFAULT_FILE).absolute()
+def find_file(directory: Path = Path()) -> SettingsFile | None:
+    """Read `bulk-export.toml` in a directory, if there is one. Raises UsageError if it cannot be read.
+
+    Args:
+        directory: The directory; the one that the process works in by default.
+    """
+    path = (directory / DEFAULT_FILE).absolute()
     return read_file(path) if path.is_file() else None
 
 
