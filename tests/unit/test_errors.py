@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +60,35 @@ def test_an_error_is_one_line_or_two(kind: type[BulkExportError]) -> None:
         "It broke.",
         "All is kept. Mend it.",
     ]
+
+
+PACKAGE = Path(errors.__file__).parent
+KINDS = {kind.__name__ for kind in kinds()}
+# What the command line says when it was stopped before there was anything to go on with.
+_WITHOUT_STEP = {("cli/reporting.py", "Interrupted"), ("cli/runner.py", "Interrupted")}
+
+
+def made_errors(path: Path) -> Iterator[tuple[str, dict[str | None, ast.expr]]]:
+    """The errors that a module makes: the class, and the keyword arguments."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        name = getattr(getattr(node, "func", None), "id", "") if isinstance(node, ast.Call) else ""
+        if name in KINDS:
+            assert isinstance(node, ast.Call)
+            yield name, {keyword.arg: keyword.value for keyword in node.keywords}
+
+
+def test_every_error_has_a_next_step() -> None:
+    """Wherever one is made, its text ends with what the user can do."""
+    made = [
+        (path.relative_to(PACKAGE).as_posix(), name, given)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for name, given in made_errors(path)
+    ]
+    assert len(made) > 300
+    lacking = {
+        (path, name)
+        for path, name, given in made
+        if None not in given  # `**` passes on what another error had
+        and ast.unparse(given.get("next_step", ast.Constant(""))) == "''"
+    }
+    assert lacking == _WITHOUT_STEP

@@ -188,11 +188,16 @@ def _from_variable(name: str, arity: Arity, environ: Mapping[str, str]) -> Any:
         try:
             return shlex.split(text)
         except ValueError:
-            raise UsageError(f"{_variable(name)} has an unclosed quotation mark.") from None
+            raise UsageError(
+                f"{_variable(name)} has an unclosed quotation mark.",
+                next_step="Close it, or put a backslash before it.",
+            ) from None
     if arity is Arity.FLAG:
         lowered = text.strip().lower()
         if lowered not in _YES + _NO:
-            raise UsageError(f"{_variable(name)} must be true or false, not {text!r}.")
+            raise UsageError(
+                f"{_variable(name)} must be true or false, not {text!r}.", next_step="Correct it, or unset it."
+            )
         return lowered in _YES
     return text
 
@@ -212,4 +217,4 @@ def _from_toml(path: Path, key: str, arity: Arity, value: Any) -> Any:
         if isinstance(value, dict) and key == "filter":
             return [f"{name}={element}" for name, element in value.items()]
     expected = {Arity.FLAG: "true or false", Arity.SINGLE: "a text or a number", Arity.MULTIPLE: "a list of texts"}
-    raise UsageError(f"In the settings file {path}, {key} must be {expected[arity]}.")
+    raise UsageError(f"In the settings file {path}, {key} must be {expected[arity]}.", next_step="Correct the file.")
