@@ -112,10 +112,13 @@ def _shape(signature: inspect.Signature) -> Iterator[str]:
 
 
 def _right_call(name: str, accepted: _Accepted, argument: str, value: object) -> str | None:
-    """The call that is meant if texts are given as a list, or a list of texts as a text; else None."""
+    """The call that is meant if a list stands for its text, a text for its list, or another value for a text."""
     declared = accepted.types[argument]
     if isinstance(value, str) and is_of_type([value], declared):
         return f"{argument}=[{_quoted(value)}]"
+    if isinstance(value, Mapping) and is_of_type({"": ""}, declared):
+        keys = [key for key, each in value.items() if isinstance(key, str) and not isinstance(each, str)]
+        return f'{argument}={{{_quoted(keys[0])}: "…"}}' if keys else None
     if not isinstance(value, Collection) or isinstance(value, str | bytes) or not is_of_type("", declared):
         return None
     texts = [_quoted(each) for each in value if isinstance(each, str | os.PathLike)]
@@ -128,7 +131,7 @@ def _right_call(name: str, accepted: _Accepted, argument: str, value: object) ->
     elif parameter.kind in _POSITIONAL:
         given = [*(["…"] if [*accepted.signature.parameters].index(argument) else []), texts[0], "…"]
     else:
-        return f"{argument}={texts[0]}"
+        return f"{argument}={texts[0]}" if len(value) == 1 else None
     return f"{name}({', '.join(given)})"
 
 

@@ -118,6 +118,7 @@ async def resume(
 
     Raises:
         UsageError: There is no unfinished export, or it does not say how it was begun.
+        InvalidArgument: An argument is unknown, or has a wrong type. It is a UsageError and a TypeError.
         DamagedState: What it says cannot be used.
         Interrupted: `stop` was set. The same call goes on.
         BulkExportError: Anything else; see `bulk_export.errors`.

@@ -32,6 +32,7 @@ def verify(export: str | os.PathLike[str], *, quick: bool = False) -> Verificati
         What was verified, in numbers.
 
     Raises:
+        InvalidArgument: An argument is unknown, or has a wrong type. It is a UsageError and a TypeError.
         VerificationFailed: The export differs from its manifest. The message names the differences.
         DamagedState: There is no usable manifest.
         BulkExportError: Anything else; see `bulk_export.errors`.
@@ -54,6 +55,7 @@ def check(directory: str | os.PathLike[str]) -> list[CheckResult]:
 
     Raises:
         UsageError: It has no tables that these questions are about.
+        InvalidArgument: An argument is unknown, or has a wrong type. It is a UsageError and a TypeError.
         DamagedState: A table cannot be read.
         BulkExportError: Anything else; see `bulk_export.errors`.
 
@@ -77,6 +79,7 @@ def check_sql(directory: str | os.PathLike[str], name: str) -> str:
 
     Raises:
         UsageError: There is no such question, or it cannot be answered from this directory.
+        InvalidArgument: An argument is unknown, or has a wrong type. It is a UsageError and a TypeError.
         DamagedState: A table cannot be read.
     """
     return sql_script(local_path(directory, "check_sql"), find_check(name))
@@ -93,6 +96,7 @@ def unfinished(directory: str | os.PathLike[str] = "output") -> list[Path]:
         Their directories, by name.
 
     Raises:
+        InvalidArgument: An argument is unknown, or has a wrong type. It is a UsageError and a TypeError.
         LocalFailure: The directory cannot be read.
     """
     return list(unfinished_below(local_path(directory, "unfinished")))

@@ -230,6 +230,7 @@ async def describe(
 
     Raises:
         UsageError: The file cannot be read, or describes no list.
+        InvalidArgument: An argument is unknown, or has a wrong type. It is a UsageError and a TypeError.
         BulkExportError: The file cannot be fetched.
 
     Example:

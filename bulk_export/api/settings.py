@@ -29,6 +29,7 @@ def init(file: str | os.PathLike[str] = DEFAULT_FILE) -> Path:
 
     Raises:
         UsageError: The file is there already.
+        InvalidArgument: An argument is unknown, or has a wrong type. It is a UsageError and a TypeError.
         LocalFailure: It cannot be written.
     """
     path = local_path(file, "init")
@@ -51,6 +52,7 @@ def trust(directory: str | os.PathLike[str] = ".") -> list[str]:
 
     Raises:
         UsageError: There is no such file, it cannot be read, or other users can change it.
+        InvalidArgument: An argument is unknown, or has a wrong type. It is a UsageError and a TypeError.
         LocalFailure: The confirmation cannot be stored.
     """
     # The command line works in a directory whose path has no links in it.

@@ -24,11 +24,11 @@ _ARGUMENT_WORDS: Mapping[str, str] = {
 }
 # By option that only the command line has, what to do instead.
 _ADVICE: Mapping[str, str] = {
-    "quiet": "A call shows nothing unless `progress` says so; messages go to the logger `bulk_export`.",
+    "quiet": "A call shows warnings only, unless `progress` says more; messages go to the logger `bulk_export`.",
     "verbose": "Messages go to the logger `bulk_export`: configure it.",
     "debug": "Messages go to the logger `bulk_export`: configure it.",
     "log-format": "Messages go to the logger `bulk_export`: configure it.",
-    "progress": "This call shows nothing.",
+    "progress": "This call shows no progress.",
     "dry-run": "Call `bulk_export.plan`: it estimates requests and time, and sends nothing.",
     "json": "The result is the value that the call returns.",
     "csv": "The result is the value that the call returns.",

@@ -151,6 +151,7 @@ def test_public_function_documents_its_use(name: str) -> None:
     else:
         assert sections_of(name) & {"Returns", "Yields"}
         assert sections_of(name) >= {"Args", "Raises"}
+        assert "InvalidArgument: " in (inspect.getdoc(getattr(bulk_export, name)) or "")
 
 
 def test_observer_documents_its_events() -> None:
