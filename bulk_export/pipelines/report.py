@@ -149,7 +149,7 @@ def _write(path: Path, content: bytes, scratch: Path) -> None:
         opened_directory(path.parent.resolve()) as directory,
         opened_directory(scratch.resolve()) as begun,
     ):
-        if not may_write(path.name, directory, is_report):
+        if not path.name or not may_write(path.name, directory, is_report):  # `.` has no name
             raise UsageError(
                 f"{path} is there, and is no report.",
                 kept="Nothing was changed.",
