@@ -3,7 +3,7 @@
     BulkExportError                 exit code
     ├── UsageError                  2    an invalid option, configuration or output directory
     │   ├── DirectoryInUse          2    another process works in the directory
-    │   └── InvalidArgument         2    a Python call has an unknown argument, or one of another type
+    │   └── InvalidArgument         2    a Python call names an unknown option, or gives one a value of another type
     ├── ServiceRefused              3    the service rejects the request: status 400, 401, 403, 404, 422
     │   ├── SchemaDrift             3    `--schema strict`, and the schema does not cover a field or value
     │   └── StoreRefused            3    an object store rejects the request: credentials, region, no such bucket
@@ -64,7 +64,7 @@ class DirectoryInUse(UsageError):
 
 
 class InvalidArgument(UsageError, TypeError):
-    """A Python call has an argument that the function does not have, or one of a type that it does not take.
+    """A Python call names an option that the function does not have, or gives one a value of a type it does not take.
 
     It is a `TypeError` as well, which Python raises for such calls.
     """
