@@ -38,6 +38,8 @@ async def right() -> None:
     assert_type(bulk_export.run_sync(output="copy", every=timedelta(hours=1), format="delta"), SyncSummary)
     assert_type(await bulk_export.resume(Path("out"), token="t"), ExportSummary)
     assert_type(bulk_export.plan(records={"statements": 100}).cost.seconds, float)
+    bulk_export.run_export(min_interval=timedelta(milliseconds=200), max_wait=timedelta(hours=1))
+    assert_type(bulk_export.plan(records=100, latency=timedelta(milliseconds=500)), Plan)
     assert_type(bulk_export.plan(records=100, latency=0.5, like=Path("out")), Plan)
     assert_type(await bulk_export.doctor(base_url="https://service.example"), list[Finding])
     assert_type(bulk_export.load("out", to="duckdb:///x.duckdb", mode="upsert"), LoadSummary)
