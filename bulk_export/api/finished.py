@@ -90,7 +90,7 @@ def unfinished(directory: str | os.PathLike[str] = "output") -> list[Path]:
     """Find the unfinished exports in a directory, which `resume` goes on with.
 
     Args:
-        directory: Where to look: at the directories that it holds.
+        directory: Where to look: at the directories that it holds. There may be no such directory.
 
     Returns:
         Their directories, by name.

@@ -10,7 +10,7 @@ from bulk_export.errors import InvalidArgument
 from bulk_export.pipelines.option_words import WORDS
 from bulk_export.pipelines.value_types import type_text, value_text
 
-# By argument that only Python functions have, what else a caller may write.
+# By argument, what else a caller may write, before the words that the command line knows.
 _ARGUMENT_WORDS: Mapping[str, str] = {
     "token": "api-key apikey api-token auth auth-token bearer bearer-token access-token",
     "endpoints": "names name endpoint table tables list lists resource resources",
@@ -21,8 +21,11 @@ _ARGUMENT_WORDS: Mapping[str, str] = {
     "spec": "path file openapi openapi-file swagger url",
     "on_progress": "callback on-event on-events progress-callback callbacks hook",
     "observer": "listener observers",
+    "every": "interval",
+    "records": "rows count counts",
+    "mode": "if-exists write-mode",
 }
-# By option that only the command line has, what to do instead.
+# By option that only the command line has, or what has no option at all, what to do instead.
 _ADVICE: Mapping[str, str] = {
     "quiet": "A call shows warnings only, unless `progress` says more; messages go to the logger `bulk_export`.",
     "verbose": "Messages go to the logger `bulk_export`: configure it.",
@@ -38,10 +41,15 @@ _ADVICE: Mapping[str, str] = {
     "sql": "Call `bulk_export.check_sql`.",
     "check": "`bulk_export.check_endpoints` compares a description with what a service publishes.",
     "arrow-schema": "Call `bulk_export.arrow_schema`.",
+    "resume": "The same call goes on with what is unfinished, and so does `bulk_export.resume`.",
+    "columns": "All fields are exported; `drop_column` leaves one out.",
+    "fields": "All fields are exported; `drop_column` leaves one out.",
+    "proxy": "The variables HTTPS_PROXY and NO_PROXY name a proxy.",
     "every": "`bulk_export.sync` keeps a copy current, and takes `every`.",
     "stop": "Only the asynchronous functions take it, such as `bulk_export.export`.",
 }
 _SHORT_FORMS = {"q": "quiet", "v": "verbose"}
+_MOST_SHOWN = 20
 
 
 def unknown_argument(
@@ -55,8 +63,12 @@ def unknown_argument(
         known: Those that it has.
         short_forms: The letters of the command line for some of them.
     """
-    step = _meant(name, known, short_forms) or f"It takes: {', '.join(known)}."
-    return InvalidArgument(f"{function} got an unexpected keyword argument {name!r}.", next_step=step)
+    listed = f"It takes: {', '.join(known)}."
+    if len(known) > _MOST_SHOWN:
+        listed = f"help(bulk_export.{function}) lists those that it takes."
+    return InvalidArgument(
+        f"{function} got an unexpected keyword argument {name!r}.", next_step=_meant(name, known, short_forms) or listed
+    )
 
 
 def _meant(name: str, known: Collection[str], short_forms: Mapping[str, str]) -> str | None:
