@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import pickle
 import re
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import bulk_export
 from bulk_export import errors
 from bulk_export.errors import BulkExportError
 
@@ -69,28 +71,50 @@ MAKES_ERROR = re.compile(rf"\b({'|'.join(KINDS)})\(")
 _WITHOUT_STEP = {("cli/reporting.py", "Interrupted"), ("cli/runner.py", "Interrupted")}
 
 
-def made_errors(path: Path) -> Iterator[tuple[str, dict[str | None, ast.expr]]]:
-    """The errors that a module makes: the class, and the keyword arguments."""
+def made_errors(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    """The errors that a module makes: the class, and the call."""
     text = path.read_text("utf-8")
     for node in ast.walk(ast.parse(text)) if MAKES_ERROR.search(text) else ():
-        name = getattr(getattr(node, "func", None), "id", "") if isinstance(node, ast.Call) else ""
-        if name in KINDS:
-            assert isinstance(node, ast.Call)
-            yield name, {keyword.arg: keyword.value for keyword in node.keywords}
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS:
+            yield node.func.id, node
+
+
+MADE = [
+    (path.relative_to(PACKAGE).as_posix(), name, call)
+    for path in sorted(PACKAGE.rglob("*.py"))
+    for name, call in made_errors(path)
+]
 
 
 def test_every_error_has_a_next_step() -> None:
     """Wherever one is made, its text ends with what the user can do."""
-    made = [
-        (path.relative_to(PACKAGE).as_posix(), name, given)
-        for path in sorted(PACKAGE.rglob("*.py"))
-        for name, given in made_errors(path)
-    ]
-    assert len(made) > 300
-    lacking = {
-        (path, name)
-        for path, name, given in made
-        if None not in given  # `**` passes on what another error had
-        and ast.unparse(given.get("next_step", ast.Constant(""))) == "''"
-    }
+    assert len(MADE) > 300
+    lacking = set()
+    for path, name, call in MADE:
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        # `**` passes on what another error had.
+        if None not in given and ast.unparse(given.get("next_step", ast.Constant(""))) == "''":
+            lacking.add((path, name))
     assert lacking == _WITHOUT_STEP
+
+
+# Programs of others; and settings files, which only the command line reads.
+_NOT_OURS = {"dataset", "config", "help"}
+
+
+def test_advice_can_be_followed_from_python() -> None:
+    """Below the command line, the options and commands that an error names are arguments and functions, too."""
+    functions = {name for name in bulk_export.__all__ if inspect.isfunction(getattr(bulk_export, name))}
+    arguments = {name for one in functions for name in inspect.signature(getattr(bulk_export, one)).parameters}
+    for path, _, call in MADE:
+        if path.startswith("cli/"):
+            continue
+        texts = [
+            part.value for part in ast.walk(call) if isinstance(part, ast.Constant) and isinstance(part.value, str)
+        ]
+        text = " ".join(texts)
+        options = set(re.findall(r"--([a-z][a-z-]+)", text)) - _NOT_OURS
+        if "the logger bulk_export" in text:
+            options.discard("debug")
+        assert {option.replace("-", "_") for option in options} <= arguments, (path, text)
+        assert set(re.findall(r"bulk-export ([a-z]+) ", text)) <= {*functions, "again"}, (path, text)
