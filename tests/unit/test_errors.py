@@ -117,4 +117,5 @@ def test_advice_can_be_followed_from_python() -> None:
         if "the logger bulk_export" in text:
             options.discard("debug")
         assert {option.replace("-", "_") for option in options} <= arguments, (path, text)
+        # "Install bulk-export again" names no command.
         assert set(re.findall(r"bulk-export ([a-z]+) ", text)) <= {*functions, "again"}, (path, text)
