@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from bulk_export.api.inspection import run_describe as run_describe
     from bulk_export.api.inspection import run_doctor as run_doctor
     from bulk_export.api.inspection import run_head as run_head
+    from bulk_export.api.settings import init as init
+    from bulk_export.api.settings import trust as trust
     from bulk_export.api.tenants import export_tenants as export_tenants
     from bulk_export.api.tenants import load_tenants as load_tenants
     from bulk_export.api.tenants import plan_tenants as plan_tenants
@@ -151,6 +153,10 @@ _HOMES = {
         "run_describe",
         "run_doctor",
         "run_head",
+    ),
+    "bulk_export.api.settings": (
+        "init",
+        "trust",
     ),
     "bulk_export.api.tenants": (
         "export_tenants",

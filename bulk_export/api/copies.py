@@ -8,6 +8,7 @@ from typing import Unpack
 
 import anyio
 
+from bulk_export.api.argument_checks import checks_arguments
 from bulk_export.api.event_loop import run
 from bulk_export.api.option_help import shows_options
 from bulk_export.api.watching import watcher
@@ -27,6 +28,7 @@ from bulk_export.progress.events import ProgressEvent
 from bulk_export.progress.observer import Observer
 
 
+@checks_arguments
 @shows_options(SyncArguments)
 async def sync(
     *names: str,
@@ -71,6 +73,7 @@ async def sync(
     return await sync_and_load(resolved, watching, stop=stop, report=notify, loaded=lambda _: None)
 
 
+@checks_arguments
 @shows_options(SyncArguments)
 def run_sync(
     *names: str,
@@ -96,6 +99,7 @@ def run_sync(
     )
 
 
+@checks_arguments
 @shows_options(LoadArguments)
 def load(
     directory: str | os.PathLike[str],

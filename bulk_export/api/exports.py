@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 import pyarrow as pa
 
+from bulk_export.api.argument_checks import checks_arguments
 from bulk_export.api.event_loop import run
 from bulk_export.api.option_help import shows_options
 from bulk_export.api.watching import watcher
@@ -31,6 +32,7 @@ from bulk_export.progress.events import ProgressEvent
 from bulk_export.progress.observer import ExportSummary, Observer
 
 
+@checks_arguments
 @shows_options(ExportArguments)
 async def export(
     *names: str,
@@ -70,6 +72,7 @@ async def export(
     return await pipeline.export(resolved, watcher(observer, progress, on_progress), stop=stop)
 
 
+@checks_arguments
 @shows_options(ExportArguments)
 def run_export(
     *names: str,
@@ -88,6 +91,7 @@ def run_export(
     )
 
 
+@checks_arguments
 @shows_options(TokenArguments)
 async def resume(
     directory: str | os.PathLike[str],
@@ -114,6 +118,7 @@ async def resume(
 
     Raises:
         UsageError: There is no unfinished export, or it does not say how it was begun.
+        InvalidArgument: An argument is unknown, or has a wrong type. It is a UsageError and a TypeError.
         DamagedState: What it says cannot be used.
         Interrupted: `stop` was set. The same call goes on.
         BulkExportError: Anything else; see `bulk_export.errors`.
@@ -125,6 +130,7 @@ async def resume(
     return await pipeline.export(resolved, watcher(observer, progress, on_progress), stop=stop)
 
 
+@checks_arguments
 @shows_options(TokenArguments)
 def run_resume(
     directory: str | os.PathLike[str],
@@ -141,6 +147,7 @@ def run_resume(
     )
 
 
+@checks_arguments
 @shows_options(ReplayArguments)
 async def replay(
     archive: str | os.PathLike[str],
@@ -182,6 +189,7 @@ async def replay(
         return await replay_pages(resolved, watcher(observer, progress, on_progress), stop=stop)
 
 
+@checks_arguments
 @shows_options(ReplayArguments)
 def run_replay(
     archive: str | os.PathLike[str],
@@ -214,6 +222,7 @@ async def _opened_archive(archive: str | os.PathLike[str]) -> AsyncIterator[Path
         yield await anyio.to_thread.run_sync(lambda: stack.enter_context(opened_archive(archive)))
 
 
+@checks_arguments
 @shows_options(ExportArguments)
 def stream(
     endpoint: str,

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Unpack
 
+from bulk_export.api.argument_checks import checks_arguments
 from bulk_export.api.option_help import shows_options
 from bulk_export.core.locations import local_path
 from bulk_export.output.object_store.url import StoreUrl, parse_location
@@ -19,6 +20,7 @@ from bulk_export.pipelines.report import ReportSummary, write_report
 from bulk_export.pipelines.report_arguments import ReportArguments
 
 
+@checks_arguments
 def verify(export: str | os.PathLike[str], *, quick: bool = False) -> Verification:
     """Compare a finished export with its manifest: sizes, hashes and row counts, and files that it does not name.
 
@@ -30,6 +32,7 @@ def verify(export: str | os.PathLike[str], *, quick: bool = False) -> Verificati
         What was verified, in numbers.
 
     Raises:
+        InvalidArgument: An argument is unknown, or has a wrong type. It is a UsageError and a TypeError.
         VerificationFailed: The export differs from its manifest. The message names the differences.
         DamagedState: There is no usable manifest.
         BulkExportError: Anything else; see `bulk_export.errors`.
@@ -40,6 +43,7 @@ def verify(export: str | os.PathLike[str], *, quick: bool = False) -> Verificati
     return verify_directory(location, quick=quick)
 
 
+@checks_arguments
 def check(directory: str | os.PathLike[str]) -> list[CheckResult]:
     """Answer the questions on funded places and links from an export or a copy. Nothing is sent to the service.
 
@@ -51,6 +55,7 @@ def check(directory: str | os.PathLike[str]) -> list[CheckResult]:
 
     Raises:
         UsageError: It has no tables that these questions are about.
+        InvalidArgument: An argument is unknown, or has a wrong type. It is a UsageError and a TypeError.
         DamagedState: A table cannot be read.
         BulkExportError: Anything else; see `bulk_export.errors`.
 
@@ -61,6 +66,7 @@ def check(directory: str | os.PathLike[str]) -> list[CheckResult]:
     return run_checks_at(location) if isinstance(location, StoreUrl) else run_checks(location)
 
 
+@checks_arguments
 def check_sql(directory: str | os.PathLike[str], name: str) -> str:
     """Return SQL for DuckDB that answers one question of `check` from the files of a directory.
 
@@ -73,26 +79,30 @@ def check_sql(directory: str | os.PathLike[str], name: str) -> str:
 
     Raises:
         UsageError: There is no such question, or it cannot be answered from this directory.
+        InvalidArgument: An argument is unknown, or has a wrong type. It is a UsageError and a TypeError.
         DamagedState: A table cannot be read.
     """
     return sql_script(local_path(directory, "check_sql"), find_check(name))
 
 
+@checks_arguments
 def unfinished(directory: str | os.PathLike[str] = "output") -> list[Path]:
     """Find the unfinished exports in a directory, which `resume` goes on with.
 
     Args:
-        directory: Where to look: at the directories that it holds.
+        directory: Where to look: at the directories that it holds. There may be no such directory.
 
     Returns:
         Their directories, by name.
 
     Raises:
+        InvalidArgument: An argument is unknown, or has a wrong type. It is a UsageError and a TypeError.
         LocalFailure: The directory cannot be read.
     """
     return list(unfinished_below(local_path(directory, "unfinished")))
 
 
+@checks_arguments
 @shows_options(ReportArguments)
 def report(directory: str | os.PathLike[str], **options: Unpack[ReportArguments]) -> ReportSummary:
     """Write what is known of a finished export or of a copy into one HTML file, for people to look at.

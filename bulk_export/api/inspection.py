@@ -9,6 +9,7 @@ from typing import Unpack
 
 import pyarrow as pa
 
+from bulk_export.api.argument_checks import checks_arguments
 from bulk_export.api.event_loop import fetched, run
 from bulk_export.api.option_help import shows_options
 from bulk_export.core.model import Service
@@ -35,6 +36,7 @@ from bulk_export.services.openapi import Change
 from bulk_export.transform.schema import arrow_schema as schema_of
 
 
+@checks_arguments
 @shows_options(HeadArguments)
 async def head(endpoint: str, *, observer: Observer | None = None, **options: Unpack[HeadArguments]) -> pa.RecordBatch:
     """Return the first records of an endpoint, by one request.
@@ -55,12 +57,14 @@ async def head(endpoint: str, *, observer: Observer | None = None, **options: Un
     return await first_records(head_options(endpoint, **await with_fetched_service(options)), observer)
 
 
+@checks_arguments
 @shows_options(HeadArguments)
 def run_head(endpoint: str, *, observer: Observer | None = None, **options: Unpack[HeadArguments]) -> pa.RecordBatch:
     """Run `head` in a program without an event loop."""
     return run("head", lambda: head(endpoint, observer=observer, **options))
 
 
+@checks_arguments
 @shows_options(DoctorArguments)
 async def doctor(**options: Unpack[DoctorArguments]) -> list[Finding]:
     """Find what would keep an export from working: at most one request an endpoint.
@@ -77,12 +81,14 @@ async def doctor(**options: Unpack[DoctorArguments]) -> list[Finding]:
     return [finding async for finding in diagnose(**await with_fetched_service(options))]
 
 
+@checks_arguments
 @shows_options(DoctorArguments)
 def run_doctor(**options: Unpack[DoctorArguments]) -> list[Finding]:
     """Run `doctor` in a program without an event loop."""
     return run("doctor", lambda: doctor(**options))
 
 
+@checks_arguments
 @shows_options(PlanArguments)
 def plan(*names: str, endpoints: Sequence[str] = (), **options: Unpack[PlanArguments]) -> Plan:
     """Estimate the cost of an export, or of a sync: requests, time, and how each limit fills. Sends nothing.
@@ -110,6 +116,7 @@ def plan(*names: str, endpoints: Sequence[str] = (), **options: Unpack[PlanArgum
     return plan_of(PlanOptions.of([*names, *endpoints], **fetched(options)))
 
 
+@checks_arguments
 @shows_options(BudgetArguments)
 def budget(**options: Unpack[BudgetArguments]) -> list[LimitUsage]:
     """Read how much of each limit is used, and when it comes free. Sends nothing, and blocks for a moment.
@@ -128,6 +135,7 @@ def budget(**options: Unpack[BudgetArguments]) -> list[LimitUsage]:
     return read_usage(with_defaults(BudgetArguments, options)["budget"] or "sqlite://")
 
 
+@checks_arguments
 @shows_options(ListingArguments)
 def endpoints(*names: str, **options: Unpack[ListingArguments]) -> Service:
     """Return what a service offers: endpoints with their filters, sorts and fields.
@@ -154,6 +162,7 @@ def endpoints(*names: str, **options: Unpack[ListingArguments]) -> Service:
     return replace(service, endpoints=choose_endpoints(service, names))
 
 
+@checks_arguments
 @shows_options(ListingArguments)
 def arrow_schema(endpoint: str, **options: Unpack[ListingArguments]) -> pa.Schema:
     """Return the columns that a Parquet file of an endpoint has.
@@ -174,6 +183,7 @@ def arrow_schema(endpoint: str, **options: Unpack[ListingArguments]) -> pa.Schem
     return schema_of(described)
 
 
+@checks_arguments
 @shows_options(PublishedArguments)
 async def check_endpoints(**options: Unpack[PublishedArguments]) -> list[Change]:
     """Compare a description with the OpenAPI file that the service at an address publishes. No token is sent.
@@ -192,12 +202,14 @@ async def check_endpoints(**options: Unpack[PublishedArguments]) -> list[Change]
     return await published_changes(**await with_fetched_service(options))
 
 
+@checks_arguments
 @shows_options(PublishedArguments)
 def run_check_endpoints(**options: Unpack[PublishedArguments]) -> list[Change]:
     """Run `check_endpoints` in a program without an event loop."""
     return run("check_endpoints", lambda: check_endpoints(**options))
 
 
+@checks_arguments
 async def describe(
     spec: str | os.PathLike[str],
     *,
@@ -218,6 +230,7 @@ async def describe(
 
     Raises:
         UsageError: The file cannot be read, or describes no list.
+        InvalidArgument: An argument is unknown, or has a wrong type. It is a UsageError and a TypeError.
         BulkExportError: The file cannot be fetched.
 
     Example:
@@ -226,6 +239,7 @@ async def describe(
     return await describe_spec(spec, name, allow_plain_http=allow_plain_http, ca_file=ca_file_of(ca_file))
 
 
+@checks_arguments
 def run_describe(
     spec: str | os.PathLike[str],
     *,

@@ -9,6 +9,7 @@ from typing import Unpack
 
 import anyio
 
+from bulk_export.api.argument_checks import checks_arguments
 from bulk_export.api.event_loop import fetched, run
 from bulk_export.api.option_help import shows_options
 from bulk_export.api.watching import tenant_watchers
@@ -32,6 +33,7 @@ from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.progress.tenants import choose_for_tenants
 
 
+@checks_arguments
 @shows_options(ExportArguments)
 async def export_tenants(
     tenants: str | os.PathLike[str],
@@ -79,6 +81,7 @@ async def export_tenants(
         display.closed()
 
 
+@checks_arguments
 @shows_options(ExportArguments)
 def run_export_tenants(
     tenants: str | os.PathLike[str],
@@ -104,6 +107,7 @@ def run_export_tenants(
     )
 
 
+@checks_arguments
 @shows_options(SyncArguments)
 async def sync_tenants(
     tenants: str | os.PathLike[str],
@@ -152,6 +156,7 @@ async def sync_tenants(
         display.closed()
 
 
+@checks_arguments
 @shows_options(SyncArguments)
 def run_sync_tenants(
     tenants: str | os.PathLike[str],
@@ -179,6 +184,7 @@ def run_sync_tenants(
     )
 
 
+@checks_arguments
 @shows_options(LoadArguments)
 def load_tenants(
     tenants: str | os.PathLike[str],
@@ -207,6 +213,7 @@ def load_tenants(
     return several.load_tenants(load_options(read_tenants(tenants), directory, [*names, *endpoints], options))
 
 
+@checks_arguments
 @shows_options(PlanArguments)
 def plan_tenants(
     tenants: str | os.PathLike[str], *names: str, endpoints: Sequence[str] = (), **options: Unpack[PlanArguments]

@@ -93,8 +93,8 @@ class _Commands(Mapping[str, Any]):
 
 @functools.cache  # a function takes its parameters once in a process
 def _with_options(name: str) -> Any:
-    from bulk_export.cli.commands import COMMANDS
     from bulk_export.cli.parameters import with_parameters
+    from bulk_export.pipelines.settings.commands import COMMANDS
 
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     alone.command(name, cls=Command, context_settings=HELP)(with_parameters(_function(name), COMMANDS[name]))

@@ -9,56 +9,13 @@ from typing import Annotated
 import typer
 
 from bulk_export.cli.streams import show
-from bulk_export.core.compat.opening import open_file
-from bulk_export.errors import LocalFailure, UsageError
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it. (bulk-export.toml)")]
-
-_HEADER = """\
-# Settings of bulk-export: each is an option of that name. The command line wins, then variables BULK_EXPORT_{OPTION},
-# then this file. Take away the # in front of what you set. `bulk-export trust` lets the file, where it is found and not
-# named with --config, decide where requests, the token and rows go.
-"""
-_PROFILES = """
-# A table per command, which wins over what stands above it.
-# [sync]
-# every = "1h"
-
-# Profiles: bulk-export export --profile sandbox
-# [profile.sandbox]
-# environment = "sandbox"
-# token-file = "~/.npq-sandbox-token"
-"""
 
 
 def init(file: File = Path("bulk-export.toml")) -> None:
     """Write a configuration file with all settings, each commented out and explained."""
-    try:
-        descriptor = open_file(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, follows=True)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-            opened.write(settings_text())
-    except FileExistsError:
-        raise UsageError(f"{file} is there already.", next_step="Name another file, or remove it.") from None
-    except OSError as error:
-        raise LocalFailure(f"{file} cannot be written: {error.strerror}.", next_step="Name another file.") from None
+    from bulk_export.pipelines.settings.template import write_template
+
+    write_template(file)
     show(os.fsencode(file))
-
-
-def settings_text() -> str:
-    """All settings of `export` and further ones of other commands, commented out, with their help and default."""
-    from bulk_export.cli.commands import COMMANDS
-    from bulk_export.pipelines.declarations import Source, declarations
-
-    lines = [_HEADER]
-    seen: set[str] = set()
-    for command in ("export", "sync", "load"):
-        declared = [entry for entry in declarations(COMMANDS[command]).values() if entry.name not in seen]
-        declared = [
-            entry for entry in declared if Source.SETTINGS in entry.option.sources and not entry.option.positional
-        ]
-        lines.append(f"# --- {command} ---")
-        for entry in declared:
-            seen.add(entry.name)
-            lines.append(f"# {entry.help}")
-            lines.append(f"# {entry.name.replace('_', '-')} = {entry.example}\n")
-    return "\n".join(lines) + _PROFILES

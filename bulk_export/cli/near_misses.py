@@ -1,7 +1,6 @@
 """What a user of other programs means by an option or a command that does not exist here.
 
-The spelling is compared by Typer. Here are words that mean the same: those of curl, wget, rclone, pg_dump, psql,
-DuckDB, make and others.
+The spelling is compared by Typer. Here, and in `option_words`, are words that mean the same.
 """
 
 from __future__ import annotations
@@ -11,58 +10,10 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from bulk_export.pipelines.option_words import WORDS
+
 _GENERAL_ADVICE = "bulk-export --help lists commands and options."
 
-# By option, what others call it. If several fit, the first one that a command has is meant.
-_OPTIONS: Mapping[str, str] = {
-    "--quiet": "silent no-messages less-output noverbose",
-    "--progress": "no-progress progress-bar progress-meter no-progress-meter noprogress",
-    "--verbose": "log-level loglevel info",
-    "--debug": "trace traceback stacktrace stack-trace",
-    "--dry-run": "dryrun dry simulate just-print what-if whatif no-act noop no-op estimate explain preview",
-    "--output": "out outdir out-dir output-dir output-directory output-document dest destination target directory"
-    " directory-prefix dir path file folder prefix to copy-to",
-    "--to": "database db dbname connection connection-string dsn dest destination target output",
-    "--token-file": "token api-key apikey api-token auth bearer oauth2-bearer header password credentials user",
-    "--service-limit": "limit-rate rate rate-limit ratelimit max-rate tpslimit bwlimit throttle rps qps"
-    " requests-per-second max-requests",
-    "--share": "percent percentage fraction",
-    "--min-interval": "delay sleep pause wait-between interval wait",
-    "--workers": "threads jobs parallel parallelism concurrency concurrent transfers checkers parallel-max"
-    " connections max-connections num-workers processes -j -P",
-    "--filter": "where query select param params include match condition predicate",
-    "--updated-since": "since from after modified-since changed-since updated-after changed-after start-date"
-    " start-time max-age newer newer-than incremental time-cond begin",
-    "--limit": "max-records records rows max-rows num-rows nrows top sample head count lines max take",
-    "--page-size": "batch-size batch per-page per_page pagesize page-length chunk-size chunksize rows-per-page"
-    " fetch-size",
-    "--retries": "retry max-retries tries attempts max-attempts low-level-retries",
-    "--max-wait": "timeout max-time connect-timeout retry-max-time contimeout",
-    "--overwrite": "force clobber replace yes clean overwrite-output delete-existing -y",
-    "--drop-column": "exclude exclude-column exclude-columns exclude-field ignore-fields skip-column skip-columns"
-    " drop drop-columns omit without",
-    "--pseudonymise": "pseudonymize pseudonym anonymise anonymize mask redact hash obfuscate",
-    "--format": "type file-type filetype file-format output-format as fmt",
-    "--compression": "gzip zstd compress codec compressed compression-level -z",
-    "--base-url": "url host address endpoint-url server api base api-url uri hostname",
-    "--environment": "env stage staging local sandbox",
-    "--ca-file": "cacert ca-cert ca-bundle ca-certificate ca-certificates certificate cert insecure no-verify"
-    " no-check-certificate no-verify-ssl -k",
-    "--source-address": "interface bind bind-address source-ip local-address address-from",
-    "--every": "interval poll watch follow schedule poll-interval repeat",
-    "--sort": "order order-by sort-by",
-    "--csv-bom": "bom utf8-bom",
-    "--metrics": "prometheus metrics-file prometheus-file",
-    "--config": "conf config-file configuration settings rcfile -c -K",
-    "--work-dir": "temp-dir tmp tmpdir temp tempdir temporary-directory scratch cache-dir",
-    "--keep-pages": "raw keep-raw save-raw keep archive",
-    "--consistent": "snapshot consistent-snapshot serializable isolation check-twice",
-    "--schema": "search-path namespace infer-schema",
-    "--table-prefix": "prefix",
-    "--like": "as-in same-as",
-    "--json": "as-json output-json",
-    "--quick": "fast size-only metadata-only",
-}
 # What has no option here, by what others call it.
 _ADVICE: Mapping[str, str] = {
     "resume continue restart continue-at -C": "The same command goes on with what is unfinished, and so does"
@@ -106,7 +57,7 @@ def explained(error: Any) -> tuple[str, str]:
     Args:
         error: The error of Typer.
     """
-    from bulk_export.cli.commands import COMMANDS
+    from bulk_export.pipelines.settings.commands import COMMANDS
 
     context, option = getattr(error, "ctx", None), getattr(error, "option_name", None)
     if context is None:
@@ -124,8 +75,8 @@ def explained(error: Any) -> tuple[str, str]:
 
 def options_of(command: str) -> Collection[str]:
     """Return the options of a command, in all their forms."""
-    from bulk_export.cli.commands import COMMANDS
     from bulk_export.pipelines.declarations import Source, declarations
+    from bulk_export.pipelines.settings.commands import COMMANDS
 
     declared = declarations(COMMANDS[command]).values()
     return [flag for entry in declared if Source.LINE in entry.option.sources for flag in entry.flags]
@@ -139,7 +90,7 @@ def option_meant(option: str, known: Collection[str]) -> str | None:
         known: The options of the command, like `--quiet`.
     """
     word = _word(option)
-    for ours, words in _OPTIONS.items():
+    for ours, words in WORDS.items():
         if ours in known and word in words.split():
             return _as_question(option, ours)
     for words, advice in _ADVICE.items():
@@ -155,10 +106,10 @@ def _misspelt(option: str, known: Collection[str]) -> str | None:
 
 def _option_elsewhere(option: str) -> str | None:
     """Say which other commands have an option, or what is meant by it."""
-    from bulk_export.cli.commands import COMMANDS
+    from bulk_export.pipelines.settings.commands import COMMANDS
 
     word = _word(option)
-    for ours in (option, *(ours for ours, words in _OPTIONS.items() if word in words.split())):
+    for ours in (option, *(ours for ours, words in WORDS.items() if word in words.split())):
         commands = [command for command in COMMANDS if ours in options_of(command)]
         if commands:
             return f"{ours} is an option of {', '.join(commands[:3])}."

@@ -22,7 +22,7 @@ from bulk_export.errors import BulkExportError, Interrupted, LocalFailure, Usage
 from bulk_export.progress.console import FORMS, Console, LogFormat
 
 if TYPE_CHECKING:
-    from bulk_export.cli.config import SettingsFile
+    from bulk_export.pipelines.settings.sources import SettingsFile
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +57,9 @@ def prepare(command: str, line: dict[str, Any]) -> Prepared:
         UsageError: A source is unusable, or not trusted.
     """
     # Imported here, like what only failures need below: help starts without all of it.
-    from bulk_export.cli.commands import COMMANDS, settings_of
-    from bulk_export.cli.config import find_file, options_for, read_file, resolve, unknown_variables
     from bulk_export.pipelines.declarations import with_defaults
+    from bulk_export.pipelines.settings.commands import COMMANDS, settings_of
+    from bulk_export.pipelines.settings.sources import find_file, options_for, read_file, resolve, unknown_variables
 
     config = line.pop("config", None) or os.environ.get("BULK_EXPORT_CONFIG")
     file = find_file() if config is None else read_file(local_path(config, "--config"))
@@ -147,8 +147,8 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
 
 
 def _refuse_untrusted(file: SettingsFile, used: dict[str, Any]) -> None:
-    from bulk_export.cli.config_trust import refuse_untrusted, trusted_digests
     from bulk_export.core.process import state_directory
+    from bulk_export.pipelines.settings.trust import refuse_untrusted, trusted_digests
 
     refuse_untrusted(file, used, lambda: trusted_digests(state_directory()))
 

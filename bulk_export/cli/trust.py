@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from bulk_export.cli.streams import show
-from bulk_export.errors import LocalFailure, UsageError
 from bulk_export.progress.console import one_line
 
 
@@ -14,20 +14,8 @@ def trust() -> None:
 
     Until then, such settings are refused in a file that was found and not named with --config.
     """
-    from bulk_export.cli.config import DEFAULT_FILE, find_file
-    from bulk_export.cli.config_trust import decisive_settings, refuse_foreign
-    from bulk_export.cli.config_trust import trust as confirm
     from bulk_export.core.process import state_directory
+    from bulk_export.pipelines.settings.trust import trust_found_file
 
-    file = find_file()
-    if file is None:
-        raise UsageError(f"There is no {DEFAULT_FILE} in this directory.", next_step="Run it where the file is.")
-    refuse_foreign(file)
-    directory = state_directory()
-    if directory is None:
-        raise LocalFailure(
-            "This user has no home directory, so nothing can be stored.", next_step="Name the file with --config."
-        )
-    confirm(file, directory)
-    decisive = sorted(decisive_settings(file.document))
-    show(one_line(f"{os.fsdecode(file.path)}: trusted to set {', '.join(decisive) or 'nothing that needs trust'}"))
+    file, trusted = trust_found_file(Path(), state_directory())
+    show(one_line(f"{os.fsdecode(file.path)}: trusted to set {', '.join(trusted) or 'nothing that needs trust'}"))

@@ -121,7 +121,10 @@ def _wanted_decoder() -> DecoderName | None:
             return possible
     if not wanted:
         return None
-    raise UsageError(f"{DECODER_VARIABLE} must be compiled or python, not {wanted!r}.")
+    raise UsageError(
+        f"{DECODER_VARIABLE} must be compiled or python, not {wanted!r}.",
+        next_step="Set it to one of them, or not at all.",
+    )
 
 
 def _load(file: Path) -> Kernel | None:

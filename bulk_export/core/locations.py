@@ -22,8 +22,12 @@ def with_home(text: str | os.PathLike[str]) -> Path:
     """A path whose first part is replaced by a home directory, if it is `~` or `~NAME`.
 
     Raises:
-        UsageError: There is no such home directory.
+        UsageError: There is no such home directory, or no file can have this name.
     """
+    if "\0" in os.fspath(text):
+        raise UsageError(
+            f"{os.fspath(text)!r} cannot be read or written: the name holds U+0000.", next_step="Take it out."
+        )
     path = os.path.expanduser(os.fspath(text))  # noqa: PTH111 - Path.expanduser takes ./~ for ~
     if path.startswith("~"):
         raise UsageError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 
 from bulk_export.core.model import Limit
 from bulk_export.errors import UsageError
@@ -53,17 +53,24 @@ def parse_limit(text: str) -> Limit:
     return limit
 
 
-def parse_interval(given: str | float) -> float:
+def seconds_of(given: str | float | timedelta, what: str) -> float:
+    """Seconds from a text as for `parse_duration`, from a number of them, or from what Python has for durations."""
+    if isinstance(given, timedelta):
+        return given.total_seconds()
+    return parse_duration(given, what) if isinstance(given, str) else float(given)
+
+
+def parse_interval(given: str | float | timedelta) -> float:
     """Parse the least time between two requests, from 0 to an hour; seconds."""
-    seconds = parse_duration(given, "an interval") if isinstance(given, str) else float(given)
+    seconds = seconds_of(given, "an interval")
     if not 0 <= seconds <= 3600:
         raise UsageError("--min-interval must be from 0 to an hour.", next_step="Write it like 100ms, or 0 for none.")
     return seconds
 
 
-def parse_wait(given: str | float) -> float:
+def parse_wait(given: str | float | timedelta) -> float:
     """Parse the longest announced wait to accept, from 0 to a week; seconds."""
-    seconds = parse_duration(given, "a time for --max-wait") if isinstance(given, str) else float(given)
+    seconds = seconds_of(given, "a time for --max-wait")
     if not 0 <= seconds <= 7 * 86400:
         raise UsageError("--max-wait must be from 0 to 7 days.", next_step="Write it like 15m or 2h.")
     return seconds

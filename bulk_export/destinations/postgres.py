@@ -344,7 +344,9 @@ def _failure(address: Address, error: Any) -> BulkExportError:
             kept=_UNCHANGED,
             next_step="Look for a constraint, trigger or view of yours that forbids it.",
         )
-    return LocalFailure(f"{address} failed: {said}.", kept=_UNCHANGED, next_step="--debug shows where.")
+    return LocalFailure(
+        f"{address} failed: {said}.", kept=_UNCHANGED, next_step="--debug, or the logger bulk_export, shows where."
+    )
 
 
 def _primary(error: Any) -> str:

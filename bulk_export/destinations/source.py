@@ -135,7 +135,11 @@ def export_source(place: str, manifest: Mapping[str, Any], digest: str, parts: E
     try:
         check_manifest(manifest)
     except InvalidManifest as error:
-        raise DamagedState(f"The manifest of {place} cannot be used: {error}.", kept=KEPT) from None
+        raise DamagedState(
+            f"The manifest of {place} cannot be used: {error}.",
+            kept=KEPT,
+            next_step="Restore it from a copy, or export again with --overwrite.",
+        ) from None
     tables = {name: _exported_table(place, name, described, parts) for name, described in manifest["endpoints"].items()}
     service = f"{manifest.get('service')} {manifest.get('api_version')} at {manifest.get('base_url')}"
     return Source(EXPORT, digest, service, tables, _reason_for_partial(manifest))

@@ -16,6 +16,7 @@ from bulk_export.output.formats.reading import count_rows
 from bulk_export.output.manifest import read_manifest
 
 _SHOWN = 20
+_RESTORE = "Restore the manifest from a copy, or export again with --overwrite."
 _DEPTH = 2  # {endpoint}/{part}
 _PART = "part-*"
 # File browsers leave these in directories that they show. No reader takes them for data.
@@ -108,7 +109,9 @@ def _is_left_by_a_file_browser(path: Path) -> bool:
 def _files(endpoint: Any) -> list[Any]:
     files = endpoint.get("files", []) if isinstance(endpoint, dict) else None
     if not isinstance(files, list):
-        raise DamagedState("The manifest describes an endpoint without its files.", kept="Nothing was changed.")
+        raise DamagedState(
+            "The manifest describes an endpoint without its files.", kept="Nothing was changed.", next_step=_RESTORE
+        )
     return files
 
 
@@ -117,10 +120,14 @@ def _described(file: Any) -> DescribedFile:
     path, sha256 = described.get("path"), described.get("sha256")
     rows, size = described.get("rows"), described.get("bytes")
     if not isinstance(path, str) or not isinstance(sha256, str) or type(rows) is not int or type(size) is not int:
-        raise DamagedState("The manifest describes a file incompletely.", kept="Nothing was changed.")
+        raise DamagedState(
+            "The manifest describes a file incompletely.", kept="Nothing was changed.", next_step=_RESTORE
+        )
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or "\0" in path or len(pure.parts) != _DEPTH:
-        raise DamagedState(f"The manifest names a file outside of the export: {path!r}.", kept="Nothing was read.")
+        raise DamagedState(
+            f"The manifest names a file outside of the export: {path!r}.", kept="Nothing was read.", next_step=_RESTORE
+        )
     return DescribedFile(str(pure), rows, size, sha256)
 
 

@@ -98,7 +98,8 @@ class SpeedArguments(TypedDict, total=False):
 
     workers: Annotated[int | str, Limits("Maximum number of pages in flight.", metavar="N", default=8)]
     min_interval: Annotated[
-        str | float, Limits("Minimum time between two requests; 0 for none.", metavar="TIME", default="100ms")
+        str | float | timedelta,
+        Limits("Minimum time between two requests; 0 for none.", metavar="TIME", default="100ms"),
     ]
     source_address: Annotated[
         str | Sequence[str], Limits("Local address to send from; repeat for several.", metavar="IP")
@@ -111,7 +112,7 @@ class PatienceArguments(TypedDict, total=False):
 
     retries: Annotated[int | str, Limits("Additional attempts for a page that fails.", metavar="N", default=7)]
     max_wait: Annotated[
-        str | float,
+        str | float | timedelta,
         Limits("Longest wait to accept that the service announces (Retry-After).", metavar="TIME", default="15m"),
     ]
 

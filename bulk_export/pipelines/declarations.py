@@ -10,15 +10,14 @@ with the key.
 
 from __future__ import annotations
 
-import difflib
 import enum
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from bulk_export.errors import InvalidArgument
-from bulk_export.pipelines.value_types import is_of_type, type_text
+from bulk_export.pipelines.invalid_arguments import unknown_argument, value_of_another_type
+from bulk_export.pipelines.value_types import is_of_type
 
 T = TypeVar("T", bound=Mapping[str, object])
 
@@ -165,6 +164,15 @@ def declarations(arguments: type) -> Mapping[str, Declaration]:
     return declared
 
 
+def short_forms(arguments: type) -> Mapping[str, str]:
+    """Return the options of a `TypedDict` that have a short form, by its letter."""
+    return {
+        entry.option.short.removeprefix("-"): name
+        for name, entry in declarations(arguments).items()
+        if entry.option.short
+    }
+
+
 def with_defaults(arguments: type[T], given: Mapping[str, Any]) -> T:
     """Complete the options that a Python program gave by the declared defaults.
 
@@ -174,15 +182,8 @@ def with_defaults(arguments: type[T], given: Mapping[str, Any]) -> T:
     declared = declarations(arguments)
     for name, value in given.items():
         if name not in declared:
-            (suggestion,) = difflib.get_close_matches(name, declared, n=1) or ("",)
             function = arguments.__name__.removesuffix("Arguments").lower()
-            raise InvalidArgument(
-                f"{function} got an unexpected keyword argument {name!r}.",
-                next_step=f"Did you mean {suggestion!r}?" if suggestion else f"It takes: {', '.join(declared)}.",
-            )
+            raise unknown_argument(function, name, declared, short_forms(arguments))
         if not is_of_type(value, declared[name].type):
-            raise InvalidArgument(
-                f"{name} takes {type_text(declared[name].type)}, and was given a value of type {type(value).__name__}.",
-                next_step="Nothing was sent: correct the call.",
-            )
+            raise value_of_another_type(name, declared[name].type, value)
     return cast("T", {name: declaration.default for name, declaration in declared.items()} | dict(given))

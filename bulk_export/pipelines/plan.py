@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
-from bulk_export.core.units import parse_duration
+from bulk_export.core.units import parse_duration, seconds_of
 from bulk_export.errors import UsageError
 from bulk_export.output.manifest import read_manifest
 from bulk_export.output.object_store.store import ObjectStore
@@ -66,7 +66,7 @@ class PlanOptions:
         if arguments["changed"] and not arguments["sync"]:
             raise UsageError("--changed is for --sync.", next_step="Add --sync, or leave --changed out.")
         given = arguments["latency"]
-        latency = parse_duration(given if isinstance(given, str) else f"{given:f}", "a latency")
+        latency = parse_duration(given if isinstance(given, str) else f"{seconds_of(given, ''):f}", "a latency")
         service = arguments["service"]
         described = load_service(service, arguments["api_version"])
         # Nothing is sent, so no address and no token are needed, nor are filters, which could only reduce the cost.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Annotated
 
 from bulk_export.pipelines.arguments import (
@@ -38,4 +39,6 @@ class PlanArguments(
         int | Sequence[str] | Mapping[str, int],
         What("With --sync: number of records that change between two polls.", metavar="[ENDPOINT=]N"),
     ]
-    latency: Annotated[str | float, Limits("Time from a request to its response.", metavar="TIME", default="500ms")]
+    latency: Annotated[
+        str | float | timedelta, Limits("Time from a request to its response.", metavar="TIME", default="500ms")
+    ]

@@ -149,7 +149,7 @@ def _write(path: Path, content: bytes, scratch: Path) -> None:
         opened_directory(path.parent.resolve()) as directory,
         opened_directory(scratch.resolve()) as begun,
     ):
-        if not may_write(path.name, directory, is_report):
+        if not path.name or not may_write(path.name, directory, is_report):  # `.` has no name
             raise UsageError(
                 f"{path} is there, and is no report.",
                 kept="Nothing was changed.",
@@ -164,7 +164,9 @@ def _export(directory: Path, now: datetime, arguments: ReportArguments) -> Calla
         check_manifest(manifest)
     except InvalidManifest as error:
         raise DamagedState(
-            f"The manifest in {directory} cannot be used: {error}.", kept="Nothing was changed."
+            f"The manifest in {directory} cannot be used: {error}.",
+            kept="Nothing was changed.",
+            next_step="Restore it from a copy, or export again with --overwrite.",
         ) from None
     files = _parquet_files(directory, manifest)
     difference = ""
@@ -254,7 +256,9 @@ def _delta_files(table: Path) -> list[Path]:
     try:
         names = current_files(table)
     except ImportError:
-        raise UsageError("the extra `delta` is not installed.") from None
+        raise UsageError(
+            "the extra `delta` is not installed.", next_step="Install it: pip install 'bulk-export[delta]'."
+        ) from None
     return [table / name for name in sorted(names)]
 
 

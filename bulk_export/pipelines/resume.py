@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numbers
 import os
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 from bulk_export.core.locations import scheme_of
+from bulk_export.core.model import Limit, Service
 from bulk_export.output.run_arguments import RunArguments, read_arguments
 from bulk_export.pipelines.arguments import ExportArguments
 from bulk_export.pipelines.declarations import declarations
@@ -27,8 +29,8 @@ def resumable_arguments(endpoints: str | Sequence[str], arguments: Mapping[str, 
         arguments: The options with their defaults.
 
     Returns:
-        Options that differ from their defaults, with absolute paths; None if a description or a limit was given as an
-        object, or a budget with a password, since these cannot be stored.
+        Options that differ from their defaults, with absolute paths; None if a description was given as an object, or a
+        budget with a password, since these cannot be stored.
     """
     kept: dict[str, Any] = {}
     for name, declared in declarations(ExportArguments).items():
@@ -41,17 +43,35 @@ def resumable_arguments(endpoints: str | Sequence[str], arguments: Mapping[str, 
             name == "service" and isinstance(value, str | os.PathLike) and Path(value).is_file()
         ):
             value = os.fspath(Path(value).expanduser().absolute())
-        elif isinstance(value, date):
-            value = value.isoformat()
-        elif isinstance(value, Mapping):
-            value = [f"{key}={text}" for key, text in value.items()]
-        elif isinstance(value, Sequence) and not isinstance(value, str):
-            value = [str(element) for element in value]
+        value = _as_text_or_number(value)
         if not isinstance(value, str | int | float | list) or (name == "budget" and "@" in str(value)):
             return None
         kept[name] = value
     names = (endpoints,) if isinstance(endpoints, str) else tuple(endpoints)
     return RunArguments(names, kept)
+
+
+def _as_text_or_number(value: Any) -> Any:
+    """A value that JSON has for one that only Python has; any other as it is."""
+    match value:
+        case date():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case Limit():
+            return f"{value.requests}/{value.period:f}s"
+        case Mapping():
+            return [f"{key}={text}" for key, text in value.items()]
+        case str() | int() | float():
+            return value
+        case numbers.Integral():
+            return int(value)
+        case numbers.Real():
+            return float(value)
+        case Collection() if not isinstance(value, bytes | Service):
+            return [str(element) for element in value]
+        case _:
+            return value
 
 
 def arguments_to_resume(output: Path) -> tuple[tuple[str, ...], dict[str, Any]]:

@@ -269,7 +269,8 @@ def _failure(name: str, output: Path, error: BulkExportError | OSError, failed: 
         known = too_few_descriptors() if is_shortage(error) else None
         reason = error.strerror or type(error).__name__
         error = known or LocalFailure(
-            f"Reading or writing on this machine failed: {reason}.", next_step="--debug shows where."
+            f"Reading or writing on this machine failed: {reason}.",
+            next_step="--debug, or the logger bulk_export, shows where.",
         )
     failed(name, error)
     return TenantResult(name, output, None, error)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bulk_export.core.compat.owners import rights_of_others
+from bulk_export.core.locations import local_path
 from bulk_export.core.text import decode_text
 from bulk_export.errors import UsageError
 from bulk_export.output.file_names import MANIFEST
@@ -72,7 +73,7 @@ def read_tenants(path: PathText) -> tuple[Tenant, ...]:
     Warns:
         UserWarning: Other users may change the file.
     """
-    file = Path(os.fspath(path))
+    file = local_path(path, "--tenants")
     document = _document(file)
     for key in document:
         if key != "tenant":

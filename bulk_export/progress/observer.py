@@ -104,7 +104,8 @@ class ExportSummary:
 class Observer:
     """Receives the events of an export and does nothing: subclass it, and override the events of interest.
 
-    Methods are called on the event loop and must return at once.
+    Methods are called on the event loop and must return at once. What one raises ends the run, from which it comes in
+    an ExceptionGroup; the same call goes on. The callback `on_progress` may raise without that.
     """
 
     def started(

@@ -38,12 +38,16 @@ async def right() -> None:
     assert_type(bulk_export.run_sync(output="copy", every=timedelta(hours=1), format="delta"), SyncSummary)
     assert_type(await bulk_export.resume(Path("out"), token="t"), ExportSummary)
     assert_type(bulk_export.plan(records={"statements": 100}).cost.seconds, float)
+    bulk_export.run_export(min_interval=timedelta(milliseconds=200), max_wait=timedelta(hours=1))
+    assert_type(bulk_export.plan(records=100, latency=timedelta(milliseconds=500)), Plan)
     assert_type(bulk_export.plan(records=100, latency=0.5, like=Path("out")), Plan)
     assert_type(await bulk_export.doctor(base_url="https://service.example"), list[Finding])
     assert_type(bulk_export.load("out", to="duckdb:///x.duckdb", mode="upsert"), LoadSummary)
     assert_type(bulk_export.endpoints(service="ecf"), Service)
     assert_type(bulk_export.budget(budget="sqlite://")[0].used, int)
     assert_type(bulk_export.check(Path("out"))[0].found, int)
+    assert_type(bulk_export.init(Path("bulk-export.toml")), Path)
+    assert_type(bulk_export.trust(Path("work")), list[str])
     assert_type((await bulk_export.describe(Path("openapi.yaml"))).toml, str)
 
 
@@ -51,6 +55,23 @@ async def wrong() -> None:
     """Make one mistake a line."""
     await bulk_export.export(ouput="out")  # type: ignore[call-arg]
     await bulk_export.export(output=3)  # type: ignore[arg-type]
+    await bulk_export.export(["statements"])  # type: ignore[arg-type]
+    bulk_export.run_export(["statements"])  # type: ignore[arg-type]
+    bulk_export.run_export(n=3)  # type: ignore[call-arg]
+    bulk_export.run_export(quiet=True)  # type: ignore[call-arg]
+    bulk_export.run_export(on_progress=5)  # type: ignore[arg-type]
+    bulk_export.run_export(observer=print)  # type: ignore[arg-type]
+    bulk_export.run_sync(["statements"], output="copy")  # type: ignore[arg-type]
+    bulk_export.run_head(["statements"])  # type: ignore[arg-type]
+    bulk_export.plan(5)  # type: ignore[arg-type]
+    bulk_export.report(5)  # type: ignore[arg-type]
+    bulk_export.run_resume(b"out")  # type: ignore[arg-type]
+    bulk_export.run_replay(5)  # type: ignore[arg-type]
+    bulk_export.load(["out"], to="duckdb:///x.duckdb")  # type: ignore[arg-type]
+    bulk_export.check_sql("out", 5)  # type: ignore[arg-type]
+    bulk_export.init(b"bulk-export.toml")  # type: ignore[arg-type]
+    bulk_export.trust(path="work")  # type: ignore[call-arg]
+    await bulk_export.describe(5)  # type: ignore[arg-type]
     bulk_export.run_export(page_size=[1])  # type: ignore[arg-type]
     bulk_export.run_export(overwrite="yes")  # type: ignore[arg-type]
     bulk_export.run_export(compression="lzma")  # type: ignore[arg-type]

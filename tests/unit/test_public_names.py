@@ -96,6 +96,7 @@ def test_public_names() -> None:
         "export",
         "export_tenants",
         "head",
+        "init",
         "load",
         "load_tenants",
         "plan",
@@ -116,6 +117,7 @@ def test_public_names() -> None:
         "stream",
         "sync",
         "sync_tenants",
+        "trust",
         "unfinished",
         "verify",
     }
@@ -149,6 +151,7 @@ def test_public_function_documents_its_use(name: str) -> None:
     else:
         assert sections_of(name) & {"Returns", "Yields"}
         assert sections_of(name) >= {"Args", "Raises"}
+        assert "InvalidArgument: " in (inspect.getdoc(getattr(bulk_export, name)) or "")
 
 
 def test_observer_documents_its_events() -> None:

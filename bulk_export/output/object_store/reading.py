@@ -117,7 +117,11 @@ def local_export(url: StoreUrl, endpoints: Collection[str]) -> Iterator[Path]:
     try:
         check_manifest(stored.manifest)
     except InvalidManifest as error:
-        raise DamagedState(f"The manifest in {url} cannot be used: {error}.", kept="Nothing was changed.") from None
+        raise DamagedState(
+            f"The manifest in {url} cannot be used: {error}.",
+            kept="Nothing was changed.",
+            next_step="Restore it from a copy, or export again with --overwrite.",
+        ) from None
     chosen = {name: found for name, found in stored.manifest["endpoints"].items() if name in endpoints}
     with temporary_directory() as directory:
         for name, endpoint in chosen.items():

@@ -89,7 +89,10 @@ def sql_script(directory: Path, check: Check) -> str:
     with _CheckSession(tables) as session:
         reason = session.reason_against(check)
         if reason is not None:
-            raise UsageError(f"The check {check.name} cannot be run on {directory}. {reason}")
+            raise UsageError(
+                f"The check {check.name} cannot be run on {directory}. {reason}",
+                next_step="Without a name, check answers the others.",
+            )
         return "\n".join([*session.views(check), "", f"{check.sql};"])
 
 

@@ -147,7 +147,9 @@ def _delta_table(path: Path, polls: tuple[PollTimes, ...]) -> CopyTableFiles:
             first = StartVersion(start, files, datetime.fromtimestamp(max(written, default=0) / 1000, UTC))
     except DeltaError as error:
         raise DamagedState(
-            f"The Delta table {path} cannot be read ({type(error).__name__}).", kept="Nothing was changed."
+            f"The Delta table {path} cannot be read ({type(error).__name__}).",
+            kept="Nothing was changed.",
+            next_step="Restore it from a copy, or make the copy anew in another directory.",
         ) from None
     for file in current:
         _refuse_irregular(file)

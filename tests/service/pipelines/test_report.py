@@ -89,6 +89,8 @@ async def test_files_of_others_are_never_replaced(tmp_path: Path) -> None:
         (tmp_path / "link.html").symlink_to(output / "manifest.json")
         with pytest.raises(UsageError, match="is no report"):
             bulk_export.report(output, output=tmp_path / "link.html")
+        with pytest.raises(UsageError, match=r"\. is there, and is no report"):
+            bulk_export.report(output, output=".")
         heard = Heard()
         await export(options(service, output, "statements", overwrite=True, with_report=True), heard)
     assert [text for text in heard.warnings if "report" in text] == [

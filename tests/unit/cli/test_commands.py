@@ -11,11 +11,11 @@ import typer
 
 import bulk_export
 from bulk_export.cli import app
-from bulk_export.cli.commands import COMMANDS, all_settings, settings_of
-from bulk_export.cli.config import options_for, read_file, resolve, unknown_variables
 from bulk_export.pipelines.arguments import ExportArguments, ReplayArguments, SyncArguments
 from bulk_export.pipelines.declarations import Arity, Declaration, Source, declarations
 from bulk_export.pipelines.options import ExportOptions
+from bulk_export.pipelines.settings.commands import COMMANDS, all_settings, settings_of
+from bulk_export.pipelines.settings.sources import options_for, read_file, resolve, unknown_variables
 
 PARSED: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
 EVERY = [

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulk_export.cli.config import find_file, options_for, read_file, resolve, unknown_variables
 from bulk_export.errors import UsageError
 from bulk_export.pipelines.declarations import Arity
+from bulk_export.pipelines.settings.sources import find_file, options_for, read_file, resolve, unknown_variables
 
 KNOWN = {
     "page_size": Arity.SINGLE,

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bulk_export.cli.commands import settings_that_need
-from bulk_export.cli.config import SettingsFile, read_file
-from bulk_export.cli.config_trust import decisive_settings, refuse_untrusted, trust, trusted_digests
 from bulk_export.errors import UsageError
 from bulk_export.pipelines.declarations import Trust
+from bulk_export.pipelines.settings.commands import settings_that_need
+from bulk_export.pipelines.settings.sources import SettingsFile, read_file
+from bulk_export.pipelines.settings.trust import decisive_settings, refuse_untrusted, trust, trusted_digests
 
 TEXT = 'page-size = 7\nbase-url = "https://a.org"\n[export]\ntoken-file = "t"\n'
 

@@ -11,11 +11,11 @@ import typer
 
 from bulk_export.cli import app
 from bulk_export.cli.command_group import NAMES, _function
-from bulk_export.cli.commands import COMMANDS
 from bulk_export.cli.examples import EXAMPLES, START
 from bulk_export.cli.help_text import command_help, command_lines, first_sentence, group_help
 from bulk_export.cli.runner import run
 from bulk_export.pipelines.declarations import Group, Source, declarations
+from bulk_export.pipelines.settings.commands import COMMANDS
 from bulk_export.services.catalogue import choose_endpoints, load_service
 
 GROUP: Any = typer.main.get_command(app)

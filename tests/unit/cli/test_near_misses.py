@@ -8,6 +8,7 @@ from bulk_export.cli import app, near_misses
 from bulk_export.cli.command_group import NAMES
 from bulk_export.cli.near_misses import option_meant, options_of
 from bulk_export.cli.runner import run
+from bulk_export.pipelines.option_words import WORDS
 
 EVERY = {option for name in NAMES for option in options_of(name)}
 
@@ -59,9 +60,9 @@ def test_a_token_on_the_line_is_not_repeated(capsys: pytest.CaptureFixture[str])
 
 def test_words_lead_to_what_exists() -> None:
     """Every option and command in the tables exists, and none of the words for it is one of the command's own."""
-    assert set(near_misses._OPTIONS) <= EVERY
+    assert set(WORDS) <= EVERY
     assert set(near_misses._COMMANDS) <= set(NAMES)
-    for ours, words in near_misses._OPTIONS.items():
+    for ours, words in WORDS.items():
         for word in words.split():
             option = word if word.startswith("-") else f"--{word}"
             assert option_meant(option, [ours]) is not None

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from bulk_export.cli import app
-from bulk_export.cli.commands import COMMANDS
 from bulk_export.cli.reporting import configure_reporting
 from bulk_export.cli.runner import prepare, run
 from bulk_export.errors import UsageError
 from bulk_export.output.verify import Verification
 from bulk_export.pipelines.declarations import declarations
+from bulk_export.pipelines.settings.commands import COMMANDS
 
 
 @pytest.fixture(autouse=True)

@@ -59,3 +59,9 @@ def test_url_is_no_local_path() -> None:
     with pytest.raises(UsageError, match="--token-file takes a path on this machine") as raised:
         local_path("https://host/token", "--token-file")
     assert "host" not in str(raised.value)
+
+
+def test_name_that_no_file_can_have() -> None:
+    """Only Python programs and settings files can give one: a command line cannot hold U+0000."""
+    with pytest.raises(UsageError, match=r"'a\\x00b' cannot be read or written: the name holds U\+0000\."):
+        local_path("a\0b", "--output")

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_export.core.model import Limit
-from bulk_export.core.units import format_instant, in_utc, parse_duration, parse_instant, parse_limit, parse_share
+from bulk_export.core.units import (
+    format_instant,
+    in_utc,
+    parse_duration,
+    parse_instant,
+    parse_limit,
+    parse_share,
+    seconds_of,
+)
 from bulk_export.errors import UsageError
 
 # Far enough from the first and the last year for any offset.
@@ -25,6 +33,11 @@ OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(
 def test_durations(text: str, seconds: float) -> None:
     """A duration is a number with or without a unit; without one it is in seconds."""
     assert parse_duration(text) == seconds
+
+
+def test_durations_of_python() -> None:
+    """A number is seconds, and a timedelta what it says."""
+    assert seconds_of(timedelta(minutes=5), "a time") == seconds_of("5m", "a time") == seconds_of(300, "a time") == 300
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "5 m", "5M", "1e3", "٣", ".5", "1h30m", "9" * 400])

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bulk_export.cli.commands import COMMANDS, all_settings, settings_of
 from bulk_export.core.text import decode_text
 from bulk_export.errors import UsageError
 from bulk_export.pipelines.declarations import Arity
+from bulk_export.pipelines.settings.commands import COMMANDS, all_settings, settings_of
 
 VARIABLE_PREFIX = "BULK_EXPORT_"
 DEFAULT_FILE = "bulk-export.toml"
@@ -75,9 +75,13 @@ class SettingsFile:
     status: os.stat_result
 
 
-def find_file() -> SettingsFile | None:
-    """Read `bulk-export.toml` in the working directory, if there is one. Raises UsageError if it cannot be read."""
-    path = Path(DEFAULT_FILE).absolute()
+def find_file(directory: Path = Path()) -> SettingsFile | None:
+    """Read `bulk-export.toml` in a directory, if there is one. Raises UsageError if it cannot be read.
+
+    Args:
+        directory: The directory; the one that the process works in by default.
+    """
+    path = (directory / DEFAULT_FILE).absolute()
     return read_file(path) if path.is_file() else None
 
 
@@ -184,11 +188,16 @@ def _from_variable(name: str, arity: Arity, environ: Mapping[str, str]) -> Any:
         try:
             return shlex.split(text)
         except ValueError:
-            raise UsageError(f"{_variable(name)} has an unclosed quotation mark.") from None
+            raise UsageError(
+                f"{_variable(name)} has an unclosed quotation mark.",
+                next_step="Close it, or put a backslash before it.",
+            ) from None
     if arity is Arity.FLAG:
         lowered = text.strip().lower()
         if lowered not in _YES + _NO:
-            raise UsageError(f"{_variable(name)} must be true or false, not {text!r}.")
+            raise UsageError(
+                f"{_variable(name)} must be true or false, not {text!r}.", next_step="Correct it, or unset it."
+            )
         return lowered in _YES
     return text
 
@@ -208,4 +217,4 @@ def _from_toml(path: Path, key: str, arity: Arity, value: Any) -> Any:
         if isinstance(value, dict) and key == "filter":
             return [f"{name}={element}" for name, element in value.items()]
     expected = {Arity.FLAG: "true or false", Arity.SINGLE: "a text or a number", Arity.MULTIPLE: "a list of texts"}
-    raise UsageError(f"In the settings file {path}, {key} must be {expected[arity]}.")
+    raise UsageError(f"In the settings file {path}, {key} must be {expected[arity]}.", next_step="Correct the file.")

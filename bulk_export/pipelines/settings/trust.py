@@ -23,14 +23,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bulk_export.cli.commands import settings_that_need
-from bulk_export.cli.config import SettingsFile
 from bulk_export.core.compat.opening import open_file
 from bulk_export.core.compat.owners import is_foreign, rights_of_others
 from bulk_export.core.files import make_private_directory, write_atomically
 from bulk_export.core.locations import scheme_of
 from bulk_export.errors import LocalFailure, UsageError
 from bulk_export.pipelines.declarations import Trust
+from bulk_export.pipelines.settings.commands import settings_that_need
+from bulk_export.pipelines.settings.sources import DEFAULT_FILE, SettingsFile, find_file
 
 # Tables of settings for several services, which hold such options, are confirmed as a whole.
 _DECISIVE = settings_that_need(Trust.CONFIRMED) | {"profile", "tenants"}
@@ -94,6 +94,34 @@ def trusted_digests(directory: Path | None) -> frozenset[str]:
         directory: The state directory, None for a user who has none.
     """
     return frozenset(_entries(directory)) if directory is not None else frozenset()
+
+
+def trust_found_file(directory: Path, state: Path | None) -> tuple[SettingsFile, list[str]]:
+    """Add the decisive settings of the file in a directory to those that the user trusts.
+
+    Args:
+        directory: The directory, as the process would have it that works there.
+        state: The state directory, None for a user who has none.
+
+    Returns:
+        The file, and the names of these settings.
+
+    Raises:
+        UsageError: There is no such file, it cannot be read, or others can change it.
+        LocalFailure: That it is trusted cannot be stored.
+    """
+    file = find_file(directory)
+    if file is None and directory == Path():
+        raise UsageError(f"There is no {DEFAULT_FILE} in this directory.", next_step="Run it where the file is.")
+    if file is None:
+        raise UsageError(f"There is no {DEFAULT_FILE} in {directory}.", next_step="Name the directory that holds it.")
+    refuse_foreign(file)
+    if state is None:
+        raise LocalFailure(
+            "This user has no home directory, so nothing can be stored.", next_step="Name the file with --config."
+        )
+    trust(file, state)
+    return file, sorted(decisive_settings(file.document))
 
 
 def trust(file: SettingsFile, directory: Path) -> None:
