@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -41,7 +42,10 @@ def export_all(file: str, prepared: Prepared, options: dict[str, Any]) -> None:
     runs = export_options(read_tenants(file), options.pop("endpoints"), options)
     _hide_tokens(runs.options.values())
     summary = until_signalled(
-        lambda stop: export_tenants(runs, display.observer_of, stop=stop, failed=_report), runs.output, display, console
+        lambda stop: export_tenants(runs, display.observer_of, stop=stop, failed=_report),
+        lambda: _interrupted(runs.output),
+        display,
+        console,
     )
     display.closed()
     for result in summary.tenants.values():
@@ -97,7 +101,7 @@ def sync_all(file: str, prepared: Prepared) -> None:
             notice=lambda name, text: console.line(f"{name}: {text}", level="warning", tenant=name),
             failed=_report,
         ),
-        runs.output,
+        lambda: _interrupted(runs.output),
         display,
         console,
     )
@@ -211,15 +215,17 @@ def _export_table(summary: TenantsSummary[ExportSummary]) -> list[str]:
     return [*lines, f"{done} of {len(summary.tenants)} tenants finished, {clock_text(summary.seconds)}"]
 
 
+def _interrupted(output: Path) -> Interrupted:
+    return Interrupted(
+        "Interrupted.",
+        kept=f"Every page that had arrived is kept in {output}.",
+        next_step="The same command with this --output goes on with all tenants.",
+    )
+
+
 def _exit(summary: TenantsSummary[Any]) -> None:
     """End with the highest exit code of any tenant."""
     if any(isinstance(error, Interrupted) for error in summary.errors.values()):
-        report(
-            Interrupted(
-                "Interrupted.",
-                kept=f"Every page that had arrived is kept in {summary.output}.",
-                next_step="The same command with this --output goes on with all tenants.",
-            )
-        )
+        report(_interrupted(summary.output))
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)

@@ -44,7 +44,6 @@ def local_failures(doing: str) -> Iterator[None]:
             raise too_few_descriptors() from None
         raise LocalFailure(
             f"{doing} failed: {error.strerror or type(error).__name__}.",
-            kept="Every page stored so far is kept.",
             next_step="Make room or repair access, then run the same command again.",
         ) from None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,15 @@ def read_arguments(output: Path) -> RunArguments:
             next_step="Run the export command itself again with this --output: it goes on.",
         )
     return arguments
+
+
+def resume_command(output: Path) -> str | None:
+    """Return the command that goes on with the export in a directory; None if it does not say how it was begun."""
+    try:
+        is_known = (output / WORKING_DIRECTORY / ARGUMENTS).exists()
+    except OSError:
+        return None
+    return f"bulk-export resume {shlex.quote(str(output))}" if is_known else None
 
 
 def unfinished_below(directory: Path) -> Sequence[Path]:

@@ -121,6 +121,14 @@ class Workspace:
             observer.warned(left_in_place_text(path))
         logger.info("Published the export in %s", request.place)
 
+    def holds_pages(self) -> bool:
+        """Whether any page is stored. Blocking. True as well if the journal cannot say so any more."""
+        try:
+            return self.store.has_pages()
+        except BulkExportError:
+            # 1. It was closed to publish what was made of its pages. 2. The disk fails.
+            return True
+
     def _remove_working_state(self) -> list[Path]:
         self.store.close()
         return self.directory.clear_all()

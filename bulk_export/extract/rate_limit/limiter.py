@@ -350,6 +350,5 @@ class RateLimiter:
             if waited >= _PATIENCE_PERIODS * self._limits.service_limit.period and probes >= _PATIENCE_PROBES - 1:
                 raise ServiceFailing(
                     f"The service answered 429 to {consecutive_429s} requests in a row, for {waited / 60:.0f} minutes.",
-                    kept="Every page stored so far is kept.",
-                    next_step="Somebody else may be using the token; the same command goes on later.",
+                    next_step="Somebody else may be using the token; run the same command again later.",
                 )

@@ -65,7 +65,11 @@ def unfinished(output: Path, **options: object) -> None:
 
 
 def test_list_of_what_is_unfinished(tmp_path: Path) -> None:
-    """Without a directory, those below output/ are listed."""
+    """Without a directory, those below output/ are listed; that there is none is said on standard error."""
+    nothing = run("resume", cwd=tmp_path)
+    assert (nothing.returncode, nothing.stdout) == (0, "")
+    assert nothing.stderr.startswith("no unfinished export below output/; ")
+    assert run("resume", "-q", cwd=tmp_path).stderr == ""
     unfinished(tmp_path / "output/two")
     unfinished(tmp_path / "output/one")
     assert run("resume", cwd=tmp_path).stdout.splitlines() == ["output/one", "output/two"]

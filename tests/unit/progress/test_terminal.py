@@ -19,7 +19,7 @@ NAME = "participant-declarations"
 ERROR = ServiceFailing(
     "Page 12 of participant-declarations failed 8 times, last: status 503.",
     kept="Every page stored so far is kept.",
-    next_step="When the service answers again, the same command goes on from here.",
+    next_step="Run the same command again when the service answers.",
 )
 SENTENCES = (
     str(ERROR.what),
