@@ -9,7 +9,6 @@ import typer
 from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show
 from bulk_export.core.locations import scheme_of, with_home
-from bulk_export.errors import UsageError
 from bulk_export.progress.console import one_line
 
 if TYPE_CHECKING:
@@ -35,14 +34,6 @@ def _verified(name: str, *, quick: bool) -> Verification:
         from bulk_export.output.object_store.verify import verify_url
 
         return verify_url(parse_store_url(name), quick=quick)
-    directory = with_home(name)
-    try:
-        reason = "" if directory.is_dir() else "is not a directory"
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-    if reason:
-        raise UsageError(f"{directory} {reason}.", next_step="Name the directory of a finished export.")
-
     from bulk_export.output.verify import verify as check
 
-    return check(directory, quick=quick)
+    return check(with_home(name), quick=quick)
