@@ -16,6 +16,7 @@ from bulk_export.cli.runner import Prepared
 from bulk_export.cli.streams import show, show_result
 from bulk_export.core.masking import Masker
 from bulk_export.core.process import configure_allocator, importing
+from bulk_export.core.text import counted
 from bulk_export.errors import BulkExportError, Interrupted
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def plan_all(file: str, prepared: Prepared) -> None:
             typer.echo(f"{name:<{width}}  {one.requests:>9,}  {clock_text(one.seconds)}")
         typer.echo(f"{'total':<{width}}  {cost.requests:>9,}  {clock_text(cost.seconds)}")
         search = sum(one.search for one in cost.tenants.values())
-        typer.echo(f"finding the ends may add up to {search} requests")
+        typer.echo(f"finding the ends may add up to {counted(search, 'request')}")
     unknown = next(iter(costs.values())).unknown
     if unknown:
         typer.echo(

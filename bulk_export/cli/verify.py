@@ -9,6 +9,7 @@ import typer
 from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show
 from bulk_export.core.locations import scheme_of, with_home
+from bulk_export.core.text import counted
 from bulk_export.progress.console import one_line
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def verify(directory: Directory, **line: Any) -> None:
     """Check a finished export against its manifest: read every file, recompute hashes and row counts."""
     quick = prepare("verify", line).options["quick"]
     checked = _verified(directory, quick=quick)
-    counts = f"{checked.files} files, {checked.rows:,} rows, {checked.bytes:,} bytes"
+    counts = f"{counted(checked.files, 'file')}, {counted(checked.rows, 'row')}, {counted(checked.bytes, 'byte')}"
     for path in checked.passed_over:
         show(one_line(f"{path}: ignored, because a file browser left it there"))
     manner = "names and sizes only, " if quick else ""

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bulk_export.core.files import local_failures, sha256_of
+from bulk_export.core.text import counted
 from bulk_export.errors import DamagedState, VerificationFailed
 from bulk_export.output.file_names import WORKING_DIRECTORY
 from bulk_export.output.formats import UnreadablePart
@@ -149,7 +150,7 @@ def check_rows(path: Path, file: DescribedFile) -> Iterator[str]:
         yield f"unreadable, {reason}"
         return
     if rows != file.rows:
-        yield f"{rows} rows instead of {file.rows}"
+        yield f"{counted(rows, 'row')} instead of {file.rows:,}"
 
 
 def check_counts(endpoint: Mapping[str, Any], files: list[DescribedFile]) -> Iterator[str]:
@@ -162,9 +163,9 @@ def check_counts(endpoint: Mapping[str, Any], files: list[DescribedFile]) -> Ite
         yield "the manifest names no file"
     if len({file.path for file in files}) < len(files):
         yield "the manifest names a file twice"
-    for suffix, counted in rows.items():
-        if counted != records:
-            yield f"{counted} rows in {suffix} files, {records} records"
+    for suffix, number in rows.items():
+        if number != records:
+            yield f"{counted(number, 'row')} in {suffix} files, {records} records"
 
 
 def _unlisted(directory: Path, endpoints: set[str], listed: set[str]) -> list[str]:

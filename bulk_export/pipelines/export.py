@@ -25,6 +25,7 @@ import anyio.to_thread
 from bulk_export.core.kernel_library import check_decoder
 from bulk_export.core.model import Endpoint
 from bulk_export.core.process import require_descriptors
+from bulk_export.core.text import counted
 from bulk_export.errors import BulkExportError, ServiceFailing, UsageError
 from bulk_export.extract.journal import GroupCommit, JournalStore
 from bulk_export.output.file_names import named_by_user
@@ -248,7 +249,7 @@ class _Export:
             return
         smaller = await anyio.to_thread.run_sync(begin_smaller, store, name, size)
         self._observer.warned(
-            f"{name}: pages of {size} records keep failing, so it is begun again with pages of {smaller}."
+            f"{name}: pages of {counted(size, 'record')} keep failing, so it is begun again with pages of {smaller:,}."
         )
 
     def _work_settings(self) -> WorkSettings:

@@ -153,7 +153,7 @@ WRONG_USAGE: dict[str, tuple[list[str], str]] = {
     "drop": (["export", "--environment", "local", "--drop-column", "emial"], "_extra.NAME"),
     "drop the id": (["export", "--environment", "local", "--drop-column", "id"], "Pseudonymise id"),
     "no key": (["export", "--environment", "local", "--pseudonymise", "email"], "--pseudonym-key-file"),
-    "verify nothing": (["verify", "nowhere"], "not a directory"),
+    "verify nothing": (["verify", "nowhere"], "does not exist"),
     "plan with words": (["plan", "--records", "many"], "--records 50000"),
 }
 
