@@ -27,7 +27,8 @@ def name_next_command(error: BulkExportError, output: Path, *, is_resumed: bool)
         return
     if isinstance(error, BegunOtherwise):
         error.next_step = f"{command} goes on with it as it was begun. For another export, choose another --output."
-    elif not is_resumed:
-        error.next_step = f"{error.next_step} {command} is enough for that.".strip()
     elif isinstance(error, Interrupted):
-        error.next_step = f"{command} goes on from here."
+        same = f"{error.next_step} {command} is enough for that."
+        error.next_step = f"{command} goes on from here." if is_resumed else same
+    elif not is_resumed:
+        error.next_step = f"{error.next_step} {command} goes on with the same options.".strip()

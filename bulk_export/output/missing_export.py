@@ -29,7 +29,7 @@ def no_finished_export(directory: Path) -> BulkExportError:
         if (directory / SYNC_STATE).exists():
             return UsageError(
                 f"{directory} holds a copy that sync keeps, which has no manifest.",
-                next_step="The next poll compares it with the service; a full sync compares all of it.",
+                next_step="A poll compares it with the service, a full sync all of it; or name a finished export.",
             )
         if (directory / WORKING_DIRECTORY).is_dir():
             return DamagedState(

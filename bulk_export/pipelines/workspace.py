@@ -211,7 +211,9 @@ def _open_remote(
             remote.url, remote.store_options, kept=f"What was stored so far is kept in {request.output}."
         )
         start = begin_remote_run(store, journal, request.endpoints, overwrite=request.overwrite)
-    except BulkExportError:
+    except BulkExportError as error:
+        if not is_resumed:
+            error.kept = ""
         if not is_resumed and not remote.keeps_local and stored_run(journal) is None:
             journal.close()
             directory.clear_all()

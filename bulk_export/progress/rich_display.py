@@ -55,7 +55,7 @@ class RichProgress(CountingProgress):
 
     def resumed(self, pages: int) -> None:
         """Show how many pages are stored already."""
-        self._note(f"{already_stored(pages)} from an interrupted run")
+        self._note(f"going on with an interrupted export: {already_stored(pages)}")
 
     def sweeping_again(self, endpoint: str, sweep: int) -> None:
         """Show that the endpoint is read again."""

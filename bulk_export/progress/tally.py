@@ -264,7 +264,9 @@ def pages_text(endpoint: EndpointTally) -> str:
 
 
 def already_stored(pages: int) -> str:
-    """The beginning of a sentence on an interrupted run: `40 pages are stored already`."""
+    """What an interrupted run left: `40 pages are stored already`."""
+    if pages == 0:
+        return "no page is stored yet"
     return f"{counted(pages, 'page')} {'is' if pages == 1 else 'are'} stored already"
 
 

@@ -153,7 +153,7 @@ class _TenantOnScreen(CountingProgress):
         """Do nothing: the table has no time left, and there may be hundreds of tenants."""
 
     def resumed(self, pages: int) -> None:
-        self._screen.note(self._tenant, f"{already_stored(pages)} from an interrupted run")
+        self._screen.note(self._tenant, f"going on with an interrupted export: {already_stored(pages)}")
 
     def sweeping_again(self, endpoint: str, sweep: int) -> None:
         self._screen.note(self._tenant, f"{endpoint}: re-reading to catch missed records (pass {sweep})")

@@ -337,6 +337,8 @@ class JournalStore(BatchedJournal):
 
     def has_pages(self) -> bool:
         """Whether any page is stored."""
+        if self._waiting is not None and self._waiting.pages:
+            return True
         with self._failures():
             return self._reader.execute("SELECT 1 FROM pages LIMIT 1").fetchone() is not None
 

@@ -18,7 +18,7 @@ from bulk_export.errors import (
 )
 from bulk_export.output.run_arguments import RunArguments, write_arguments
 
-ENOUGH = "Do it. bulk-export resume 'my export' is enough for that."
+SAME = "Do it. bulk-export resume 'my export' goes on with the same options."
 OTHER = "bulk-export resume 'my export' goes on with it as it was begun. For another export, choose another --output."
 
 
@@ -35,8 +35,9 @@ def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("kind", "can_resume", "next_step"),
     [
-        (ServiceFailing, True, ENOUGH),
-        (LocalFailure, True, ENOUGH),
+        (Interrupted, True, "Do it. bulk-export resume 'my export' is enough for that."),
+        (ServiceFailing, True, SAME),
+        (LocalFailure, True, SAME),
         (LocalFailure, False, "Do it."),
         (UsageError, False, "Do it."),
         (DirectoryInUse, False, "Do it."),
