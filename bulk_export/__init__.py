@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from bulk_export.core.model import Field as Field
     from bulk_export.core.model import Limit as Limit
     from bulk_export.core.model import Service as Service
+    from bulk_export.errors import BegunOtherwise as BegunOtherwise
     from bulk_export.errors import BudgetUnavailable as BudgetUnavailable
     from bulk_export.errors import BulkExportError as BulkExportError
     from bulk_export.errors import DamagedState as DamagedState
@@ -173,6 +174,7 @@ _HOMES = {
         "Service",
     ),
     "bulk_export.errors": (
+        "BegunOtherwise",
         "BulkExportError",
         "BudgetUnavailable",
         "DamagedState",

@@ -3,6 +3,7 @@
     BulkExportError                 exit code
     ├── UsageError                  2    an invalid option, configuration or output directory
     │   ├── DirectoryInUse          2    another process works in the directory
+    │   ├── BegunOtherwise          2    an unfinished export is there that other options began
     │   └── InvalidArgument         2    a Python call names an unknown option, or gives one a value of another type
     ├── ServiceRefused              3    the service rejects the request: status 400, 401, 403, 404, 422
     │   ├── SchemaDrift             3    `--schema strict`, and the schema does not cover a field or value
@@ -34,9 +35,13 @@ class BulkExportError(Exception):
         kept: A sentence that says what is not lost, or an empty text.
         next_step: A sentence that says what the user can do, or an empty text.
         exit_code: The exit code of the command.
+        may_pass: Whether the same run may succeed later, once the service or this machine is well again.
+        can_resume: Whether a run that had begun ended by it, and `bulk-export resume` goes on with it.
     """
 
     exit_code: ClassVar[int] = 1
+    may_pass: bool = False
+    can_resume: bool = False
 
     def __init__(self, what: str, *, kept: str = "", next_step: str = "") -> None:
         super().__init__(what)
@@ -61,6 +66,10 @@ class UsageError(BulkExportError):
 
 class DirectoryInUse(UsageError):
     """Another process works in the directory."""
+
+
+class BegunOtherwise(UsageError):
+    """The directory holds an unfinished export that was begun with other options, and goes on with those."""
 
 
 class InvalidArgument(UsageError, TypeError):
@@ -97,6 +106,7 @@ class ServiceFailing(BulkExportError):
     """
 
     exit_code = 4
+    may_pass = True
     large_page: tuple[str, int] | None = None
 
 
@@ -112,10 +122,13 @@ class LocalFailure(BulkExportError):
     """This machine could not read or write something."""
 
     exit_code = 5
+    may_pass = True
 
 
 class DamagedState(LocalFailure):
     """Stored state is damaged, was edited, or was written by another version."""
+
+    may_pass = False
 
 
 class BudgetUnavailable(LocalFailure):
@@ -136,3 +149,4 @@ class Interrupted(BulkExportError):
     """The run was stopped by a signal. The same command resumes it."""
 
     exit_code = 130
+    may_pass = True

@@ -34,7 +34,8 @@ def verify(export: str | os.PathLike[str], *, quick: bool = False) -> Verificati
     Raises:
         InvalidArgument: An argument is unknown, or has a wrong type. It is a UsageError and a TypeError.
         VerificationFailed: The export differs from its manifest. The message names the differences.
-        DamagedState: There is no usable manifest.
+        DamagedState: The export is not finished, or its manifest cannot be used.
+        UsageError: There is no such directory, or it holds no export.
         BulkExportError: Anything else; see `bulk_export.errors`.
     """
     location = parse_location(export)

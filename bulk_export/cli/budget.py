@@ -36,7 +36,7 @@ def budget(**line: Any) -> None:
         typer.echo("nothing is on record as spent")
     for use in uses:
         name = "service" if use.address is None else f"from {use.address}"
-        limit = f"{use.used} of {use.limit.requests} in {clock_text(use.limit.period)}"
+        limit = f"{use.used:,} of {use.limit.requests:,} in {clock_text(use.limit.period)}"
         free = ""
         if use.free_in:
             free = f", the first free in {clock_text(use.free_in[0])}, all in {clock_text(use.free_in[-1])}"

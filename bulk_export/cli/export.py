@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from bulk_export.cli.next_command import name_next_command
 from bulk_export.cli.reporting import hide_in_logs
 from bulk_export.cli.runner import Prepared, prepare
 from bulk_export.cli.streams import show_export
 from bulk_export.core.process import configure_allocator, importing
-from bulk_export.errors import BulkExportError
-from bulk_export.output.file_names import ARGUMENTS, WORKING_DIRECTORY
+from bulk_export.errors import BulkExportError, Interrupted
 
 
 def export(**line: Any) -> None:
@@ -33,8 +32,10 @@ def export(**line: Any) -> None:
     run_export(prepared, options.pop("endpoints"), options)
 
 
-def run_export(prepared: Prepared, endpoints: Sequence[str], options: dict[str, Any]) -> None:
-    """Run an export with prepared options on the command line."""
+def run_export(
+    prepared: Prepared, endpoints: Sequence[str], options: dict[str, Any], *, is_resumed: bool = False
+) -> None:
+    """Run an export with prepared options on the command line; `is_resumed` if it is the command `resume`."""
     console = prepared.console
 
     with importing():
@@ -50,14 +51,19 @@ def run_export(prepared: Prepared, endpoints: Sequence[str], options: dict[str, 
     with importing():
         from bulk_export.cli.signals import until_signalled
         from bulk_export.pipelines import export as pipeline
+        from bulk_export.pipelines.workspace import interrupted
+
+    def stopped() -> Interrupted:
+        error = interrupted(resolved.output)
+        error.can_resume = True
+        name_next_command(error, resolved.output, is_resumed=is_resumed)
+        return error
 
     try:
         summary = until_signalled(
-            lambda stop: pipeline.export(resolved, observer, stop=stop), resolved.output, observer, console
+            lambda stop: pipeline.export(resolved, observer, stop=stop), stopped, observer, console
         )
     except BulkExportError as error:
-        if resolved.arguments is not None and (resolved.output / WORKING_DIRECTORY / ARGUMENTS).exists():
-            command = f"bulk-export resume {shlex.quote(str(resolved.output))}"
-            error.next_step = f"{error.next_step} {command} is enough for that.".strip()
+        name_next_command(error, resolved.output, is_resumed=is_resumed)
         raise
     show_export(summary, console, as_json=prepared.as_json)

@@ -12,6 +12,7 @@ from bulk_export.cli.reporting import hide_in_logs
 from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show
 from bulk_export.core.process import configure_allocator
+from bulk_export.core.text import counted
 
 if TYPE_CHECKING:
     from bulk_export.pipelines.load import LoadSummary
@@ -57,7 +58,7 @@ def _show(summary: LoadSummary, console: Console) -> None:
             show(f"{table.table}: holds these rows already")
         else:
             changes = f"{table.inserted:,} inserted, {table.updated:,} updated, {table.deleted:,} deleted"
-            show(f"{table.table}: {table.rows:,} rows; {changes}")
+            show(f"{table.table}: {counted(table.rows, 'row')}; {changes}")
     rows = sum(table.rows for table in summary.tables)
     rate = f", {rows / summary.seconds:,.0f} rows a second" if summary.load_id and summary.seconds else ""
     console.line(f"loaded into {summary.destination} in {summary.seconds:.1f} s{rate}")

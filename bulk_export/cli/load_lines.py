@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from bulk_export.core.text import counted
 from bulk_export.pipelines.load_transaction import LoadProgress
 from bulk_export.progress.console import Console
 
@@ -29,7 +30,7 @@ class LoadLines(LoadProgress):
         if now - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = now
             rate = self._rows / (now - self._begun)
-            self._console.line(f"{table}: {self._rows:,} rows in all, {rate:,.0f} a second", rows=self._rows)
+            self._console.line(f"{table}: {counted(self._rows, 'row')} in all, {rate:,.0f} a second", rows=self._rows)
 
     def retrying(self, reason: str) -> None:
         """Say what failed."""

@@ -112,7 +112,9 @@ def _option_elsewhere(option: str) -> str | None:
     for ours in (option, *(ours for ours, words in WORDS.items() if word in words.split())):
         commands = [command for command in COMMANDS if ours in options_of(command)]
         if commands:
-            return f"{ours} is an option of {', '.join(commands[:3])}."
+            *others, last = commands
+            named = f"{', '.join(others)} and {last}" if others else last
+            return f"{ours} is an option of {named}."
     return None
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bulk_export.cli.runner import Prepared, prepare
+from bulk_export.core.text import counted
 
 if TYPE_CHECKING:
     from bulk_export.pipelines.estimate import Cost
@@ -99,9 +100,9 @@ def _show(costs: Mapping[str, Cost], records: Mapping[str, int]) -> None:
     typer.echo("  ".join([f"{'total':<{width}}", f"{sum(records.values()):>12,}", *cells]))
     for title, cost in costs.items():
         prefix = f"{title}: " if len(costs) > 1 else ""
-        typer.echo(f"{prefix}finding the ends may add up to {cost.search} requests")
+        typer.echo(f"{prefix}finding the ends may add up to {counted(cost.search, 'request')}")
         for window in cost.windows:
             limit = f"{window.limit.requests:,} in {clock_text(window.limit.period)}"
             full = "limit not reached" if window.filled_at is None else f"used up after {clock_text(window.filled_at)}"
-            typer.echo(f"{prefix}{window.name}: {window.requests:,} requests under {limit}, {full}")
+            typer.echo(f"{prefix}{window.name}: {counted(window.requests, 'request')} under {limit}, {full}")
         typer.echo(f"{prefix}done after about {clock_text(cost.seconds)}")

@@ -28,12 +28,16 @@ def replay(archive: Archive, **line: Any) -> None:
         from bulk_export.progress import choose
 
     from bulk_export.cli.signals import until_signalled
+    from bulk_export.pipelines.workspace import interrupted
 
     observer = choose(prepared.progress, console)
     with opened_archive(archive) as pages:
         resolved = ReplayOptions.of(pages, options.pop("endpoints"), **options)
         refuse_own_output(archive, resolved)
         summary = until_signalled(
-            lambda stop: replay_pages(resolved, observer, stop=stop), resolved.output, observer, console
+            lambda stop: replay_pages(resolved, observer, stop=stop),
+            lambda: interrupted(resolved.output, kept="finished part"),
+            observer,
+            console,
         )
     show_export(summary, console, as_json=prepared.as_json)

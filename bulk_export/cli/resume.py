@@ -27,9 +27,12 @@ def resume(directory: Directory = None, **line: Any) -> None:
     from bulk_export.pipelines.resume import arguments_to_resume
 
     if directory is None:
-        for path in unfinished_below(DEFAULT):
+        unfinished = unfinished_below(DEFAULT)
+        for path in unfinished:
             show(os.fsencode(path))
+        if not unfinished and prepared.progress != "none":
+            prepared.console.line(f"no unfinished export below {DEFAULT}/; bulk-export resume DIR names one elsewhere")
         return
     endpoints, options = arguments_to_resume(directory)
     given = {name: value for name, value in prepared.options.items() if value is not None}
-    run_export(prepared, endpoints, {**options, **given})
+    run_export(prepared, endpoints, {**options, **given}, is_resumed=True)

@@ -7,7 +7,6 @@ import importlib.util
 import os
 import threading
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -25,10 +24,15 @@ T = TypeVar("T")
 
 # Seconds to finish what is under way. Whatever is kept is durable at any moment, so nothing is lost after that.
 _PATIENCE = 1.7
+# Seconds for the message of an end at once.
+_FOR_THE_MESSAGE = 1.0
 
 
 def until_signalled(
-    work: Callable[[anyio.Event], Awaitable[T]], output: Path, observer: Observer, console: Console
+    work: Callable[[anyio.Event], Awaitable[T]],
+    stopped: Callable[[], Interrupted],
+    observer: Observer,
+    console: Console,
 ) -> T:
     """Run work on an event loop until it is done or a signal stops it.
 
@@ -37,7 +41,7 @@ def until_signalled(
 
     Args:
         work: The work, given the event that stops it.
-        output: The directory where everything is kept, for the message.
+        stopped: Makes the message for an end at once: what is kept, and the command that goes on.
         observer: Its display is taken down before the process ends.
         console: Where the message goes.
 
@@ -47,14 +51,12 @@ def until_signalled(
     results: list[T | BulkExportError] = []
 
     def exit_now() -> None:
+        # A disk or a terminal that hangs must not keep the process.
+        end = threading.Timer(_FOR_THE_MESSAGE, os._exit, (Interrupted.exit_code,))
+        end.daemon = True
+        end.start()
         observer.closed()
-        console.error(
-            Interrupted(
-                "Interrupted.",
-                kept=f"Every page that had arrived is kept in {output}.",
-                next_step="The same command with this --output goes on from here.",
-            )
-        )
+        console.error(stopped())
         os._exit(Interrupted.exit_code)
 
     async def watch(stop: anyio.Event, *, task_status: TaskStatus[None]) -> None:

@@ -38,6 +38,7 @@ def sync(**line: Any) -> None:
     configure_allocator()
     with importing():
         from bulk_export.cli.signals import until_signalled
+        from bulk_export.pipelines.sync.fetch import interrupted_poll
         from bulk_export.pipelines.sync.load_after_poll import sync_and_load
         from bulk_export.pipelines.sync.loop import sync_forever
         from bulk_export.pipelines.sync.options import SyncOptions
@@ -73,4 +74,4 @@ def sync(**line: Any) -> None:
             loaded=loaded,
         )
 
-    until_signalled(work, resolved.output, observer, console)
+    until_signalled(work, lambda: interrupted_poll(resolved.output), observer, console)

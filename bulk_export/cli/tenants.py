@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -15,6 +16,7 @@ from bulk_export.cli.runner import Prepared
 from bulk_export.cli.streams import show, show_result
 from bulk_export.core.masking import Masker
 from bulk_export.core.process import configure_allocator, importing
+from bulk_export.core.text import counted
 from bulk_export.errors import BulkExportError, Interrupted
 
 if TYPE_CHECKING:
@@ -41,7 +43,10 @@ def export_all(file: str, prepared: Prepared, options: dict[str, Any]) -> None:
     runs = export_options(read_tenants(file), options.pop("endpoints"), options)
     _hide_tokens(runs.options.values())
     summary = until_signalled(
-        lambda stop: export_tenants(runs, display.observer_of, stop=stop, failed=_report), runs.output, display, console
+        lambda stop: export_tenants(runs, display.observer_of, stop=stop, failed=_report),
+        lambda: _interrupted(runs.output),
+        display,
+        console,
     )
     display.closed()
     for result in summary.tenants.values():
@@ -97,7 +102,7 @@ def sync_all(file: str, prepared: Prepared) -> None:
             notice=lambda name, text: console.line(f"{name}: {text}", level="warning", tenant=name),
             failed=_report,
         ),
-        runs.output,
+        lambda: _interrupted(runs.output),
         display,
         console,
     )
@@ -158,7 +163,7 @@ def plan_all(file: str, prepared: Prepared) -> None:
             typer.echo(f"{name:<{width}}  {one.requests:>9,}  {clock_text(one.seconds)}")
         typer.echo(f"{'total':<{width}}  {cost.requests:>9,}  {clock_text(cost.seconds)}")
         search = sum(one.search for one in cost.tenants.values())
-        typer.echo(f"finding the ends may add up to {search} requests")
+        typer.echo(f"finding the ends may add up to {counted(search, 'request')}")
     unknown = next(iter(costs.values())).unknown
     if unknown:
         typer.echo(
@@ -211,15 +216,17 @@ def _export_table(summary: TenantsSummary[ExportSummary]) -> list[str]:
     return [*lines, f"{done} of {len(summary.tenants)} tenants finished, {clock_text(summary.seconds)}"]
 
 
+def _interrupted(output: Path) -> Interrupted:
+    return Interrupted(
+        "Interrupted.",
+        kept=f"Every page that had arrived is kept in {output}.",
+        next_step="The same command with this --output goes on with all tenants.",
+    )
+
+
 def _exit(summary: TenantsSummary[Any]) -> None:
     """End with the highest exit code of any tenant."""
     if any(isinstance(error, Interrupted) for error in summary.errors.values()):
-        report(
-            Interrupted(
-                "Interrupted.",
-                kept=f"Every page that had arrived is kept in {summary.output}.",
-                next_step="The same command with this --output goes on with all tenants.",
-            )
-        )
+        report(_interrupted(summary.output))
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)

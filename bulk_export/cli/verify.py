@@ -9,7 +9,7 @@ import typer
 from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show
 from bulk_export.core.locations import scheme_of, with_home
-from bulk_export.errors import UsageError
+from bulk_export.core.text import counted
 from bulk_export.progress.console import one_line
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def verify(directory: Directory, **line: Any) -> None:
     """Check a finished export against its manifest: read every file, recompute hashes and row counts."""
     quick = prepare("verify", line).options["quick"]
     checked = _verified(directory, quick=quick)
-    counts = f"{checked.files} files, {checked.rows:,} rows, {checked.bytes:,} bytes"
+    counts = f"{counted(checked.files, 'file')}, {counted(checked.rows, 'row')}, {counted(checked.bytes, 'byte')}"
     for path in checked.passed_over:
         show(one_line(f"{path}: ignored, because a file browser left it there"))
     manner = "names and sizes only, " if quick else ""
@@ -35,14 +35,6 @@ def _verified(name: str, *, quick: bool) -> Verification:
         from bulk_export.output.object_store.verify import verify_url
 
         return verify_url(parse_store_url(name), quick=quick)
-    directory = with_home(name)
-    try:
-        reason = "" if directory.is_dir() else "is not a directory"
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-    if reason:
-        raise UsageError(f"{directory} {reason}.", next_step="Name the directory of a finished export.")
-
     from bulk_export.output.verify import verify as check
 
-    return check(directory, quick=quick)
+    return check(with_home(name), quick=quick)

@@ -42,10 +42,11 @@ def local_failures(doing: str) -> Iterator[None]:
     except OSError as error:
         if is_shortage(error):
             raise too_few_descriptors() from None
+        is_missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        advice = "Check that the directory exists" if is_missing else "Make room or repair access"
         raise LocalFailure(
             f"{doing} failed: {error.strerror or type(error).__name__}.",
-            kept="Every page stored so far is kept.",
-            next_step="Make room or repair access, then run the same command again.",
+            next_step=f"{advice}, then run the same command again.",
         ) from None
 
 

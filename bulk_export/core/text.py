@@ -49,5 +49,24 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else _escaped(ord(character)) for character in text)
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number of things in words, with separators between thousands.
+
+    Args:
+        number: How many there are.
+        noun: One of them.
+        plural: Several of them, if that is not the noun with an s.
+
+    >>> counted(1, "page"), counted(1138, "page"), counted(0, "retry", "retries")
+    ('1 page', '1,138 pages', '0 retries')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def times_text(number: int) -> str:
+    """How often something happened: `once`, `twice`, `3 times`."""
+    return {1: "once", 2: "twice"}.get(number, f"{number:,} times")
+
+
 def _escaped(code: int) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

@@ -17,6 +17,7 @@ from bulk_export.core.files import local_failures, open_regular
 from bulk_export.errors import DamagedState, UsageError
 from bulk_export.output.file_names import MANIFEST, WORKING_DIRECTORY
 from bulk_export.output.manifest import InvalidManifest, check_manifest, read_manifest
+from bulk_export.output.missing_export import how_to_finish, no_finished_export
 
 _PARQUET = ".parquet"
 _BATCH_ROWS = 16_384
@@ -99,15 +100,15 @@ def open_export(directory: Path) -> Source:
         Its tables. Reading one raises DamagedState for a file that is not as the manifest says.
 
     Raises:
-        DamagedState: The manifest is missing or cannot be trusted.
-        UsageError: The export has no Parquet files.
+        DamagedState: The manifest cannot be trusted.
+        UsageError: There is no finished export, or it has no Parquet files.
         LocalFailure: The directory cannot be read.
     """
     if not directory.is_dir():
-        raise UsageError(f"{directory} is not a directory.", next_step="Name a finished export or a synced copy.")
+        raise no_finished_export(directory)
     if (directory / WORKING_DIRECTORY).is_dir() and not (directory / MANIFEST).exists():
         raise UsageError(
-            f"{directory} holds an unfinished export.", next_step="Run the same export again to finish it, then load."
+            f"{directory} holds an unfinished export.", next_step=f"{how_to_finish(directory)} Then load it."
         )
     manifest = read_manifest(directory)
     with local_failures(f"Reading {directory}"), os.fdopen(open_regular(directory / MANIFEST), "rb") as file:

@@ -315,7 +315,7 @@ class HttpClient:
                 return replace(await self._error(response), is_certain=_is_first(used))
             stored = await self._read(response, cap)
             if stored is None:
-                return RequestFailed(f"a body of more than {cap} bytes", final=True)
+                return RequestFailed(f"a body of more than {cap:,} bytes", final=True)
             try:
                 body = inflate(stored, _encoding(response), cap)
             except Undecodable as error:

@@ -115,7 +115,6 @@ class ConsistencySweeps:
         if not settled and any(sweep.has_stray_answers for sweep in self._sweeps):
             raise ServiceFailing(
                 f"For {self._sweeps[0].endpoint.name} the service sends pages that were not requested.",
-                kept="Every page stored so far is kept.",
                 next_step="Check for a proxy or gateway in front of the service; the same command goes on from here.",
             )
         from bulk_export.transform.dedup.sweep_comparison import count_repeats_without_id, count_shared_ids

@@ -41,7 +41,7 @@ def inflate(body: bytes, encoding: str, cap: int) -> bytes:
     """
     if encoding in ("", "identity"):
         if len(body) > cap:
-            raise Undecodable(f"a body of more than {cap} bytes", oversized=True)
+            raise Undecodable(f"a body of more than {cap:,} bytes", oversized=True)
         return body
     if encoding not in ("gzip", "x-gzip"):
         raise Undecodable("a Content-Encoding that was not asked for")

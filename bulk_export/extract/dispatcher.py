@@ -260,11 +260,9 @@ class Dispatcher:
     def _note_unreachable(self, failure: RequestFailed, sweep: Sweep, page: int, sent_in: int) -> None:
         """Hold all requests: a failed connection concerns every page, so it does not count as a failure of this one."""
         if failure.final:
-            raise ServiceFailing(
-                f"The service cannot be reached: {failure.reason}.",
-                kept="Every page stored so far is kept.",
-                next_step=failure.advice,
-            )
+            error = ServiceFailing(f"The service cannot be reached: {failure.reason}.", next_step=failure.advice)
+            error.may_pass = False
+            raise error
         wait = self._outage.unreachable(failure.reason, sent_in=sent_in, now=loop_time())
         if wait is not None:
             logger.info("Unreachable (%s): nothing is sent for %.1f s", failure.reason, wait)
@@ -297,11 +295,12 @@ class Dispatcher:
         if failure.final or delay is None:
             failures = self._failures.of(key)
             times = "" if failures == 1 else f" {failures} times"
-            raise ServiceFailing(
+            error = ServiceFailing(
                 f"Page {page} of {name} failed{times}, last: {failure.reason}.",
-                kept="Every page stored so far is kept.",
-                next_step=failure.advice or "When the service answers again, the same command goes on from here.",
+                next_step=failure.advice or "Run the same command again when the service answers.",
             )
+            error.may_pass = not failure.final
+            raise error
         logger.info("Retrying page %d of %s in %.1f s: %s", page, name, delay, failure.reason)
         self._fetcher.count_retry()
         self._observer.retrying(name, page, failure.reason, delay)

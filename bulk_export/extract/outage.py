@@ -14,7 +14,6 @@ from bulk_export.core.units import format_duration
 from bulk_export.errors import ServiceFailing
 from bulk_export.extract.retry import Backoff
 
-_KEPT = "Every page stored so far is kept."
 # A Retry-After of more than a day in a 429 cannot be the wait for a rate limit, so it is ignored.
 _LONGEST_THROTTLING = 86_400.0
 
@@ -129,8 +128,7 @@ class Outage:
             times = "" if self.failures == 1 else f" {self.failures} times"
             raise ServiceFailing(
                 f"The connection to the service failed{times}, last: {reason}.",
-                kept=_KEPT,
-                next_step="When it can be reached, the same command goes on from here.",
+                next_step="Run the same command again when it can be reached.",
             )
         delay = self._backoff.delay(self.failures, self._uniform())
         self._hold(delay, now)
@@ -158,6 +156,5 @@ class Outage:
     def _too_long(self, what: str) -> ServiceFailing:
         return ServiceFailing(
             f"{what}, which is more than the {format_duration(self._max_wait)} of --max-wait.",
-            kept=_KEPT,
-            next_step="The same command goes on from here later, or waits if --max-wait is longer.",
+            next_step="Run the same command again later, or with a longer --max-wait.",
         )

@@ -100,17 +100,22 @@ class RepeatedPages:
 
 def ignored_page_number(endpoint: str, page: int) -> ServiceFailing:
     """Make the error for case 2."""
-    return ServiceFailing(
+    return _lasting(
         f"{endpoint} answers with the same page again and again (page {page} among them).",
-        kept="Every page stored so far is kept.",
         next_step="Check that the address belongs to this service: it does not heed the page number.",
     )
 
 
 def endless_list(endpoint: str, page: int) -> ServiceFailing:
     """Make the error for a list that goes on beyond `MOST_PAGES`, although no page repeats another."""
-    return ServiceFailing(
+    return _lasting(
         f"{endpoint} has no end: page {page} still holds records.",
-        kept="Every page stored so far is kept.",
         next_step="Check the address of the service, or raise --page-size.",
     )
+
+
+def _lasting(what: str, next_step: str) -> ServiceFailing:
+    """An error that would come again: the address or the size of the pages has to change."""
+    error = ServiceFailing(what, next_step=next_step)
+    error.may_pass = False
+    return error

@@ -22,12 +22,14 @@ from bulk_export.extract.response import Response
 # Request timeout and too early are the 4xx, besides 429, that time may cure.
 _CURABLE = frozenset({408, 425})
 _NOT_FOUND = 404
+# Another token, or another password of the proxy, may be accepted.
+_OF_CREDENTIALS = frozenset({401, 403, 407})
 # Statuses whose Retry-After announces when a service that is down for everybody comes back.
 UNAVAILABLE = frozenset({502, 503, 504})
 _ADVICE = {
     400: "Check the filters and --updated-since.",
-    401: "Check the token; with a valid one the same command goes on.",
-    403: "Check that the token may read this service; with a valid one the same command goes on.",
+    401: "Check the token, then run the same command again.",
+    403: "Check that the token may read this service, then run the same command again.",
     404: "Check --base-url, --service and --api-version.",
     407: "A proxy on the way asks for a user name and a password: check HTTPS_PROXY.",
     422: "Check the filters and --updated-since.",
@@ -72,11 +74,9 @@ def rejection_error(response: Response, what: str, *, successor: str | None) -> 
     if response.status == _NOT_FOUND and successor is not None:
         advice += f" Another service took the place of this one: --service {successor}."
     message = f": {response.message}" if response.message else ""
-    return ServiceRefused(
-        f"The service refused {what} with status {response.status}{message}.",
-        kept="Every page stored so far is kept.",
-        next_step=advice,
-    )
+    error = ServiceRefused(f"The service refused {what} with status {response.status}{message}.", next_step=advice)
+    error.may_pass = response.status in _OF_CREDENTIALS
+    return error
 
 
 def announced_seconds(response: Response, *, wall: float) -> float | None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from bulk_export.core.model import Endpoint, PageKey
+from bulk_export.core.text import counted
 from bulk_export.extract.page_evidence import NOTHING_KNOWN
 from bulk_export.extract.page_numbering import NO_SUCH_PAGE, PageNumbering, page_target
 from bulk_export.extract.pagination import PagePlanner, planner_for
@@ -197,23 +198,22 @@ class Sweep:
 
     def warnings(self) -> list[str]:
         """Return warnings about how the service paged the list, which users see with every display."""
-        name, plan, asked = self.endpoint.name, self.plan, f"where {self.page_size} were asked for"
-        warnings = []
+        name, plan, asked = self.endpoint.name, self.plan, f"where {self.page_size:,} were asked for"
+        records, warnings = counted(plan.records, "record"), []
         if plan.clamp is not None:
-            warnings.append(
-                f"{name}: the service gives {plan.clamp} records at once {asked}; all pages were read by that."
-            )
+            given = counted(plan.clamp, "record")
+            warnings.append(f"{name}: the service gives {given} at once {asked}; all pages were read by that.")
         if self.longest_beyond:
-            warnings.append(f"{name}: the service gave up to {self.longest_beyond} records at once {asked}.")
+            warnings.append(f"{name}: the service gave up to {counted(self.longest_beyond, 'record')} at once {asked}.")
         if self.has_suspicious_end and plan.ends_at_usual_cap:
             warnings.append(
-                f"{name}: all {plan.records} records came on one page {asked}, and many services give so many at most;"
+                f"{name}: all {records} came on one page {asked}, and many services give so many at most;"
                 " compare that with the service."
             )
         elif self.has_suspicious_end:
             warnings.append(
                 f"{name}: the list may go on behind page {plan.end}, where the service says that it ends"
-                f" ({plan.records} records); compare that with the service, or export it again."
+                f" ({records}); compare that with the service, or export it again."
             )
         return warnings
 

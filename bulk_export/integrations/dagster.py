@@ -21,6 +21,7 @@ from typing import Any, Unpack
 from bulk_export.api.copies import run_sync
 from bulk_export.api.exports import run_export
 from bulk_export.core.model import Endpoint
+from bulk_export.core.text import counted
 from bulk_export.errors import (
     BudgetUnavailable,
     BulkExportError,
@@ -273,8 +274,10 @@ def _logged(context: AssetExecutionContext) -> Callable[[ProgressEvent], None]:
             context.log.warning(event.message)
         elif isinstance(event, RunProgress) and event.seconds - last >= _SECONDS_BETWEEN_LINES:
             last = event.seconds
-            of_all = "" if event.end is None else f" of {event.end}"
-            context.log.info(f"{event.pages}{of_all} pages, {event.records:,} records, {event.requests} requests")
+            pages = counted(event.pages, "page")
+            if event.end is not None:
+                pages = f"{event.pages:,} of {counted(event.end, 'page')}"
+            context.log.info(f"{pages}, {counted(event.records, 'record')}, {counted(event.requests, 'request')}")
 
     return log
 

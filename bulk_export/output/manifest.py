@@ -16,6 +16,7 @@ from bulk_export.core.version import __version__
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import PartFile
 from bulk_export.output.file_names import MANIFEST, is_endpoint, is_part
+from bulk_export.output.missing_export import no_finished_export
 
 TOOL = "bulk-export"
 _LARGEST = 256 * 1024 * 1024
@@ -116,7 +117,12 @@ def manifest_text(manifest: Mapping[str, Any]) -> str:
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """Read the manifest of a finished export. Raises DamagedState if it is missing, incomplete, or another tool's."""
+    """Read the manifest of a finished export.
+
+    Raises:
+        UsageError: There is no export, or no such directory.
+        DamagedState: The export is not finished, or its manifest is incomplete or another tool's.
+    """
     path = directory / MANIFEST
     try:
         with os.fdopen(open_regular(path), "rb") as file:
@@ -124,11 +130,12 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         if len(content) > _LARGEST:
             raise _untrusted(path, "it is far too large")
         manifest = json.loads(content.decode("utf-8"))
-    except FileNotFoundError:
-        raise _untrusted(path, "it does not exist, so the export is not finished") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise no_finished_export(directory) from None
     except OSError as error:
-        reason = "it is a symbolic link" if error.errno == errno.ELOOP else f"it cannot be read ({error.strerror})"
-        raise _untrusted(path, reason) from None
+        if error.errno == errno.ELOOP:
+            raise _untrusted(path, "it is a symbolic link") from None
+        raise _untrusted(path, f"it cannot be read ({error.strerror})", "Repair access to it.") from None
     except (ValueError, RecursionError):
         raise _untrusted(path, "it is not whole") from None
     if isinstance(manifest, dict):
@@ -206,5 +213,5 @@ def _untrusted(path: Path, reason: str, advice: str = "") -> DamagedState:
     return DamagedState(
         f"The manifest {path} cannot be used: {reason}.",
         kept="Nothing was deleted.",
-        next_step=advice or "Run the export again to finish it, or export into another directory.",
+        next_step=advice or "Restore it from a copy of the export, or export into another directory.",
     )

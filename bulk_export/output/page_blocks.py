@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bulk_export.core.model import Endpoint, PageKey
+from bulk_export.core.text import counted
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import Part
 from bulk_export.transform.decode import Block, Body, Decoder, Drift, refuse_drift
@@ -114,7 +115,7 @@ def _check_counts(block: Block, pages: Sequence[PageBody]) -> None:
         # The journal has no counts that hold for the pages of further sweeps.
         if page.key.sweep == 0 and count != page.records:
             raise _damaged(
-                f"Page {page.key.page} of {page.key.endpoint} holds {count} records, and the journal says"
+                f"Page {page.key.page} of {page.key.endpoint} holds {counted(count, 'record')}, and the journal says"
                 f" {page.records}."
             )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,8 @@ def read_arguments(output: Path) -> RunArguments:
         DamagedState: They cannot be used.
     """
     if not output.is_dir():
-        raise UsageError(f"{output} is not a directory.", next_step="Name the directory of an unfinished export.")
+        what = "is not a directory" if output.exists() else "does not exist"
+        raise UsageError(f"{output} {what}.", next_step="Name the directory of an unfinished export.")
     if (output / SYNC_STATE).exists():
         raise UsageError(
             f"{output} holds a copy that sync keeps.",
@@ -54,7 +56,9 @@ def read_arguments(output: Path) -> RunArguments:
         )
     if not (output / WORKING_DIRECTORY).is_dir():
         done = "a finished export" if (output / MANIFEST).exists() else "no unfinished export"
-        raise UsageError(f"{output} holds {done}.", next_step="There is nothing to resume.")
+        within = unfinished_below(output)  # such as the exports of tenants
+        advice = f"Name one of those in it, like {within[0]}." if within else "There is nothing to resume."
+        raise UsageError(f"{output} holds {done}.", next_step=advice)
     with local_failures(f"Reading {output / WORKING_DIRECTORY}"), opened_directory(output) as above:
         working = entry_status(WORKING_DIRECTORY, within=above)
         problem = None if working is None else ownership_problem(working, within=above)
@@ -87,6 +91,15 @@ def read_arguments(output: Path) -> RunArguments:
             next_step="Run the export command itself again with this --output: it goes on.",
         )
     return arguments
+
+
+def resume_command(output: Path) -> str | None:
+    """Return the command that goes on with the export in a directory; None if it does not say how it was begun."""
+    try:
+        is_known = (output / WORKING_DIRECTORY / ARGUMENTS).exists()
+    except OSError:
+        return None
+    return f"bulk-export resume {shlex.quote(str(output))}" if is_known else None
 
 
 def unfinished_below(directory: Path) -> Sequence[Path]:

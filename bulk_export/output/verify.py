@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bulk_export.core.files import local_failures, sha256_of
-from bulk_export.errors import DamagedState, UsageError, VerificationFailed
-from bulk_export.output.file_names import SYNC_STATE, WORKING_DIRECTORY
+from bulk_export.core.text import counted
+from bulk_export.errors import DamagedState, VerificationFailed
+from bulk_export.output.file_names import WORKING_DIRECTORY
 from bulk_export.output.formats import UnreadablePart
 from bulk_export.output.formats.reading import count_rows
 from bulk_export.output.manifest import read_manifest
@@ -63,15 +64,10 @@ def verify(directory: Path, *, quick: bool = False) -> Verification:
 
     Raises:
         VerificationFailed: The export differs from its manifest. The message names the differences.
-        DamagedState: There is no usable manifest.
-        UsageError: The directory holds a copy that sync keeps.
+        DamagedState: The export is not finished, or its manifest cannot be used.
+        UsageError: There is no such directory, or it holds no export.
         LocalFailure: The directory cannot be read.
     """
-    if (directory / SYNC_STATE).exists():
-        raise UsageError(
-            f"{directory} holds a copy that sync keeps, which has no manifest.",
-            next_step="The next poll compares it with the service; a full sync compares all of it.",
-        )
     manifest = read_manifest(directory)
     files = described_files(manifest)
     every = [file for of_endpoint in files.values() for file in of_endpoint]
@@ -161,7 +157,7 @@ def check_rows(path: Path, file: DescribedFile) -> Iterator[str]:
         yield f"unreadable, {reason}"
         return
     if rows != file.rows:
-        yield f"{rows} rows instead of {file.rows}"
+        yield f"{counted(rows, 'row')} instead of {file.rows:,}"
 
 
 def check_counts(endpoint: Mapping[str, Any], files: list[DescribedFile]) -> Iterator[str]:
@@ -174,9 +170,9 @@ def check_counts(endpoint: Mapping[str, Any], files: list[DescribedFile]) -> Ite
         yield "the manifest names no file"
     if len({file.path for file in files}) < len(files):
         yield "the manifest names a file twice"
-    for suffix, counted in rows.items():
-        if counted != records:
-            yield f"{counted} rows in {suffix} files, {records} records"
+    for suffix, number in rows.items():
+        if number != records:
+            yield f"{counted(number, 'row')} in {suffix} files, {records} records"
 
 
 def _unlisted(directory: Path, endpoints: set[str], listed: set[str]) -> list[str]:

@@ -24,6 +24,7 @@ from yarl import URL
 
 from bulk_export.core.clock import seconds_ahead
 from bulk_export.core.kernel_library import decoder_name
+from bulk_export.core.text import counted
 from bulk_export.core.version import __version__
 from bulk_export.errors import BulkExportError, LocalFailure, ServiceFailing, UsageError
 from bulk_export.extract.connections import BadProxy, find_proxy
@@ -147,7 +148,7 @@ def _budget(options: ExportOptions) -> Finding:
     except BulkExportError as error:
         return Finding.of_error("budget", error)
     used = ", ".join(
-        f"{usage.used} of {usage.limit.requests} from {usage.address or 'the service'}"
+        f"{usage.used:,} of {usage.limit.requests:,} from {usage.address or 'the service'}"
         for usage in usages
         if usage.used
     )
@@ -238,9 +239,9 @@ def _rate_of(limit: PublishedLimit) -> float:
 
 def _limit_text(limit: PublishedLimit) -> str:
     """A limit as a clause: `1000 requests in 300 s, 998 left, more in 12 s`."""
-    parts = [] if limit.requests is None else [f"{limit.requests} requests"]
+    parts = [] if limit.requests is None else [counted(limit.requests, "request")]
     if parts and limit.period is not None:
         parts = [f"{parts[0]} in {limit.period} s"]
-    parts += [] if limit.remaining is None else [f"{limit.remaining} left"]
+    parts += [] if limit.remaining is None else [f"{limit.remaining:,} left"]
     parts += [] if limit.reset_in is None else [f"more in {limit.reset_in} s"]
     return ", ".join(parts)

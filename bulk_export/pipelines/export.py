@@ -25,7 +25,8 @@ import anyio.to_thread
 from bulk_export.core.kernel_library import check_decoder
 from bulk_export.core.model import Endpoint
 from bulk_export.core.process import require_descriptors
-from bulk_export.errors import ServiceFailing
+from bulk_export.core.text import counted
+from bulk_export.errors import BulkExportError, ServiceFailing, UsageError
 from bulk_export.extract.journal import GroupCommit, JournalStore
 from bulk_export.output.file_names import named_by_user
 from bulk_export.output.formats import CsvStyle
@@ -118,18 +119,11 @@ class _Export:
         check_decoder(observer.warned)
         began = time.monotonic()
         async with open_workspace(self._workspace_request(), observer.warned) as workspace:
-            if options.arguments is not None and named_by_user(options.output) == options.output:
-                await anyio.to_thread.run_sync(write_arguments, options.output, options.arguments)
-            manifest = workspace.decided_manifest()
-            if manifest is None:
-                conversions = await self._fetch_and_convert(workspace)
-                manifest = await anyio.to_thread.run_sync(self._decide, workspace, conversions)
-            await workspace.publish(observer, rewrite=page_rewriter(options.redaction, options.endpoints))
-            if options.with_report:
-                from bulk_export.pipelines.report import renewed_report  # other exports do without what it imports
-
-                for remark in await anyio.to_thread.run_sync(renewed_report, options.output):
-                    observer.warned(remark)
+            try:
+                manifest = await self._finish(workspace)
+            except BulkExportError as error:
+                await self._say_how_to_go_on(error, workspace)
+                raise
         if options.left_out:
             observer.warned(not_exported_text(options.left_out))
         summary = summarise(manifest, shown_place(options.output, options.remote), time.monotonic() - began)
@@ -142,6 +136,37 @@ class _Export:
                 summary = replace(summary, advice=str(advice))
         observer.finished(summary)
         return summary
+
+    async def _finish(self, workspace: Workspace) -> dict[str, Any]:
+        options, observer = self._options, self._observer
+        if options.arguments is not None and self._is_named_by_user:
+            await anyio.to_thread.run_sync(write_arguments, options.output, options.arguments)
+        manifest = workspace.decided_manifest()
+        if manifest is None:
+            conversions = await self._fetch_and_convert(workspace)
+            manifest = await anyio.to_thread.run_sync(self._decide, workspace, conversions)
+        await workspace.publish(observer, rewrite=page_rewriter(options.redaction, options.endpoints))
+        if options.with_report:
+            from bulk_export.pipelines.report import renewed_report  # other exports do without what it imports
+
+            for remark in await anyio.to_thread.run_sync(renewed_report, options.output):
+                observer.warned(remark)
+        return manifest
+
+    @property
+    def _is_named_by_user(self) -> bool:
+        return named_by_user(self._options.output) == self._options.output
+
+    async def _say_how_to_go_on(self, error: BulkExportError, workspace: Workspace) -> None:
+        """Complete an error that ends a run which had begun."""
+        error.can_resume = error.may_pass and self._options.arguments is not None
+        if error.kept or isinstance(error, UsageError):
+            return
+        with anyio.CancelScope(shield=True):
+            if await anyio.to_thread.run_sync(workspace.holds_pages):
+                error.kept = "Every page stored so far is kept."
+            elif self._is_named_by_user:  # a poll of `sync` has pages elsewhere
+                error.kept = "No page was stored yet."
 
     def _workspace_request(self) -> WorkspaceRequest:
         options = self._options
@@ -225,7 +250,7 @@ class _Export:
             return
         smaller = await anyio.to_thread.run_sync(begin_smaller, store, name, size)
         self._observer.warned(
-            f"{name}: pages of {size} records keep failing, so it is begun again with pages of {smaller}."
+            f"{name}: pages of {counted(size, 'record')} keep failing, so it is begun again with pages of {smaller:,}."
         )
 
     def _work_settings(self) -> WorkSettings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bulk_export.core.text import counted
 from bulk_export.pipelines.estimate import Cost, estimate
 from bulk_export.pipelines.option_parsing import LARGEST_PAGE
 from bulk_export.pipelines.options import ExportOptions
@@ -32,7 +33,7 @@ class PageSizeAdvice:
 
         It reads: `with --page-size 3000 it takes 84 requests and about 9 s, instead of 804 and 10 min`.
         """
-        larger = f"{self.larger.total:,} requests and about {clock_text(self.larger.seconds)}"
+        larger = f"{counted(self.larger.total, 'request')} and about {clock_text(self.larger.seconds)}"
         chosen = f"{self.chosen.total:,} and {clock_text(self.chosen.seconds)}"
         return f"with --page-size {self.page_size} it takes {larger}, instead of {chosen}"
 

@@ -13,7 +13,7 @@ import anyio.to_thread
 from bulk_export.core.kernel_library import check_decoder
 from bulk_export.core.model import Endpoint
 from bulk_export.core.version import __version__
-from bulk_export.errors import DamagedState
+from bulk_export.errors import DamagedState, LocalFailure
 from bulk_export.extract.journal import JournalStore, open_archive
 from bulk_export.extract.sweep import Sweep
 from bulk_export.output.formats import CsvStyle
@@ -87,20 +87,28 @@ class _Replay:
         check_decoder(self._observer.warned)
         began = time.monotonic()
         async with open_workspace(self._workspace_request(), self._observer.warned) as workspace:
-            manifest = workspace.decided_manifest()
-            if manifest is None:
-                archive = await anyio.to_thread.run_sync(
-                    functools.partial(open_archive, self._options.archive, cap=self._body_cap)
-                )
-                try:
-                    conversions = await self._convert_all(workspace, archive)
-                    manifest = await anyio.to_thread.run_sync(self._decide, workspace, archive, conversions)
-                finally:
-                    archive.close()
-            await workspace.publish(self._observer)
+            try:
+                manifest = await self._finish(workspace)
+            except LocalFailure as error:
+                error.kept = error.kept or f"Every finished part is kept in {self._options.output}."
+                raise
         summary = summarise(manifest, self._place, time.monotonic() - began)
         self._observer.finished(summary)
         return summary
+
+    async def _finish(self, workspace: Workspace) -> dict[str, Any]:
+        manifest = workspace.decided_manifest()
+        if manifest is None:
+            archive = await anyio.to_thread.run_sync(
+                functools.partial(open_archive, self._options.archive, cap=self._body_cap)
+            )
+            try:
+                conversions = await self._convert_all(workspace, archive)
+                manifest = await anyio.to_thread.run_sync(self._decide, workspace, archive, conversions)
+            finally:
+                archive.close()
+        await workspace.publish(self._observer)
+        return manifest
 
     def _workspace_request(self) -> WorkspaceRequest:
         options = self._options

@@ -22,6 +22,7 @@ from bulk_export.errors import BulkExportError, DamagedState, UsageError, Verifi
 from bulk_export.output.delta_files import current_files
 from bulk_export.output.file_names import REPORT, RUN_LOG, SYNC_STATE
 from bulk_export.output.manifest import InvalidManifest, check_manifest, read_manifest
+from bulk_export.output.missing_export import no_finished_export
 from bulk_export.output.report.columns import columns_of
 from bulk_export.output.report.model import Level, Report
 from bulk_export.output.report.of_copy import CopyFacts, ListState, copy_report
@@ -102,7 +103,7 @@ def _written(
     with local_failures(f"Looking at {path}"):
         is_directory, is_copy = path.is_dir(), (path / SYNC_STATE).exists()
     if not is_directory:
-        raise UsageError(f"{path} is not a directory.", next_step="Name a finished export or a synced copy.")
+        raise no_finished_export(path)
     given = arguments["output"]
     target = path / REPORT if given is None else local_path(given, "--output")
     try:

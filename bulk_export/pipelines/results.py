@@ -9,6 +9,7 @@ from typing import Any
 
 from bulk_export.core.clock import TOLERANCE, consensus, now_text
 from bulk_export.core.model import INFER, LAX, Service, description_digest
+from bulk_export.core.text import counted
 from bulk_export.core.units import format_instant
 from bulk_export.core.version import __version__
 from bulk_export.extract.journal import JournalStore
@@ -155,7 +156,7 @@ def not_exported_text(left_out: Sequence[tuple[str, str]]) -> str:
     named = [f"{name} ({reason})" for name, reason in left_out[:_MOST_NAMED]]
     more = len(left_out) - len(named)
     named += [f"and {more} more, which manifest.json names"] if more else []
-    lists = "1 list was" if len(left_out) == 1 else f"{len(left_out)} lists were"
+    lists = f"{counted(len(left_out), 'list')} {'was' if len(left_out) == 1 else 'were'}"
     return f"{lists} not exported: {'; '.join(named)}"
 
 

@@ -286,7 +286,8 @@ def _signs_of_change(sweep: Sweep, converter: BlockConverter) -> list[str]:
     if sweep.has_stray_answers:
         signs.append(f"{name}: the service answered with a page that was not asked for; a record may be missing.")
     if short := len(plan.short_pages()):
+        were = "page was" if short == 1 else "pages were"
         signs.append(
-            f"{name}: {short} pages were short although later ones held records; a record that moved may be missing."
+            f"{name}: {short:,} {were} short although later ones held records; a record that moved may be missing."
         )
     return signs

@@ -109,7 +109,7 @@ def _document(file: Path) -> Mapping[str, Any]:
             )
         if len(content) <= _LARGEST_FILE:
             return tomllib.loads(decode_text(content))
-        reason = f"is larger than {_LARGEST_FILE} bytes"
+        reason = f"is larger than {_LARGEST_FILE:,} bytes"
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
     except tomllib.TOMLDecodeError as error:

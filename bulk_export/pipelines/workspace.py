@@ -122,6 +122,14 @@ class Workspace:
             observer.warned(left_in_place_text(path))
         logger.info("Published the export in %s", request.place)
 
+    def holds_pages(self) -> bool:
+        """Whether any page is stored. Blocking. True as well if the journal cannot say so any more."""
+        try:
+            return self.store.has_pages()
+        except BulkExportError:
+            # 1. It was closed to publish what was made of its pages. 2. The disk fails.
+            return True
+
     def _remove_working_state(self) -> list[Path]:
         self.store.close()
         return self.directory.clear_all()
@@ -211,7 +219,9 @@ def _open_remote(
             remote.url, remote.store_options, kept=f"What was stored so far is kept in {request.output}."
         )
         start = begin_remote_run(store, journal, request.endpoints, overwrite=request.overwrite)
-    except BulkExportError:
+    except BulkExportError as error:
+        if not is_resumed:
+            error.kept = ""
         if not is_resumed and not remote.keeps_local and stored_run(journal) is None:
             journal.close()
             directory.clear_all()

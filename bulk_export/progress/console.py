@@ -13,8 +13,8 @@ from bulk_export.core.text import printable
 from bulk_export.errors import BulkExportError
 
 LogFormat = Literal["text", "json"]
-# Terminals of this width and more get lines as they are, which they break themselves and copy as one.
-_WIDE = 80
+# Wider terminals get lines as they are, which they break themselves and copy as one.
+_WIDEST_WRAPPED = 80
 _NARROWEST = 20
 FORMS: tuple[str, ...] = get_args(LogFormat)
 
@@ -71,7 +71,7 @@ class Console:
 
     def _write(self, text: str) -> None:
         width = self.width if self.form == "text" else None
-        if width is not None and _NARROWEST <= width < _WIDE:
+        if width is not None and _NARROWEST <= width <= _WIDEST_WRAPPED:
             text = "\n".join(between_words(line, width) for line in text.split("\n"))
         self.stream.write(text + "\n")
         self.stream.flush()

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from bulk_export.core.text import counted
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import ExportSummary, Observer, WindowUse
 from bulk_export.progress.run_state import RunState
 from bulk_export.progress.summary import completeness_remarks, summary_lines, summary_object
-from bulk_export.progress.tally import Tally, clock_text, local_time
+from bulk_export.progress.tally import Tally, already_stored, clock_text, local_time
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -123,7 +124,7 @@ class LineProgress(CountingProgress):
 
     def resumed(self, pages: int) -> None:
         """Write how many pages are stored already."""
-        self._line(f"going on with an interrupted export: {pages} pages are stored already", pages=pages)
+        self._line(f"going on with an interrupted export: {already_stored(pages)}", pages=pages)
 
     def page_stored(self, endpoint: str, page: int, records: int) -> None:
         """Count the page, and write a line if it is time."""
@@ -133,7 +134,7 @@ class LineProgress(CountingProgress):
     def end_found(self, endpoint: str, pages: int) -> None:
         """Write how many pages there are."""
         super().end_found(endpoint, pages)
-        self._line(f"{endpoint}: {pages} pages in all", endpoint=endpoint, pages=pages)
+        self._line(f"{endpoint}: {counted(pages, 'page')} in all", endpoint=endpoint, pages=pages)
 
     def sweeping_again(self, endpoint: str, sweep: int) -> None:
         """Write that the endpoint is read again."""
@@ -154,7 +155,7 @@ class LineProgress(CountingProgress):
 
     def available_again(self, failures: int) -> None:
         """Write that it can be reached again."""
-        self._line(f"the service can be reached again ({failures} attempts failed)")
+        self._line(f"the service can be reached again ({counted(failures, 'attempt')} failed)")
 
     def outside_window(self, until: datetime) -> None:
         """Write when the export goes on."""
@@ -173,9 +174,11 @@ class LineProgress(CountingProgress):
         tally = self._tally
         tally.refresh()
         activity, left = tally.activity(), tally.seconds_left()
-        pages = f"{tally.pages} pages" if tally.end is None else f"{tally.pages} of {tally.end} pages"
+        pages = counted(tally.pages, "page")
+        if tally.end is not None:
+            pages = f"{tally.pages:,} of {counted(tally.end, 'page')}"
         self._line(
-            f"{pages}, {tally.records:,} records, {tally.requests} requests, {tally.status()}",
+            f"{pages}, {counted(tally.records, 'record')}, {counted(tally.requests, 'request')}, {tally.status()}",
             pages=tally.pages,
             end=tally.end,
             records=tally.records,

@@ -14,11 +14,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from bulk_export.core.text import counted
 from bulk_export.progress.console import Console, one_line
 from bulk_export.progress.line_display import CountingProgress, pause_text
 from bulk_export.progress.observer import ExportSummary, WindowUse
 from bulk_export.progress.summary import summary_lines
-from bulk_export.progress.tally import EndpointTally, Tally, clock_text, local_time
+from bulk_export.progress.tally import EndpointTally, Tally, already_stored, clock_text, local_time, pages_text
 
 _REFRESHES_PER_SECOND = 4
 _NOTICE_SECONDS = 30.0
@@ -54,7 +55,7 @@ class RichProgress(CountingProgress):
 
     def resumed(self, pages: int) -> None:
         """Show how many pages are stored already."""
-        self._note(f"{pages} pages are stored already from an interrupted run")
+        self._note(f"going on with an interrupted export: {already_stored(pages)}")
 
     def sweeping_again(self, endpoint: str, sweep: int) -> None:
         """Show that the endpoint is read again."""
@@ -107,7 +108,7 @@ class RichProgress(CountingProgress):
         if tally is None:
             return Text("")
         lines: list[RenderableType] = [self._endpoints(tally), *self._limits(tally)]
-        spent = f"{tally.requests:,} requests, {tally.status()}."
+        spent = f"{counted(tally.requests, 'request')}, {tally.status()}."
         if tally.is_over:
             lines.append(Text(f"{clock_text(tally.elapsed)} in all, {spent}"))
         else:
@@ -133,7 +134,7 @@ class RichProgress(CountingProgress):
         if self._is_wide:
             table.add_column("records/s", justify="right", no_wrap=True)
         counts = list(tally.endpoints.values())
-        known = [f"{one.pages}/{'?' if one.end is None else one.end}" for one in counts]
+        known = [pages_text(one) for one in counts]
         records = [f"{one.records:,}" for one in counts]
         # The names give way, not the numbers.
         for_names = self._screen.width - max(map(len, ["pages", *known])) - max(map(len, ["records", *records])) - 4
@@ -150,7 +151,7 @@ class RichProgress(CountingProgress):
         for window in tally.windows:
             name = "service" if window.address is None else f"from {window.address}"
             free = "now" if window.next_free_in <= 0 else f"in {clock_text(window.next_free_in)}"
-            rows.append((name, f"{window.used}/{window.limit} in {clock_text(window.period)}", free))
+            rows.append((name, f"{window.used:,}/{window.limit:,} in {clock_text(window.period)}", free))
         if not self._is_wide:
             return [Text(f"{name}: {used}, next {free}") for name, used, free in rows]
         table = Table(box=None, pad_edge=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from bulk_export.core.text import counted, times_text
 from bulk_export.progress.observer import EndpointSummary, ExportSummary
 from bulk_export.progress.tally import bytes_text, clock_text
 
@@ -18,27 +19,28 @@ def summary_lines(summary: ExportSummary, width: int | None = None) -> list[str]
         (
             endpoint.name,
             f"{endpoint.records:,}",
-            str(endpoint.files),
+            f"{endpoint.files:,}",
             bytes_text(endpoint.bytes),
-            str(endpoint.requests),
+            f"{endpoint.requests:,}",
         )
         for endpoint in summary.endpoints
     ]
     total = (
         "total",
         f"{sum(endpoint.records for endpoint in summary.endpoints):,}",
-        str(sum(endpoint.files for endpoint in summary.endpoints)),
+        f"{sum(endpoint.files for endpoint in summary.endpoints):,}",
         bytes_text(sum(endpoint.bytes for endpoint in summary.endpoints)),
-        str(summary.requests),
+        f"{summary.requests:,}",
     )
     widths = [max(len(row[column]) for row in (header, *rows, total)) for column in range(len(header))]
     lines = [_row(row, widths) for row in (header, *rows, total)]
     if width is not None and max(map(len, lines)) > width:
         lines = [_sentence(row) for row in (*rows, total)]
     lines.append(
-        f"{clock_text(summary.seconds)}, {summary.requests} requests, {summary.retries} retries,"
-        f" {'rate-limited ' + _times(summary.throttled) if summary.throttled else 'never rate-limited'}"
-        + (f", resumed {_times(summary.resumed)}" if summary.resumed else "")
+        f"{clock_text(summary.seconds)}, {counted(summary.requests, 'request')},"
+        f" {counted(summary.retries, 'retry', 'retries')},"
+        f" {'rate-limited ' + times_text(summary.throttled) if summary.throttled else 'never rate-limited'}"
+        + (f", resumed {times_text(summary.resumed)}" if summary.resumed else "")
     )
     return lines + remarks(summary)
 
@@ -46,7 +48,9 @@ def summary_lines(summary: ExportSummary, width: int | None = None) -> list[str]
 def finished_text(summary: ExportSummary) -> str:
     """The numbers of one finished export in a line."""
     records = sum(endpoint.records for endpoint in summary.endpoints)
-    return f"finished: {records:,} records, {summary.requests:,} requests, {clock_text(summary.seconds)}"
+    return (
+        f"finished: {counted(records, 'record')}, {counted(summary.requests, 'request')}, {clock_text(summary.seconds)}"
+    )
 
 
 def remarks(summary: ExportSummary) -> list[str]:
@@ -100,13 +104,12 @@ def _on_fields(endpoint: EndpointSummary) -> Iterator[str]:
 def _on_completeness(endpoint: EndpointSummary) -> Iterator[str]:
     if endpoint.shared_ids:
         yield (
-            f"{endpoint.name}: {endpoint.shared_ids} records share their id with another one in the same answer,"
-            " so the id does not identify them; all were kept"
+            f"{endpoint.name}: {counted(endpoint.shared_ids, 'record')} share their id with another one in the same"
+            " answer, so the id does not identify them; all were kept"
         )
     if endpoint.suspicious_end:
-        pages = f"{endpoint.pages} page{'s' * (endpoint.pages != 1)}"
         yield (
-            f"{endpoint.name}: the list may go on behind its last page ({pages});"
+            f"{endpoint.name}: the list may go on behind its last page ({counted(endpoint.pages, 'page')});"
             " compare the number of records with the service"
         )
     if endpoint.consistent is False:
@@ -114,17 +117,13 @@ def _on_completeness(endpoint: EndpointSummary) -> Iterator[str]:
     elif endpoint.consistent and endpoint.changed_during_export:
         yield (
             f"{endpoint.name}: the data changed while they were read; two sweeps agree on the outcome"
-            f" ({endpoint.recovered} recovered, {endpoint.changed} changed, {endpoint.gone} gone)"
+            f" ({endpoint.recovered:,} recovered, {endpoint.changed:,} changed, {endpoint.gone:,} gone)"
         )
     elif endpoint.changed_during_export and not endpoint.suspicious_end:
         yield (
-            f"{endpoint.name}: the data changed while they were read ({endpoint.duplicates} duplicates);"
+            f"{endpoint.name}: the data changed while they were read ({counted(endpoint.duplicates, 'duplicate')});"
             " a record that moved may be missing, so use --consistent, or export it again when it is quiet"
         )
-
-
-def _times(count: int) -> str:
-    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def _names(fields: Collection[object]) -> str:
@@ -135,7 +134,9 @@ def _names(fields: Collection[object]) -> str:
 
 def _sentence(cells: tuple[str, ...]) -> str:
     name, records, files, size, requests = cells
-    return f"{name}: {records} records, {files} file{'s' * (files != '1')}, {size}, {requests} requests"
+    nouns = (("record", records), ("file", files), ("request", requests))
+    of_records, of_files, of_requests = (f"{number} {noun}{'s' * (number != '1')}" for noun, number in nouns)
+    return f"{name}: {of_records}, {of_files}, {size}, {of_requests}"
 
 
 def _row(cells: tuple[str, ...], widths: list[int]) -> str:

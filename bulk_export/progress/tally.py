@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bulk_export.core.text import counted
 from bulk_export.progress.observer import WindowUse
 from bulk_export.progress.run_state import RunState
 from bulk_export.progress.time_left import Stage, WindowForecast, WorkLeft
@@ -213,9 +214,7 @@ class Tally:
         if left < 0.5:
             return text
         uncounted = 0 if self._read_state is None else self._state.uncounted
-        rest = {0: "", 1: ", with one endpoint not counted yet"}.get(
-            uncounted, f", with {uncounted} endpoints not counted yet"
-        )
+        rest = f", with {counted(uncounted, 'endpoint')} not counted yet" if uncounted else ""
         return f"{text}; about {clock_text(left)} left{rest}"
 
     def _passed(self) -> float:
@@ -234,7 +233,8 @@ class Tally:
         if reached >= limit:
             return ""
         until = moment + timedelta(seconds=ceiling.reaches_in(limit) - passed)
-        return f", slowed down after a 429 to {reached} requests in {clock_text(service.period)} until {until:%H:%M}"
+        ceiling_text = f"{counted(reached, 'request')} in {clock_text(service.period)}"
+        return f", slowed down after a 429 to {ceiling_text} until {until:%H:%M}"
 
     def _counted_state(self) -> RunState:
         """What is left as far as events tell, for runs that do not measure it."""
@@ -256,6 +256,18 @@ def _forecast(uses: Sequence[WindowUse]) -> WindowForecast:
     period = max((use.period for use in uses), default=0.0)
     used = sum(use.used for use in uses)
     return WindowForecast(sum(use.limit for use in uses), period, (free_in or period,) * used)
+
+
+def pages_text(endpoint: EndpointTally) -> str:
+    """The pages of an endpoint in a table: `1,138/1,334`, with a question mark while their number is unknown."""
+    return f"{endpoint.pages:,}/{'?' if endpoint.end is None else f'{endpoint.end:,}'}"
+
+
+def already_stored(pages: int) -> str:
+    """What an interrupted run left: `40 pages are stored already`."""
+    if pages == 0:
+        return "no page is stored yet"
+    return f"{counted(pages, 'page')} {'is' if pages == 1 else 'are'} stored already"
 
 
 def clock_text(seconds: float) -> str:

@@ -13,13 +13,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from bulk_export.core.text import counted
 from bulk_export.progress.console import Console, one_line
 from bulk_export.progress.line_display import CountingProgress, pause_text
 from bulk_export.progress.observer import ExportSummary, Observer, WindowUse
 from bulk_export.progress.rich_display import WIDE, page_bar, print_line, shortened
 from bulk_export.progress.run_state import RunState
 from bulk_export.progress.summary import finished_text, remarks
-from bulk_export.progress.tally import EndpointTally, Tally, clock_text
+from bulk_export.progress.tally import EndpointTally, Tally, already_stored, clock_text, pages_text
 
 _REFRESHES_PER_SECOND = 4
 _NOTICE_SECONDS = 30.0
@@ -92,15 +93,15 @@ class TenantsScreen:
         table = self._table(rows[:_MOST_ROWS])
         lines: list[RenderableType] = [table]
         if len(rows) > _MOST_ROWS:
-            lines.append(Text(f"and {len(rows) - _MOST_ROWS} more endpoints"))
+            lines.append(Text(f"and {counted(len(rows) - _MOST_ROWS, 'more endpoint')}"))
         addresses = next(iter(tallies.values())).windows if tallies else []
         lines.extend(
-            Text(f"from {use.address}: {use.used}/{use.limit} in {clock_text(use.period)}")
+            Text(f"from {use.address}: {use.used:,}/{use.limit:,} in {clock_text(use.period)}")
             for use in addresses
             if use.address is not None
         )
         requests = sum(tally.requests for tally in tallies.values())
-        under_way = f"{len(tallies)} tenants under way ({requests:,} requests), {self._ended} ended"
+        under_way = f"{counted(len(tallies), 'tenant')} under way ({counted(requests, 'request')}), {self._ended} ended"
         so_far = clock_text(self.now() - self._began)
         lines.append(Text(f"{so_far} so far; {under_way}. Ctrl-C stops; the same command goes on."))
         if self.now() < self._shown_until:
@@ -115,9 +116,9 @@ class TenantsScreen:
             table.add_column(title if is_wide else title.split()[-1], justify="left" if left else "right", no_wrap=True)
         numbers = [
             (
-                f"{endpoint.pages}/{'?' if endpoint.end is None else endpoint.end}",
+                pages_text(endpoint),
                 f"{endpoint.records:,}",
-                next((f"{use.used}/{use.limit}" for use in tally.windows if use.address is None), ""),
+                next((f"{use.used:,}/{use.limit:,}" for use in tally.windows if use.address is None), ""),
             )
             for _, tally, endpoint in rows
         ]
@@ -152,7 +153,7 @@ class _TenantOnScreen(CountingProgress):
         """Do nothing: the table has no time left, and there may be hundreds of tenants."""
 
     def resumed(self, pages: int) -> None:
-        self._screen.note(self._tenant, f"{pages} pages are stored already from an interrupted run")
+        self._screen.note(self._tenant, f"going on with an interrupted export: {already_stored(pages)}")
 
     def sweeping_again(self, endpoint: str, sweep: int) -> None:
         self._screen.note(self._tenant, f"{endpoint}: re-reading to catch missed records (pass {sweep})")

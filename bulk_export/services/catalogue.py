@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from bulk_export.core.locations import with_home
 from bulk_export.core.masking import without_password
 from bulk_export.core.model import Endpoint, Service
-from bulk_export.core.text import decode_text
+from bulk_export.core.text import counted, decode_text
 from bulk_export.errors import UsageError
 from bulk_export.services.description import read_description
 
@@ -119,7 +119,7 @@ def _document(service: str) -> Mapping[str, Any]:
     try:
         size = path.stat().st_size
         if size > LARGEST_FILE:
-            raise UsageError(f"{path} is too large for a description ({size} bytes).", next_step=_advice())
+            raise UsageError(f"{path} is too large for a description ({counted(size, 'byte')}).", next_step=_advice())
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(

@@ -20,6 +20,7 @@ import bulk_export
 def test_public_names() -> None:
     """The package exports exactly these names."""
     assert set(bulk_export.__all__) == {
+        "BegunOtherwise",
         "BudgetUnavailable",
         "BulkExportError",
         "Change",

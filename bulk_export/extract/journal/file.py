@@ -155,7 +155,7 @@ class JournalFile:
         except sqlite3.OperationalError as error:
             raise LocalFailure(
                 f"The journal {self.path} cannot be used there: {error}.",
-                kept="Every page stored so far is kept.",
+                kept="Nothing was deleted.",
                 next_step="Make room or repair access, then run the same command again; `export` can also keep its"
                 " working state on a local disk, with --work-dir DIR.",
             ) from None
@@ -252,7 +252,6 @@ class JournalFile:
         except sqlite3.OperationalError as error:
             raise LocalFailure(
                 f"The journal {self.path} cannot be used: {error}.",
-                kept="Every page stored so far is kept.",
                 next_step="Make room or repair access, then run the same command again.",
             ) from None
         except sqlite3.DatabaseError as error:
@@ -260,7 +259,6 @@ class JournalFile:
         except OSError as error:
             raise LocalFailure(
                 f"The journal {self.path} cannot be used: {error.strerror}.",
-                kept="Every page stored so far is kept.",
                 next_step="Make room or repair access, then run the same command again.",
             ) from None
 

@@ -100,7 +100,7 @@ class JournalStore(BatchedJournal):
         """
         stored = self.parsed_fact("identity", _mapping)
         if stored is None:
-            if self._has_pages():
+            if self.has_pages():
                 raise self._damaged("it does not say what its pages are of")
             self.put_fact("identity", json.dumps(identity, sort_keys=True))
             return False
@@ -335,7 +335,10 @@ class JournalStore(BatchedJournal):
                     raise self._damaged(f"page {page} of {endpoint} lies where another one does")
                 last = position + size
 
-    def _has_pages(self) -> bool:
+    def has_pages(self) -> bool:
+        """Whether any page is stored."""
+        if self._waiting is not None and self._waiting.pages:
+            return True
         with self._failures():
             return self._reader.execute("SELECT 1 FROM pages LIMIT 1").fetchone() is not None
 

@@ -22,6 +22,8 @@ import anyio
 from bulk_export.core.loop_time import loop_time
 from bulk_export.core.model import Limit
 from bulk_export.core.notifier import Notifier
+from bulk_export.core.text import counted
+from bulk_export.core.units import format_duration
 from bulk_export.errors import LocalFailure, ServiceFailing
 from bulk_export.extract.rate_limit.boot_clock import boot_clock
 from bulk_export.extract.rate_limit.forecast import OwnRequests
@@ -349,7 +351,7 @@ class RateLimiter:
             waited, probes = now - since, consecutive_429s - at_first
             if waited >= _PATIENCE_PERIODS * self._limits.service_limit.period and probes >= _PATIENCE_PROBES - 1:
                 raise ServiceFailing(
-                    f"The service answered 429 to {consecutive_429s} requests in a row, for {waited / 60:.0f} minutes.",
-                    kept="Every page stored so far is kept.",
-                    next_step="Somebody else may be using the token; the same command goes on later.",
+                    f"The service answered 429 to {counted(consecutive_429s, 'request')} in a row,"
+                    f" for {format_duration(waited)}.",
+                    next_step="Somebody else may be using the token; run the same command again later.",
                 )

@@ -92,7 +92,8 @@ def parse_store_url(text: str) -> StoreUrl:
             next_step="Write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PREFIX.",
         )
     if _BUCKET.fullmatch(bucket) is None:
-        raise UsageError(f"The address of {scheme}:// names no bucket or container.", next_step=_EXAMPLES)
+        which = "a bucket or container that cannot exist" if bucket else "no bucket or container"
+        raise UsageError(f"The address of {scheme}:// names {which}.", next_step=_EXAMPLES)
     prefix = path.removesuffix("/")
     if _UNUSABLE.search(prefix) or any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
         raise UsageError(

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bulk_export.core.files import open_regular
+from bulk_export.core.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def short_type(type_: pa.DataType) -> str:
     if pa.types.is_list(type_) or pa.types.is_large_list(type_):
         return f"list of {short_type(type_.value_type)}"
     if pa.types.is_struct(type_):
-        return f"object of {type_.num_fields} field{'s' * (type_.num_fields != 1)}"
+        return f"object of {counted(type_.num_fields, 'field')}"
     return str(type_)
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from bulk_export.core.text import counted
 from bulk_export.core.units import format_duration
 from bulk_export.output.report.charts import round_top
 from bulk_export.output.report.columns import TableColumns
@@ -86,7 +87,8 @@ def copy_report(facts: CopyFacts, rows: int = 480) -> Report:
     """
     polls = facts.polls
     held = sum(table.rows for table in facts.columns.values())
-    size = f"{held:,} rows in {len(facts.lists):,} tables" if facts.columns else f"{len(facts.lists):,} tables"
+    tables = counted(len(facts.lists), "table")
+    size = f"{counted(held, 'row')} in {tables}" if facts.columns else tables
     last = f", as of {moment_text(polls[-1].started_at.isoformat())}" if polls else ""
     return Report(
         title=f"Copy of {facts.identity.get('service')} {facts.identity.get('api_version')}",
@@ -117,7 +119,9 @@ def _verdict(facts: CopyFacts) -> Finding:
     last = facts.polls[-1]
     unreadable = sum(table.unreadable for table in facts.columns.values())
     if unreadable:
-        return Finding(Level.BAD, f"{unreadable:,} files of the tables cannot be read; the next sync says what to do.")
+        return Finding(
+            Level.BAD, f"{counted(unreadable, 'file')} of the tables cannot be read; the next sync says what to do."
+        )
     age = _age(facts)
     usual = _interval(facts.polls)
     if usual is not None and age > _LATE * usual:
@@ -207,7 +211,7 @@ def _charts(polls: Sequence[Poll]) -> Iterator[Chart]:
     yield Chart(
         title="Rows changed by each poll",
         description=", ".join(f"{sum(poll.total(name) for poll in polls):,} {name}" for name in CHANGES)
-        + f" in {_shown(polls)}; at most {max(changes):,} changes in one.",
+        + f" in {_shown(polls)}; at most {counted(max(changes), 'change')} in one.",
         top=round_top(max(changes)),
         times=times,
         series=[
@@ -230,7 +234,7 @@ def _charts(polls: Sequence[Poll]) -> Iterator[Chart]:
     requests = [poll.requests for poll in polls]
     yield Chart(
         title="Requests of each poll",
-        description=f"{sum(requests):,} requests, at most {max(requests):,} in one poll.",
+        description=f"{counted(sum(requests), 'request')}, at most {max(requests):,} in one poll.",
         top=round_top(max(requests)),
         times=times,
         series=[

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from bulk_export.core.text import counted, times_text
 from bulk_export.core.units import format_duration
 from bulk_export.output.report.columns import Column, TableColumns
 from bulk_export.output.report.model import Cell, Fact, Finding, Level, Name, Number, Report, Section, Share, Table
@@ -84,7 +85,7 @@ def export_report(facts: ExportFacts, rows: int = 480) -> Report:
     seconds, finished = _duration(manifest), moment_text(manifest["finished_at"])
     return Report(
         title=f"Export of {manifest.get('service')} {manifest.get('api_version')}",
-        subtitle=f"{_count(records, 'record')} in {_count(len(endpoints), 'list')}, finished {finished}",
+        subtitle=f"{counted(records, 'record')} in {counted(len(endpoints), 'list')}, finished {finished}",
         verdict=_verdict(facts),
         findings=list(_findings(facts)),
         facts=list(_facts(manifest, records, seconds)),
@@ -99,7 +100,7 @@ def _verdict(facts: ExportFacts) -> Finding:
     if facts.difference:
         return Finding(Level.BAD, f"Not whole. {facts.difference}")
     how = "was read and is as the manifest says" if facts.is_read else "is there with the size that the manifest says"
-    whole = f"each of its {_count(files, 'file')} {how}" if files != 1 else f"its file {how}"
+    whole = f"each of its {counted(files, 'file')} {how}" if files != 1 else f"its file {how}"
     if facts.incomplete:
         return Finding(Level.LOOK, f"The export is finished and {whole}, but a record may be missing: see below.")
     if "sample" in facts.manifest["parameters"]:
@@ -116,11 +117,11 @@ def _findings(facts: ExportFacts) -> Iterator[Finding]:
     for kind, what in _NOTABLE_DRIFT.items():
         paths = sum(len(endpoint["drift"].get(kind, {})) for endpoint in manifest["endpoints"].values())
         if paths:
-            yield Finding(Level.LOOK, f"Records had {_count(paths, 'field')} {what}; every value is kept in _extra.")
+            yield Finding(Level.LOOK, f"Records had {counted(paths, 'field')} {what}; every value is kept in _extra.")
     if run["throttled"]:
         yield Finding(
             Level.LOOK,
-            f"The service answered 429 {_times(run['throttled'])} although the limits were kept:"
+            f"The service answered 429 {times_text(run['throttled'])} although the limits were kept:"
             " somebody else may be using the token or the address.",
         )
     if facts.log is not None and (text := holds_text(facts.log.timeline)):
@@ -131,20 +132,20 @@ def _findings(facts: ExportFacts) -> Iterator[Finding]:
         )
     unreadable = sum(table.unreadable for table in facts.columns.values())
     if unreadable:
-        yield Finding(Level.BAD, f"{_count(unreadable, 'file')} cannot be read, and their columns are not counted.")
+        yield Finding(Level.BAD, f"{counted(unreadable, 'file')} cannot be read, and their columns are not counted.")
 
 
 def _facts(manifest: Mapping[str, Any], records: int, seconds: float | None) -> Iterator[Fact]:
     run = manifest["run"]
     files = [file for endpoint in manifest["endpoints"].values() for file in endpoint["files"]]
     yield Fact("Records", f"{records:,}")
-    yield Fact("Size", bytes_text(sum(file["bytes"] for file in files)), _count(len(files), "file"))
+    yield Fact("Size", bytes_text(sum(file["bytes"] for file in files)), counted(len(files), "file"))
     if seconds is not None:
         pace = f"{records / seconds:,.0f} records a second" if seconds else ""
         yield Fact("Time", format_duration(seconds), pace)
     yield Fact("Requests", f"{run['requests']:,}", f"{run['retries']:,} failed and were repeated")
     yield Fact("Answered 429", f"{run['throttled']:,}")
-    yield Fact("Resumed", _times(run["resumed"]) if run["resumed"] else "never")
+    yield Fact("Resumed", times_text(run["resumed"]) if run["resumed"] else "never")
 
 
 def _details(manifest: Mapping[str, Any]) -> Iterator[Fact]:
@@ -161,7 +162,7 @@ def _details(manifest: Mapping[str, Any]) -> Iterator[Fact]:
     # The values of filters are in the manifest; they may be those of a person.
     yield Fact("Filters, by name", ", ".join(given.get("filters") or {}) or "none")
     if "sample" in given:
-        yield Fact("Sample", f"at most {_count(given['sample'], 'record')} of each list")
+        yield Fact("Sample", f"at most {counted(given['sample'], 'record')} of each list")
     dropped, hashed = given.get("drop_columns") or [], given.get("pseudonymise") or []
     yield Fact("Left out", ", ".join(map(str, dropped)) or "nothing")
     yield Fact("Pseudonyms", ", ".join(map(str, hashed)) or "none")
@@ -176,7 +177,7 @@ def _sections(facts: ExportFacts, rows: int) -> Iterator[Section]:
     else:
         timeline = facts.log.timeline
         missing = facts.manifest["run"]["requests"] - timeline.total("requests")
-        lead = f"{_count(missing, 'request')} of runs that ended suddenly are not shown." if missing > 0 else ""
+        lead = f"{counted(missing, 'request')} of runs that ended suddenly are not shown." if missing > 0 else ""
         spans = endpoint_table(timeline, most)
         tables = [] if spans is None else [spans]
         yield Section("Over time", "time", lead, charts=request_charts(timeline), tables=tables)
@@ -264,7 +265,7 @@ def column_table(name: str, columns: Sequence[Column], rows: int, most: int) -> 
     """
     more = f"{len(columns) - most:,} more columns are not shown." if len(columns) > most else ""
     return Table(
-        f"{name}: {_count(len(columns), 'column')}, {_count(rows, 'row')}",
+        f"{name}: {counted(len(columns), 'column')}, {counted(rows, 'row')}",
         ("Column", "Type", "Empty"),
         [(Name(column.name), column.type, _empty(column.nulls, rows)) for column in columns[:most]],
         more,
@@ -287,7 +288,7 @@ def values_section(values: Mapping[str, Sequence[ColumnValues]], most: int) -> I
 def _values(name: str, rows: Sequence[tuple[str, str, int]], most: int) -> Table:
     more = f"{len(rows) - most:,} more values are not shown." if len(rows) > most else ""
     shown = [(Name(column), value, Number(count)) for column, value, count in rows[:most]]
-    return Table(f"{name}: {_count(len(rows), 'value')}", ("Column", "Value", "Records"), shown, more)
+    return Table(f"{name}: {counted(len(rows), 'value')}", ("Column", "Value", "Records"), shown, more)
 
 
 def _empty(nulls: int | None, rows: int) -> Cell:
@@ -336,11 +337,3 @@ def moment_text(text: object) -> str:
     except (ValueError, OverflowError):
         return str(text)
     return f"{moment.day} {moment:%B %Y, %H:%M:%S} UTC"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'s' * (number != 1)}"
-
-
-def _times(number: int) -> str:
-    return {1: "once", 2: "twice"}.get(number, f"{number:,} times")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 
+from bulk_export.core.text import counted
 from bulk_export.core.units import format_duration
 from bulk_export.output.report.charts import round_top
 from bulk_export.output.report.model import Band, Chart, Name, Number, Series, Span, Table
@@ -117,7 +118,7 @@ def request_charts(timeline: Timeline) -> list[Chart]:
         Chart(
             title="Requests per second",
             description=(
-                f"{requests:,} requests in {format_duration(scale.seconds)}, at most {highest:.3g} a second;"
+                f"{counted(requests, 'request')} in {format_duration(scale.seconds)}, at most {highest:.3g} a second;"
                 f" {retries:,} failed and were repeated, {throttled:,} were answered with 429."
             ),
             top=round_top(highest),
@@ -130,7 +131,7 @@ def request_charts(timeline: Timeline) -> list[Chart]:
         ),
         Chart(
             title="Pages per second",
-            description=f"{sum(pages):,} pages with records arrived.",
+            description=f"{counted(sum(pages), 'page')} with records arrived.",
             top=round_top(max(pages, default=0) / width),
             series=[_bars("arrived", 2, spans, pages, width)],
             times=times,
@@ -138,7 +139,7 @@ def request_charts(timeline: Timeline) -> list[Chart]:
         ),
         Chart(
             title="Records so far",
-            description=f"{arrived:,} records arrived, those that were read again included.",
+            description=f"{counted(arrived, 'record')} arrived, those that were read again included.",
             top=round_top(arrived),
             series=[Series("arrived", 2, points, is_line=True)],
             times=times,
@@ -156,8 +157,9 @@ def limit_charts(timeline: Timeline) -> list[Chart]:
         name = "the service" if number == 0 else _address(number, len(timeline.limits))
         charts.append(
             Chart(
-                title=f"Use of the limit of {name}: {limit:,} requests in {format_duration(period)}",
-                description=f"At most {most:,} of {limit:,} requests were used, by everybody who shares the limit.",
+                title=f"Use of the limit of {name}: {counted(limit, 'request')} in {format_duration(period)}",
+                description=f"At most {most:,} of {counted(limit, 'request')} were used, by everybody who shares the"
+                " limit.",
                 top=float(max(limit, most, 1)),
                 times=scale.labels(),
                 series=[Series("used", 1 if number == 0 else 4, _use(timeline, scale, number, period), is_line=True)],

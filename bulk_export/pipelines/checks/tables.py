@@ -14,6 +14,7 @@ from bulk_export.output.delta_files import LOG, check_path, files_of
 from bulk_export.output.duckdb_sql import missing_extra
 from bulk_export.output.file_names import MANIFEST, SYNC_STATE, WORKING_DIRECTORY
 from bulk_export.output.manifest import read_manifest
+from bulk_export.output.missing_export import how_to_finish, no_finished_export
 from bulk_export.pipelines.checks.history import StartVersion, TableHistory, oldest_checkpoint, read_history
 from bulk_export.pipelines.checks.queries import TABLES
 from bulk_export.pipelines.sync.log import PollTimes, read_poll_times
@@ -56,7 +57,7 @@ def find_tables(directory: Path) -> CheckedTables:
     """
     try:
         if not directory.is_dir():
-            raise UsageError(f"{directory} is not a directory.", next_step="Name a finished export or a synced copy.")
+            raise no_finished_export(directory)
         delta = {name: path for name, path in _folders(directory).items() if (path / LOG).is_dir()}
         if delta:
             polls = read_poll_times(directory)
@@ -72,7 +73,7 @@ def find_tables(directory: Path) -> CheckedTables:
         ) from None
     if unfinished:
         raise UsageError(
-            f"{directory} holds an unfinished export.", next_step="Run the same export again to finish it, then check."
+            f"{directory} holds an unfinished export.", next_step=f"{how_to_finish(directory)} Then check."
         )
     raise UsageError(
         f"{directory} holds no tables to check.",

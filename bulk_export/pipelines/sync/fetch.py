@@ -197,7 +197,7 @@ class GroupFetcher:
         try:
             await self._extract(options, self._observer, self._stop)
         except Interrupted:
-            raise self._interrupted() from None
+            raise interrupted_poll(self._options.output) from None
 
     async def _export_until_closed(self, options: ExportOptions, window: Window) -> None:
         """Export until the window closes, and raise WindowClosed if it does before the export is finished."""
@@ -213,7 +213,9 @@ class GroupFetcher:
                 failure = error
             tasks.cancel_scope.cancel()
         if isinstance(failure, Interrupted):
-            raise WindowClosed if stopper.is_closed and not self._stop.is_set() else self._interrupted()
+            if stopper.is_closed and not self._stop.is_set():
+                raise WindowClosed
+            raise interrupted_poll(self._options.output)
         if failure is not None:
             raise failure
 
@@ -243,12 +245,14 @@ class GroupFetcher:
         first = request.first_load
         return copied if first is None else merged_schema(copied, schema_of(first.files(name)[0]))
 
-    def _interrupted(self) -> Interrupted:
-        return Interrupted(
-            "Interrupted.",
-            kept=f"Every page that had arrived is kept in {self._options.output}.",
-            next_step="The same command goes on from here.",
-        )
+
+def interrupted_poll(output: Path) -> Interrupted:
+    """Return the error for a poll that was asked to stop, of the copy in `output`."""
+    return Interrupted(
+        "Interrupted.",
+        kept=f"Every page that had arrived is kept in {output}.",
+        next_step="The same command goes on from here.",
+    )
 
 
 @dataclass(slots=True)

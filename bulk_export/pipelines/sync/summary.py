@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from bulk_export.core.text import counted
 from bulk_export.core.units import format_instant
 
 
@@ -93,7 +94,7 @@ class PollSummary:
         # Deletions of rows that were marked before are rare, and shown only if there are any.
         names = [name for name in asdict(Counts()) if name != "deleted" or self.total(name)]
         counts = ", ".join(f"{self.total(name):,} {name}" for name in names)
-        return f"poll {self.number}, {self.kind}: {self.requests:,} requests; {counts}"
+        return f"poll {self.number}, {self.kind}: {counted(self.requests, 'request')}; {counts}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,5 @@ def refuse_drift(endpoint: Endpoint, drift: Drift, where: str) -> None:
             more = f", and {len(paths) - 1} more like it" if len(paths) > 1 else ""
             raise SchemaDrift(
                 f"{endpoint.name} {message}: {paths[0]} ({where}){more}.",
-                kept="Every page stored so far is kept; nothing was published.",
                 next_step="The same command with --schema lax goes on, and keeps such values in _extra.",
             )

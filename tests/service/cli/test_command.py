@@ -153,7 +153,7 @@ WRONG_USAGE: dict[str, tuple[list[str], str]] = {
     "drop": (["export", "--environment", "local", "--drop-column", "emial"], "_extra.NAME"),
     "drop the id": (["export", "--environment", "local", "--drop-column", "id"], "Pseudonymise id"),
     "no key": (["export", "--environment", "local", "--pseudonymise", "email"], "--pseudonym-key-file"),
-    "verify nothing": (["verify", "nowhere"], "not a directory"),
+    "verify nothing": (["verify", "nowhere"], "does not exist"),
     "plan with words": (["plan", "--records", "many"], "--records 50000"),
 }
 
@@ -219,7 +219,7 @@ def test_unreachable_is_exit_code_4_or_5(tmp_path: Path, address: str) -> None:
     )
     assert failed.returncode == 4
     assert "failed 3 times" in failed.stderr
-    assert "the same command goes on" in failed.stderr
+    assert "No page was stored yet. Run the same command again when it can be reached." in failed.stderr
 
 
 def test_token_is_never_shown(tmp_path: Path) -> None:
@@ -269,6 +269,7 @@ def test_signal_stops_and_command_resumes(tmp_path: Path, number: int, times: in
         _, said = stopped.communicate(timeout=20)
         assert stopped.returncode == 130
         assert b"The same command with this --output goes on" in said
+        assert b"bulk-export resume here is enough for that." in said
         assert b"Traceback" not in said
         assert not (tmp_path / "here/manifest.json").exists()
         assert run("export", *wanted, "--output", "here", cwd=tmp_path).returncode == 0

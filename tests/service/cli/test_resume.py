@@ -52,10 +52,12 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
     """A finished export, a directory without one, and no directory are each told apart."""
     assert run("export", "statements", "--environment", "local", *FAST, "-o", "done", cwd=tmp_path).returncode == 0
     (tmp_path / "empty").mkdir()
-    for name, reason in (("done", "a finished export"), ("empty", "no unfinished export"), ("none", "not a directory")):
+    for name, reason in (("done", "a finished export"), ("empty", "no unfinished export"), ("none", "does not exist")):
         failed = run("resume", name, cwd=tmp_path)
         assert failed.returncode == 2
         assert reason in failed.stderr
+    unfinished(tmp_path / "tenants/one")
+    assert "like tenants/one." in run("resume", "tenants", cwd=tmp_path).stderr
 
 
 def unfinished(output: Path, **options: object) -> None:
@@ -65,7 +67,11 @@ def unfinished(output: Path, **options: object) -> None:
 
 
 def test_list_of_what_is_unfinished(tmp_path: Path) -> None:
-    """Without a directory, those below output/ are listed."""
+    """Without a directory, those below output/ are listed; that there is none is said on standard error."""
+    nothing = run("resume", cwd=tmp_path)
+    assert (nothing.returncode, nothing.stdout) == (0, "")
+    assert nothing.stderr.startswith("no unfinished export below output/; ")
+    assert run("resume", "-q", cwd=tmp_path).stderr == ""
     unfinished(tmp_path / "output/two")
     unfinished(tmp_path / "output/one")
     assert run("resume", cwd=tmp_path).stdout.splitlines() == ["output/one", "output/two"]

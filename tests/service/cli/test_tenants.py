@@ -53,7 +53,7 @@ async def test_export(tmp_path: Path, service: LocalService) -> None:
     assert result.stdout.splitlines() == ["out/a", "out/b"]
     lines = result.stderr.splitlines()
     assert any(line.startswith("bulk-export: Tenant gone: ") and "401" in line for line in lines)
-    assert any(line.endswith(" a: statements: 1 pages in all") for line in lines)
+    assert any(line.endswith(" a: statements: 1 page in all") for line in lines)
     assert [line.split() for line in lines if line.startswith("gone ")] == [["gone", "failed"]]
     assert lines[-1].startswith("2 of 3 tenants finished")
     assert "canary" not in result.stdout + result.stderr

@@ -144,7 +144,7 @@ def test_unreadable_input_is_refused(tmp_path: Path) -> None:
             run_checks(directory)
         return error.value
 
-    assert "not a directory" in refused(tmp_path / "none").what
+    assert "does not exist" in refused(tmp_path / "none").what
     (tmp_path / "empty").mkdir()
     assert "no tables" in refused(tmp_path / "empty").what
     (tmp_path / "unfinished" / ".bulk-export").mkdir(parents=True)

@@ -132,8 +132,8 @@ async def test_it_shrinks(tmp_path: Path) -> None:
         await export(auto(service, tmp_path / "small", page_size=300), tuning=QUICK)
     assert content(tmp_path / "auto") == content(tmp_path / "small")
     assert [text for text in heard.warnings if "begun again" in text] == [
-        f"{NAME}: pages of 3000 records keep failing, so it is begun again with pages of 1500.",
-        f"{NAME}: pages of 1500 records keep failing, so it is begun again with pages of 300.",
+        f"{NAME}: pages of 3,000 records keep failing, so it is begun again with pages of 1,500.",
+        f"{NAME}: pages of 1,500 records keep failing, so it is begun again with pages of 300.",
     ]
     assert manifest(tmp_path / "auto")["endpoints"][NAME]["page_size"] == 300
 

@@ -113,11 +113,11 @@ async def test_log_of_another_export_is_not_shown(tmp_path: Path) -> None:
 
 def test_what_is_no_export(tmp_path: Path) -> None:
     """A missing directory, an address, an empty and a damaged directory are refused in words."""
-    with pytest.raises(UsageError, match="is not a directory"):
+    with pytest.raises(UsageError, match="none does not exist"):
         bulk_export.report(tmp_path / "none")
     with pytest.raises(UsageError, match="is an address"):
         bulk_export.report("s3://bucket/export")
-    with pytest.raises(DamagedState, match="not finished"):
+    with pytest.raises(UsageError, match="holds no finished export"):
         bulk_export.report(tmp_path)
     for damage in ('{"endpoints": {"a": 1}}', '{"endpoints": {}, "run": {"requests": 1}}'):
         (tmp_path / "manifest.json").write_text('{"tool": {"name": "bulk-export"}, ' + damage[1:])

@@ -30,7 +30,7 @@ def test_what_is_spent_is_shown_without_the_token(tmp_path: Path) -> None:
     assert 280 < first <= last <= 300
     assert len(shown.splitlines()) == 4  # a line for each limit
     table = run("budget", *place, cwd=tmp_path).stdout
-    assert "3 of 1000 in 5 min 00 s" in table
+    assert "3 of 1,000 in 5 min 00 s" in table
     assert "3 of 300 in 5 min 00 s" in table
     assert environment()["BULK_EXPORT_TOKEN"] not in table
     empty = run("budget", "--budget", "memory://", cwd=tmp_path)

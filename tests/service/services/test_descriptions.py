@@ -125,7 +125,7 @@ async def test_spec_is_fetched_without_token(tmp_path: Path) -> None:
     [
         (lambda _: web.Response(status=404), ServiceRefused, "answered with 404"),
         (lambda _: web.Response(status=302, headers={"Location": "https://e.example/"}), ServiceRefused, "redirect to"),
-        (lambda _: web.Response(body=b"x" * (16 * 1024 * 1024 + 1)), ServiceFailing, "more than 16777216 bytes"),
+        (lambda _: web.Response(body=b"x" * (16 * 1024 * 1024 + 1)), ServiceFailing, "more than 16,777,216 bytes"),
         (
             lambda _: web.Response(
                 body=gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"}, content_type="text/yaml"

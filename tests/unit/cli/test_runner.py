@@ -104,7 +104,7 @@ def test_debug_shows_log_messages(
         (["nothing"], 2, "No such command"),
         (["export", "--gone"], 2, "requires an argument"),
         (["export"], 2, "both missing"),
-        (["verify", "none"], 2, "not a directory"),
+        (["verify", "none"], 2, "none does not exist"),
     ],
 )
 def test_exit_codes(arguments: list[str], code: int, text: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Characters that change what a reader sees are shown as escapes."""
+"""Characters that change what a reader sees are shown as escapes, and numbers in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_export.core.text import printable
+from bulk_export.core.text import counted, printable, times_text
 from bulk_export.progress.console import Console
 
 DECEIVING = [
@@ -48,3 +48,18 @@ def test_console_lines_are_printable() -> None:
     stream = io.StringIO()
     Console(stream).line("the service says \u202egnp.exe\x1b[2J\u2028next", level="warning")
     assert stream.getvalue() == "warning: the service says \\u202egnp.exe\\u001b[2J\\u2028next\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (0, "0 retries, 0 times"),
+        (1, "1 retry, once"),
+        (2, "2 retries, twice"),
+        (1234, "1,234 retries, 1,234 times"),
+    ],
+)
+def test_numbers_in_words(number: int, words: str) -> None:
+    """One thing is singular, and thousands are separated."""
+    assert f"{counted(number, 'retry', 'retries')}, {times_text(number)}" == words
+    assert counted(number, "page").endswith("page" if number == 1 else " pages")

@@ -121,7 +121,7 @@ def test_the_summary_is_a_table_with_remarks() -> None:
     )
     assert lines[0].split() == ["endpoint", "records", "files", "bytes", "requests"]
     assert lines[1].split() == ["statements", "12,345", "1", "1.2", "MB", "43"]
-    assert lines[3].startswith("1 min 05 s, 43 requests, 1 retries, never rate-limited")
+    assert lines[3].startswith("1 min 05 s, 43 requests, 1 retry, never rate-limited")
     assert "new fields, kept in _extra: new" in lines[4]
     assert "values of another type, kept in _extra: paid" in lines[5]
     assert "changed while they were read (2 duplicates)" in lines[6]

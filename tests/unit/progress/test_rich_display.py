@@ -60,7 +60,7 @@ def test_shows_the_use_of_limits() -> None:
     """It shows the use of each limit, and counts down to the next permit."""
     display = Display(lambda: windows(300, 250.0))
     display.progress._live.stop()
-    assert display.line("service") == ["service", "300/1000", "in", "5", "min", "00", "s", "now"]
+    assert display.line("service") == ["service", "300/1,000", "in", "5", "min", "00", "s", "now"]
     assert "in 4 min 10 s" in display.shown()
     assert "waiting for a permit until 12:04:10 (4 min 10 s)" in display.shown()
     display.clock.now += 50
@@ -85,7 +85,7 @@ def test_limits_are_read_on_the_event_loop() -> None:
     display.progress._live.stop()
     assert looked_by == [threading.get_ident()]
     display.progress.tick()
-    assert display.line("service")[1] == "2/1000"
+    assert display.line("service")[1] == "2/1,000"
 
 
 def test_time_left_needs_all_ends(display: Display) -> None:
@@ -183,7 +183,7 @@ def test_narrow_screen_breaks_between_words(width: int) -> None:
     shown = display.shown()
     assert max(map(len, shown.splitlines())) <= width
     words = " ".join(shown.split())
-    assert "4012/?" in shown
+    assert "4,012/?" in shown
     assert "1,203,600" in shown
     text = "waiting for a permit until 12:04:10 (4 min 10 s). Ctrl-C stops; the same command goes on."
     assert text in words
@@ -216,7 +216,7 @@ def test_states_are_shown(display: Display) -> None:
     work = WorkLeft((Stage(300, 1.0, 1.0),))
     assert "counting pages; at least 5 min 00 s left." in shown(RunState(least=work))
     assert "fetching; about 5 min 00 s left." in shown(RunState(work))
-    assert "about 5 min 00 s left, with one endpoint not counted yet." in shown(RunState(work, uncounted=1))
+    assert "about 5 min 00 s left, with 1 endpoint not counted yet." in shown(RunState(work, uncounted=1))
     assert "left, with 2 endpoints not counted yet." in shown(RunState(work, uncounted=2))
     held = RunState(replace(work, held_for=90.0), held_for=90.0)
     assert "stopped by a 429 until 12:01:30; about 6 min 30 s left." in shown(held)

@@ -96,7 +96,7 @@ def test_screen_shows_all_tenants_in_one_table() -> None:
     second.throttled(5)
     shown.print(screen.render())
     text = stream.getvalue()
-    for expected in ("alpha", "beta", "npq-applications", "1/?", "7/1000", "12/300", "2 tenants under way"):
+    for expected in ("alpha", "beta", "npq-applications", "1/?", "7/1,000", "12/300", "2 tenants under way"):
         assert expected in text
     assert "beta: the service answered 429" in text
     first.closed()
@@ -125,7 +125,7 @@ def test_narrow_screen_cuts_names_only(width: int) -> None:
     assert max(map(len, lines)) <= width
     words = " ".join(capture.get().split())
     for whole in (
-        "1/? 1,234,567 7/1000",
+        "1/? 1,234,567 7/1,000",
         "unive",
         "parti",
         "…",

@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from bulk_export.core.files import make_private_directory, private_umask
+from bulk_export.core.text import counted
 from bulk_export.errors import BulkExportError, DamagedState, LocalFailure
 from bulk_export.output.delta_files import LOG, check_path, data_files, files_of, unused_files
 from bulk_export.output.duckdb_sql import missing_extra, name
@@ -171,7 +172,8 @@ class DeltaCopyTable:
         if wrong:
             logger.warning("%s: %d data files are missing or truncated", self._path.name, len(wrong))
             raise DamagedState(
-                f"The Delta table {self._path} lacks {len(wrong)} data files, or they are truncated: {wrong[0]}.",
+                f"The Delta table {self._path} has {counted(len(wrong), 'data file')} missing or truncated:"
+                f" {wrong[0]}.",
                 kept="Nothing was changed.",
                 next_step=f"Restore them from a backup, or remove {self._path}: the next sync fetches all of it.",
             )
