@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bulk_export.core.files import local_failures, write_atomically
+from bulk_export.core.files import local_failures, try_writing, write_atomically
 
 _PREFIX = "bulk_export_"
 _FAILURES = ("last_failure_timestamp_seconds", "last_exit_code")
@@ -36,6 +36,19 @@ class Sample:
     name: str
     value: float
     labels: Mapping[str, str]
+
+
+def require_writable(path: Path, output: Path) -> None:
+    """Raise LocalFailure unless the file can be written, leaving nothing; it may be in the `output` yet to be made."""
+    folder = path.parent
+    if folder.absolute() == output.absolute() and not folder.exists():
+        return
+    with local_failures(
+        f"Writing the metrics to {path}",
+        kept="Nothing was requested.",
+        next_step="Make that directory or repair access to it, or name another file with --metrics.",
+    ):
+        try_writing(path)
 
 
 def write_success(path: Path, samples: Iterable[Sample], command: str) -> None:
@@ -88,5 +101,5 @@ def _escaped(value: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with local_failures(f"Writing {path}"):
+    with local_failures(f"Writing the metrics to {path}"):
         write_atomically(path, text.encode())

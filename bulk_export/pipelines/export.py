@@ -34,7 +34,7 @@ from bulk_export.pipelines.conversion import ConversionSettings, EndpointConvers
 from bulk_export.pipelines.fetch_and_convert import FetchAndConvert
 from bulk_export.pipelines.journal_receiver import JournalReceiver, StoredCounters
 from bulk_export.pipelines.lineage import export_inputs, export_outputs, recorded
-from bulk_export.pipelines.metrics import export_samples, measured
+from bulk_export.pipelines.metrics import check_metrics, export_samples, measured
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.output_location import shown_place
 from bulk_export.pipelines.page_size_advice import page_size_advice
@@ -84,10 +84,13 @@ async def export(
     """
     require_descriptors(options.workers * len(options.sources))
     job = f"export.{options.service.name}"
+    place = shown_place(named_by_user(options.output), options.remote)
+    done = f"The export in {place} is finished."
+    await check_metrics(options.metrics, options.output)
     async with (
         traced("export", observer or Observer(), enabled=options.otel) as watching,
         recorded(options.lineage, job, export_inputs(options), watching.warned) as record,
-        measured(options.metrics, "export") as measure,
+        measured(options.metrics, "export", result=done, warned=watching.warned) as measure,
     ):
         summary = await _Export(options, watching, stop or anyio.Event(), tuning or Tuning(), open_journal).run()
         measure(export_samples(summary))

@@ -164,7 +164,11 @@ class _Events:
         self._run_id = str(uuid.uuid4())
         self._parent = _parent_of(environ)
         if isinstance(target, Path):
-            with local_failures(f"Writing {target}"):
+            with local_failures(
+                f"Writing the lineage to {target}",
+                kept="Nothing was requested.",
+                next_step="Make its directory or repair access to it, or name another file with --lineage.",
+            ):
                 target.touch(mode=0o600)
             self._transport: Any = file.FileTransport(file.FileConfig(str(target), append=True))
         else:
