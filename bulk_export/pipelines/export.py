@@ -89,7 +89,7 @@ async def export(
     await check_metrics(options.metrics, options.output)
     async with (
         traced("export", observer or Observer(), enabled=options.otel) as watching,
-        recorded(options.lineage, job, export_inputs(options), watching.warned) as record,
+        recorded(options.lineage, job, export_inputs(options), watching.not_delivered) as record,
         measured(options.metrics, "export", result=done, warned=watching.warned) as measure,
     ):
         summary = await _Export(options, watching, stop or anyio.Event(), tuning or Tuning(), open_journal).run()

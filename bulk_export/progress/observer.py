@@ -163,6 +163,10 @@ class Observer:
     def warned(self, message: str) -> None:
         """The user should know the message; the export goes on."""
 
+    def not_delivered(self, message: str) -> None:
+        """Another system did not learn of the run, which goes on. A warning, unless an observer leaves these out."""
+        self.warned(message)
+
     def tick(self) -> None:
         """About a second has passed."""
 

@@ -43,7 +43,7 @@ async def monitored_sync(
     done = f"The copy in {options.output if options.remote is None else options.remote} is current."
     async with (
         traced("sync", observer or Observer(), enabled=options.otel) as watching,
-        recorded(options.lineage, f"sync.{full.service.name}", export_inputs(full), watching.warned) as record,
+        recorded(options.lineage, f"sync.{full.service.name}", export_inputs(full), watching.not_delivered) as record,
         measured(options.metrics, "sync", result=done, warned=watching.warned) as measure,
     ):
         summary = await sync_once(options, watching, stop=stop, every=every, report=report)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -14,27 +13,10 @@ from bulk_export.output.metrics_file import Sample, metrics_text, write_failure,
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.sync.load_after_poll import sync_and_load
 from bulk_export.pipelines.sync.options import SyncOptions
-from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.services.local import serving
 from tests.support.copy_scene import NAME, scene
 from tests.support.exporting import FREE, QUICK, TOKEN, options, settings
-
-
-class Watch(Observer):
-    """Keeps warnings, and does something when the export is finished or sends a request."""
-
-    def __init__(self, at_end: Callable[[], object] = object, at_request: Callable[[], object] = object) -> None:
-        self.texts: list[str] = []
-        self.at_end, self.at_request = at_end, at_request
-
-    def warned(self, message: str) -> None:
-        self.texts.append(message)
-
-    def request_sent(self, endpoint: str) -> None:
-        self.at_request()
-
-    def finished(self, summary: ExportSummary) -> None:
-        self.at_end()
+from tests.support.watch import Watch
 
 
 def numbers(path: Path) -> dict[str, float]:
