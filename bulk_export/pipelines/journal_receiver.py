@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from bulk_export.core.clock import MANIFEST_TIME, MAX_READINGS, now_text, seconds_ahead
 from bulk_export.extract.journal import GroupCommit, JournalStore, StoredPage
+from bulk_export.extract.journal.fact_names import sweep_state_name
 from bulk_export.extract.order_check import edge_reader
 from bulk_export.extract.page_fetcher import FetchedPage, PageReceiver
-from bulk_export.extract.paging_facts import sweep_state_name
 from bulk_export.extract.sweep import Sweep
 from bulk_export.output.run_log import TIMELINE
 from bulk_export.pipelines.session import Session
