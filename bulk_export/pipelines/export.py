@@ -192,24 +192,26 @@ class _Export:
             receiver = JournalReceiver(
                 journal, session, before, keeps_records="ndjson" in options.formats, recorder=recorder
             )
-            if large_page is not None:
-                await self._shrink(session, store, receiver, large_page)
-            sizes = await page_sizes(session, store, receiver, self._stop) if options.tries_page_sizes else {}
-            if self._stop.is_set():
-                # Pages of a list whose size is not known yet must not be stored.
-                raise interrupted(options.output)
-            conversions = await anyio.to_thread.run_sync(self._open_conversions, session, workspace, sizes)
-            sweeps = [conversion.sweep for conversion in conversions]
-            dispatcher = session.dispatcher(sweeps, receiver)
-            meter = WorkMeter(conversions, dispatcher, session.limiter, self._work_settings())
-            self._report_start(session, conversions, is_resumed=is_resumed)
-            observer.running(meter.state)
-            beside = functools.partial(_upload_while_fetching, workspace, conversions, session)
-            both = FetchAndConvert(session, dispatcher, conversions, journal, self._stop, beside=beside, meter=meter)
             try:
+                if large_page is not None:
+                    await self._shrink(session, store, receiver, large_page)
+                sizes = await page_sizes(session, store, receiver, self._stop) if options.tries_page_sizes else {}
+                if self._stop.is_set():
+                    # Pages of a list whose size is not known yet must not be stored.
+                    raise interrupted(options.output)
+                conversions = await anyio.to_thread.run_sync(self._open_conversions, session, workspace, sizes)
+                sweeps = [conversion.sweep for conversion in conversions]
+                dispatcher = session.dispatcher(sweeps, receiver)
+                meter = WorkMeter(conversions, dispatcher, session.limiter, self._work_settings())
+                self._report_start(session, conversions, is_resumed=is_resumed)
+                observer.running(meter.state)
+                beside = functools.partial(_upload_while_fetching, workspace, conversions, session)
+                both = FetchAndConvert(
+                    session, dispatcher, conversions, journal, self._stop, beside=beside, meter=meter
+                )
                 await both.run()
             finally:
-                receiver.note_timeline()
+                receiver.note_end()
             for sweep in sweeps:
                 session.conclude(sweep)
         return conversions
