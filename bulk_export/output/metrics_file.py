@@ -20,6 +20,7 @@ _HELP = {
     "last_duration_seconds": "How long it took.",
     "last_records": "Records that it wrote, by endpoint.",
     "last_bytes": "Bytes of the files that it wrote, by endpoint.",
+    "last_sample_limit": "The most records of an endpoint if it was a sample (--limit); 0 if all were wanted.",
     "last_requests": "Requests that it sent.",
     "last_retries": "Requests that failed and were repeated.",
     "last_throttled": "Answers 429.",

@@ -260,7 +260,8 @@ def _write_run_log(store: JournalStore, manifest: Mapping[str, Any], output_fd: 
     if text is None or not may_write(RUN_LOG, output_fd, is_run_log):
         return
     try:
-        log = RunLog(manifest["started_at"], manifest["finished_at"], Timeline.parse(text))
+        sample = manifest["parameters"].get("sample")
+        log = RunLog(manifest["started_at"], manifest["finished_at"], Timeline.parse(text), sample)
     except InvalidRunLog:
         return
     write_within(RUN_LOG, log.lines().encode(), output_fd, scratch=scratch)

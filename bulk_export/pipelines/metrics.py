@@ -100,6 +100,7 @@ def _export_samples(summary: ExportSummary) -> Iterator[Sample]:
         yield Sample("last_records", endpoint.records, labels)
         yield Sample("last_bytes", endpoint.bytes, labels)
     yield Sample("last_incomplete", sum(map(is_incomplete, summary.endpoints)), command)
+    yield Sample("last_sample_limit", summary.sample or 0, command)
     yield Sample("last_requests", summary.requests, command)
     yield Sample("last_retries", summary.retries, command)
     yield Sample("last_throttled", summary.throttled, command)

@@ -87,6 +87,7 @@ class ExportSummary:
             no valid time.
         server_clock_answers: How many responses agree on that, if it is far.
         advice: How the next export could be faster, as a clause; empty if there is nothing to say.
+        sample: The most records of an endpoint, if it is a sample (`--limit`); None for all.
     """
 
     output: Path | str
@@ -99,6 +100,7 @@ class ExportSummary:
     server_clock_ahead: float | None = None
     server_clock_answers: int | None = None
     advice: str = ""
+    sample: int | None = None
 
 
 class Observer:
