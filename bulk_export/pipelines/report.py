@@ -54,6 +54,7 @@ class ReportSummary:
         verdict: Whether that is whole, or current, in a sentence.
         is_whole: Whether nothing is known that speaks against it.
         remarks: What else is worth knowing.
+        difference: How an export differs from its manifest, in a sentence; empty if nothing was found.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class ReportSummary:
     verdict: str
     is_whole: bool
     remarks: tuple[str, ...]
+    difference: str = ""
 
 
 def write_report(
@@ -106,7 +108,8 @@ def _written(
     given = arguments["output"]
     target = path / REPORT if given is None else local_path(given, "--output")
     try:
-        make = _copy(path, now(), arguments) if is_copy else _export(path, now(), arguments)
+        made = _copy(path, now(), arguments) if is_copy else _export(path, now(), arguments)
+        make = made.make
         report, text = make(ROWS[0]), fitting_text(make).encode()
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise DamagedState(
@@ -122,6 +125,7 @@ def _written(
         verdict=report.verdict.text,
         is_whole=report.verdict.level is Level.FINE,
         remarks=tuple(finding.text for finding in report.findings),
+        difference=made.difference,
     )
 
 
@@ -158,7 +162,15 @@ def _write(path: Path, content: bytes, scratch: Path) -> None:
         write_within(path.name, content, directory, scratch=begun)
 
 
-def _export(directory: Path, now: datetime, arguments: ReportArguments) -> Callable[[int], Report]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What makes a report of so many rows, and how the export differs from its manifest."""
+
+    make: Callable[[int], Report]
+    difference: str = ""
+
+
+def _export(directory: Path, now: datetime, arguments: ReportArguments) -> _Found:
     manifest = read_manifest(directory)
     try:
         check_manifest(manifest)
@@ -182,7 +194,7 @@ def _export(directory: Path, now: datetime, arguments: ReportArguments) -> Calla
         log=_run_log(directory, manifest),
         made=_made(now),
     )
-    return functools.partial(export_report, facts)
+    return _Found(functools.partial(export_report, facts), difference)
 
 
 def _parquet_files(directory: Path, manifest: Mapping[str, Any]) -> dict[str, list[Path]]:
@@ -215,7 +227,7 @@ def _run_log(directory: Path, manifest: Mapping[str, Any]) -> RunLog | None:
     return log if log.belongs_to(manifest) else None
 
 
-def _copy(directory: Path, now: datetime, arguments: ReportArguments) -> Callable[[int], Report]:
+def _copy(directory: Path, now: datetime, arguments: ReportArguments) -> _Found:
     state = read_state(directory)
     if state is None:
         raise UsageError(f"{directory} holds no copy.", next_step="Name a finished export or a synced copy.")
@@ -247,7 +259,7 @@ def _copy(directory: Path, now: datetime, arguments: ReportArguments) -> Callabl
         now=state.service_time(now),
         made=_made(now),
     )
-    return functools.partial(copy_report, facts)
+    return _Found(functools.partial(copy_report, facts))
 
 
 def _delta_files(table: Path) -> list[Path]:
