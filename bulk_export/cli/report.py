@@ -13,7 +13,7 @@ from bulk_export.cli.streams import show
 from bulk_export.errors import VerificationFailed
 from bulk_export.progress.console import one_line
 
-Directory = Annotated[str, typer.Argument(metavar="DIR", help="A finished export, or a copy that sync keeps.")]
+Directory = Annotated[str, typer.Argument(metavar="DIR|URL", help="A finished export, or a copy that sync keeps.")]
 
 
 def report(directory: Directory, **line: Any) -> None:
