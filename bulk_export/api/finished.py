@@ -109,7 +109,8 @@ def report(directory: str | os.PathLike[str], **options: Unpack[ReportArguments]
     """Write what is known of a finished export or of a copy into one HTML file, for people to look at.
 
     Args:
-        directory: The finished export, or the copy that `sync` keeps.
+        directory: The finished export, as a directory or an address in an object store (then with `output`), or the
+            copy that `sync` keeps.
         **options: The options of `bulk-export report`.
 
     Returns:
@@ -120,6 +121,7 @@ def report(directory: str | os.PathLike[str], **options: Unpack[ReportArguments]
         InvalidArgument: An option is unknown, or its value has a wrong type. It is a UsageError and a TypeError.
         DamagedState: There is no finished export, or what is known of it cannot be used.
         LocalFailure: It cannot be read or written.
+        BulkExportError: An object store rejects a request, or keeps failing.
 
     Example:
         report("/data/npq", output="npq.html")

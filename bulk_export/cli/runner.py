@@ -83,6 +83,7 @@ def prepare(command: str, line: dict[str, Any]) -> Prepared:
     if quiet and verbose:
         raise UsageError("--quiet and --verbose exclude each other.", next_step="Leave one of them out.")
     console = configure_reporting(form, debug=options.pop("debug"), verbose=verbose)
+    console.is_quiet = quiet
     python = sys.version.partition(" ")[0]
     logger.debug("%s of bulk-export %s, Python %s, %s", command, __version__, python, sys.platform)
     if file is not None and was_found:

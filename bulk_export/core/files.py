@@ -32,10 +32,18 @@ _CHUNK = 1 << 20
 
 
 @contextlib.contextmanager
-def local_failures(doing: str) -> Iterator[None]:
+def local_failures(
+    doing: str,
+    *,
+    kept: str = "",
+    next_step: str = "",
+) -> Iterator[None]:
     """Turn an OSError into a LocalFailure that says what failed, and why.
 
-    `doing` is the beginning of a sentence: `Writing the manifest in DIR`.
+    Args:
+        doing: The beginning of a sentence: `Writing the manifest in DIR`.
+        kept: What is not lost; nothing is said of it if this is empty.
+        next_step: What the user can do, if it is not to make room or repair access, and to try again.
     """
     try:
         yield
@@ -46,7 +54,8 @@ def local_failures(doing: str) -> Iterator[None]:
         advice = "Check that the directory exists" if is_missing else "Make room or repair access"
         raise LocalFailure(
             f"{doing} failed: {error.strerror or type(error).__name__}.",
-            next_step=f"{advice}, then run the same command again.",
+            kept=kept,
+            next_step=next_step or f"{advice}, then run the same command again.",
         ) from None
 
 
@@ -98,6 +107,17 @@ def write_atomically(path: Path, content: bytes, *, scratch: Path | None = None)
         directory = stack.enter_context(_opened(path.parent))
         beside = directory if scratch is None else stack.enter_context(_opened(scratch))
         write_within(path.name, content, directory, scratch=beside)
+
+
+def try_writing(path: Path) -> None:
+    """Find out whether `write_atomically` could write a file, and leave nothing behind. Raises OSError."""
+    with _opened(path.parent) as directory:
+        found = entry_status(path.name or ".", within=directory)
+        if found is not None and not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
+            raise OSError(errno.EINVAL, f"it is {kind_of(found)}")
+        temporary = f".{path.name}.{secrets.token_hex(8)}"
+        os.close(open_entry(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, within=directory))
+        remove_file(temporary, within=directory)
 
 
 def write_within(name: str, content: bytes, directory: int, *, scratch: int) -> None:

@@ -20,17 +20,12 @@ from bulk_export.destinations.source import (
 )
 from bulk_export.errors import DamagedState
 from bulk_export.output.object_store.failures import ObjectMissing
+from bulk_export.output.object_store.footers import footer_of
 from bulk_export.output.object_store.layout import object_key
 from bulk_export.output.object_store.reading import download, temporary_directory
 from bulk_export.output.object_store.store import ObjectStore
 from bulk_export.output.object_store.stored_manifest import require_stored_manifest
 from bulk_export.output.object_store.url import StoreUrl
-
-# A Parquet file ends with its footer, four bytes with the length of that, and four that mark the format.
-_MARK = b"PAR1"
-_FOOTER_END = 8
-_FOOTER_GUESS = 64 * 1024
-_LARGEST_FOOTER = 64 * 1024 * 1024
 
 
 def open_export_at(url: StoreUrl) -> Source:
@@ -70,18 +65,13 @@ class _StoredParts:
     def schema(self, part: Mapping[str, Any]) -> pa.Schema:
         """The columns by the end of the object alone. They count only once the whole part was checked."""
         name, size = self.name(part), self._checked_size(part)
-        if size < _FOOTER_END:
-            raise differs(name, "it is no Parquet file")
         try:
-            end = self.store.piece(self._key(part), max(0, size - _FOOTER_GUESS), size)
-            needed = int.from_bytes(end[-_FOOTER_END:-4], "little") + _FOOTER_END
-            if not end.endswith(_MARK) or needed > min(size, _LARGEST_FOOTER):
-                raise differs(name, "it is no Parquet file")
-            if needed > len(end):
-                end = self.store.piece(self._key(part), size - needed, size)
+            footer = footer_of(self.store, self._key(part), size)
         except ObjectMissing:
             raise self._missing(part) from None
-        return open_parquet(pa.BufferReader(_MARK + end[-needed:]), name).schema_arrow
+        if footer is None:
+            raise differs(name, "it is no Parquet file")
+        return open_parquet(pa.BufferReader(footer), name).schema_arrow
 
     @contextmanager
     def opened(self, part: Mapping[str, Any]) -> Iterator[Any]:

@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING
 from bulk_export.core.model import PageKey
 from bulk_export.errors import ServiceFailing
 from bulk_export.extract.journal import JournalStore, PageFingerprints
-from bulk_export.extract.paging_facts import parse_sweep_state, sweep_state_name
+from bulk_export.extract.journal.fact_names import sweep_state_name
+from bulk_export.extract.paging_facts import parse_sweep_state
 from bulk_export.extract.sweep import Sweep
 from bulk_export.transform.decode import Decoder, record_version
 from bulk_export.transform.dedup.fingerprints import fingerprint_array, fingerprints, fingerprints_of

@@ -140,11 +140,6 @@ def _required(value: Any) -> int:
     return number
 
 
-def sweep_state_name(endpoint: str, sweep: int) -> str:
-    """Return the name under which a journal keeps the `state` of a sweep."""
-    return f"paging/{endpoint}/{sweep}"
-
-
 def parse_sweep_state(text: str) -> Mapping[str, Any]:
     """Parse what `Sweep.state` returned. Raises ValueError, TypeError, KeyError or AttributeError for other texts."""
     facts = json.loads(text)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bulk_export.core.files import local_failures, write_atomically
+from bulk_export.core.files import local_failures, try_writing, write_atomically
 
 _PREFIX = "bulk_export_"
 _FAILURES = ("last_failure_timestamp_seconds", "last_exit_code")
@@ -20,6 +20,7 @@ _HELP = {
     "last_duration_seconds": "How long it took.",
     "last_records": "Records that it wrote, by endpoint.",
     "last_bytes": "Bytes of the files that it wrote, by endpoint.",
+    "last_sample_limit": "The most records of an endpoint if it was a sample (--limit); 0 if all were wanted.",
     "last_requests": "Requests that it sent.",
     "last_retries": "Requests that failed and were repeated.",
     "last_throttled": "Answers 429.",
@@ -36,6 +37,19 @@ class Sample:
     name: str
     value: float
     labels: Mapping[str, str]
+
+
+def require_writable(path: Path, output: Path) -> None:
+    """Raise LocalFailure unless the file can be written, leaving nothing; it may be in the `output` yet to be made."""
+    folder = path.parent
+    if folder.absolute() == output.absolute() and not folder.exists():
+        return
+    with local_failures(
+        f"Writing the metrics to {path}",
+        kept="Nothing was requested.",
+        next_step="Make that directory or repair access to it, or name another file with --metrics.",
+    ):
+        try_writing(path)
 
 
 def write_success(path: Path, samples: Iterable[Sample], command: str) -> None:
@@ -88,5 +102,5 @@ def _escaped(value: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with local_failures(f"Writing {path}"):
+    with local_failures(f"Writing the metrics to {path}"):
         write_atomically(path, text.encode())

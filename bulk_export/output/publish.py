@@ -27,12 +27,12 @@ from bulk_export.core.directories import entry_status, made_directory, opened_di
 from bulk_export.core.files import local_failures, move_file, sha256_within, write_within
 from bulk_export.errors import DamagedState
 from bulk_export.extract.journal import ORIGIN, JournalStore, write_archive
+from bulk_export.extract.journal.fact_names import DECISION, OBJECT_STORE, REPLACED, REPLACED_MANIFEST, UPLOADED
 from bulk_export.output.directory import check_not_replaced, files_to_replace, in_the_way
 from bulk_export.output.file_names import ARCHIVE, MANIFEST, RUN_LOG, STAGING, WORKING_DIRECTORY, is_endpoint, is_part
 from bulk_export.output.manifest import check_manifest, files_of, manifest_text, read_manifest
 from bulk_export.output.run_log import TIMELINE, InvalidRunLog, RunLog, Timeline, is_run_log
 from bulk_export.output.side_files import may_write, remove_side_files
-from bulk_export.output.uploaded_parts import OBJECT_STORE, UPLOADED
 from bulk_export.output.work_directory import WorkDirectory
 
 logger = logging.getLogger(__name__)
@@ -40,10 +40,6 @@ logger = logging.getLogger(__name__)
 # Changes the body of a page, given the name of its endpoint.
 Rewrite = Callable[[str, bytes], bytes]
 
-# Facts of the journal: the decision, the files that it replaces, and the digest of their manifest.
-_DECISION = "manifest"
-_REPLACED = "replaced"
-_REPLACED_MANIFEST = "replaced_manifest"
 _STAGED = re.compile(r"([a-z0-9_-]{1,128})/(revision-[0-9]{1,9})/([^/]+)", re.ASCII)
 _DRIFT = ("unknown", "misfits", "duplicate_keys")
 
@@ -70,18 +66,18 @@ def decide(
     replaced = [] if earlier is None else files_to_replace(work.output, earlier)
     if earlier is not None and earlier.get("archive") == ARCHIVE and not keep_pages:
         replaced.append(ARCHIVE)
-    store.put_fact(_REPLACED, json.dumps(replaced))
-    store.put_fact(_REPLACED_MANIFEST, "" if earlier is None else _digest(earlier))
+    store.put_fact(REPLACED, json.dumps(replaced))
+    store.put_fact(REPLACED_MANIFEST, "" if earlier is None else _digest(earlier))
     # Relative to the working state, which `.bulk-export` stands for in the journal, wherever it is kept.
     locations = {
         path: f"{WORKING_DIRECTORY}/{file.relative_to(work.staging.parent).as_posix()}" for path, file in staged.items()
     }
-    store.put_fact(_DECISION, json.dumps({"manifest": manifest, "staged": locations}))
+    store.put_fact(DECISION, json.dumps({"manifest": manifest, "staged": locations}))
 
 
 def decided(store: JournalStore) -> dict[str, Any] | None:
     """The manifest that will be published, None before `decide`. Raises DamagedState."""
-    decision = store.parsed_fact(_DECISION, _parse_decision)
+    decision = store.parsed_fact(DECISION, _parse_decision)
     return None if decision is None else decision[0]
 
 
@@ -91,7 +87,7 @@ def staged_paths(store: JournalStore) -> dict[str, str]:
     Raises:
         DamagedState: The decision cannot be read.
     """
-    decision = store.parsed_fact(_DECISION, _parse_decision)
+    decision = store.parsed_fact(DECISION, _parse_decision)
     parts = {} if decision is None else decision[1]
     return {path: f"{part.endpoint}/{part.revision}/{part.name}" for path, part in parts.items()}
 
@@ -111,11 +107,11 @@ def publish(store: JournalStore, work: WorkDirectory, *, rewrite: Rewrite | None
         DamagedState: A staged part is missing, or something else has the name of one in the output.
         LocalFailure: The disk fails, or another directory took the place of the output.
     """
-    decision = store.parsed_fact(_DECISION, _parse_decision)
+    decision = store.parsed_fact(DECISION, _parse_decision)
     if decision is None:
         raise ValueError("nothing was decided")
     manifest, staged = decision
-    replaced = store.parsed_fact(_REPLACED, _parse_replaced) or []
+    replaced = store.parsed_fact(REPLACED, _parse_replaced) or []
     output, output_fd = work.output, work.output_fd
     check_not_replaced(output, output_fd)
     with (
@@ -123,7 +119,7 @@ def publish(store: JournalStore, work: WorkDirectory, *, rewrite: Rewrite | None
         opened_directory(WORKING_DIRECTORY, within=output_fd) as scratch,
     ):
         # 1. The earlier export: its manifest first, since it is no longer complete without any of its files.
-        _remove_replaced(work, manifest, replaced, store.fact(_REPLACED_MANIFEST))
+        _remove_replaced(work, manifest, replaced, store.fact(REPLACED_MANIFEST))
         # 2. The parts, directory by directory. Each directory is synced before a copied original is removed.
         mover = _PartMover(work, scratch, dict(files_of(manifest)), set(replaced))
         for endpoint in dict.fromkeys(path.split("/")[0] for path in staged):
@@ -246,7 +242,7 @@ def stage_archive(store: JournalStore, work: WorkDirectory, manifest: dict[str, 
         LocalFailure: It could not be written.
         DamagedState: A page of the journal is not as it was stored.
     """
-    temporary = (_DECISION, _REPLACED, _REPLACED_MANIFEST, OBJECT_STORE, TIMELINE)
+    temporary = (DECISION, REPLACED, REPLACED_MANIFEST, OBJECT_STORE, TIMELINE)
     facts = {
         name: text for name, text in store.facts().items() if name not in temporary and not name.startswith(UPLOADED)
     }
@@ -264,7 +260,8 @@ def _write_run_log(store: JournalStore, manifest: Mapping[str, Any], output_fd: 
     if text is None or not may_write(RUN_LOG, output_fd, is_run_log):
         return
     try:
-        log = RunLog(manifest["started_at"], manifest["finished_at"], Timeline.parse(text))
+        sample = manifest["parameters"].get("sample")
+        log = RunLog(manifest["started_at"], manifest["finished_at"], Timeline.parse(text), sample)
     except InvalidRunLog:
         return
     write_within(RUN_LOG, log.lines().encode(), output_fd, scratch=scratch)

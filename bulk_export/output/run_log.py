@@ -10,8 +10,9 @@ counts and times: no record, no value of a filter, no id, no address and no toke
     {"kind": "hold", "at": 31, "seconds": 30, "cause": …}      when nothing was sent
     {"kind": "bucket", "at": 7, "requests": 9, …, "used": [61, 61]}
 
-Times are seconds after `origin`, which is in seconds since the epoch. A bucket counts what happened in `seconds`; there
-is none where nothing did. `used` is the most that was used of each limit.
+The first line of a sample (`--limit`) also has `sample`, the most records of an endpoint. Times are seconds after
+`origin`, which is in seconds since the epoch. A bucket counts what happened in `seconds`; there is none where nothing
+did. `used` is the most that was used of each limit.
 """
 
 from __future__ import annotations
@@ -162,11 +163,12 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class RunLog:
-    """A timeline, and the start and the end of the export as its manifest has them."""
+    """A timeline, with the start and the end of the export as its manifest has them, and of how many records it is."""
 
     started_at: str
     finished_at: str
     timeline: Timeline
+    sample: int | None = None
 
     def belongs_to(self, manifest: Mapping[str, Any]) -> bool:
         """Whether it is of the export with this manifest, and not of one that was replaced."""
@@ -186,6 +188,7 @@ class RunLog:
             "finished_at": self.finished_at,
             "origin": timeline.origin,
             "seconds": timeline.width,
+            **({} if self.sample is None else {"sample": self.sample}),
         }
         for requests, period in timeline.limits:
             yield {"kind": "limit", "requests": requests, "period": period}
@@ -225,7 +228,10 @@ class RunLog:
                     str(line["name"]): (_count(line["from"]), _count(line["to"])) for line in kinds.get("endpoint", ())
                 },
             )
-            return cls(str(head["started_at"]), str(head["finished_at"]), timeline)
+            sample = head.get("sample")
+            return cls(
+                str(head["started_at"]), str(head["finished_at"]), timeline, None if sample is None else _count(sample)
+            )
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
             raise InvalidRunLog("no log of an export") from None
 

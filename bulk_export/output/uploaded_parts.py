@@ -6,10 +6,7 @@ import json
 from dataclasses import dataclass
 
 from bulk_export.extract.journal import JournalStore
-
-# Facts of the journal: the run at the object store, and each file that is there, by its path in the manifest.
-OBJECT_STORE = "upload"
-UPLOADED = "upload/"
+from bulk_export.extract.journal.fact_names import UPLOADED
 
 
 @dataclass(frozen=True, slots=True)

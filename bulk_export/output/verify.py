@@ -16,6 +16,8 @@ from bulk_export.output.formats import UnreadablePart
 from bulk_export.output.formats.reading import count_rows
 from bulk_export.output.manifest import read_manifest
 
+# What to do about an export that differs.
+MEND = "Export again with --overwrite, or restore the files from a copy."
 _SHOWN = 20
 _RESTORE = "Restore the manifest from a copy, or export again with --overwrite."
 _DEPTH = 2  # {endpoint}/{part}
@@ -94,7 +96,7 @@ def raise_differences(export: str, differences: Sequence[str]) -> None:
         more = f", and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
         raise VerificationFailed(
             f"{export} differs from its manifest: {'; '.join(differences[:_SHOWN])}{more}.",
-            next_step="Export again with --overwrite, or restore the files from a copy.",
+            next_step=MEND,
         )
 
 

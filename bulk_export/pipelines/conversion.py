@@ -29,7 +29,8 @@ from bulk_export.core.ahead import in_order
 from bulk_export.core.model import INFER, STRICT, Endpoint, PageKey
 from bulk_export.extract.consistency import ConsistencySweeps
 from bulk_export.extract.journal import JournalStore
-from bulk_export.extract.paging_facts import parse_sweep_state, sweep_state_name
+from bulk_export.extract.journal.fact_names import corrections_name, fields_name, sweep_state_name
+from bulk_export.extract.paging_facts import parse_sweep_state
 from bulk_export.extract.sweep import Sweep
 from bulk_export.output.formats import PLAIN_CSV, CsvStyle
 from bulk_export.output.open_part import OutputFormat
@@ -233,7 +234,7 @@ class EndpointConversion:
         endpoint = self.sweep.endpoint
         if self._settings.schema_mode != INFER:
             return endpoint, None
-        inferred = self._store.parsed_fact(_fields_fact(endpoint), functools.partial(with_fields, endpoint))
+        inferred = self._store.parsed_fact(fields_name(endpoint.name), functools.partial(with_fields, endpoint))
         return (endpoint, SchemaScan(endpoint)) if inferred is None else (inferred, None)
 
     def _sequences(self) -> tuple[PageSequence, PartSequence]:
@@ -261,7 +262,7 @@ class EndpointConversion:
             scan.scan([self._page_store.body(slot.key) for slot, _ in step.pages])
             return
         self._endpoint = scan.inferred()
-        self._store.put_fact(_fields_fact(self._endpoint), fields_to_text(self._endpoint))
+        self._store.put_fact(fields_name(self._endpoint.name), fields_to_text(self._endpoint))
         self._write_anew()
 
     def _write_anew(self) -> None:
@@ -309,7 +310,7 @@ class EndpointConversion:
 
     def _correct(self, corrections: Corrections) -> None:
         """Store the corrections, and write everything again if they change any row."""
-        self._store.put_fact(corrections_fact(self.sweep.endpoint), corrections.to_text())
+        self._store.put_fact(corrections_name(self.sweep.endpoint.name), corrections.to_text())
         self.corrections = corrections
         if corrections.change_rows:
             self._write_anew()
@@ -317,14 +318,9 @@ class EndpointConversion:
             self._phase = self.parts
 
 
-def corrections_fact(endpoint: Endpoint) -> str:
-    """Return the name under which a journal has the corrections of an endpoint."""
-    return f"revision/{endpoint.name}"
-
-
 def parse_corrections(store: JournalStore, endpoint: Endpoint) -> Corrections | None:
     """Return the corrections of an endpoint that a journal has. Raises DamagedState if they cannot be read."""
-    return store.parsed_fact(corrections_fact(endpoint), functools.partial(Corrections.from_text, endpoint.name))
+    return store.parsed_fact(corrections_name(endpoint.name), functools.partial(Corrections.from_text, endpoint.name))
 
 
 def restore_sweep(sweep: Sweep, store: JournalStore, cores: int = 1) -> None:
@@ -333,7 +329,3 @@ def restore_sweep(sweep: Sweep, store: JournalStore, cores: int = 1) -> None:
     state = store.parsed_fact(sweep_state_name(name, number), parse_sweep_state)
     counts = store.page_counts(name, number)
     sweep.restore(counts, lambda keys: in_order(store.body, keys, cores), state=state)
-
-
-def _fields_fact(endpoint: Endpoint) -> str:
-    return f"fields/{endpoint.name}"

@@ -35,7 +35,7 @@ from bulk_export.pipelines.conversion import ConversionSettings, EndpointConvers
 from bulk_export.pipelines.fetch_and_convert import FetchAndConvert
 from bulk_export.pipelines.journal_receiver import JournalReceiver, StoredCounters
 from bulk_export.pipelines.lineage import export_inputs, export_outputs, recorded
-from bulk_export.pipelines.metrics import export_samples, measured
+from bulk_export.pipelines.metrics import check_metrics, export_samples, measured
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.output_location import shown_place
 from bulk_export.pipelines.page_size_trials import answers_at_once, begin_smaller, page_sizes
@@ -84,10 +84,13 @@ async def export(
     """
     require_descriptors(options.workers * len(options.sources))
     job = f"export.{options.service.name}"
+    place = shown_place(named_by_user(options.output), options.remote)
+    done = f"The export in {place} is finished."
+    await check_metrics(options.metrics, options.output)
     async with (
         traced("export", observer or Observer(), enabled=options.otel) as watching,
-        recorded(options.lineage, job, export_inputs(options), watching.warned) as record,
-        measured(options.metrics, "export") as measure,
+        recorded(options.lineage, job, export_inputs(options), watching.not_delivered) as record,
+        measured(options.metrics, "export", result=done, warned=watching.warned) as measure,
     ):
         summary = await _Export(options, watching, stop or anyio.Event(), tuning or Tuning(), open_journal).run()
         measure(export_samples(summary))
@@ -215,24 +218,26 @@ class _Export:
             receiver = JournalReceiver(
                 journal, session, before, keeps_records="ndjson" in options.formats, recorder=recorder
             )
-            if large_page is not None:
-                await self._shrink(session, store, receiver, large_page)
-            sizes = await page_sizes(session, store, receiver, self._stop) if options.tries_page_sizes else {}
-            if self._stop.is_set():
-                # Pages of a list whose size is not known yet must not be stored.
-                raise interrupted(options.output)
-            conversions = await anyio.to_thread.run_sync(self._open_conversions, session, workspace, sizes)
-            sweeps = [conversion.sweep for conversion in conversions]
-            dispatcher = session.dispatcher(sweeps, receiver)
-            meter = WorkMeter(conversions, dispatcher, session.limiter, self._work_settings())
-            self._report_start(session, conversions, is_resumed=is_resumed)
-            observer.running(meter.state)
-            beside = functools.partial(_upload_while_fetching, workspace, conversions, session)
-            both = FetchAndConvert(session, dispatcher, conversions, journal, self._stop, beside=beside, meter=meter)
             try:
+                if large_page is not None:
+                    await self._shrink(session, store, receiver, large_page)
+                sizes = await page_sizes(session, store, receiver, self._stop) if options.tries_page_sizes else {}
+                if self._stop.is_set():
+                    # Pages of a list whose size is not known yet must not be stored.
+                    raise interrupted(options.output)
+                conversions = await anyio.to_thread.run_sync(self._open_conversions, session, workspace, sizes)
+                sweeps = [conversion.sweep for conversion in conversions]
+                dispatcher = session.dispatcher(sweeps, receiver)
+                meter = WorkMeter(conversions, dispatcher, session.limiter, self._work_settings())
+                self._report_start(session, conversions, is_resumed=is_resumed)
+                observer.running(meter.state)
+                beside = functools.partial(_upload_while_fetching, workspace, conversions, session)
+                both = FetchAndConvert(
+                    session, dispatcher, conversions, journal, self._stop, beside=beside, meter=meter
+                )
                 await both.run()
             finally:
-                receiver.note_timeline()
+                receiver.note_end()
             for sweep in sweeps:
                 session.conclude(sweep)
         return conversions

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from bulk_export.core.clock import MANIFEST_TIME, MAX_READINGS, now_text, seconds_ahead
 from bulk_export.extract.journal import GroupCommit, JournalStore, StoredPage
+from bulk_export.extract.journal.fact_names import sweep_state_name
 from bulk_export.extract.order_check import edge_reader
 from bulk_export.extract.page_fetcher import FetchedPage, PageReceiver
-from bulk_export.extract.paging_facts import sweep_state_name
 from bulk_export.extract.sweep import Sweep
 from bulk_export.output.run_log import TIMELINE
 from bulk_export.pipelines.session import Session
@@ -66,7 +66,7 @@ def mark_started(store: JournalStore) -> None:
 class JournalReceiver(PageReceiver):
     """Makes the pages of an export durable before they count as arrived.
 
-    Counters go into the journal with the next page that does.
+    Counters go into the journal with the next page that does, and at the end of the run.
 
     Args:
         journal: Takes the pages.
@@ -102,10 +102,9 @@ class JournalReceiver(PageReceiver):
         Raises:
             LocalFailure: They could not be stored.
         """
-        self._journal.note(_RETRIES, str(self._before.retries + self._retries))
-        self._journal.note(_THROTTLED, str(self._before.throttled + self._limiter.throttled))
+        self._note_counts()
         if self._recorder.is_due:
-            self.note_timeline()
+            self._note_timeline()
         match pages:
             case [page]:
                 self._recorder.count_page(page.sweep.endpoint.name, len(page.body.records))
@@ -130,9 +129,10 @@ class JournalReceiver(PageReceiver):
         """Record that nothing is sent for some seconds."""
         self._recorder.add_hold(seconds, is_throttled=is_throttled)
 
-    def note_timeline(self) -> None:
-        """Put the timeline into the next commit."""
-        self._journal.note(TIMELINE, self._recorder.timeline().text())
+    def note_end(self) -> None:
+        """Put the counters and the timeline into the last commit of a run, however that ends."""
+        self._note_counts()
+        self._note_timeline()
 
     def response_dated(self, date: str | None) -> None:
         """Store how far the service's clock is ahead of ours, for the first few responses."""
@@ -145,6 +145,13 @@ class JournalReceiver(PageReceiver):
     def sweep_changed(self, sweep: Sweep) -> None:
         """Store the state of the sweep that a later run needs besides its pages."""
         self._journal.note(sweep_state_name(sweep.endpoint.name, sweep.number), sweep.state())
+
+    def _note_counts(self) -> None:
+        self._journal.note(_RETRIES, str(self._before.retries + self._retries))
+        self._journal.note(_THROTTLED, str(self._before.throttled + self._limiter.throttled))
+
+    def _note_timeline(self) -> None:
+        self._journal.note(TIMELINE, self._recorder.timeline().text())
 
     def _all_stored(self, pages: Iterable[FetchedPage], counts: Counter[str]) -> Iterator[StoredPage]:
         """Yield the pages of a response that holds everything, in the thread of the commit, and count their records."""

@@ -27,6 +27,7 @@ from bulk_export.errors import BulkExportError, Interrupted, UsageError
 from bulk_export.pipelines.connection import service_name
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.progress.observer import ExportSummary
+from bulk_export.progress.summary import sample_text
 from bulk_export.transform.decode import Decoder
 
 _NAMESPACE = "bulk-export"
@@ -47,6 +48,7 @@ class Dataset:
         rows: How many rows were written; None for an input.
         size: How many bytes were written; None if that is not known.
         files: How many files were written; None if that is not known.
+        description: What is worth knowing of it, in a sentence; empty for none.
     """
 
     namespace: str
@@ -55,6 +57,7 @@ class Dataset:
     rows: int | None = None
     size: int | None = None
     files: int | None = None
+    description: str = ""
 
 
 Outputs = Callable[[Sequence[Dataset]], None]
@@ -124,6 +127,7 @@ def export_outputs(options: ExportOptions, summary: ExportSummary) -> list[Datas
             rows=endpoint.records,
             size=endpoint.bytes,
             files=endpoint.files,
+            description="" if summary.sample is None else sample_text(summary.sample),
         )
         for endpoint in summary.endpoints
     ]
@@ -164,7 +168,11 @@ class _Events:
         self._run_id = str(uuid.uuid4())
         self._parent = _parent_of(environ)
         if isinstance(target, Path):
-            with local_failures(f"Writing {target}"):
+            with local_failures(
+                f"Writing the lineage to {target}",
+                kept="Nothing was requested.",
+                next_step="Make its directory or repair access to it, or name another file with --lineage.",
+            ):
                 target.touch(mode=0o600)
             self._transport: Any = file.FileTransport(file.FileConfig(str(target), append=True))
         else:
@@ -210,6 +218,8 @@ class _Events:
             schema = self._facets.schema_dataset
             fields = [schema.SchemaDatasetFacetFields(name, type=kind) for name, kind in dataset.columns]
             facets["schema"] = schema.SchemaDatasetFacet(fields=fields)
+        if dataset.description:
+            facets["documentation"] = self._facets.documentation_dataset.DocumentationDatasetFacet(dataset.description)
         written: dict[str, Any] = {"outputStatistics": statistics(dataset.rows, dataset.size, dataset.files)}
         return self._events.OutputDataset(dataset.namespace, dataset.name, facets=facets, outputFacets=written)
 

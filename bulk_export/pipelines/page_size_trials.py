@@ -195,6 +195,10 @@ class _Trial(PageReceiver):
         """Count it."""
         self.counted.retried()
 
+    def held(self, seconds: float, *, is_throttled: bool) -> None:
+        """Pass it on."""
+        self.counted.held(seconds, is_throttled=is_throttled)
+
     def response_dated(self, date: str | None) -> None:
         """Pass it on."""
         self.counted.response_dated(date)

@@ -15,13 +15,13 @@ from bulk_export.core.model import Endpoint
 from bulk_export.core.version import __version__
 from bulk_export.errors import DamagedState, LocalFailure
 from bulk_export.extract.journal import JournalStore, open_archive
+from bulk_export.extract.journal.fact_names import corrections_name
 from bulk_export.extract.sweep import Sweep
 from bulk_export.output.formats import CsvStyle
 from bulk_export.output.manifest import RunCounters
 from bulk_export.pipelines.conversion import (
     ConversionSettings,
     EndpointConversion,
-    corrections_fact,
     parse_corrections,
     restore_sweep,
 )
@@ -220,7 +220,7 @@ class _Replay:
 
 def _copy_corrections(endpoint: Endpoint, archive: JournalStore, store: JournalStore) -> None:
     """Take over the corrections that the export decided on, unless this version makes better ones from the pages."""
-    name = corrections_fact(endpoint)
+    name = corrections_name(endpoint.name)
     text = archive.fact(name)
     if text is not None and parse_corrections(archive, endpoint) is not None and not is_outdated(text):
         store.put_fact(name, text)

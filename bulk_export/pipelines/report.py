@@ -1,6 +1,7 @@
 """A finished export or a copy as one HTML file for people: reads what is known of it, and writes the file.
 
-Nothing is sent, and no value of a record is read: manifests, logs and the footers of Parquet files say all of it.
+Nothing is sent to the service, and no value of a record is read: manifests, logs and the footers of Parquet files say
+all of it.
 """
 
 from __future__ import annotations
@@ -11,37 +12,36 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from bulk_export.core.directories import opened_directory
-from bulk_export.core.files import local_failures, open_regular, write_within
+from bulk_export.core.files import local_failures, write_within
 from bulk_export.core.locations import local_path, scheme_of
 from bulk_export.core.version import __version__
 from bulk_export.core.window_gate import utc_now
-from bulk_export.errors import BulkExportError, DamagedState, UsageError, VerificationFailed
+from bulk_export.errors import BulkExportError, DamagedState, UsageError
 from bulk_export.output.delta_files import current_files
-from bulk_export.output.file_names import REPORT, RUN_LOG, SYNC_STATE
-from bulk_export.output.manifest import InvalidManifest, check_manifest, read_manifest
+from bulk_export.output.file_names import REPORT, SYNC_STATE
 from bulk_export.output.missing_export import no_finished_export
+from bulk_export.output.object_store.url import StoreUrl, parse_store_url
 from bulk_export.output.report.columns import columns_of
 from bulk_export.output.report.model import Level, Report
 from bulk_export.output.report.of_copy import CopyFacts, ListState, copy_report
 from bulk_export.output.report.of_export import ExportFacts, export_report, moment_text
 from bulk_export.output.report.page import ROWS, fitting_text
+from bulk_export.output.report.part_files import Opener, opener
 from bulk_export.output.report.poll_log import last_polls
 from bulk_export.output.report.value_counts import ColumnValues, value_counts
-from bulk_export.output.run_log import LARGEST, InvalidRunLog, RunLog
 from bulk_export.output.side_files import is_report, may_write
-from bulk_export.output.verify import verify
 from bulk_export.pipelines.declarations import with_defaults
 from bulk_export.pipelines.report_arguments import ReportArguments
+from bulk_export.pipelines.report_sources import DirectorySource, ReportSource, StoredSource, parquet_parts
 from bulk_export.pipelines.results import summarise
 from bulk_export.pipelines.sync.state_file import read_state
 from bulk_export.pipelines.sync.tables.parquet_table import FILE
 from bulk_export.progress.summary import completeness_remarks
 
 EXPORT, COPY = "export", "copy"
-_PARQUET = ".parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class ReportSummary:
         verdict: Whether that is whole, or current, in a sentence.
         is_whole: Whether nothing is known that speaks against it.
         remarks: What else is worth knowing.
+        difference: How an export differs from its manifest, in a sentence; empty if nothing was found.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class ReportSummary:
     verdict: str
     is_whole: bool
     remarks: tuple[str, ...]
+    difference: str = ""
 
 
 def write_report(
@@ -71,7 +73,7 @@ def write_report(
     """Write the report of a finished export or of a copy.
 
     Args:
-        directory: The export or the copy.
+        directory: The export or the copy; an export may be at an address in an object store.
         now: The present.
         **options: See `ReportArguments`.
 
@@ -83,6 +85,7 @@ def write_report(
         TypeError: An option is unknown.
         DamagedState: There is no finished export, or what is known of it cannot be used.
         LocalFailure: It cannot be read or written.
+        BulkExportError: An object store rejects a request, or keeps failing.
     """
     return _written(directory, with_defaults(ReportArguments, options), now)
 
@@ -94,24 +97,27 @@ def _written(
     *,
     scratch: Path | None = None,
 ) -> ReportSummary:
-    if scheme_of(directory) is not None:
-        raise UsageError(
-            f"{os.fspath(directory)} is an address, and reports are of directories.",
-            next_step="Name a directory; `bulk-export verify` checks an export in an object store.",
-        )
-    path = local_path(directory, "DIR")
-    with local_failures(f"Looking at {path}"):
-        is_directory, is_copy = path.is_dir(), (path / SYNC_STATE).exists()
-    if not is_directory:
-        raise no_finished_export(path)
+    location, is_copy = _located(directory)
     given = arguments["output"]
-    target = path / REPORT if given is None else local_path(given, "--output")
+    if given is not None:
+        target = local_path(given, "--output")
+    elif isinstance(location, Path):
+        target = location / REPORT
+    else:
+        raise UsageError(
+            f"{location} is an address, and the report is a file on this machine.",
+            next_step="Name it with --output FILE.",
+        )
     try:
-        make = _copy(path, now(), arguments) if is_copy else _export(path, now(), arguments)
+        if is_copy and isinstance(location, Path):
+            made = _copy(location, now(), arguments)
+        else:
+            made = _export(_source(location), now(), arguments)
+        make = made.make
         report, text = make(ROWS[0]), fitting_text(make).encode()
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise DamagedState(
-            f"What is known of {path} cannot be used ({type(error).__name__}).",
+            f"What is known of {location} cannot be used ({type(error).__name__}).",
             kept="Nothing was changed.",
             next_step="bulk-export verify says more." if not is_copy else "The next sync says what to do.",
         ) from None
@@ -123,6 +129,7 @@ def _written(
         verdict=report.verdict.text,
         is_whole=report.verdict.level is Level.FINE,
         remarks=tuple(finding.text for finding in report.findings),
+        difference=made.difference,
     )
 
 
@@ -159,46 +166,49 @@ def _write(path: Path, content: bytes, scratch: Path) -> None:
         write_within(path.name, content, directory, scratch=begun)
 
 
-def _export(directory: Path, now: datetime, arguments: ReportArguments) -> Callable[[int], Report]:
-    manifest = read_manifest(directory)
-    try:
-        check_manifest(manifest)
-    except InvalidManifest as error:
-        raise DamagedState(
-            f"The manifest in {directory} cannot be used: {error}.",
-            kept="Nothing was changed.",
-            next_step="Restore it from a copy, or export again with --overwrite.",
-        ) from None
-    files = _parquet_files(directory, manifest)
-    difference = ""
-    try:
-        verify(directory, quick=not arguments["verify"])
-    except VerificationFailed as failed:
-        difference = failed.what
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What makes a report of so many rows, and how the export differs from its manifest."""
+
+    make: Callable[[int], Report]
+    difference: str = ""
+
+
+def _located(directory: str | os.PathLike[str]) -> tuple[Path | StoreUrl, bool]:
+    """Where an export or a copy is, and whether it is a copy in a directory."""
+    if scheme_of(directory) is not None:
+        return parse_store_url(os.fspath(directory)), False
+    path = local_path(directory, "DIR")
+    with local_failures(f"Looking at {path}"):
+        is_directory, is_copy = path.is_dir(), (path / SYNC_STATE).exists()
+    if not is_directory:
+        raise no_finished_export(path)
+    return path, is_copy
+
+
+def _source(location: Path | StoreUrl) -> ReportSource:
+    return DirectorySource.open(location) if isinstance(location, Path) else StoredSource.open(location)
+
+
+def _export(source: ReportSource, now: datetime, arguments: ReportArguments) -> _Found:
+    manifest, parts = source.manifest, parquet_parts(source.manifest)
+    difference = source.difference(quick=not arguments["verify"])
+    contents = {name: list(map(source.content, found)) for name, found in parts.items()}
     facts = ExportFacts(
         manifest=manifest,
         difference=difference,
         is_read=arguments["verify"],
-        incomplete=completeness_remarks(summarise(manifest, directory, 0.0)),
-        columns={name: columns_of(found) for name, found in files.items()},
-        values=_values(files, manifest["parameters"].get("pseudonymise"), arguments),
-        log=_run_log(directory, manifest),
-        made=_made(now),
+        incomplete=completeness_remarks(summarise(manifest, "", 0.0)),
+        columns={name: columns_of(map(source.footer, found)) for name, found in parts.items()},
+        values=_values(contents, manifest["parameters"].get("pseudonymise"), arguments),
+        log=source.log(),
+        made=_made(now, source.reader),
     )
-    return functools.partial(export_report, facts)
-
-
-def _parquet_files(directory: Path, manifest: Mapping[str, Any]) -> dict[str, list[Path]]:
-    """The Parquet files of each list that has any."""
-    files = {
-        name: [directory / file["path"] for file in endpoint["files"] if file["path"].endswith(_PARQUET)]
-        for name, endpoint in manifest["endpoints"].items()
-    }
-    return {name: found for name, found in files.items() if found}
+    return _Found(functools.partial(export_report, facts), difference)
 
 
 def _values(
-    files: Mapping[str, Sequence[Path]], pseudonyms: object, arguments: ReportArguments
+    files: Mapping[str, Sequence[Opener]], pseudonyms: object, arguments: ReportArguments
 ) -> dict[str, tuple[ColumnValues, ...]]:
     """The values of enumerations by list, if they are asked for. Pseudonyms are none."""
     if not arguments["values"]:
@@ -208,21 +218,11 @@ def _values(
     return {name: columns for name, columns in counted.items() if columns}
 
 
-def _run_log(directory: Path, manifest: Mapping[str, Any]) -> RunLog | None:
-    """When the requests were sent, None if that is not known or is of another export."""
-    try:
-        with os.fdopen(open_regular(directory / RUN_LOG), "rb") as file:
-            log = RunLog.parse(file.read(LARGEST + 1).decode())
-    except (OSError, UnicodeDecodeError, InvalidRunLog):
-        return None
-    return log if log.belongs_to(manifest) else None
-
-
-def _copy(directory: Path, now: datetime, arguments: ReportArguments) -> Callable[[int], Report]:
+def _copy(directory: Path, now: datetime, arguments: ReportArguments) -> _Found:
     state = read_state(directory)
     if state is None:
         raise UsageError(f"{directory} holds no copy.", next_step="Name a finished export or a synced copy.")
-    tables: dict[str, list[Path]] = {}
+    tables: dict[str, list[Opener]] = {}
     remark = ""
     is_delta = state.identity.get("format") == "delta"
     for name in state.watermarks:
@@ -234,7 +234,7 @@ def _copy(directory: Path, now: datetime, arguments: ReportArguments) -> Callabl
         except DamagedState as error:
             remark = error.what
             continue
-        tables[name] = files
+        tables[name] = list(map(opener, files))
     lists = {
         name: ListState(watermark.polls[-1] if watermark.polls else None, watermark.full)
         for name, watermark in state.watermarks.items()
@@ -248,9 +248,9 @@ def _copy(directory: Path, now: datetime, arguments: ReportArguments) -> Callabl
         values=_values(tables, state.identity.get("pseudonymise"), arguments),
         remark=remark,
         now=state.service_time(now),
-        made=_made(now),
+        made=_made(now, "this machine"),
     )
-    return functools.partial(copy_report, facts)
+    return _Found(functools.partial(copy_report, facts))
 
 
 def _delta_files(table: Path) -> list[Path]:
@@ -263,5 +263,5 @@ def _delta_files(table: Path) -> list[Path]:
     return [table / name for name in sorted(names)]
 
 
-def _made(now: datetime) -> str:
-    return f"Made on {moment_text(now.isoformat())} by bulk-export {__version__}, from this machine alone."
+def _made(now: datetime, reader: str) -> str:
+    return f"Made on {moment_text(now.isoformat())} by bulk-export {__version__}, from {reader} alone."

@@ -17,7 +17,7 @@ class ReportArguments(TypedDict, total=False):
         Where(
             "File of the report.",
             metavar="FILE",
-            default_text="report.html in DIR",
+            default_text="report.html in DIR; needed for a URL",
             sources=Source.LINE | Source.PYTHON,
             short="-o",
         ),

@@ -28,7 +28,7 @@ from bulk_export.transform.schema import with_distinct_names
 # Parameters of runs that write CSV; others have none of them.
 CSV_PARAMETERS = ("csv_bom", "csv_safe")
 _MOST_NAMED = 20
-_COUNTER_NAMES = {counter.name for counter in fields(ExportSummary)} - {"output", "endpoints", "seconds"}
+_COUNTER_NAMES = {counter.name for counter in fields(ExportSummary)} - {"output", "endpoints", "seconds", "sample"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +162,10 @@ def not_exported_text(left_out: Sequence[tuple[str, str]]) -> str:
 
 def summarise(manifest: Mapping[str, Any], output: Path | str, seconds: float) -> ExportSummary:
     """Return the numbers of a manifest for display; `seconds` is the wall time of this run."""
+    sample = manifest.get("parameters", {}).get("sample")
     return ExportSummary(
         output=output,
+        sample=sample if type(sample) is int else None,
         endpoints=[_endpoint_summary(name, endpoint) for name, endpoint in manifest["endpoints"].items()],
         seconds=seconds,
         # Another version may have counted more.

@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 _NAME = "bulk-export"
-_TIMEOUT_VARIABLES = {"OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"}
-# Seconds for a batch of spans to be sent, retries included: a collector that does not answer must not hold the end of
-# a run. OTEL_EXPORTER_OTLP_TIMEOUT takes its place.
-_TIMEOUT = 3.0
 
 
 @asynccontextmanager
@@ -44,7 +40,7 @@ async def traced(command: str, observer: Observer, *, enabled: bool) -> AsyncIte
         The observer that the run has to notify.
 
     Raises:
-        UsageError: The packages for it are not installed.
+        UsageError: The packages for it are not installed, or its variables cannot be used.
     """
     if not enabled:
         yield observer
@@ -60,7 +56,9 @@ async def traced(command: str, observer: Observer, *, enabled: bool) -> AsyncIte
         spans.end()
     finally:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(close)
+            lost = await anyio.to_thread.run_sync(close)
+        if lost is not None:
+            observer.not_delivered(lost)
 
 
 def parent_context(environ: Mapping[str, str]) -> Context | None:
@@ -73,14 +71,14 @@ def parent_context(environ: Mapping[str, str]) -> Context | None:
     return TraceContextTextMapPropagator().extract({"traceparent": parent, "tracestate": environ.get("TRACESTATE", "")})
 
 
-def _open_tracer() -> tuple[Tracer, Callable[[], None]]:
-    """The tracer, and what sends its last spans at the end of the run."""
+def _open_tracer() -> tuple[Tracer, Callable[[], str | None]]:
+    """The tracer, and what sends its last spans at the end of the run and returns a warning if some were lost."""
     try:
         from opentelemetry import trace
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
         from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        from bulk_export.pipelines.span_delivery import QuietLibraries, SpanDelivery
     except ImportError:
         raise UsageError(
             "--otel needs the packages of OpenTelemetry.", next_step="Run: pip install 'bulk-export[otel]'"
@@ -88,16 +86,18 @@ def _open_tracer() -> tuple[Tracer, Callable[[], None]]:
     current = trace.get_tracer_provider()
     if not isinstance(current, trace.ProxyTracerProvider):
         return current.get_tracer("bulk_export", __version__), lambda: None
-    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win.
-    resource = Resource.create({SERVICE_NAME: _NAME}).merge(OTELResourceDetector().detect())
-    provider = TracerProvider(resource=resource)
-    exporter = OTLPSpanExporter(timeout=None if _TIMEOUT_VARIABLES & os.environ.keys() else _TIMEOUT)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
-
-    def close() -> None:
-        provider.force_flush()
-        # A collector that did not take these would not take them now.
-        exporter.shutdown()  # type: ignore[no-untyped-call]
-        provider.shutdown()
-
-    return provider.get_tracer("bulk_export", __version__), close
+    libraries = QuietLibraries()
+    try:
+        with libraries.here():
+            # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win.
+            resource = Resource.create({SERVICE_NAME: _NAME}).merge(OTELResourceDetector().detect())
+            provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        delivery = SpanDelivery(libraries)
+    except Exception as error:  # noqa: BLE001 - the library raises many kinds for variables that it cannot use
+        libraries.close()
+        raise UsageError(
+            f"--otel cannot be set up as the variables OTEL_* say ({type(error).__name__}).",
+            next_step="Correct them, or leave --otel out.",
+        ) from None
+    provider.add_span_processor(delivery)
+    return provider.get_tracer("bulk_export", __version__), delivery.end

@@ -19,9 +19,9 @@ import anyio.to_thread
 
 from bulk_export.errors import BulkExportError, DirectoryInUse, Interrupted, UsageError
 from bulk_export.extract.journal import Compression, JournalStore
+from bulk_export.extract.journal.fact_names import OBJECT_STORE
 from bulk_export.output.directory import already_finished, check_replaceable
 from bulk_export.output.publish import decide, decided, publish
-from bulk_export.output.uploaded_parts import OBJECT_STORE
 from bulk_export.output.work_directory import WorkDirectory, left_in_place_text, open_work_directory
 from bulk_export.pipelines.conversion import EndpointConversion
 from bulk_export.pipelines.output_location import RemoteOutput

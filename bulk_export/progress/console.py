@@ -27,7 +27,12 @@ class Console:
     Args:
         stream: Where to write.
         form: `text` for people, `json` for machines.
+
+    Attributes:
+        is_quiet: Whether warnings are left out that do not concern the records (`--quiet`).
     """
+
+    is_quiet = False
 
     def __init__(self, stream: TextIO, form: LogFormat = "text") -> None:
         self.stream = _unfailing(stream)

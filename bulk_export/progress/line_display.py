@@ -27,6 +27,11 @@ class SilentProgress(Observer):
         """Write the warning."""
         self._console.line(message, level="warning")
 
+    def not_delivered(self, message: str) -> None:
+        """Write the warning, unless only those on records are wanted."""
+        if not self._console.is_quiet:
+            self.warned(message)
+
     def finished(self, summary: ExportSummary) -> None:
         """Write that a record may be missing, if so."""
         for remark in completeness_remarks(summary):

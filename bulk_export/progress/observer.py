@@ -87,6 +87,7 @@ class ExportSummary:
             no valid time.
         server_clock_answers: How many responses agree on that, if it is far.
         advice: How the next export could be faster, as a clause; empty if there is nothing to say.
+        sample: The most records of an endpoint, if it is a sample (`--limit`); None for all.
     """
 
     output: Path | str
@@ -99,6 +100,7 @@ class ExportSummary:
     server_clock_ahead: float | None = None
     server_clock_answers: int | None = None
     advice: str = ""
+    sample: int | None = None
 
 
 class Observer:
@@ -163,6 +165,10 @@ class Observer:
 
     def warned(self, message: str) -> None:
         """The user should know the message; the export goes on."""
+
+    def not_delivered(self, message: str) -> None:
+        """Another system did not learn of the run, which goes on. A warning, unless an observer leaves these out."""
+        self.warned(message)
 
     def tick(self) -> None:
         """About a second has passed."""

@@ -48,14 +48,16 @@ def summary_lines(summary: ExportSummary, width: int | None = None) -> list[str]
 def finished_text(summary: ExportSummary) -> str:
     """The numbers of one finished export in a line."""
     records = sum(endpoint.records for endpoint in summary.endpoints)
+    kind = "finished" if summary.sample is None else "finished, a sample"
     return (
-        f"finished: {counted(records, 'record')}, {counted(summary.requests, 'request')}, {clock_text(summary.seconds)}"
+        f"{kind}: {counted(records, 'record')}, {counted(summary.requests, 'request')}, {clock_text(summary.seconds)}"
     )
 
 
 def remarks(summary: ExportSummary) -> list[str]:
     """What the user should know beyond the numbers; empty for an uneventful export."""
-    lines = [
+    lines = [] if summary.sample is None else [sample_text(summary.sample)]
+    lines += [
         remark for endpoint in summary.endpoints for remark in (*_on_fields(endpoint), *_on_completeness(endpoint))
     ]
     if summary.throttled:
@@ -63,6 +65,11 @@ def remarks(summary: ExportSummary) -> list[str]:
     if summary.advice:
         lines.append(f"next time, {summary.advice}")
     return lines
+
+
+def sample_text(limit: int) -> str:
+    """The remark that an export is a sample of so many records of each endpoint."""
+    return f"a sample: at most {limit:,} record{'s' * (limit != 1)} of each endpoint, as --limit asks"
 
 
 def completeness_remarks(summary: ExportSummary) -> list[str]:
@@ -81,6 +88,7 @@ def summary_object(summary: ExportSummary) -> dict[str, Any]:
     return {
         "output": str(summary.output),
         "records": {endpoint.name: endpoint.records for endpoint in summary.endpoints},
+        "sample": summary.sample,
         "files": sum(endpoint.files for endpoint in summary.endpoints),
         "bytes": sum(endpoint.bytes for endpoint in summary.endpoints),
         "requests": summary.requests,

@@ -31,6 +31,7 @@ class TenantConsole(Console):
 
     def __init__(self, console: Console, tenant: str) -> None:
         super().__init__(console.stream, console.form)
+        self.is_quiet = console.is_quiet
         self._tenant = tenant
 
     def line_at(self, at: datetime | None, message: str, level: str, fields: Mapping[str, object]) -> None:

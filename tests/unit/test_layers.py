@@ -142,7 +142,7 @@ def test_exceptions_import_nothing_of_ours() -> None:
         ("snowflake", {"destinations.snowflake"}),
         ("google", {"destinations.bigquery"}),
         ("openlineage", {"pipelines.lineage"}),
-        ("opentelemetry", {"pipelines.tracing", "progress.spans"}),
+        ("opentelemetry", {"pipelines.tracing", "pipelines.span_delivery", "progress.spans"}),
         ("yaml", {"services.openapi.loader", "services.openapi.from_description"}),
         ("referencing", {"services.openapi.types"}),
         ("tomli_w", {"pipelines.description_file", "services.openapi.to_description"}),

@@ -19,6 +19,15 @@ from bulk_export.errors import BulkExportError
 from bulk_export.extract.journal import layout
 from bulk_export.extract.journal.batches import Batch, DamagedBatch, Tip, append_batch, batches_behind
 from bulk_export.extract.journal.entries import InvalidRow
+from bulk_export.extract.journal.fact_names import (
+    DECISION,
+    OBJECT_STORE,
+    REPLACED,
+    RESULTS,
+    UPLOADED,
+    names_of,
+    starts_of,
+)
 from bulk_export.extract.journal.file import JournalFile
 from bulk_export.extract.journal.segment import Segment, segment_of
 
@@ -78,7 +87,7 @@ class BatchedJournal(JournalFile):
         """Drop the parts that were made of the pages, and the decision to publish them. The pages stay."""
         with self._transaction() as writer:
             writer.execute("DELETE FROM parts")
-            writer.execute("DELETE FROM facts WHERE name GLOB 'upload*' OR name IN ('manifest', 'replaced')")
+            _drop_facts(writer, names=(DECISION, REPLACED, OBJECT_STORE), starts=(UPLOADED,))
 
     def begin_again(self, endpoint: str, facts: Mapping[str, str]) -> None:
         """Drop what is stored of an endpoint, except how many requests it took, and store facts: all or none.
@@ -88,11 +97,14 @@ class BatchedJournal(JournalFile):
         with self._transaction() as writer:
             for table in ("pages", "parts", "prints"):
                 writer.execute(f"DELETE FROM {table} WHERE endpoint = ?", (endpoint,))  # noqa: S608  # names of ours
-            for start in (f"paging/{endpoint}/", f"upload/{endpoint}/"):
-                writer.execute("DELETE FROM facts WHERE substr(name, 1, ?) = ?", (len(start), start))
-            names = (f"revision/{endpoint}", f"fields/{endpoint}")
-            writer.executemany("DELETE FROM facts WHERE name = ?", [(name,) for name in names])
+            _drop_facts(writer, names=names_of(endpoint), starts=starts_of(endpoint))
             self._insert(writer, "facts", facts.items(), replaces=True)
+
+    def _drop_conversions(self, writer: sqlite3.Connection) -> None:
+        """Drop what was made of the pages."""
+        for table in ("parts", "prints"):
+            writer.execute(f"DELETE FROM {table}")  # noqa: S608  # names of ours
+        _drop_facts(writer, starts=RESULTS)
 
     def _open_segment(self) -> Segment:
         """Open the segment, and take the rows of batches that are not in the database from it."""
@@ -199,3 +211,9 @@ class BatchedJournal(JournalFile):
             row = writer.execute("SELECT sent FROM requests WHERE endpoint = ?", (endpoint,)).fetchone()
             self._insert(writer, "requests", [(endpoint, sent + (row[0] if row else 0))], replaces=True)
         self._insert(writer, "facts", facts.items(), replaces=True)
+
+
+def _drop_facts(writer: sqlite3.Connection, *, names: Iterable[str] = (), starts: Iterable[str] = ()) -> None:
+    """Delete the facts with these names, and those whose names start so."""
+    writer.executemany("DELETE FROM facts WHERE name = ?", [(name,) for name in names])
+    writer.executemany("DELETE FROM facts WHERE substr(name, 1, ?) = ?", [(len(start), start) for start in starts])

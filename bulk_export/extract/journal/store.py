@@ -21,6 +21,7 @@ from bulk_export.extract.journal import layout
 from bulk_export.extract.journal.batched import BatchedJournal
 from bulk_export.extract.journal.bodies import Compression, compressed, header_of, packed, unpacked
 from bulk_export.extract.journal.entries import InvalidRow, PageFingerprints, Part, StoredPage, requests_from_row
+from bulk_export.extract.journal.fact_names import DECISION
 from bulk_export.extract.journal.identity import check_identity
 from bulk_export.extract.journal.option_texts import shortened
 
@@ -344,12 +345,10 @@ class JournalStore(BatchedJournal):
 
     def _take_over(self, identity: Mapping[str, Any]) -> None:
         """Keep the pages of another version, and drop what it made of them, unless that is about to be published."""
-        is_decided = self.fact("manifest") is not None
+        is_decided = self.fact(DECISION) is not None
         with self._transaction() as writer:
             if not is_decided:
-                writer.execute("DELETE FROM parts")
-                writer.execute("DELETE FROM prints")
-                writer.execute("DELETE FROM facts WHERE name GLOB 'revision/*' OR name GLOB 'fields/*'")
+                self._drop_conversions(writer)
             self._insert(writer, "facts", [("identity", json.dumps(identity, sort_keys=True))], replaces=True)
 
     def _rows(self, pages: Iterable[StoredPage]) -> list[tuple[Any, ...]]:

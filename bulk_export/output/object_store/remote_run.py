@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from bulk_export.core.clock import now_text
 from bulk_export.errors import BulkExportError, StoreAccessDenied, UsageError
 from bulk_export.extract.journal import JournalStore
+from bulk_export.extract.journal.fact_names import OBJECT_STORE
 from bulk_export.output.file_names import MANIFEST
 from bulk_export.output.object_store.claim import Claim, claim_generation
 from bulk_export.output.object_store.layout import claim_key, object_key, parse_key
 from bulk_export.output.object_store.store import ObjectStore
 from bulk_export.output.object_store.stored_manifest import StoredManifest, read_stored_manifest
-from bulk_export.output.uploaded_parts import OBJECT_STORE, uploaded_paths
+from bulk_export.output.uploaded_parts import uploaded_paths
 
 # Objects that are looked at before a first export, to find those that are not of an export.
 _MOST_LISTED = 100_000

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bulk_export.core.files import open_regular
 from bulk_export.core.text import counted
+from bulk_export.output.report.part_files import Opener
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +30,14 @@ class TableColumns:
     unreadable: int = 0
 
 
-def columns_of(files: Iterable[Path]) -> TableColumns:
+def columns_of(files: Iterable[Opener]) -> TableColumns:
     """Read the footers of the Parquet files of a table. A file that lacks a column has only nulls in it."""
     types: dict[str, str] = {}
     nulls: dict[str, int | None] = {}
     rows = unreadable = 0
-    for path in files:
+    for opened in files:
         try:
-            with os.fdopen(open_regular(path), "rb") as file:
+            with opened() as file:
                 found = pq.ParquetFile(file)
                 footer, schema = found.metadata, found.schema_arrow
         except (pa.ArrowException, OSError):

@@ -12,18 +12,16 @@ Of these, values of fewer than 10 records are not shown, only how many records t
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bulk_export.core.files import open_regular
+from bulk_export.output.report.part_files import Opener
 
 LEAST_RECORDS = 10
 MOST_VALUES = 20
@@ -49,20 +47,20 @@ class ColumnValues:
     others: int
 
 
-def value_counts(files: Iterable[Path], left_out: Collection[str] = ()) -> tuple[ColumnValues, ...]:
+def value_counts(files: Iterable[Opener], left_out: Collection[str] = ()) -> tuple[ColumnValues, ...]:
     """Count the values of the enumerations of a table.
 
     Args:
-        files: Its Parquet files. Those that cannot be read are passed over.
+        files: What opens its Parquet files. Those that cannot be read are passed over.
         left_out: Columns that are not looked at, such as pseudonyms.
 
     Returns:
         The columns that are enumerations, in their order.
     """
     counted: dict[str, Counter[str] | None] = {}
-    for path in files:
+    for opened in files:
         try:
-            with os.fdopen(open_regular(path), "rb") as file:
+            with opened() as file:
                 _count(pq.ParquetFile(file), counted, left_out)
         except (pa.ArrowException, OSError):
             continue

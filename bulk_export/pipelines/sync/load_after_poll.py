@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from bulk_export.errors import BulkExportError, RemovalRefused
 from bulk_export.pipelines.load import LoadSummary, load
+from bulk_export.pipelines.metrics import check_metrics
 from bulk_export.pipelines.sync.monitored import monitored_sync
 from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.summary import SyncSummary
@@ -44,6 +45,7 @@ async def sync_and_load(
     Raises:
         BulkExportError: As for `sync_once` and `load_copy`. If removals were refused, all else is loaded first.
     """
+    await check_metrics(options.metrics, options.output)
     try:
         summary = await monitored_sync(options, observer, stop=stop, report=report)
     except RemovalRefused:

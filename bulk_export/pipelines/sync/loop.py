@@ -26,6 +26,7 @@ from bulk_export.errors import (
 )
 from bulk_export.output.directory import inspect_output, prepare_output
 from bulk_export.output.file_names import WORKING_DIRECTORY
+from bulk_export.pipelines.metrics import check_metrics
 from bulk_export.pipelines.sync.load_after_poll import Loaded, load_copy
 from bulk_export.pipelines.sync.monitored import monitored_sync
 from bulk_export.pipelines.sync.open_copy import holds_copy
@@ -81,6 +82,7 @@ async def sync_forever(
         Interrupted: `stop` was set.
         BulkExportError: A poll failed for a reason that only a person can mend.
     """
+    await check_metrics(options.metrics, options.output)
     if not holds_copy(options.output):
         inspect_output(options.output)
     await anyio.to_thread.run_sync(prepare_output, options.output)

@@ -37,13 +37,14 @@ async def monitored_sync(
         The summary of the polls.
 
     Raises:
-        BulkExportError: As for `sync_once`; or the metrics cannot be written, or the lineage not begun.
+        BulkExportError: As for `sync_once`; or the lineage cannot be begun.
     """
     full = options.full
+    done = f"The copy in {options.output if options.remote is None else options.remote} is current."
     async with (
         traced("sync", observer or Observer(), enabled=options.otel) as watching,
-        recorded(options.lineage, f"sync.{full.service.name}", export_inputs(full), watching.warned) as record,
-        measured(options.metrics, "sync") as measure,
+        recorded(options.lineage, f"sync.{full.service.name}", export_inputs(full), watching.not_delivered) as record,
+        measured(options.metrics, "sync", result=done, warned=watching.warned) as measure,
     ):
         summary = await sync_once(options, watching, stop=stop, every=every, report=report)
         measure(sync_samples(summary))

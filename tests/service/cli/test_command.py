@@ -44,11 +44,12 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_lines_import_nothing_that_only_others_need(address: str, tmp_path: Path) -> None:
-    """An export to NDJSON imports nothing that only tables, displays, other ledgers or documents in YAML need.
+    """An export to NDJSON imports nothing that only tables, displays, other ledgers, monitoring or YAML need.
 
     Arrow is among that, if the service compresses its pages.
     """
     heavy = ("pyarrow", "duckdb", "redis", "rich", "yaml", "referencing", "numpy")
+    heavy += ("openlineage", "opentelemetry", "requests", "bulk_export.pipelines.report")
     options = ["--base-url", address, "--format=ndjson", "--progress=none", "--budget=memory://", *FAST]
     program = (
         "import sys\nfrom bulk_export.cli import app\nfrom bulk_export.cli.runner import run\n"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +121,44 @@ def test_unknown_store_options(lake: Lake, service: SmallService, tmp_path: Path
     """A key that is not known is refused before anything is sent."""
     refused = command(lake, tmp_path, *export_arguments(service, lake.new_address()), "--store-option", option)
     assert refused.returncode == 2
+
+
+def test_report(lake: Lake, service: SmallService, tmp_path: Path) -> None:
+    """A report of an export at an address says of it what one of the same export in a directory says."""
+    address = lake.new_address()
+    arguments = [*export_arguments(service, "here"), "--publish", address, "--format", "parquet", "--overwrite"]
+    for _ in range(2):  # the second one has a generation of its own
+        assert command(lake, tmp_path, *arguments).returncode == 0
+    (tmp_path / "here/run.jsonl").unlink()
+    reports = {}
+    for place, name in ((address, "store.html"), ("here", "local.html")):
+        for extra in ([], ["--verify", "--values"]):
+            made = command(lake, tmp_path, "report", place, "-o", name, *extra)
+            assert (made.returncode, made.stdout) == (0, f"{name}\n"), made.stderr
+        reports[name] = re.sub(r"Made on .*? alone\.", "", (tmp_path / name).read_text())
+    assert reports["store.html"] == reports["local.html"]
+    assert "from the object store alone." in (tmp_path / "store.html").read_text()
+    refused = command(lake, tmp_path, "report", address)
+    assert refused.returncode == 2
+    assert "--output" in refused.stderr
+    missing = command(lake, tmp_path, "report", lake.new_address(), "-o", "none.html")
+    assert missing.returncode == 5
+    assert "no finished export" in missing.stderr
+    assert not (tmp_path / "none.html").exists()
+
+
+def test_report_of_damage(lake: Lake, service: SmallService, tmp_path: Path) -> None:
+    """Of an export that lacks a part and has one that is cut, the report says so; --verify ends with 6."""
+    address = lake.new_address()
+    assert command(lake, tmp_path, *export_arguments(service, address), "--format", "parquet").returncode == 0
+    store = lake.store(address)
+    first, second = (key for key in sorted(lake.keys(address)) if key.endswith("part-00000.parquet"))
+    store.remove(first)
+    store.upload(second, io.BytesIO(b"PAR1"), 4)
+    made = command(lake, tmp_path, "report", address, "-o", "it.html", "--values")
+    assert made.returncode == 0, made.stderr
+    assert "Not whole" in made.stderr
+    assert "2 files cannot be read" in (tmp_path / "it.html").read_text()
+    checked = command(lake, tmp_path, "report", address, "-o", "it.html", "--verify")
+    assert checked.returncode == 6
+    assert f"{first}: missing" in checked.stderr

@@ -15,26 +15,16 @@ from bulk_export.pipelines.export import export
 from bulk_export.pipelines.option_parsing import lineage_of
 from bulk_export.pipelines.sync.load_after_poll import sync_and_load
 from bulk_export.pipelines.sync.options import SyncOptions
-from bulk_export.progress.observer import Observer
 from bulk_export.services.local import serving
 from tests.support.copy_scene import NAME, scene
 from tests.support.exporting import FREE, QUICK, TOKEN, options, settings
 from tests.support.ports import free_port
+from tests.support.watch import Watch
 from tests.support.web_server import web_server
 
 
 def events(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-class Warnings(Observer):
-    """Keeps warnings."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def warned(self, message: str) -> None:
-        self.texts.append(message)
 
 
 async def test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +73,7 @@ async def test_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("status", [None, 422])
 async def test_backend_in_trouble(tmp_path: Path, status: int | None) -> None:
     """An export is whole without its lineage, and says what is missing."""
-    heard = Warnings()
+    heard = Watch()
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=status or 500, text="secret details")

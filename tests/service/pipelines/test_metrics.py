@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import anyio
 import pytest
 
-from bulk_export.errors import BulkExportError
+from bulk_export.errors import BulkExportError, Interrupted, LocalFailure
 from bulk_export.output.metrics_file import Sample, metrics_text, write_failure, write_success
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.sync.load_after_poll import sync_and_load
@@ -15,6 +16,7 @@ from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.services.local import serving
 from tests.support.copy_scene import NAME, scene
 from tests.support.exporting import FREE, QUICK, TOKEN, options, settings
+from tests.support.watch import Watch
 
 
 def numbers(path: Path) -> dict[str, float]:
@@ -59,6 +61,85 @@ async def test_polls(tmp_path: Path) -> None:
         )
         await sync_and_load(chosen, report=lambda _: None, loaded=lambda _: None)
     assert numbers(tmp_path / "run.prom")[f'last_records{{command="sync",endpoint="{NAME}"}}'] == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("none/run.prom", "No such file or directory"), ("taken", "it is a directory"), ("file/run.prom", "directory")],
+)
+async def test_place_that_cannot_be_written(tmp_path: Path, name: str, reason: str) -> None:
+    """It is refused before the first request, with nothing left behind."""
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "file").touch()
+    lineage = tmp_path / "lineage.jsonl"
+    async with serving(settings()) as service:
+        chosen = options(service, tmp_path / "out", "statements", metrics=tmp_path / name, lineage=lineage)
+        with pytest.raises(LocalFailure, match=f"Writing the metrics to .*: .*{reason}") as failure:
+            await export(chosen)
+        assert not service.log
+    assert "--metrics" in str(failure.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]
+    assert not any((tmp_path / "taken").iterdir())
+
+
+async def test_disk_fails_at_the_end(tmp_path: Path) -> None:
+    """An export whose metrics cannot be written any more is finished, and a warning names both."""
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    heard = Watch(at_end=folder.rmdir)
+    async with serving(settings()) as service:
+        chosen = options(service, tmp_path / "out", "statements", metrics=folder / "run.prom")
+        summary = await export(chosen, heard)
+    assert summary.endpoints[0].records == 37
+    (text,) = heard.texts
+    assert text.startswith(f"Writing the metrics to {folder / 'run.prom'} failed: No such file")
+    assert text.endswith(f"The export in {tmp_path / 'out'} is finished.")
+
+
+async def test_failure_that_cannot_be_noted(tmp_path: Path) -> None:
+    """A run that fails says so, and that its metrics do not."""
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    heard = Watch(at_request=lambda: folder.exists() and folder.rmdir())
+    async with serving(settings()) as service:
+        chosen = options(service, tmp_path / "out", "statements", metrics=folder / "run.prom", token="another")
+        with pytest.raises(BulkExportError):
+            await export(chosen, heard, tuning=QUICK)
+    assert [text.split(" failed")[0] for text in heard.texts] == [f"Writing the metrics to {folder / 'run.prom'}"]
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_interrupted(tmp_path: Path, is_cancelled: bool) -> None:
+    """A run that is stopped, or cancelled by the program, notes that with the code of an interruption."""
+    file, stop = tmp_path / "run.prom", anyio.Event()
+    async with serving(settings()) as service:
+        chosen = options(service, tmp_path / "out", "participants-npq", metrics=file)
+        with anyio.CancelScope() as scope:
+            heard = Watch(at_request=scope.cancel if is_cancelled else stop.set)
+            if is_cancelled:
+                await export(chosen, heard, stop=stop)
+            else:
+                with pytest.raises(Interrupted):
+                    await export(chosen, heard, stop=stop)
+    assert numbers(file)['last_exit_code{command="export"}'] == Interrupted.exit_code
+
+
+async def test_file_in_the_new_output(tmp_path: Path) -> None:
+    """The directory of the file may be the one that the run makes."""
+    async with serving(settings()) as service:
+        await export(options(service, tmp_path / "out", "statements", metrics=tmp_path / "out" / "run.prom"))
+    assert numbers(tmp_path / "out" / "run.prom")['last_exit_code{command="export"}'] == 0
+
+
+async def test_copy_keeps_its_place(tmp_path: Path) -> None:
+    """A sync whose metrics cannot be written is refused before the first request, too."""
+    async with scene(tmp_path, people=5) as it:
+        chosen = SyncOptions.of(
+            (NAME,), base_url=it.url, token=TOKEN, output=it.directory, metrics=tmp_path / "no" / "run.prom", **FREE
+        )
+        with pytest.raises(LocalFailure, match="metrics"):
+            await sync_and_load(chosen, report=lambda _: None, loaded=lambda _: None)
+        assert not it.directory.exists()
 
 
 def test_file_of_something_else(tmp_path: Path) -> None:

@@ -15,12 +15,14 @@ import pytest
 from aiohttp import web
 
 from bulk_export.errors import Interrupted, ServiceFailing, UsageError
+from bulk_export.output.run_log import RunLog
 from bulk_export.pipelines import export as pipeline
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.page_size_trials import begin_smaller
 from bulk_export.pipelines.plan import PlanOptions
 from bulk_export.pipelines.sync.options import SyncOptions
+from bulk_export.progress.observer import Observer
 from tests.support.exporting import QUICK
 from tests.support.heard_warnings import HeardWarnings
 from tests.support.killed_exports import Killed, kill
@@ -84,6 +86,34 @@ async def test_it_grows_and_the_files_are_the_same(tmp_path: Path) -> None:
     assert (stated["parameters"]["page_size"], stated["endpoints"][NAME]["page_size"]) == ("auto", 3000)
     assert stated["endpoints"][NAME]["records"] == COUNT
     assert stated["run"]["requests"] == stated["endpoints"][NAME]["requests"] == sent
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+async def test_waits_of_the_trials(tmp_path: Path, is_stopped: bool) -> None:
+    """A 429 while sizes are tried is in the log of the run and counted, also if the run is stopped there."""
+    service, stop = ListService(PEOPLE[:500], cap=3000), anyio.Event()
+    refusals = iter([True])
+
+    async def answer(request: web.Request) -> web.Response:
+        if next(refusals, False):
+            return web.Response(status=429, headers={"Retry-After": "0"})
+        return await service.answer(request)
+
+    class Stops(Observer):
+        def throttled(self, pause: float) -> None:
+            stop.set()
+
+    async with web_server(answer) as service.base_url:
+        if is_stopped:
+            with pytest.raises(Interrupted):
+                await export(auto(service, tmp_path / "out"), Stops(), tuning=QUICK, stop=stop)
+        await export(auto(service, tmp_path / "out"), tuning=QUICK)
+    timeline = RunLog.parse((tmp_path / "out" / "run.jsonl").read_text()).timeline
+    run = manifest(tmp_path / "out")["run"]
+    assert [hold.cause for hold in timeline.holds] == ["throttled"]
+    assert timeline.total("throttled") == run["throttled"] == 1
+    assert timeline.total("requests") == run["requests"]
+    assert len(timeline.starts) == 1 + is_stopped
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ import pytest
 
 from bulk_export import load
 from bulk_export.errors import Interrupted, UsageError
+from bulk_export.output.run_log import RunLog
 from bulk_export.output.verify import verify
 from bulk_export.pipelines.export import export
 from bulk_export.pipelines.option_parsing import sample_of
 from bulk_export.pipelines.options import ExportOptions
 from bulk_export.pipelines.replay import replay
 from bulk_export.pipelines.replay_options import ReplayOptions
+from bulk_export.progress.summary import summary_lines, summary_object
 from bulk_export.services.local import LocalService, serving
 from tests.support.exporting import QUICK, options, settings
 
@@ -125,3 +128,37 @@ def test_pages_of_a_sample(limit: int, size: int | None, largest: int) -> None:
     assert sample.pages is not None
     assert sample.page_size <= (size or largest)
     assert limit - sample.pages < sample.page_size * sample.pages <= limit
+
+
+async def test_it_is_called_a_sample_wherever_it_is_told(tmp_path: Path) -> None:
+    """Summary, metrics, log and lineage say so, and the summary of a replay; those of a whole export do not."""
+    found: dict[int | None, tuple[Any, ...]] = {}
+    for limit in (5, None):
+        folder = tmp_path / str(limit)
+        folder.mkdir()
+        async with serving(settings()) as service:
+            chosen = options(
+                service,
+                folder / "out",
+                ENDPOINT,
+                limit=limit,
+                keep_pages=True,
+                metrics=folder / "run.prom",
+                lineage=folder / "lineage.jsonl",
+            )
+            summary = await export(chosen, tuning=QUICK)
+        replayed = await replay(ReplayOptions.of(folder / "out", output=folder / "again"))
+        head = json.loads((folder / "out" / "run.jsonl").read_text().partition("\n")[0])
+        event = json.loads((folder / "lineage.jsonl").read_text().splitlines()[-1])
+        assert RunLog.parse((folder / "out" / "run.jsonl").read_text()).sample == limit
+        found[limit] = (
+            summary_object(summary)["sample"],
+            summary_object(replayed)["sample"],
+            [line for line in summary_lines(summary) if line.startswith("a sample")],
+            re.findall(r"\nbulk_export_last_sample_limit\S+ (\d+)", (folder / "run.prom").read_text()),
+            head.get("sample"),
+            event["outputs"][0]["facets"].get("documentation", {}).get("description"),
+        )
+    text = "a sample: at most 5 records of each endpoint, as --limit asks"
+    assert found[5] == (5, 5, [text], ["5"], 5, text)
+    assert found[None] == (None, None, [], ["0"], None, None)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging
+import re
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 from aiohttp import web
+from anyio.abc import SocketAttribute, SocketStream
 from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
@@ -17,10 +26,14 @@ from opentelemetry.trace import StatusCode
 
 from bulk_export.errors import BulkExportError, UsageError
 from bulk_export.pipelines.export import export
+from bulk_export.pipelines.span_delivery import QuietLibraries
+from bulk_export.progress import choose
+from bulk_export.progress.console import Console
 from bulk_export.progress.spans import RunSpans
 from bulk_export.services.local import serving
 from tests.support.exporting import QUICK, TOKEN, options, settings
 from tests.support.ports import free_port
+from tests.support.watch import Watch
 from tests.support.web_server import web_server
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -103,13 +116,86 @@ async def test_collector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert all(TOKEN.encode() not in body for body in bodies)
 
 
-async def test_no_collector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An export is whole although nobody takes its spans, and its end waits for a short while only."""
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
-    async with serving(settings()) as service:
-        summary = await export(options(service, tmp_path / "out", "statements", otel=True))
+def filters() -> dict[str, list[Any]]:
+    """The filters of the loggers of libraries."""
+    known = {name: each for name, each in logging.root.manager.loggerDict.items() if isinstance(each, logging.Logger)}
+    return {name: list(each.filters) for name, each in known.items() if not name.startswith("bulk_export")}
+
+
+@pytest.mark.parametrize("trouble", ["nobody", "silent", "refuses", "trickles"])
+async def test_no_collector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: str
+) -> None:
+    """An export is whole although nobody takes its spans, ends soon, and says so once: no library does."""
+
+    async def answer(stream: SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+            if trouble == "refuses":
+                await stream.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 6\r\n\r\nsecret")
+            if trouble == "trickles":
+                await stream.send(b"HTTP/1.1 200 OK\r\n")
+                with suppress(anyio.BrokenResourceError):
+                    while True:
+                        await stream.send(b"X-More: 1\r\n")
+                        await anyio.sleep(0.05)
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                await stream.receive()
+
+    heard = Watch()
+    before = filters()
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    async with listener, serving(settings()) as service, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, answer)
+        port = free_port() if trouble == "nobody" else listener.extra(SocketAttribute.local_port)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://me:secret@127.0.0.1:{port}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
+        summary = await export(options(service, tmp_path / "out", "statements", otel=True), heard)
+        tasks.cancel_scope.cancel()
     assert summary.endpoints[0].records == 37
+    (text,) = heard.texts
+    assert re.match(r"None of the \d+ spans of this run reached a collector at ", text)
+    assert f"127.0.0.1:{port}" in text
+    assert "secret" not in text
+    assert not [record for record in caplog.records if record.name.split(".")[0] in ("opentelemetry", "urllib3")]
+    if trouble != "trickles":
+        assert filters().items() >= before.items()
+
+
+def test_only_ours_is_hidden(caplog: pytest.LogCaptureFixture) -> None:
+    """Lines of the libraries that come from elsewhere in the program are shown, also while ours are hidden."""
+    theirs = logging.getLogger("opentelemetry.sdk._shared_internal")
+    libraries = QuietLibraries()
+    with libraries.here():
+        theirs.warning("ours")
+        other = threading.Thread(target=theirs.warning, args=("of another thread",))
+        other.start()
+        other.join()
+    theirs.warning("later")
+    libraries.close()
+    assert [record.message for record in caplog.records] == ["of another thread", "later"]
+    assert libraries not in theirs.filters
+
+
+async def test_unusable_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables that the library refuses are a mistake of usage, found before the first request."""
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0")
+    before = filters()
+    async with serving(settings()) as service:
+        with pytest.raises(UsageError, match="OTEL_"):
+            await export(options(service, tmp_path / "out", "statements", otel=True))
+        assert not service.log
+    assert filters() == before
+
+
+def test_quiet() -> None:
+    """With --quiet nothing is said of other systems; as JSON the warning is an object like any other line."""
+    for is_quiet, lines in ((True, 0), (False, 1)):
+        stream = io.StringIO()
+        console = Console(stream, "json")
+        console.is_quiet = is_quiet
+        choose("none", console).not_delivered("lost")
+        assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["lost"] * lines
 
 
 def test_retries(provider: TracerProvider, collected: InMemorySpanExporter) -> None:

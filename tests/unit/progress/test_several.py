@@ -51,7 +51,7 @@ def test_every_event_is_passed_on_to_each() -> None:
     class Hears(Observer):
         def __getattribute__(self, name: str) -> object:
             heard.append(name)
-            return super().__getattribute__(name)
+            return lambda *_: None
 
     both = SeveralObservers(Hears(), Hears())
     names = [name for name, _ in inspect.getmembers(Observer, inspect.isfunction) if not name.startswith("_")]

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bulk_export.output.report.columns import Column, columns_of
+from bulk_export.output.report.part_files import opener
 
 ROWS = [{"id": str(number), "name": None if number % 4 else "x", "tags": [None]} for number in range(8)]
 
@@ -23,7 +24,7 @@ def test_nulls_are_counted_over_all_files(tmp_path: Path) -> None:
         write(tmp_path / "a.parquet", pa.Table.from_pylist(ROWS), row_group_size=3),
         write(tmp_path / "b.parquet", pa.table({"id": ["8", "9"], "new": pa.array([None, 1], pa.int64())})),
     ]
-    found = columns_of(files)
+    found = columns_of(map(opener, files))
     assert found.rows == 10
     assert found.columns == (
         Column("id", "string", 0),
@@ -38,7 +39,7 @@ def test_types_are_short(tmp_path: Path) -> None:
     table = pa.table(
         {"id": pa.array([], pa.string()), "all": pa.array([], pa.list_(inner)), "one": pa.array([], inner)}
     )
-    types = [column.type for column in columns_of([write(tmp_path / "a.parquet", table)]).columns]
+    types = [column.type for column in columns_of([opener(write(tmp_path / "a.parquet", table))]).columns]
     assert types == ["string", "list of object of 2 fields", "object of 2 fields"]
 
 
@@ -47,5 +48,5 @@ def test_files_without_statistics_and_without_footer(tmp_path: Path) -> None:
     good = write(tmp_path / "a.parquet", pa.table({"id": ["1"]}), write_statistics=False)
     (tmp_path / "b.parquet").write_bytes(b"PAR1 and nothing else")
     (tmp_path / "c.parquet").symlink_to(good)
-    found = columns_of([good, tmp_path / "b.parquet", tmp_path / "c.parquet", tmp_path / "d.parquet"])
+    found = columns_of(map(opener, [good, *(tmp_path / f"{name}.parquet" for name in "bcd")]))
     assert (found.columns, found.rows, found.unreadable) == ((Column("id", "string", None),), 1, 3)

@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bulk_export.output.report.part_files import opener
 from bulk_export.output.report.value_counts import ColumnValues, rows_of, value_counts
 
 
 def counted(path: Path, **columns: list[Any]) -> dict[str, ColumnValues]:
     pq.write_table(pa.table(columns), path / "a.parquet", row_group_size=16)
-    return {column.name: column for column in value_counts([path / "a.parquet"])}
+    return {column.name: column for column in value_counts([opener(path / "a.parquet")])}
 
 
 def test_values_of_ten_records_are_shown(tmp_path: Path) -> None:
@@ -35,8 +36,11 @@ def test_files_are_added_up(tmp_path: Path) -> None:
     pq.write_table(pa.table({"state": ["paid"] * 6}), files[0])
     pq.write_table(pa.table({"state": ["paid"] * 6 + [None] * 4, "kind": ["one"] * 10}), files[1])
     files[2].write_bytes(b"")
-    assert value_counts(files) == (ColumnValues("state", (("paid", 12),), 0), ColumnValues("kind", (("one", 10),), 0))
-    assert value_counts(files, left_out=["state"])[0].name == "kind"
+    assert value_counts(map(opener, files)) == (
+        ColumnValues("state", (("paid", 12),), 0),
+        ColumnValues("kind", (("one", 10),), 0),
+    )
+    assert value_counts(map(opener, files), left_out=["state"])[0].name == "kind"
 
 
 @pytest.mark.parametrize(
