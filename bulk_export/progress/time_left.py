@@ -22,6 +22,9 @@ from dataclasses import dataclass, replace
 _LARGEST_WINDOW = 1_000
 # Requests that are simulated one by one; a step takes a microsecond or two. The rest goes on at their rate.
 _MOST_STEPS = 1_500
+# Case 3: what is multiplied are the requests of whole windows, about so many. Several windows together repeat themselves
+# less often than one does, and that evens out over a few rounds.
+_REPEATED_STEPS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +204,8 @@ class _Simulation:
         for _ in range(min(left, max(window.limit for window in self._windows))):
             self._send(stage)
             left -= 1
-        length = max(self._windows, key=lambda window: (window.period + stage.latency) / window.limit).limit
+        slowest = max(self._windows, key=lambda window: (window.period + stage.latency) / window.limit).limit
+        length = slowest * max(1, _REPEATED_STEPS // slowest)
         if left > 2 * length or (left and self._steps >= _MOST_STEPS):
             before = self._next
             for _ in range(min(left, length)):

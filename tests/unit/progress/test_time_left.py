@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulk_export.progress.run_state import with_pauses
@@ -157,13 +157,12 @@ def test_work_rests_while_the_window_is_closed() -> None:
     st.sampled_from([0.0, 17.3, 86_400.0]),
     st.builds(Ceiling, st.floats(0.0, 50.0), st.floats(0.0, 3.0)),
 )
+@example(357, 4, 2.0, [400.0] * 3, 0.0, Ceiling(13.4, 0.17))
+@example(112, 5, 2.0, [], 0.0, Ceiling(5.0, 0.0))
 def test_a_ceiling_makes_nothing_earlier(
     requests: int, limit: int, period: float, free_in: list[float], held_for: float, ceiling: Ceiling
 ) -> None:
-    """Whatever a service lets through, there is an answer, and it is not earlier than without the ceiling.
-
-    Both answers extend a pattern, so they may differ by a tenth and by the longer period.
-    """
+    """Whatever a service lets through, there is an answer, and it is not earlier than without the ceiling."""
     free = WorkLeft(
         (Stage(requests, 0.1, 1.0), Stage(requests // 9, 1.0, 1.0)),
         (WindowForecast(limit, period, tuple(free_in)), WindowForecast(limit + 3, 2 * period)),
@@ -171,4 +170,4 @@ def test_a_ceiling_makes_nothing_earlier(
     )
     found = seconds_left(replace(free, ceiling=ceiling))
     assert math.isfinite(found)
-    assert found >= 0.9 * seconds_left(free) - 2 * period
+    assert found >= 0.9 * seconds_left(free)
