@@ -22,8 +22,8 @@ from dataclasses import dataclass, replace
 _LARGEST_WINDOW = 1_000
 # Requests that are simulated one by one; a step takes a microsecond or two. The rest goes on at their rate.
 _MOST_STEPS = 1_500
-# Case 3: what is multiplied are the requests of whole windows, about so many. Several windows together repeat themselves
-# less often than one does, and that evens out over a few rounds.
+# Case 3: what is multiplied are the requests of whole windows, about so many. Several windows together repeat
+# themselves less often than one does, and that evens out over a few rounds.
 _REPEATED_STEPS = 60
 
 
