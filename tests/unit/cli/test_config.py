@@ -91,8 +91,9 @@ def test_file_keys_and_tables(tmp_path: Path) -> None:
         ("page-size = [1]", "a text or a number"),
         ("page-size = true", "a text or a number"),
         ("filter = [1]", "list of texts"),
-        ("[export]\nrecords = 1", "unknown key"),
+        ("[export]\nrecords = 1", "no such option"),
         ("[export]\ntoken = 'x'", "token-file"),
+        ("[export]\nevery = '1h'", "no such option"),
         ("[exprot]\npage-size = 1", "Did you mean export?"),
         ("export = 1", "unknown key"),
         ("page-size", "not TOML"),
@@ -115,6 +116,16 @@ def test_file_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.Monke
     assert options_for("export", found) == {"page_size": "7"}
     with pytest.raises(UsageError, match="cannot be read"):
         read_file(tmp_path / "none.toml")
+
+
+def test_the_working_directory_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that was removed while a shell was in it is named as what is wrong."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(UsageError, match="current directory does not exist"):
+        find_file()
 
 
 def test_binary_file_is_refused(tmp_path: Path) -> None:
