@@ -77,12 +77,7 @@ class SettingsFile:
 
 def find_file() -> SettingsFile | None:
     """Read `bulk-export.toml` in the working directory, if there is one. Raises UsageError if it cannot be read."""
-    try:
-        path = Path(DEFAULT_FILE).absolute()
-    except FileNotFoundError:
-        raise UsageError(
-            "The current directory does not exist any more.", next_step="Change to one that does, and run it there."
-        ) from None
+    path = Path(DEFAULT_FILE).absolute()
     return read_file(path) if path.is_file() else None
 
 
