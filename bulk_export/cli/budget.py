@@ -6,9 +6,8 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from bulk_export.cli.runner import prepare
+from bulk_export.cli.streams import show, show_lines
 
 if TYPE_CHECKING:
     from bulk_export.extract.rate_limit.usage import LimitUsage
@@ -30,10 +29,10 @@ def budget(**line: Any) -> None:
     uses = read_usage(options["budget"] or "sqlite://")
     if options["json"]:
         lines = ",\n".join(json.dumps(_as_json(use)) for use in uses)
-        typer.echo(f"[\n{lines}\n]" if uses else "[]")
+        show(f"[\n{lines}\n]" if uses else "[]")
         return
     if not uses:
-        typer.echo("nothing is on record as spent")
+        show_lines("nothing is on record as spent")
     for use in uses:
         name = "service" if use.address is None else f"from {use.address}"
         limit = f"{use.used:,} of {use.limit.requests:,} in {clock_text(use.limit.period)}"
@@ -41,4 +40,4 @@ def budget(**line: Any) -> None:
         if use.free_in:
             free = f", the first free in {clock_text(use.free_in[0])}, all in {clock_text(use.free_in[-1])}"
         held = f"; held for {clock_text(use.held_for)} after a 429" if use.held_for > 0 else ""
-        typer.echo(f"{use.service}  token {use.token}  {name}: {limit}{free}{held}")
+        show_lines(f"{use.service}  token {use.token}  {name}: {limit}{free}{held}")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from bulk_export.cli.runner import prepare
+from bulk_export.cli.streams import show
 from bulk_export.progress.console import one_line
 
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help="An OpenAPI 3.0 or 3.1 file, or its address.")]
@@ -28,4 +29,4 @@ def describe(spec: Spec, **line: Any) -> None:
     )
     for remark in described.remarks:
         prepared.console.line(one_line(remark), level="warning")
-    typer.echo(described.toml, nl=False)
+    show(described.toml.removesuffix("\n"))

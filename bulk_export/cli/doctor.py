@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from bulk_export.cli.runner import prepare
-from bulk_export.cli.streams import show
+from bulk_export.cli.streams import show, show_lines
 from bulk_export.progress.console import one_line
 
 _WIDTH = 26
@@ -42,6 +42,6 @@ def doctor(**line: Any) -> None:
 
 
 def _show(state: str, subject: str, detail: str, next_step: str) -> None:
-    show(one_line(f"{state:<8} {subject:<{_WIDTH}} {detail}"))
+    show_lines(one_line(f"{state:<8} {subject:<{_WIDTH}} {detail}"))
     if next_step:
-        show(one_line(f"{'':<8} {'':<{_WIDTH}} {next_step}"))
+        show_lines(one_line(f"{'':<8} {next_step}"))

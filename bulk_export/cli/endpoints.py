@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from bulk_export.cli.runner import prepare
+from bulk_export.cli.streams import show, show_lines
 from bulk_export.errors import DescriptionOutdated, UsageError
 from bulk_export.progress.console import one_line
 
@@ -32,7 +31,7 @@ def endpoints(**line: Any) -> None:
     if options["arrow_schema"]:
         _show_schemas(selected, wants_json=wants_json)
     elif wants_json:
-        typer.echo(json.dumps(_as_json(described, selected), indent=2))
+        show(json.dumps(_as_json(described, selected), indent=2))
     else:
         _show(described, selected)
 
@@ -58,10 +57,10 @@ def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> 
     changes = anyio.run(lambda: published_changes(**(given | {"service": described})))
     if wants_json:
         shown = [dataclasses.asdict(change) for change in changes]
-        typer.echo(json.dumps({"service": described.name, "version": described.version, "changes": shown}, indent=2))
+        show(json.dumps({"service": described.name, "version": described.version, "changes": shown}, indent=2))
     else:
         for change in changes:
-            typer.echo(one_line(str(change)))
+            show_lines(one_line(str(change)))
     publisher = url or LOCAL
     if changes:
         raise DescriptionOutdated(
@@ -69,31 +68,31 @@ def _check(described: Service, options: dict[str, Any], *, wants_json: bool) -> 
             next_step="No value is lost: a field without a column goes to _extra.",
         )
     if not wants_json:
-        typer.echo(f"{publisher} publishes what is described here: {described.name} {described.version}")
+        show_lines(f"{publisher} publishes what is described here: {described.name} {described.version}")
 
 
 def _show(described: Service, chosen: tuple[Endpoint, ...]) -> None:
     from bulk_export.services.catalogue import built_in_services, service_versions
 
-    typer.echo(one_line(f"{described.title} ({described.name} {described.version})"))
+    show_lines(one_line(f"{described.title} ({described.name} {described.version})"))
     for name in built_in_services():
         if name == described.name:
             others = [version for version in service_versions(name) if version != described.version]
-            typer.echo(f"  other versions: {', '.join(others) or 'none'}")
-    typer.echo(f"  other services: {', '.join(name for name in built_in_services() if name != described.name)}")
+            show_lines(f"  other versions: {', '.join(others) or 'none'}")
+    show_lines(f"  other services: {', '.join(name for name in built_in_services() if name != described.name)}")
     for endpoint in chosen:
-        typer.echo(
+        show_lines(
             "\n" + one_line(f"{endpoint.name}  {endpoint.path}" + ("  (csv)" if endpoint.format == "csv" else ""))
         )
-        typer.echo(one_line(f"  filters: {', '.join(_filters(endpoint)) or 'none'}"))
-        typer.echo(one_line(f"  sorts: {', '.join(endpoint.sorts) or 'none'}"))
+        show_lines(one_line(f"  filters: {', '.join(_filters(endpoint)) or 'none'}"))
+        show_lines(one_line(f"  sorts: {', '.join(endpoint.sorts) or 'none'}"))
         width = max((len(field.name) for field in endpoint.fields), default=0)
         for field in endpoint.fields:
-            typer.echo(one_line(f"  {field.name:<{width}}  {_text_type(field.type)}"))
+            show_lines(one_line(f"  {field.name:<{width}}  {_text_type(field.type)}"))
     if described.left_out:
-        typer.echo("\nleft out:")
+        show_lines("\nleft out:")
     for name, reason in described.left_out:
-        typer.echo(one_line(f"  {name}: {reason}"))
+        show_lines(one_line(f"  {name}: {reason}"))
 
 
 def _filters(endpoint: Endpoint) -> list[str]:
@@ -137,14 +136,14 @@ def _show_schemas(chosen: tuple[Endpoint, ...], *, wants_json: bool) -> None:
     from bulk_export.transform.schema import arrow_schema, describe
 
     if wants_json:
-        typer.echo(json.dumps({endpoint.name: describe(arrow_schema(endpoint)) for endpoint in chosen}, indent=2))
+        show(json.dumps({endpoint.name: describe(arrow_schema(endpoint)) for endpoint in chosen}, indent=2))
         return
     for number, endpoint in enumerate(chosen):
         columns = arrow_schema(endpoint)
         width = max(len(name) for name in columns.names)
-        typer.echo(("\n" if number else "") + one_line(endpoint.name))
+        show_lines(("\n" if number else "") + one_line(endpoint.name))
         for column in columns:
-            typer.echo(one_line(f"  {column.name:<{width}}  {column.type}" + ("" if column.nullable else " not null")))
+            show_lines(one_line(f"  {column.name:<{width}}  {column.type}" + ("" if column.nullable else " not null")))
 
 
 def _text_type(declared: FieldType) -> str:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from bulk_export.errors import LocalFailure
-from bulk_export.progress.console import Console
+from bulk_export.progress.console import Console, between_words
 
 if TYPE_CHECKING:
     from bulk_export.progress.observer import ExportSummary
 
 _NAMES = ("stdin", "stdout", "stderr")
+_NARROWEST = 20
 _IS_WINDOWS = os.name == "nt"
 
 
@@ -58,6 +59,19 @@ def show(text: str | bytes) -> None:
         failure = lost_output(error)
         if failure is not None:
             raise failure from None
+
+
+def show_lines(text: str) -> None:
+    """Write lines for people to standard output, broken between words where a terminal would cut one.
+
+    Raises:
+        LocalFailure: As for `show`.
+    """
+    width = Console(sys.stdout).width
+    # A terminal of no known size says 0.
+    if width is not None and width >= _NARROWEST:
+        text = "\n".join(between_words(line, width) for line in text.split("\n"))
+    show(text)
 
 
 def show_result(text: str | bytes, console: Console) -> None:

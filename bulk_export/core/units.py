@@ -36,7 +36,7 @@ def parse_duration(text: str, what: str = "a time") -> float:
     """
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"{text!r} is not {what}.", next_step="Write it like 300, 300s, 5m or 500ms.")
+        raise UsageError(f"{text!r} is not {what}.", next_step="Write it like 500ms, 90s, 15m, 1h or 7d.")
     return float(match[1]) * _SECONDS[match[2] or "s"]
 
 

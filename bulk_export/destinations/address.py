@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -20,6 +20,9 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
 _SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
 # Parameters of libpq that are called so, and name files.
 _FILES = frozenset({"passfile", "sslkey"})
+
+# Names of files that are databases, by which they are known without a scheme.
+_SCHEMES_BY_ENDING = {".sqlite": "sqlite", ".sqlite3": "sqlite", ".db": "sqlite", ".duckdb": "duckdb"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,10 @@ class Address:
         """
         path = self.path.lstrip("/")
         if self.host or not path:
-            raise UsageError(f"{self} names no file.", next_step=f"Write it like {self.scheme}:///path/of/file.")
+            raise UsageError(
+                f"{self} names no file.",
+                next_step=f"Write the whole path behind three slashes: {self.scheme}:///path/of/file.",
+            )
         return Path(path).expanduser() if path.startswith("~") else Path("/", path)
 
 
@@ -98,7 +104,7 @@ def parse_address(
         raise UsageError(f"--to {shown} is no URL.", next_step=_EXAMPLE) from None
     scheme = _ALIASES.get(parts.scheme, parts.scheme)
     if not _SCHEME.fullmatch(scheme) or "://" not in text:
-        raise UsageError(f"--to {shown} is no URL of a database.", next_step=_EXAMPLE)
+        raise UsageError(f"--to {shown} is no URL of a database.", next_step=_example_for(text))
     if parts.fragment or not text.isprintable():
         raise UsageError("--to holds a fragment or a character that no URL has.", next_step=_EXAMPLE)
     parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -122,3 +128,13 @@ def parse_address(
 
 
 _EXAMPLE = "Write it like postgresql://user@host/database or duckdb:///path/of/file.duckdb."
+
+
+def _example_for(text: str) -> str:
+    """An example of what was meant: the file itself where only the form of a URL is missing, else a server."""
+    scheme, colon, name = text.partition(":")
+    if not colon:
+        scheme, name = _SCHEMES_BY_ENDING.get(PurePath(text).suffix, ""), text
+    if scheme not in _SCHEMES_BY_ENDING.values() or not name.isprintable():
+        return _EXAMPLE
+    return f"Write the whole path behind three slashes: {scheme}://{Path(name).expanduser().absolute()}."

@@ -19,6 +19,7 @@ from bulk_export.errors import DamagedState, UsageError
 from bulk_export.output.delta_files import LOG, check_path
 from bulk_export.output.duckdb_sql import missing_extra
 from bulk_export.output.file_names import WORKING_DIRECTORY
+from bulk_export.output.formats.reading import first_unreadable
 from bulk_export.pipelines.sync.state import CopyState
 from bulk_export.pipelines.sync.state_file import read_state
 from bulk_export.pipelines.sync.tables.parquet_table import FILE, ParquetCopyTable
@@ -75,7 +76,7 @@ def _parquet_table(directory: Path, name: str) -> SourceTable:
         if (now.st_ino, now.st_mtime_ns) != (status.st_ino, status.st_mtime_ns):
             raise DamagedState(f"A poll replaced {path} while it was read.", kept=_KEPT, next_step="Load it again.")
 
-    rows = ds.dataset([str(path)], schema=schema, format="parquet").count_rows()
+    rows = _count_rows((path,), schema)
     return SourceTable(name, schema, rows, f"{mark.poll_id or mark.poll_number}", batches, lambda _: None)
 
 
@@ -96,9 +97,10 @@ def _delta_table(directory: Path, name: str) -> SourceTable:
             f"The Delta table {path} cannot be read ({type(error).__name__}).", kept=_KEPT, next_step="Sync it again."
         ) from None
     files = [path / Path(unquote(file)).name for file in added["path"].to_pylist()]
-    lost = next((file for file in files if not file.is_file()), None)
-    if lost is not None:
-        raise DamagedState(f"{lost} is missing.", kept=_KEPT, next_step="The next sync says what to do about it.")
+    for file, size in zip(files, added["size_bytes"].to_pylist(), strict=True):
+        reason = "is missing" if not file.is_file() else "is truncated" if file.stat().st_size != size else None
+        if reason is not None:
+            raise DamagedState(f"{file} {reason}.", kept=_KEPT, next_step="The next sync says what to do about it.")
 
     def batches(columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         return _read(files, schema, columns)
@@ -113,7 +115,7 @@ def _delta_table(directory: Path, name: str) -> SourceTable:
         changed = [file for file in files if file.name in new]
         return lambda columns=None: _read(changed, schema, columns)
 
-    rows = ds.dataset([str(file) for file in files], schema=schema, format="parquet").count_rows()
+    rows = _count_rows(files, schema)
     return SourceTable(name, schema, rows, f"{identity}:{version}", batches, changed_since)
 
 
@@ -138,12 +140,35 @@ def _read(files: Sequence[Path], schema: pa.Schema, columns: Sequence[str] | Non
         dataset = ds.dataset(names, schema=schema, format="parquet")
         scanner = dataset.scanner(columns=columns, batch_size=_BATCH_ROWS, use_threads=False)
         yield from (batch for batch in scanner.to_batches() if batch.num_rows)
-    except (pa.ArrowException, FileNotFoundError) as error:
-        raise DamagedState(
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(files, error) from None
+
+
+def _count_rows(files: Sequence[Path], schema: pa.Schema) -> int:
+    try:
+        rows: int = ds.dataset([os.fspath(file) for file in files], schema=schema, format="parquet").count_rows()
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(files, error) from None
+    return rows
+
+
+def _unreadable(files: Sequence[Path], error: Exception) -> DamagedState:
+    """The error for files that Arrow cannot read. It also raises OSError for bytes that are not as they were written.
+
+    A poll may have replaced them meanwhile; otherwise it names the damaged one.
+    """
+    file = first_unreadable(file for file in files if file.is_file())
+    if file is None:
+        return DamagedState(
             f"A file of {files[0].parent} cannot be read ({type(error).__name__}).",
             kept=_KEPT,
             next_step="Load it again; if that fails, too, the next sync says what to do about it.",
-        ) from None
+        )
+    return DamagedState(
+        f"{file} cannot be read.",
+        kept=_KEPT,
+        next_step=f"Restore it from a backup, or remove {file.parent}: the next sync fetches all of it.",
+    )
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:

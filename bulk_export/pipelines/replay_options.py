@@ -100,7 +100,7 @@ class ReplayOptions:
         directory = location.output
         if directory.resolve() == pages.parent.resolve():
             raise UsageError(
-                f"The kept pages are in {directory} themselves, and would go with what is replaced there.",
+                f"{directory} is where the kept pages are, which would go with what is replaced there.",
                 next_step="Choose another --output.",
             )
         redaction = redaction_of(drop, pseudonymised, arguments["pseudonym_key_file"], selected)
@@ -136,7 +136,7 @@ def refuse_own_output(archive: str | os.PathLike[str], options: ReplayOptions) -
     location = parse_location(archive)
     if options.remote is not None and location == options.remote.url:
         raise UsageError(
-            f"The kept pages are in {location} themselves, and would go with what is replaced there.",
+            f"{location} is where the kept pages are, which would go with what is replaced there.",
             next_step="Choose another address.",
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -24,6 +24,16 @@ def count_rows(path: Path) -> int:
         return csv_rows(_chunks(path)) if ".csv" in path.suffixes else _ndjson_rows(path)
     except pa.ArrowException as error:
         raise UnreadablePart(f"it cannot be read ({type(error).__name__})") from None
+
+
+def first_unreadable(paths: Iterable[Path]) -> Path | None:
+    """The first part file that cannot be read to its end, to be named where a library only says that one cannot."""
+    for path in paths:
+        try:
+            count_rows(path)
+        except (UnreadablePart, OSError):
+            return path
+    return None
 
 
 def schema_of(path: Path) -> pa.Schema:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulk_export.errors import BulkExportError, DamagedState, UsageError
 from bulk_export.output.duckdb_sql import connect, failures, read_parquet
+from bulk_export.output.formats.reading import first_unreadable
 from bulk_export.output.object_store.reading import local_export
 from bulk_export.output.object_store.url import StoreUrl
 from bulk_export.pipelines.checks.queries import CHECKS, TABLES, UNCLEAR_CHANGES, Check
@@ -140,7 +141,7 @@ class _CheckSession:
             columns = tuple(column[0] for column in result.description or ())
             rows = tuple(map(tuple, result.fetchall()))
         except self._error as error:
-            raise _unreadable(error) from None
+            raise self._unreadable(error) from None
         return CheckResult(check, row[0] if row else 0, columns, rows, tuple(self._remarks(check)))
 
     def _remarks(self, check: Check) -> Iterator[str]:
@@ -166,8 +167,24 @@ class _CheckSession:
         try:
             rows = self._connection.execute(f"DESCRIBE SELECT * FROM {read_parquet(table.files)}").fetchall()  # noqa: S608
         except self._error as error:
-            raise _unreadable(error) from None
+            raise self._unreadable(error) from None
         return frozenset(row[0] for row in rows)
+
+    def _unreadable(self, error: Exception) -> DamagedState:
+        """The error for tables that DuckDB cannot read, without its own text, which may quote values."""
+        file = first_unreadable(file for table in self._tables.tables.values() for file in table.files)
+        if file is not None:
+            return DamagedState(
+                f"{file} cannot be read.",
+                kept="Nothing was changed.",
+                next_step="Restore it from a backup. In a copy that sync keeps, its directory may be removed instead:"
+                " the next sync fetches all of it.",
+            )
+        return DamagedState(
+            f"The tables cannot be read ({type(error).__name__}).",
+            kept="Nothing was changed.",
+            next_step="A synced copy may have changed meanwhile: try again.",
+        )
 
 
 def _with_text_times(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
@@ -182,12 +199,3 @@ def _with_text_times(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
 
 def _instant(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _unreadable(error: Exception) -> DamagedState:
-    """The error for tables that DuckDB cannot read, without its own text, which may quote values."""
-    return DamagedState(
-        f"The tables cannot be read ({type(error).__name__}).",
-        kept="Nothing was changed.",
-        next_step="bulk-export verify says more of an export; a synced copy may have changed meanwhile: try again.",
-    )

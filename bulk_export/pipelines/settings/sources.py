@@ -131,7 +131,8 @@ def options_for(command: str, file: SettingsFile, profile: str | None = None) ->
 def _profile(file: SettingsFile, name: str) -> dict[str, Any]:
     profiles = file.document.get(_PROFILES)
     profiles = profiles if isinstance(profiles, dict) else {}
-    if not isinstance(profiles.get(name), dict):
+    profiles = {key: table for key, table in profiles.items() if isinstance(table, dict)}
+    if name not in profiles:
         there = f"It has: {', '.join(profiles)}." if profiles else f"Write a table [profile.{name}]."
         raise UsageError(f"The settings file {file.path} has no profile {name!r}.", next_step=there)
     found: dict[str, Any] = profiles[name]
@@ -159,6 +160,11 @@ def _known_options(
             raise UsageError(
                 f"The settings file {path} holds a token.",
                 next_step="Take it out: put it in a file of its own and name that with token-file.",
+            )
+        if name not in allowed and name in all_settings():
+            raise UsageError(
+                f"The settings file {path} gives {key} to a command that has no such option.",
+                next_step="Write it at the top of the file, or in the table of a command that has it.",
             )
         if name not in allowed:
             suggestion = difflib.get_close_matches(name, [*allowed, *commands], n=1)

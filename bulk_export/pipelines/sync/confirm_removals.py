@@ -112,7 +112,7 @@ def _count_missing(
         return MissingRecords(0, 0)
     connection = duckdb_sql.connect(EXTRA, spill_to=scratch / "spilled")
     try:
-        with comparison_errors(scratch):
+        with comparison_errors(scratch, current):
             available = set(schema_of(fetched[0]).names)
             paths = [path for path in key if path[0] in available] or [(schema.ID,)]
             values = [".".join(map(duckdb_sql.name, path)) for path in paths]

@@ -12,14 +12,16 @@ from typing import Any
 
 from bulk_export.core.directories import entry_status, kind_of, names_in, opened_directory, ownership_problem
 from bulk_export.core.files import local_failures
-from bulk_export.errors import DamagedState, UsageError
+from bulk_export.errors import BulkExportError, DamagedState, UsageError
+from bulk_export.extract.journal import JournalStore
 from bulk_export.extract.journal.option_texts import change_text, differing_parameters
 from bulk_export.output.delta_files import LOG as DELTA_LOG
-from bulk_export.output.file_names import JOURNAL, SYNC_STATE, WORKING_DIRECTORY
+from bulk_export.output.file_names import JOURNAL, MANIFEST, REPORT, SYNC_STATE, WORKING_DIRECTORY
 from bulk_export.pipelines.sync.log import LOG, append_entry
 from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.state import CopyState
 from bulk_export.pipelines.sync.state_file import read_state, write_state
+from bulk_export.pipelines.tuning import body_cap
 
 # How many directories deep a table is checked: a Delta table has a log directory, which may have one more.
 _DEEPEST = 4
@@ -61,19 +63,61 @@ def open_copy(options: SyncOptions) -> OpenCopy:
             f"{options.output} holds an unfinished export.", next_step="Choose another --output for the copy."
         )
     state = read_state(options.output)
-    if state is None:
+    if state is None or (_is_of_another(options, state) and _holds_nothing(options, state)):
         key = secrets.token_bytes(16)
         state = CopyState({**options.identity(), "key": key.hex(), "token": options.token_mark(key)})
         write_state(options.output, state)
         return OpenCopy(state, _source_of(state.identity), {})
-    token = options.token_mark(bytes.fromhex(str(state.identity.get("key", ""))))
-    identity = {**options.identity(), "key": state.identity.get("key"), "token": token}
+    identity = _wanted_identity(options, state)
     new_identity = _check_identity(options, state.identity, identity)
     if new_identity:
         state = _with_all_full_due(options, state)
     if state.last_entry is not None:
         append_entry(options.output, state.last_entry)
     return OpenCopy(state, _source_of(identity), new_identity)
+
+
+def _wanted_identity(options: SyncOptions, state: CopyState) -> dict[str, Any]:
+    """The identity of the copy that this run asks for, its token marked with the key of the one that is there."""
+    token = options.token_mark(bytes.fromhex(str(state.identity.get("key", ""))))
+    return {**options.identity(), "key": state.identity.get("key"), "token": token}
+
+
+def _is_of_another(options: SyncOptions, state: CopyState) -> bool:
+    return bool(differing_parameters(state.identity, _wanted_identity(options, state)))
+
+
+def _holds_nothing(options: SyncOptions, state: CopyState) -> bool:
+    """Whether the copy has no table, no poll and no page yet, so that other options lose nothing.
+
+    So it is after a first run with a mistyped token, address or filter, which the service refused: the next one has to
+    differ. One in an object store may have its pages on another machine, and is never taken for empty.
+    """
+    if options.remote is not None or state.watermarks or state.table_marks or state.last_entry is not None:
+        return False
+    with local_failures(f"Looking at {options.output}"):
+        if {entry.name for entry in options.output.iterdir()} - {SYNC_STATE, WORKING_DIRECTORY, REPORT}:
+            return False
+        found = {
+            Path(directory, name)
+            for directory, _, names in os.walk(options.output / WORKING_DIRECTORY)
+            for name in names
+            if name in (JOURNAL, MANIFEST)
+        }
+    return all(path.name == JOURNAL and _is_empty(path, options) for path in found)
+
+
+def _is_empty(journal: Path, options: SyncOptions) -> bool:
+    try:
+        store = JournalStore(journal, cap=body_cap(options.full.page_size))
+    except BulkExportError:
+        return False  # what it holds cannot be told
+    try:
+        return next(store.pages(), None) is None
+    except BulkExportError:
+        return False
+    finally:
+        store.close()
 
 
 def refuse_another(copied: Mapping[str, Any], wanted: Mapping[str, Any], directory: Path) -> None:

@@ -46,7 +46,7 @@ def test_profile(tmp_path: Path) -> None:
 
 def test_profile_that_is_not_there(tmp_path: Path) -> None:
     """A profile that no file has is an error that names those there are."""
-    (tmp_path / "mine.toml").write_text("[profile.one]\nformat = 'csv'\n")
+    (tmp_path / "mine.toml").write_text("[profile]\ntwo = 1\n[profile.one]\nformat = 'csv'\n")
     done = run("export", "--config", "mine.toml", "--profile", "two", cwd=tmp_path)
     assert done.returncode == 2
     assert "It has: one." in done.stderr

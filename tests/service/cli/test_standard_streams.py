@@ -54,6 +54,16 @@ def test_unshown_result_is_a_local_failure(tmp_path: Path) -> None:
     assert (left.returncode, left.stderr) == (0, "")
 
 
+def test_a_list_whose_reader_has_left(tmp_path: Path) -> None:
+    """A list of which a pipe took the beginning only is no failure."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "bulk_export", "endpoints"]
+    done = subprocess.run(command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, timeout=50, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_lost_terminal_stops_an_export(tmp_path: Path) -> None:
     """A terminal that goes away stops an export, which goes on later."""
     leader, follower = pty.openpty()

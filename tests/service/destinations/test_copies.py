@@ -11,7 +11,7 @@ import pytest
 from deltalake import DeltaTable
 
 from bulk_export import load
-from bulk_export.errors import LocalFailure
+from bulk_export.errors import DamagedState, LocalFailure
 from bulk_export.pipelines.load import LoadSummary
 from bulk_export.pipelines.sync.load_after_poll import sync_and_load
 from bulk_export.pipelines.sync.options import SyncOptions
@@ -144,6 +144,17 @@ async def test_lost_log(it: Scene) -> None:
     DeltaTable(str(table)).create_checkpoint()
     (table / "_delta_log" / f"{1:020d}.json").unlink()
     assert load_copy(it) == (PEOPLE, 0, 2, 0)
+
+
+async def test_damaged_file(it: Scene, format_: str) -> None:
+    """A data file that is cut short, or has other bytes than were written, is named, and nothing is loaded."""
+    await it.sync(format=format_)
+    (file,) = (it.directory / NAME).glob("part-*.parquet")
+    whole = file.read_bytes()
+    for damaged in (whole[:1000], whole[:100] + bytes(1000) + whole[1100:]):
+        file.write_bytes(damaged)
+        with pytest.raises(DamagedState, match=file.name):
+            load_copy(it)
 
 
 async def test_new_copy(it: Scene, tmp_path: Path) -> None:

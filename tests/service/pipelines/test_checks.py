@@ -155,6 +155,7 @@ def test_unreadable_input_is_refused(tmp_path: Path) -> None:
     torn = write_export(tmp_path / "torn", npq_applications=[], participant_declarations=[])
     (torn / "npq-applications" / "part-00000.parquet").write_bytes(b"PAR1 secret PAR1")
     assert isinstance(refused(torn), DamagedState)
+    assert "part-00000.parquet cannot be read" in refused(torn).what
     assert "secret" not in str(refused(torn))
     (torn / "npq-applications" / "part-00000.parquet").unlink()
     assert "missing" in refused(torn).what

@@ -20,7 +20,7 @@ import pytest
 from aiohttp import web
 from deltalake import DeltaTable
 
-from bulk_export.errors import DamagedState, Interrupted, LocalFailure, ServiceFailing, UsageError
+from bulk_export.errors import DamagedState, Interrupted, LocalFailure, ServiceFailing, ServiceRefused, UsageError
 from bulk_export.output.directory import locked_directory
 from bulk_export.output.verify import verify
 from bulk_export.pipelines.export import export
@@ -371,6 +371,36 @@ async def test_other_process_options_or_token(tmp_path: Path) -> None:
         await it.poll(NAME, token="another")
         with pytest.raises(UsageError, match="another token"):
             await it.poll(NAME)
+
+
+async def test_a_first_run_that_was_refused_binds_nothing(tmp_path: Path) -> None:
+    """After a mistyped token, address or format, of which nothing was stored, the right one begins the copy."""
+    async with copying(tmp_path / "copy") as it:
+        with pytest.raises(ServiceRefused):
+            await it.poll(NAME, token="mistyped")
+        with pytest.raises(ServiceFailing):
+            await it.poll(NAME, base_url="http://127.0.0.1:1")
+        with pytest.raises(ServiceRefused):
+            await it.poll(NAME, token="mistyped", format="parquet")
+        full = await it.poll(NAME)
+        assert (full.number, full.kind) == (1, "full")
+        it.assert_current()
+        assert not (it.directory / ".bulk-export").exists()
+
+
+async def test_stored_pages_bind_a_copy(tmp_path: Path) -> None:
+    """Once a page of a first poll is stored, another token is refused, and the poll goes on with its own."""
+    async with copying(tmp_path / "copy", records_by_endpoint={NAME: 1_000}) as it:
+        it.service.before_request = failing_from(4)
+        with pytest.raises(ServiceFailing):
+            await it.sync(NAME, page_size=100)
+        with pytest.raises(UsageError, match="another token"):
+            await it.sync(NAME, page_size=100, token="another")
+        it.service.before_request = None
+        it.service.settings = replace(it.service.settings, error_rate=0.0)
+        summary = await it.sync(NAME, page_size=100)
+        assert not any("fetched again" in remark for remark in summary.remarks)
+        it.assert_current()
 
 
 async def test_added_endpoint_is_fetched_in_full(tmp_path: Path) -> None:

@@ -69,3 +69,21 @@ def test_no_file(url: str) -> None:
     """A host is no directory."""
     with pytest.raises(UsageError, match="names no file"):
         parse_address(url, {}).file()
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("npq.sqlite", "sqlite:///data/npq.sqlite."),
+        ("out/npq.duckdb", "duckdb:///data/out/npq.duckdb."),
+        ("sqlite:npq.db", "sqlite:///data/npq.db."),
+        ("warehouse", "postgresql://"),
+        ("oracle:x", "postgresql://"),
+    ],
+)
+def test_a_file_is_no_url(text: str, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who names a file of a database is told the URL of that file."""
+    monkeypatch.setattr(Path, "absolute", lambda path: Path("/data") / path)
+    with pytest.raises(UsageError, match="no URL of a database") as refused:
+        parse_address(text, {})
+    assert advice in str(refused.value)

@@ -91,7 +91,7 @@ class TableDiff:
         self.counts = Counts()
         self._connection = duckdb_sql.connect(EXTRA, spill_to=request.scratch / "spilled")
         try:
-            with comparison_errors(request.scratch):
+            with comparison_errors(request.scratch, request.current):
                 self._compare()
         except BaseException:
             self.close()

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from bulk_export.errors import DamagedState, LocalFailure
 from bulk_export.output import duckdb_sql
+from bulk_export.output.formats.reading import first_unreadable
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # The spellings of the C library and of Rust.
@@ -38,13 +39,24 @@ def disk_full(error: BaseException, path: Path) -> LocalFailure | None:
 
 
 @contextmanager
-def comparison_errors(scratch: Path) -> Iterator[None]:
-    """Raise LocalFailure or DamagedState for errors of reading and comparing tables in DuckDB."""
+def comparison_errors(scratch: Path, current: Sequence[Path]) -> Iterator[None]:
+    """Raise LocalFailure or DamagedState for errors of reading and comparing tables in DuckDB.
+
+    Args:
+        scratch: Where DuckDB writes.
+        current: The files of the table. If one of them cannot be read, the error names it.
+    """
     try:
         yield
     except (duckdb_sql.failures(), ValueError, OSError) as error:
         if (failure := disk_full(error, scratch)) is not None:
             raise failure from None
+        if (file := first_unreadable(current)) is not None:
+            raise DamagedState(
+                f"{file} cannot be read.",
+                kept="Nothing was changed.",
+                next_step=f"Restore it from a backup, or remove {file.parent}: the next sync fetches all of it.",
+            ) from None
         raise DamagedState(
             f"The tables of the copy cannot be compared ({type(error).__name__}).",
             kept="Nothing was changed.",

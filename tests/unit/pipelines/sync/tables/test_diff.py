@@ -125,6 +125,10 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DamagedState, match="cannot be compared") as failure:
         TableDiff(request([tmp_path / "torn.parquet"], [], None, scratch=tmp_path))
     assert "secret" not in str(failure.value.lines())
+    whole = write(tmp_path / "whole.parquet", [record("a")], FETCHED)
+    with pytest.raises(DamagedState, match=r"torn\.parquet cannot be read") as failure:
+        TableDiff(request([whole], [tmp_path / "torn.parquet"], COPIED, scratch=tmp_path))
+    assert f"remove {tmp_path}" in str(failure.value)
 
 
 def types(rows: list[Any]) -> list[tuple[Any, str, bool]]:
