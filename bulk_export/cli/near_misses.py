@@ -48,6 +48,7 @@ _COMMANDS: Mapping[str, str] = {
     "completion": "completions complete autocomplete autocompletion shell-completion",
     "man": "manpage manual man-page docs",
 }
+_SPREADSHEETS = ("csv", "excel", "xlsx", "xls", "spreadsheet")
 _HELP_WORDS = {"help": "--help", "usage": "--help", "version": "--version"}
 
 
@@ -140,6 +141,7 @@ def _as_question(option: str, ours: str) -> str:
         "--service-limit": " It bounds requests: --service-limit 100/1m; --share 50% leaves half to others.",
         "--progress": " It takes auto, rich, plain or none." if "no" in option else "",
         "--environment": " It takes local or sandbox.",
+        "--format": " Excel reads --format csv --csv-bom." if _word(option) in _SPREADSHEETS else "",
         "--ca-file": " Certificates are always checked; this trusts further authorities.",
     }
     return f"Did you mean {ours}?{reasons.get(ours, '')}"

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from bulk_export.cli.runner import Prepared, prepare
+from bulk_export.cli.streams import show, show_lines
 from bulk_export.core.text import counted
 
 if TYPE_CHECKING:
@@ -72,14 +71,14 @@ def show_plan(resolved: PlanOptions, *, wants_json: bool) -> None:
         shown = [{**asdict(cost), "total": cost.total} for cost in costs.values()]
         result = shown[0] if resolved.changed is None else {"full": shown[0], "poll": shown[1]}
         result |= {"page_size": resolved.export.page_size, "unknown": resolved.unknown}
-        typer.echo(json.dumps(result, indent=2))
+        show(json.dumps(result, indent=2))
         return
     _show(costs, resolved.records)
     advice = page_size_advice(resolved.export, resolved.records, latency=resolved.latency)
     if advice is not None and resolved.changed is None:
-        typer.echo(str(advice))
+        show_lines(str(advice))
     if resolved.unknown:
-        typer.echo(
+        show_lines(
             f"{', '.join(resolved.unknown)}: counted as empty, since the service gives no totals;"
             " say --records ENDPOINT=N, or --like DIR with an earlier export"
         )
@@ -91,18 +90,18 @@ def _show(costs: Mapping[str, Cost], records: Mapping[str, int]) -> None:
 
     names = list(next(iter(costs.values())).requests)
     width = max(len(name) for name in [*names, "total"])
-    typer.echo("  ".join([f"{'endpoint':<{width}}", f"{'records':>12}", *(f"{title:>9}" for title in costs)]))
+    show_lines("  ".join([f"{'endpoint':<{width}}", f"{'records':>12}", *(f"{title:>9}" for title in costs)]))
     for name in names:
         cells = [f"{cost.requests[name]:>9,}" for cost in costs.values()]
         count = f"{records[name]:,}" if name in records else "?"
-        typer.echo("  ".join([f"{name:<{width}}", f"{count:>12}", *cells]))
+        show_lines("  ".join([f"{name:<{width}}", f"{count:>12}", *cells]))
     cells = [f"{cost.total:>9,}" for cost in costs.values()]
-    typer.echo("  ".join([f"{'total':<{width}}", f"{sum(records.values()):>12,}", *cells]))
+    show_lines("  ".join([f"{'total':<{width}}", f"{sum(records.values()):>12,}", *cells]))
     for title, cost in costs.items():
         prefix = f"{title}: " if len(costs) > 1 else ""
-        typer.echo(f"{prefix}finding the ends may add up to {counted(cost.search, 'request')}")
+        show_lines(f"{prefix}finding the ends may add up to {counted(cost.search, 'request')}")
         for window in cost.windows:
             limit = f"{window.limit.requests:,} in {clock_text(window.limit.period)}"
             full = "limit not reached" if window.filled_at is None else f"used up after {clock_text(window.filled_at)}"
-            typer.echo(f"{prefix}{window.name}: {counted(window.requests, 'request')} under {limit}, {full}")
-        typer.echo(f"{prefix}done after about {clock_text(cost.seconds)}")
+            show_lines(f"{prefix}{window.name}: {counted(window.requests, 'request')} under {limit}, {full}")
+        show_lines(f"{prefix}done after about {clock_text(cost.seconds)}")

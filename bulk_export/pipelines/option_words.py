@@ -36,7 +36,8 @@ WORDS: Mapping[str, str] = {
     "--drop-column": "exclude exclude-column exclude-columns exclude-field ignore-fields skip-column skip-columns"
     " drop drop-columns omit without",
     "--pseudonymise": "pseudonymize pseudonym anonymise anonymize mask redact hash obfuscate",
-    "--format": "type file-type filetype file-format output-format as fmt",
+    "--format": "type file-type filetype file-format output-format as fmt csv tsv excel xlsx xls spreadsheet"
+    " ndjson jsonl json-lines parquet delta",
     "--compression": "gzip zstd compress codec compressed compression-level -z",
     "--base-url": "url host address endpoint-url server api base api-url uri hostname",
     "--environment": "env stage staging local sandbox",

@@ -81,7 +81,12 @@ def find_file(directory: Path = Path()) -> SettingsFile | None:
     Args:
         directory: The directory; the one that the process works in by default.
     """
-    path = (directory / DEFAULT_FILE).absolute()
+    try:
+        path = (directory / DEFAULT_FILE).absolute()
+    except FileNotFoundError:
+        raise UsageError(
+            "The current directory does not exist any more.", next_step="Change to one that does, and run it there."
+        ) from None
     return read_file(path) if path.is_file() else None
 
 

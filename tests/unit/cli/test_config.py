@@ -118,6 +118,16 @@ def test_file_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.Monke
         read_file(tmp_path / "none.toml")
 
 
+def test_the_working_directory_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that was removed while a shell was in it is named as what is wrong."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(UsageError, match="current directory does not exist"):
+        find_file()
+
+
 def test_binary_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_bytes(b"page-size = '\xff'")
     with pytest.raises(UsageError, match="not TOML"):

@@ -17,6 +17,9 @@ EVERY = {option for name in NAMES for option in options_of(name)}
     ("line", "answer"),
     [
         ("export --silent", "Did you mean --quiet?"),
+        ("export --csv", "Did you mean --format?"),
+        ("export --excel", "Excel reads --format csv --csv-bom."),
+        ("sync --parquet", "Did you mean --format?"),
         ("export --dryrun", "Did you mean --dry-run?"),
         ("sync --simulate", "Did you mean --dry-run?"),
         ("export --out x", "Did you mean --output?"),
