@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -49,10 +50,31 @@ def current_files(path: Path) -> set[str]:
         UsageError: The library cannot take its path.
     """
     from deltalake import DeltaTable  # an extra
+
+    with _readable(path):
+        return {file.name for file in files_of(DeltaTable(check_path(path)), path)}
+
+
+def current_sizes(path: Path) -> Mapping[Path, int]:
+    """The data files of the current version of a table, each with its size in bytes according to the log.
+
+    Raises:
+        DamagedState: Its log cannot be read.
+        UsageError: The library cannot take its path.
+    """
+    from deltalake import DeltaTable  # an extra
+
+    with _readable(path):
+        return dict(data_files(DeltaTable(check_path(path)), path))
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise DamagedState for a table that the library cannot read."""
     from deltalake.exceptions import DeltaError
 
     try:
-        return {file.name for file in files_of(DeltaTable(check_path(path)), path)}
+        yield
     except DeltaError as error:
         raise DamagedState(
             f"The Delta table {path} cannot be read ({type(error).__name__}).",

@@ -20,25 +20,24 @@ from bulk_export.core.locations import local_path, scheme_of
 from bulk_export.core.version import __version__
 from bulk_export.core.window_gate import utc_now
 from bulk_export.errors import BulkExportError, DamagedState, UsageError
-from bulk_export.output.delta_files import current_files
 from bulk_export.output.file_names import REPORT, SYNC_STATE
 from bulk_export.output.missing_export import no_finished_export
 from bulk_export.output.object_store.url import StoreUrl, parse_store_url
 from bulk_export.output.report.columns import columns_of
 from bulk_export.output.report.model import Level, Report
-from bulk_export.output.report.of_copy import CopyFacts, ListState, copy_report
+from bulk_export.output.report.of_copy import CopyFacts, ListState, copy_report, damage
 from bulk_export.output.report.of_export import ExportFacts, export_report, moment_text
 from bulk_export.output.report.page import ROWS, fitting_text
-from bulk_export.output.report.part_files import Opener, opener
+from bulk_export.output.report.part_files import Opener
 from bulk_export.output.report.poll_log import last_polls
 from bulk_export.output.report.value_counts import ColumnValues, value_counts
 from bulk_export.output.side_files import is_report, may_write
 from bulk_export.pipelines.declarations import with_defaults
 from bulk_export.pipelines.report_arguments import ReportArguments
 from bulk_export.pipelines.report_sources import DirectorySource, ReportSource, StoredSource, parquet_parts
+from bulk_export.pipelines.report_tables import copy_tables
 from bulk_export.pipelines.results import summarise
 from bulk_export.pipelines.sync.state_file import read_state
-from bulk_export.pipelines.sync.tables.parquet_table import FILE
 from bulk_export.progress.summary import completeness_remarks
 
 EXPORT, COPY = "export", "copy"
@@ -55,7 +54,8 @@ class ReportSummary:
         verdict: Whether that is whole, or current, in a sentence.
         is_whole: Whether nothing is known that speaks against it.
         remarks: What else is worth knowing.
-        difference: How an export differs from its manifest, in a sentence; empty if nothing was found.
+        difference: How an export differs from its manifest, or which tables of a copy are damaged, in a sentence;
+            empty if nothing was found.
     """
 
     path: Path
@@ -168,7 +168,7 @@ def _write(path: Path, content: bytes, scratch: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What makes a report of so many rows, and how the export differs from its manifest."""
+    """What makes a report of so many rows, and what is damaged, in a sentence."""
 
     make: Callable[[int], Report]
     difference: str = ""
@@ -222,19 +222,7 @@ def _copy(directory: Path, now: datetime, arguments: ReportArguments) -> _Found:
     state = read_state(directory)
     if state is None:
         raise UsageError(f"{directory} holds no copy.", next_step="Name a finished export or a synced copy.")
-    tables: dict[str, list[Opener]] = {}
-    remark = ""
-    is_delta = state.identity.get("format") == "delta"
-    for name in state.watermarks:
-        try:
-            files = _delta_files(directory / name) if is_delta else [directory / name / FILE]
-        except UsageError as error:
-            remark = f"Nothing is known of the columns: {error.what}"
-            break
-        except DamagedState as error:
-            remark = error.what
-            continue
-        tables[name] = list(map(opener, files))
+    tables = copy_tables(directory, state.watermarks, is_delta=state.identity.get("format") == "delta")
     lists = {
         name: ListState(watermark.polls[-1] if watermark.polls else None, watermark.full)
         for name, watermark in state.watermarks.items()
@@ -244,23 +232,14 @@ def _copy(directory: Path, now: datetime, arguments: ReportArguments) -> _Found:
         lists=lists,
         unfinished=tuple(state.open_polls),
         polls=last_polls(directory),
-        columns={name: columns_of(files) for name, files in tables.items()},
-        values=_values(tables, state.identity.get("pseudonymise"), arguments),
-        remark=remark,
+        columns={name: columns_of(files) for name, files in tables.files.items()},
+        values=_values(tables.files, state.identity.get("pseudonymise"), arguments),
+        remark=tables.remark,
+        lost=tables.lost,
         now=state.service_time(now),
         made=_made(now, "this machine"),
     )
-    return _Found(functools.partial(copy_report, facts))
-
-
-def _delta_files(table: Path) -> list[Path]:
-    try:
-        names = current_files(table)
-    except ImportError:
-        raise UsageError(
-            "the extra `delta` is not installed.", next_step="Install it: pip install 'bulk-export[delta]'."
-        ) from None
-    return [table / name for name in sorted(names)]
+    return _Found(functools.partial(copy_report, facts), damage(facts))
 
 
 def _made(now: datetime, reader: str) -> str:

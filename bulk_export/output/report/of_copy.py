@@ -37,10 +37,13 @@ from bulk_export.output.report.of_export import (
 from bulk_export.output.report.poll_log import CHANGES, Poll
 from bulk_export.output.report.value_counts import ColumnValues
 
+# What to do about a damaged table.
+NEXT_SYNC = "The next sync fetches what is gone, or says what to do."
 _MOST_ROWS = 24
 # A copy is late if it is this many times as old as its polls are apart.
 _LATE = 3
 _ENOUGH = 3
+_MOST_DAMAGED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class CopyFacts:
         polls: Its last polls, in order.
         columns: What the footers of the files of each table say, as far as they could be read.
         remark: Why nothing is known of the columns; empty otherwise.
+        lost: What is wrong with tables none of which can be read, by list: `its table is gone`.
         now: The present.
         made: When the report was made and by what.
         values: The values of enumerations, by list, if they were counted.
@@ -76,6 +80,19 @@ class CopyFacts:
     now: datetime
     made: str
     values: Mapping[str, Sequence[ColumnValues]] = field(default_factory=dict)
+    lost: Mapping[str, str] = field(default_factory=dict)
+
+
+def damage(facts: CopyFacts) -> str:
+    """Which tables of a copy are damaged, in a sentence; empty if none is."""
+    found = [f"{name}: {what}" for name, what in facts.lost.items()]
+    found += [
+        f"{name}: {counted(table.unreadable, 'data file')} missing or damaged"
+        for name, table in facts.columns.items()
+        if table.unreadable
+    ]
+    more = f"; and {counted(len(found) - _MOST_DAMAGED, 'more table')}" if len(found) > _MOST_DAMAGED else ""
+    return f"{'; '.join(found[:_MOST_DAMAGED])}{more}." if found else ""
 
 
 def copy_report(facts: CopyFacts, rows: int = 480) -> Report:
@@ -114,14 +131,11 @@ def lags(polls: Sequence[Poll]) -> list[float]:
 
 
 def _verdict(facts: CopyFacts) -> Finding:
+    if wrong := damage(facts):
+        return Finding(Level.BAD, f"Not whole. {wrong} {NEXT_SYNC}")
     if not facts.polls:
         return Finding(Level.LOOK, "No poll has finished yet.")
     last = facts.polls[-1]
-    unreadable = sum(table.unreadable for table in facts.columns.values())
-    if unreadable:
-        return Finding(
-            Level.BAD, f"{counted(unreadable, 'file')} of the tables cannot be read; the next sync says what to do."
-        )
     age = _age(facts)
     usual = _interval(facts.polls)
     if usual is not None and age > _LATE * usual:

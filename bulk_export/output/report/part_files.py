@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 from collections.abc import Callable
@@ -15,10 +16,14 @@ from bulk_export.core.files import open_regular
 Opener = Callable[[], AbstractContextManager[Any]]
 
 
-def opener(path: Path) -> Opener:
-    """What opens a file on this machine."""
-    return functools.partial(_opened, path)
+def opener(path: Path, size: int | None = None) -> Opener:
+    """What opens a file on this machine; one of another size than `size` counts as unreadable."""
+    return functools.partial(_opened, path, size)
 
 
-def _opened(path: Path) -> IO[bytes]:
-    return os.fdopen(open_regular(path), "rb")
+def _opened(path: Path, size: int | None) -> IO[bytes]:
+    file = os.fdopen(open_regular(path), "rb")
+    if size is not None and os.fstat(file.fileno()).st_size != size:
+        file.close()
+        raise OSError(errno.EIO, "another size than was written")
+    return file

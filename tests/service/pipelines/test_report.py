@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import bulk_export
+from bulk_export.cli import app
+from bulk_export.cli import run as run_here
 from bulk_export.errors import DamagedState, LocalFailure, UsageError
 from bulk_export.output.verify import verify
 from bulk_export.pipelines.export import export
@@ -182,3 +186,48 @@ async def test_copy_whose_report_cannot_be_written(tmp_path: Path) -> None:
     assert [remark for remark in summary.remarks if "report" in remark] == [
         f"the report was not written: {it.directory / 'report.html'} is there, and is no report."
     ]
+
+
+def cut_file(table: Path) -> None:
+    file = next(table.glob("*.parquet"))
+    file.write_bytes(file.read_bytes() + b"x")
+
+
+def lost_file(table: Path) -> None:
+    next(table.glob("*.parquet")).unlink()
+
+
+def lost_log(table: Path) -> None:
+    for commit in (table / "_delta_log").glob("*.json"):
+        commit.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "format_", "words"),
+    [
+        (lost_log, "delta", "the log of its table is gone or damaged"),
+        (lost_file, "delta", "1 data file missing or damaged"),
+        (cut_file, "delta", "1 data file missing or damaged"),
+        (shutil.rmtree, "delta", "its table is gone"),
+        (lost_file, "parquet", "its table is gone"),
+    ],
+)
+async def test_damaged_copy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], format_: str, words: str
+) -> None:
+    """A copy with a damaged table is not called current: a warning, and with --verify the exit code of `verify`."""
+    async with scene(tmp_path, people=3, partners=2) as it:
+        await it.sync(NAME, PARTNERS, format=format_)
+    file = tmp_path / "it.html"
+    whole = bulk_export.report(it.directory, output=file)
+    assert (whole.is_whole, whole.difference) == (True, "")
+    damage(it.directory / NAME)
+    summary = bulk_export.report(it.directory, output=file)
+    assert (summary.is_whole, summary.difference) == (False, f"{NAME}: {words}.")
+    assert f"Not whole. {NAME}: {words}." in (shown := read_page(file.read_text()).whole_text)
+    assert "Current" not in shown
+    assert "2 rows in 2 tables" in shown
+    assert run_here(app, ["report", str(it.directory), "-o", str(file)]) == 0
+    assert f"warning: Not whole. {NAME}: {words}. The next sync" in capsys.readouterr().err
+    assert run_here(app, ["report", str(it.directory), "-o", str(file), "--verify"]) == 6
+    assert f"{NAME}: {words}." in capsys.readouterr().err

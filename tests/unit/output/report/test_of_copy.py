@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bulk_export.output.report.columns import TableColumns
 from bulk_export.output.report.model import Level, Number
-from bulk_export.output.report.of_copy import copy_report, lags
+from bulk_export.output.report.of_copy import copy_report, damage, lags
 from bulk_export.output.report.poll_log import MOST_POLLS, last_polls
 from tests.support.reports import BEGAN, copy_facts, poll
 
@@ -55,6 +55,9 @@ def test_what_is_worth_knowing() -> None:
     assert copy_report(dataclasses.replace(copy_facts(), polls=settled)).findings == []
     broken = copy_report(copy_facts(columns={"things": TableColumns((), 0, unreadable=2)}))
     assert broken.verdict.level is Level.BAD
+    assert damage(copy_facts()) == ""
+    many = copy_facts(lost={f"list-{number}": "its table is gone" for number in range(7)})
+    assert damage(many).endswith("list-4: its table is gone; and 2 more tables.")
 
 
 def test_log_is_read_from_its_end(tmp_path: Path) -> None:
