@@ -44,7 +44,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if timeout is None:
             raise RuntimeError("everything waits for something that no timer will bring about")
         scheduled = self._scheduled  # type: ignore[attr-defined]  # asyncio's own heap of timers
-        if scheduled and timeout > 0:
+        # A timer that is due now may be one that is set again and again for the same moment.
+        if scheduled and (timeout > 0 or scheduled[0].when() <= self._now):
             self._now = max(self._now, scheduled[0].when()) + _HAIR
 
 

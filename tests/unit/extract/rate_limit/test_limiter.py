@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bulk_export.core.model import Limit
@@ -33,6 +33,23 @@ from tests.support.virtual_time import run_virtually
     workers=st.integers(1, 12),
     offset=st.floats(0, 10),
     min_interval=st.sampled_from([0.0, 0.0, 0.1, 2.0]),
+)
+# An interval that is over but for a rounding error, at the moment of a timer.
+@example(
+    service=Limit(5, 1.0),
+    address=Limit(1, 10.0),
+    sources=2,
+    requests=[
+        Planned(5e-324, 6.821219965113848e-77, RequestOutcome.ANSWERED, 0.0, 0.0),
+        Planned(5e-324, 6.821219965113848e-77, RequestOutcome.ANSWERED, 0.0, 0.0),
+        Planned(4.171221523884736, 0.40493397034243117, RequestOutcome.ANSWERED, 0.0, 0.0),
+        Planned(5.26841061064853, 0.24091698736010386, RequestOutcome.ANSWERED, 0.0, 0.0),
+        Planned(0.24611465668222815, 0.22344193366119863, RequestOutcome.ANSWERED, 0.0, 0.0),
+        Planned(5.06212841499982, 0.24611465668222815, RequestOutcome.UNSENT, 0.0, 0.0),
+    ],
+    workers=8,
+    offset=2.6233268449938345,
+    min_interval=0.1,
 )
 def test_limits_are_never_exceeded(
     service: Limit,
