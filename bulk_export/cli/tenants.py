@@ -13,7 +13,7 @@ import typer
 
 from bulk_export.cli.reporting import hide_in_logs, report
 from bulk_export.cli.runner import Prepared
-from bulk_export.cli.streams import show, show_result
+from bulk_export.cli.streams import show, show_lines, show_result
 from bulk_export.core.masking import Masker
 from bulk_export.core.process import configure_allocator, importing
 from bulk_export.core.text import counted
@@ -154,19 +154,19 @@ def plan_all(file: str, prepared: Prepared) -> None:
             title: {"total": cost.requests, "seconds": cost.seconds, **dataclasses.asdict(cost)}
             for title, cost in costs.items()
         }
-        typer.echo(json.dumps(numbers, indent=2))
+        show(json.dumps(numbers, indent=2))
         return
     for title, cost in costs.items():
         width = max(len(name) for name in [*cost.tenants, "tenant", "total"])
-        typer.echo(f"{'tenant':<{width}}  {title:>9}  done after about")
+        show_lines(f"{'tenant':<{width}}  {title:>9}  done after about")
         for name, one in cost.tenants.items():
-            typer.echo(f"{name:<{width}}  {one.requests:>9,}  {clock_text(one.seconds)}")
-        typer.echo(f"{'total':<{width}}  {cost.requests:>9,}  {clock_text(cost.seconds)}")
+            show_lines(f"{name:<{width}}  {one.requests:>9,}  {clock_text(one.seconds)}")
+        show_lines(f"{'total':<{width}}  {cost.requests:>9,}  {clock_text(cost.seconds)}")
         search = sum(one.search for one in cost.tenants.values())
-        typer.echo(f"finding the ends may add up to {counted(search, 'request')}")
+        show_lines(f"finding the ends may add up to {counted(search, 'request')}")
     unknown = next(iter(costs.values())).unknown
     if unknown:
-        typer.echo(
+        show_lines(
             f"{', '.join(unknown)}: endpoints without a number of records are counted as empty;"
             " say --records ENDPOINT=N for all tenants, or --like DIR with earlier exports of the tenants"
         )
