@@ -16,22 +16,16 @@ import typer
 
 from bulk_export.cli.reporting import configure_reporting, report, warnings_as_lines
 from bulk_export.cli.streams import lost_output
+from bulk_export.cli.value_origins import begin_to_check, name_origins
 from bulk_export.core.locations import local_path
 from bulk_export.core.version import __version__
 from bulk_export.errors import BulkExportError, Interrupted, LocalFailure, UsageError
 from bulk_export.progress.console import FORMS, Console, LogFormat
 
 if TYPE_CHECKING:
-    from bulk_export.pipelines.settings.origins import Origins
     from bulk_export.pipelines.settings.sources import SettingsFile
 
 logger = logging.getLogger(__name__)
-
-
-class _Prepared:
-    """The state of this process; a command line runs once in a process."""
-
-    origins: Origins | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +85,7 @@ def prepare(command: str, line: dict[str, Any]) -> Prepared:
     if file is not None and was_found:
         _refuse_untrusted(file, from_file)
     given = resolve(line, settings_of(command), os.environ, from_file)
-    _Prepared.origins = Origins.of(given, line, os.environ, f"./{DEFAULT_FILE}" if config is None else str(config))
+    begin_to_check(Origins.of(given, line, os.environ, f"./{DEFAULT_FILE}" if config is None else str(config)))
     options: dict[str, Any] = {**with_defaults(COMMANDS[command], given)}
     form = options.pop("log_format")
     if form not in FORMS:
@@ -132,14 +126,13 @@ def with_fetched_service(options: dict[str, Any]) -> dict[str, Any]:
 def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code. Every failure ends here, as one or two lines."""
     configure_reporting(_form_in(arguments), debug="--debug" in arguments)
-    _Prepared.origins = None
+    begin_to_check(None)
     with warnings_as_lines():
         try:
             _require_clock()
             code = typer.main.get_command(app).main(list(arguments), prog_name="bulk-export", standalone_mode=False)
         except BulkExportError as error:
-            if _Prepared.origins is not None and isinstance(error, UsageError):
-                _Prepared.origins.name_in(error)
+            name_origins(error)
             return report(error)
         except typer.Exit as leaving:
             return leaving.exit_code

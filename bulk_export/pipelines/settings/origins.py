@@ -54,7 +54,8 @@ class Origins:
     def name_in(self, error: UsageError) -> None:
         """Say in an error about an option where its value was written.
 
-        1. The message names the option: the place takes the place of that name.
+        1. The message names the option: the place takes the place of that name, or stands behind the value if that
+           follows, as in `--page-size auto`.
         2. It only quotes the value: the place is added, if no other option has that value.
 
         Args:
@@ -63,7 +64,10 @@ class Origins:
         places = {name: place for name, place in self.places.items() if not self._is_of_tenants(name)}
         what = error.what
         for name, place in places.items():
-            what = place.join(re.split(rf"(?<![\w-])--{name.replace('_', '-')}(?![\w-])", what))
+            flag, value = rf"(?<![\w-])--{name.replace('_', '-')}(?![\w-])", self.values[name]
+            if isinstance(value, str) and value:
+                what = f"{value} ({place})".join(re.split(rf"{flag} {re.escape(value)}(?!\w)", what))
+            what = place.join(re.split(flag, what))
         if what == error.what and "--" not in what:
             quoted = [name for name, value in self.values.items() if any(text in what for text in _quotations(value))]
             if len(quoted) == 1 and quoted[0] in places:

@@ -39,6 +39,9 @@ def test_stopped_export_is_resumed(tmp_path: Path) -> None:
         assert "bulk-export resume out" in said
         kept = (tmp_path / "out/.bulk-export/arguments.json").read_text()
         assert TOKEN not in kept
+        # What it was begun with was written nowhere else, so a source of this run is not named for it.
+        other = ("export", "statements", "--base-url", base_url, "-o", "out")
+        assert "--page-size 20, now 30" in run(*other, cwd=tmp_path, BULK_EXPORT_PAGE_SIZE="30").stderr
         done = run("resume", "out", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())

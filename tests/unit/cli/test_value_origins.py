@@ -39,6 +39,10 @@ EXPORT = "export statements --base-url http://127.0.0.1:9"
         ("service-limit = 'x'", "'x' is not a limit (service-limit in ./bulk-export.toml)."),
         ("filter = ['color=1']", "statements does not take the filter 'color' (filter in ./bulk-export.toml)."),
         ("flatten = true", "flatten in ./bulk-export.toml is for NDJSON."),
+        (
+            "page-size = 'auto'\nlimit = 5",
+            "auto (page-size in ./bulk-export.toml) and limit in ./bulk-export.toml do not go together.",
+        ),
         ("log-format = 'xml'", "There is no log format 'xml' (log-format in ./bulk-export.toml)."),
     ],
 )
