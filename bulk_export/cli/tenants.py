@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,8 +213,15 @@ def _export_table(summary: TenantsSummary[ExportSummary]) -> list[str]:
         f"{name:<{widths[0]}}  {records:>{widths[1]}}  {requests:>{widths[2]}}  {state}".rstrip()
         for name, records, requests, state in rows
     ]
+    # Their errors were reported when they came, which may be hours ago.
+    failures = {name: error for name, error in summary.errors.items() if not isinstance(error, Interrupted)}
+    lines += [f"why {name} failed: {error.what}" for name, error in failures.items()]
     done = len(summary.tenants) - len(summary.errors)
-    return [*lines, f"{done} of {len(summary.tenants)} tenants finished, {clock_text(summary.seconds)}"]
+    end = f"{done} of {len(summary.tenants)} tenants finished, {clock_text(summary.seconds)}"
+    if failures and len(failures) == len(summary.errors):  # of an interruption, the error after this says what goes on
+        output = shlex.quote(str(summary.output))
+        end += f"; once what failed is mended, the same command with --output {output} goes on with the others"
+    return [*lines, end]
 
 
 def _interrupted(output: Path) -> Interrupted:
