@@ -74,9 +74,10 @@ def sync_all(file: str, prepared: Prepared) -> None:
         from bulk_export.pipelines.tenant_options import sync_options
         from bulk_export.pipelines.tenants import sync_tenants
         from bulk_export.pipelines.tenants_file import read_tenants
+        from bulk_export.progress.run_words import SYNC
         from bulk_export.progress.tenants import choose_for_tenants
 
-    display = choose_for_tenants(prepared.progress, console)
+    display = choose_for_tenants(prepared.progress, console, SYNC)
     runs = sync_options(read_tenants(file), options.pop("endpoints"), options)
     _hide_tokens(one.full for one in runs.options.values())
 
