@@ -59,8 +59,27 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
         failed = run("resume", name, cwd=tmp_path)
         assert failed.returncode == 2
         assert reason in failed.stderr
-    unfinished(tmp_path / "tenants/one")
-    assert "like tenants/one." in run("resume", "tenants", cwd=tmp_path).stderr
+
+
+def test_directory_of_tenants(tmp_path: Path) -> None:
+    """The one that holds theirs has the command for one and for all in each message, and each of them is listed."""
+    within = ["output/all/one", "output/all/two of them"]
+    unfinished(tmp_path / within[1])
+    (tmp_path / "output/all/done").mkdir()
+    (tmp_path / "output/all/done/manifest.json").touch()
+    failed = run("resume", "output/all", cwd=tmp_path)
+    assert "bulk-export resume 'output/all/two of them' goes on with it." in failed.stderr
+    unfinished(tmp_path / within[0])
+    for command in ("resume", "verify", "report"):
+        failed = run(command, "output/all", cwd=tmp_path)
+        assert failed.returncode == 2
+        assert len(failed.stderr.splitlines()) == 2
+        assert f"Unfinished in it: {', '.join(within)}." in failed.stderr
+        assert "bulk-export resume output/all/one goes on with the first;" in failed.stderr
+        assert "--tenants that began them goes on with all" in failed.stderr
+        assert ("like output/all/done" in failed.stderr) == (command != "resume")
+    unfinished(tmp_path / "output/alone")
+    assert run("resume", cwd=tmp_path).stdout.splitlines() == [*within, "output/alone"]
 
 
 def unfinished(output: Path, **options: object) -> None:
