@@ -26,6 +26,7 @@ from bulk_export.pipelines.sync.options import SyncOptions
 from bulk_export.pipelines.sync.summary import SyncSummary
 from bulk_export.progress.events import ProgressEvent
 from bulk_export.progress.observer import Observer
+from bulk_export.progress.run_words import SYNC
 
 
 @checks_arguments
@@ -63,7 +64,7 @@ async def sync(
         Interrupted: `stop` was set.
         BulkExportError: Anything else; see `bulk_export.errors`.
     """
-    watching = watcher(observer, progress, on_progress)
+    watching = watcher(observer, progress, on_progress, SYNC)
     resolved = SyncOptions.of([*names, *endpoints], **await with_fetched_service(options))
     notify = report or (lambda _: None)
     if resolved.every is not None:  # ends only by raising

@@ -91,7 +91,8 @@ def unfinished(directory: str | os.PathLike[str] = "output") -> list[Path]:
     """Find the unfinished exports in a directory, which `resume` goes on with.
 
     Args:
-        directory: Where to look: at the directories that it holds. There may be no such directory.
+        directory: Where to look: at the directories that it holds, and for tenants at those within them. There may be
+            no such directory.
 
     Returns:
         Their directories, by name.

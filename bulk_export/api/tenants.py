@@ -30,6 +30,7 @@ from bulk_export.pipelines.tenants_plan import plan_tenants as costs_of_tenants
 from bulk_export.progress.console import Console
 from bulk_export.progress.events import ProgressEvent
 from bulk_export.progress.observer import ExportSummary, Observer
+from bulk_export.progress.run_words import SYNC
 from bulk_export.progress.tenants import choose_for_tenants
 
 
@@ -142,7 +143,7 @@ async def sync_tenants(
         InvalidArgument: An option is unknown, or its value has a wrong type. It is a UsageError and a TypeError.
     """
     runs = sync_options(read_tenants(tenants), [*names, *endpoints], await with_fetched_service(options))
-    display = choose_for_tenants(progress, Console(sys.stderr))
+    display = choose_for_tenants(progress, Console(sys.stderr), SYNC)
     observers = tenant_watchers(observer_of or display.observer_of, on_progress)
     try:
         return await several.sync_tenants(

@@ -11,18 +11,22 @@ from bulk_export.progress.callback import CallbackObserver
 from bulk_export.progress.console import Console
 from bulk_export.progress.events import ProgressEvent
 from bulk_export.progress.observer import Observer
+from bulk_export.progress.run_words import EXPORT, RunWords
 from bulk_export.progress.several import SeveralObservers
 
 
 def watcher(
-    observer: Observer | None, progress: str, on_progress: Callable[[ProgressEvent], object] | None
+    observer: Observer | None,
+    progress: str,
+    on_progress: Callable[[ProgressEvent], object] | None,
+    words: RunWords = EXPORT,
 ) -> Observer:
     """Return the observer of a run: the given one or else the display, together with the callback if there is one.
 
     Raises:
         UsageError: There is no such display.
     """
-    shown = observer or choose(progress, Console(sys.stderr))
+    shown = observer or choose(progress, Console(sys.stderr), words)
     return shown if on_progress is None else SeveralObservers(shown, CallbackObserver(on_progress))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulk_export.cli.runner import prepare
 from bulk_export.cli.streams import show, show_lines
+from bulk_export.core.text import counted
 
 if TYPE_CHECKING:
     from bulk_export.extract.rate_limit.usage import LimitUsage
@@ -33,7 +34,8 @@ def budget(**line: Any) -> None:
         return
     if not uses:
         show_lines("nothing is on record as spent")
-    for use in uses:
+    shown = [use for use in uses if use.used or use.held_for > 0]
+    for use in shown:
         name = "service" if use.address is None else f"from {use.address}"
         limit = f"{use.used:,} of {use.limit.requests:,} in {clock_text(use.limit.period)}"
         free = ""
@@ -41,3 +43,7 @@ def budget(**line: Any) -> None:
             free = f", the first free in {clock_text(use.free_in[0])}, all in {clock_text(use.free_in[-1])}"
         held = f"; held for {clock_text(use.held_for)} after a 429" if use.held_for > 0 else ""
         show_lines(f"{use.service}  token {use.token}  {name}: {limit}{free}{held}")
+    unspent = len(uses) - len(shown)
+    if unspent:
+        others = f"and {unspent:,} more with nothing spent"
+        show_lines(others if shown else f"nothing is spent of {counted(unspent, 'limit')} on record")

@@ -51,11 +51,14 @@ class CommandGroup(TyperGroup):
     def resolve_command(self, ctx: Context, args: list[str]) -> Any:
         """Find the command of a line, or fail with the one that is meant."""
         if args and args[0] not in NAMES and not ctx.resilient_parsing:
-            from bulk_export.cli.near_misses import command_meant
+            from bulk_export.cli.near_misses import command_advice, command_meant
 
             meant = command_meant(args[0])
             if meant is not None:
                 ctx.fail(f"No such command {args[0]!r}. Did you mean {meant!r}?")
+            advice = command_advice(args[0])
+            if advice is not None:
+                ctx.fail(f"No such command {args[0]!r}. {advice}")
         return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:

@@ -48,6 +48,15 @@ _COMMANDS: Mapping[str, str] = {
     "completion": "completions complete autocomplete autocompletion shell-completion",
     "man": "manpage manual man-page docs",
 }
+# What has no command here, by what others call it.
+_COMMAND_ADVICE: Mapping[str, str] = {
+    "tenants tenant accounts providers": "Several tenants are served by --tenants FILE, an option of export, sync, plan"
+    " and load.",
+    "diff difference changes log history": "bulk-export sync prints what changed since the last poll; bulk-export"
+    " verify DIR compares an export with its manifest.",
+    "status progress jobs ps state": "bulk-export resume lists unfinished exports, and bulk-export report DIR describes"
+    " what is finished; bulk-export budget shows what is spent of each limit.",
+}
 _SPREADSHEETS = ("csv", "excel", "xlsx", "xls", "spreadsheet")
 _HELP_WORDS = {"help": "--help", "usage": "--help", "version": "--version"}
 
@@ -125,6 +134,12 @@ def command_meant(name: str) -> str | None:
     if word in _HELP_WORDS:
         return _HELP_WORDS[word]
     return next((ours for ours, words in _COMMANDS.items() if word in words.split()), None)
+
+
+def command_advice(name: str) -> str | None:
+    """Say what does the work of a command that others have and this program does not; None if that is not known."""
+    word = name.lower().replace("_", "-")
+    return next((advice for words, advice in _COMMAND_ADVICE.items() if word in words.split()), None)
 
 
 def _word(option: str) -> str:

@@ -57,7 +57,9 @@ class ConsoleLogHandler(logging.Handler):
         if self._form == "json":
             console.line(message, level=level, logger=record.name, **({"tenant": tenant} if tenant else {}))
         else:
-            console.line(f"{record.name}: {tenant + ': ' if tenant else ''}{message}", level=level)
+            # The console writes no level before lines of its own level, `info`; a log message always has one.
+            prefix = "info: " if level == "info" else ""
+            console.line(f"{prefix}{record.name}: {tenant + ': ' if tenant else ''}{message}", level=level)
         if record.exc_info and record.exc_info[1] is not None:
             console.frames(_frames(record.exc_info[1]))
 

@@ -16,6 +16,7 @@ import typer
 
 from bulk_export.cli.reporting import configure_reporting, report, warnings_as_lines
 from bulk_export.cli.streams import lost_output
+from bulk_export.cli.value_origins import begin_to_check, name_origins
 from bulk_export.core.locations import local_path
 from bulk_export.core.version import __version__
 from bulk_export.errors import BulkExportError, Interrupted, LocalFailure, UsageError
@@ -59,10 +60,20 @@ def prepare(command: str, line: dict[str, Any]) -> Prepared:
     # Imported here, like what only failures need below: help starts without all of it.
     from bulk_export.pipelines.declarations import with_defaults
     from bulk_export.pipelines.settings.commands import COMMANDS, settings_of
-    from bulk_export.pipelines.settings.sources import find_file, options_for, read_file, resolve, unknown_variables
+    from bulk_export.pipelines.settings.origins import Origins
+    from bulk_export.pipelines.settings.sources import (
+        DEFAULT_FILE,
+        find_file,
+        options_for,
+        read_file,
+        resolve,
+        unknown_variables,
+    )
 
-    config = line.pop("config", None) or os.environ.get("BULK_EXPORT_CONFIG")
-    file = find_file() if config is None else read_file(local_path(config, "--config"))
+    on_line = line.pop("config", None)
+    config = on_line or os.environ.get("BULK_EXPORT_CONFIG")
+    named_by = "--config" if on_line else "BULK_EXPORT_CONFIG"
+    file = find_file() if config is None else read_file(local_path(config, named_by))
     profile = line.pop("profile", None) or os.environ.get("BULK_EXPORT_PROFILE") or None
     if file is None and profile is not None:
         raise UsageError(
@@ -74,6 +85,7 @@ def prepare(command: str, line: dict[str, Any]) -> Prepared:
     if file is not None and was_found:
         _refuse_untrusted(file, from_file)
     given = resolve(line, settings_of(command), os.environ, from_file)
+    begin_to_check(Origins.of(given, line, os.environ, f"./{DEFAULT_FILE}" if config is None else str(config)))
     options: dict[str, Any] = {**with_defaults(COMMANDS[command], given)}
     form = options.pop("log_format")
     if form not in FORMS:
@@ -114,11 +126,13 @@ def with_fetched_service(options: dict[str, Any]) -> dict[str, Any]:
 def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code. Every failure ends here, as one or two lines."""
     configure_reporting(_form_in(arguments), debug="--debug" in arguments)
+    begin_to_check(None)
     with warnings_as_lines():
         try:
             _require_clock()
             code = typer.main.get_command(app).main(list(arguments), prog_name="bulk-export", standalone_mode=False)
         except BulkExportError as error:
+            name_origins(error)
             return report(error)
         except typer.Exit as leaving:
             return leaving.exit_code

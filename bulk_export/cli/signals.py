@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 from anyio.abc import TaskStatus
 
+from bulk_export.cli.value_origins import end_of_checks
 from bulk_export.core.compat.signals import received_signals, stopping_signals
 from bulk_export.core.process import require_descriptors
 from bulk_export.errors import BulkExportError, Interrupted
@@ -80,6 +81,7 @@ def until_signalled(
                 results.append(error)
             tasks.cancel_scope.cancel()
 
+    end_of_checks()
     require_descriptors(0)
     # Imported objects live until the process ends, so the garbage collector need not visit them.
     gc.freeze()

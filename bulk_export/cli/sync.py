@@ -43,8 +43,9 @@ def sync(**line: Any) -> None:
         from bulk_export.pipelines.sync.loop import sync_forever
         from bulk_export.pipelines.sync.options import SyncOptions
         from bulk_export.progress import choose
+        from bulk_export.progress.run_words import SYNC
 
-    observer = choose(prepared.progress, console)
+    observer = choose(prepared.progress, console, SYNC)
     resolved = SyncOptions.of(options.pop("endpoints"), **options)
     if resolved.full.token is not None:
         hide_in_logs(resolved.full.token.mask)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import typer
 
 from bulk_export.cli.reporting import hide_in_logs, report
 from bulk_export.cli.runner import Prepared
-from bulk_export.cli.streams import show, show_result
+from bulk_export.cli.streams import show, show_lines, show_result
 from bulk_export.core.masking import Masker
 from bulk_export.core.process import configure_allocator, importing
 from bulk_export.core.text import counted
@@ -73,9 +74,10 @@ def sync_all(file: str, prepared: Prepared) -> None:
         from bulk_export.pipelines.tenant_options import sync_options
         from bulk_export.pipelines.tenants import sync_tenants
         from bulk_export.pipelines.tenants_file import read_tenants
+        from bulk_export.progress.run_words import SYNC
         from bulk_export.progress.tenants import choose_for_tenants
 
-    display = choose_for_tenants(prepared.progress, console)
+    display = choose_for_tenants(prepared.progress, console, SYNC)
     runs = sync_options(read_tenants(file), options.pop("endpoints"), options)
     _hide_tokens(one.full for one in runs.options.values())
 
@@ -154,19 +156,19 @@ def plan_all(file: str, prepared: Prepared) -> None:
             title: {"total": cost.requests, "seconds": cost.seconds, **dataclasses.asdict(cost)}
             for title, cost in costs.items()
         }
-        typer.echo(json.dumps(numbers, indent=2))
+        show(json.dumps(numbers, indent=2))
         return
     for title, cost in costs.items():
         width = max(len(name) for name in [*cost.tenants, "tenant", "total"])
-        typer.echo(f"{'tenant':<{width}}  {title:>9}  done after about")
+        show_lines(f"{'tenant':<{width}}  {title:>9}  done after about")
         for name, one in cost.tenants.items():
-            typer.echo(f"{name:<{width}}  {one.requests:>9,}  {clock_text(one.seconds)}")
-        typer.echo(f"{'total':<{width}}  {cost.requests:>9,}  {clock_text(cost.seconds)}")
+            show_lines(f"{name:<{width}}  {one.requests:>9,}  {clock_text(one.seconds)}")
+        show_lines(f"{'total':<{width}}  {cost.requests:>9,}  {clock_text(cost.seconds)}")
         search = sum(one.search for one in cost.tenants.values())
-        typer.echo(f"finding the ends may add up to {counted(search, 'request')}")
+        show_lines(f"finding the ends may add up to {counted(search, 'request')}")
     unknown = next(iter(costs.values())).unknown
     if unknown:
-        typer.echo(
+        show_lines(
             f"{', '.join(unknown)}: endpoints without a number of records are counted as empty;"
             " say --records ENDPOINT=N for all tenants, or --like DIR with earlier exports of the tenants"
         )
@@ -212,8 +214,15 @@ def _export_table(summary: TenantsSummary[ExportSummary]) -> list[str]:
         f"{name:<{widths[0]}}  {records:>{widths[1]}}  {requests:>{widths[2]}}  {state}".rstrip()
         for name, records, requests, state in rows
     ]
+    # Their errors were reported when they came, which may be hours ago.
+    failures = {name: error for name, error in summary.errors.items() if not isinstance(error, Interrupted)}
+    lines += [f"why {name} failed: {error.what}" for name, error in failures.items()]
     done = len(summary.tenants) - len(summary.errors)
-    return [*lines, f"{done} of {len(summary.tenants)} tenants finished, {clock_text(summary.seconds)}"]
+    end = f"{done} of {len(summary.tenants)} tenants finished, {clock_text(summary.seconds)}"
+    if failures and len(failures) == len(summary.errors):  # of an interruption, the error after this says what goes on
+        output = shlex.quote(str(summary.output))
+        end += f"; once what failed is mended, the same command with --output {output} goes on with the others"
+    return [*lines, end]
 
 
 def _interrupted(output: Path) -> Interrupted:

@@ -1,4 +1,4 @@
-"""Where a load goes: the value of `--to`."""
+"""Where a load goes: the value of `load --to` or of `sync --load`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from bulk_export.errors import UsageError
 
 # The beginning of an address that stands in an environment variable.
 VARIABLE = "env:"
+# `load` has this option, and others beside it. `sync` has only one of its own.
+_OF_LOAD = "--to"
 _ALIASES = {"postgres": "postgresql", "sqlserver": "mssql"}
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
 # Parameters that hold a secret in the addresses of some database.
@@ -75,6 +77,7 @@ def parse_address(
     *,
     schema: str | None = None,
     password: str | None = None,
+    option: str = _OF_LOAD,
 ) -> Address:
     """Parse the address of a destination.
 
@@ -83,6 +86,7 @@ def parse_address(
         variables: The environment variables.
         schema: The schema for the tables; otherwise the parameter `schema` of the URL names it.
         password: The password from a file.
+        option: The option that holds the address, for messages.
 
     Returns:
         The address.
@@ -95,25 +99,28 @@ def parse_address(
         variable = text.removeprefix(VARIABLE)
         text = variables.get(variable, "").strip()
         if not text:
-            raise UsageError(f"The environment variable {variable!r} of --to is not set.", next_step="Set it to a URL.")
+            raise UsageError(
+                f"The environment variable {variable!r} of {option} is not set.", next_step="Set it to a URL."
+            )
     shown = without_password(text)
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise UsageError(f"--to {shown} is no URL.", next_step=_EXAMPLE) from None
+        raise UsageError(f"{option} {shown} is no URL.", next_step=_EXAMPLE) from None
     scheme = _ALIASES.get(parts.scheme, parts.scheme)
     if not _SCHEME.fullmatch(scheme) or "://" not in text:
-        raise UsageError(f"--to {shown} is no URL of a database.", next_step=_example_for(text))
+        raise UsageError(f"{option} {shown} is no URL of a database.", next_step=_example_for(text))
     if parts.fragment or not text.isprintable():
-        raise UsageError("--to holds a fragment or a character that no URL has.", next_step=_EXAMPLE)
+        raise UsageError(f"{option} holds a fragment or a character that no URL has.", next_step=_EXAMPLE)
     parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
     given_schema = parameters.pop("schema", None)
     secrets = [name for name in parameters if _SECRET.search(name) and name not in _FILES]
     if (parts.password is not None or secrets) and not named:
         raise UsageError(
-            "--to holds a password, which other users of this machine can see.",
-            next_step="Name a variable that holds the URL, as in --to env:WAREHOUSE_URL, or use --password-file.",
+            f"{option} holds a password, which other users of this machine can see.",
+            next_step=f"Name a variable that holds the URL, as in {option} env:WAREHOUSE_URL"
+            + (", or use --password-file." if option == _OF_LOAD else "."),
         )
     return Address(
         scheme,

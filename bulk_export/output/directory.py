@@ -171,6 +171,14 @@ def check_file_system(working: Path) -> None:
         ) from None
 
 
+def in_use(path: Path, place: str) -> DirectoryInUse:
+    """The error for a directory that another process holds, which the user knows as `place`."""
+    doing = "syncing" if os.path.lexists(path / SYNC_STATE) else "exporting"
+    return DirectoryInUse(
+        f"Another process is {doing} into {place}.", next_step="Wait for it to end, or choose another --output."
+    )
+
+
 @contextlib.contextmanager
 def locked_directory(path: Path, *, needs_lock: bool = True) -> Iterator[int]:
     """Hold a directory for this process alone, and give its descriptor.
@@ -193,10 +201,7 @@ def locked_directory(path: Path, *, needs_lock: bool = True) -> Iterator[int]:
             lock_directory(directory)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise DirectoryInUse(
-                    f"Another process is exporting into {path}.",
-                    next_step="Wait for it to end, or choose another --output.",
-                ) from None
+                raise in_use(path, str(path)) from None
             if needs_lock or error.errno not in _NO_LOCKS:
                 raise LocalFailure(
                     f"The directory {path} cannot be locked: {error.strerror}.",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bulk_export.errors import BulkExportError, DamagedState, LocalFailure, UsageError
 from bulk_export.output.file_names import MANIFEST, SYNC_STATE, WORKING_DIRECTORY
-from bulk_export.output.run_arguments import resume_command
+from bulk_export.output.run_arguments import resume_command, unfinished_within
 
 _NAME_ONE = "Name the directory of a finished export."
 
@@ -38,10 +38,12 @@ def no_finished_export(directory: Path) -> BulkExportError:
                 next_step=how_to_finish(directory),
             )
         within = min((path.parent for path in directory.glob(f"*/{MANIFEST}")), default=None)
+        unfinished = unfinished_within(directory)
     except OSError as error:
         return LocalFailure(f"{directory} cannot be read: {error.strerror}.", next_step="Repair access to it.")
-    next_step = _NAME_ONE if within is None else f"Name one of those in it, like {within}."
-    return UsageError(f"{directory} holds no finished export: it has no {MANIFEST}.", next_step=next_step)
+    finished = "" if within is None else f"Name one of those in it, like {within}."
+    next_step = " ".join(text for text in (finished, unfinished) if text)
+    return UsageError(f"{directory} holds no finished export: it has no {MANIFEST}.", next_step=next_step or _NAME_ONE)
 
 
 def how_to_finish(directory: Path) -> str:

@@ -20,6 +20,7 @@ from bulk_export.output.file_names import ARGUMENTS, MANIFEST, SYNC_STATE, WORKI
 
 _FORMAT = 1
 _LARGEST = 1 << 20
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,10 @@ def read_arguments(output: Path) -> RunArguments:
         )
     if not (output / WORKING_DIRECTORY).is_dir():
         done = "a finished export" if (output / MANIFEST).exists() else "no unfinished export"
-        within = unfinished_below(output)  # such as the exports of tenants
-        advice = f"Name one of those in it, like {within[0]}." if within else "There is nothing to resume."
-        raise UsageError(f"{output} holds {done}.", next_step=advice)
+        within = unfinished_within(output)
+        if within:
+            raise UsageError(f"{output} is no unfinished export itself.", next_step=within)
+        raise UsageError(f"{output} holds {done}.", next_step="There is nothing to resume.")
     with local_failures(f"Reading {output / WORKING_DIRECTORY}"), opened_directory(output) as above:
         working = entry_status(WORKING_DIRECTORY, within=above)
         problem = None if working is None else ownership_problem(working, within=above)
@@ -103,8 +105,33 @@ def resume_command(output: Path) -> str | None:
 
 
 def unfinished_below(directory: Path) -> Sequence[Path]:
-    """The directories with unfinished exports in a directory, in the order of their names. Raises LocalFailure."""
+    """The directories with unfinished exports in a directory, those of tenants one level deeper, by name.
+
+    Raises:
+        LocalFailure: The directory cannot be read.
+    """
     if not directory.is_dir():
         return ()
     with local_failures(f"Reading {directory}"):
-        return sorted(path.parent.parent for path in directory.glob(f"*/{WORKING_DIRECTORY}/{ARGUMENTS}"))
+        levels = (directory.glob(f"{level}/{WORKING_DIRECTORY}/{ARGUMENTS}") for level in ("*", "*/*"))
+        return sorted(path.parent.parent for level in levels for path in level)
+
+
+def unfinished_within(directory: Path) -> str:
+    """Say which unfinished exports a directory holds, as one of tenants does, and what goes on with them.
+
+    Returns:
+        The sentences; an empty text if there is none. Raises LocalFailure.
+    """
+    found = unfinished_below(directory)
+    if not found:
+        return ""
+    names = ", ".join(map(str, found[:_MOST_NAMED]))
+    more = f" and {len(found) - _MOST_NAMED:,} more" if len(found) > _MOST_NAMED else ""
+    command = f"bulk-export resume {shlex.quote(str(found[0]))}"
+    if len(found) == 1:
+        return f"Unfinished in it: {names}. {command} goes on with it."
+    return (
+        f"Unfinished in it: {names}{more}. {command} goes on with the first;"
+        " if they are of tenants, the command with --tenants that began them goes on with all."
+    )

@@ -52,6 +52,7 @@ class LoadOptions:
         endpoints: str | Sequence[str] = (),
         *,
         environ: Mapping[str, str] | None = None,
+        option: str = "--to",
         **options: Unpack[LoadArguments],
     ) -> LoadOptions:
         """Check options and complete them by the declared defaults.
@@ -60,6 +61,7 @@ class LoadOptions:
             source: The finished export or the copy: a directory, or the address of an export in an object store.
             endpoints: Which endpoints to load; all if there are none.
             environ: Environment variables; by default those of this process.
+            option: The option of the command that holds the address, for messages.
             **options: The options of `bulk-export load` with underscores.
 
         Raises:
@@ -69,7 +71,8 @@ class LoadOptions:
         given = with_defaults(LoadArguments, options)
         to = given["to"]
         if not to:
-            raise UsageError("load needs --to.", next_step="Write it like --to postgresql://user@host/database.")
+            what = "load needs --to." if option == "--to" else f"{option} names no database."
+            raise UsageError(what, next_step=f"Write it like {option} postgresql://user@host/database.")
         mode = _choice("mode", given["mode"], tuple(Mode))
         password_file = given["password_file"]
         return cls(
@@ -80,6 +83,7 @@ class LoadOptions:
                 os.environ if environ is None else environ,
                 schema=given["schema"],
                 password=None if password_file is None else _password(Path(password_file)),
+                option=option,
             ),
             mode=None if mode is None else Mode(mode),
             table_prefix=given["table_prefix"] or "",

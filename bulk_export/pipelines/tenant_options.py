@@ -99,7 +99,7 @@ def sync_options(
             for tenant in tenants
         }
     refuse_twins({name: one.full for name, one in resolved.items()})
-    loads = {} if to is None else load_options(tenants, output, (), {"to": to}).options
+    loads = {} if to is None else load_options(tenants, output, (), {"to": to}, option="--load").options
     precedence = Precedence(max(one.full.workers for one in resolved.values()))
     runs = {}
     for number, (name, one) in enumerate(resolved.items()):
@@ -110,7 +110,12 @@ def sync_options(
 
 
 def load_options(
-    tenants: Sequence[Tenant], directory: PathText, endpoints: Sequence[str], options: Mapping[str, Any]
+    tenants: Sequence[Tenant],
+    directory: PathText,
+    endpoints: Sequence[str],
+    options: Mapping[str, Any],
+    *,
+    option: str = "--to",
 ) -> TenantRuns[LoadOptions]:
     """Check the options of a load for all tenants, each from its directory into tables of its own.
 
@@ -120,6 +125,7 @@ def load_options(
         endpoints: Names of endpoints.
         options: The options of `bulk-export load`. In `to`, `schema` and `table_prefix`, `{tenant}` stands for the
             name.
+        option: The option of the command that holds `to`, for messages.
 
     Raises:
         UsageError: An option cannot be used as given, or two tenants would have the same tables.
@@ -130,7 +136,9 @@ def load_options(
         for key, of_file in (("to", None), ("schema", tenant.schema), ("table_prefix", tenant.table_prefix)):
             value = own.get(key) if of_file is None else of_file
             own[key] = value.replace(PLACEHOLDER, tenant.name) if isinstance(value, str) else value
-        resolved[tenant.name] = _for(tenant, functools.partial(_load_options, output / tenant.name, endpoints), own)
+        resolved[tenant.name] = _for(
+            tenant, functools.partial(_load_options, output / tenant.name, endpoints, option), own
+        )
     seen: dict[object, str] = {}
     for name, one in resolved.items():
         address = one.address
@@ -138,14 +146,15 @@ def load_options(
         if (other := seen.setdefault(place, name)) != name:
             raise UsageError(
                 f"The tables of the tenants {other} and {name} would be the same.",
-                next_step="Write --schema {tenant}, --table-prefix {tenant}_ or a database for each as in"
-                " --to duckdb:///data/{tenant}.duckdb; or give each a schema or table-prefix in the file.",
+                next_step=("Write --schema {tenant}, --table-prefix {tenant}_ or a" if option == "--to" else "Write a")
+                + f" database for each as in {option} duckdb:///data/{PLACEHOLDER}.duckdb;"
+                " or give each a schema or table-prefix in the file.",
             )
     return TenantRuns(output, resolved)
 
 
-def _load_options(directory: Path, endpoints: Sequence[str], options: Mapping[str, Any]) -> LoadOptions:
-    return LoadOptions.of(directory, endpoints, **options)
+def _load_options(directory: Path, endpoints: Sequence[str], option: str, options: Mapping[str, Any]) -> LoadOptions:
+    return LoadOptions.of(directory, endpoints, option=option, **options)
 
 
 def _output(options: Mapping[str, Any]) -> Path:

@@ -20,7 +20,7 @@ import anyio.to_thread
 from bulk_export.errors import BulkExportError, DirectoryInUse, Interrupted, UsageError
 from bulk_export.extract.journal import Compression, JournalStore
 from bulk_export.extract.journal.fact_names import OBJECT_STORE
-from bulk_export.output.directory import already_finished, check_replaceable
+from bulk_export.output.directory import already_finished, check_replaceable, in_use
 from bulk_export.output.publish import decide, decided, publish
 from bulk_export.output.work_directory import WorkDirectory, left_in_place_text, open_work_directory
 from bulk_export.pipelines.conversion import EndpointConversion
@@ -182,10 +182,7 @@ def _opened_directory(request: WorkspaceRequest) -> Iterator[WorkDirectory]:
                 )
             )
         except DirectoryInUse:
-            raise DirectoryInUse(
-                f"Another process is exporting into {request.place}.",
-                next_step="Wait for it to end, or choose another --output.",
-            ) from None
+            raise in_use(request.output, request.place) from None
         yield directory
 
 

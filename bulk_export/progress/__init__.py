@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bulk_export.errors import UsageError
 from bulk_export.progress.console import Console
+from bulk_export.progress.run_words import EXPORT, RunWords
 
 if TYPE_CHECKING:
     from bulk_export.progress.observer import Observer
@@ -13,12 +14,13 @@ if TYPE_CHECKING:
 DISPLAYS = ("auto", "rich", "plain", "none")
 
 
-def choose(kind: str, console: Console) -> Observer:
+def choose(kind: str, console: Console, words: RunWords = EXPORT) -> Observer:
     """Choose the observer for `--progress`.
 
     Args:
         kind: `auto`, which is `rich` on a terminal and `plain` elsewhere; `rich`; `plain`; or `none`.
         console: Where it writes. With `--log-format json`, `rich` is `plain`, too.
+        words: What the run is called.
 
     Raises:
         UsageError: There is no such kind.
@@ -27,10 +29,10 @@ def choose(kind: str, console: Console) -> Observer:
     if kind == "rich":
         from bulk_export.progress.rich_display import RichProgress  # rich is slow to import
 
-        return RichProgress(console)
+        return RichProgress(console, words=words)
     from bulk_export.progress.line_display import LineProgress, SilentProgress
 
-    return SilentProgress(console) if kind == "none" else LineProgress(console)
+    return SilentProgress(console) if kind == "none" else LineProgress(console, words=words)
 
 
 def kind_of_display(kind: str, console: Console) -> str:

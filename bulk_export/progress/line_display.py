@@ -11,6 +11,7 @@ from bulk_export.core.text import counted
 from bulk_export.progress.console import Console
 from bulk_export.progress.observer import ExportSummary, Observer, WindowUse
 from bulk_export.progress.run_state import RunState
+from bulk_export.progress.run_words import EXPORT, RunWords
 from bulk_export.progress.summary import completeness_remarks, summary_lines, summary_object
 from bulk_export.progress.tally import Tally, already_stored, clock_text, local_time
 
@@ -51,8 +52,10 @@ class CountingProgress(SilentProgress):
         console: Console,
         now: Callable[[], float] = time.monotonic,
         clock: Callable[[], datetime] = local_time,
+        words: RunWords = EXPORT,
     ) -> None:
         super().__init__(console)
+        self._words = words
         self._now = now
         self._clock = clock
         self._tally: Tally | None = None
@@ -115,8 +118,9 @@ class LineProgress(CountingProgress):
         console: Console,
         now: Callable[[], float] = time.monotonic,
         clock: Callable[[], datetime] = local_time,
+        words: RunWords = EXPORT,
     ) -> None:
-        super().__init__(console, now, clock)
+        super().__init__(console, now, clock, words)
         self._last = now()
 
     def started(
@@ -125,11 +129,11 @@ class LineProgress(CountingProgress):
         """Write the endpoints and the directory."""
         super().started(endpoints, output, windows)
         self._last = self._now()
-        self._line(f"exporting {', '.join(endpoints)}" + (f" into {output}" if output else ""))
+        self._line(f"{self._words.doing} {', '.join(endpoints)}" + (f" into {output}" if output else ""))
 
     def resumed(self, pages: int) -> None:
         """Write how many pages are stored already."""
-        self._line(f"going on with an interrupted export: {already_stored(pages)}", pages=pages)
+        self._line(f"going on with an interrupted {self._words.noun}: {already_stored(pages)}", pages=pages)
 
     def page_stored(self, endpoint: str, page: int, records: int) -> None:
         """Count the page, and write a line if it is time."""
@@ -139,7 +143,7 @@ class LineProgress(CountingProgress):
     def end_found(self, endpoint: str, pages: int) -> None:
         """Write how many pages there are."""
         super().end_found(endpoint, pages)
-        self._line(f"{endpoint}: {counted(pages, 'page')} in all", endpoint=endpoint, pages=pages)
+        self._line(self._words.pages(endpoint, pages), endpoint=endpoint, pages=pages)
 
     def sweeping_again(self, endpoint: str, sweep: int) -> None:
         """Write that the endpoint is read again."""

@@ -18,6 +18,7 @@ from bulk_export.core.text import counted
 from bulk_export.progress.console import Console, one_line
 from bulk_export.progress.line_display import CountingProgress, pause_text
 from bulk_export.progress.observer import ExportSummary, WindowUse
+from bulk_export.progress.run_words import EXPORT, RunWords
 from bulk_export.progress.summary import summary_lines
 from bulk_export.progress.tally import EndpointTally, Tally, already_stored, clock_text, local_time, pages_text
 
@@ -39,8 +40,9 @@ class RichProgress(CountingProgress):
         now: Callable[[], float] = time.monotonic,
         screen: RichConsole | None = None,
         clock: Callable[[], datetime] = local_time,
+        words: RunWords = EXPORT,
     ) -> None:
-        super().__init__(console, now, clock)
+        super().__init__(console, now, clock, words)
         self._screen = screen or RichConsole(file=console.stream)
         self._live: Live | None = None
         self._notice, self._shown_until = "", 0.0
@@ -55,7 +57,7 @@ class RichProgress(CountingProgress):
 
     def resumed(self, pages: int) -> None:
         """Show how many pages are stored already."""
-        self._note(f"going on with an interrupted export: {already_stored(pages)}")
+        self._note(f"going on with an interrupted {self._words.noun}: {already_stored(pages)}")
 
     def sweeping_again(self, endpoint: str, sweep: int) -> None:
         """Show that the endpoint is read again."""

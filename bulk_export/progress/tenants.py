@@ -11,6 +11,7 @@ from bulk_export.progress import kind_of_display
 from bulk_export.progress.console import Console
 from bulk_export.progress.line_display import LineProgress, SilentProgress
 from bulk_export.progress.observer import ExportSummary, Observer
+from bulk_export.progress.run_words import EXPORT, RunWords
 from bulk_export.progress.summary import finished_text, remarks, summary_object
 from bulk_export.progress.tally import local_time
 
@@ -53,8 +54,9 @@ class TenantLines(LineProgress):
         console: Console,
         now: Callable[[], float] = time.monotonic,
         clock: Callable[[], datetime] = local_time,
+        words: RunWords = EXPORT,
     ) -> None:
-        super().__init__(console, now, clock)
+        super().__init__(console, now, clock, words)
         self._requests_shown = 0
 
     def tick(self) -> None:
@@ -94,7 +96,7 @@ class TenantsDisplay(Observer):
             self._screen.close()
 
 
-def choose_for_tenants(kind: str, console: Console) -> TenantsDisplay:
+def choose_for_tenants(kind: str, console: Console, words: RunWords = EXPORT) -> TenantsDisplay:
     """Choose the display of several exports at once, as `choose` does for one.
 
     Raises:
@@ -104,8 +106,8 @@ def choose_for_tenants(kind: str, console: Console) -> TenantsDisplay:
     if kind == "rich":
         from bulk_export.progress.tenants_screen import TenantsScreen  # rich is slow to import
 
-        screen = TenantsScreen(console)
+        screen = TenantsScreen(console, words=words)
         return TenantsDisplay(screen.observer_of, screen)
     if kind == "none":
         return TenantsDisplay(lambda name: SilentProgress(TenantConsole(console, name)))
-    return TenantsDisplay(lambda name: TenantLines(TenantConsole(console, name)))
+    return TenantsDisplay(lambda name: TenantLines(TenantConsole(console, name), words=words))

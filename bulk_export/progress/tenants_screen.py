@@ -19,6 +19,7 @@ from bulk_export.progress.line_display import CountingProgress, pause_text
 from bulk_export.progress.observer import ExportSummary, Observer, WindowUse
 from bulk_export.progress.rich_display import WIDE, page_bar, print_line, shortened
 from bulk_export.progress.run_state import RunState
+from bulk_export.progress.run_words import EXPORT, RunWords
 from bulk_export.progress.summary import finished_text, remarks
 from bulk_export.progress.tally import EndpointTally, Tally, already_stored, clock_text, pages_text
 
@@ -35,11 +36,17 @@ class TenantsScreen:
         console: Where to write.
         now: A monotonic clock in seconds.
         screen: The terminal; tests replace it.
+        words: What the run of a tenant is called.
     """
 
     def __init__(
-        self, console: Console, now: Callable[[], float] = time.monotonic, screen: RichConsole | None = None
+        self,
+        console: Console,
+        now: Callable[[], float] = time.monotonic,
+        screen: RichConsole | None = None,
+        words: RunWords = EXPORT,
     ) -> None:
+        self.words = words
         self.screen = screen or RichConsole(file=console.stream)
         self.now = now
         self._console = console
@@ -138,7 +145,7 @@ class _TenantOnScreen(CountingProgress):
     """Counts the events of one tenant for the common display."""
 
     def __init__(self, screen: TenantsScreen, console: Console, tenant: str) -> None:
-        super().__init__(console, screen.now)
+        super().__init__(console, screen.now, words=screen.words)
         self._screen = screen
         self._tenant = tenant
 
@@ -153,7 +160,7 @@ class _TenantOnScreen(CountingProgress):
         """Do nothing: the table has no time left, and there may be hundreds of tenants."""
 
     def resumed(self, pages: int) -> None:
-        self._screen.note(self._tenant, f"going on with an interrupted export: {already_stored(pages)}")
+        self._screen.note(self._tenant, f"going on with an interrupted {self._words.noun}: {already_stored(pages)}")
 
     def sweeping_again(self, endpoint: str, sweep: int) -> None:
         self._screen.note(self._tenant, f"{endpoint}: re-reading to catch missed records (pass {sweep})")

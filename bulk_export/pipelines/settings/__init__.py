@@ -2,6 +2,7 @@
 
 commands   which options each command takes
 sources    the command line, the environment and a TOML file, merged
+origins    where a value was written, for messages about it
 trust      which settings are taken from a file that was found and not named
 template   a file with every setting, to begin with
 """

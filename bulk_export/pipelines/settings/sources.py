@@ -44,13 +44,17 @@ def resolve(
     Raises:
         UsageError: A variable holds a text that its option does not take.
     """
-    on_line = {name: value for name, value in line.items() if value is not None and value != [] and value is not False}
     sources = [
-        {name: list(value) if isinstance(value, tuple) else value for name, value in on_line.items()},
+        {name: list(value) if isinstance(value, tuple) else value for name, value in given_on(line).items()},
         {name: _from_variable(name, arity, environ) for name, arity in known.items() if _is_set(name, arity, environ)},
         dict(file),
     ]
     return functools.reduce(_completed_by, sources)
+
+
+def given_on(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given on the command line, which has a value for each."""
+    return {name: value for name, value in line.items() if value is not None and value != [] and value is not False}
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
@@ -61,7 +65,7 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
         name = variable.removeprefix(VARIABLE_PREFIX).lower()
         if name != variable.lower() and name not in known and name not in _ALSO_VARIABLES:
             suggestion = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {_variable(suggestion[0])}?" if suggestion else ""
+            hint = f"; did you mean {variable_of(suggestion[0])}?" if suggestion else ""
             warnings.append(f"ignoring the unknown variable {variable}{hint}")
     return warnings
 
@@ -184,30 +188,31 @@ def _known_options(
     return options
 
 
-def _variable(name: str) -> str:
+def variable_of(name: str) -> str:
+    """The environment variable of an option."""
     return VARIABLE_PREFIX + name.upper()
 
 
 def _is_set(name: str, arity: Arity, environ: Mapping[str, str]) -> bool:
     """An empty variable counts as not set, except for a switch: there it means no."""
-    return _variable(name) in environ and (arity is Arity.FLAG or bool(environ[_variable(name)].strip()))
+    return variable_of(name) in environ and (arity is Arity.FLAG or bool(environ[variable_of(name)].strip()))
 
 
 def _from_variable(name: str, arity: Arity, environ: Mapping[str, str]) -> Any:
-    text = environ[_variable(name)]
+    text = environ[variable_of(name)]
     if arity is Arity.MULTIPLE:
         try:
             return shlex.split(text)
         except ValueError:
             raise UsageError(
-                f"{_variable(name)} has an unclosed quotation mark.",
+                f"{variable_of(name)} has an unclosed quotation mark.",
                 next_step="Close it, or put a backslash before it.",
             ) from None
     if arity is Arity.FLAG:
         lowered = text.strip().lower()
         if lowered not in _YES + _NO:
             raise UsageError(
-                f"{_variable(name)} must be true or false, not {text!r}.", next_step="Correct it, or unset it."
+                f"{variable_of(name)} must be true or false, not {text!r}.", next_step="Correct it, or unset it."
             )
         return lowered in _YES
     return text

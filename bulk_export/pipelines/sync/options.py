@@ -142,7 +142,7 @@ class SyncOptions:
             with_report=_with_report_of(arguments["with_report"], remote),
             load=None
             if arguments["load"] is None
-            else LoadOptions.of(directory, environ=environ, to=arguments["load"]),
+            else LoadOptions.of(directory, environ=environ, option="--load", to=arguments["load"]),
             remote=remote,
         )
 

@@ -94,7 +94,9 @@ class PollSummary:
         # Deletions of rows that were marked before are rare, and shown only if there are any.
         names = [name for name in asdict(Counts()) if name != "deleted" or self.total(name)]
         counts = ", ".join(f"{self.total(name):,} {name}" for name in names)
-        return f"poll {self.number}, {self.kind}: {counted(self.requests, 'request')}; {counts}"
+        is_idle = not any(table.counts.changes for table in self.tables.values())
+        nothing = "; no changes" if is_idle else ""
+        return f"poll {self.number}, {self.kind}: {counted(self.requests, 'request')}; {counts}{nothing}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,9 @@ def test_stopped_export_is_resumed(tmp_path: Path) -> None:
         assert "bulk-export resume out" in said
         kept = (tmp_path / "out/.bulk-export/arguments.json").read_text()
         assert TOKEN not in kept
+        # What it was begun with was written nowhere else, so a source of this run is not named for it.
+        other = ("export", "statements", "--base-url", base_url, "-o", "out")
+        assert "--page-size 20, now 30" in run(*other, cwd=tmp_path, BULK_EXPORT_PAGE_SIZE="30").stderr
         done = run("resume", "out", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
@@ -56,8 +59,27 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
         failed = run("resume", name, cwd=tmp_path)
         assert failed.returncode == 2
         assert reason in failed.stderr
-    unfinished(tmp_path / "tenants/one")
-    assert "like tenants/one." in run("resume", "tenants", cwd=tmp_path).stderr
+
+
+def test_directory_of_tenants(tmp_path: Path) -> None:
+    """The one that holds theirs has the command for one and for all in each message, and each of them is listed."""
+    within = ["output/all/one", "output/all/two of them"]
+    unfinished(tmp_path / within[1])
+    (tmp_path / "output/all/done").mkdir()
+    (tmp_path / "output/all/done/manifest.json").touch()
+    failed = run("resume", "output/all", cwd=tmp_path)
+    assert "bulk-export resume 'output/all/two of them' goes on with it." in failed.stderr
+    unfinished(tmp_path / within[0])
+    for command in ("resume", "verify", "report"):
+        failed = run(command, "output/all", cwd=tmp_path)
+        assert failed.returncode == 2
+        assert len(failed.stderr.splitlines()) == 2
+        assert f"Unfinished in it: {', '.join(within)}." in failed.stderr
+        assert "bulk-export resume output/all/one goes on with the first;" in failed.stderr
+        assert "--tenants that began them goes on with all" in failed.stderr
+        assert ("like output/all/done" in failed.stderr) == (command != "resume")
+    unfinished(tmp_path / "output/alone")
+    assert run("resume", cwd=tmp_path).stdout.splitlines() == [*within, "output/alone"]
 
 
 def unfinished(output: Path, **options: object) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bulk_export.output.verify import verify
+from tests.support.command import start
 
 EXPORT = ["export", "delivery-partners", "--environment", "local", "--budget", "memory://", "--min-interval", "0"]
 
@@ -54,14 +55,17 @@ def test_unshown_result_is_a_local_failure(tmp_path: Path) -> None:
     assert (left.returncode, left.stderr) == (0, "")
 
 
-def test_a_list_whose_reader_has_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["endpoints", "plan --tenants tenants.toml"])
+def test_a_list_whose_reader_has_left(tmp_path: Path, command: str) -> None:
     """A list of which a pipe took the beginning only is no failure."""
+    tenant = '[[tenant]]\nname = "north"\nbase-url = "https://service.example"\ntoken-file = "token"\n'
+    (tmp_path / "tenants.toml").write_text(tenant)
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "bulk_export", "endpoints"]
-    done = subprocess.run(command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, timeout=50, check=False)
+    process = start(*command.split(), cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
-    assert (done.returncode, done.stderr) == (0, b"")
+    _, said = process.communicate(timeout=50)
+    assert (process.returncode, said) == (0, b"")
 
 
 def test_lost_terminal_stops_an_export(tmp_path: Path) -> None:

@@ -29,9 +29,10 @@ def test_sync_prints_a_line_for_each_poll(tmp_path: Path, address: str) -> None:
         0,
         "poll 1, full: 6 requests; 240 fetched, 240 inserted, 0 updated, 0 unchanged, 0 removed\n",
     ), first.stderr
-    assert "exporting statements, delivery-partners into copy\n" in first.stderr
+    assert "syncing statements, delivery-partners into copy\n" in first.stderr
     second = run(*command, "--progress", "none", cwd=tmp_path)
     assert (second.stdout.split(":")[0], second.stderr) == ("poll 2, changes", "")
+    assert second.stdout.endswith(" 0 inserted, 0 updated, 120 unchanged, 0 removed; no changes\n")
     assert len((tmp_path / "copy" / "sync-log.jsonl").read_text().splitlines()) == 2
 
 

@@ -55,7 +55,10 @@ async def test_export(tmp_path: Path, service: LocalService) -> None:
     assert any(line.startswith("bulk-export: Tenant gone: ") and "401" in line for line in lines)
     assert any(line.endswith(" a: statements: 1 page in all") for line in lines)
     assert [line.split() for line in lines if line.startswith("gone ")] == [["gone", "failed"]]
+    (reason,) = [line for line in lines if line.startswith("why gone failed: ")]
+    assert "401" in reason
     assert lines[-1].startswith("2 of 3 tenants finished")
+    assert lines[-1].endswith("the same command with --output out goes on with the others")
     assert "canary" not in result.stdout + result.stderr
 
     written(tmp_path, service.base_url, "b")
@@ -124,6 +127,7 @@ async def test_stopped_run_goes_on_with_all(tmp_path: Path, service: LocalServic
     assert len(service.log) == 5
     if number == signal.SIGINT:
         assert "goes on with all tenants" in said
+        assert "goes on with the others" not in said
         assert "Tenant a" not in said
     fast = ["--service-limit", "100000/1s", "--ip-limit", "100000/1s"]
     assert (await call(tmp_path, *wanted, *fast, "--output", "out")).returncode == 0

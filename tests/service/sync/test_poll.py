@@ -356,7 +356,7 @@ async def test_other_process_options_or_token(tmp_path: Path) -> None:
     """A second process, other options and another token are refused."""
     async with copying(tmp_path / "copy") as it:
         await it.poll(NAME)
-        with locked_directory(it.directory), pytest.raises(UsageError, match="Another process"):
+        with locked_directory(it.directory), pytest.raises(UsageError, match="is syncing into"):
             await it.poll(NAME)
         for changes in ({"format": "parquet"}, {"filter": ["updated_since=2020-01-01"]}, {"drop_column": "full_name"}):
             with pytest.raises(UsageError, match="copy made with other options"):

@@ -62,7 +62,7 @@ def test_package_is_silent_by_default() -> None:
 
 
 def test_log_lines_as_text(capsys: pytest.CaptureFixture[str]) -> None:
-    """A log line has its level if it is a debug line, the logger's name, and no line end inside."""
+    """A log line has its level, the logger's name, and no line end inside."""
     configure_reporting("text", debug=True)
     LOGGER.debug("GET %s\nwith a line end", "/statements")
     LOGGER.info("sent")
@@ -70,7 +70,7 @@ def test_log_lines_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     LOGGER.debug("not shown")
     assert capsys.readouterr().err.splitlines() == [
         "debug: bulk_export.extract.client: GET /statements with a line end",
-        "bulk_export.extract.client: sent",
+        "info: bulk_export.extract.client: sent",
     ]
 
 

@@ -121,7 +121,7 @@ def test_copies_are_loaded_into_tables_of_their_own(tmp_path: Path) -> None:
     )
     assert b.load.address.path == "data/b.duckdb"
     assert a.full.rank == a.changes.rank
-    with pytest.raises(UsageError, match="would be the same"):
+    with pytest.raises(UsageError, match=r"would be the same.* as in --load duckdb:///data/\{tenant\}.duckdb;"):
         sync_options([*tenants[1:], tenant(tmp_path, "c")], [], {**options, "load": "duckdb:///data/all.duckdb"})
     with pytest.raises(UsageError, match="no directory for the copies"):
         sync_options(tenants, [], {"base_url": URL})

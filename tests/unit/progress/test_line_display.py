@@ -16,6 +16,7 @@ from bulk_export.progress.console import Console
 from bulk_export.progress.line_display import LineProgress, SilentProgress
 from bulk_export.progress.observer import ExportSummary, Observer
 from bulk_export.progress.run_state import RunState
+from bulk_export.progress.run_words import SYNC
 from bulk_export.progress.summary import summary_lines
 from bulk_export.progress.tally import Tally, bytes_text, clock_text
 from bulk_export.progress.time_left import Stage, WorkLeft
@@ -101,6 +102,21 @@ def test_events_are_said_at_once() -> None:
         "12:00:00 warning: no connection: Connection refused; next attempt in 2 s",
         "12:00:00 the service can be reached again (3 attempts failed)",
         "12:00:00 warning: look out",
+    ]
+
+
+@pytest.mark.parametrize(("pages", "said"), [(0, "nothing to fetch"), (9, "9 pages in all")])
+def test_words_of_a_sync(pages: int, said: str) -> None:
+    """A poll is no export to its user, and a list without changes has no pages."""
+    stream = io.StringIO()
+    progress = LineProgress(Console(stream), Clock(), noon, words=SYNC)
+    progress.started(["statements"], Path("copy"), windows)
+    progress.resumed(0)
+    progress.end_found("statements", pages)
+    assert stream.getvalue().splitlines() == [
+        "12:00:00 syncing statements into copy",
+        "12:00:00 going on with an interrupted poll: no page is stored yet",
+        f"12:00:00 statements: {said}",
     ]
 
 

@@ -52,6 +52,16 @@ def test_poll_interval(tmp_path: Path) -> None:
         options(tmp_path, every="10ms")
 
 
+@pytest.mark.parametrize("load", ["", "npq.sqlite", "env:NOT_SET", "postgresql://ann:geheim@h/db", "a://b/#c"])
+def test_database_to_load_into(tmp_path: Path, load: str) -> None:
+    """What is wrong with the address is said of `--load`; `sync` has none of the options of the command `load`."""
+    with pytest.raises(UsageError) as refused:
+        options(tmp_path, load=load, environ={})
+    said = str(refused.value)
+    assert "--load" in said
+    assert not any(option in said for option in ("--to", "--password-file", "geheim"))
+
+
 def test_token_mark(tmp_path: Path) -> None:
     """It distinguishes tokens and depends on the key."""
     one, same, other = (options(tmp_path, token=token).token_mark(b"key") for token in ("a", "a", "b"))
