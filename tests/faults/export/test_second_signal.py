@@ -22,12 +22,12 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def stopped_twice(cwd: Path, *command: str) -> str:
-    """Start a command, send it two signals once it says what it exports, and return what it says after that."""
+    """Start a command, send it two signals once it says what it does, and return what it says after that."""
     process = start(*command, cwd=cwd, stderr=subprocess.PIPE)
     assert process.stderr is not None
     with process.stderr as stream:
         line = ""
-        while "exporting" not in line:
+        while "exporting" not in line and "syncing" not in line:
             line = stream.readline().decode()
             assert line
         # Two different ones, since the second of two equal ones may be taken for the first.
