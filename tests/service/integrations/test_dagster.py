@@ -114,7 +114,7 @@ def test_failure(service: LocalService, tmp_path: Path, retries: bool) -> None:
     (failed,) = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
     description = failed.step_failure_data.user_failure_data.description
     assert TOKEN not in description
-    assert ("every page stored so far is kept" if retries else "401") in description.casefold()
+    assert ("no page was stored yet" if retries else "401") in description.casefold()
 
 
 def test_sync(service: LocalService, tmp_path: Path) -> None:
