@@ -128,7 +128,7 @@ class SpanDelivery(BatchSpanProcessor):
     def _send_last(self) -> None:
         with self._libraries.here():
             self.force_flush()
-            self.shutdown()  # type: ignore[no-untyped-call]
+            self.shutdown()  # type: ignore[no-untyped-call]  # the library does not say
 
 
 class _Exporter(SpanExporter):
