@@ -28,6 +28,23 @@ def decode_text(content: bytes) -> str:
     return content.decode("utf-8")
 
 
+def toml_problem(error: Exception) -> str:
+    """Say what is wrong with a file from which no TOML could be read.
+
+    Args:
+        error: What reading it, `decode_text` or the parser raised: OSError, ValueError or RecursionError.
+
+    Returns:
+        The end of a sentence about the file: `is not TOML: ...`. Only the parser's own message is quoted, since that of
+        a decoder holds bytes of the file.
+    """
+    import tomllib  # help needs none of it
+
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror}"
+    return f"is not TOML: {error}" if isinstance(error, tomllib.TOMLDecodeError) else "is not TOML"
+
+
 def printable(text: str) -> str:
     r"""Escape every character that is not shown as itself, so that the text is safe on a terminal or in a message.
 

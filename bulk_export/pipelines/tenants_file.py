@@ -23,7 +23,7 @@ from typing import Any
 
 from bulk_export.core.compat.owners import rights_of_others
 from bulk_export.core.locations import local_path
-from bulk_export.core.text import decode_text
+from bulk_export.core.text import decode_text, toml_problem
 from bulk_export.errors import UsageError
 from bulk_export.output.file_names import MANIFEST
 from bulk_export.pipelines.arguments import PathText
@@ -110,12 +110,8 @@ def _document(file: Path) -> Mapping[str, Any]:
         if len(content) <= _LARGEST_FILE:
             return tomllib.loads(decode_text(content))
         reason = f"is larger than {_LARGEST_FILE:,} bytes"
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-    except tomllib.TOMLDecodeError as error:
-        reason = f"is not TOML: {error}"
-    except (ValueError, RecursionError):
-        reason = "is not TOML"
+    except (OSError, ValueError, RecursionError) as error:
+        reason = toml_problem(error)
     raise _wrong(file, reason, _EXAMPLE)
 
 

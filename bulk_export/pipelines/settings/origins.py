@@ -43,10 +43,11 @@ class Origins:
             file_name: The settings file, as its user knows it.
         """
         places = {}
+        on_line = given_on(line)
         for name in given:
-            variable = variable_of(name)
-            if name in given_on(line):
+            if name in on_line:
                 continue
+            variable = variable_of(name)
             is_variable = bool(environ.get(variable, "").strip())
             places[name] = variable if is_variable else f"{name.replace('_', '-')} in {file_name}"
         return cls(places, given)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bulk_export.core.text import decode_text
+from bulk_export.core.text import decode_text, toml_problem
 from bulk_export.errors import UsageError
 from bulk_export.pipelines.declarations import Arity
 from bulk_export.pipelines.settings.commands import COMMANDS, all_settings, settings_of
@@ -102,12 +102,8 @@ def read_file(path: Path) -> SettingsFile:
         if len(content) <= _LARGEST_FILE:
             return SettingsFile(path, tomllib.loads(decode_text(content)), status)
         reason = f"is larger than {_LARGEST_FILE} bytes"
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-    except tomllib.TOMLDecodeError as error:
-        reason = f"is not TOML: {error}"
-    except (ValueError, RecursionError):
-        reason = "is not TOML"
+    except (OSError, ValueError, RecursionError) as error:
+        reason = toml_problem(error)
     raise UsageError(f"The settings file {path} {reason}.", next_step="Repair it, or name another with --config.")
 
 
